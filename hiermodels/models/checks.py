@@ -1,0 +1,166 @@
+"""What is checked when a model meets data: values by column and row, priors by parameter, the design by level."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hiermodels.models.formula import require_column
+from hiermodels.models.priors import Prior
+from hiermodels.models.spec import Layout, Model
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hiermodels.models.data import Data
+
+__all__ = ["design", "outcome_columns", "prior_fits", "warnings"]
+
+_FITS = {
+    "real": {"flat", "normal", "student_t", "uniform", "fixed"},
+    "positive": {
+        "flat", "half_normal", "half_cauchy", "half_t", "uniform", "exponential", "gamma", "flat_variance",
+        "inverse_gamma_variance", "power", "reference", "fixed",
+    },
+    "unit": {"flat", "uniform", "beta", "fixed"},
+    "correlation": {"lkj"},
+}  # fmt: skip
+
+
+def prior_fits(name: str, kind: str, prior: Prior) -> None:
+    """Refuse a prior on a parameter of another kind, e.g. ``normal`` on a standard deviation."""
+    if prior.name not in _FITS[kind]:
+        ok = ", ".join(sorted(_FITS[kind]))
+        raise ValueError(f"priors: {name}: {prior} does not fit a {kind} parameter; use one of {ok}")
+    low, high = prior.support("real" if kind == "correlation" else kind)
+    if not low < high or (prior.name == "uniform" and prior.args[0] < low):
+        raise ValueError(f"priors: {name}: {prior} reaches outside the values of a {kind} parameter; move its ends inside")
+    if prior.name == "fixed" and kind == "positive" and prior.args[0] < 0:
+        raise ValueError(f"priors: {name}: {prior}: expected a value >= 0; give the standard deviation itself")
+    if prior.name == "fixed" and kind == "unit" and not 0 < prior.args[0] < 1:
+        raise ValueError(f"priors: {name}: {prior}: expected a value between 0 and 1; give a probability")
+
+
+def _numeric(frame: pd.DataFrame, name: str, role: str) -> np.ndarray:
+    import pandas as pd
+
+    require_column(frame, name, role)
+    column = frame[name]
+    if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+        bad = next((i for i, v in enumerate(column) if not _is_number(v)), 0)
+        raise ValueError(f"column {name!r}, row {bad}: expected numbers ({role}), found {column.iloc[bad]!r}; convert the column")
+    return column.to_numpy(dtype=float, na_value=np.nan)
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _refuse(values: np.ndarray, bad: np.ndarray, name: str, expected: str, hint: str) -> None:
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise ValueError(f"column {name!r}, row {row}: expected {expected}, found {values[row]:g}; {hint}")
+
+
+def _positive(frame: pd.DataFrame, name: str, role: str) -> np.ndarray:
+    values = _numeric(frame, name, role)
+    _refuse(values, ~(np.isfinite(values) & (values > 0)), name, f"a positive, finite {role}", "mend or drop the row")
+    return values
+
+
+def outcome_columns(model: Model, frame: pd.DataFrame, outcome: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outcome, precision weight and size (trials, exposure) of each row, checked.
+
+    Raises
+    ------
+    ValueError
+        Column, row, what was expected, what was found.
+    """
+    rows = len(frame)
+    weight, size = np.ones(rows), np.ones(rows)
+    if model.known_se is not None:
+        weight = _positive(frame, model.known_se, "standard error") ** -2.0
+    if model.weights is not None:
+        weight = _positive(frame, model.weights, "weight")
+    if model.exposure is not None:
+        size = _positive(frame, model.exposure, "exposure")
+    if model.trials is not None:
+        size = _positive(frame, model.trials, "number of trials")
+        _refuse(size, size != np.round(size), model.trials, "a whole number of trials", "trials are counts")
+    if not outcome:
+        return np.zeros(rows), weight, size
+    y = _numeric(frame, model.outcome, "outcome")
+    _refuse(y, ~np.isfinite(y), model.outcome, "a finite outcome", "drop or mend the row")
+    if model.family != "normal":
+        _refuse(y, (y < 0) | (y != np.round(y)), model.outcome, "a count (0, 1, 2, ...)", "counts are whole and not negative")
+    if model.trials is not None:
+        _refuse(y, y > size, model.outcome, "at most the row's trials", "check which column holds the trials")
+    return y, weight, size
+
+
+def design(model: Model, layout: Layout, data: Data, labels: dict[str, list[str]]) -> None:
+    """Refuse designs on which something is not identified whatever the outcome."""
+    x, flat = data.x, [c for c in layout.population if _is_flat(layout, layout.columns[c])]
+    for level in layout.levels:
+        if level.pooling == "none":
+            _unpooled(layout, data, level.name, labels)
+    for c, name in enumerate(layout.columns):
+        if not np.any(x[:, c]):
+            raise ValueError(f"predictor {name!r} is zero in every row, so it does not reach the likelihood; drop it")
+    rank = np.linalg.matrix_rank(x[:, flat]) if flat else 0
+    if rank < len(flat):
+        names = ", ".join(layout.columns[c] for c in flat)
+        raise ValueError(
+            f"formula {model.formula!r}: the predictors {names} are linearly dependent, so their flat priors give an "
+            "improper posterior; drop one, or give one a normal prior"
+        )
+
+
+def _is_flat(layout: Layout, name: str) -> bool:
+    parameter = layout.parameter(name)
+    return parameter is not None and parameter.kind == "real" and parameter.prior.name == "flat"
+
+
+def _unpooled(layout: Layout, data: Data, name: str, labels: dict[str, list[str]]) -> None:
+    """Without pooling each group has its own coefficients: columns must vary as needed within groups."""
+    index = next(i for i, level in enumerate(layout.levels) if level.name == name)
+    level, group = layout.levels[index], data.group[index]
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(group[order]) > 0])
+    for c in layout.population:
+        column = data.x[order, c]
+        spread = np.maximum.reduceat(column, starts) - np.minimum.reduceat(column, starts)
+        if layout.columns[c] != "Intercept" and not np.any(spread > 0):
+            raise ValueError(
+                f"pooling: none: predictor {layout.columns[c]!r} is constant within every {name}, so it cannot be told from "
+                f"the unpooled {name} means; drop the predictor or pool {name} partially"
+            )
+    for j, start in enumerate(starts):
+        stop = starts[j + 1] if j + 1 < len(starts) else len(order)
+        block = data.x[order[start:stop]][:, list(level.effects)]
+        if len(level.effects) > 1 and np.linalg.matrix_rank(block) < len(level.effects):
+            raise ValueError(
+                f"pooling: none: {name} {labels[name][j]!r} has too few distinct predictor values for its own "
+                f"{len(level.effects)} coefficients; pool {name} partially"
+            )
+        if j >= 10_000:  # large data: the first ten thousand groups are checked one by one
+            break
+
+
+def warnings(layout: Layout, data: Data, labels: dict[str, list[str]]) -> list[str]:
+    """What is allowed but deserves a word."""
+    found = []
+    for level in layout.levels:
+        count = len(labels[level.name])
+        if count == 1 and level.pooling == "partial":
+            found.append(f"{level.name}: one group alone says nothing about the spread between groups; the prior decides")
+    if layout.family == "normal" and not layout.known and layout.levels:
+        finest = layout.levels[-1]
+        if len(data.y) == len(labels[finest.name]) and finest.pooling == "partial":
+            found.append(f"{finest.name}: one row a group, so sigma and sd_{finest.name} cannot be told apart; their priors decide")
+    return found

@@ -1,0 +1,384 @@
+"""A model meets data: columns become arrays, labels stay on the host, everything that can be wrong is said here.
+
+`bind` turns a frame into a `Problem`: the static `Layout` (what programs are compiled for), the array noun `Data`
+(what they are run on), and the labels. Group axes are stored as nested rectangles padded with empty groups; an empty
+group adds nothing to any likelihood, so padding changes no result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import numpy as np
+from jax import Array
+
+from hiermodels.models import checks, families
+from hiermodels.models.formula import columns, require_column
+from hiermodels.models.propriety import check_propriety, missing_moments
+from hiermodels.models.spec import POOLING, Layout, LevelLayout, Model, Parameter, sd_name, theta_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Data", "Problem", "bind"]
+
+_RAGGED = 4
+"""A level is stored ragged where its padded rectangle would be more than this many times its groups."""
+
+
+class Data(eqx.Module):
+    """One dataset as arrays.
+
+    Attributes
+    ----------
+    y : Array, shape (obs,)
+        Outcome; 0 at padded rows.
+    x : Array, shape (obs, column)
+        Design matrix; columns as ``Layout.columns``.
+    weight : Array, shape (obs,)
+        Precision weight of a row: 1 / se^2 where known, else the given weight; 0 at padded rows.
+    size : Array, shape (obs,)
+        Trials (binomial) or exposure (poisson), else 1; 0 at padded rows.
+    group : tuple of Array, each (obs,)
+        Padded group index of each row, a level each.
+    parent : tuple of Array, each (group,)
+        Padded index of the group's parent one level up.
+    real : tuple of Array, each (group,)
+        False for padding.
+    """
+
+    y: Array
+    x: Array
+    weight: Array
+    size: Array
+    group: tuple[Array, ...]
+    parent: tuple[Array, ...]
+    real: tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A model that has met its data.
+
+    Attributes
+    ----------
+    model : Model
+    pooling : dict of str to str
+        Level name to word.
+    layout : Layout
+    data : Data
+        NumPy arrays; a program moves them to its device.
+    labels : dict of str to list of str
+        Level name to group labels, in the order of every result.
+    positions : dict of str to ndarray
+        Level name to the padded index of each label.
+    missing_moments : dict of str to str
+        ``"mean"`` or ``"sd"`` of which variables does not exist: variable -> ``mean`` or ``sd`` (``mean`` implies both).
+    warnings : tuple of str
+    """
+
+    model: Model
+    pooling: dict[str, str]
+    layout: Layout
+    data: Data
+    labels: dict[str, list[str]]
+    positions: dict[str, np.ndarray]
+    missing_moments: dict[str, str]
+    warnings: tuple[str, ...]
+
+    def with_outcome(self, y: np.ndarray | Array) -> Data:
+        """The same design with another outcome; y has shape (rows,), padding is added here."""
+        padded = np.zeros(self.layout.obs)
+        padded[: len(y)] = y
+        return eqx.tree_at(lambda d: d.y, self.data, padded)
+
+
+def read_pooling(pooling: str | Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """One word a level, from a word or a mapping.
+
+    Raises
+    ------
+    ValueError
+        For an unknown word or level, or partial pooling above unpooled groups (their mean would not be informed).
+    """
+    words = {n: pooling for n in names} if isinstance(pooling, str) else dict(pooling)
+    unknown = [n for n in words if n not in names]
+    if unknown:
+        raise ValueError(f"pooling: no group term {unknown[0]!r} in the formula; the terms are {', '.join(names) or 'none'}")
+    words = {n: words.get(n, "partial") for n in names}
+    for name, word in words.items():
+        if word not in POOLING:
+            raise ValueError(f"pooling: {name}: expected complete, none or partial, found {word!r}; use one of the three")
+    return words
+
+
+def _groups(frame: pd.DataFrame, factors: tuple[str, ...], where: str) -> tuple[np.ndarray, list[str]]:
+    """Codes in label order (category order, else first appearance) and labels joined by colons."""
+    import pandas as pd
+
+    codes = []
+    for name in factors:
+        require_column(frame, name, where)
+        column = frame[name]
+        if column.isna().any():
+            row = int(np.argmax(column.isna().to_numpy()))
+            raise ValueError(f"column {name!r}, row {row}: expected a group label, found a missing value; drop or fill the row")
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            unused = [str(c) for c in column.cat.categories if c not in set(column.unique())]
+            if unused:
+                raise ValueError(
+                    f"column {name!r}: category {unused[0]!r} has no row; "
+                    f"call .cat.remove_unused_categories() or give it data"
+                )
+            codes.append((column.cat.codes.to_numpy(), [str(c) for c in column.cat.categories]))
+        else:
+            code, unique = pd.factorize(column)
+            codes.append((code, [str(u) for u in unique]))
+    joint = codes[0][0].astype(np.int64)
+    for code, unique in codes[1:]:
+        joint = joint * len(unique) + code
+    present, first, inverse = np.unique(joint, return_index=True, return_inverse=True)
+    if len(factors) == 1:  # np.unique sorts by code, which is the label order already
+        return inverse, codes[0][1]
+    # combinations: ordered by the first factor's order, then the next ones'
+    parts = [[unique[code[i]] for i in first] for code, unique in codes]
+    return inverse, [":".join(p) for p in zip(*parts, strict=True)]
+
+
+def _parents(codes: list[np.ndarray]) -> list[int]:
+    """For each level the finest earlier level in which it nests, or -1."""
+    found = []
+    for i, fine in enumerate(codes):
+        parent = -1
+        for j in range(i - 1, -1, -1):
+            pairs = np.unique(codes[j].astype(np.int64) * (fine.max() + 1) + fine).size
+            if pairs == fine.max() + 1:
+                parent = j
+                break
+        found.append(parent)
+    return found
+
+
+def _up_to_power_of_two(n: int) -> int:
+    return 1 << max(0, n - 1).bit_length()
+
+
+def _store(code: np.ndarray, count: int, parent_code: np.ndarray | None, parent_size: int, pad: bool):
+    """Padded positions of a level's groups: (position of each group, size, width or None, parent of each position)."""
+    if parent_code is None:
+        return np.arange(count), count, count, np.zeros(count, int)
+    owner = np.zeros(count, int)
+    owner[code] = parent_code
+    order = np.argsort(owner, kind="stable")
+    starts = np.searchsorted(owner[order], np.arange(parent_size))
+    rank = np.empty(count, int)
+    rank[order] = np.arange(count) - starts[owner[order]]
+    children = np.bincount(owner, minlength=parent_size)
+    width = int(children.max())
+    ragged = children[children > 0].min() < width
+    if ragged and pad:
+        width = _up_to_power_of_two(width)
+    if parent_size * width > _RAGGED * count + 64:
+        position = np.empty(count, int)
+        position[order] = np.arange(count)
+        return position, count, None, owner[order]
+    return owner * width + rank, parent_size * width, width, np.repeat(np.arange(parent_size), width)
+
+
+def bind(
+    model: Model,
+    frame: pd.DataFrame,
+    pooling: str | Mapping[str, str] = "partial",
+    *,
+    outcome: bool = True,
+    pad: bool = True,
+) -> Problem:
+    """Meet the data: check every column, index the groups, fix the priors in use.
+
+    Parameters
+    ----------
+    model : Model
+    frame : DataFrame
+        One row an observation.
+    pooling : str or mapping
+        ``complete``, ``none``, ``partial``, or group term to word.
+    outcome : bool
+        False for a design to simulate from: the outcome column is not read, and defaults that need the data's scale are refused.
+    pad : bool
+        Pad ragged axes to powers of two, so that similar designs share compiled programs.
+
+    Raises
+    ------
+    ValueError
+        Naming column and row, parameter or level: what was expected, what was found, what to do.
+
+    Examples
+    --------
+    >>> import hiermodels as hm
+    >>> problem = bind(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), hm.load_dataset("eight_schools"))
+    >>> problem.labels["school"][:2], [p.name for p in problem.layout.parameters]
+    (['A', 'B'], ['Intercept', 'sd_school'])
+    """
+    family = families.lookup(model.family)
+    parsed = model.parsed
+    if len(frame) == 0:
+        raise ValueError("data: expected at least one row, found none; check the file or the filter")
+    y, weight, size = checks.outcome_columns(model, frame, outcome)
+    names, x = columns(parsed.population, frame, model.formula)
+    population = list(names)
+    words = read_pooling(pooling, list(dict.fromkeys(g.name for g in parsed.groups)))
+
+    # levels, coarse to fine: terms on the same grouping are merged as independent blocks
+    merged: dict[str, list[tuple[tuple[str, ...], bool]]] = {}
+    factors: dict[str, tuple[str, ...]] = {}
+    for term in parsed.groups:
+        effect_names, effect_x = columns(term.effects, frame, model.formula)
+        for n, column in zip(effect_names, effect_x.T, strict=True):
+            if n not in names:
+                names, x = [*names, n], np.column_stack([x, column])
+        merged.setdefault(term.name, []).append((tuple(effect_names), term.correlated))
+        factors[term.name] = term.factors
+    codes_labels = {g: _groups(frame, factors[g], f"formula {model.formula!r}") for g in merged}
+    order = sorted(merged, key=lambda g: len(codes_labels[g][1]))
+    codes = [codes_labels[g][0] for g in order]
+    parents = _parents(codes)
+    _check_words(words, order, parents)
+
+    levels, positions, labels, group, parent_index, real = [], {}, {}, [], [], []
+    for i, name in enumerate(order):
+        count = len(codes_labels[name][1])
+        up = parents[i]
+        above = positions[order[up]][codes[up]] if up >= 0 else None
+        position, total, width, owner = _store(codes[i], count, above, levels[up].size if up >= 0 else 1, pad)
+        effects = tuple(names.index(e) for block, _ in merged[name] for e in block)
+        levels.append(LevelLayout(name, effects, _blocks(merged[name]), words[name], total, width, up))
+        in_order = np.argsort(position, kind="stable")
+        labels[name] = [codes_labels[name][1][k] for k in in_order]
+        positions[name] = position
+        group.append(position[codes[i]])
+        parent_index.append(owner)
+        mask = np.zeros(total, bool)
+        mask[position] = True
+        real.append(mask)
+    positions = {name: np.sort(p) for name, p in positions.items()}
+
+    rows = len(frame)
+    kept = tuple(names.index(n) for n in population if not _covered(names.index(n), levels))
+    layout = Layout(model.family, model.known_se is not None, tuple(names), kept, tuple(levels), (), rows)
+    parameters = _parameters(model, family, layout, y if outcome else None)
+    layout = replace(layout, parameters=parameters)
+    data = Data(y, x, weight, size, tuple(group), tuple(parent_index), tuple(real))
+    checks.design(model, layout, data, labels)
+    check_propriety(layout, data, outcome)
+    missing = missing_moments(layout, data)
+    warnings = tuple(checks.warnings(layout, data, labels))
+    return Problem(model, words, layout, data, labels, positions, missing, warnings)
+
+
+def _blocks(terms: list[tuple[tuple[str, ...], bool]]) -> tuple[tuple[int, ...], ...]:
+    blocks, start = [], 0
+    for effects, correlated in terms:
+        here = tuple(range(start, start + len(effects)))
+        blocks += [here] if correlated else [(k,) for k in here]
+        start += len(effects)
+    return tuple(blocks)
+
+
+def _covered(column: int, levels: list[LevelLayout]) -> bool:
+    """Whether an unpooled level estimates this column's coefficient group by group."""
+    return any(level.pooling == "none" and column in level.effects for level in levels)
+
+
+def _check_words(words: dict[str, str], order: list[str], parents: list[int]) -> None:
+    for i, name in enumerate(order):
+        j = parents[i]
+        while words[name] == "none" and j >= 0:
+            if words[order[j]] == "partial":
+                raise ValueError(
+                    f"pooling: {order[j]} is partial above {name}, which is none: unpooled groups tell nothing about "
+                    f"their parents' spread; make {order[j]} complete or none, or {name} partial"
+                )
+            j = parents[j]
+
+
+def _parameters(model: Model, family: families.Family, layout: Layout, y: np.ndarray | None) -> tuple[Parameter, ...]:
+    from hiermodels.models import defaults
+
+    if family.name == "normal":
+        wanted = _normal_parameters(layout)
+    else:
+        wanted = _count_parameters(family, layout)
+    named = defaults.expand_joint(model.prior, family)
+    known = [w[0] for w in wanted] + _pooled_away(layout, family)
+    for name in named:
+        if name not in known:
+            import difflib
+
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the parameters are {', '.join(known) or 'none'}"
+            raise ValueError(f"priors: {name!r} does not reach the likelihood of {model.formula!r}; {hint}")
+    found = []
+    for name, kind, count in wanted:
+        if name in named:
+            prior, source = named[name], "named"
+        else:
+            prior, source = defaults.default_prior(name, kind, layout, y)
+        checks.prior_fits(name, kind, prior)
+        found.append(Parameter(name, kind, prior, source, count))
+    return tuple(found)
+
+
+def _pooled_away(layout: Layout, family: families.Family) -> list[str]:
+    """Parameters of the declaration that this pooling removes; their priors may stay written."""
+    names = [layout.columns[c] for c in range(len(layout.columns))]
+    for level in layout.levels:
+        names += [sd_name(level.name, layout.columns[e]) for e in level.effects]
+        names += [f"{stem}_{level.name}" for stem in ("cor", family.precision, "mean")]
+    return names
+
+
+def _normal_parameters(layout: Layout) -> list[tuple[str, str, int]]:
+    wanted = [(layout.columns[c], "real", 1) for c in layout.population]
+    for level in layout.levels:
+        if level.pooling == "partial":
+            wanted += [(sd_name(level.name, layout.columns[e]), "positive", 1) for e in level.effects]
+            big = [b for b in level.blocks if len(b) > 1]
+            wanted += [(f"cor_{level.name}", "correlation", len(b)) for b in big]
+    return wanted if layout.known else [*wanted, ("sigma", "positive", 1)]
+
+
+def _count_parameters(family: families.Family, layout: Layout) -> list[tuple[str, str, int]]:
+    """Beta and gamma populations: a mean (or coefficients on the link scale) and a concentration."""
+    plain = "unit" if family.name == "binomial" else "positive"
+    if not layout.levels:
+        return [(layout.columns[c], plain if len(layout.columns) == 1 else "real", 1) for c in layout.population]
+    finest = layout.levels[-1]
+    if finest.pooling == "none":
+        return []
+    only_intercept = len(layout.columns) == 1
+    stem = f"mean_{finest.name}"
+    wanted = [(stem, plain, 1)] if only_intercept else [(layout.columns[c], "real", 1) for c in layout.population]
+    return wanted + ([(f"{family.precision}_{finest.name}", "positive", 1)] if finest.pooling == "partial" else [])
+
+
+def variable_names(layout: Layout) -> list[str]:
+    """Every variable that a sampler reports for this layout, in reporting order."""
+    names = [p.name for p in layout.parameters]
+    for level in layout.levels:
+        names += [theta_name(level.name, layout.columns[e]) for e in level.effects]
+    return names
+
+
+def as_jax(data: Data) -> Data:
+    """The same dataset with its arrays on the default device, in the precision in force."""
+    import jax
+    import jax.numpy as jnp
+
+    def move(a: Any) -> Array:
+        a = np.asarray(a)
+        return jnp.asarray(a, dtype=jnp.result_type(float)) if a.dtype.kind == "f" else jnp.asarray(a)
+
+    return jax.tree.map(move, data)

@@ -1,0 +1,377 @@
+"""Priors: one small record each, one text form in Python, YAML and the shell.
+
+A prior is written ``half_normal(5)`` everywhere: ``hm.priors.half_normal(5)`` builds the same record that
+``parse("half_normal(5)")`` reads. Text is parsed as one menu name and numeric literals; nothing is ever
+evaluated. A density is for the standard deviation unless the name says variance.
+
+Which one?
+
+- group standard deviations: ``half_normal``, ``half_t``, ``half_cauchy``, ``exponential`` (proper); ``flat`` (on the
+  sd), ``flat_variance`` (on the variance), ``reference`` (known variances), ``power`` (improper; the number of groups
+  must be large enough, and the library checks it);
+- population coefficients: ``flat``, ``normal``, ``student_t``;
+- beta and gamma populations: ``beta`` / ``uniform`` for a mean in (0, 1), ``gamma`` / ``exponential`` / ``half_normal`` /
+  ``power`` for ``kappa`` and ``shape``, or the joint rules ``bda3`` and ``rgbp``;
+- correlations: ``lkj``; anything known: ``fixed``.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import betaln
+
+__all__ = [
+    "bda3",
+    "beta",
+    "exponential",
+    "fixed",
+    "flat",
+    "flat_variance",
+    "gamma",
+    "half_cauchy",
+    "half_normal",
+    "half_t",
+    "inverse_gamma_variance",
+    "lkj",
+    "normal",
+    "power",
+    "reference",
+    "rgbp",
+    "student_t",
+    "uniform",
+]
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A prior by name and numbers; equal records are equal priors.
+
+    Attributes
+    ----------
+    name : str
+        One of the menu ``hm.priors.__all__``.
+    args : tuple of float
+        Its numbers, in the menu's order.
+
+    Examples
+    --------
+    >>> import hiermodels as hm
+    >>> hm.priors.half_normal(5) == hm.priors.parse("half_normal(5)")
+    True
+    """
+
+    name: str
+    args: tuple[float, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(f'{a:g}' for a in self.args)})"
+
+    @property
+    def proper(self) -> bool:
+        """Whether the prior integrates to one on its own."""
+        return self.tail == -math.inf or (self.tail < -1 and self.origin > -1)
+
+    @property
+    def tail(self) -> float:
+        """Exponent ``e`` of the density ``x**e`` as x grows; ``-inf`` where it is integrable on its own."""
+        improper = {"flat": 0.0, "flat_variance": 1.0, "reference": -1.0}
+        if self.name == "power":
+            return -self.args[0]
+        if self.name == "beta" and min(self.args) <= 0:
+            return 0.0
+        return improper.get(self.name, -math.inf)
+
+    @property
+    def origin(self) -> float:
+        """Exponent ``e`` of the density ``x**e`` as x falls to zero."""
+        if self.name == "power":
+            return -self.args[0]
+        if self.name in ("flat_variance", "reference"):
+            return 1.0
+        if self.name in ("gamma", "beta"):
+            return self.args[0] - 1
+        return math.inf if self.name == "inverse_gamma_variance" else 0.0
+
+    def moment_tail(self) -> float:
+        """Exponent that rules which moments of a proper prior exist (``-inf``: all of them)."""
+        heavy = {"half_cauchy": lambda a: -2.0, "half_t": lambda a: -(a[0] + 1), "student_t": lambda a: -(a[0] + 1)}
+        if self.name == "inverse_gamma_variance":
+            return -2 * self.args[0] - 1
+        return heavy[self.name](self.args) if self.name in heavy else self.tail
+
+    def support(self, parameter: str) -> tuple[float, float]:
+        """Interval on which a parameter of this kind (``real positive unit``) lives under this prior."""
+        outer = {"real": (-math.inf, math.inf), "positive": (0.0, math.inf), "unit": (0.0, 1.0)}[parameter]
+        if self.name == "uniform":
+            return max(outer[0], self.args[0]), min(outer[1], self.args[1])
+        return outer
+
+    def log_density(self, x: Array, context: Array | None = None) -> Array:
+        """Log density at ``x``, normalised where the prior is proper.
+
+        Parameters
+        ----------
+        x : Array
+            Value of the parameter (a standard deviation for scale parameters).
+        context : Array, optional
+            Known variances se_j^2, which ``reference`` needs; shape (group,).
+        """
+        return _LOG_DENSITY[self.name](x, *self.args) if self.name != "reference" else _log_reference(x, context)
+
+    def latex(self) -> str:
+        """The prior's law in LaTeX, to the right of a tilde."""
+        shown = ",\\, ".join(f"{a:g}" for a in self.args)
+        return _LATEX.get(self.name, "\\mathrm{" + self.name.replace("_", "\\mbox{-}") + "}") + (
+            f"({shown})" if self.args else "()" if self.name not in _LATEX else ""
+        )
+
+
+def _log_reference(x: Array, variances: Array | None) -> Array:
+    if variances is None:
+        raise ValueError("prior reference(): it is defined for known variances; name another prior, e.g. half_normal(5)")
+    # masked groups carry an infinite variance and add nothing
+    return jnp.log(x) + 0.5 * jnp.log(jnp.sum((variances + x**2) ** -2.0))
+
+
+def _log_half_t(x: Array, df: float, scale: float) -> Array:
+    return math.log(2.0) + _log_student_t(x, df, 0.0, scale)
+
+
+def _log_student_t(x: Array, df: float, loc: float, scale: float) -> Array:
+    constant = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - 0.5 * math.log(df * math.pi) - math.log(scale)
+    return constant - (df + 1) / 2 * jnp.log1p(((x - loc) / scale) ** 2 / df)
+
+
+def _log_normal(x: Array, mean: float, sd: float) -> Array:
+    return -0.5 * ((x - mean) / sd) ** 2 - math.log(sd) - 0.5 * math.log(2 * math.pi)
+
+
+def _log_beta(x: Array, a: float, b: float) -> Array:
+    constant = -betaln(a, b) if a > 0 and b > 0 else 0.0
+    return (a - 1) * jnp.log(x) + (b - 1) * jnp.log1p(-x) + constant
+
+
+_LOG_DENSITY: dict[str, Callable[..., Array]] = {
+    "normal": _log_normal,
+    "student_t": _log_student_t,
+    "flat": lambda x: jnp.zeros_like(x),
+    "half_normal": lambda x, scale: math.log(2.0) + _log_normal(x, 0.0, scale),
+    "half_cauchy": lambda x, scale: _log_half_t(x, 1.0, scale),
+    "half_t": _log_half_t,
+    "uniform": lambda x, low, high: jnp.full_like(x, -math.log(high - low)),
+    "exponential": lambda x, rate: math.log(rate) - rate * x,
+    "gamma": lambda x, shape, rate: (
+        shape * math.log(rate) - math.lgamma(shape) + (shape - 1) * jnp.log(x) - rate * x
+    ),
+    "beta": _log_beta,
+    "flat_variance": lambda x: jnp.log(2 * x),
+    "inverse_gamma_variance": lambda x, shape, scale: (
+        shape * math.log(scale) - math.lgamma(shape) - (2 * shape + 1) * jnp.log(x) - scale / x**2 + math.log(2.0)
+    ),
+    "power": lambda x, c: -c * jnp.log(x),
+    "fixed": lambda x, value: jnp.zeros_like(x),
+}
+
+_LATEX = {
+    "normal": "\\mathrm{N}",
+    "student_t": "\\mathrm{t}",
+    "half_normal": "\\mathrm{N}^{+}",
+    "half_cauchy": "\\mathrm{Cauchy}^{+}",
+    "half_t": "\\mathrm{t}^{+}",
+    "uniform": "\\mathrm{U}",
+    "exponential": "\\mathrm{Exp}",
+    "gamma": "\\mathrm{Gamma}",
+    "beta": "\\mathrm{Beta}",
+    "lkj": "\\mathrm{LKJ}",
+}
+
+
+def log_lkj(cholesky: Array, eta: float) -> Array:
+    """Log density of a Cholesky factor of a correlation matrix under LKJ(eta), normalised.
+
+    Lewandowski, Kurowicka & Joe (2009); shape (effect, effect) in, scalar out.
+    """
+    import numpyro.distributions as dist
+
+    return dist.LKJCholesky(cholesky.shape[-1], eta).log_prob(cholesky)
+
+
+def _check(ok: bool, prior: Prior, rule: str) -> Prior:
+    if not ok:
+        raise ValueError(f"prior {prior}: expected {rule}; mend the numbers")
+    return prior
+
+
+def _finite(name: str, *args: float) -> Prior:
+    prior = Prior(name, tuple(float(a) for a in args))
+    return _check(all(math.isfinite(a) for a in prior.args), prior, "finite numbers")
+
+
+def normal(mean: float, sd: float) -> Prior:
+    """Normal law of a coefficient; the second number is a standard deviation.
+
+    Examples
+    --------
+    >>> str(normal(0, 10))
+    'normal(0, 10)'
+    """
+    return _check(sd > 0, _finite("normal", mean, sd), "sd > 0")
+
+
+def student_t(df: float, loc: float, scale: float) -> Prior:
+    """Student t law of a coefficient with ``df`` degrees of freedom."""
+    return _check(df > 0 and scale > 0, _finite("student_t", df, loc, scale), "df > 0 and scale > 0")
+
+
+def flat() -> Prior:
+    """Constant density, improper: on a coefficient, or on a standard deviation."""
+    return Prior("flat")
+
+
+def half_normal(scale: float) -> Prior:
+    """Normal(0, scale) restricted to positive values."""
+    return _check(scale > 0, _finite("half_normal", scale), "scale > 0")
+
+
+def half_cauchy(scale: float) -> Prior:
+    """Cauchy(0, scale) restricted to positive values."""
+    return _check(scale > 0, _finite("half_cauchy", scale), "scale > 0")
+
+
+def half_t(df: float, scale: float) -> Prior:
+    """Student t with ``df`` degrees of freedom, restricted to positive values."""
+    return _check(df > 0 and scale > 0, _finite("half_t", df, scale), "df > 0 and scale > 0")
+
+
+def uniform(low: float, high: float) -> Prior:
+    """Constant density between ``low`` and ``high``."""
+    return _check(low < high, _finite("uniform", low, high), "low < high")
+
+
+def exponential(rate: float) -> Prior:
+    """Exponential law with mean 1 / rate."""
+    return _check(rate > 0, _finite("exponential", rate), "rate > 0")
+
+
+def gamma(shape: float, rate: float) -> Prior:
+    """Gamma law with mean shape / rate."""
+    return _check(shape > 0 and rate > 0, _finite("gamma", shape, rate), "shape > 0 and rate > 0")
+
+
+def beta(a: float, b: float) -> Prior:
+    """Beta law of a probability; ``beta(0, 0)`` is flat on the logit scale and improper."""
+    return _check(a >= 0 and b >= 0, _finite("beta", a, b), "a >= 0 and b >= 0")
+
+
+def flat_variance() -> Prior:
+    """Constant density on the variance: the standard deviation has density proportional to itself."""
+    return Prior("flat_variance")
+
+
+def inverse_gamma_variance(shape: float, scale: float) -> Prior:
+    """Inverse gamma law of the variance v, density proportional to v^-(shape + 1) exp(-scale / v)."""
+    return _check(shape > 0 and scale > 0, _finite("inverse_gamma_variance", shape, scale), "shape > 0 and scale > 0")
+
+
+def power(c: float) -> Prior:
+    """Density proportional to x^-c of the standard deviation (of ``kappa`` or ``shape``), improper."""
+    return _finite("power", c)
+
+
+def reference() -> Prior:
+    """Jeffreys prior of the group sd for known variances, the mean treated apart.
+
+    p(tau) ~ tau sqrt(sum_j w_j^2) with w_j = 1 / (se_j^2 + tau^2); proper posterior from two groups.
+    """
+    return Prior("reference")
+
+
+def fixed(value: float) -> Prior:
+    """The parameter is known and equals ``value``."""
+    return _finite("fixed", value)
+
+
+def lkj(eta: float) -> Prior:
+    """LKJ law of a correlation matrix: density proportional to det(R)^(eta - 1)."""
+    return _check(eta > 0, _finite("lkj", eta), "eta > 0")
+
+
+def bda3() -> Prior:
+    """Joint rule (alpha + beta)^(-5/2) of a beta population; a^(-3/2) / b of a gamma population."""
+    return Prior("bda3")
+
+
+def rgbp() -> Prior:
+    """Joint rule: flat coefficients on the link scale, 1 / kappa (1 / rate) uniform on the positive numbers."""
+    return Prior("rgbp")
+
+
+def parse(text: str | Prior | float, where: str = "prior") -> Prior:
+    """Read the text form of a prior.
+
+    Parameters
+    ----------
+    text : str, Prior or number
+        ``"half_normal(5)"``; a record is returned as it is; a bare number means ``fixed(number)``.
+    where : str
+        Named in the error message.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name (the nearest right one is offered), wrong numbers, or anything that is not one call
+        with numeric literals.
+
+    Examples
+    --------
+    >>> parse("normal(0, 20)").args
+    (0.0, 20.0)
+    """
+    if isinstance(text, Prior):
+        return text
+    if isinstance(text, (int, float)) and not isinstance(text, bool):
+        return fixed(text)
+    if not isinstance(text, str):
+        raise ValueError(f"{where}: expected text like half_normal(5), found {text!r}; write a name of the menu")
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ValueError(f"{where}: expected one prior like half_normal(5), found {text[:80]!r}; see `hiermodels list priors`") from None
+    if isinstance(call, ast.Name):
+        raise ValueError(f"{where}: expected {call.id}(...) with brackets, found {text!r}; write e.g. half_normal(5)")
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.keywords):
+        raise ValueError(
+            f"{where}: expected a name of the menu with plain numbers, found {text[:80]!r}; see `hiermodels list priors`"
+        )
+    name = call.func.id
+    if name not in __all__:
+        near = difflib.get_close_matches(name, __all__, 1)
+        hint = f"did you mean {near[0]}?" if near else "see `hiermodels list priors`"
+        raise ValueError(f"{where}: unknown prior {name!r}; {hint}")
+    try:
+        return globals()[name](*[_number(a) for a in call.args])
+    except TypeError:
+        import inspect
+
+        wanted = str(inspect.signature(globals()[name])).split(" ->")[0].replace(": float", "").replace(": 'float'", "")
+        raise ValueError(f"{where}: expected {name}{wanted}, found {text!r}; give exactly these numbers") from None
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _number(node: ast.expr) -> float:
+    sign = 1.0
+    while isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+        sign, node = (-sign if isinstance(node.op, ast.USub) else sign), node.operand
+    if not (isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool)):
+        raise ValueError("expected plain numbers between the brackets; nothing else is read")
+    return sign * float(node.value)
+
+

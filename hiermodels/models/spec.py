@@ -1,0 +1,254 @@
+"""The declaration: a formula, a family, priors. It prints itself as mathematics.
+
+Names of what a model estimates, the same for every sampler:
+
+| | name | axes after chain, draw |
+|---|---|---|
+| population level | ``Intercept``, ``treated``, ``x`` as the formula names them | |
+| residual sd | ``sigma`` | |
+| group sd; of a slope | ``sd_school``, ``sd_school:classroom``; ``sd_school_x`` | |
+| correlation | ``cor_school`` | effect, effect |
+| a group's value; its slope | ``theta_school``; ``theta_school_x`` | school |
+| beta / gamma population | ``mean_school``, ``kappa_school`` / ``mean_school``, ``shape_school`` | |
+
+A group's ``theta`` is the population coefficient plus its own deviation plus its ancestors', predictors at zero.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hiermodels.models import families
+from hiermodels.models import priors as menu
+from hiermodels.models.formula import Formula, parse_formula
+from hiermodels.models.priors import Prior
+
+__all__ = ["Layout", "LevelLayout", "Model", "Parameter"]
+
+POOLING = ("complete", "none", "partial")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A hierarchical model, declared once.
+
+    Parameters
+    ----------
+    formula : str
+        As in lme4: ``score ~ 1 + treated + (1 | school/classroom)``.
+    family : str
+        ``normal``, ``binomial`` or ``poisson``.
+    known_se, trials, exposure, weights : str, optional
+        Column names: known standard errors of a normal outcome; binomial trials; Poisson exposure; weights that
+        divide the residual variance (``sigma^2 / weight``).
+    priors : mapping of str to prior, optional
+        Parameter name to a prior's text or record, e.g. ``{"sd_school": "half_normal(5)"}``. Parameters that are not
+        named take the default, which ``print(model)`` and every fit show.
+
+    Raises
+    ------
+    ValueError
+        For a formula, family, column role or prior that cannot be read. Columns are checked when the model meets data.
+
+    Examples
+    --------
+    >>> import hiermodels as hm
+    >>> model = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(5)"})
+    >>> print(model)
+    effect_i ~ N(theta_school[i], se_i^2)
+    theta_school_j ~ N(Intercept, sd_school^2)
+    Intercept ~ flat()
+    sd_school ~ half_normal(5)
+    """
+
+    formula: str
+    family: str = "normal"
+    known_se: str | None = field(default=None, kw_only=True)
+    trials: str | None = field(default=None, kw_only=True)
+    exposure: str | None = field(default=None, kw_only=True)
+    weights: str | None = field(default=None, kw_only=True)
+    priors: Any = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        family = families.lookup(self.family)
+        parsed = parse_formula(self.formula)
+        for role in ("known_se", "trials", "exposure", "weights"):
+            if getattr(self, role) is not None and role not in family.columns:
+                used = ", ".join(family.columns)
+                raise ValueError(f"{role}: family {family.name} does not use it (it uses {used}); leave {role} out")
+            if role in family.needs and getattr(self, role) is None:
+                raise ValueError(f"{role}: family {family.name} needs the column of its {role}; give {role}=<column>")
+        if self.known_se is not None and self.weights is not None:
+            raise ValueError("weights: known_se fixes every variance already; leave weights out")
+        object.__setattr__(self, "priors", _read_priors(self.priors))
+        self._check_prior_names(parsed)
+
+    def _check_prior_names(self, parsed: Formula) -> None:
+        groups = [g.name for g in parsed.groups]
+        stems = tuple(f"{s}_{g}" for g in groups for s in ("sd", "cor", "kappa", "shape", "mean"))
+        for name, prior in self.priors:
+            if prior.name in ("bda3", "rgbp"):
+                if self.family == "normal" or name not in groups:
+                    where = " or ".join(groups) or "a group term"
+                    raise ValueError(
+                        f"priors: {prior} is a joint prior of a beta or gamma population, keyed by {where}; found key {name!r}"
+                    )
+            elif name.startswith(("sd_", "cor_", "kappa_", "shape_", "mean_")) and not name.startswith(stems):
+                near = difflib.get_close_matches(name, stems, 1)
+                hint = f"did you mean {near[0]!r}?" if near else "the formula has no group term"
+                raise ValueError(f"priors: {name!r} does not reach the likelihood (no such group term); {hint}")
+
+    @property
+    def parsed(self) -> Formula:
+        """The formula, parsed."""
+        return parse_formula(self.formula)
+
+    @property
+    def outcome(self) -> str:
+        """Name of the outcome column."""
+        return self.parsed.outcome
+
+    @property
+    def prior(self) -> dict[str, Prior]:
+        """Priors that were named, by parameter."""
+        return dict(self.priors)
+
+    def __str__(self) -> str:
+        from hiermodels.models.display import text
+
+        return text(self)
+
+    def latex(self) -> str:
+        """The model as LaTeX lines (an ``aligned`` block).
+
+        Examples
+        --------
+        >>> "mathrm{N}" in Model("y ~ 1 + (1 | g)").latex()
+        True
+        """
+        from hiermodels.models.display import latex
+
+        return latex(self)
+
+    def _repr_latex_(self) -> str:
+        return "$$" + self.latex() + "$$"
+
+
+def _read_priors(priors: Mapping[str, Any] | tuple | None) -> tuple[tuple[str, Prior], ...]:
+    if priors is None:
+        return ()
+    if isinstance(priors, tuple):
+        priors = dict(priors)
+    if not isinstance(priors, Mapping):
+        raise ValueError(f"priors: expected a mapping of parameter to prior, found {type(priors).__name__}")
+    return tuple(sorted((str(k), menu.parse(v, f"priors: {k}")) for k, v in priors.items()))
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A hyperparameter or population coefficient that a model estimates.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        ``real``, ``positive``, ``unit`` or ``correlation``.
+    prior : Prior
+    source : str
+        ``named`` by the user, ``default`` (the same for any data) or ``scaled`` (default scaled to the data).
+    size : int
+        Number of effects of a correlation, else 1.
+    """
+
+    name: str
+    kind: str
+    prior: Prior
+    source: str = "named"
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class LevelLayout:
+    """One grouping as the compiler sees it.
+
+    Attributes
+    ----------
+    name : str
+        ``school`` or ``school:classroom``.
+    effects : tuple of int
+        Columns of the design matrix whose coefficients vary by group.
+    blocks : tuple of tuple of int
+        Positions in ``effects`` that are correlated with one another.
+    pooling : str
+        ``complete``, ``none`` or ``partial``.
+    size : int
+        Groups, padding included.
+    width : int or None
+        Children a parent where the level is stored as a rectangle; None for ragged storage.
+    parent : int
+        Position of the level it nests in; -1 for the population.
+    """
+
+    name: str
+    effects: tuple[int, ...]
+    blocks: tuple[tuple[int, ...], ...]
+    pooling: str
+    size: int
+    width: int | None
+    parent: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Everything about a model and a design that a compiled program depends on; hashable.
+
+    Attributes
+    ----------
+    family : str
+    known : bool
+        Whether the outcome's variances are known.
+    columns : tuple of str
+        Names of the design matrix's columns: population-level ones and group effects.
+    population : tuple of int
+        Columns that have a population coefficient.
+    levels : tuple of LevelLayout
+        Coarse to fine.
+    parameters : tuple of Parameter
+        In the order of the unconstrained vector.
+    obs : int
+        Rows, padding included.
+    """
+
+    family: str
+    known: bool
+    columns: tuple[str, ...]
+    population: tuple[int, ...]
+    levels: tuple[LevelLayout, ...]
+    parameters: tuple[Parameter, ...]
+    obs: int
+
+    @property
+    def nested(self) -> bool:
+        """Whether every level nests in the one before it (a tree)."""
+        return all(level.parent == i - 1 for i, level in enumerate(self.levels))
+
+    def parameter(self, name: str) -> Parameter | None:
+        """The parameter of this name, or None."""
+        return next((p for p in self.parameters if p.name == name), None)
+
+    def effect_names(self, level: LevelLayout) -> tuple[str, ...]:
+        """Names of a level's group values: ``theta_school``, ``theta_school_x``."""
+        return tuple(theta_name(level.name, self.columns[e]) for e in level.effects)
+
+
+def theta_name(level: str, column: str) -> str:
+    """Name of a group's coefficient for a column."""
+    return f"theta_{level}" if column == "Intercept" else f"theta_{level}_{column}"
+
+
+def sd_name(level: str, column: str) -> str:
+    """Name of the sd between groups of a column's coefficient."""
+    return f"sd_{level}" if column == "Intercept" else f"sd_{level}_{column}"
