@@ -1,0 +1,79 @@
+"""Any model that factorises, as ``log p(phi | y)`` and an exact draw of everything else given phi.
+
+    p(theta, phi | y) = p(phi | y) p(theta | phi, y)
+
+`factorise` answers with an object that has
+
+- ``parameters``, ``dim``: what stays in phi, and the length of its unconstrained vector ``u``;
+- ``prepare(data)``: sufficient statistics, computed once a dataset;
+- ``log_density(u, stats)``: log p(y | phi) + log p(phi) + log Jacobian;
+- ``start(stats)``, ``constrain(u)``;
+- ``draw(key, u, stats)``: one exact draw of every variable, by name;
+- ``components(u, stats, wanted)``: the law of each wanted variable given phi, whose mixture is the posterior;
+- ``available()``: the names that ``components`` knows.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from jax import Array
+
+from hiermodels.models.component import Component
+from hiermodels.models.data import Data
+from hiermodels.models.gaussian import Gaussian
+from hiermodels.models.spec import Layout, Parameter
+
+__all__ = ["Factorised", "factorise"]
+
+
+class Factorised(Protocol):
+    """What every factorised model offers; see the module's docstring."""
+
+    layout: Layout
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]: ...
+    @property
+    def dim(self) -> int: ...
+    def prepare(self, data: Data): ...
+    def start(self, stats) -> Array: ...
+    def constrain(self, u: Array) -> dict[str, Array]: ...
+    def log_density(self, u: Array, stats) -> Array: ...
+    def draw(self, key: Array, u: Array, stats) -> dict[str, Array]: ...
+    def components(self, u: Array, stats, wanted: tuple[str, ...]) -> dict[str, Component]: ...
+    def available(self) -> set[str]: ...
+
+
+def factorise(layout: Layout) -> Factorised:
+    """Factorise a model that has met its design.
+
+    Parameters
+    ----------
+    layout : Layout
+        From `hiermodels.models.data.bind`.
+
+    Raises
+    ------
+    ValueError
+        A plain sentence: which level cannot be integrated out, and the way on.
+
+    Examples
+    --------
+    >>> import hiermodels as hm
+    >>> from hiermodels.models.data import bind
+    >>> problem = bind(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), hm.load_dataset("eight_schools"))
+    >>> factorise(problem.layout).dim
+    1
+    """
+    if layout.family == "normal":
+        if not layout.nested:
+            crossed = next(v.name for i, v in enumerate(layout.levels) if v.parent != i - 1)
+            raise ValueError(
+                f"{crossed} is crossed with {layout.levels[0].name}, not nested in it, so the groups form no tree to integrate "
+                f"along; use sampler='nuts' with marginalize=False"
+            )
+        return Gaussian(layout)
+    from hiermodels.models.conjugate import conjugate
+
+    return conjugate(layout)

@@ -1,0 +1,493 @@
+"""Normal hierarchies factorised: Gaussian messages up the tree of groups, draws and moments back down.
+
+A group's coefficient vector is its parent's plus its own deviation, ``b_child = b_parent + sum_k r_k z_k`` with
+z_k ~ N(0, 1) and r_k the columns of the level's Cholesky factor of covariance. A message is what the data below say about
+``b``: a quadratic ``c + h'b - b'Lb/2``. Passing it through one z_k is a rank-one step,
+
+    q = 1 + r'Lr,   L <- L - Lr r'L / q,   h <- h - Lr (r'h) / q,   c <- c + (r'h)^2 / (2q) - log(q) / 2,
+
+so a level needs divisions only, no inverse of its covariance: standard deviations of zero are as good as any other.
+Without pooling z_k is flat and the 1 in q becomes 0. Messages of siblings add. The population coefficients are integrated
+out at the root where their priors are normal or flat. With one class mean a message this is the three-level algebra of
+precision weights: w = 1 / (t^2 + s^2 / n) and so on up.
+
+Group axes are last, coefficient axes first, so that arithmetic runs along groups. Empty (padded) groups have L = 0, h = 0
+and pass through unchanged.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hiermodels.models import hyper
+from hiermodels.models.component import Component
+from hiermodels.models.data import Data
+from hiermodels.models.spec import Layout, LevelLayout, Parameter, sd_name, theta_name
+
+__all__ = ["Gaussian", "GaussianStats"]
+
+_LOG_2PI = math.log(2 * math.pi)
+
+
+class GaussianStats(eqx.Module):
+    """Sufficient statistics of a dataset, reduced once; the cost of a gradient does not depend on the rows.
+
+    Attributes
+    ----------
+    cc : Array, shape (column, column, group)
+        Weighted cross products of the design in each finest group.
+    cy : Array, shape (column, group)
+        Weighted cross products with the centred outcome.
+    yy, rows, log_weight, shift : Array
+        Scalars: weighted sum of squares, number of rows, sum of log weights, what was subtracted from the outcome.
+    parent, real : tuple of Array
+        As in `Data`.
+    variances : Array, shape (group,)
+        Known variance of each group's mean, infinite for padding (what ``reference()`` needs).
+    """
+
+    cc: Array
+    cy: Array
+    yy: Array
+    rows: Array
+    log_weight: Array
+    shift: Array
+    parent: tuple[Array, ...]
+    real: tuple[Array, ...]
+    variances: Array
+
+
+class _Step(NamedTuple):
+    """One eliminated direction of one level: what the way down needs."""
+
+    r: Array
+    proper: float
+    q: Array
+    lr: Array
+    m: Array
+
+
+class _Pass(NamedTuple):
+    """Result of the upward pass: root message, and the steps of each level in the order taken."""
+
+    precision: Array
+    shift: Array
+    constant: Array
+    steps: list[list[_Step]]
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A normal hierarchy as the pair (log p(phi | y), theta | phi, y).
+
+    Parameters
+    ----------
+    layout : Layout
+        A nested layout of family normal.
+
+    Notes
+    -----
+    ``phi`` holds the standard deviations, correlations, sigma, and those population coefficients whose priors are neither
+    normal nor flat. Shapes: ``u`` (dim,), group axes padded.
+    """
+
+    layout: Layout
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Parameters that stay in phi, in the order of the unconstrained vector."""
+        return tuple(p for p in self.layout.parameters if not _integrated(p))
+
+    @property
+    def dim(self) -> int:
+        """Length of the unconstrained vector."""
+        return hyper.dimension(self.parameters)
+
+    def prepare(self, data: Data) -> GaussianStats:
+        """Reduce a dataset to its sufficient statistics."""
+        columns = self.layout.columns
+        rows = data.weight > 0
+        if "Intercept" in columns:
+            shift = jnp.sum(data.weight * data.y) / jnp.sum(data.weight)
+        else:
+            shift = jnp.zeros(())
+        y = jnp.where(rows, data.y - shift, 0.0)
+        wx = (data.weight[:, None] * data.x).T
+        k = len(columns)
+        upper = [(i, j) for i in range(k) for j in range(i, k)]
+        stacked = jnp.stack([wx[i] * data.x[:, j] for i, j in upper] + [wx[i] * y for i in range(k)])
+        sums = self._gather(stacked, data)
+        place = {pair: n for n, pair in enumerate(upper)}
+        cc = jnp.stack([jnp.stack([sums[place[min(i, j), max(i, j)]] for j in range(k)]) for i in range(k)])
+        total = jnp.zeros(1).at[0].set(jnp.sum(data.weight)) if not self.layout.levels else self._gather(data.weight[None], data)[0]
+        return GaussianStats(
+            cc,
+            sums[len(upper) :],
+            jnp.sum(data.weight * y * y),
+            jnp.sum(rows).astype(y.dtype),
+            jnp.sum(jnp.where(rows, jnp.log(jnp.where(rows, data.weight, 1.0)), 0.0)),
+            shift,
+            data.parent,
+            data.real,
+            jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1.0), jnp.inf),
+        )
+
+    def _gather(self, values: Array, data: Data) -> Array:
+        """Sum rows into the finest groups; (n, obs) -> (n, group)."""
+        if not self.layout.levels:
+            return values.sum(-1, keepdims=True)
+        size = self.layout.levels[-1].size
+        if self.layout.obs == size and self.layout.levels[-1].parent < 0:
+            return jnp.zeros((values.shape[0], size), values.dtype).at[:, data.group[-1]].add(values)
+        return jax.ops.segment_sum(values.T, data.group[-1], num_segments=size).T
+
+    # phi ------------------------------------------------------------------------------------------------------------
+
+    def constrain(self, u: Array) -> dict[str, Array]:
+        """Hyperparameters by name; correlations as Cholesky factors."""
+        return hyper.constrain(self.parameters, u)
+
+    def log_prior(self, u: Array, stats: GaussianStats) -> Array:
+        """Log prior of phi on the unconstrained scale."""
+        return hyper.log_prior(self.parameters, u, stats.variances)
+
+    def log_likelihood(self, u: Array, stats: GaussianStats) -> Array:
+        """log p(y | phi), every group value and integrated coefficient gone; normalised."""
+        phi = self.constrain(u)
+        up = self._upward(phi, stats)
+        return up.constant + self._root(up, phi, stats)[2]
+
+    def log_density(self, u: Array, stats: GaussianStats) -> Array:
+        """log p(y | phi) + log p(phi) + log Jacobian: what NUTS and the exact engine move on."""
+        return self.log_likelihood(u, stats) + self.log_prior(u, stats)
+
+    def start(self, stats: GaussianStats) -> Array:
+        """A plain starting point on the scale of the data, shape (dim,)."""
+        spread = jnp.sqrt(jnp.maximum(stats.yy / jnp.maximum(jnp.sum(stats.cc[0, 0]), 1e-300), 1e-12))
+        values = {}
+        for p in self.parameters:
+            if p.kind == "positive":
+                values[p.name] = 0.5 * spread
+            elif p.kind == "correlation":
+                values[p.name] = jnp.eye(p.size)
+            else:
+                values[p.name] = stats.shift if p.name == "Intercept" else jnp.zeros(())
+            low, high = p.prior.support(p.kind) if p.kind != "correlation" else (-math.inf, math.inf)
+            if math.isfinite(low) and math.isfinite(high):
+                values[p.name] = jnp.clip(values[p.name], low + 0.05 * (high - low), high - 0.05 * (high - low))
+        return hyper.unconstrain(self.parameters, values)
+
+    # up -------------------------------------------------------------------------------------------------------------
+
+    def _directions(self, level: LevelLayout, phi: dict[str, Array]) -> list[tuple[Array, float]]:
+        """Columns of the level's Cholesky factor in coefficient space; the number is 1, or 0 for flat directions."""
+        columns = self.layout.columns
+        unit = jnp.eye(len(columns))
+        if level.pooling == "none":
+            return [(unit[e], 0.0) for e in level.effects]
+        found = []
+        for block in level.blocks if level.pooling == "partial" else ():
+            scaled = [phi[sd_name(level.name, columns[level.effects[b]])] * unit[level.effects[b]] for b in block]
+            factor = phi[f"cor_{level.name}"] if len(block) > 1 else None
+            for k in range(len(block)):
+                r = scaled[k] if factor is None else sum(factor[i, k] * scaled[i] for i in range(k, len(block)))
+                found.append((r, 1.0))
+        return found
+
+    def _upward(self, phi: dict[str, Array], stats: GaussianStats, tilt: dict[int, Array] | None = None) -> _Pass:
+        inverse = phi["sigma"] ** -2 if "sigma" in phi else 1.0
+        precision, shift = stats.cc * inverse, stats.cy * inverse
+        constant = -0.5 * stats.yy * inverse - 0.5 * stats.rows * _LOG_2PI + 0.5 * stats.log_weight
+        if "sigma" in phi:
+            constant -= stats.rows * jnp.log(phi["sigma"])
+        taken: list[list[_Step]] = [[] for _ in self.layout.levels]
+        for i in reversed(range(len(self.layout.levels))):
+            if tilt and i in tilt:
+                shift = shift + tilt[i]
+            for r, proper in self._directions(self.layout.levels[i], phi):
+                precision, shift, gain, step = _absorb(precision, shift, r, proper)
+                constant += jnp.sum(gain)
+                taken[i].append(step)
+            precision, shift = self._to_parent(precision, i, stats), self._to_parent(shift, i, stats)
+        return _Pass(precision[..., 0], shift[..., 0], constant, taken)
+
+    def _to_parent(self, x: Array, i: int, stats: GaussianStats) -> Array:
+        level = self.layout.levels[i]
+        if level.parent < 0:
+            return x.sum(-1, keepdims=True)
+        size = self.layout.levels[level.parent].size
+        if level.width is not None:
+            return x.reshape(*x.shape[:-1], size, level.width).sum(-1)
+        moved = jnp.moveaxis(x, -1, 0)
+        summed = jax.ops.segment_sum(moved, stats.parent[i], num_segments=size, indices_are_sorted=True)
+        return jnp.moveaxis(summed, 0, -1)
+
+    def _to_children(self, x: Array, i: int, stats: GaussianStats) -> Array:
+        level = self.layout.levels[i]
+        if level.parent < 0:
+            return jnp.broadcast_to(x, (*x.shape[:-1], level.size))
+        if level.width is not None:
+            return jnp.repeat(x, level.width, axis=-1, total_repeat_length=level.size)
+        return x[..., stats.parent[i]]
+
+    # root -----------------------------------------------------------------------------------------------------------
+
+    def _split(self) -> tuple[list[int], list[int]]:
+        """Population columns that are integrated out, and those that stay in phi."""
+        layout = self.layout
+        inside = [c for c in layout.population if _integrated(layout.parameter(layout.columns[c]))]
+        return inside, [c for c in layout.population if c not in inside]
+
+    def _known_coefficients(self, phi: dict[str, Array], stats: GaussianStats) -> Array:
+        """Coefficient vector with the explicit ones filled in, zero elsewhere; on the centred scale."""
+        columns = self.layout.columns
+        value = jnp.zeros(len(columns))
+        for c in self._split()[1]:
+            value = value.at[c].set(phi[columns[c]] - (stats.shift if columns[c] == "Intercept" else 0.0))
+        return value
+
+    def _root(self, up: _Pass, phi: dict[str, Array], stats: GaussianStats) -> tuple[Array, Array, Array]:
+        """Mean and covariance of the integrated coefficients (centred scale), and what integrating them adds."""
+        inside, explicit = self._split()
+        known, gain = self._known_coefficients(phi, stats), jnp.zeros(())
+        shift, precision = up.shift, up.precision
+        if explicit:
+            gain += known @ shift - 0.5 * known @ precision @ known
+            shift = shift - precision @ known
+        if not inside:
+            return jnp.zeros(0), jnp.zeros((0, 0)), gain
+        precision, shift = precision[jnp.ix_(jnp.array(inside), jnp.array(inside))], shift[jnp.array(inside)]
+        for n, c in enumerate(inside):
+            prior = self.layout.parameter(self.layout.columns[c]).prior  # type: ignore[union-attr]
+            if prior.name == "normal":
+                mean = prior.args[0] - (stats.shift if self.layout.columns[c] == "Intercept" else 0.0)
+                weight = prior.args[1] ** -2
+                precision, shift = precision.at[n, n].add(weight), shift.at[n].add(mean * weight)
+                gain += -0.5 * mean**2 * weight - 0.5 * _LOG_2PI - math.log(prior.args[1])
+        covariance, log_determinant = _inverse(precision)
+        mean = covariance @ shift
+        gain += 0.5 * shift @ mean - 0.5 * log_determinant + 0.5 * len(inside) * _LOG_2PI
+        return mean, covariance, gain
+
+    # down -----------------------------------------------------------------------------------------------------------
+
+    def draw(self, key: Array, u: Array, stats: GaussianStats) -> dict[str, Array]:
+        """One exact draw of everything else given phi: hyperparameters, coefficients, group values (padded axes)."""
+        phi = self.constrain(u)
+        up = self._upward(phi, stats)
+        mean, covariance, _ = self._root(up, phi, stats)
+        keys = iter(jax.random.split(key, 1 + sum(len(s) for s in up.steps)))
+        inside = self._split()[0]
+        b = self._known_coefficients(phi, stats)
+        if inside:
+            noise = jax.random.normal(next(keys), mean.shape, mean.dtype)
+            b = b.at[jnp.array(inside)].set(mean + _root_of(covariance) @ noise)
+        values = self._report(phi, b, stats)
+        below, found = b[:, None], []
+        for i, level in enumerate(self.layout.levels):
+            below = self._to_children(below, i, stats)
+            for step in reversed(up.steps[i]):
+                z_mean = (step.m - jnp.sum(step.lr * below, 0)) / step.q
+                z = z_mean + jax.random.normal(next(keys), z_mean.shape, z_mean.dtype) * step.q**-0.5
+                below = below + step.r[:, None] * z
+            found.append(below)
+        found = self._average_upwards(found, stats, lambda x, n: x / n)
+        for i, level in enumerate(self.layout.levels):
+            for e, name in zip(level.effects, self.layout.effect_names(level), strict=True):
+                values[name] = found[i][e] + self._offset(e, stats)
+        return values
+
+    def components(self, u: Array, stats: GaussianStats, wanted: tuple[str, ...]) -> dict[str, Component]:
+        """Law given phi of each wanted variable: a mixture over draws or nodes of phi is the exact posterior.
+
+        Parameters
+        ----------
+        wanted : tuple of str
+            Variable names, ``mean(<variable>)`` and ``new(<level>)``.
+        """
+        phi = self.constrain(u)
+        up = self._upward(phi, stats)
+        root_mean, root_cov, _ = self._root(up, phi, stats)
+        known = self._report(phi, self._known_coefficients(phi, stats), stats)
+        found = {}
+        inside = self._split()[0]
+        thetas = {t: (i, e) for i, lv in enumerate(self.layout.levels) for e, t in zip(lv.effects, self.layout.effect_names(lv), strict=True)}
+        moments = self._moments(up, phi, root_mean, root_cov, stats) if set(wanted) & set(thetas) else []
+        for name in wanted:
+            if name in thetas:
+                i, e = thetas[name]
+                found[name] = Component("normal", moments[i][0][e] + self._offset(e, stats), moments[i][1][e])
+            elif name.startswith("mean("):
+                i, e = thetas[name[5:-1]]
+                mean, variance = self._tilted(i, e, phi, stats)
+                found[name] = Component("normal", mean + self._offset(e, stats), variance)
+            elif name.startswith("new("):
+                found[name] = self._new(name[4:-1], phi, root_mean, root_cov, stats)
+            elif name in self.layout.columns and (c := self.layout.columns.index(name)) in inside:
+                n = inside.index(c)
+                found[name] = Component("normal", root_mean[n] + self._offset(c, stats), root_cov[n, n])
+            else:
+                found[name] = Component("point", known[name], jnp.zeros_like(known[name]))
+        return found
+
+    def _offset(self, column: int, stats: GaussianStats) -> Array | float:
+        return stats.shift if self.layout.columns[column] == "Intercept" else 0.0
+
+    def _report(self, phi: dict[str, Array], b: Array, stats: GaussianStats) -> dict[str, Array]:
+        values = {}
+        for p in self.layout.parameters:
+            if p.kind == "correlation":
+                values[p.name] = phi[p.name] @ phi[p.name].T
+            elif p.name in phi:
+                values[p.name] = phi[p.name]
+            else:
+                c = self.layout.columns.index(p.name)
+                values[p.name] = b[c] + self._offset(c, stats)
+        return values
+
+    def _moments(self, up: _Pass, phi: dict[str, Array], mean: Array, cov: Array, stats: GaussianStats) -> list[tuple[Array, Array]]:
+        """Mean and variance of every group's coefficients given phi; each (column, group).
+
+        The coefficients are carried as ``A b_root + c + noise``: A (column, root, group), c (column, group), noise
+        covariance N (column, column, group).
+        """
+        k, inside = len(self.layout.columns), self._split()[0]
+        slope = jnp.zeros((k, len(inside), 1))
+        for n, c in enumerate(inside):
+            slope = slope.at[c, n, 0].set(1.0)
+        constant, noise = self._known_coefficients(phi, stats)[:, None], jnp.zeros((k, k, 1))
+        slopes, constants, noises = [], [], []
+        for i in range(len(self.layout.levels)):
+            slope, constant, noise = (self._to_children(x, i, stats) for x in (slope, constant, noise))
+            for step in reversed(up.steps[i]):
+                slope, constant, noise = _release(slope, constant, noise, step)
+            slopes, constants, noises = [*slopes, slope], [*constants, constant], [*noises, noise]
+        slopes = self._average_upwards(slopes, stats, lambda x, n: x / n)
+        constants = self._average_upwards(constants, stats, lambda x, n: x / n)
+        noises = self._average_upwards(noises, stats, lambda x, n: x / n**2)
+        found = []
+        for a, c, v in zip(slopes, constants, noises, strict=True):
+            spread = jnp.einsum("krg,rs,ksg->kg", a, cov, a) if inside else 0.0
+            diagonal = jnp.stack([v[j, j] for j in range(k)])
+            found.append(((jnp.einsum("krg,r->kg", a, mean) if inside else 0.0) + c, spread + diagonal))
+        return found
+
+    def _average_upwards(self, values: list[Array], stats: GaussianStats, scale) -> list[Array]:
+        """Above an unpooled level a coarser group's value is the unweighted mean of its children."""
+        values = list(values)
+        none = [i for i, level in enumerate(self.layout.levels) if level.pooling == "none"]
+        for i in reversed(range(1, max(none) + 1)) if none else ():
+            if self.layout.levels[i - 1].pooling != "none":
+                real = stats.real[i]
+                count = self._to_parent(real[None].astype(float), i, stats)[0]
+                total = self._to_parent(jnp.where(real, values[i], 0.0), i, stats)
+                values[i - 1] = scale(total, jnp.maximum(count, 1.0))
+        return values
+
+    def _tilted(self, i: int, e: int, phi: dict[str, Array], stats: GaussianStats) -> tuple[Array, Array]:
+        """Mean and variance of the average over real groups of a coefficient.
+
+        With t times the average added to the log likelihood, log Z(t) is quadratic: its derivatives are the moments.
+        """
+        none = [j for j, level in enumerate(self.layout.levels) if level.pooling == "none" and j > i]
+        weights = stats.real[i] / jnp.sum(stats.real[i])
+        for j in range(i + 1, (max(none) if none else i) + 1):
+            count = self._to_parent(stats.real[j][None].astype(float), j, stats)[0]
+            weights = self._to_children(weights / jnp.maximum(count, 1.0), j, stats) * stats.real[j]
+            i = j
+        direction = jnp.eye(len(self.layout.columns))[e][:, None] * weights
+
+        def log_z(t: Array) -> Array:
+            up = self._upward(phi, stats, {i: t * direction})
+            return up.constant + self._root(up, phi, stats)[2]
+
+        def first(t: Array) -> Array:
+            return jax.jvp(log_z, (t,), (jnp.ones_like(t),))[1]
+
+        zero = jnp.zeros(())
+        return jax.jvp(first, (zero,), (jnp.ones_like(zero),))
+
+    def _new(self, name: str, phi: dict[str, Array], mean: Array, cov: Array, stats: GaussianStats) -> Component:
+        """Value of a group not in the data, in ancestors not in the data."""
+        column = self.layout.columns.index("Intercept")
+        inside = self._split()[0]
+        if column in inside:
+            n = inside.index(column)
+            centre, variance = mean[n], cov[n, n]
+        else:
+            centre, variance = self._known_coefficients(phi, stats)[column], jnp.zeros(())
+        for level in self.layout.levels:
+            if level.pooling == "partial" and column in level.effects:
+                variance = variance + phi[sd_name(level.name, "Intercept")] ** 2
+            if level.name == name:
+                break
+        return Component("normal", centre + stats.shift, variance)
+
+    def available(self) -> set[str]:
+        """Names that `components` knows: variables, their means over groups, and new groups."""
+        names = {p.name for p in self.layout.parameters if p.kind != "correlation"}
+        pooled = True
+        for level in self.layout.levels:
+            thetas = [theta_name(level.name, self.layout.columns[e]) for e in level.effects]
+            names |= set(thetas) | {f"mean({t})" for t in thetas}
+            pooled = pooled and level.pooling != "none"
+            if pooled and self.layout.parameter("Intercept") is not None:
+                names.add(f"new({level.name})")
+        return names
+
+
+def _integrated(parameter: Parameter | None) -> bool:
+    return parameter is not None and parameter.kind == "real" and parameter.prior.name in ("normal", "flat")
+
+
+def _absorb(precision: Array, shift: Array, r: Array, proper: float) -> tuple[Array, Array, Array, _Step]:
+    """Integrate one direction out of every group's message."""
+    lr = jnp.sum(precision * r[None, :, None], 1)
+    q = proper + jnp.sum(r[:, None] * lr, 0)
+    m = jnp.sum(r[:, None] * shift, 0)
+    if proper:
+        gain = 0.5 * m**2 / q - 0.5 * jnp.log(q)
+    else:  # flat: an empty group adds nothing
+        informed = q > 0
+        q = jnp.where(informed, q, 1.0)
+        gain = jnp.where(informed, 0.5 * m**2 / q - 0.5 * jnp.log(q) + 0.5 * _LOG_2PI, 0.0)
+    step = _Step(r, proper, q, lr, m)
+    if precision.shape[0] == 1:  # no cancellation in the scalar case
+        return precision * (proper / q), shift * (proper / q), gain, step
+    return precision - lr[:, None] * lr[None] / q, shift - lr * (m / q), gain, step
+
+
+def _release(slope: Array, constant: Array, noise: Array, step: _Step) -> tuple[Array, Array, Array]:
+    """Give the direction back: moments of b_parent + r z with z | b_parent ~ N((m - lr'b) / q, 1 / q)."""
+    r, g = step.r[:, None], step.lr / step.q
+    slope = slope - r[:, None] * jnp.sum(g[:, None] * slope, 0)[None]
+    constant = constant + r * (step.m / step.q - jnp.sum(g * constant, 0))
+    gn = jnp.sum(g[:, None] * noise, 0)
+    gng = jnp.sum(g * gn, 0)
+    outer = r[:, None] * r[None]
+    noise = noise - r[:, None] * gn[None] - gn[:, None] * r[None] + outer * (gng + 1 / step.q)
+    return slope, constant, noise
+
+
+def _inverse(matrix: Array) -> tuple[Array, Array]:
+    """Inverse and log determinant of a small positive definite matrix."""
+    if matrix.shape[0] == 1:
+        return 1 / matrix, jnp.log(matrix[0, 0])
+    if matrix.shape[0] == 2:
+        determinant = matrix[0, 0] * matrix[1, 1] - matrix[0, 1] ** 2
+        adjugate = jnp.array([[1.0, 0.0], [0.0, 1.0]]) * jnp.trace(matrix) - matrix
+        return adjugate / determinant, jnp.log(determinant)
+    factor = jnp.linalg.cholesky(matrix)
+    half = jax.scipy.linalg.solve_triangular(factor, jnp.eye(matrix.shape[0]), lower=True)
+    return half.T @ half, 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
+
+
+def _root_of(covariance: Array) -> Array:
+    return jnp.sqrt(covariance) if covariance.shape[0] == 1 else jnp.linalg.cholesky(covariance)

@@ -1,0 +1,118 @@
+"""Hyperparameters as one unconstrained vector: transforms, log prior, log Jacobian.
+
+A positive parameter is moved as its logarithm, one on an interval as its logit there, a correlation matrix as the
+hyperbolic arctangents of its partial correlations, a real one as itself. Parameters with a ``fixed`` prior are constants.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hiermodels.models.priors import log_lkj
+from hiermodels.models.spec import Parameter
+
+__all__ = ["constrain", "dimension", "log_prior", "unconstrain"]
+
+
+def width(parameter: Parameter) -> int:
+    """Numbers that a parameter takes in the unconstrained vector."""
+    if parameter.prior.name == "fixed":
+        return 0
+    return parameter.size * (parameter.size - 1) // 2 if parameter.kind == "correlation" else 1
+
+
+def dimension(parameters: tuple[Parameter, ...]) -> int:
+    """Length of the unconstrained vector.
+
+    Examples
+    --------
+    >>> from hiermodels.models.priors import half_normal
+    >>> dimension((Parameter("sd_school", "positive", half_normal(5)),))
+    1
+    """
+    return sum(width(p) for p in parameters)
+
+
+def _one(parameter: Parameter, u: Array) -> tuple[Array, Array]:
+    """Constrained value and log Jacobian of one parameter's slice."""
+    if parameter.kind == "correlation":
+        from numpyro.distributions.transforms import CorrCholeskyTransform
+
+        transform = CorrCholeskyTransform()
+        factor = transform(u)
+        return factor, transform.log_abs_det_jacobian(u, factor)
+    x = u[0]
+    low, high = parameter.prior.support(parameter.kind)
+    if math.isinf(low):
+        return x, jnp.zeros_like(x)
+    if math.isinf(high):
+        value = jnp.exp(x)
+        return low + value, x
+    share = jax.nn.sigmoid(x)
+    jacobian = math.log(high - low) + jax.nn.log_sigmoid(x) + jax.nn.log_sigmoid(-x)
+    return low + (high - low) * share, jacobian
+
+
+def _slices(parameters: tuple[Parameter, ...]) -> list[tuple[Parameter, int, int]]:
+    found, start = [], 0
+    for p in parameters:
+        found.append((p, start, start + width(p)))
+        start += width(p)
+    return found
+
+
+def constrain(parameters: tuple[Parameter, ...], u: Array) -> dict[str, Array]:
+    """Values by name; a correlation as its lower Cholesky factor, shape (effect, effect)."""
+    values = {}
+    for p, start, stop in _slices(parameters):
+        fixed = p.prior.name == "fixed"
+        values[p.name] = jnp.asarray(p.prior.args[0], dtype=u.dtype) if fixed else _one(p, u[start:stop])[0]
+    return values
+
+
+def log_prior(parameters: tuple[Parameter, ...], u: Array, context: Array | None = None) -> Array:
+    """Log prior density of the unconstrained vector, Jacobian included.
+
+    Parameters
+    ----------
+    u : Array, shape (dimension,)
+    context : Array, optional
+        Known variances for ``reference()``.
+    """
+    total = jnp.zeros((), u.dtype)
+    for p, start, stop in _slices(parameters):
+        if p.prior.name == "fixed":
+            continue
+        value, jacobian = _one(p, u[start:stop])
+        if p.kind == "correlation":
+            total += log_lkj(value, p.prior.args[0]) + jacobian
+        else:
+            total += p.prior.log_density(value, context) + jacobian
+    return total
+
+
+def unconstrain(parameters: tuple[Parameter, ...], values: dict[str, Array]) -> Array:
+    """The unconstrained vector of given values (inverse of `constrain`)."""
+    parts = []
+    for p, start, stop in _slices(parameters):
+        if start == stop:
+            continue
+        value = jnp.asarray(values[p.name])
+        if p.kind == "correlation":
+            from numpyro.distributions.transforms import CorrCholeskyTransform
+
+            parts.append(CorrCholeskyTransform()._inverse(value))
+            continue
+        low, high = p.prior.support(p.kind)
+        if math.isinf(low):
+            parts.append(value[None])
+        elif math.isinf(high):
+            parts.append(jnp.log(value - low)[None])
+        else:
+            share = (value - low) / (high - low)
+            parts.append((jnp.log(share) - jnp.log1p(-share))[None])
+    return jnp.concatenate(parts) if parts else jnp.zeros(0)
