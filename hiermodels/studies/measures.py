@@ -1,0 +1,552 @@
+"""Performance measures with their Monte Carlo standard errors, and the table of them.
+
+The menu is this module's ``__all__``: every function there takes `Errors` (one factor cell x method x
+estimand) and returns a `Measure`. Codes and estimators are those of Stata's simsum and R's rsimsum (White
+2010; Morris, White & Crowther 2019, table 6), except that every MCSE is computed from errors, estimate -
+truth, and so holds when the truth is redrawn in each replicate. `performance` makes the long table of
+performance from the long table of estimates.
+
+In the formulas ``e_i = estimate_i - true_i``, n is the number of replicates used, and sd has the divisor n -
+1. Averaged over groups, a mean or a share is the mean of the groups' values, and whatever is a function of
+means (`empse`, `rmse`, `modelse`, `relerror`, `relprec`, ratios) is that function of the averaged means (so
+`rmse` is the root of the averaged MSE); the replicate, not the group, is the unit of every MCSE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hiermodels.studies.montecarlo import (
+    Z95,
+    Errors,
+    Floats,
+    Mean,
+    Measure,
+    estimate_with,
+    mean_over,
+    share_over,
+    undefined,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "nsim", "thetamean", "thetamedian", "se2mean", "se2median", "bias", "rbias", "pctbias", "rms_bias",
+    "empse", "variance", "mse", "rmse", "mse_ratio", "mse_diff", "rmse_ratio", "relprec", "modelse",
+    "relerror", "cover", "becover", "rank_cover", "power", "ciwidth",
+]  # fmt: skip
+
+OVER_GROUPS = frozenset({"rms_bias"})
+"""Measures that exist only for the average over groups."""
+
+PAIRED = frozenset({"mse_ratio", "mse_diff", "rmse_ratio", "relprec"})
+"""Measures that compare with a reference method, paired by replicate."""
+
+NO_REPLICATE = "no replicate is left"
+NO_ESTIMATE = "no point estimate, as its moment does not exist, or no truth"
+NO_SE = "no standard error, as the posterior has no second moment or the method gives none"
+NO_INTERVAL = "the method gives no interval"
+NO_RANK = "the method has no draws to rank the truth among"
+NO_REFERENCE = "the reference method does not have this estimand, or no replicate in common"
+ITSELF = "this method is the reference"
+EXCLUDED = "0 is on the boundary of the space, which an interval with two ends inside it always excludes"
+BOUNDARY = (
+    "the truth is on the boundary of the space, which an interval with two ends inside it never contains"
+)
+
+
+def nsim(errors: Errors) -> Measure:
+    """Number of replicates that the measures stand on: with an estimate, and not left out.
+
+    Averaged over groups: replicates with at least one group. It has no Monte Carlo error.
+
+    Examples
+    --------
+    >>> int(nsim(Errors(estimate=[1.0, float("nan"), 3.0], true=[1.0, 1.0, 1.0])).value)
+    2
+    """
+    present = errors.present.any(-1) if errors.average else errors.present
+    count = present.sum(0).astype(float)
+    return estimate_with(count, None, count, mcse=np.full_like(count, np.nan)[()])
+
+
+def thetamean(errors: Errors) -> Measure:
+    """Mean of the point estimates; MCSE sd / sqrt(n)."""
+    return _mean(errors.estimate, errors, NO_ESTIMATE)
+
+
+def thetamedian(errors: Errors) -> Measure:
+    """Median of the point estimates, with a distribution-free interval from order statistics.
+
+    The interval runs between the order statistics of ranks ``n/2 -+ 1.96 sqrt(n)/2``; MCSE = its width / (2 x
+    1.96).
+    """
+    return _median(errors.estimate, errors, NO_ESTIMATE)
+
+
+def se2mean(errors: Errors) -> Measure:
+    """Mean of the squared standard errors (posterior variances); MCSE sd / sqrt(n)."""
+    return _mean(errors.se**2, errors, NO_SE, floor=0.0)
+
+
+def se2median(errors: Errors) -> Measure:
+    """Median of the squared standard errors (posterior variances); interval and MCSE as for `thetamedian`."""
+    return _median(errors.se**2, errors, NO_SE)
+
+
+def bias(errors: Errors) -> Measure:
+    """Bias, mean(e); MCSE = sd(e) / sqrt(n).
+
+    With sd(estimate) in its place, as in rsimsum's ``R/performance.R``, the MCSE would be wrong wherever the
+    truth varies between replicates.
+
+    Examples
+    --------
+    >>> b = bias(Errors(estimate=[1.0, 3.0, 2.0, 6.0], true=[1.0, 2.0, 3.0, 4.0]))
+    >>> round(float(b.value), 3), round(float(b.mcse), 3)
+    (0.5, 0.645)
+    """
+    return _mean(errors.error, errors, NO_ESTIMATE)
+
+
+def rbias(errors: Errors) -> Measure:
+    """Relative bias, mean(e / true); MCSE = sd(e / true) / sqrt(n).
+
+    Undefined where a truth is 0, and where truths change sign between replicates (the ratio then has no
+    mean).
+    """
+    true = np.where(errors.present, errors.true, np.nan)
+    with np.errstate(all="ignore"):
+        measure = _mean(errors.error / true, errors, NO_ESTIMATE)
+    measure = undefined(measure, (true == 0).any(0), "the truth is 0")
+    return undefined(
+        measure, (true > 0).any(0) & (true < 0).any(0), "the truth changes sign between replicates"
+    )
+
+
+def pctbias(errors: Errors) -> Measure:
+    """Bias in percent of the truth, 100 bias / true; MCSE = 100 sd(e) / (sqrt(n) abs(true)).
+
+    Undefined at a truth of 0, and where the truth varies between replicates (`rbias` may be meant).
+    """
+    true = np.where(errors.present, errors.true, np.nan)
+    with np.errstate(all="ignore"):
+        measure = _mean(100 * errors.error / true, errors, NO_ESTIMATE)
+    measure = undefined(measure, (true == 0).any(0), "the truth is 0")
+    return undefined(measure, _varies(true), "the truth varies between replicates; rbias averages e / true")
+
+
+def rms_bias(errors: Errors) -> Measure:
+    """Root mean square, over groups, of the groups' biases, freed of Monte Carlo noise; fixed truths only.
+
+    ``sqrt(max(0, Q))`` with ``Q = mean_g(bias_g^2 - mcse_g^2)``: without the second term the measure would be
+    positive for an unbiased method. Q has the variance ``(4 b' S b + 2 tr(S S)) / G^2`` with b the biases and
+    S the covariance of their estimates, replicates as the unit; the interval is that of Q, cut at 0, on the
+    scale of the root, and the MCSE half the width of the same interval at one standard error (for a clear
+    bias the delta method's sd(Q) / (2 sqrt(Q))).
+    """
+    if not errors.average:
+        raise ValueError(
+            "rms_bias: an average over groups; give Errors(..., average=True) with arrays (replicate, group)"
+        )
+    per_group = _influences(errors.error, errors)
+    if not errors.fixed:
+        nothing = estimate_with(np.nan, None, 0, mcse=np.nan)
+        return undefined(nothing, True, "biases of groups need truths that are fixed in every replicate")
+    b, psi = per_group.value, per_group.psi
+    groups = b.shape[-1]
+    with np.errstate(all="ignore"):
+        q = np.mean(b**2 - per_group.mcse**2)
+        gram = psi.T @ psi if groups <= len(psi) else psi @ psi.T
+        sd = np.sqrt(4 * np.square(psi @ b).sum() + 2 * np.square(gram).sum()) / groups
+        low, high, lower, upper = np.sqrt(np.maximum(q + sd * np.array([-1.0, 1.0, -Z95, Z95]), 0.0))
+        measure = Measure(np.sqrt(np.maximum(q, 0.0)), (high - low) / 2, lower, upper)
+    return undefined(measure, np.isnan(q), "a group has fewer than two replicates with an estimate")
+
+
+def empse(errors: Errors) -> Measure:
+    """Empirical standard error, sd(e); MCSE = EmpSE / sqrt(2 (n - 1)).
+
+    For a fixed truth sd(e) is sd(estimate). The MCSE above holds for normal errors (with t errors of 5
+    degrees of freedom it is half the true one); with ``errors.robust``, and for averages over groups, it is
+    the kurtosis form, MCSE(EmpSE^2) / (2 EmpSE). Averaged over groups: the root of the averaged EmpSE^2.
+    """
+    square = _spread(errors, errors.error)
+    value = np.sqrt(square.value)
+    measure = _root(square)
+    if not (errors.robust or errors.average):
+        with np.errstate(all="ignore"):
+            measure = estimate_with(
+                value, None, square.n, mcse=value / np.sqrt(2 * (square.n - 1)), floor=0.0
+            )
+    return _with_estimates(measure, errors, at_least=2)
+
+
+def variance(errors: Errors) -> Measure:
+    """Variance of the errors, mean((e - bias)^2); bias^2 + variance = mse; MCSE by the kurtosis form.
+
+    The divisor is n, so that the decomposition is exact: EmpSE^2 is n / (n - 1) times it. MCSE = sd((e -
+    bias)^2) / sqrt(n). Averaged over groups it is the mean of the groups' variances, and averaged squared
+    biases plus it are the averaged MSE.
+    """
+    mean = mean_over(np.square(errors.error - _centre(errors.error, errors)), errors)
+    return _with_estimates(estimate_with(mean.value, mean.psi, mean.n, floor=0.0), errors)
+
+
+def mse(errors: Errors) -> Measure:
+    """Mean squared error, mean(e^2); MCSE = sqrt(sum((e^2 - MSE)^2) / (n (n - 1))).
+
+    Examples
+    --------
+    >>> m = mse(Errors(estimate=[1.0, 3.0, 2.0, 6.0], true=[1.0, 2.0, 3.0, 4.0]))
+    >>> round(float(m.value), 3), round(float(m.mcse), 3)
+    (1.5, 0.866)
+    """
+    return _mean(errors.error**2, errors, NO_ESTIMATE, floor=0.0)
+
+
+def rmse(errors: Errors) -> Measure:
+    """Root mean squared error, sqrt(MSE), or that of the groups' mean MSE; MCSE = MCSE(MSE) / (2 RMSE)."""
+    return _with_estimates(_root(mean_over(errors.error**2, errors)), errors)
+
+
+def mse_ratio(errors: Errors) -> Measure:
+    """MSE of the method over that of the reference method on the same replicates.
+
+    ``MCSE = R sqrt(sum_i (psi_i / MSE - phi_i / MSE_ref)^2)`` (delta method; psi and phi the influences on
+    the two MSEs, so that what the methods share on a dataset cancels).
+    """
+    own, other = _paired(errors)
+    return _compared(_ratio(mean_over(own**2, errors), mean_over(other**2, errors)), errors)
+
+
+def rmse_ratio(errors: Errors) -> Measure:
+    """Root of `mse_ratio`: RMSE of the method over that of the reference, MCSE = MCSE(ratio) / (2 root)."""
+    own, other = _paired(errors)
+    ratio = _ratio(mean_over(own**2, errors), mean_over(other**2, errors))
+    return _compared(_root(ratio), errors)
+
+
+def mse_diff(errors: Errors) -> Measure:
+    """MSE of the method minus the reference's on the same replicates; MCSE = sd(e^2 - e_ref^2) / sqrt(n)."""
+    own, other = _paired(errors)
+    mean = mean_over(own**2 - other**2, errors)
+    return _compared(estimate_with(mean.value, mean.psi, mean.n), errors)
+
+
+def relprec(errors: Errors) -> Measure:
+    """Gain in precision over the reference method A, in percent: 100 ((EmpSE_A / EmpSE)^2 - 1).
+
+    MCSE = 200 (EmpSE_A / EmpSE)^2 sqrt((1 - rho^2) / (n - 1)) with rho the correlation of the two methods'
+    errors (normal theory); with ``errors.robust``, and for averages over groups, the delta method on the
+    paired squares.
+    """
+    own, other = _paired(errors)
+    a, b = _spread(errors, other), _spread(errors, own)
+    ratio = _ratio(a, b)
+    measure = estimate_with(100 * (ratio.value - 1), 100 * ratio.psi, ratio.n, floor=-100.0)
+    if not (errors.robust or errors.average):
+        with np.errstate(all="ignore"):
+            cross = mean_over((own - _centre(own, errors)) * (other - _centre(other, errors)), errors).value
+            rho2 = np.minimum((cross * ratio.n / (ratio.n - 1)) ** 2 / (a.value * b.value), 1.0)
+            mcse = 200 * ratio.value * np.sqrt((1 - rho2) / (ratio.n - 1))
+        measure = estimate_with(measure.value, None, ratio.n, mcse=mcse, floor=-100.0)
+    return _compared(measure, errors)
+
+
+def modelse(errors: Errors) -> Measure:
+    """Model-based standard error, ModSE = sqrt(mean(se^2)); MCSE = sqrt(Var(se^2) / (4 n ModSE^2))."""
+    return _given(_root(mean_over(errors.se**2, errors)), errors.se, errors, NO_SE)
+
+
+def relerror(errors: Errors) -> Measure:
+    """Error of the model-based standard error in percent, 100 (ModSE / EmpSE - 1).
+
+    MCSE = 100 (ModSE / EmpSE) sqrt(Var(se^2) / (4 n ModSE^4) + 1 / (2 (n - 1))); with ``errors.robust``, and
+    for averages over groups, the second term and its covariance with the first come from the influences
+    (delta method).
+    """
+    model, empirical = mean_over(errors.se**2, errors), _spread(errors, errors.error)
+    ratio = _ratio(model, empirical)
+    with np.errstate(all="ignore"):
+        root = np.sqrt(ratio.value)
+        measure = estimate_with(100 * (root - 1), 50 * ratio.psi / root, ratio.n, floor=-100.0)
+        if not (errors.robust or errors.average):
+            normal = (model.mcse / (2 * model.value)) ** 2 + 1 / (2 * (empirical.n - 1))
+            measure = estimate_with(
+                measure.value, None, ratio.n, mcse=100 * root * np.sqrt(normal), floor=-100.0
+            )
+    return _with_estimates(_given(measure, errors.se, errors, NO_SE), errors, at_least=2)
+
+
+def cover(errors: Errors) -> Measure:
+    """Coverage, the share with lower <= true <= upper; MCSE = sqrt(C (1 - C) / n), Wilson's interval.
+
+    Undefined where the truth is on the boundary of the space (a group sd of 0) and every interval has both
+    ends inside.
+
+    Examples
+    --------
+    >>> c = cover(Errors(estimate=[0.0] * 4, true=[0.0] * 4, lower=[-1, -1, -1, 1], upper=[2, 2, 2, 2]))
+    >>> float(c.value), round(float(c.lower), 3), round(float(c.upper), 3)
+    (0.75, 0.301, 0.954)
+    """
+    return _coverage(errors, 0.0)
+
+
+def becover(errors: Errors) -> Measure:
+    """Bias-eliminated coverage: lower - bias <= true <= upper - bias; MCSE and interval as for `cover`."""
+    return _coverage(errors, _centre(errors.error, errors))
+
+
+def rank_cover(errors: Errors) -> Measure:
+    """Coverage of the central interval by ranks: free of the bias that few draws bring into quantiles.
+
+    With the truth at rank r among L draws, ``[r, r + 1] / (L + 1)`` is its cell of the unit interval; a
+    replicate contributes the share of that cell within the central `interval`: 0 or 1, fractional in the two
+    cells that the ends cut. Its expectation is exactly `interval` if ranks are uniform, whatever L; a 95%
+    interval between interpolated quantiles of L independent draws covers .95 (L - 1) / (L + 1) instead.
+    """
+    tail = (1 - errors.interval) / 2
+    cells = errors.max_rank + 1
+    with np.errstate(all="ignore"):
+        overlap = np.minimum(errors.rank + 1, (1 - tail) * cells) - np.maximum(errors.rank, tail * cells)
+    measure = _share(np.clip(overlap, 0.0, 1.0), errors, NO_RANK)
+    edge = errors.positive & _all(errors.true == 0, errors) & _all(errors.rank == 0, errors)
+    return undefined(measure, edge, BOUNDARY)
+
+
+def power(errors: Errors) -> Measure:
+    """Share of replicates whose decision fires; MCSE = sqrt(P (1 - P) / n), Wilson's interval.
+
+    For an estimand that is itself a posterior probability (``errors.cut`` given): estimate > cut. Else: the
+    credible interval excludes 0; undefined for what is positive by definition.
+    """
+    if errors.cut is not None:
+        fires = np.where(np.isnan(errors.estimate), np.nan, errors.estimate > errors.cut)
+        return _share(fires, errors, NO_ESTIMATE)
+    fires = np.where(_ends(errors), (errors.lower > 0) | (errors.upper < 0), np.nan)
+    always = errors.positive & _all(errors.lower > 0, errors)
+    return undefined(_share(fires, errors, NO_INTERVAL), always, EXCLUDED)
+
+
+def ciwidth(errors: Errors) -> Measure:
+    """Mean width of the interval, mean(upper - lower); MCSE = sd / sqrt(n)."""
+    return _mean(errors.upper - errors.lower, errors, NO_INTERVAL, floor=0.0)
+
+
+def performance(
+    estimates: pd.DataFrame,
+    *,
+    factors: Sequence[str],
+    measures: Sequence[str],
+    interval: float = 0.95,
+    failures: str = "complete-case",
+    reference: str | None = None,
+    regime: str,
+    exclude_flagged: bool = False,
+    robust: bool = False,
+    decisions: Mapping[str, float] | None = None,
+) -> tuple[pd.DataFrame, list[str]]:
+    """The long table of performance from the long table of estimates.
+
+    Rows follow the order of first appearance of cells, methods, estimands and groups, then of the measures as
+    asked. An estimand with group labels gets a row a group and one with group ``[mean]``, the average over
+    groups.
+
+    Parameters
+    ----------
+    estimates : pandas.DataFrame
+        One row a replicate x cell x method x estimand x group, in any order; columns ``rep, <factors>,
+        method, estimand, group, true, estimate, lower, upper, status`` and, where there are such, ``se, rank,
+        max_rank, n_try, ess_tail``.
+    factors : sequence of str
+        Columns whose values identify a cell.
+    measures : sequence of str
+        Names from this module's menu.
+    interval : float
+        Credibility of the intervals.
+    failures : str
+        What to do about fits with status ``nonfinite``. ``complete-case``: each method on what it has.
+        ``paired-complete``: only replicates on which every method that has the target succeeded.
+        ``worst-case``: bounds for shares, failed fits counting as not covering and not firing (the upper
+        limit counts them the other way); other measures have no bound and stay complete-case.
+        ``retry-with-escalation``: complete-case on what the retries left.
+    reference : str, optional
+        Method that `relprec`, `mse_ratio`, ... compare with; by default the first.
+    regime : str
+        Truth regime: ``fixed``, ``population`` or ``prior``.
+    exclude_flagged : bool
+        Leave out flagged fits (any status but ``ok``) to show how the table depends on them. It conditions on
+        convergence: not for conclusions.
+    robust : bool
+        MCSEs of standard deviations by the kurtosis form.
+    decisions : mapping of str to float, optional
+        Estimands that are posterior probabilities, and the threshold above which `power` counts them; by
+        default estimands written ``P(...)`` or without intervals and between 0 and 1, at (1 + interval) / 2.
+
+    Returns
+    -------
+    table : pandas.DataFrame
+        Columns ``<factors>, method, estimand, group, measure, value, mcse, lower, upper, n_sim, n_failed,
+        n_retried``; n_sim counts the replicates attempted.
+    notes : list of str
+        Why values are NaN, what was left out, and what to beware of.
+
+    Raises
+    ------
+    ValueError
+        Unknown measure, policy, regime or reference (with the nearest right name), a missing column, a
+        replicate twice.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"rep": [0, 1], "method": "m", "estimand": "Intercept", "group": "", "true": 8.0,
+    ...                       "estimate": [7.0, 10.0], "lower": 4.0, "upper": 12.0, "status": "ok"})
+    >>> table, notes = performance(frame, factors=[], measures=["bias", "cover"], regime="population")
+    >>> table[["measure", "value"]].to_dict("list")
+    {'measure': ['bias', 'cover'], 'value': [0.5, 1.0]}
+    """
+    from hiermodels.studies import tables
+
+    functions: dict[str, Callable[[Errors], Measure]] = {
+        tables.known("measures", name, __all__): globals()[name] for name in measures
+    }
+    return tables.tabulate(
+        estimates,
+        factors=list(factors),
+        functions=functions,
+        over_groups=OVER_GROUPS,
+        paired=PAIRED,
+        failures=failures,
+        reference=reference,
+        regime=regime,
+        exclude_flagged=exclude_flagged,
+        decisions=decisions or {},
+        settings={"interval": interval, "robust": robust, "fixed": regime == "fixed"},
+    )
+
+
+def _absent(array: Any, errors: Errors) -> Any:
+    """Groups without a single number in `array`; the average is undefined if one group is."""
+    return ~errors.used(array).any(0)
+
+
+def _all(condition: Any, errors: Errors) -> Any:
+    """Groups in which every estimate that is present meets the condition."""
+    return (condition | ~errors.present).all(0) & errors.present.any(0)
+
+
+def _varies(true: Floats) -> Any:
+    """Groups whose truth differs between replicates."""
+    with np.errstate(all="ignore"):
+        return np.fmax.reduce(true, 0) > np.fmin.reduce(true, 0)
+
+
+def _ends(errors: Errors) -> Any:
+    return ~(np.isnan(errors.lower) | np.isnan(errors.upper))
+
+
+def _given(measure: Measure, values: NDArray[Any], errors: Errors, absent: str) -> Measure:
+    """The measure, undefined where no replicate is left or none of them has a number in `values`."""
+    left = errors.present.any(0)
+    measure = undefined(measure, ~left, NO_REPLICATE)
+    return undefined(measure, left & _absent(values, errors), absent)
+
+
+def _share(values: NDArray[Any], errors: Errors, absent: str) -> Measure:
+    """The share, undefined where nothing is counted: failed fits count under ``errors.worst``."""
+    counted = errors.present | errors.failed if errors.worst else errors.present
+    measure = undefined(share_over(values, errors), ~counted.any(0), NO_REPLICATE)
+    return undefined(measure, errors.present.any(0) & _absent(values, errors), absent)
+
+
+def _mean(values: Floats, errors: Errors, absent: str, floor: float = -np.inf) -> Measure:
+    mean = mean_over(values, errors)
+    return _given(estimate_with(mean.value, mean.psi, mean.n, floor=floor), values, errors, absent)
+
+
+def _with_estimates(measure: Measure, errors: Errors, at_least: int = 1) -> Measure:
+    measure = _given(measure, errors.error, errors, NO_ESTIMATE)
+    few = errors.used(errors.error).sum(0) < at_least
+    return undefined(measure, few, "fewer than two replicates with an estimate")
+
+
+def _influences(values: Floats, errors: Errors) -> Mean:
+    """Means and influences group by group, also when the errors ask for the average."""
+    return mean_over(values, Errors(errors.estimate, errors.true, present=errors.present))
+
+
+def _centre(values: Floats, errors: Errors) -> Any:
+    """Mean over replicates, group by group."""
+    return _influences(values, errors).value
+
+
+def _spread(errors: Errors, values: Floats) -> Mean:
+    """Variance with the divisor n - 1, as a mean of squares with its influence."""
+    per_group = _influences(values, errors)
+    with np.errstate(all="ignore"):
+        return mean_over(np.square(values - per_group.value) * (per_group.n / (per_group.n - 1)), errors)
+
+
+def _root(square: Mean) -> Measure:
+    with np.errstate(all="ignore"):
+        root = np.sqrt(square.value)
+        return estimate_with(root, square.psi / (2 * root), square.n, floor=0.0)
+
+
+def _ratio(above: Mean, below: Mean) -> Mean:
+    with np.errstate(all="ignore"):
+        ratio = above.value / below.value
+        psi = (above.psi - ratio * below.psi) / below.value
+    return Mean(ratio, psi, above.n, above.total)
+
+
+def _paired(errors: Errors) -> tuple[Floats, Floats]:
+    """Errors of the method and of the reference, NaN wherever one of the two is missing."""
+    other = np.where(errors.present, errors.reference - errors.true, np.nan)
+    return np.where(np.isfinite(other), errors.error, np.nan), np.where(
+        np.isfinite(errors.error), other, np.nan
+    )
+
+
+def _compared(ratio: Measure | Mean, errors: Errors) -> Measure:
+    measure = (
+        ratio if isinstance(ratio, Measure) else estimate_with(ratio.value, ratio.psi, ratio.n, floor=0.0)
+    )
+    measure = _given(measure, errors.error, errors, NO_ESTIMATE)
+    return undefined(measure, _absent(errors.error + errors.reference, errors), NO_REFERENCE)
+
+
+def _coverage(errors: Errors, shift: Any) -> Measure:
+    inside = (errors.lower - shift <= errors.true) & (errors.true <= errors.upper - shift)
+    inside = np.where(_ends(errors) & ~np.isnan(errors.true), inside, np.nan)
+    edge = errors.positive & _all(errors.true == 0, errors) & _all(errors.lower > 0, errors)
+    return undefined(_share(inside, errors, NO_INTERVAL), edge, BOUNDARY)
+
+
+def _median(values: Floats, errors: Errors, absent: str) -> Measure:
+    used = errors.used(values)
+    seen = np.where(used, values, np.nan)
+    if errors.average:
+        with np.errstate(all="ignore"):
+            seen = np.where(used, values, 0.0).sum(-1) / used.sum(-1)
+    ordered = np.sort(seen, axis=0)  # NaN last
+    n = np.isfinite(ordered).sum(0)
+    reach = Z95 * np.sqrt(n) / 2
+
+    def at(rank: Any) -> Any:
+        index = np.clip(rank, 0, np.maximum(n - 1, 0)).astype(int)
+        return np.take_along_axis(ordered, np.asarray(index)[None], axis=0)[0]
+
+    value = (at((n - 1) // 2) + at(n // 2)) / 2
+    lower, upper = at(np.floor(n / 2 - reach) - 1), at(np.ceil(n / 2 + reach))
+    mcse = np.where(n > 1, (upper - lower) / (2 * Z95), np.nan)[()]
+    measure = estimate_with(value, None, n, mcse=mcse)._replace(lower=lower, upper=upper)
+    return _given(measure, values, errors, absent)

@@ -1,0 +1,357 @@
+"""Monte Carlo arithmetic for performance measures: what a measure reads, what it returns, and its error.
+
+Every measure is a smooth function of means over replicates. `mean_over` gives such a mean with its
+*influence*: numbers ``psi_i``, one a replicate, whose root sum of squares is the Monte Carlo standard error
+(MCSE). A function of several means has the MCSE ``sqrt(sum_i (sum_k dh/dm_k psi_ik)^2)`` (delta method), with
+every correlation between the means, and between the groups of one replicate, in it: the replicate is the
+unit.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "Errors",
+    "Mean",
+    "Measure",
+    "Z95",
+    "estimate_with",
+    "mean_over",
+    "share_over",
+    "undefined",
+    "wilson",
+]
+
+Z95 = 1.959963984540054
+"""The normal quantile of a 95% Monte Carlo interval."""
+
+type Floats = NDArray[np.float64]
+
+
+class Measure(NamedTuple):
+    """A performance measure as estimated from finitely many replicates.
+
+    Attributes
+    ----------
+    value : float or array of shape (group,)
+        The estimate, in the units of the estimand (squared for `mse`, `variance`; shares between 0 and 1).
+    mcse : float or array
+        Its Monte Carlo standard error; NaN where one replicate or none is left.
+    lower, upper : float or array
+        A 95% Monte Carlo interval: normal, cut at 0 for what cannot be negative; Wilson's for shares.
+    note : str or array of str
+        Why `value` is NaN; empty where it is not.
+    """
+
+    value: Any
+    mcse: Any
+    lower: Any
+    upper: Any
+    note: Any = ""
+
+
+class Mean(NamedTuple):
+    """A mean over replicates with what its Monte Carlo error needs; made by `mean_over`.
+
+    Attributes
+    ----------
+    value : float or array of shape (group,)
+        The mean.
+    psi : array of shape (replicate,) or (replicate, group)
+        Influence of each replicate; ``sqrt(sum(psi**2))`` is the MCSE.
+    n, total : int or array of shape (group,)
+        Replicates, and numbers, that the mean stands on (they differ when groups are averaged).
+    """
+
+    value: Any
+    psi: Floats
+    n: Any
+    total: Any
+
+    @property
+    def mcse(self) -> Any:
+        """Monte Carlo standard error of the mean."""
+        return _norm(self.psi, self.n)
+
+
+class Errors(eqx.Module):
+    """Estimates and truths of one factor cell x method x estimand: all that a performance measure may read.
+
+    Arrays have shape (replicate,) for one target, or (replicate, group) for all groups of an estimand at
+    once; a measure then returns one number a group, or, with ``average=True``, one number for the average
+    over groups. What is not given is NaN.
+
+    Attributes
+    ----------
+    estimate, true, se, lower, upper : array
+        Point estimate, truth, posterior sd, and ends of the credible interval, on the scale of the estimand.
+    rank, max_rank : array
+        Number of draws below the truth, and the number of draws it was counted among (0 <= rank <= max_rank).
+    reference : array
+        Estimates of a reference method on the same replicates, for measures that compare.
+    present, failed : array of bool
+        Estimates to use, and fits without a finite answer. By default an estimate is present where the point
+        estimate or an interval is finite, and failed where it is not. They need not be complements: an
+        estimate left out by choice is neither.
+    interval : float
+        Credibility of the interval.
+    average : bool
+        Average over groups, with the replicate as the unit of the MCSE.
+    worst : bool
+        Count failed fits as not covering and not firing in shares (the upper Monte Carlo limit counts them
+        the other way).
+    robust : bool
+        MCSEs of standard deviations by the kurtosis form rather than by normal theory.
+    fixed : bool
+        The truths are the same in every replicate by design (the *fixed* regime).
+    positive : bool
+        The estimand cannot be negative, so that 0 is on the boundary of its space.
+    cut : float or None
+        The estimand is a posterior probability and decides when it exceeds `cut`; None: the decision is an
+        interval that excludes 0.
+
+    Examples
+    --------
+    >>> from hiermodels.studies.measures import bias
+    >>> round(float(bias(Errors(estimate=[1.0, 2.0, 3.0], true=[1.0, 1.0, 1.0])).value), 3)
+    1.0
+    """
+
+    estimate: Floats
+    true: Floats
+    se: Floats
+    lower: Floats
+    upper: Floats
+    rank: Floats
+    max_rank: Floats
+    reference: Floats
+    present: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
+    interval: float
+    average: bool
+    worst: bool
+    robust: bool
+    fixed: bool
+    positive: bool
+    cut: float | None
+
+    def __init__(
+        self,
+        estimate: ArrayLike,
+        true: ArrayLike,
+        se: ArrayLike | None = None,
+        lower: ArrayLike | None = None,
+        upper: ArrayLike | None = None,
+        rank: ArrayLike | None = None,
+        max_rank: ArrayLike | None = None,
+        reference: ArrayLike | None = None,
+        *,
+        present: NDArray[np.bool_] | None = None,
+        failed: NDArray[np.bool_] | None = None,
+        interval: float = 0.95,
+        average: bool = False,
+        worst: bool = False,
+        robust: bool = False,
+        fixed: bool = False,
+        positive: bool = False,
+        cut: float | None = None,
+    ) -> None:
+        self.estimate = np.asarray(estimate, float)
+        shape = self.estimate.shape
+        arrays = {"true": true, "se": se, "lower": lower, "upper": upper, "rank": rank, "max_rank": max_rank}
+        for name, array in (arrays | {"reference": reference}).items():
+            filled = np.asarray(np.nan if array is None else array, float)
+            if filled.shape not in ((), shape):
+                raise ValueError(
+                    f"Errors: `{name}` must have the shape {shape} of `estimate`, found {filled.shape}"
+                )
+            setattr(self, name, np.broadcast_to(filled, shape))
+        if average and len(shape) != 2:
+            raise ValueError(f"Errors: average=True needs arrays (replicate, group), found the shape {shape}")
+        answered = np.isfinite(self.estimate) | np.isfinite(self.lower) | np.isfinite(self.upper)
+        self.present = answered if present is None else present
+        self.failed = ~self.present if failed is None else failed
+        self.interval, self.average, self.worst, self.robust = interval, average, worst, robust
+        self.fixed, self.positive, self.cut = fixed, positive, cut
+
+    @property
+    def error(self) -> Floats:
+        """Estimate minus truth."""
+        return self.estimate - self.true
+
+    def used(self, array: NDArray[Any]) -> NDArray[np.bool_]:
+        """Where `array` holds a finite number that a measure may use."""
+        return np.isfinite(array) & self.present
+
+
+def _norm(psi: Floats, n: Any) -> Any:
+    """Root sum of squares of influences; NaN below two replicates."""
+    return np.where(np.greater(n, 1), np.sqrt(np.square(psi).sum(0)), np.nan)[()]
+
+
+def mean_over(values: NDArray[Any], errors: Errors, present: NDArray[np.bool_] | None = None) -> Mean:
+    """Mean over replicates (and groups, if the errors say so) of whatever is finite and present.
+
+    With ``m_g`` the mean of the ``n_g`` values of group g, ``psi_ig = (z_ig - m_g) / sqrt(n_g (n_g - 1))``
+    and 0 where the value is missing: for one target the MCSE is sd(z) / sqrt(n). Averaged over groups the
+    value is the mean of the m_g and ``psi_i`` the mean of the psi_ig: without missing values exactly sd /
+    sqrt(n) of the averages within each replicate.
+
+    Parameters
+    ----------
+    values : array of shape (replicate,) or (replicate, group)
+        One number a replicate.
+    errors : Errors
+        Says what is present and whether groups are averaged.
+    present : array of bool, optional
+        Read in the place of ``errors.present``.
+
+    Returns
+    -------
+    Mean
+    """
+    used = np.isfinite(values) & (errors.present if present is None else present)
+    n = used.sum(0)
+    with np.errstate(all="ignore"):
+        if used.all():
+            mean = values.mean(0)
+            psi = values - mean
+        else:
+            mean = np.where(used, values, 0.0).sum(0) / n
+            psi = np.where(used, values - mean, 0.0)
+        psi = psi / np.sqrt(n * (n - 1.0))
+        if not errors.average:
+            return Mean(mean, psi, n, n)
+        return Mean(mean.mean(-1), psi.mean(-1), used.any(-1).sum(), n.sum(-1))
+
+
+def estimate_with(
+    value: Any, psi: Floats | None, n: Any, *, mcse: Any = None, floor: float = -np.inf
+) -> Measure:
+    """A measure with a normal 95% Monte Carlo interval, from influences or from an MCSE.
+
+    Parameters
+    ----------
+    value : float or array of shape (group,)
+        The estimate.
+    psi : array of shape (replicate,) or (replicate, group), or None
+        Influence of each replicate on it; not read if `mcse` is given.
+    n : int or array
+        Replicates that it stands on.
+    mcse : float or array, optional
+        Its Monte Carlo standard error.
+    floor : float
+        The least value that the measure can have; the interval is cut there.
+
+    Returns
+    -------
+    Measure
+    """
+    if mcse is None:
+        assert psi is not None
+        mcse = _norm(psi, n)
+    return Measure(value, mcse, np.maximum(value - Z95 * mcse, floor), value + Z95 * mcse, _blank(value))
+
+
+def share_over(values: NDArray[Any], errors: Errors) -> Measure:
+    """A share: the mean of indicators, with the binomial MCSE and Wilson's interval.
+
+    MCSE = sqrt(mean((z - C)^2) / n), which for zeros and ones is sqrt(C (1 - C) / n). Averaged over groups z
+    is the average within the replicate, and Wilson's interval uses the effective number C (1 - C) / MCSE^2,
+    between the number of replicates and the number of estimates: it never has width 0. Under ``errors.worst``
+    failed fits count as 0 for `value`, `mcse` and `lower`, and as 1 for `upper`.
+
+    Parameters
+    ----------
+    values : array of shape (replicate,) or (replicate, group)
+        Indicators, or probabilities of an event.
+    errors : Errors
+        Says what is present, what failed, and whether groups are averaged.
+
+    Returns
+    -------
+    Measure
+    """
+    if not errors.worst:
+        return _share(mean_over(values, errors))
+    known = np.where(errors.present, values, np.nan)
+    counted = errors.present | errors.failed
+    least = _share(mean_over(np.where(errors.failed, 0.0, known), errors, counted))
+    most = _share(mean_over(np.where(errors.failed, 1.0, known), errors, counted))
+    return least._replace(upper=most.upper)
+
+
+def _share(mean: Mean) -> Measure:
+    share, n, total = mean.value, mean.n, mean.total
+    with np.errstate(all="ignore"):
+        binomial = share * (1 - share)
+        mcse = np.where(np.equal(n, 1), np.sqrt(binomial), mean.mcse * np.sqrt((n - 1) / n))[()]
+        effective = np.where(binomial > 0, binomial / mcse**2, n)
+        lower, upper = wilson(share, np.clip(effective, n, total))
+    return Measure(share, mcse, lower, upper, _blank(share))
+
+
+def wilson(share: ArrayLike, n: ArrayLike) -> tuple[Any, Any]:
+    """Wilson's 95% interval of a share among n: never of width 0, also at 0 and 1.
+
+    ``(p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)`` (Wilson 1927).
+
+    Parameters
+    ----------
+    share : array_like
+        Observed share, between 0 and 1.
+    n : array_like
+        (Effective) number of trials.
+
+    Returns
+    -------
+    lower, upper : float or array
+
+    Examples
+    --------
+    >>> [round(float(end), 4) for end in wilson(1.0, 100)]
+    [0.963, 1.0]
+    """
+    p, n = np.asarray(share, float), np.asarray(n, float)
+    with np.errstate(all="ignore"):
+        shrunk = 1 + Z95**2 / n
+        centre = (p + Z95**2 / (2 * n)) / shrunk
+        half = Z95 * np.sqrt(p * (1 - p) / n + Z95**2 / (4 * n**2)) / shrunk
+        lower = np.where(p == 0, 0.0, np.maximum(centre - half, 0.0))
+        upper = np.where(p == 1, 1.0, np.minimum(centre + half, 1.0))
+    return np.where(np.isnan(centre), np.nan, lower)[()], np.where(np.isnan(centre), np.nan, upper)[()]
+
+
+def undefined(measure: Measure, where: Any, reason: str) -> Measure:
+    """The measure with NaN, and the reason, wherever `where` holds; a reason that is already there stays.
+
+    Parameters
+    ----------
+    measure : Measure
+        What was computed.
+    where : bool or array of bool
+        Where it has no meaning; several groups for a measure averaged over them count if any does.
+    reason : str
+        What the reader is told.
+
+    Returns
+    -------
+    Measure
+    """
+    shape = np.shape(measure.value)
+    where = np.asarray(where)
+    where = np.broadcast_to(where.any() if where.ndim > len(shape) else where, shape)
+    if not where.any():
+        return measure
+    value, mcse, lower, upper = (np.where(where, np.nan, number)[()] for number in measure[:4])
+    note = np.where(where & (np.asarray(measure.note) == ""), reason, measure.note)
+    return Measure(value, mcse, lower, upper, str(note) if note.ndim == 0 else note)
+
+
+def _blank(value: Any) -> Any:
+    return "" if np.ndim(value) == 0 else np.full(np.shape(value), "")
