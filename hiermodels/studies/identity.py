@@ -1,0 +1,195 @@
+"""Whether a run folder may be continued with this configuration.
+
+What determines results (mechanisms, methods, estimands, interval, seed, precision, and the lanes and chunks
+that the files were made with) must be what it was. `aim`, `performance` and the summary of failures are free.
+More replications, cells or methods extend a run, if that is asked for. Everything else is refused, with the
+differences.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+__all__ = ["IDENTITY", "check_identity", "differences", "identity_of", "plain"]
+
+IDENTITY = ("mechanisms", "methods", "estimands", "interval", "seed", "precision")
+"""Keys of a resolved configuration that determine results."""
+
+FREE = frozenset({"aim", "performance"})
+ABSENT = "(absent)"
+RETRY = "retry-with-escalation"
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON would give it back: tuples as lists, keys as text.
+
+    Raises
+    ------
+    ValueError
+        If it holds something that JSON cannot, such as an array.
+    """
+    try:
+        return json.loads(json.dumps(value))
+    except TypeError as error:
+        raise ValueError(
+            f"resolved configuration: {error}; expected numbers, text, lists and mappings"
+        ) from None
+
+
+def identity_of(resolved: Mapping[str, Any]) -> str:
+    """Hash of what determines the results of a study, whatever the order of its keys.
+
+    Parameters
+    ----------
+    resolved : mapping
+        Resolved configuration.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits.
+
+    Examples
+    --------
+    >>> identity_of({"seed": 1, "aim": "x"}) == identity_of({"aim": "y", "seed": 1})
+    True
+    """
+    part = {key: plain(resolved[key]) for key in IDENTITY if key in resolved}
+    return hashlib.blake2b(json.dumps(part, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where two JSON values differ, as (dotted key, old, new).
+
+    As deep as both are mappings, or lists of one length.
+
+    Examples
+    --------
+    >>> list(differences({"a": {"b": 1}, "c": [1, 2]}, {"a": {"b": 2}, "c": [1, 3]}))
+    [('a.b', 1, 2), ('c[1]', 2, 3)]
+    """
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in dict.fromkeys([*old, *new]):
+            inner = f"{key}.{name}" if key else str(name)
+            yield from differences(old.get(name, ABSENT), new.get(name, ABSENT), inner)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for place, pair in enumerate(zip(old, new, strict=True)):
+            yield from differences(*pair, f"{key}[{place}]")
+    elif old != new or isinstance(old, bool) != isinstance(new, bool):
+        yield key, old, new
+
+
+def check_identity(
+    old_manifest: Mapping[str, Any],
+    resolved: Mapping[str, Any],
+    extend: bool = False,
+    *,
+    cells: Sequence[Mapping[str, Any]] | None = None,
+    where: str = "the run folder",
+) -> list[str]:
+    """Let a run be continued with this configuration, or say what differs.
+
+    Parameters
+    ----------
+    old_manifest : mapping
+        The folder's manifest, with ``config`` and ``cells``.
+    resolved : mapping
+        Resolved configuration of what is to be run.
+    extend : bool
+        Whether more replications, cells or methods are wanted.
+    cells : sequence of mapping, optional
+        Its cells, each with ``hash`` and ``factors``; by default ``resolved["cells"]``. Where either side has
+        none, the grids are compared as written.
+    where : str
+        How to name the folder in messages.
+
+    Returns
+    -------
+    list of str
+        What is added, as lines ``key: old -> new``; empty if the study is the same.
+
+    Raises
+    ------
+    ValueError
+        Something that determines results differs, or something is added without `extend`; the message has a
+        line for each.
+
+    Examples
+    --------
+    >>> old = {"config": {"seed": 1, "replications": 100}}
+    >>> check_identity(old, {"seed": 1, "replications": 250}, extend=True)
+    ['replications: 100 -> 250']
+    """
+    before, now = plain(old_manifest["config"]), plain(resolved)
+    old_cells = plain(old_manifest.get("cells") or before.get("cells"))
+    new_cells = plain(cells if cells is not None else now.get("cells"))
+    refused: list[str] = []
+    added: list[str] = []
+    if old_cells and new_cells:
+        for config in (before, now):
+            config["mechanisms"] = _without(config.get("mechanisms"), "grid")
+        _compare_named(_by_hash(old_cells), _by_hash(new_cells), "cells", refused, added)
+    for config in (before, now):
+        config.pop("cells", None)
+    _compare_named(before.pop("methods", {}), now.pop("methods", {}), "methods", refused, added)
+    more = before.get("replications"), now.get("replications")
+    if None not in more and more[0] != more[1]:
+        (added if more[0] < more[1] else refused).append(_line("replications", *more))
+        now["replications"] = more[0]
+    refused += [_line(*found) for found in differences(before, now) if not _harmless(*found)]
+    if refused:
+        raise ValueError(
+            f"{where} holds another study; take another folder with --out, or undo what differs:\n  "
+            + "\n  ".join(refused)
+        )
+    if added and not extend:
+        raise ValueError(
+            f"{where} holds a smaller study; type the command with --extend to add to it:\n  "
+            + "\n  ".join(added)
+        )
+    return added
+
+
+def _harmless(key: str, old: Any, new: Any) -> bool:
+    """Differences that leave every estimate as it is."""
+    top = key.partition(".")[0].partition("[")[0]
+    if top == "failures":
+        return RETRY not in (old, new)
+    return top in FREE or (top in ("lanes", "chunk") and "auto" in (old, new))
+
+
+def _compare_named(old: Any, new: Any, key: str, refused: list[str], added: list[str]) -> None:
+    """Compare two mappings of which the new one may have more entries; their order is free."""
+    for name, value in old.items():
+        refused += [_line(*found) for found in differences(value, new.get(name, ABSENT), f"{key}.{name}")]
+    added += [_line(f"{key}.{name}", ABSENT, value) for name, value in new.items() if name not in old]
+
+
+def _by_hash(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Cells under a name that shows their factors (and their hash, which must be the same)."""
+    return {_cell_name(cell): cell["hash"] for cell in cells}
+
+
+def _cell_name(cell: Mapping[str, Any]) -> str:
+    factors = cell.get("factors") or {}
+    return "[" + " ".join(f"{name}={value}" for name, value in sorted(factors.items())) + "]"
+
+
+def _without(mapping: Any, key: str) -> Any:
+    return (
+        {name: value for name, value in mapping.items() if name != key}
+        if isinstance(mapping, dict)
+        else mapping
+    )
+
+
+def _line(key: str, old: Any, new: Any) -> str:
+    return f"{key}: {_short(old)} -> {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 70 else text[:67] + "..."
