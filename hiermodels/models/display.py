@@ -1,0 +1,385 @@
+"""A model as mathematics: one line a law, one line a prior; as plain text and as LaTeX.
+
+Group values are written whole, as they are reported: ``theta_school_j`` is the value of school j, ``theta_school[i]`` the
+value of the school to which row i (or group i of a finer level) belongs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hiermodels.models import data, defaults, families
+from hiermodels.models.formula import _terms
+from hiermodels.models.spec import Layout, LevelLayout, Model, Parameter, sd_name, theta_name
+
+__all__ = ["latex", "text"]
+
+
+def text(model: Model, layout: Layout | None = None) -> str:
+    """The model as plain text, a line a law and a line a prior.
+
+    Parameters
+    ----------
+    model : Model
+    layout : Layout, optional
+        Of a bound problem: then the priors in use (defaults with their numbers) and the pooling are shown. Without it
+        defaults that are scaled to the data are shown by their rule, and every level is partially pooled.
+
+    Examples
+    --------
+    >>> print(text(Model("y ~ 1 + x + (1 + x | id)", priors={"sigma": "exponential(1)"})))
+    y_i ~ N(theta_id[i] + theta_id_x[i] * x_i, sigma^2)
+    (theta_id, theta_id_x)_j ~ N((Intercept, x), S cor_id S), S = diag(sd_id, sd_id_x)
+    Intercept ~ flat()
+    x ~ flat()
+    sd_id ~ half_normal(2.5 sd(y))
+    sd_id_x ~ half_normal(2.5 sd(y))
+    cor_id ~ lkj(1)
+    sigma ~ exponential(1)
+    """
+    return "\n".join(f"{left} {sign} {right}" for left, sign, right in _lines(model, layout, _Plain()))
+
+
+def latex(model: Model, layout: Layout | None = None) -> str:
+    r"""The model as a LaTeX ``aligned`` block.
+
+    Examples
+    --------
+    >>> print(latex(Model("y ~ 1 + (1 | g)", known_se="se")).splitlines()[1])
+    y_{i} &\sim \mathrm{N}\left(\theta^{\mathrm{g}}_{[i]},\, \mathrm{se}_{i}^{2}\right) \\
+    """
+    sign = {"~": "\\sim", "=": "="}
+    rows = " \\\\\n".join(f"{a} &{sign[s]} {b}" for a, s, b in _lines(model, layout, _Latex()))
+    return f"\\begin{{aligned}}\n{rows}\n\\end{{aligned}}"
+
+
+class _Plain:
+    """Renders symbols as plain text."""
+
+    times, gap, inverse_link = " * ", "", {"logit": "logistic", "log": "exp"}
+
+    def column(self, name: str) -> str:
+        return f"{name}_i"
+
+    def column_of_group(self, name: str) -> str:
+        return f"{name}_j"
+
+    def indexed(self, symbol: str) -> str:
+        return f"{symbol}[j]"
+
+    def coefficient(self, name: str) -> str:
+        return name
+
+    def theta(self, level: str, column: str, index: str) -> str:
+        return theta_name(level, column) + index
+
+    def parameter(self, stem: str, level: str, column: str = "Intercept") -> str:
+        return sd_name(level, column) if stem == "sd" else f"{stem}_{level}"
+
+    def sigma(self) -> str:
+        return "sigma"
+
+    def square(self, symbol: str) -> str:
+        return f"{symbol}^2"
+
+    def ratio(self, a: str, b: str) -> str:
+        return f"{a} / {b}"
+
+    def law(self, name: str, *args: str) -> str:
+        return f"{name}({', '.join(args)})"
+
+    def product(self, a: str, b: str) -> str:
+        return f"{a} {b}"
+
+    def vector(self, parts: list[str], index: str = "") -> str:
+        return f"({', '.join(parts)}){index}"
+
+    def words(self, sentence: str) -> str:
+        return sentence
+
+    def prior(self, parameter: Parameter, rule: str | None) -> str:
+        return rule or str(parameter.prior)
+
+
+class _Latex(_Plain):
+    """Renders symbols as LaTeX."""
+
+    times, gap = "\\, ", "\\quad "
+    inverse_link = {"logit": "\\operatorname{logit}^{-1}", "log": "\\exp"}
+
+    def _roman(self, name: str) -> str:
+        escaped = name.replace("_", "\\_")
+        return escaped if len(name) == 1 else f"\\mathrm{{{escaped}}}"
+
+    def column(self, name: str) -> str:
+        return f"{self._roman(name)}_{{i}}"
+
+    def column_of_group(self, name: str) -> str:
+        return f"{self._roman(name)}_{{j}}"
+
+    def coefficient(self, name: str) -> str:
+        return f"\\beta_{{\\mathrm{{{name.replace('_', chr(92) + '_')}}}}}"
+
+    def _label(self, level: str, column: str) -> str:
+        inner = "\\mathrm{" + level.replace("_", "\\_") + "}"
+        return "{" + (inner if column == "Intercept" else f"{inner},{self._roman(column)}") + "}"
+
+    def theta(self, level: str, column: str, index: str) -> str:
+        index = index.strip("_")
+        return f"\\theta^{self._label(level, column)}" + (f"_{{{index}}}" if index else "")
+
+    def parameter(self, stem: str, level: str, column: str = "Intercept") -> str:
+        symbol = {"sd": "\\tau", "cor": "R", "mean": "m", "kappa": "\\kappa", "shape": "a"}[stem]
+        return f"{symbol}_{self._label(level, column)}"
+
+    def sigma(self) -> str:
+        return "\\sigma"
+
+    def square(self, symbol: str) -> str:
+        return f"{{{symbol}}}^{{2}}" if "^" in symbol else f"{symbol}^{{2}}"
+
+    def law(self, name: str, *args: str) -> str:
+        head = name if name.startswith("\\") else f"\\mathrm{{{name}}}"
+        return f"{head}\\left({',\\, '.join(args)}\\right)"
+
+    def vector(self, parts: list[str], index: str = "") -> str:
+        return f"({',\\, '.join(parts)})" + (f"_{{{index.strip('_')}}}" if index else "")
+
+    def words(self, sentence: str) -> str:
+        return f"\\text{{{sentence.replace('_', chr(92) + '_')}}}"
+
+    def prior(self, parameter: Parameter, rule: str | None) -> str:
+        if rule is None:
+            return parameter.prior.latex()
+        return f"\\mathrm{{N}}^{{+}}(2.5\\, \\text{{{rule.split('2.5 ')[1][:-1].replace('_', chr(92) + '_')}}})"
+
+
+@dataclass(frozen=True)
+class _Page:
+    """What every line needs: the declaration, its layout and the renderer."""
+
+    model: Model
+    layout: Layout
+    style: _Plain
+
+    def population(self, column: int) -> str:
+        """The population's value of a coefficient, ``0`` where it has none."""
+        name = self.layout.columns[column]
+        return self.style.coefficient(name) if column in self.layout.population else "0"
+
+    def above(self, i: int, column: int) -> str:
+        """What the groups of level i scatter around."""
+        level = self.layout.levels[i]
+        j = level.parent
+        while j >= 0 and column not in self.layout.levels[j].effects:
+            j = self.layout.levels[j].parent
+        if j < 0:
+            return self.population(column)
+        return self.style.theta(self.layout.levels[j].name, self.layout.columns[column], "[j]")
+
+
+def _lines(model: Model, layout: Layout | None, style: _Plain) -> list[tuple[str, str, str]]:
+    rules: dict[str, str] = {}
+    if layout is None:
+        layout, rules = _sketch(model)
+    page = _Page(model, layout, style)
+    lines = _normal(page) if layout.family == "normal" else _counts(page)
+    for p in layout.parameters:
+        sign = "=" if p.prior.name == "fixed" else "~"
+        right = f"{p.prior.args[0]:g}" if sign == "=" else style.prior(p, rules.get(p.name))
+        lines.append((_symbol(page, p), sign, right))
+    return lines
+
+
+def _symbol(page: _Page, p: Parameter) -> str:
+    if p.name == "sigma":
+        return page.style.sigma()
+    if p.name in page.layout.columns:
+        return page.style.coefficient(p.name)
+    for level in page.layout.levels:
+        for e in level.effects:
+            if p.name == sd_name(level.name, page.layout.columns[e]):
+                return page.style.parameter("sd", level.name, page.layout.columns[e])
+        for stem in ("cor", "mean", "kappa", "shape"):
+            if p.name == f"{stem}_{level.name}":
+                return page.style.parameter(stem, level.name)
+    return p.name
+
+
+# normal ---------------------------------------------------------------------------------------------------------------
+
+
+def _normal(page: _Page) -> list[tuple[str, str, str]]:
+    style, model = page.style, page.model
+    if model.known_se is not None:
+        variance = style.square(style.column(model.known_se))
+    else:
+        variance = style.square(style.sigma())
+        variance = style.ratio(variance, style.column(model.weights)) if model.weights else variance
+    lines = [(style.column(model.outcome), "~", style.law("N", _predictor(page), variance))]
+    for i in reversed(range(len(page.layout.levels))):
+        lines += _level(page, i)
+    return lines
+
+
+def _predictor(page: _Page) -> str:
+    """Mean of a row: each column's coefficient at the finest level at which it varies."""
+    layout, style, parts = page.layout, page.style, []
+    for c, name in enumerate(layout.columns):
+        parents = {v.parent for v in layout.levels}
+        holders = [i for i, v in enumerate(layout.levels) if c in v.effects]
+        leaves = [i for i in holders if not any(_below(layout, k, i) for k in holders)] if parents else []
+        if leaves:
+            terms = [style.theta(layout.levels[i].name, name, "[i]") for i in leaves]
+        elif c in layout.population:
+            terms = [style.coefficient(name)]
+        else:
+            continue
+        value = " + ".join(terms)
+        if len(leaves) > 1 and c in layout.population:
+            many = len(leaves) - 1
+            value += " - " + (style.product(str(many), style.coefficient(name)) if many > 1 else style.coefficient(name))
+        if name != "Intercept":
+            value = (f"({value})" if len(terms) > 1 else value) + style.times + style.column(name)
+        parts.append(value)
+    return " + ".join(parts) or "0"
+
+
+def _below(layout: Layout, k: int, i: int) -> bool:
+    """Whether level k is nested in level i."""
+    k = layout.levels[k].parent
+    while k >= 0 and k != i:
+        k = layout.levels[k].parent
+    return k == i
+
+
+def _level(page: _Page, i: int) -> list[tuple[str, str, str]]:
+    layout, style, level = page.layout, page.style, page.layout.levels[i]
+    lines = []
+    for block in level.blocks:
+        effects = [level.effects[b] for b in block]
+        names = [layout.columns[e] for e in effects]
+        above = [page.above(i, e) for e in effects]
+        finer = next((v.name for k, v in enumerate(layout.levels) if v.pooling == "none" and _below(layout, k, i)), None)
+        left = [style.theta(level.name, n, "_j") for n in names]
+        if finer is not None:
+            lines += [
+                (s, "=", style.words("mean of ") + style.theta(finer, n, "") + style.words(f" within {level.name} j"))
+                for s, n in zip(left, names, strict=True)
+            ]
+        elif level.pooling == "none":
+            lines += [(s, "~", _flat(style)) for s in left]
+        elif level.pooling == "complete":
+            lines += [(s, "=", a) for s, a in zip(left, above, strict=True)]
+        elif len(block) == 1:
+            sd = style.square(style.parameter("sd", level.name, names[0]))
+            lines.append((left[0], "~", style.law("N", above[0], sd)))
+        else:
+            whole = style.vector([style.theta(level.name, n, "") for n in names], "_j")
+            sds = [style.parameter("sd", level.name, n) for n in names]
+            spread = style.product(style.product("S", style.parameter("cor", level.name)), "S")
+            law = style.law("N", style.vector(above), spread)
+            lines.append((whole, "~", f"{law}, {style.gap}S = {style.law('diag', *sds)}"))
+    return lines
+
+
+def _flat(style: _Plain) -> str:
+    return style.prior(Parameter("", "real", defaults.flat()), None)
+
+
+# counts ---------------------------------------------------------------------------------------------------------------
+
+
+def _counts(page: _Page) -> list[tuple[str, str, str]]:
+    layout, style, model = page.layout, page.style, page.model
+    family = families.lookup(layout.family)
+    if not layout.levels:
+        rate = _link(page, family, "i")
+        return [(style.column(model.outcome), "~", _count_law(page, rate))]
+    finest = layout.levels[-1]
+    lines = [(style.column(model.outcome), "~", _count_law(page, style.theta(finest.name, "Intercept", "[i]")))]
+    left = style.theta(finest.name, "Intercept", "_j")
+    mean = style.parameter("mean", finest.name)
+    plain = len(layout.columns) == 1
+    if finest.pooling == "complete":
+        lines.append((left, "=", mean if plain else _link(page, family, "j")))
+    elif finest.pooling == "none":
+        half = style.law("Beta", "0.5", "0.5") if family.name == "binomial" else style.law("Gamma", "0.5", "0")
+        lines.append((left, "~", half))
+    else:
+        centre = mean if plain else style.indexed(mean)
+        size = style.parameter(family.precision, finest.name)
+        if family.name == "binomial":
+            law = style.law("Beta", style.product(centre, size), style.product(f"(1 - {centre})", size))
+        else:
+            law = style.law("Gamma", size, style.ratio(size, centre))
+        lines.append((left, "~", law))
+        if not plain:
+            lines.append((centre, "=", _link(page, family, "j")))
+    return lines
+
+
+def _count_law(page: _Page, rate: str) -> str:
+    style, model = page.style, page.model
+    if page.layout.family == "binomial":
+        return style.law("Binomial", style.column(str(model.trials)), rate)
+    size = style.column(model.exposure) + style.times if model.exposure else ""
+    return style.law("Poisson", size + rate)
+
+
+def _link(page: _Page, family: families.Family, index: str) -> str:
+    layout, style = page.layout, page.style
+    if layout.columns == ("Intercept",):
+        return style.coefficient("Intercept")
+    terms = []
+    for c in layout.population:
+        name = layout.columns[c]
+        symbol = style.coefficient(name)
+        where = style.column(name) if index == "i" else style.column_of_group(name)
+        terms.append(symbol if name == "Intercept" else symbol + style.times + where)
+    return style.law(style.inverse_link[family.link], " + ".join(terms))
+
+
+# a declaration without data -------------------------------------------------------------------------------------------
+
+
+def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
+    """The layout that the formula alone implies, and the rules of priors that wait for data."""
+    family, parsed = families.lookup(model.family), model.parsed
+    population = _column_names(parsed.population)
+    names, merged, factors = list(population), {}, {}
+    for term in parsed.groups:
+        effects = _column_names(term.effects)
+        names += [n for n in effects if n not in names]
+        merged.setdefault(term.name, []).append((tuple(effects), term.correlated))
+        factors[term.name] = term.factors
+    levels: list[LevelLayout] = []
+    for name in sorted(merged, key=lambda g: len(factors[g])):
+        inside = [j for j, v in enumerate(levels) if set(factors[v.name]) < set(factors[name])]
+        effects = tuple(names.index(e) for block, _ in merged[name] for e in block)
+        levels.append(LevelLayout(name, effects, data._blocks(merged[name]), "partial", 0, None, max(inside, default=-1)))
+    kept = tuple(names.index(n) for n in population)
+    layout = Layout(model.family, model.known_se is not None, tuple(names), kept, tuple(levels), (), 0)
+    wanted = data._normal_parameters(layout) if family.name == "normal" else data._count_parameters(family, layout)
+    named, rules, found = defaults.expand_joint(model.prior, family), {}, []
+    for name, kind, size in wanted:
+        if name in named:
+            prior = named[name]
+        else:
+            try:
+                prior, _ = defaults.default_prior(name, kind, layout, None)
+            except ValueError:
+                prior, rules[name] = defaults.half_normal(2.5), f"half_normal(2.5 sd({model.outcome}))"
+        found.append(Parameter(name, kind, prior, "named", size))
+    return replace(layout, parameters=tuple(found)), rules
+
+
+def _column_names(expression: str) -> list[str]:
+    """Names of the terms of an expression, the implied intercept first."""
+    terms = _terms(expression, expression.replace(" ", "").replace("-1", "+-1").strip("+"))
+    names: list[str] = []
+    for term in terms:
+        parts = term.split("*") if "(" not in term else [term]
+        names += parts + ([":".join(parts)] if len(parts) == 2 else [])
+    kept = [n for n in dict.fromkeys(names) if n not in ("0", "1", "-1")]
+    return kept if {"0", "-1"} & set(terms) else ["Intercept", *kept]
