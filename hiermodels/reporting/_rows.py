@@ -1,0 +1,234 @@
+"""Rows of the long tables, and the words for them: what figures and tables for people share.
+
+Nothing here needs matplotlib.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+MOST_PANELS = 24
+MEAN = "[mean]"
+
+NOT_FACTORS = frozenset(
+    [
+        "rep",
+        "method",
+        "estimand",
+        "group",
+        "true",
+        "estimate",
+        "median",
+        "se",
+        "lower",
+        "upper",
+        "rank",
+        "max_rank",
+        "status",
+        "n_try",
+        "rhat",
+        "ess_bulk",
+        "ess_tail",
+        "divergences",
+        "measure",
+        "value",
+        "mcse",
+        "n_sim",
+        "n_failed",
+        "n_retried",
+    ]
+)
+
+MEASURES = {
+    "nsim": "replicates used",
+    "thetamean": "mean estimate",
+    "thetamedian": "median estimate",
+    "se2mean": "mean squared standard error",
+    "se2median": "median squared standard error",
+    "bias": "bias",
+    "rbias": "relative bias",
+    "pctbias": "bias, % of the truth",
+    "empse": "empirical standard error",
+    "rms_bias": "root mean square bias over groups",
+    "variance": "variance",
+    "mse": "mean squared error",
+    "rmse": "root mean squared error",
+    "relprec": "gain in precision, %",
+    "modelse": "model standard error",
+    "relerror": "error of the model standard error, %",
+    "cover": "coverage",
+    "rankcover": "rank-based coverage",
+    "becover": "bias-eliminated coverage",
+    "power": "power",
+    "ciwidth": "interval width",
+}
+ZERO_IS_IDEAL = ("bias", "rbias", "pctbias", "relprec", "relerror", "rms_bias")
+SHARES = ("cover", "rankcover", "becover")
+
+
+def factors(table: pd.DataFrame) -> list[str]:
+    """Columns of a long table that are factors of the data-generating mechanism, in the table's order."""
+    return [column for column in table.columns if column not in NOT_FACTORS]
+
+
+def levels(column: pd.Series) -> list[Any]:
+    """Distinct values: numbers in increasing order, words in order of first appearance, missing ones last."""
+    found = list(column.dropna().unique())
+    if pd.api.types.is_numeric_dtype(column):
+        found = sorted(found)
+    return found + ([None] if column.isna().any() else [])
+
+
+def label(value: object) -> str:
+    """Text of a factor's value: ``5`` for 5.0, a dash where a mechanism has no such factor."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:g}" if isinstance(value, (int, float, np.number)) else str(value)
+
+
+def target(estimand: str, group: str = "") -> str:
+    """Name of an estimand with its group, ``theta_school [A]``; the average over groups is said in words."""
+    if group == "" or (group == MEAN and "(" in estimand):
+        return estimand
+    return f"{estimand}, mean over groups" if group == MEAN else f"{estimand} [{group}]"
+
+
+def choose(
+    table: pd.DataFrame,
+    *,
+    estimand: str | Sequence[str] | None = None,
+    group: str | Sequence[str] | None = None,
+    where: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
+    """Rows of a long table that a figure asks for.
+
+    Parameters
+    ----------
+    table
+        Estimates or performance.
+    estimand
+        One estimand, several, or all (``None``).
+    group
+        One group, several, or ``None``: scalars and the averages over groups where the table has them, else
+        every group. ``"each"`` is every group without the averages.
+    where
+        Column to value, or to a list of values: ``{"sd_school": 5, "method": ["none", "partial"]}``.
+
+    Raises
+    ------
+    ValueError
+        Where a column is unknown or nothing is left, with what there is.
+    """
+    rows = (
+        table.assign(group=table["group"].fillna("").astype(str))
+        if "group" in table
+        else table.assign(group="")
+    )
+    wanted = dict(where or {})
+    if estimand is not None:
+        wanted["estimand"] = estimand
+    if group == "each":
+        rows = rows[rows["group"] != MEAN]
+    elif group is not None:
+        wanted["group"] = group
+    elif (rows["group"] == MEAN).any():
+        rows = rows[rows["group"].isin([MEAN, ""])]
+    for column, value in wanted.items():
+        if column not in rows:
+            raise ValueError(
+                f"where: expected a column ({', '.join(map(str, rows.columns))}), found {column!r}"
+            )
+        values = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+        there = levels(rows[column])
+        rows = rows[rows[column].isin(values)]
+        if rows.empty:
+            names = ", ".join(label(v) for v in there[:20])
+            raise ValueError(f"{column}: expected one of {names}, found {', '.join(map(label, values))}")
+    return rows
+
+
+def only(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Rows of one performance measure, or an error that lists the measures there are."""
+    found = rows[rows["measure"] == measure]
+    if found.empty:
+        there = ", ".join(map(str, rows["measure"].unique()))
+        raise ValueError(
+            f"measure: expected one of {there}, found {measure!r}; add it to `performance` and report again"
+        )
+    return found
+
+
+def varying(rows: pd.DataFrame, columns: Iterable[str]) -> list[str]:
+    """Those of the columns that take more than one value."""
+    return [c for c in columns if c in rows and rows[c].nunique(dropna=False) > 1]
+
+
+def split(rows: pd.DataFrame, used: Iterable[str]) -> list[tuple[str, pd.DataFrame]]:
+    """Panels of a figure: the rows by every varying column not already shown on an axis or as a colour."""
+    shown = set(used)
+    candidates = ["estimand", *factors(rows), "method", "group"]
+    keys = [c for c in varying(rows, candidates) if c not in shown]
+    if not keys:
+        return [("", rows)]
+    order = {c: {v: i for i, v in enumerate(levels(rows[c]))} for c in keys}
+    found = {
+        tuple(None if pd.isna(v) else v for v in key): part
+        for key, part in rows.groupby(keys, sort=False, dropna=False)
+    }
+    panels = [
+        (_panel_title(dict(zip(keys, key, strict=True)), part), part)
+        for key, part in sorted(
+            found.items(), key=lambda item: [order[c][v] for c, v in zip(keys, item[0], strict=True)]
+        )
+    ]
+    if len(panels) > MOST_PANELS:
+        raise ValueError(
+            f"where: expected at most {MOST_PANELS} panels, found {len(panels)} (by {', '.join(keys)}); "
+            "narrow it with `estimand=`, `group=` or `where=`"
+        )
+    return panels
+
+
+def _panel_title(key: dict[str, Any], part: pd.DataFrame) -> str:
+    group = str(part["group"].iloc[0]) if part["group"].nunique() == 1 else ""
+    words = []
+    for column, value in key.items():
+        if column == "estimand":
+            words.append(target(str(value), group))
+        elif column == "group":
+            words += [] if "estimand" in key else [str(value)]
+        elif column == "method":
+            words.append(str(value))
+        else:
+            words.append(f"{column} = {label(value)}")
+    return ", ".join(words)
+
+
+def regime_of(table: pd.DataFrame, regime: str | None) -> str:
+    """The truth regime as words; a table may carry it as ``table.attrs["regime"]``."""
+    found = regime or table.attrs.get("regime")
+    return f"truth regime: {found}" if found else "truth regime: not stated"
+
+
+def replicates(rows: pd.DataFrame) -> str:
+    """How many replicates stand behind the rows, as words."""
+    if "n_sim" in rows and rows["n_sim"].notna().any():
+        low, high = int(rows["n_sim"].min()), int(rows["n_sim"].max())
+    elif "rep" in rows:
+        low = high = int(rows["rep"].nunique())
+    else:
+        return ""
+    return f"{low:,} replicates" if low == high else f"{low:,} to {high:,} replicates"
+
+
+def subject(rows: pd.DataFrame) -> str:
+    """``" of theta_school"`` where all rows are about one estimand, else nothing (the panels say it)."""
+    if rows["estimand"].nunique() != 1:
+        return ""
+    groups = rows["group"].unique()
+    return " of " + target(str(rows["estimand"].iloc[0]), str(groups[0]) if len(groups) == 1 else "")

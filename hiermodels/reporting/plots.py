@@ -1,0 +1,388 @@
+"""Figures of a study, one function each.
+
+They read the two long tables (*estimates*: one row per replicate, mechanism, method and estimand;
+*performance*: one row per mechanism, method, estimand and measure), from this library or from elsewhere, and
+compute nothing new. Every figure names the truth regime: pass ``regime=``, or let the table carry it as
+``table.attrs["regime"]``.
+
+Columns that vary and are neither on an axis nor a colour become panels; ``estimand=``, ``group=`` and
+``where=`` narrow the rows. With ``ax=`` a single panel is drawn on the caller's axes. Each function returns
+the matplotlib ``Figure``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from hiermodels.reporting import _figure as f
+from hiermodels.reporting._figure import save
+from hiermodels.reporting._replicates import (
+    plot_estimate_truth,
+    plot_failures,
+    plot_shrinkage,
+    plot_shrinkage_arrays,
+    plot_zip,
+)
+from hiermodels.reporting._rows import (
+    MEASURES,
+    SHARES,
+    ZERO_IS_IDEAL,
+    choose,
+    factors,
+    label,
+    levels,
+    only,
+    regime_of,
+    replicates,
+    split,
+    subject,
+    varying,
+)
+
+__all__ = [
+    "plot_bias",
+    "plot_ciwidth",
+    "plot_coverage",
+    "plot_estimate_truth",
+    "plot_failures",
+    "plot_heat",
+    "plot_lollipop",
+    "plot_measure",
+    "plot_rmse_ratio",
+    "plot_shrinkage",
+    "plot_shrinkage_arrays",
+    "plot_zip",
+    "save",
+]
+
+Where = Mapping[str, Any] | None
+Names = str | Sequence[str] | None
+
+
+def plot_measure(
+    performance: pd.DataFrame,
+    measure: str,
+    estimand: Names = None,
+    *,
+    x: str | None = None,
+    colour: str = "method",
+    group: Names = None,
+    where: Where = None,
+    reference: float | None = None,
+    regime: str | None = None,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Dots of one performance measure with 95% Monte Carlo intervals (the table's ``lower`` and ``upper``).
+
+    Parameters
+    ----------
+    performance
+        Long table, columns as in `Run.performance`.
+    measure
+        Code such as ``"bias"``; the table must have rows of it.
+    estimand
+        One estimand, several, or all.
+    x
+        Column along the axis; by default the first factor that varies, else the groups, the estimands, the
+        methods.
+    colour
+        Column shown as colour and marker.
+    group
+        Groups of a vector estimand; by default their average where the table has it. ``"each"`` is every
+        group.
+    where
+        Column to value or values, to narrow the rows.
+    reference
+        Height of a horizontal line; by default 0 for biases.
+    regime
+        ``fixed``, ``population`` or ``prior``; by default ``performance.attrs["regime"]``.
+    title
+        First line of the title; by default the measure and the estimand.
+    ax
+        Axes for a single panel.
+
+    Raises
+    ------
+    ValueError
+        Where no row is left, or more panels are needed than can be drawn.
+
+    Examples
+    --------
+    >>> rows = {"method": ["none", "partial"], "estimand": "Intercept", "group": "", "measure": "bias"}
+    >>> numbers = {"value": [0.1, 0.3], "lower": [-0.1, 0.1], "upper": [0.3, 0.5], "n_sim": 100}
+    >>> table = pd.DataFrame(rows | numbers)
+    >>> figure = plot_measure(table, "bias", "Intercept", regime="fixed")
+    >>> figure.axes[0].get_ylabel()
+    'bias'
+    """
+    rows = only(choose(performance, estimand=estimand, group=group, where=where), measure)
+    rows = rows[
+        rows.groupby(["estimand", "group"])["value"].transform(lambda v: v.notna().any()).astype(bool)
+    ]
+    if rows.empty:
+        raise ValueError(f"measure: {measure} is not defined for any chosen row; see the notes of the table")
+    if reference is None and measure in ZERO_IS_IDEAL:
+        reference = 0.0
+    own, word = ax is None, MEASURES.get(measure, measure)
+    x = x or _axis_of(rows, colour)
+    panels = split(rows, {x, colour})
+    figure, axes = f.canvas(len(panels), ax, share=measure in SHARES)
+    looks = f.looks(levels(performance[colour]))
+    for one, (name, part) in zip(axes, panels, strict=True):
+        _dots(one, part, x, colour, looks)
+        if reference is not None:
+            one.axhline(reference, color=f.GREY, linestyle="--", linewidth=1, zorder=1)
+        if measure in (*SHARES, "power"):
+            one.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+        one.set_xlabel(x, fontsize=f.TEXT)
+        one.set_ylabel(word, fontsize=f.TEXT)
+        f.name_panel(one, name, own)
+    f.legend(figure, axes, own)
+    f.heading(
+        figure, axes, own, title or word + subject(rows), regime_of(performance, regime), replicates(rows)
+    )
+    return figure
+
+
+def _axis_of(rows: pd.DataFrame, colour: str) -> str:
+    varied = varying(rows, [c for c in (*factors(rows), "group", "estimand") if c != colour])
+    if rows["estimand"].nunique() > 1 and varied == ["group", "estimand"]:
+        return "estimand"
+    return varied[0] if varied else "method"
+
+
+def _dots(ax: Axes, part: pd.DataFrame, x: str, colour: str, looks: Mapping[Any, tuple[str, str]]) -> None:
+    """One dot and interval a row, side by side within a category; a row without a value is written as n/a."""
+    categories = levels(part[x])
+    place = {category: i for i, category in enumerate(categories)}
+    here = [level for level in looks if (part[colour] == level).any()]
+    step = 0.0 if x == colour else min(0.18, 0.6 / max(len(here), 1))
+    for i, level in enumerate(here):
+        rows = part[part[colour] == level]
+        at = np.array([place[None if pd.isna(v) else v] for v in rows[x]]) + (i - (len(here) - 1) / 2) * step
+        shade, marker = looks[level]
+        ax.vlines(at, rows["lower"], rows["upper"], color=shade, linewidth=2, zorder=2)
+        ax.plot(
+            at,
+            rows["value"],
+            linestyle="",
+            marker=marker,
+            color=shade,
+            markersize=7,
+            label=label(level),
+            zorder=3,
+        )
+        for missing in at[rows["value"].isna().to_numpy()]:
+            ax.text(
+                missing,
+                0.01,
+                "n/a",
+                transform=ax.get_xaxis_transform(),
+                ha="center",
+                va="bottom",
+                rotation=90,
+                color=shade,
+                fontsize=f.TEXT - 3,
+            )
+    f.name_ticks(ax, categories)
+
+
+def plot_coverage(
+    performance: pd.DataFrame,
+    estimand: Names = None,
+    *,
+    nominal: float = 0.95,
+    measure: str = "cover",
+    **options: Any,
+) -> Figure:
+    """Coverage of intervals with 95% Monte Carlo intervals and a line at the nominal level.
+
+    Parameters
+    ----------
+    performance
+        Long table with rows of ``measure``.
+    estimand
+        One estimand, several, or all.
+    nominal
+        Level asked of the intervals.
+    measure
+        ``cover``, or another share such as ``becover``.
+    **options
+        As in `plot_measure`.
+    """
+    return plot_measure(performance, measure, estimand, reference=nominal, **options)
+
+
+def plot_bias(
+    performance: pd.DataFrame, estimand: Names = None, *, measure: str = "bias", **options: Any
+) -> Figure:
+    """Bias, mean of estimate minus truth, with 95% Monte Carlo intervals; options as in `plot_measure`."""
+    return plot_measure(performance, measure, estimand, reference=0.0, **options)
+
+
+def plot_ciwidth(performance: pd.DataFrame, estimand: Names = None, **options: Any) -> Figure:
+    """Mean width of the intervals with 95% Monte Carlo intervals; options as in `plot_measure`."""
+    return plot_measure(performance, "ciwidth", estimand, **options)
+
+
+def plot_rmse_ratio(
+    performance: pd.DataFrame, estimand: Names = None, *, to: str | None = None, **options: Any
+) -> Figure:
+    """Root mean squared error of each method, divided by a reference method's on the same datasets.
+
+    The table's ``rmse`` rows are used, else the square roots of its ``mse`` rows. The bars are the method's
+    own Monte Carlo interval divided by the reference's value, so they leave the reference's error and the
+    pairing out.
+
+    Parameters
+    ----------
+    performance
+        Long table with rows of ``rmse`` or ``mse``.
+    estimand
+        One estimand, several, or all.
+    to
+        The reference method, by default the first of the table.
+    **options
+        As in `plot_measure`, but for ``reference`` and ``colour``.
+
+    Raises
+    ------
+    ValueError
+        Where the table has neither measure, or not the reference method.
+    """
+    to = str(performance["method"].iloc[0]) if to is None else to
+    measure = "rmse" if (performance["measure"] == "rmse").any() else "mse"
+    rows = only(performance, measure)
+    keys = [*factors(rows), "estimand", "group"]
+    numbers = ["value", "lower", "upper"]
+    if measure == "mse":
+        rows = rows.assign(**{c: np.sqrt(rows[c].astype(float).clip(lower=0)) for c in numbers})
+    base = rows.loc[rows["method"] == to, [*keys, "value"]].rename(columns={"value": "base"})
+    if base.empty:
+        raise ValueError(f"to: expected one of {', '.join(map(str, rows['method'].unique()))}, found {to!r}")
+    rows = rows.merge(base[base["base"] > 0], on=keys, how="inner")
+    rows = rows.assign(measure="rmse_ratio", **{c: rows[c] / rows["base"] for c in numbers}).drop(
+        columns="base"
+    )
+    rows.attrs = performance.attrs
+    title = options.pop("title", None)
+    if title is None:
+        title = f"RMSE relative to {to}" + subject(
+            choose(rows, estimand=estimand, group=options.get("group"))
+        )
+    figure = plot_measure(rows, "rmse_ratio", estimand, reference=1.0, title=title, **options)
+    for ax in [options["ax"]] if options.get("ax") is not None else figure.axes:
+        ax.set_ylabel(f"RMSE / RMSE of {to}", fontsize=f.TEXT)
+    return figure
+
+
+def plot_lollipop(
+    performance: pd.DataFrame,
+    measure: str,
+    estimand: Names = None,
+    *,
+    y: str = "method",
+    group: Names = None,
+    where: Where = None,
+    reference: float | None = None,
+    regime: str | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """One line a method from the reference to the measure's value, the 95% Monte Carlo interval as brackets.
+
+    Parameters
+    ----------
+    performance, measure, estimand, group, where, regime, ax
+        As in `plot_measure`.
+    y
+        Column along the vertical axis.
+    reference
+        Where the stems start; by default 0 for biases, 0.95 for coverage, else the axis' left edge at 0.
+    """
+    rows = only(choose(performance, estimand=estimand, group=group, where=where), measure)
+    start = reference if reference is not None else (0.95 if measure in SHARES else 0.0)
+    own, word = ax is None, MEASURES.get(measure, measure)
+    panels = split(rows, {y})
+    looks = f.looks(levels(performance[y]))
+    figure, axes = f.canvas(len(panels), ax, height=0.9 + 0.42 * rows[y].nunique())
+    for one, (name, part) in zip(axes, panels, strict=True):
+        here = [level for level in looks if (part[y] == level).any()]
+        for i, level in enumerate(here):
+            row = part[part[y] == level].iloc[0]
+            shade, marker = looks[level]
+            one.hlines(i, start, row["value"], color=shade, linewidth=2)
+            one.plot(row["value"], i, marker=marker, color=shade, markersize=8, linestyle="")
+            for end, sign in ((row["lower"], "$($"), (row["upper"], "$)$")):
+                one.plot(end, i, marker=sign, color=shade, markersize=10, linestyle="")
+        one.axvline(start, color=f.GREY, linestyle="--", linewidth=1)
+        one.set_yticks(range(len(here)), [label(level) for level in here])
+        one.set_ylim(len(here) - 0.5, -0.5)
+        one.set_xlabel(word, fontsize=f.TEXT)
+        f.name_panel(one, name, own)
+    f.heading(figure, axes, own, word + subject(rows), regime_of(performance, regime), replicates(rows))
+    return figure
+
+
+def plot_heat(
+    performance: pd.DataFrame,
+    measure: str,
+    estimand: str,
+    x: str,
+    y: str,
+    *,
+    group: Names = None,
+    where: Where = None,
+    reference: float | None = None,
+    regime: str | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """One performance measure over two factors, a panel a method, the value written in each cell.
+
+    Parameters
+    ----------
+    performance, measure, estimand, group, where, regime, ax
+        As in `plot_measure`.
+    x, y
+        The two factors.
+    reference
+        Centre of the colours; by default 0 for biases, else none.
+    """
+    rows = only(choose(performance, estimand=estimand, group=group, where=where), measure)
+    own, word = ax is None, MEASURES.get(measure, measure)
+    across, down = levels(rows[x]), levels(rows[y])
+    panels = split(rows, {x, y})
+    figure, axes = f.canvas(len(panels), ax, height=1.6 + 0.42 * len(down))
+    centre = 0.0 if reference is None and measure in ZERO_IS_IDEAL else reference
+    low, high = float(rows["value"].min()), float(rows["value"].max())
+    if centre is not None:
+        reach = max(abs(low - centre), abs(high - centre)) or 1.0
+        low, high = centre - reach, centre + reach
+    for one, (name, part) in zip(axes, panels, strict=True):
+        grid = (
+            part.pivot(index=y, columns=x, values="value").reindex(index=down, columns=across).to_numpy(float)
+        )
+        mesh = one.pcolormesh(grid, vmin=low, vmax=high, cmap="PuOr" if centre is not None else "cividis")
+        one.grid(False)
+        for (i, j), value in np.ndenumerate(grid):
+            if np.isfinite(value):
+                red, green, blue, _ = mesh.cmap(mesh.norm(value))
+                ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
+                one.text(
+                    j + 0.5, i + 0.5, f"{value:.3g}", ha="center", va="center", color=ink, fontsize=f.TEXT - 1
+                )
+        one.set_xticks(np.arange(len(across)) + 0.5, [label(v) for v in across])
+        one.set_yticks(np.arange(len(down)) + 0.5, [label(v) for v in down])
+        one.set_xlabel(x, fontsize=f.TEXT)
+        one.set_ylabel(y, fontsize=f.TEXT)
+        f.name_panel(one, name, own)
+    figure.colorbar(mesh, ax=axes, label=word).ax.yaxis.label.set_size(f.TEXT)
+    f.heading(figure, axes, own, word + subject(rows), regime_of(performance, regime), replicates(rows))
+    return figure
