@@ -15,11 +15,11 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FUNCTIONS", "Formula", "GroupTerm", "columns", "parse_formula"]
+__all__ = ["FUNCTIONS", "Formula", "GroupTerm", "columns", "parse_formula", "variables"]
 
 
-def _standardise(x: np.ndarray) -> np.ndarray:
-    return (x - np.mean(x)) / np.std(x)
+def _standardise(x: np.ndarray, fitted: int | None = None) -> np.ndarray:
+    return (x - np.mean(x[:fitted])) / np.std(x[:fitted])
 
 
 FUNCTIONS = {
@@ -162,7 +162,20 @@ def parse_formula(text: str) -> Formula:
     return Formula(text, left, " + ".join(population) or "1", tuple(groups))
 
 
-def columns(expression: str, frame: pd.DataFrame, formula: str) -> tuple[list[str], np.ndarray]:
+def variables(expression: str) -> list[str]:
+    """Names of the columns that a population-level expression uses, in alphabetical order.
+
+    Examples
+    --------
+    >>> variables("1 + treated * log(x)")
+    ['treated', 'x']
+    """
+    return sorted({m.group(1) for m in _TOKEN.finditer(expression) if m.group(1) and not m.group(2)})
+
+
+def columns(
+    expression: str, frame: pd.DataFrame, formula: str, fitted: int | None = None
+) -> tuple[list[str], np.ndarray]:
     """Design-matrix columns of a population-level expression.
 
     Parameters
@@ -173,6 +186,8 @@ def columns(expression: str, frame: pd.DataFrame, formula: str) -> tuple[list[st
         The data; missing values are refused.
     formula : str
         Whole formula, for messages.
+    fitted : int, optional
+        Rows from the first on whose mean and sd ``standardise`` uses: predictions put new rows below the fitted ones.
 
     Returns
     -------
@@ -185,8 +200,8 @@ def columns(expression: str, frame: pd.DataFrame, formula: str) -> tuple[list[st
     ValueError
         For an unknown column or missing values.
     """
-    variables = {m.group(1) for m in _TOKEN.finditer(expression) if m.group(1) and not m.group(2)}
-    for name in sorted(variables):
+    used = variables(expression)
+    for name in used:
         require_column(frame, name, f"formula {formula!r}")
     if expression.replace(" ", "") in ("1", "+1"):
         return ["Intercept"], np.ones((len(frame), 1))
@@ -195,16 +210,17 @@ def columns(expression: str, frame: pd.DataFrame, formula: str) -> tuple[list[st
     from formulae import design_matrices
     from formulae.environment import Environment
 
-    for name in variables:
+    for name in used:
         bad = frame[name].isna()
         if bad.any():
             raise ValueError(
                 f"column {name!r}, row {int(np.argmax(bad.to_numpy()))}: expected a value, found a missing one; "
                 "drop or fill the row"
             )
+    functions = {**FUNCTIONS, "standardise": lambda x: _standardise(x, fitted)}
     try:
         design = design_matrices(
-            expression, frame[sorted(variables)].reset_index(drop=True), na_action="error", env=Environment([dict(FUNCTIONS)])
+            expression, frame[used].reset_index(drop=True), na_action="error", env=Environment([functions])
         )
         table = design.common.as_dataframe()
     except Exception as error:  # formulae raises many kinds; all of them mean that the expression is not usable
