@@ -17,6 +17,7 @@ from jax import Array
 
 from hiermodels.models import checks, families
 from hiermodels.models.formula import columns, require_column
+from hiermodels.models.priors import Prior
 from hiermodels.models.propriety import check_propriety, missing_moments
 from hiermodels.models.spec import POOLING, Layout, LevelLayout, Model, Parameter, sd_name, theta_name
 
@@ -194,6 +195,7 @@ def bind(
     pooling: str | Mapping[str, str] = "partial",
     *,
     outcome: bool = True,
+    priors: bool = True,
     pad: bool = True,
 ) -> Problem:
     """Meet the data: check every column, index the groups, fix the priors in use.
@@ -207,6 +209,8 @@ def bind(
         ``complete``, ``none``, ``partial``, or group term to word.
     outcome : bool
         False for a design to simulate from: the outcome column is not read, and defaults that need the data's scale are refused.
+    priors : bool
+        False for a mechanism to simulate from: its parameters get no priors, and propriety is not asked about.
     pad : bool
         Pad ragged axes to powers of two, so that similar designs share compiled programs.
 
@@ -268,14 +272,36 @@ def bind(
     rows = len(frame)
     kept = tuple(names.index(n) for n in population if not _covered(names.index(n), levels))
     layout = Layout(model.family, model.known_se is not None, tuple(names), kept, tuple(levels), (), rows)
+    data = Data(y, x, weight, size, tuple(group), tuple(parent_index), tuple(real))
+    if not priors:
+        nameless = tuple(Parameter(n, kind, Prior("flat"), "none", count) for n, kind, count in _wanted(family, layout))
+        layout, data = _pad_rows(replace(layout, parameters=nameless), data, pad)
+        return Problem(model, words, layout, data, labels, positions, {}, ())
     parameters = _parameters(model, family, layout, y if outcome else None)
     layout = replace(layout, parameters=parameters)
-    data = Data(y, x, weight, size, tuple(group), tuple(parent_index), tuple(real))
     checks.design(model, layout, data, labels)
     check_propriety(layout, data, outcome)
     missing = missing_moments(layout, data)
     warnings = tuple(checks.warnings(layout, data, labels))
+    layout, data = _pad_rows(layout, data, pad)
     return Problem(model, words, layout, data, labels, positions, missing, warnings)
+
+
+def _pad_rows(layout: Layout, data: Data, pad: bool) -> tuple[Layout, Data]:
+    """Pad the rows of an unbalanced design to a power of two; padded rows weigh nothing."""
+    if not (pad and layout.levels):
+        return layout, data
+    counts = np.bincount(data.group[-1])
+    counts = counts[counts > 0]
+    if counts.min() == counts.max():
+        return layout, data
+    extra = _up_to_power_of_two(layout.obs) - layout.obs
+
+    def longer(a: np.ndarray) -> np.ndarray:
+        return np.concatenate([a, np.zeros((extra, *a.shape[1:]), a.dtype)])
+
+    rows = (longer(data.y), longer(data.x), longer(data.weight), longer(data.size), tuple(longer(g) for g in data.group))
+    return replace(layout, obs=layout.obs + extra), Data(*rows, data.parent, data.real)
 
 
 def _blocks(terms: list[tuple[tuple[str, ...], bool]]) -> tuple[tuple[int, ...], ...]:
@@ -307,10 +333,7 @@ def _check_words(words: dict[str, str], order: list[str], parents: list[int]) ->
 def _parameters(model: Model, family: families.Family, layout: Layout, y: np.ndarray | None) -> tuple[Parameter, ...]:
     from hiermodels.models import defaults
 
-    if family.name == "normal":
-        wanted = _normal_parameters(layout)
-    else:
-        wanted = _count_parameters(family, layout)
+    wanted = _wanted(family, layout)
     named = defaults.expand_joint(model.prior, family)
     known = [w[0] for w in wanted] + _pooled_away(layout, family)
     for name in named:
@@ -329,6 +352,10 @@ def _parameters(model: Model, family: families.Family, layout: Layout, y: np.nda
         checks.prior_fits(name, kind, prior)
         found.append(Parameter(name, kind, prior, source, count))
     return tuple(found)
+
+
+def _wanted(family: families.Family, layout: Layout) -> list[tuple[str, str, int]]:
+    return _normal_parameters(layout) if family.name == "normal" else _count_parameters(family, layout)
 
 
 def _pooled_away(layout: Layout, family: families.Family) -> list[str]:

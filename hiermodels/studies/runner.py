@@ -1,0 +1,277 @@
+"""Run a study: chunks on an executor, each written whole; stop it anywhere and the same command finishes it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hiermodels.studies import results
+from hiermodels.studies.config import Study, read_config, regime
+from hiermodels.studies.identity import check_identity
+from hiermodels.studies.measures import performance
+from hiermodels.studies.progress import Progress
+from hiermodels.studies.results import Run, load_run
+
+__all__ = ["Interrupted", "cores", "execute", "finish", "plan_tasks", "run"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run was stopped; what is written stays, and the same command goes on from there."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One chunk: a cell's hash, a method, a number, and how many of its replicates count."""
+
+    cell: str
+    method: str
+    index: int
+    fits: int
+
+
+def cores() -> int:
+    """Cores that this process may use: its CPU affinity, cut by the control group's quota."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        count = min(count, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return count
+
+
+def default_workers() -> int:
+    """One thread a core on CPU, one a device on accelerators."""
+    import jax
+
+    return cores() if jax.devices()[0].platform == "cpu" else len(jax.devices())
+
+
+def plan_tasks(study: Study, folder: Path) -> tuple[list[Task], list[Task]]:
+    """All chunks of a study, and those still to be computed; every method's first chunks come first."""
+    from hiermodels.studies.tasks import fit_of, lanes_of, mechanism_of
+
+    todo, everything = [], []
+    for cell in study.cells():
+        mechanism_of(study, cell)
+        for method in study.methods:
+            fit_of(study, cell, method)
+            _, chunk = lanes_of(study, cell, method)
+            have = results.complete_chunks(folder, cell.hash, method) if folder.is_dir() else set()
+            for index in range(-(-study.replications // chunk)):
+                task = Task(cell.hash, method, index, min(chunk, study.replications - index * chunk))
+                everything.append(task)
+                if index not in have:
+                    todo.append(task)
+    order = {c.hash: n for n, c in enumerate(study.cells())}
+    return everything, sorted(todo, key=lambda t: (t.index, order[t.cell]))
+
+
+def run(
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    replications: int | None = None,
+    workers: int | None = None,
+    extend: bool = False,
+    progress: bool = True,
+    functions: Mapping[str, Any] | None = None,
+) -> Run:
+    """Run a simulation study to its end, or go on with one that was stopped.
+
+    Parameters
+    ----------
+    config : path, name or mapping
+        A YAML file, the name of a shipped one (``"eight_schools"``), or its content.
+    out : path, optional
+        Run folder; by default ``runs/<config's stem>``.
+    replications : int, optional
+        Instead of the config's.
+    workers : int, optional
+        Threads; by default one a core that the process may use. Results do not depend on it.
+    extend : bool
+        Allow more replications, cells or methods than the folder's study has; nothing is computed twice.
+    progress : bool
+        Say on standard error what is compiled, how far the run is, and how long it will take.
+    functions : mapping, optional
+        Python functions of a study, by place, as `Study.functions` gives them.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ValueError
+        For a config that cannot be run, a folder that holds another study or is in use.
+    Interrupted
+        At Ctrl-C, after running chunks were dropped; finished ones are kept.
+
+    Examples
+    --------
+    >>> import hiermodels as hm
+    >>> run = hm.run("quick", "runs/example", progress=False)  # doctest: +SKIP
+    >>> run.performance.query("measure == 'cover'")  # doctest: +SKIP
+    """
+    study = read_config(config) if replications is None else read_config(config, replications=replications)
+    folder = Path(out) if out is not None else Path("runs") / study.name
+    _check_workers(workers)
+    with results.locked(folder):
+        old = results.read_manifest(folder)
+        cells = [{"hash": c.hash, "factors": c.factors, "regime": regime(c)} for c in study.cells()]
+        if old is not None:
+            check_identity(old, study.resolved(), extend, cells=cells, where=str(folder))
+        everything, todo = plan_tasks(study, folder)
+        _write_start(study, folder, cells)
+        total = sum(t.fits for t in todo)
+        with Progress(total, progress) as bar:
+            if todo and len(todo) < len(everything):
+                bar.say(f"{len(everything) - len(todo)} of {len(everything)} chunks are there; going on with {len(todo)}")
+            started = time.perf_counter()
+            chunk_seconds = execute(study, folder, todo, workers or default_workers(), bar)
+            _write_timings(folder, time.perf_counter() - started, chunk_seconds, todo)
+        return finish(study, folder)
+
+
+def _check_workers(workers: int | None) -> None:
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise ValueError(f"workers: expected a whole number of at least 1, found {workers!r}; leave it out for one a core")
+
+
+def _write_start(study: Study, folder: Path, cells: list[dict[str, Any]]) -> None:
+    import jax
+
+    from hiermodels.models.display import latex, text
+    from hiermodels.studies.tasks import fit_of, lanes_of
+
+    lanes, chunks = {}, {}
+    for cell in study.cells():
+        both = {m: lanes_of(study, cell, m) for m in study.methods}
+        lanes[cell.hash] = {m: v[0] for m, v in both.items()}
+        chunks[cell.hash] = {m: v[1] for m, v in both.items()}
+    first = study.cells()[0]
+    models = {}
+    for name, method in study.methods.items():
+        problem = fit_of(study, first, name).problem
+        models[name] = {"text": text(method.model(), problem.layout), "latex": latex(method.model(), problem.layout)}
+    device = jax.devices()[0]
+    manifest = results.make_manifest(
+        study.resolved(),
+        cells=cells,
+        lanes=lanes,
+        chunk=chunks,
+        device=f"{device.platform}: {device.device_kind}, {cores()} core(s)",
+        regime=sorted({c["regime"] for c in cells}),
+        models=models,
+        name=study.name,
+    )
+    results.write_bytes(folder / "config.yaml", study.source)
+    results.write_manifest(folder, manifest)
+
+
+def execute(study: Study, folder: Path, todo: list[Task], workers: int, bar: Progress) -> list[float]:
+    """Compute and write chunks on threads; returns seconds a chunk."""
+    from hiermodels.studies.tasks import run_chunk
+
+    resolved, functions = study.resolved(), study.functions()
+    stop = threading.Event()
+    seconds: list[float] = []
+
+    def work(task: Task) -> None:
+        if stop.is_set():
+            return
+        started = time.perf_counter()
+        table = run_chunk(resolved, task.cell, task.method, task.index, functions=functions, announce=bar.say)
+        if stop.is_set():
+            return
+        results.write_chunk(folder, task.cell, task.method, task.index, table)
+        seconds.append(time.perf_counter() - started)
+        bar.advance(task.fits, _troubled(table, task))
+
+    with _signals(), concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(work, task) for task in todo]
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                future.result()
+        except KeyboardInterrupt:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise Interrupted(f"stopped; type the same command again to go on from {folder}") from None
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return seconds
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM ends a run as cleanly as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _troubled(table: Any, task: Task) -> int:
+    """Fits of a chunk with a status other than ok, among the replicates that count."""
+    import numpy as np
+
+    if table.num_rows == 0:
+        return 0
+    rep = table["rep"].to_numpy()
+    codes = np.concatenate([c.indices.to_numpy(zero_copy_only=False) for c in table["status"].chunks])
+    bad = rep[codes != 0]
+    return int(np.sum(np.unique(bad) < rep.min() + task.fits))
+
+
+def finish(study: Study, folder: Path) -> Run:
+    """Summarise what is stored: tables, figures, report."""
+    found = load_run(folder)
+    regimes = found.manifest["regime"]
+    table, notes = performance(
+        found.estimates,
+        factors=found.factors,
+        measures=list(study.performance),
+        interval=study.interval.level,
+        failures=study.failures,
+        regime=regimes[0] if len(regimes) == 1 else "mixed",
+    )
+    results.write_performance(folder, table, notes)
+    found = load_run(folder)
+    found.report()
+    return found
+
+
+def _write_timings(folder: Path, wall: float, chunk_seconds: list[float], todo: list[Task]) -> None:
+    from hiermodels.studies.tasks import compile_seconds
+
+    if not todo:
+        return
+    fits = sum(t.fits for t in todo)
+    results.write_json(
+        folder / "timings.json",
+        {
+            "wall_seconds": wall,
+            "compile_seconds": dict(compile_seconds),
+            "chunk_seconds": chunk_seconds,
+            "fits": fits,
+            "fits_per_second": fits / wall,
+        },
+    )

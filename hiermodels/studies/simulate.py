@@ -1,0 +1,349 @@
+"""Data-generating mechanisms: a cell's design, its truth, and datasets drawn from it.
+
+    simulate(key, truth arguments) -> outcome, true value of every variable
+
+A cell's design (groups, predictors, standard errors) is made once, on the host; what is redrawn each replicate is compiled.
+The data of replicate r in cell c depend on (seed, cell, r) alone: never on lanes, workers, order or method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hiermodels.models import priors
+from hiermodels.models.data import Data, Problem, bind
+from hiermodels.models.priors import Prior
+from hiermodels.models.spec import Layout, Model, sd_name
+from hiermodels.studies.config.cells import method_key_material
+from hiermodels.studies.config.designs import design_table
+from hiermodels.studies.config.texts import read_law
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Truth", "data_key", "design_frame", "method_key", "read_truth", "simulator"]
+
+
+def data_key(seed: int, cell_material: int, reps: Array) -> Array:
+    """Keys of the datasets of some replicates of a cell.
+
+    Parameters
+    ----------
+    seed : int
+        The study's.
+    cell_material : int
+        32 bits of the cell's hash.
+    reps : Array of int, shape (replicate,)
+    """
+    cell = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), cell_material)
+    return jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(cell, r), 0))(reps)
+
+
+def method_key(seed: int, cell_material: int, method: str, reps: Array) -> Array:
+    """Keys of a method's own randomness on the same replicates."""
+    cell = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), cell_material)
+    word = method_key_material(method)
+    return jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(cell, r), word))(reps)
+
+
+# designs ---------------------------------------------------------------------------------------------------------------
+
+
+def design_frame(design: Any, seed: int, material: int) -> pd.DataFrame:
+    """The rows of a cell's design, outcome left out.
+
+    Parameters
+    ----------
+    design : str or mapping
+        A dataset's name or file, or level sizes in nesting order with ``obs`` and ``predictors``.
+    seed, material : int
+        What ``integers(a, b)`` and random predictors are drawn from: the study's seed and the cell's hash.
+
+    Examples
+    --------
+    >>> frame = design_frame({"school": 2, "classroom": 2, "obs": 3}, 1, 0)
+    >>> len(frame), list(frame.columns)
+    (12, ['school', 'classroom'])
+    """
+    table = design_table(design)
+    if table is not None:
+        return table
+    rng = np.random.default_rng([seed, material])
+    levels = {k: v for k, v in design.items() if k not in ("obs", "predictors")}
+    frame = _nested(levels, design.get("obs", 1), rng)
+    for name, law in (design.get("predictors") or {}).items():
+        frame[name] = _predictor(law, frame, list(levels), rng)
+    return frame
+
+
+def _count(law: Any, size: int, rng: np.random.Generator) -> np.ndarray:
+    name, args = read_law(law, ("integers",))
+    if name == "constant":
+        return np.full(size, int(args[0]))
+    return rng.integers(int(args[0]), int(args[1]), size, endpoint=True)
+
+
+def _nested(levels: Mapping[str, Any], obs: Any, rng: np.random.Generator) -> pd.DataFrame:
+    import pandas as pd
+
+    index = np.zeros(1, int)
+    labels: dict[str, np.ndarray] = {}
+    for n, (level, law) in enumerate([*levels.items(), ("obs", obs)]):
+        counts = _count(law, len(index), rng)
+        labels = {k: np.repeat(v, counts) for k, v in labels.items()}
+        within = np.concatenate([np.arange(c) for c in counts]) if len(counts) else np.zeros(0, int)
+        index = np.repeat(index, counts)
+        if n < len(levels):
+            labels[level] = np.array([f"{level[0]}{i + 1}" for i in within], dtype=object)
+    return pd.DataFrame(labels, index=pd.RangeIndex(len(index)))
+
+
+def _predictor(law: Any, frame: pd.DataFrame, levels: list[str], rng: np.random.Generator) -> np.ndarray:
+    name, args = read_law(law, levels=[*levels, "obs"])
+    rows = len(frame)
+    if name == "constant":
+        return np.full(rows, float(args[0]))
+    if name == "half":
+        if args[0] == "obs":
+            return (np.arange(rows) % 2).astype(float)
+        path = levels[: levels.index(args[0]) + 1]
+        code = frame.groupby(path, sort=False, observed=True).ngroup().to_numpy()
+        return (code % 2).astype(float)
+    if name == "normal":
+        return rng.normal(args[0], args[1], rows)
+    if name == "bernoulli":
+        return (rng.random(rows) < args[0]).astype(float)
+    return rng.integers(int(args[0]), int(args[1]), rows, endpoint=True).astype(float)
+
+
+# truth -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A cell's truth, split into what programs are compiled for and what they are run on.
+
+    Attributes
+    ----------
+    laws : tuple of (name, Prior)
+        Hyperparameters redrawn each replicate.
+    numbers : tuple of str
+        Names of hyperparameters whose values are arguments.
+    thetas : tuple of str
+        Group variables whose values are arguments.
+    """
+
+    laws: tuple[tuple[str, Prior], ...]
+    numbers: tuple[str, ...]
+    thetas: tuple[str, ...]
+
+
+def bind_design(model: Model, frame: pd.DataFrame) -> Problem:
+    """The mechanism's model on its design; every level partial, no priors."""
+    return bind(replace(model, priors=None), frame, outcome=False, priors=False)
+
+
+def read_truth(truth: Mapping[str, Any], problem: Problem) -> tuple[Truth, dict[str, np.ndarray]]:
+    """Sort a cell's truth into laws, numbers and group values.
+
+    Returns
+    -------
+    Truth
+    values : dict
+        Number or padded array for each name that is an argument.
+
+    Raises
+    ------
+    ValueError
+        For a name that the mechanism has not, one that it needs, or group values that do not fit the design.
+    """
+    layout = problem.layout
+    thetas = {n: level for level in layout.levels for n in layout.effect_names(level)}
+    scalars = {p.name: p for p in layout.parameters}
+    laws, numbers, fixed, values = [], [], [], {}
+    for name, value in truth.items():
+        if name in thetas:
+            values[name] = _group_values(name, value, problem, thetas[name].name)
+            fixed.append(name)
+        elif name in scalars:
+            if isinstance(value, str):
+                laws.append((name, priors.parse(value, f"truth: {name}")))
+            else:
+                values[name] = _number(name, value, scalars[name].kind)
+                numbers.append(name)
+        else:
+            import difflib
+
+            known = [*scalars, *thetas]
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the mechanism has {', '.join(known)}"
+            raise ValueError(f"truth: {name!r} does not reach the simulated data; {hint}")
+    _complete(layout, truth, scalars, set(fixed))
+    for name, law in laws:
+        if not law.proper and law.name != "fixed":
+            raise ValueError(f"truth: {name}: {law} cannot be drawn from; use a proper law, e.g. normal(0, 20)")
+    return Truth(tuple(laws), tuple(numbers), tuple(fixed)), values
+
+
+def _number(name: str, value: Any, kind: str) -> np.ndarray:
+    number = float(value)
+    low, high = {"positive": (0.0, np.inf), "unit": (0.0, 1.0), "correlation": (-1.0, 1.0)}.get(kind, (-np.inf, np.inf))
+    if not (np.isfinite(number) and low <= number <= high):
+        raise ValueError(f"truth: {name}: expected a number from {low:g} to {high:g}, found {number:g}; mend it")
+    return np.asarray(number)
+
+
+def _group_values(name: str, value: Any, problem: Problem, level: str) -> np.ndarray:
+    labels = problem.labels[level]
+    if not isinstance(value, Mapping):
+        raise ValueError(f"truth: {name}: expected a mapping of {level} label to number or a column's name, found {value!r}")
+    given = {str(k): v for k, v in value.items()}
+    missing, extra = [x for x in labels if x not in given], [x for x in given if x not in labels]
+    if missing or extra:
+        what = f"no value for {missing[0]!r}" if missing else f"unknown {level} {extra[0]!r}"
+        raise ValueError(f"truth: {name}: {what}; give one number for each of {', '.join(labels[:10])}")
+    found = np.zeros(next(lv for lv in problem.layout.levels if lv.name == level).size)
+    found[problem.positions[level]] = [float(given[x]) for x in labels]
+    return found
+
+
+def _complete(layout: Layout, truth: Mapping[str, Any], scalars: Mapping[str, Any], fixed: set[str]) -> None:
+    """Every hyperparameter on the way to the data must be given."""
+    spared: set[str] = set()
+    for i, level in enumerate(layout.levels):
+        for e, name in zip(level.effects, layout.effect_names(level), strict=True):
+            if name in fixed:  # what lies above a given theta no longer reaches the data
+                spared |= {layout.columns[e]} | {sd_name(v.name, layout.columns[e]) for v in layout.levels[: i + 1]}
+                spared |= {f"{stem}_{level.name}" for stem in ("mean", "kappa", "shape")}
+    for name, parameter in scalars.items():
+        if name not in truth and name not in spared and parameter.kind != "correlation":
+            raise ValueError(f"truth: {name} is missing, so no data can be simulated; add e.g. {name}: 1")
+
+
+# simulators ------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=128)
+def simulator(layout: Layout, truth: Truth) -> Callable[[Array, Data, dict[str, Array]], tuple[Array, dict[str, Array]]]:
+    """One dataset of a mechanism.
+
+    Returns
+    -------
+    callable
+        ``simulate(key, design, values) -> (y, true)``: the outcome, shape (obs,), and the true value of every variable,
+        of its average over groups (``mean(theta_school)``) and of a new group (``new(school)``); NaN where undefined.
+    """
+    draw = _simulate_normal if layout.family == "normal" else _simulate_counts
+
+    def simulate(key: Array, design: Data, values: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+        law_key, value_key = jax.random.split(key)
+        known = dict(values)
+        for i, (name, law) in enumerate(truth.laws):
+            known[name] = draw_from(law, jax.random.fold_in(law_key, i))
+        y, true = draw(layout, value_key, design, known)
+        for i, level in enumerate(layout.levels):
+            real = design.real[i]
+            for name in layout.effect_names(level):
+                true[f"mean({name})"] = jnp.sum(jnp.where(real, true[name], 0.0)) / jnp.sum(real)
+        return y, true
+
+    return simulate
+
+
+def draw_from(law: Prior, key: Array) -> Array:
+    """One draw from a proper prior, through the inverse of its distribution function or the library's sampler."""
+    a = law.args
+    if law.name == "fixed":
+        return jnp.asarray(a[0])
+    if law.name == "normal":
+        return a[0] + a[1] * jax.random.normal(key)
+    if law.name == "student_t":
+        return a[1] + a[2] * jax.random.t(key, a[0])
+    if law.name == "half_normal":
+        return a[0] * jnp.abs(jax.random.normal(key))
+    if law.name == "half_cauchy":
+        return a[0] * jnp.abs(jax.random.cauchy(key))
+    if law.name == "half_t":
+        return a[1] * jnp.abs(jax.random.t(key, a[0]))
+    if law.name == "uniform":
+        return jax.random.uniform(key, (), minval=a[0], maxval=a[1])
+    if law.name == "exponential":
+        return jax.random.exponential(key) / a[0]
+    if law.name == "gamma":
+        return jax.random.gamma(key, a[0]) / a[1]
+    if law.name == "beta":
+        return jax.random.beta(key, a[0], a[1])
+    if law.name == "inverse_gamma_variance":
+        return jnp.sqrt(a[1] / jax.random.gamma(key, a[0]))
+    raise ValueError(f"truth: {law} cannot be drawn from; use a proper law, e.g. normal(0, 20)")
+
+
+def _simulate_normal(layout: Layout, key: Array, design: Data, known: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    """Down the tree: population coefficients, group deviations, rows."""
+    keys = iter(jax.random.split(key, 2 + 2 * len(layout.levels)))
+    nan = jnp.full((), jnp.nan)
+    true = {p.name: known.get(p.name, jnp.zeros(()) if p.kind == "correlation" else nan) for p in layout.parameters}
+    root = [known.get(layout.columns[c], nan) if c in layout.population else jnp.zeros(()) for c in range(len(layout.columns))]
+    values: list[list[Array]] = []
+    spread = jnp.zeros(())
+    for i, level in enumerate(layout.levels):
+        up = [jnp.broadcast_to(b, (1,)) for b in root] if level.parent < 0 else values[level.parent]
+        here = [b[design.parent[i]] if level.parent >= 0 else jnp.broadcast_to(b, (level.size,)) for b in up]
+        noise = _correlated(layout, level, next(keys), known)
+        for position, (e, name) in enumerate(zip(level.effects, layout.effect_names(level), strict=True)):
+            here[e] = known[name] if name in known else here[e] + noise[position]
+            true[name] = here[e]
+        if "Intercept" in layout.columns and (c := layout.columns.index("Intercept")) in level.effects:
+            spread = jnp.sqrt(spread**2 + known.get(sd_name(level.name, "Intercept"), nan) ** 2)
+        true[f"new({level.name})"] = known.get("Intercept", nan) + spread * jax.random.normal(next(keys))
+        values.append(here)
+    coefficients = _row_coefficients(layout, design, root, values)
+    mean = sum(coefficients[c] * design.x[:, c] for c in range(len(layout.columns)))
+    sigma = 1.0 if layout.known else known["sigma"]
+    real = design.weight > 0
+    noise_sd = sigma / jnp.sqrt(jnp.where(real, design.weight, 1.0))
+    y = mean + noise_sd * jax.random.normal(next(keys), (layout.obs,))
+    return jnp.where(real, y, 0.0), true
+
+
+def _correlated(layout: Layout, level: Any, key: Array, known: dict[str, Array]) -> Array:
+    """Group deviations, shape (effect, group): independent, or with one common correlation within a block."""
+    z = jax.random.normal(key, (len(level.effects), level.size))
+    correlation = known.get(f"cor_{level.name}", jnp.zeros(()))
+    rows = list(z)
+    for block in level.blocks:
+        if len(block) > 1:
+            matrix = jnp.eye(len(block)) * (1 - correlation) + correlation
+            mixed = jnp.linalg.cholesky(matrix) @ z[jnp.array(block)]
+            for n, b in enumerate(block):
+                rows[b] = mixed[n]
+    sds = [known.get(sd_name(level.name, layout.columns[e]), jnp.full((), jnp.nan)) for e in level.effects]
+    return jnp.stack([sd * row for sd, row in zip(sds, rows, strict=True)])
+
+
+def _row_coefficients(layout: Layout, design: Data, root: list[Array], values: list[list[Array]]) -> list[Array]:
+    """Each column's coefficient for each row: its finest level's, other branches' deviations added."""
+    leaves = [i for i in range(len(layout.levels)) if all(v.parent != i for v in layout.levels)]
+    found = []
+    for c in range(len(layout.columns)):
+        base = root[c]
+        parts = [values[i][c][design.group[i]] for i in leaves]
+        if not parts:
+            found.append(jnp.broadcast_to(base, (layout.obs,)))
+        else:
+            found.append(sum(parts[1:], parts[0]) - (len(parts) - 1) * base)
+    return found
+
+
+def _simulate_counts(layout: Layout, key: Array, design: Data, known: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    from hiermodels.models.conjugate import simulate_counts
+
+    return simulate_counts(layout, key, design, known)

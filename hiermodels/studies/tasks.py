@@ -1,0 +1,478 @@
+"""One chunk of a study: a pure function of the resolved configuration, a cell, a method and a number.
+
+`run_chunk` is the only thing that threads, a cluster, `replicate` and resume call. Inside, two programs are compiled per
+mechanism and method, whatever the number of replicates: one simulates a chunk's datasets, one maps the whole fit over
+them, a lane of datasets at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hiermodels.inference.draws import STATUS, Estimates
+from hiermodels.inference.samplers import Settings, available, dimension, estimator, target_sizes
+from hiermodels.inference.summaries import Interval, Target
+from hiermodels.inference.nuts import auto_lanes
+from hiermodels.models.data import Data, Problem, as_jax, bind
+from hiermodels.models.spec import Layout, Model
+from hiermodels.studies.config import Cell, Estimand, Method, Study, data_key_material
+from hiermodels.studies.simulate import Truth, bind_design, data_key, design_frame, method_key, read_truth, simulator
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["Fit", "Mechanism", "compiled", "fit_of", "lanes_of", "mechanism_of", "run_chunk", "simulate_chunk"]
+
+log = logging.getLogger("hiermodels.studies")
+
+_ESCALATIONS = 2
+"""How often `retry-with-escalation` tries again."""
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """A cell ready to simulate from."""
+
+    cell: Cell
+    frame: pd.DataFrame
+    problem: Problem
+    truth: Truth
+    values: dict[str, np.ndarray]
+    key: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A method ready to be mapped over a cell's datasets.
+
+    Attributes
+    ----------
+    problem : Problem
+        The method's model on the cell's design.
+    targets : tuple of Target
+        What it estimates; estimands that it has not are left out.
+    names : tuple of (estimand, labels)
+        Rows of one replicate, a block a target.
+    positions : ndarray
+        Places of the real targets among the padded ones.
+    sources : tuple
+        Where each target's truth is found: (variable of the mechanism or None, padded positions).
+    """
+
+    problem: Problem
+    settings: Settings
+    targets: tuple[Target, ...]
+    interval: Interval
+    names: tuple[tuple[str, tuple[str, ...]], ...]
+    positions: np.ndarray
+    sources: tuple[tuple[str | None, np.ndarray], ...]
+    function: Callable[..., Estimates] | None
+
+
+_AUTO_CHUNK = {"nuts": 50, "exact": 256}
+"""Replicates a file, before rounding up to whole lanes: a few seconds of work, so that a killed run loses little."""
+
+_studies: dict[str, Study] = {}
+
+
+def study_of(resolved: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]] | None = None) -> Study:
+    """The study of a resolved configuration, read once a process."""
+    key = json.dumps(resolved) + repr(sorted((k, id(v)) for k, v in (functions or {}).items()))
+    if key not in _studies:
+        _studies[key] = Study.from_resolved(resolved, functions=functions)
+    return _studies[key]
+
+
+def _cached(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Cache by the identity of the study (kept alive) and the other arguments; safe among threads."""
+    store: dict[Any, Any] = {}
+    lock = threading.RLock()
+
+    def wrapper(study: Study, *rest: Any) -> Any:
+        key = (id(study), *(r.hash if isinstance(r, Cell) else r for r in rest))
+        with lock:
+            if key not in store:
+                if len(store) > 4096:
+                    store.clear()
+                store[key] = (study, function(study, *rest))
+            return store[key][1]
+
+    return wrapper
+
+
+@_cached
+def mechanism_of(study: Study, cell: Cell) -> Mechanism:
+    """Bind the mechanism of a cell to its design and truth.
+
+    Raises
+    ------
+    ValueError
+        Where design, formula and truth do not fit one another.
+    """
+    m, material = study.mechanisms, data_key_material(cell)
+    frame = design_frame(cell.design, study.seed, material)
+    model = Model(m.formula, m.family, known_se=m.known_se, trials=m.trials, exposure=m.exposure, weights=m.weights)
+    problem = bind_design(model, frame)
+    truth, values = read_truth(cell.truth, problem)
+    return Mechanism(cell, frame, problem, truth, values, material)
+
+
+@_cached
+def fit_of(study: Study, cell: Cell, name: str) -> Fit:
+    """Bind a method to a cell's design and sort out which estimands it has.
+
+    Raises
+    ------
+    ValueError
+        Starting with ``methods.<name>``.
+    """
+    mechanism, method = mechanism_of(study, cell), study.methods[name]
+    try:
+        problem = bind(method.model(), mechanism.frame, method.pooling, outcome=False)
+    except ValueError as error:
+        raise ValueError(f"methods.{name}: {error}") from None
+    settings = _settings(method)
+    known = available(problem.layout, settings)
+    targets, names, sources = [], [], []
+    for estimand in study.estimands:
+        target = _target(estimand, problem)
+        if target.variable not in known and method.function is None:
+            continue
+        targets.append(target)
+        names.append((estimand.name, _labels(target.variable, problem)))
+        sources.append(_source(target.variable, problem, mechanism.problem))
+    interval = Interval(study.interval.level, study.interval.kind)
+    positions = _real_positions(problem, tuple(targets))
+    return Fit(problem, settings, tuple(targets), interval, tuple(names), positions, tuple(sources), method.function)
+
+
+def _settings(method: Method) -> Settings:
+    given = method.fit_settings()
+    given.pop("pooling")
+    return Settings(**given, accuracy="study")
+
+
+def _target(estimand: Estimand, problem: Problem) -> Target:
+    variable = estimand.variable if estimand.kind in ("value", "probability") else f"{estimand.kind}({estimand.variable})"
+    moment = problem.missing_moments.get(variable, "")
+    return Target(variable, estimand.point, estimand.threshold, estimand.direction != "<", moment)
+
+
+def _level_index(variable: str, layout: Layout) -> int | None:
+    return next((i for i, level in enumerate(layout.levels) if variable in layout.effect_names(level)), None)
+
+
+def _labels(variable: str, problem: Problem) -> tuple[str, ...]:
+    i = _level_index(variable, problem.layout)
+    return ("",) if i is None else tuple(problem.labels[problem.layout.levels[i].name])
+
+
+def _real_positions(problem: Problem, targets: tuple[Target, ...]) -> np.ndarray:
+    found, start = [], 0
+    for target, size in zip(targets, target_sizes(problem.layout, targets), strict=True):
+        i = _level_index(target.variable, problem.layout)
+        real = np.zeros(1, int) if i is None else problem.positions[problem.layout.levels[i].name]
+        found.append(start + real)
+        start += size
+    return np.concatenate(found) if found else np.zeros(0, int)
+
+
+def _source(variable: str, fit: Problem, mechanism: Problem) -> tuple[str | None, np.ndarray]:
+    """Where the truth of a variable stands: the mechanism's padded positions, in the fit's padded order."""
+    here = _level_index(variable, fit.layout)
+    there = _level_index(variable, mechanism.layout)
+    scalars = {p.name for p in mechanism.layout.parameters}
+    scalars |= {f"new({v.name})" for v in mechanism.layout.levels}
+    scalars |= {f"mean({t})" for v in mechanism.layout.levels for t in mechanism.layout.effect_names(v)}
+    if here is None:
+        return (variable if variable in scalars else None), np.zeros(1, int)
+    level = fit.layout.levels[here]
+    take = np.zeros(level.size, int)
+    if there is None:
+        return None, take
+    name = mechanism.layout.levels[there].name
+    where = dict(zip(mechanism.labels[name], mechanism.positions[name], strict=True))
+    take[fit.positions[level.name]] = [where[x] for x in fit.labels[level.name]]
+    return variable, take
+
+
+# programs --------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def _simulation(layout: Layout, truth: Truth, sources: tuple[str | None, ...], cuts: tuple[tuple[float | None, bool], ...]):
+    """Program: datasets of a chunk and the truth of every target."""
+    simulate = simulator(layout, truth)
+
+    def one(key: Array, design: Data, values: dict[str, Array], takes: tuple[Array, ...]) -> tuple[Array, Array]:
+        y, true = simulate(key, design, values)
+        parts = []
+        for source, take, (cut, above) in zip(sources, takes, cuts, strict=True):
+            value = jnp.full(take.shape, jnp.nan) if source is None else jnp.atleast_1d(true[source])[take]
+            if cut is not None:
+                value = jnp.where(jnp.isnan(value), value, (value > cut if above else value < cut).astype(float))
+            parts.append(value)
+        return y, jnp.concatenate(parts) if parts else jnp.zeros(0)
+
+    def chunk(seed_cell: tuple[Array, Array], reps: Array, design: Data, values: dict[str, Array], takes: tuple[Array, ...]):
+        log.debug("tracing simulation")
+        keys = data_key(*seed_cell, reps)
+        return jax.vmap(one, in_axes=(0, None, None, None))(keys, design, values, takes)
+
+    return jax.jit(chunk)
+
+
+@lru_cache(maxsize=256)
+def _estimation(layout: Layout, settings: Settings, targets: tuple[Target, ...], interval: Interval, lanes: int, function: Any):
+    """Program: estimates of a chunk, ``lanes`` datasets in one vectorised step."""
+    estimate = estimator(layout, settings, targets, interval) if function is None else _own(function)
+
+    def chunk(keys: Array, outcomes: Array, truth: Array, design: Data) -> Estimates:
+        log.debug("tracing estimation with %s", settings.sampler)
+
+        def one(row: tuple[Array, Array, Array]) -> Estimates:
+            key, y, true = row
+            return estimate(key, eqx.tree_at(lambda d: d.y, design, y), true)
+
+        return jax.lax.map(one, (keys, outcomes, truth), batch_size=min(lanes, len(outcomes)))
+
+    return jax.jit(chunk)
+
+
+def _own(function: Callable[..., Estimates]) -> Callable[[Array, Data, Array], Estimates]:
+    return lambda key, data, truth: function(key, data)
+
+
+_programs: dict[Any, Any] = {}
+_locks: dict[Any, threading.Lock] = {}
+_guard = threading.Lock()
+compile_seconds: dict[str, float] = {}
+"""Seconds spent tracing and compiling, by description; what `timings.json` reports."""
+
+
+def compiled(function: Any, args: tuple[Any, ...], what: str, announce: Callable[[str], None] | None = None) -> Any:
+    """The compiled program of a jitted function for arguments of these shapes; compiled once, announced, timed."""
+    shapes = tuple((a.shape, str(a.dtype)) for a in jax.tree.leaves(args))
+    key = (function, jax.tree.structure(args), shapes, jax.config.jax_enable_x64)
+    with _guard:
+        lock = _locks.setdefault(key, threading.Lock())
+    with lock:
+        if key not in _programs:
+            if announce:
+                announce(f"compiling {what}")
+            started = time.perf_counter()
+            _programs[key] = function.lower(*args).compile()
+            compile_seconds[what] = compile_seconds.get(what, 0.0) + time.perf_counter() - started
+    return _programs[key]
+
+
+def lanes_of(study: Study, cell: Cell, name: str) -> tuple[int, int]:
+    """Datasets in one vectorised step, and replicates a file, of a method on a cell.
+
+    ``auto`` is a pure function of the sampler, the device kind and the model's size.
+    """
+    fit = fit_of(study, cell, name)
+    size = sum(target_sizes(fit.problem.layout, fit.targets)) + len(fit.problem.data.y)
+    dim = dimension(fit.problem.layout, fit.settings)
+    kind = jax.devices()[0].platform
+    auto = auto_lanes(fit.settings.sampler, kind, dim, size)
+    lanes = auto if study.lanes == "auto" else int(study.lanes)
+    chunk = _AUTO_CHUNK.get(fit.settings.sampler, 64) if study.chunk == "auto" else int(study.chunk)
+    return lanes, -(-chunk // lanes) * lanes
+
+
+# a chunk ---------------------------------------------------------------------------------------------------------------
+
+
+def simulate_chunk(
+    study: Study, mechanism: Mechanism, fit: Fit, reps: np.ndarray, announce: Callable[[str], None] | None = None
+) -> tuple[Array, Array]:
+    """Outcomes (replicate, obs) and true targets (replicate, target) of some replicates, in float64."""
+    with jax.enable_x64(True):
+        cuts = tuple((t.threshold, t.above) for t in fit.targets)
+        program = _simulation(mechanism.problem.layout, mechanism.truth, tuple(s for s, _ in fit.sources), cuts)
+        args = (
+            (jnp.asarray(study.seed, jnp.uint32), jnp.asarray(mechanism.key, jnp.uint32)),
+            jnp.asarray(reps, jnp.uint32),
+            as_jax(mechanism.problem.data),
+            {k: jnp.asarray(v) for k, v in mechanism.values.items()},
+            tuple(jnp.asarray(take) for _, take in fit.sources),
+        )
+        return compiled(program, args, "the simulation", announce)(*args)
+
+
+def run_chunk(
+    resolved: Mapping[str, Any],
+    cell: str,
+    method: str,
+    index: int,
+    *,
+    functions: Mapping[str, Callable[..., Any]] | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> pa.Table:
+    """Estimates of one chunk of replicates of a cell by a method.
+
+    Parameters
+    ----------
+    resolved : mapping
+        `Study.resolved`.
+    cell : str
+        The cell's hash.
+    method : str
+    index : int
+        Replicates ``index * chunk`` up to the next boundary; always computed full, whatever the number of replications.
+    functions : mapping, optional
+        Python functions of the study.
+    announce : callable, optional
+        Told what is being compiled.
+
+    Returns
+    -------
+    pyarrow.Table
+        The columns of the estimates table, replicate by replicate.
+    """
+    study = study_of(resolved, functions)
+    place = next(c for c in study.cells() if c.hash == cell)
+    mechanism, fit = mechanism_of(study, place), fit_of(study, place, method)
+    lanes, chunk = lanes_of(study, place, method)
+    reps = np.arange(index * chunk, (index + 1) * chunk)
+    if not fit.targets:
+        return table_of(study, place, method, fit, reps, None, None)
+    outcomes, truth = simulate_chunk(study, mechanism, fit, reps, announce)
+    estimates = _estimate(study, fit, method, mechanism.key, reps, outcomes, truth, lanes, announce)
+    host, true = jax.tree.map(np.asarray, estimates), np.asarray(truth)
+    host = _again(study, fit, method, mechanism.key, reps, outcomes, truth, host, lanes, announce)
+    return table_of(study, place, method, fit, reps, host, true)
+
+
+def _estimate(
+    study: Study,
+    fit: Fit,
+    method: str,
+    cell_key: int,
+    reps: np.ndarray,
+    outcomes: Array,
+    truth: Array,
+    lanes: int,
+    announce: Callable[[str], None] | None,
+    attempt: int = 0,
+) -> Estimates:
+    with jax.enable_x64(True):
+        keys = method_key(study.seed, cell_key, method, jnp.asarray(reps, jnp.uint32))
+        if attempt:
+            keys = jax.vmap(lambda k: jax.random.fold_in(k, attempt))(keys)
+        outcomes = _fit_rows(outcomes, fit.problem.layout.obs)
+    with jax.enable_x64(study.precision == "float64"):
+        dtype = jnp.result_type(float)
+        program = _estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, lanes, fit.function)
+        args = (keys, outcomes.astype(dtype), truth.astype(dtype), as_jax(fit.problem.data))
+        return compiled(program, args, f"{method} ({fit.settings.sampler})", announce)(*args)
+
+
+def _fit_rows(outcomes: Array, obs: int) -> Array:
+    """The mechanism's padded rows as the method pads them; real rows come first in both."""
+    have = outcomes.shape[1]
+    return outcomes[:, :obs] if have >= obs else jnp.pad(outcomes, ((0, 0), (0, obs - have)))
+
+
+def _again(
+    study: Study,
+    fit: Fit,
+    method: str,
+    cell_key: int,
+    reps: np.ndarray,
+    outcomes: Array,
+    truth: Array,
+    found: Estimates,
+    lanes: int,
+    announce: Callable[[str], None] | None,
+) -> Estimates:
+    """Second tries: exact fits with heavy weights go to NUTS; under `retry-with-escalation` every fit that is not ok.
+
+    Datasets are retried in groups of eight, so that one program serves any number of them.
+    """
+    steps = _escalations(study, fit)
+    for attempt, settings in enumerate(steps, 1):
+        status = found.status[:, fit.positions]
+        bad = status != 0 if study.failures == "retry-with-escalation" else status == STATUS.index("heavy_weights")
+        rows = np.flatnonzero(bad.any(1))
+        harder = replace(fit, settings=settings)
+        for start in range(0, len(rows), 8):
+            some = rows[start : start + 8]
+            eight = np.resize(some, 8)
+            new = _estimate(study, harder, method, cell_key, reps[eight], outcomes[eight], truth[eight], 8, announce, attempt)
+            found = jax.tree.map(lambda old, fresh, some=some: _replaced(old, np.asarray(fresh), some), found, new)
+            found.n_try[some] = attempt + 1
+    return found
+
+
+def _replaced(old: np.ndarray, fresh: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    old = np.array(old)
+    old[rows] = fresh[: len(rows)]
+    return old
+
+
+def _escalations(study: Study, fit: Fit) -> list[Settings]:
+    """Settings of each further try: another engine, then more warm-up and a higher target acceptance."""
+    if fit.function is not None:
+        return []
+    chains = replace(fit.settings, sampler="nuts")
+    harder = [
+        replace(chains, tune=chains.tune * 2**k, draws=chains.draws * 2, target_accept=max(chains.target_accept, a))
+        for k, a in ((1, 0.95), (2, 0.99))
+    ][:_ESCALATIONS]
+    if fit.settings.sampler == "exact":
+        return [chains, *harder] if study.failures == "retry-with-escalation" else [chains]
+    return harder if study.failures == "retry-with-escalation" else []
+
+
+def table_of(
+    study: Study, cell: Cell, method: str, fit: Fit, reps: np.ndarray, found: Estimates | None, true: np.ndarray | None
+) -> pa.Table:
+    """The estimates table of some replicates."""
+    import pyarrow as pa
+
+    labels = [(name, label) for name, block in fit.names for label in block]
+    rows, width = (len(reps), len(labels)) if found is not None else (0, 0)
+
+    def words(values: list[str], each: np.ndarray) -> pa.DictionaryArray:
+        unique = list(dict.fromkeys(values))
+        codes = np.array([unique.index(v) for v in values], np.int32)
+        return pa.DictionaryArray.from_arrays(pa.array(codes[each] if len(codes) else codes), pa.array(unique, pa.string()))
+
+    within, ones = np.tile(np.arange(width), rows), np.zeros(rows * width, np.int32)
+    columns: dict[str, Any] = {"rep": np.repeat(reps[:rows], width).astype(np.int64)}
+    for name, value in cell.factors.items():
+        text = isinstance(value, str)
+        columns[name] = words([value], ones) if text else np.full(rows * width, float(value))
+    columns["method"] = words([method], ones)
+    columns["estimand"] = words([name for name, _ in labels], within)
+    columns["group"] = words([label for _, label in labels], within)
+
+    def numbers(array: np.ndarray | None) -> np.ndarray:
+        return np.zeros(0) if array is None else np.asarray(array[:, fit.positions], np.float64).reshape(-1)
+
+    columns["true"] = numbers(true)
+    for name in ("estimate", "median", "se", "lower", "upper", "rank", "max_rank"):
+        columns[name] = numbers(None if found is None else getattr(found, name))
+    status = np.zeros(0, np.int32) if found is None else found.status[:, fit.positions].reshape(-1).astype(np.int32)
+    columns["status"] = pa.DictionaryArray.from_arrays(pa.array(status), pa.array(STATUS, pa.string()))
+    columns["n_try"] = np.zeros(0, np.int64) if found is None else np.repeat(found.n_try.astype(np.int64), width)
+    for name in ("rhat", "ess_bulk", "ess_tail"):
+        columns[name] = numbers(None if found is None else getattr(found, name))
+    columns["divergences"] = np.zeros(0, np.int64) if found is None else np.repeat(found.divergences.astype(np.int64), width)
+    return pa.table(columns)
