@@ -1,0 +1,157 @@
+"""What only the study as a whole can tell: columns, names of parameters, models of methods."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from hiermodels.studies.config.designs import design_levels, design_table
+from hiermodels.studies.config.errors import nearest, problem, shown, within
+from hiermodels.studies.config.texts import Estimand, identifiers, variable_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hiermodels.models.formula import Formula
+    from hiermodels.studies.config.study import Mechanisms, Method, Study
+
+__all__ = ["check_study"]
+
+ROLES = ("known_se", "trials", "exposure", "weights")
+
+
+def check_study(study: Study) -> None:
+    """Check a study whose parts are well formed; the first problem is raised with its place."""
+    mechanisms = study.mechanisms
+    with within("mechanisms"):
+        table = design_table(mechanisms.design)
+        known = _known_columns(mechanisms, table)
+        _check_model(mechanisms)
+        _check_columns(mechanisms, known)
+        if table is not None:
+            _check_values(mechanisms, table)
+    for name, method in study.methods.items():
+        if method.function is None:
+            with within("methods", name):
+                _check_method(method, mechanisms, known)
+    _check_estimands(study)
+    if isinstance(study.lanes, int) and isinstance(study.chunk, int) and study.chunk % study.lanes:
+        raise problem(f"expected a multiple of lanes ({study.lanes}); found {study.chunk}; or write auto", ("chunk",))
+
+
+def _known_columns(mechanisms: Mechanisms, table: pd.DataFrame | None) -> list[str]:
+    if table is not None:
+        return [str(c) for c in table.columns]
+    levels = design_levels(mechanisms.design)
+    return [*levels, *mechanisms.design["predictors"]]
+
+
+def _parsed(part: Mechanisms | Method) -> Formula | None:
+    from hiermodels.models.formula import parse_formula
+
+    return None if callable(part.formula) else parse_formula(part.formula)
+
+
+def _check_model(part: Mechanisms | Method) -> None:
+    """What `hiermodels.Model` refuses about formula, family, roles and priors."""
+    from hiermodels.models.spec import Model
+
+    if callable(part.formula):
+        return
+    roles = {role: getattr(part, role) for role in ROLES}
+    try:
+        Model(part.formula, part.family, priors=getattr(part, "priors", None), **roles)
+    except ValueError as error:
+        key, _, message = str(error).partition(": ")
+        if key in (*ROLES, "priors", "formula", "family"):
+            raise problem(message, (key,)) from None
+        raise problem(str(error)) from None
+
+
+def _check_columns(part: Mechanisms | Method, known: list[str]) -> None:
+    parsed = _parsed(part)
+    if parsed is not None:
+        effects = set().union(*(identifiers(g.effects) for g in parsed.groups))
+        factors = [f for g in parsed.groups for f in g.factors]
+        for column in [*factors, *sorted(identifiers(parsed.population) | effects)]:
+            if column not in known:
+                raise problem(f"no column {column!r} in the design; {nearest(column, known)}", ("formula",))
+    for role in ROLES:
+        column = getattr(part, role)
+        if column is not None and column not in known:
+            raise problem(f"no column {column!r} in the design; {nearest(column, known)}", (role,))
+
+
+def _check_values(mechanisms: Mechanisms, table: pd.DataFrame) -> None:
+    """Standard errors, trials, exposures and weights of a table are positive, labels complete."""
+    where = "the design"
+    if isinstance(mechanisms.design, str | dict):
+        where = mechanisms.design if isinstance(mechanisms.design, str) else mechanisms.design.get("file", where)
+    for role in ROLES:
+        column = getattr(mechanisms, role)
+        for row, value in enumerate(table[column].tolist() if column is not None else ()):
+            if not _positive(value):
+                message = f"expected positive numbers in column {column!r} of {where}; found {shown(value)} in row {row}"
+                raise problem(f"{message}; mend the table", (role,))
+    parsed = _parsed(mechanisms)
+    for factor in [] if parsed is None else [f for g in parsed.groups for f in g.factors]:
+        missing = table[factor].isna()
+        if missing.any():
+            row = int(missing.to_numpy().argmax())
+            message = f"expected a label in column {factor!r} of {where}; found nothing in row {row}"
+            raise problem(f"{message}; fill or drop the row", ("formula",))
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+
+
+def _check_method(method: Method, mechanisms: Mechanisms, known: list[str]) -> None:
+    parsed, simulated = _parsed(method), _parsed(mechanisms)
+    if parsed is not None:
+        if simulated is not None and parsed.outcome != simulated.outcome:
+            found = f"found {parsed.outcome!r}; write {simulated.outcome!r}"
+            raise problem(f"expected the outcome that is simulated; {found}", ("formula",))
+        groups = [g.name for g in parsed.groups]
+        for term in method.pooling if isinstance(method.pooling, dict) else ():
+            if term not in groups:
+                raise problem(f"unknown group term {term!r} for {parsed.text!r}; {nearest(term, groups)}", ("pooling", term))
+        names, columns = variable_names(parsed, method.family, method.known_se is not None)
+        names = [n for n in names if not n.startswith("theta_")] + groups
+        for name in method.priors:
+            if name not in names and not identifiers(name) & columns:
+                message = f"unknown parameter {name!r} for {parsed.text!r}; {nearest(name, names)}"
+                raise problem(message, ("priors", name))
+    _check_model(method)
+    _check_columns(method, known)
+
+
+def _check_estimands(study: Study) -> None:
+    names: list[str] = []
+    groups: list[str] = []
+    columns: set[str] = set()
+    for part in (study.mechanisms, *(m for m in study.methods.values() if m.function is None)):
+        parsed = _parsed(part)
+        if parsed is None:
+            return
+        more, some = variable_names(parsed, part.family, part.known_se is not None)
+        names += [n for n in more if n not in names]
+        groups += [g.name for g in parsed.groups if g.name not in groups]
+        columns |= some
+    for i, estimand in enumerate(study.estimands):
+        with within("estimands", i):
+            _check_estimand(estimand, names, groups, columns)
+
+
+def _check_estimand(estimand: Estimand, names: list[str], groups: list[str], columns: set[str]) -> None:
+    variable = estimand.variable
+    if estimand.kind == "new":
+        if variable not in groups:
+            raise problem(f"expected new() of a group term; found {variable!r}; {nearest(variable, groups)}")
+        return
+    if estimand.kind == "mean":
+        names = [n for n in names if n.startswith("theta_")]
+        if variable not in names:
+            raise problem(f"expected mean() of group values; found {variable!r}; {nearest(variable, names)}")
+    if variable not in names and not identifiers(variable) & columns:
+        raise problem(f"unknown estimand {variable!r}; {nearest(variable, names)}")

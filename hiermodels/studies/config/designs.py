@@ -1,0 +1,150 @@
+"""Designs: which units a simulated dataset has.
+
+Three forms: a dataset of the library by name; a table (from a file, or given in Python), kept as columns so that a
+resolved study needs no file; level sizes in nesting order with ``obs`` units in each finest group and ``predictors``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hiermodels.datasets import is_file, read_table
+from hiermodels.studies.config.errors import nearest, problem, shown, within
+from hiermodels.studies.config.texts import read_law
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["design_levels", "design_table", "read_design", "read_size"]
+
+MAX_UNITS = 100_000_000
+_FORMS = "a dataset's name, a file, or level sizes such as {school: 20, obs: 10}"
+
+
+def design_table(design: str | Mapping[str, Any]) -> pd.DataFrame | None:
+    """The table of a design; None where the design is level sizes.
+
+    Examples
+    --------
+    >>> design_table("eight_schools").shape
+    (8, 3)
+    >>> design_table({"school": 20, "obs": 5}) is None
+    True
+    """
+    import pandas as pd
+
+    if isinstance(design, str):
+        return read_table(design)
+    return pd.DataFrame(dict(design["table"])) if "table" in design else None
+
+
+def design_levels(design: Mapping[str, Any]) -> dict[str, int]:
+    """Level sizes of a design in nesting order; each is the number of groups within one group of the level above.
+
+    Examples
+    --------
+    >>> design_levels({"school": 20, "classroom": 4, "obs": 10, "predictors": {}})
+    {'school': 20, 'classroom': 4}
+    """
+    return {name: size for name, size in design.items() if name not in ("obs", "predictors")}
+
+
+def read_design(value: Any, folder: Path | None = None) -> str | dict[str, Any]:
+    """A design as a config gives it, checked; files become tables.
+
+    Parameters
+    ----------
+    value : str or mapping
+    folder : Path, optional
+        The config's folder, where relative files are looked for first.
+    """
+    if isinstance(value, str) and value.strip():
+        return _from_name(value.strip(), folder)
+    if isinstance(value, Mapping) and value:
+        return _from_table(value) if "table" in value else _from_sizes(value)
+    raise problem(f"expected {_FORMS}; found {shown(value)}; write one of these")
+
+
+def _from_name(name: str, folder: Path | None) -> str | dict[str, Any]:
+    beside = folder / name if folder is not None else Path(name)
+    try:
+        table = read_table((beside if beside.exists() else Path(name)) if is_file(name) else name)
+    except ValueError as error:
+        raise problem(str(error)) from None
+    return {"file": name, "table": columns_of(table)} if is_file(name) else name
+
+
+def columns_of(table: pd.DataFrame) -> dict[str, list[Any]]:
+    """Columns of a table as lists of plain values; missing ones are None."""
+    return {str(c): [_value(v) for v in table[c].tolist()] for c in table.columns}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    return None if value is None else str(value)
+
+
+def _from_table(value: Mapping[str, Any]) -> dict[str, Any]:
+    table = value["table"]
+    for key in value:
+        if key not in ("table", "file"):
+            raise problem(f"unknown key {key!r} beside table; {nearest(key, ('table', 'file'))}", (key,))
+    if not isinstance(table, Mapping) or not table:
+        raise problem(f"expected columns as lists; found {shown(table)}; write {{school: [A, B], se: [1, 2]}}", ("table",))
+    lengths = {name: len(v) if isinstance(v, list) else -1 for name, v in table.items()}
+    longest = max(lengths.values())
+    for name, length in lengths.items():
+        if length != longest or length < 1:
+            found = f"{length} in {name!r}" if length >= 0 else shown(table[name])
+            raise problem(f"expected lists of equal length; found {found}; mend the column", ("table", name))
+    out: dict[str, Any] = {"table": {name: [_value(v) for v in column] for name, column in table.items()}}
+    return {"file": str(value["file"]), **out} if value.get("file") else out
+
+
+def _from_sizes(value: Mapping[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, size in value.items():
+        if name not in ("obs", "predictors"):
+            with within(name):
+                out[name] = read_size(name, size)
+    if not out:
+        raise problem(f"expected {_FORMS}; found no level; name the levels and their sizes")
+    levels = tuple(out)
+    units = math.prod(out.values())
+    with within("obs"):
+        out["obs"] = read_size("obs", value.get("obs", 1))
+    units *= out["obs"] if isinstance(out["obs"], int) else read_law(out["obs"])[1][1]
+    if units > MAX_UNITS:
+        raise problem(f"expected at most {MAX_UNITS:,} units in a dataset; found {units:,}; make a level smaller")
+    out["predictors"] = _predictors(value.get("predictors") or {}, levels)
+    return out
+
+
+def _predictors(predictors: Any, levels: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(predictors, Mapping):
+        message = f"expected a mapping of name to law; found {shown(predictors)}; write e.g. {{treated: half({levels[0]})}}"
+        raise problem(message, ("predictors",))
+    for name, law in predictors.items():
+        with within("predictors", name):
+            if name in levels:
+                raise problem(f"expected a name that no level has; found {name!r}; rename the predictor")
+            read_law(law, levels=levels)
+    return dict(predictors)
+
+
+def read_size(name: str, value: Any) -> int | str:
+    """Size of a level, or ``obs`` as a number or ``integers(low, high)``."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer() and value >= 1:
+        return int(value)
+    if name == "obs" and isinstance(value, str):
+        law, (low, high) = read_law(value, ("integers",))
+        if low >= 1:
+            return f"{law}({low}, {high})"
+    forms = "a whole number of at least 1" + (" or integers(5, 15)" if name == "obs" else "")
+    raise problem(f"expected {forms}; found {shown(value)}; write e.g. 10")

@@ -1,0 +1,202 @@
+"""A commented config to start from, adapted to a formula and a table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hiermodels.datasets import read_table
+from hiermodels.studies.config.texts import identifiers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hiermodels.models.formula import Formula
+
+__all__ = ["template"]
+
+_SE_NAMES = ("se", "sigma", "stderr", "std_err", "std_error", "standard_error", "sem")
+
+_TEMPLATE = """\
+# A simulation study: `hiermodels check THIS_FILE` checks it, `hiermodels run THIS_FILE` runs it.
+# `hiermodels list models|priors|families|samplers|measures|datasets|configs` prints what may stand here.
+
+aim: How do complete, no and partial pooling compare?
+
+# How datasets come about.
+mechanisms:
+  # As in lme4; nesting is (1 | school/classroom).
+  formula: {formula}
+  # normal, or binomial (with `trials: <column>`), or poisson (with `exposure: <column>`).
+  family: normal
+{known}\
+  # A dataset's name, a file (CSV or Parquet), or level sizes in nesting order with `obs` units in each finest group.
+  design: {design}
+  # A number is fixed; a text such as half_normal(5) is drawn anew for each dataset. Group values that are not named
+  # (theta_<group>) are drawn from the model.
+  truth: {{{truth}}}
+{grid}\
+
+# What is estimated. Decisions are estimands too: {{benefit: P(Intercept > 0)}}.
+estimands: [{estimands}]
+
+# How it is estimated: any argument of hiermodels.fit, formula, family and priors. Every prior is best named.
+methods:
+{methods}\
+
+# How estimates are judged.
+performance: [bias, empse, mse, cover, ciwidth]
+# Level of the credible intervals; {{level: 0.95, kind: hdi}} and kind: upper are possible.
+interval: 0.95
+# Datasets a cell. Coverage near 95% has a Monte Carlo standard error of 1.4 points at 250, 0.5 at 1900.
+replications: 250
+# complete-case, paired-complete, worst-case or retry-with-escalation: what is done about fits that fail.
+failures: complete-case
+seed: 1
+# precision: float64    # or float32
+# lanes: auto           # datasets in one vectorised step
+# chunk: auto           # datasets in one file, a multiple of lanes
+"""
+
+
+def template(formula: str | None = None, data: str | Path | None = None) -> str:
+    """A commented, valid config to start from.
+
+    Parameters
+    ----------
+    formula : str, optional
+        As in lme4. Without it, the formula is guessed from the data's columns.
+    data : str or Path, optional
+        A dataset's name or a file: its groups become the design, and its outcome sets the scale of the true values.
+        Without it, the design is level sizes.
+
+    Returns
+    -------
+    str
+        YAML text.
+
+    Raises
+    ------
+    ValueError
+        For a formula or file that cannot be read, or a formula that names no column of the data.
+
+    Examples
+    --------
+    >>> print(template("score ~ 1 + (1 | school)").splitlines()[8])
+      formula: score ~ 1 + (1 | school)
+    """
+    from hiermodels.models.formula import parse_formula, require_column
+
+    if formula is None and data is None:
+        formula, data = "effect ~ 1 + (1 | school)", "eight_schools"
+    table = None if data is None else read_table(data)
+    parsed = parse_formula(formula if formula is not None else _guess(table, str(data)))
+    for column in _columns(parsed) if table is not None else ():
+        require_column(table, column, f"formula {parsed.text!r}")
+    return _filled(parsed, table, None if data is None else str(data))
+
+
+def _columns(parsed: Formula) -> list[str]:
+    factors = [f for g in parsed.groups for f in g.factors]
+    return list(dict.fromkeys([*factors, *sorted(_predictors(parsed))]))
+
+
+def _predictors(parsed: Formula) -> set[str]:
+    return set().union(identifiers(parsed.population), *(identifiers(g.effects) for g in parsed.groups))
+
+
+def _guess(table: pd.DataFrame | None, data: str) -> str:
+    """Outcome and grouping from the columns: text columns group, the first other number is the outcome."""
+    assert table is not None
+    names = [c for c in table.columns if str(c).isidentifier()]
+    text = [c for c in names if table[c].dtype.kind not in "iufb"] or names[:1]
+    numbers = [c for c in names if table[c].dtype.kind in "iuf" and c not in text and c.lower() not in _SE_NAMES]
+    if not text or not numbers:
+        raise ValueError(f"{data}: expected a column of groups and one of outcomes; found {list(table.columns)}; name a formula")
+    return f"{numbers[0]} ~ 1 + (1 | {'/'.join(text[:2])})"
+
+
+def _filled(parsed: Formula, table: pd.DataFrame | None, data: str | None) -> str:
+    se = None if table is None else next((c for c in table.columns if c.lower() in _SE_NAMES), None)
+    centre, spread = _scale(parsed, table)
+    groups = [g.name for g in parsed.groups]
+    slopes = {g.name: sorted(identifiers(g.effects)) for g in parsed.groups}
+    sds = [f"sd_{g}" for g in groups] + [f"sd_{g}_{x}" for g in groups for x in slopes[g]]
+    terms = sorted(_numeric(parsed, table))
+    truth = {"Intercept": centre, **dict.fromkeys(terms, spread), **dict.fromkeys(sds, spread)}
+    if se is None:
+        truth["sigma"] = spread
+    estimands = ["Intercept", *terms, *sds]
+    estimands += [text for g in groups for text in (f"theta_{g}", f"mean(theta_{g})", f"new({g})")]
+    return _TEMPLATE.format(
+        formula=_plain(parsed.text),
+        known=f"  known_se: {_plain(se)}\n" if se is not None else "  # known_se: <column of known standard errors>\n",
+        design=_plain(data) if data is not None else _sizes(parsed, terms),
+        truth=", ".join(f"{_plain(k)}: {v:g}" for k, v in truth.items()),
+        grid=_grid(sds, spread),
+        estimands=", ".join(_plain(e) for e in estimands),
+        methods=_methods(parsed, table, sds, terms, spread),
+    )
+
+
+def _scale(parsed: Formula, table: pd.DataFrame | None) -> tuple[float, float]:
+    """Round numbers for the centre and the spread of the outcome."""
+    if table is None or parsed.outcome not in table.columns or table[parsed.outcome].dtype.kind not in "iuf":
+        return 0.0, 1.0
+    outcome = table[parsed.outcome]
+    spread = float(outcome.std()) or 1.0
+    spread = spread if spread == spread else 1.0
+    return float(f"{outcome.mean():.2g}"), float(f"{spread:.1g}")
+
+
+def _numeric(parsed: Formula, table: pd.DataFrame | None) -> set[str]:
+    terms = {t.strip() for t in parsed.population.split("+")} & identifiers(parsed.population)
+    return terms if table is None else {t for t in terms if table[t].dtype.kind in "iufb"}
+
+
+def _sizes(parsed: Formula, terms: list[str]) -> str:
+    levels = list(dict.fromkeys(f for g in parsed.groups for f in g.factors)) or ["unit"]
+    sizes = [f"{_plain(level)}: {20 if i == 0 else 4}" for i, level in enumerate(levels)]
+    laws = [f"{_plain(x)}: {_law(x, levels)}" for x in sorted(_predictors(parsed)) if x not in levels]
+    predictors = [f"predictors: {{{', '.join(laws)}}}"] if laws else []
+    return f"{{{', '.join([*sizes, 'obs: 10', *predictors])}}}"
+
+
+def _law(name: str, levels: list[str]) -> str:
+    return f"half({levels[0]})" if name.startswith("treat") else '"normal(0, 1)"'
+
+
+def _grid(sds: list[str], spread: float) -> str:
+    if not sds:
+        return ""
+    comment = "  # What varies: a mapping is crossed, a list of mappings is taken row by row.\n"
+    return f"{comment}  grid: {{{_plain(sds[0])}: [0, {spread:g}, {2 * spread:g}]}}\n"
+
+
+def _methods(parsed: Formula, table: pd.DataFrame | None, sds: list[str], terms: list[str], spread: float) -> str:
+    priors = {"Intercept": "flat()", **dict.fromkeys(terms, "flat()")}
+    priors |= {sd: f"half_normal({2 * spread:g})" for sd in sds}
+    listed = ", ".join(f"{_plain(k)}: {v}" for k, v in priors.items())
+    lines = [f"  partial: {{pooling: partial, sampler: nuts, priors: {{{listed}}}}}\n"]
+    if parsed.groups:
+        none = [] if _between(parsed, table, terms) else ["  none: {pooling: none, sampler: exact}\n"]
+        lines = ["  complete: {pooling: complete, sampler: exact}\n", *none, *lines]
+    return "".join(lines)
+
+
+def _between(parsed: Formula, table: pd.DataFrame | None, terms: list[str]) -> bool:
+    """Whether a predictor is constant within groups, which rules out no pooling."""
+    if table is None:
+        return any(t.startswith("treat") for t in terms)
+    grouped = table.groupby([f for f in parsed.groups[-1].factors], observed=True)
+    return any(bool((grouped[t].nunique() <= 1).all()) for t in terms)
+
+
+def _plain(text: str) -> str:
+    """Text as a YAML scalar, quoted where it must be (also inside ``{}`` and ``[]``)."""
+    text = str(text)
+    number = re.fullmatch(r"[-+.\d].*|true|false|null|~|", text, re.IGNORECASE)
+    if not number and re.fullmatch(r"[\w./][\w ./()|~+*<>-]*", text):
+        return text
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,246 @@
+"""The small texts of a config: estimands, laws of predictors, names that a formula brings along."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from hiermodels.studies.config.errors import nearest, problem, shown, within
+
+__all__ = ["Estimand", "identifiers", "read_estimand", "read_estimands", "read_law", "variable_names"]
+
+_VARIABLE = r"[^\s()<>=,]+"
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_EVENT = re.compile(rf"P\(\s*({_VARIABLE})\s*([<>])\s*({_NUMBER})\s*\)")
+_CALL = re.compile(rf"(\w+)\(\s*({_VARIABLE})\s*\)")
+_LAW = re.compile(r"([A-Za-z_]\w*)\s*\(([^()]*)\)")
+_FORMS = "a variable (sd_school), mean(theta_school), new(school) or P(treated > 0)"
+_MEDIANS = ("sd_", "sigma", "kappa_", "shape_")
+GROUP_STEMS = ("sd", "theta", "cor", "mean", "kappa", "shape")
+
+
+@dataclass(frozen=True)
+class Estimand:
+    """One quantity that a study estimates.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the tables, e.g. ``benefit`` or ``theta_school``.
+    kind : str
+        ``value`` (a variable as it is), ``mean`` (the average over groups), ``new`` (a group not yet seen) or
+        ``probability`` (posterior probability that the variable passes a threshold).
+    variable : str
+        Variable of the draws; for ``new`` the level, e.g. ``school``.
+    threshold : float or None
+        Of a probability.
+    direction : str or None
+        ``>`` or ``<``, of a probability.
+    point : str
+        Point estimate: posterior ``mean`` or ``median``.
+    """
+
+    name: str
+    kind: str
+    variable: str
+    threshold: float | None = None
+    direction: str | None = None
+    point: str = "mean"
+
+    @property
+    def text(self) -> str:
+        """The text that reads as this estimand.
+
+        Examples
+        --------
+        >>> read_estimand({"benefit": "P( treated>0 )"}).text
+        'P(treated > 0)'
+        """
+        if self.kind == "probability":
+            return f"P({self.variable} {self.direction} {self.threshold:.17g})"
+        return self.variable if self.kind == "value" else f"{self.kind}({self.variable})"
+
+
+def read_estimand(entry: Any) -> Estimand:
+    """One entry of ``estimands``.
+
+    Parameters
+    ----------
+    entry : str or mapping
+        A text, or a mapping ``{name: text}``, to which ``point: mean`` or ``point: median`` may be added. Without it
+        the point estimate is the posterior mean, and the median for standard deviations and concentrations.
+
+    Raises
+    ------
+    PydanticCustomError
+        With the place, what was expected and found, and what to write.
+
+    Examples
+    --------
+    >>> read_estimand("mean(theta_school)")
+    Estimand(name='mean(theta_school)', kind='mean', variable='theta_school', threshold=None, direction=None, point='mean')
+    >>> read_estimand({"spread": "sd_school", "point": "mean"}).point, read_estimand("sd_school").point
+    ('mean', 'median')
+    """
+    if isinstance(entry, str):
+        return _parse(entry, None, None, ())
+    named = {k: v for k, v in entry.items() if k != "point"} if isinstance(entry, dict) else {}
+    if len(named) != 1:
+        raise problem(f"expected {_FORMS}, or one {{name: text}}; found {shown(entry)}; write e.g. - sd_school")
+    point = entry.get("point")
+    if point not in (None, "mean", "median"):
+        raise problem(f"expected mean or median; found {shown(point)}; {_choose(point)}", ("point",))
+    ((name, text),) = named.items()
+    return _parse(text, name, point, (name,))
+
+
+def _choose(word: Any) -> str:
+    return nearest(str(word), ("mean", "median"))
+
+
+def _parse(text: Any, name: str | None, point: str | None, at: tuple[str, ...]) -> Estimand:
+    text = text.strip() if isinstance(text, str) else text
+    if not isinstance(text, str) or not text:
+        raise problem(f"expected {_FORMS}; found {shown(text)}; write such a text", at)
+    if event := _EVENT.fullmatch(text):
+        threshold = float(event[3])
+        shape = {"kind": "probability", "variable": event[1], "threshold": threshold, "direction": event[2]}
+    elif call := _CALL.fullmatch(text):
+        if call[1] not in ("mean", "new"):
+            hint = nearest(call[1], ("mean", "new", "P"))
+            raise problem(f"expected {_FORMS}; found {shown(text)}; {hint}", at)
+        shape = {"kind": call[1], "variable": call[2]}
+    elif re.fullmatch(_VARIABLE, text):
+        shape = {"kind": "value", "variable": text}
+    else:
+        raise problem(f"expected {_FORMS}; found {shown(text)}; a probability has one < or > and a number", at)
+    median = shape["kind"] == "value" and text.startswith(_MEDIANS)
+    read = Estimand(name="", point=point or ("median" if median else "mean"), **shape)  # type: ignore[arg-type]
+    return Estimand(**{**vars(read), "name": name or read.text})
+
+
+def read_estimands(entries: Any) -> tuple[Estimand, ...]:
+    """The list ``estimands``; names are unique."""
+    if isinstance(entries, tuple) and all(isinstance(e, Estimand) for e in entries):
+        return entries
+    if not isinstance(entries, list) or not entries:
+        raise problem(f"expected a list such as [Intercept, theta_school]; found {shown(entries)}; name at least one")
+    out: list[Estimand] = []
+    for i, entry in enumerate(entries):
+        with within(i):
+            estimand = read_estimand(entry)
+        if estimand.name in [e.name for e in out]:
+            raise problem(f"expected every estimand once; found {estimand.name!r} twice; remove or rename one", (i,))
+        out.append(estimand)
+    return tuple(out)
+
+
+LAWS = {"half": 1, "normal": 2, "bernoulli": 1, "integers": 2}
+"""Laws of predictors and of ``obs``, with their numbers of arguments."""
+
+
+def read_law(value: Any, allowed: Iterable[str] = tuple(LAWS), levels: Iterable[str] = ()) -> tuple[str, tuple[Any, ...]]:
+    """A law of a predictor: ``half(school)``, ``normal(0, 1)``, ``bernoulli(0.5)``, ``integers(5, 15)``.
+
+    ``half(level)`` is 1 for one half of the level's groups and 0 for the other; ``integers(a, b)`` includes both
+    ends; a number alone is a constant.
+
+    Parameters
+    ----------
+    value : str or number
+    allowed : iterable of str
+        The laws that make sense here.
+    levels : iterable of str
+        The design's levels, for ``half``.
+
+    Returns
+    -------
+    name : str
+        The law, ``constant`` for a number.
+    args : tuple
+        Its arguments.
+
+    Examples
+    --------
+    >>> read_law("integers(5, 15)")
+    ('integers', (5, 15))
+    """
+    allowed, levels = tuple(allowed), tuple(levels)
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return "constant", (value,)
+    match = _LAW.fullmatch(value.strip()) if isinstance(value, str) else None
+    forms = ", ".join(_example(law) for law in allowed)
+    if not match:
+        raise problem(f"expected a number or {forms}; found {shown(value)}; write one of these")
+    name, inside = match[1], [a.strip() for a in match[2].split(",")]
+    if name not in allowed:
+        raise problem(f"expected a number or {forms}; found {shown(value)}; {nearest(name, allowed)}")
+    if len(inside) != LAWS[name]:
+        raise problem(f"expected {_example(name)}; found {shown(value)}; give {LAWS[name]} argument(s)")
+    if name == "half":
+        if inside[0] not in levels:
+            raise problem(f"expected half() of a level of the design; found {inside[0]!r}; {nearest(inside[0], levels)}")
+        return name, (inside[0],)
+    return name, _numbers(name, inside, value)
+
+
+def _example(law: str) -> str:
+    return {"half": "half(<level>)", "normal": "normal(0, 1)", "bernoulli": "bernoulli(0.5)", "integers": "integers(5, 15)"}[law]
+
+
+def _numbers(name: str, inside: list[str], value: str) -> tuple[float, ...]:
+    whole = name == "integers"
+    try:
+        numbers = tuple(int(a) if whole else float(a) for a in inside)
+    except ValueError:
+        kind = "whole numbers" if whole else "numbers"
+        raise problem(f"expected {_example(name)} with {kind}; found {shown(value)}; mend the numbers") from None
+    rules = {
+        "normal": lambda m, s: math.isfinite(m) and 0 < s < math.inf,
+        "bernoulli": lambda p: 0 <= p <= 1,
+        "integers": lambda a, b: a <= b,
+    }
+    if not rules[name](*numbers):
+        wanted = {"normal": "an sd above 0", "bernoulli": "a share from 0 to 1", "integers": "low <= high"}[name]
+        raise problem(f"expected {wanted} in {_example(name)}; found {shown(value)}; mend the numbers")
+    return numbers
+
+
+def identifiers(expression: str) -> set[str]:
+    """Column names in a formula's population-level part.
+
+    Examples
+    --------
+    >>> sorted(identifiers("1 + log(x) + treated:z"))
+    ['treated', 'x', 'z']
+    """
+    return set(re.findall(r"\b([^\W\d]\w*)\b(?!\s*\()", expression))
+
+
+def variable_names(formula: Any, family: str, known: bool) -> tuple[list[str], set[str]]:
+    """Names of draws that a model has, and columns whose expanded names (``treated[T.yes]``) it may have.
+
+    Parameters
+    ----------
+    formula : hiermodels.models.formula.Formula
+    family : str
+    known : bool
+        Whether the outcome's standard errors are known (no ``sigma``).
+
+    Examples
+    --------
+    >>> from hiermodels.models.formula import parse_formula
+    >>> variable_names(parse_formula("y ~ 1 + (1 | g)"), "normal", True)[0]
+    ['Intercept', 'sd_g', 'theta_g', 'cor_g']
+    """
+    names = ["Intercept", *sorted(identifiers(formula.population))]
+    if family == "normal" and not known:
+        names.append("sigma")
+    stems = GROUP_STEMS[:3] if family == "normal" else GROUP_STEMS
+    for group in formula.groups:
+        names += [f"{stem}_{group.name}" for stem in stems]
+        names += [f"{stem}_{group.name}_{x}" for x in sorted(identifiers(group.effects)) for stem in ("sd", "theta")]
+    return names, identifiers(formula.population)
