@@ -121,9 +121,7 @@ def rbias(errors: Errors) -> Measure:
     mean).
     """
     true = np.where(errors.present, errors.true, np.nan)
-    with np.errstate(all="ignore"):
-        measure = _mean(errors.error / true, errors, NO_ESTIMATE)
-    measure = undefined(measure, (true == 0).any(0), "the truth is 0")
+    measure = _relative(true, 1.0, errors)
     return undefined(
         measure, (true > 0).any(0) & (true < 0).any(0), "the truth changes sign between replicates"
     )
@@ -135,9 +133,7 @@ def pctbias(errors: Errors) -> Measure:
     Undefined at a truth of 0, and where the truth varies between replicates (`rbias` may be meant).
     """
     true = np.where(errors.present, errors.true, np.nan)
-    with np.errstate(all="ignore"):
-        measure = _mean(100 * errors.error / true, errors, NO_ESTIMATE)
-    measure = undefined(measure, (true == 0).any(0), "the truth is 0")
+    measure = _relative(true, 100.0, errors)
     return undefined(measure, _varies(true), "the truth varies between replicates; rbias averages e / true")
 
 
@@ -472,6 +468,14 @@ def _mean(values: Floats, errors: Errors, absent: str, floor: float = -np.inf) -
     return _given(estimate_with(mean.value, mean.psi, mean.n, floor=floor), values, errors, absent)
 
 
+def _relative(true: Floats, scale: float, errors: Errors) -> Measure:
+    """Mean of errors as shares of the truth, undefined at a truth of 0."""
+    with np.errstate(all="ignore"):
+        mean = mean_over(scale * errors.error / np.where(true == 0, np.nan, true), errors)
+    measure = _given(estimate_with(mean.value, mean.psi, mean.n), errors.error, errors, NO_ESTIMATE)
+    return undefined(measure, (true == 0).any(0), "the truth is 0")
+
+
 def _with_estimates(measure: Measure, errors: Errors, at_least: int = 1) -> Measure:
     measure = _given(measure, errors.error, errors, NO_ESTIMATE)
     few = errors.used(errors.error).sum(0) < at_least
@@ -539,14 +543,17 @@ def _median(values: Floats, errors: Errors, absent: str) -> Measure:
             seen = np.where(used, values, 0.0).sum(-1) / used.sum(-1)
     ordered = np.sort(seen, axis=0)  # NaN last
     n = np.isfinite(ordered).sum(0)
-    reach = Z95 * np.sqrt(n) / 2
+    middle, reach = (n - 1) / 2, Z95 * np.sqrt(n) / 2
 
     def at(rank: Any) -> Any:
-        index = np.clip(rank, 0, np.maximum(n - 1, 0)).astype(int)
-        return np.take_along_axis(ordered, np.asarray(index)[None], axis=0)[0]
+        """Order statistic of a rank from 0, interpolated."""
+        rank = np.clip(rank, 0, np.maximum(n - 1, 0))
+        below = np.floor(rank).astype(int)
+        pair = np.stack([below, np.ceil(rank).astype(int)])
+        least, most = np.take_along_axis(ordered, pair, axis=0)
+        return least + (rank - below) * (most - least)
 
-    value = (at((n - 1) // 2) + at(n // 2)) / 2
-    lower, upper = at(np.floor(n / 2 - reach) - 1), at(np.ceil(n / 2 + reach))
+    value, lower, upper = at(middle), at(middle - reach), at(middle + reach)
     mcse = np.where(n > 1, (upper - lower) / (2 * Z95), np.nan)[()]
     measure = estimate_with(value, None, n, mcse=mcse)._replace(lower=lower, upper=upper)
     return _given(measure, values, errors, absent)

@@ -81,7 +81,7 @@ class Run:
 
     @cached_property
     def estimates(self) -> pd.DataFrame:
-        """One row a replicate x cell x method x estimand x group of finished chunks; texts are categorical."""
+        """One row a replicate x cell x method x estimand x group, of finished chunks; texts are coded."""
         return read_estimates(self.path, self.config.get("replications"), manifest=self.manifest)
 
     @cached_property
