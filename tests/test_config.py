@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Configs: every shipped one reads, mistakes are one line with their place, hashes never move."""
 
 import hashlib
@@ -69,7 +70,7 @@ def test_every_shipped_config_reads_and_resolves_back(name):
     assert again.resolved() == s.resolved() and again.cells() == s.cells()
     assert list(again.methods) == list(s.methods)
     from_python = read_config(s.resolved())
-    assert from_python.identity() == s.identity()
+    assert from_python.resolved() == s.resolved()
 
 
 def test_the_configs_that_the_readme_promises():
@@ -79,7 +80,9 @@ def test_the_configs_that_the_readme_promises():
 
 def test_eight_schools_is_the_pinned_form():
     s = read_config("eight_schools")
-    assert [c.truth for c in s.cells()] == [{"Intercept": 8.0, "sd_school": t} for t in (0.0, 5.0, 10.0, 20.0)]
+    assert [c.truth for c in s.cells()] == [
+        {"Intercept": 8.0, "sd_school": t} for t in (0.0, 5.0, 10.0, 20.0)
+    ]
     assert {regime(c) for c in s.cells()} == {"population"}
     assert (s.replications, s.seed, s.failures, s.interval.level, s.interval.kind) == (
         250, 1, "complete-case", 0.95, "equal_tailed",
@@ -111,8 +114,15 @@ def test_regimes(tmp_path):
     assert [c.factors["sd_school"] for c in by_cell.cells()] == ["5", "half_normal(5)"]
     heavy = study(tmp_path, ("sd_school: 10}", "theta_school: 'student_t(3, 8, 10)'}"))
     assert {regime(c) for c in heavy.cells()} == {"population"}
-    nested = dict(formula="y ~ 1 + (1 | a/b)", design={"a": 2, "b": 2}, truth={"theta_a": 3, "sd_a:b": 1, "sigma": 1})
-    data = {**read_config("quick").resolved(), "mechanisms": nested, "estimands": ["theta_a:b"], "methods": {"p": {}}}
+    nested = dict(
+        formula="y ~ 1 + (1 | a/b)", design={"a": 2, "b": 2}, truth={"theta_a": 3, "sd_a:b": 1, "sigma": 1}
+    )
+    data = {
+        **read_config("quick").resolved(),
+        "mechanisms": nested,
+        "estimands": ["theta_a:b"],
+        "methods": {"p": {}},
+    }
     assert regime(read_config(data).cells()[0]) == "population"
     nested["truth"] = {"theta_a:b": 3, "sigma": 1}
     assert regime(read_config(data).cells()[0]) == "fixed"
@@ -121,7 +131,9 @@ def test_regimes(tmp_path):
 def test_hashes_are_pinned_and_depend_on_their_row_alone(tmp_path):
     cells = study(tmp_path).cells()
     assert cells[0].hash == "dab74d6fd7105cbd"
-    assert cells[2].hash == cell_hash({"sd_school": 10}) == cell_hash({"sd_school": 10.0}) == "1a9a15bdbcf713e6"
+    assert (
+        cells[2].hash == cell_hash({"sd_school": 10}) == cell_hash({"sd_school": 10.0}) == "1a9a15bdbcf713e6"
+    )
     assert cell_hash({"sd_school": -0.0}) == cells[0].hash
     digest = hashlib.blake2b(b'[["a",1.0],["b","x"]]', digest_size=8).hexdigest()
     assert cell_hash({"b": "x", "a": 1}) == digest
@@ -138,13 +150,21 @@ def test_key_material_is_pinned():
 
 
 def test_grids(tmp_path):
-    crossed = study(tmp_path, ("grid: {sd_school: [0, 5, 10, 20]}", "grid: {Intercept: [0, 8], sd_school: [5, 10]}"))
+    crossed = study(
+        tmp_path, ("grid: {sd_school: [0, 5, 10, 20]}", "grid: {Intercept: [0, 8], sd_school: [5, 10]}")
+    )
     assert [tuple(c.factors.values()) for c in crossed.cells()] == [(0, 5), (0, 10), (8, 5), (8, 10)]
     rows = study(
         tmp_path,
-        ("grid: {sd_school: [0, 5, 10, 20]}", "grid: [{Intercept: 1, sd_school: 2}, {sd_school: 4, Intercept: 3}]"),
+        (
+            "grid: {sd_school: [0, 5, 10, 20]}",
+            "grid: [{Intercept: 1, sd_school: 2}, {sd_school: 4, Intercept: 3}]",
+        ),
     )
-    assert [c.truth for c in rows.cells()] == [{"Intercept": 1, "sd_school": 2}, {"Intercept": 3, "sd_school": 4}]
+    assert [c.truth for c in rows.cells()] == [
+        {"Intercept": 1, "sd_school": 2},
+        {"Intercept": 3, "sd_school": 4},
+    ]
     none = study(tmp_path, ("  grid: {sd_school: [0, 5, 10, 20]}\n", ""))
     assert [c.factors for c in none.cells()] == [{}] and none.factors == {}
 
@@ -157,11 +177,23 @@ def test_grid_changes_the_design():
     data["mechanisms"]["grid"] = {"school": [5, 10], "sd_school": [0, 4]}
     cells = read_config(data).cells()
     assert [(c.design["school"], c.truth["sd_school"]) for c in cells] == [(5, 0), (5, 4), (10, 0), (10, 4)]
-    assert all("school" not in c.truth for c in cells) and list(cells[0].design) == ["school", "classroom", "obs", "predictors"]
+    assert all("school" not in c.truth for c in cells) and list(cells[0].design) == [
+        "school",
+        "classroom",
+        "obs",
+        "predictors",
+    ]
 
 
 def test_estimands():
-    texts = ["Intercept", "sd_school", "theta_school:classroom", "mean(theta_school)", "new(school)", "P(treated > 0)"]
+    texts = [
+        "Intercept",
+        "sd_school",
+        "theta_school:classroom",
+        "mean(theta_school)",
+        "new(school)",
+        "P(treated > 0)",
+    ]
     read = [read_estimand(t) for t in texts]
     assert [e.kind for e in read] == ["value", "value", "value", "mean", "new", "probability"]
     assert [e.point for e in read] == ["mean", "median", "mean", "mean", "mean", "mean"]
@@ -181,13 +213,24 @@ def test_laws_of_predictors():
 
 
 def test_numbers_and_words_are_yaml_1_2(tmp_path):
-    s = study(tmp_path, ("Intercept: 8", "Intercept: 1e-3"), ("  none:", "  no:"), ("replications: 250", "replications: 1e3"))
+    s = study(
+        tmp_path,
+        ("Intercept: 8", "Intercept: 1e-3"),
+        ("  none:", "  no:"),
+        ("replications: 250", "replications: 1e3"),
+    )
     assert s.cells()[0].truth["Intercept"] == 0.001
     assert list(s.methods) == ["no", "partial"] and s.replications == 1000
 
 
 def test_anchors_and_quotes_are_read(tmp_path):
-    s = study(tmp_path, ("none: {pooling: none, sampler: exact}", "none: &a {pooling: none, 'sampler': \"exact\"}\n  same: *a"))
+    s = study(
+        tmp_path,
+        (
+            "none: {pooling: none, sampler: exact}",
+            "none: &a {pooling: none, 'sampler': \"exact\"}\n  same: *a",
+        ),
+    )
     assert s.methods["same"] == s.methods["none"]
 
 
@@ -197,13 +240,19 @@ def test_overrides_replace_and_are_named(tmp_path):
     assert read_config(s, lanes=4).lanes == 4 and read_config(s).source == s.source
     with pytest.raises(ConfigError, match="unknown argument 'replication'; did you mean 'replications'"):
         read_config("quick", replication=3)
-    with pytest.raises(ConfigError, match=r"quick\.yaml: replications: expected a whole number of at least 1; found 0"):
+    with pytest.raises(
+        ConfigError, match=r"quick\.yaml: replications: expected a whole number of at least 1; found 0"
+    ):
         read_config("quick", replications=0)
 
 
 def test_methods_inherit_and_override_the_model():
     data = read_config("quick").resolved()
-    data["methods"] = {"a": {}, "b": {"known_se": None, "formula": "effect ~ 1"}, "c": {"pooling": {"school": "none"}}}
+    data["methods"] = {
+        "a": {},
+        "b": {"known_se": None, "formula": "effect ~ 1"},
+        "c": {"pooling": {"school": "none"}},
+    }
     data["estimands"] = ["Intercept", "sigma"]
     s = read_config(data)
     assert (s.methods["a"].known_se, s.methods["b"].known_se) == ("se", None)
@@ -233,7 +282,10 @@ def test_python_values_frames_and_functions():
 
     frame = pd.DataFrame({"school": ["x", "y", "z"], "se": np.array([1.0, 2.0, 3.0])})
     data = read_config("quick").resolved()
-    data["mechanisms"] |= {"design": frame, "truth": {"Intercept": np.float64(1.5), "sd_school": priors.half_normal(1 / 3)}}
+    data["mechanisms"] |= {
+        "design": frame,
+        "truth": {"Intercept": np.float64(1.5), "sd_school": priors.half_normal(1 / 3)},
+    }
     data["mechanisms"]["grid"] = {}
     data["methods"] = {"mine": mine, "partial": {"priors": {"sd_school": priors.half_normal(1 / 3)}}}
     s = read_config(data)
@@ -261,18 +313,11 @@ def test_files_of_a_design_are_kept_in_the_resolved_study(tmp_path):
     table.to_csv(tmp_path / "other.csv", index=False)
     s = study(tmp_path, ("design: eight_schools", "design: mine.csv"))
     assert s.mechanisms.design["file"] == "mine.csv"
-    assert study(tmp_path, ("design: eight_schools", "design: ./other.csv")).identity() == s.identity()
+    other = study(tmp_path, ("design: eight_schools", "design: ./other.csv"))
+    assert other.mechanisms.design["table"] == s.mechanisms.design["table"]
     (tmp_path / "mine.csv").unlink()
     again = Study.from_resolved(s.resolved())
     pd.testing.assert_frame_equal(again.cells()[0].table(), table)
-
-
-def test_identity_is_what_determines_results():
-    base = read_config("quick")
-    same = read_config(base, replications=99, performance=["mse"])
-    assert same.identity() == base.identity()
-    for change in ({"seed": 2}, {"precision": "float32"}, {"interval": 0.9}):
-        assert read_config(base, **change).identity() != base.identity()
 
 
 def test_a_study_is_frozen_and_pickles():
@@ -285,6 +330,7 @@ def test_a_study_is_frozen_and_pickles():
 
 # ------------------------------------------------------------------------------------------------ mistakes
 
+# fmt: off
 MISTAKES = {
     "unknown key": (("seed: 1", "seeds: 1"), r"mine.yaml:14: seeds: unknown key 'seeds'; did you mean 'seed'\?"),
     "unknown key below": (("known_se: se", "know_se: se"), r":3: mechanisms\.know_se: unknown key .*'known_se'\?"),
@@ -311,7 +357,7 @@ MISTAKES = {
     "pooling": (("pooling: partial,", "pooling: partal,"), r"partial\.pooling: .*found 'partal'; did you mean 'partial'\?"),
     "pooling of a term": (("pooling: partial,", "pooling: {scool: none},"), r"pooling\.scool: unknown group term .*'school'\?"),
     "pooling word": (("pooling: partial,", "pooling: {school: nn},"), r"pooling\.school: expected one of complete, none"),
-    "prior list": (("{sd_school: half_normal(5)}", "[1]"), r"partial\.priors: expected a mapping .*found a list"),
+    "prior list": (("{sd_school: half_normal(5)}", "[1]"), r"partial\.priors: expected parameter: prior; found a list"),
     "method without settings": (("{pooling: none, sampler: exact}", ""), r"methods\.none: expected a mapping .*found nothing"),
     "no methods": ((STUDY[STUDY.index("methods:"):STUDY.index("perf")], "methods: {}\n"), r":8: methods: .*found none"),
     "method name": (("  none:", "  ../x:"), r"expected letters, digits and .*found '\.\./x'"),
@@ -327,8 +373,9 @@ MISTAKES = {
     "dataset": (("eight_schools", "eight_school"), r":4: mechanisms\.design: .*'eight_school'; did you mean 'eight_schools'\?"),
     "design file": (("eight_schools", "./nowhere.csv"), r":4: mechanisms\.design: .*nowhere\.csv: no such file"),
     "design of nothing": (("eight_schools", "{obs: 3}"), r"mechanisms\.design: .*found no level"),
-    "level size": (("eight_schools", "{school: 0}"), r"mechanisms\.design\.school: .*at least 1; found 0"),
+    "level size": (("eight_schools", "{school: 0}"), r"mechanisms\.design\.school: .*at least 1 .*found 0"),
     "obs": (("eight_schools", "{school: 4, obs: 'normal(0, 1)'}"), r"design\.obs: .*found 'normal\(0, 1\)'"),
+    "level law": (("eight_schools", "{school: 'normal(1, 1)'}"), r"design\.school: .*found 'normal\(1, 1\)'"),
     "obs of none": (("eight_schools", "{school: 4, obs: 'integers(0, 3)'}"), r"design\.obs: .*at least 1"),
     "predictor": (("eight_schools", "{school: 4, predictors: {x: half(scool)}}"), r"predictors\.x: .*'scool'; did you mean 'school'"),
     "predictor law": (("eight_schools", "{school: 4, predictors: {x: 'norml(0, 1)'}}"), r"predictors\.x: .*'normal'\?"),
@@ -380,6 +427,7 @@ MISTAKES = {
     "endless": (("seed: 1", "seed: &a [*a]"), r":14: .*aliases that multiply"),
     "deep": (("seed: 1", "seed: " + "[" * 5000 + "]" * 5000), r":14: expected at most 32 levels of nesting"),
 }
+# fmt: on
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -415,7 +463,9 @@ def test_files_that_are_no_configs(tmp_path, content, message):
 
 
 def test_names_and_paths(tmp_path):
-    with pytest.raises(ConfigError, match=r"'eight_school': no config of this name; did you mean 'eight_schools'"):
+    with pytest.raises(
+        ConfigError, match=r"'eight_school': no config of this name; did you mean 'eight_schools'"
+    ):
         read_config("eight_school")
     with pytest.raises(ConfigError, match=r"no such file; did you mean '.*mine\.yaml'"):
         (tmp_path / "mine.yaml").write_text(STUDY)
@@ -429,10 +479,16 @@ def test_names_and_paths(tmp_path):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("school,se\nA,1\nB,-3\n", r"mechanisms\.known_se: expected positive numbers in column 'se' of d\.csv; found -3 in row 1"),
+        (
+            "school,se\nA,1\nB,-3\n",
+            r"mechanisms\.known_se: expected positive numbers in column 'se' of d\.csv; found -3 in row 1",
+        ),
         ("school,se\nA,1\nB,\n", r"known_se: .*found nan in row 1"),
         ("school,se\nA,1\nB,x\n", r"known_se: .*found '1' in row 0"),
-        ("school,se\nA,1\n,2\n", r"formula: expected a label in column 'school' of d\.csv; found nothing in row 1"),
+        (
+            "school,se\nA,1\n,2\n",
+            r"formula: expected a label in column 'school' of d\.csv; found nothing in row 1",
+        ),
         ("scool,se\nA,1\n", r"formula: no column 'school' in the design; did you mean 'scool'"),
         ("", r"design: .*found an empty file"),
         ("a\0b", r"design: .*found a NUL byte"),
@@ -447,11 +503,19 @@ def test_tables_of_a_design(tmp_path, table, message):
 def test_a_theta_column_has_one_value_a_group(tmp_path):
     (tmp_path / "d.csv").write_text("school,se,true\nA,1,5\nA,1,6\nB,1,7\n")
     with pytest.raises(ConfigError, match="expected one value a group in 'true'; found several in 'A'"):
-        study(tmp_path, ("eight_schools", "d.csv"), ("sd_school: 10}", "theta_school: true}"), ("  grid: {sd_school: [0, 5, 10, 20]}\n", ""), ("theta_school: true}", "theta_school: 'true'}"))
+        study(
+            tmp_path,
+            ("eight_schools", "d.csv"),
+            ("sd_school: 10}", "theta_school: true}"),
+            ("  grid: {sd_school: [0, 5, 10, 20]}\n", ""),
+            ("theta_school: true}", "theta_school: 'true'}"),
+        )
 
 
 def test_values_from_python_that_cannot_be_read():
-    with pytest.raises(ConfigError, match="config: a: expected text, numbers, lists and mappings; found object"):
+    with pytest.raises(
+        ConfigError, match="config: a: expected text, numbers, lists and mappings; found object"
+    ):
         read_config({"a": object()})
     deep = []
     for _ in range(100):
@@ -460,7 +524,9 @@ def test_values_from_python_that_cannot_be_read():
         read_config({"a": deep})
     data = read_config("quick").resolved()
     data["mechanisms"]["design"] = {"table": {"school": ["A", "B"], "se": [1]}}
-    with pytest.raises(ConfigError, match=r"design\.table\.se: expected lists of equal length; found 1 in 'se'"):
+    with pytest.raises(
+        ConfigError, match=r"design\.table\.se: expected lists of equal length; found 1 in 'se'"
+    ):
         read_config(data)
 
 
@@ -509,7 +575,7 @@ def test_template_of_ones_own_file(tmp_path):
     with pytest.raises(ValueError, match="expected one ~"):
         template("effect")
     pd.DataFrame({"a": ["x"]}).to_csv(tmp_path / "words.csv", index=False)
-    with pytest.raises(ValueError, match="expected a column of groups and one of outcomes"):
+    with pytest.raises(ValueError, match="expected columns of groups and of outcomes"):
         template(None, tmp_path / "words.csv")
 
 

@@ -1,7 +1,7 @@
 """A study's YAML file or mapping in, a frozen `Study` out; every mistake is one line that names its place.
 
 - `read_config` reads and checks a file, a shipped config by name, or a mapping.
-- `Study` says what to run: `Study.cells`, `Study.methods`, `Study.estimands`; `Study.resolved` is its plain form.
+- `Study` says what to run: its cells, methods and estimands; `Study.resolved` is its plain form.
 - `regime`, `data_key_material`, `method_key_material` say what follows from a cell or a method's name.
 - `template` writes a config to start from; `to_schema` is the JSON Schema for editors.
 """
@@ -20,8 +20,9 @@ from hiermodels.datasets import is_file
 from hiermodels.studies.config.cells import Cell, cell_hash, data_key_material, method_key_material, regime
 from hiermodels.studies.config.designs import design_levels, design_table
 from hiermodels.studies.config.errors import ConfigError, from_pydantic, nearest, shown
+from hiermodels.studies.config.fields import ROLES, Interval
 from hiermodels.studies.config.source import MAX_BYTES, plain, read_yaml
-from hiermodels.studies.config.study import FAILURES, ROLES, Interval, Mechanisms, Method, Study
+from hiermodels.studies.config.study import Mechanisms, Method, Study
 from hiermodels.studies.config.template import template
 from hiermodels.studies.config.texts import Estimand, read_estimand, read_law
 
@@ -105,8 +106,8 @@ def read_config(source: str | Path | Mapping[str, Any] | Study, **overrides: Any
     Parameters
     ----------
     source : str, Path, mapping or Study
-        A file (a text with a dot or a slash), the name of a shipped config, or the same keys as a mapping, in which
-        a method or formula may be a Python function and a design a data frame.
+        A file (a text with a dot or a slash), the name of a shipped config, or the same keys as a mapping, in
+        which a method or formula may be a Python function and a design a data frame.
     **overrides
         Top-level values that replace those of the file: ``replications``, ``seed``, ``precision``, ``lanes``,
         ``chunk``, ``interval``, ``performance``, ``failures``. None changes nothing.
@@ -180,7 +181,7 @@ def build(
     source, name
         Kept with the study.
     functions : mapping, optional
-        Python functions by place (``methods.mine.function``), put back where `Study.resolved` had their names.
+        Python functions by place (``methods.mine.function``), put back where `Study.resolved` names them.
     file, lines, folder
         Where the data came from, for messages and for files named in it.
     """
@@ -223,7 +224,9 @@ def _inherited(above: Mapping[str, Any], method: Any) -> Any:
     from hiermodels.models import families
 
     family = method.get("family", above.get("family", "normal"))
-    used = families.lookup(family).columns if isinstance(family, str) and family in families.__all__ else ROLES
+    used = (
+        families.lookup(family).columns if isinstance(family, str) and family in families.__all__ else ROLES
+    )
     taken = [key for key in ("formula", "family") if key in above]
     taken += [role for role in ROLES if role in above and role in used]
     return {**{key: above[key] for key in taken}, **method}

@@ -21,10 +21,32 @@ if TYPE_CHECKING:
 __all__ = ["Cell", "cell_hash", "data_key_material", "make_cells", "method_key_material", "regime"]
 
 MAX_CELLS = 100_000
-COLUMNS = (
-    "rep method estimand group true estimate median se lower upper rank max_rank status n_try rhat ess_bulk "
-    "ess_tail divergences measure value mcse n_sim n_failed n_retried"
-).split()
+COLUMNS = [
+    "rep",
+    "method",
+    "estimand",
+    "group",
+    "true",
+    "estimate",
+    "median",
+    "se",
+    "lower",
+    "upper",
+    "rank",
+    "max_rank",
+    "status",
+    "n_try",
+    "rhat",
+    "ess_bulk",
+    "ess_tail",
+    "divergences",
+    "measure",
+    "value",
+    "mcse",
+    "n_sim",
+    "n_failed",
+    "n_retried",
+]
 """Columns of the long tables, which a factor cannot be named after."""
 
 
@@ -39,7 +61,7 @@ class Cell:
     truth : dict
         Variable to its true value: a number, the text of a distribution, or for thetas label -> number.
     design : str or dict
-        A dataset's name, ``{"table": columns}``, or ``{<level>: size, ..., "obs": ..., "predictors": {...}}``.
+        A dataset's name, ``{"table": columns}``, or ``{<level>: size, "obs": ..., "predictors": {...}}``.
     hash : str
         Sixteen hexadecimal digits that depend on this row alone.
     thetas : tuple of str
@@ -93,12 +115,12 @@ def method_key_material(name: str) -> int:
 def regime(cell: Cell) -> str:
     """Truth regime of a cell: ``fixed``, ``population`` or ``prior``.
 
-    ``fixed``: group values and hyperparameters are numbers; ``population``: hyperparameters are numbers, group
-    values are drawn in each replicate; ``prior``: hyperparameters are drawn as well.
+    ``fixed``: group values and hyperparameters are numbers; ``population``: hyperparameters are numbers,
+    group values are drawn in each replicate; ``prior``: hyperparameters are drawn as well.
 
     Examples
     --------
-    >>> regime(Cell({}, {"Intercept": 8.0, "sd_school": "half_normal(5)"}, "eight_schools", "", ("theta_school",)))
+    >>> regime(Cell({}, {"sd_school": "half_normal(5)"}, "eight_schools", "", ("theta_school",)))
     'prior'
     """
     drawn = {name for name, value in cell.truth.items() if isinstance(value, str)}
@@ -115,15 +137,22 @@ def rows_of(grid: Any) -> list[tuple[dict[str, Any], dict[str, tuple[Any, ...]]]
         return _crossed(grid)
     if isinstance(grid, list | tuple):
         return _row_by_row(grid)
-    raise problem(f"expected {{factor: [values]}} or a list of mappings; found {shown(grid)}; write one of these", ("grid",))
+    raise problem(
+        f"expected {{factor: [values]}} or a list of mappings; found {shown(grid)}; write one of these",
+        ("grid",),
+    )
 
 
 def _crossed(grid: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str, tuple[Any, ...]]]]:
     for name, values in grid.items():
         if not isinstance(values, list | tuple) or not values:
-            raise problem(f"expected a list of values; found {shown(values)}; write e.g. [0, 5, 10]", ("grid", name))
+            raise problem(
+                f"expected a list of values; found {shown(values)}; write e.g. [0, 5, 10]", ("grid", name)
+            )
     if math.prod(len(v) for v in grid.values()) > MAX_CELLS:
-        raise problem(f"expected at most {MAX_CELLS:,} cells; found more; list the rows that matter", ("grid",))
+        raise problem(
+            f"expected at most {MAX_CELLS:,} cells; found more; list the rows that matter", ("grid",)
+        )
     crossed = itertools.product(*([(name, i) for i in range(len(values))] for name, values in grid.items()))
     return [({n: grid[n][i] for n, i in row}, {n: ("grid", n, i) for n, i in row}) for row in crossed]
 
@@ -134,10 +163,15 @@ def _row_by_row(grid: Any) -> list[tuple[dict[str, Any], dict[str, tuple[Any, ..
     out = []
     for i, row in enumerate(grid):
         if not isinstance(row, Mapping) or not row:
-            raise problem(f"expected a mapping of factor to value; found {shown(row)}; write one", ("grid", i))
+            raise problem(
+                f"expected a mapping of factor to value; found {shown(row)}; write one", ("grid", i)
+            )
         odd = set(row) ^ set(grid[0])
         if odd:
-            raise problem(f"expected the same factors in every row; found {min(odd)!r} in some; add it to all", ("grid", i))
+            raise problem(
+                f"expected the same factors in every row; found {min(odd)!r} in some; add it to all",
+                ("grid", i),
+            )
         ordered = {name: row[name] for name in grid[0]}
         out.append((ordered, {name: ("grid", i, name) for name in ordered}))
     return out
@@ -160,7 +194,10 @@ def make_cells(mechanisms: Mechanisms) -> tuple[Cell, ...]:
         truth = {**mechanisms.truth, **{name: value for name, value in row.items() if name not in sizes}}
         key = cell_hash(row)
         if key in cells:
-            raise problem("expected every cell once; found the same values twice; remove one", next(iter(places.values())))
+            raise problem(
+                "expected every cell once; found the same values twice; remove one",
+                next(iter(places.values())),
+            )
         cells[key] = Cell(
             factors={n: str(v) if n in text else float(v) for n, v in row.items()},
             truth=read_truth(mechanisms, truth, table, places),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hiermodels.studies.config.designs import design_levels, design_table
 from hiermodels.studies.config.errors import nearest, problem, shown, within
+from hiermodels.studies.config.fields import ROLES
 from hiermodels.studies.config.texts import Estimand, identifiers, variable_names
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from hiermodels.studies.config.study import Mechanisms, Method, Study
 
 __all__ = ["check_study"]
-
-ROLES = ("known_se", "trials", "exposure", "weights")
 
 
 def check_study(study: Study) -> None:
@@ -36,7 +35,9 @@ def check_study(study: Study) -> None:
                 _check_method(method, mechanisms, known)
     _check_estimands(study)
     if isinstance(study.lanes, int) and isinstance(study.chunk, int) and study.chunk % study.lanes:
-        raise problem(f"expected a multiple of lanes ({study.lanes}); found {study.chunk}; or write auto", ("chunk",))
+        raise problem(
+            f"expected a multiple of lanes ({study.lanes}); found {study.chunk}; or write auto", ("chunk",)
+        )
 
 
 def _known_columns(mechanisms: Mechanisms, table: pd.DataFrame | None) -> list[str]:
@@ -86,13 +87,15 @@ def _check_values(mechanisms: Mechanisms, table: pd.DataFrame) -> None:
     """Standard errors, trials, exposures and weights of a table are positive, labels complete."""
     where = "the design"
     if isinstance(mechanisms.design, str | dict):
-        where = mechanisms.design if isinstance(mechanisms.design, str) else mechanisms.design.get("file", where)
+        where = (
+            mechanisms.design if isinstance(mechanisms.design, str) else mechanisms.design.get("file", where)
+        )
     for role in ROLES:
         column = getattr(mechanisms, role)
         for row, value in enumerate(table[column].tolist() if column is not None else ()):
             if not _positive(value):
-                message = f"expected positive numbers in column {column!r} of {where}; found {shown(value)} in row {row}"
-                raise problem(f"{message}; mend the table", (role,))
+                message = f"expected positive numbers in column {column!r} of {where}"
+                raise problem(f"{message}; found {shown(value)} in row {row}; mend the table", (role,))
     parsed = _parsed(mechanisms)
     for factor in [] if parsed is None else [f for g in parsed.groups for f in g.factors]:
         missing = table[factor].isna()
@@ -103,7 +106,9 @@ def _check_values(mechanisms: Mechanisms, table: pd.DataFrame) -> None:
 
 
 def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    )
 
 
 def _check_method(method: Method, mechanisms: Mechanisms, known: list[str]) -> None:
@@ -115,7 +120,10 @@ def _check_method(method: Method, mechanisms: Mechanisms, known: list[str]) -> N
         groups = [g.name for g in parsed.groups]
         for term in method.pooling if isinstance(method.pooling, dict) else ():
             if term not in groups:
-                raise problem(f"unknown group term {term!r} for {parsed.text!r}; {nearest(term, groups)}", ("pooling", term))
+                raise problem(
+                    f"unknown group term {term!r} for {parsed.text!r}; {nearest(term, groups)}",
+                    ("pooling", term),
+                )
         names, columns = variable_names(parsed, method.family, method.known_se is not None)
         names = [n for n in names if not n.startswith("theta_")] + groups
         for name in method.priors:
@@ -130,7 +138,9 @@ def _check_estimands(study: Study) -> None:
     names: list[str] = []
     groups: list[str] = []
     columns: set[str] = set()
-    for part in (study.mechanisms, *(m for m in study.methods.values() if m.function is None)):
+    parts: list[Mechanisms | Method] = [study.mechanisms]
+    parts += [m for m in study.methods.values() if m.function is None]
+    for part in parts:
         parsed = _parsed(part)
         if parsed is None:
             return

@@ -1,7 +1,8 @@
 """Designs: which units a simulated dataset has.
 
-Three forms: a dataset of the library by name; a table (from a file, or given in Python), kept as columns so that a
-resolved study needs no file; level sizes in nesting order with ``obs`` units in each finest group and ``predictors``.
+Three forms: a dataset of the library by name; a table (from a file, or given in Python), kept as columns so
+that a resolved study needs no file; level sizes in nesting order with ``obs`` units in each finest group and
+``predictors``.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ def design_table(design: str | Mapping[str, Any]) -> pd.DataFrame | None:
     return pd.DataFrame(dict(design["table"])) if "table" in design else None
 
 
-def design_levels(design: Mapping[str, Any]) -> dict[str, int]:
-    """Level sizes of a design in nesting order; each is the number of groups within one group of the level above.
+def design_levels(design: Mapping[str, Any]) -> dict[str, int | str]:
+    """Level sizes of a design in nesting order: groups within one group of the level above.
+
+    A size is a number or ``integers(low, high)``.
 
     Examples
     --------
@@ -96,7 +99,10 @@ def _from_table(value: Mapping[str, Any]) -> dict[str, Any]:
         if key not in ("table", "file"):
             raise problem(f"unknown key {key!r} beside table; {nearest(key, ('table', 'file'))}", (key,))
     if not isinstance(table, Mapping) or not table:
-        raise problem(f"expected columns as lists; found {shown(table)}; write {{school: [A, B], se: [1, 2]}}", ("table",))
+        raise problem(
+            f"expected columns as lists; found {shown(table)}; write {{school: [A, B], se: [1, 2]}}",
+            ("table",),
+        )
     lengths = {name: len(v) if isinstance(v, list) else -1 for name, v in table.items()}
     longest = max(lengths.values())
     for name, length in lengths.items():
@@ -116,35 +122,42 @@ def _from_sizes(value: Mapping[str, Any]) -> dict[str, Any]:
     if not out:
         raise problem(f"expected {_FORMS}; found no level; name the levels and their sizes")
     levels = tuple(out)
-    units = math.prod(out.values())
     with within("obs"):
         out["obs"] = read_size("obs", value.get("obs", 1))
-    units *= out["obs"] if isinstance(out["obs"], int) else read_law(out["obs"])[1][1]
+    units = math.prod(size if isinstance(size, int) else read_law(size)[1][1] for size in out.values())
     if units > MAX_UNITS:
-        raise problem(f"expected at most {MAX_UNITS:,} units in a dataset; found {units:,}; make a level smaller")
+        raise problem(
+            f"expected at most {MAX_UNITS:,} units in a dataset; found {units:,}; make a level smaller"
+        )
     out["predictors"] = _predictors(value.get("predictors") or {}, levels)
     return out
 
 
 def _predictors(predictors: Any, levels: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(predictors, Mapping):
-        message = f"expected a mapping of name to law; found {shown(predictors)}; write e.g. {{treated: half({levels[0]})}}"
+        example = f"{{treated: half({levels[0]})}}"
+        message = f"expected a mapping of name to law; found {shown(predictors)}; write e.g. {example}"
         raise problem(message, ("predictors",))
     for name, law in predictors.items():
         with within("predictors", name):
             if name in levels:
                 raise problem(f"expected a name that no level has; found {name!r}; rename the predictor")
-            read_law(law, levels=levels)
+            read_law(law, levels=(*levels, "obs"))
     return dict(predictors)
 
 
 def read_size(name: str, value: Any) -> int | str:
-    """Size of a level, or ``obs`` as a number or ``integers(low, high)``."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer() and value >= 1:
+    """Size of a level or ``obs``: a number, or ``integers(low, high)`` drawn once a cell."""
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and float(value).is_integer()
+        and value >= 1
+    ):
         return int(value)
-    if name == "obs" and isinstance(value, str):
+    if isinstance(value, str):
         law, (low, high) = read_law(value, ("integers",))
         if low >= 1:
             return f"{law}({low}, {high})"
-    forms = "a whole number of at least 1" + (" or integers(5, 15)" if name == "obs" else "")
-    raise problem(f"expected {forms}; found {shown(value)}; write e.g. 10")
+    forms = "a whole number of at least 1 or integers(5, 15)"
+    raise problem(f"expected {forms}; found {shown(value)}; write e.g. {name}: 10")

@@ -1,8 +1,8 @@
 """YAML to plain data with line numbers; nothing in a file can name code.
 
-YAML 1.2 as ruamel.yaml scans it: ``1e-3`` is a number, ``no`` is text. The text is scanned to nodes and the nodes are
-converted here, so that tags beyond the plain ones are refused, every place keeps its line, and aliases that multiply
-("bombs"), deep nesting and large files are refused early.
+YAML 1.2 as ruamel.yaml scans it: ``1e-3`` is a number, ``no`` is text. The text is scanned to nodes and the
+nodes are converted here, so that tags beyond the plain ones are refused, every place keeps its line, and
+aliases that multiply ("bombs"), deep nesting and large files are refused early.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from hiermodels.studies.config.errors import ConfigError, Path, shown
 
 if TYPE_CHECKING:
     from ruamel.yaml import YAML
-    from ruamel.yaml.nodes import Node
+
+    Node = Any  # ruamel.yaml's nodes: kinds are told apart by ``id``
 
 __all__ = ["plain", "read_yaml"]
 
@@ -50,7 +51,7 @@ def read_yaml(source: bytes, file: str = "config") -> tuple[Any, dict[Path, int]
 
     Examples
     --------
-    >>> read_yaml(b"a: 1e-3\\nb: [no, 2]\\n")[0]
+    >>> read_yaml(b"{a: 1e-3, b: [no, 2]}")[0]
     {'a': 0.001, 'b': ['no', 2]}
     """
     from ruamel.yaml import YAML
@@ -76,7 +77,9 @@ def read_yaml(source: bytes, file: str = "config") -> tuple[Any, dict[Path, int]
 
 def _decode(source: bytes, file: str) -> str:
     if len(source) > MAX_BYTES:
-        message = f"expected a config of at most {MAX_BYTES:,} bytes; found {len(source):,}; put data in a CSV file"
+        message = (
+            f"expected a config of at most {MAX_BYTES:,} bytes; found {len(source):,}; put data in a CSV file"
+        )
         raise ConfigError(message, file=file)
     if b"\0" in source:
         raise ConfigError("expected a YAML text; found a binary file; name the right file", file=file)
@@ -92,7 +95,9 @@ def _decode(source: bytes, file: str) -> str:
 
 
 def _empty(file: str) -> ConfigError:
-    return ConfigError("expected a study; found an empty file; `hiermodels new FILE` writes one to start from", file=file)
+    return ConfigError(
+        "expected a study; found an empty file; `hiermodels new FILE` writes one to start from", file=file
+    )
 
 
 def _check_events(yaml: YAML, text: str, file: str) -> None:
@@ -104,7 +109,9 @@ def _check_events(yaml: YAML, text: str, file: str) -> None:
         line = event.start_mark.line + 1
         if isinstance(event, DocumentStartEvent) and event.version not in (None, (1, 2)):
             found = ".".join(map(str, event.version))
-            raise ConfigError(f"expected YAML 1.2; found {found}; remove the %YAML line", file=file, line=line)
+            raise ConfigError(
+                f"expected YAML 1.2; found {found}; remove the %YAML line", file=file, line=line
+            )
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > MAX_DEPTH:
             message = f"expected at most {MAX_DEPTH} levels of nesting; found more; a study needs six"
@@ -123,7 +130,9 @@ class _Reader:
     def value(self, node: Node, path: Path) -> Any:
         self.count += 1
         if self.count > MAX_VALUES or len(path) > MAX_DEPTH:
-            message = f"expected at most {MAX_VALUES:,} values; found aliases that multiply; write the values out"
+            message = (
+                f"expected at most {MAX_VALUES:,} values; found aliases that multiply; write the values out"
+            )
             raise self.fail(message, node, path)
         self.lines.setdefault(path, node.start_mark.line + 1)
         if node.id != "scalar" and node.flow_style:
@@ -147,7 +156,9 @@ class _Reader:
             rest = [str(p[0].value) for p in pairs[i + 1 :] if p[0].id == "scalar"]
             whole = ", ".join([last.value, *rest])
             whole = whole[: whole.find(")") + 1] or whole
-            message = f"expected quotes around a text with a comma inside {{}} or []; found {shown(last.value)}"
+            message = (
+                f"expected quotes around a text with a comma inside {{}} or []; found {shown(last.value)}"
+            )
             place = (*path, str(pair[0].value)) if len(pair) == 2 else (*path, i)
             raise self.fail(f'{message}; write "{whole}"', last, place)
 
@@ -155,13 +166,19 @@ class _Reader:
         seen = set()
         for key, child in node.value:
             if key.id != "scalar":
-                raise self.fail("expected text as a key; found a list or mapping; write a plain key", key, path)
+                raise self.fail(
+                    "expected text as a key; found a list or mapping; write a plain key", key, path
+                )
             if key.tag == _PREFIX + "merge":
-                raise self.fail("expected a key; found << (merging is YAML 1.1); write the settings out", key, path)
+                raise self.fail(
+                    "expected a key; found << (merging is YAML 1.1); write the settings out", key, path
+                )
             name = str(key.value)
             place = (*path, name)
             if name in seen:
-                raise self.fail(f"expected every key once; found {name!r} twice; remove one of them", key, path)
+                raise self.fail(
+                    f"expected every key once; found {name!r} twice; remove one of them", key, path
+                )
             seen.add(name)
             self.lines[place] = key.start_mark.line + 1
             yield name, self.value(child, place)

@@ -31,10 +31,11 @@ mechanisms:
   # normal, or binomial (with `trials: <column>`), or poisson (with `exposure: <column>`).
   family: normal
 {known}\
-  # A dataset's name, a file (CSV or Parquet), or level sizes in nesting order with `obs` units in each finest group.
+  # A dataset's name, a file (CSV or Parquet), or level sizes in nesting order with `obs` units in each
+  # finest group: {{school: 20, classroom: 4, obs: 10}}.
   design: {design}
-  # A number is fixed; a text such as half_normal(5) is drawn anew for each dataset. Group values that are not named
-  # (theta_<group>) are drawn from the model.
+  # A number is fixed; a text such as half_normal(5) is drawn anew for each dataset. Group values that are
+  # not named (theta_<group>) are drawn from the model.
   truth: {{{truth}}}
 {grid}\
 
@@ -68,8 +69,8 @@ def template(formula: str | None = None, data: str | Path | None = None) -> str:
     formula : str, optional
         As in lme4. Without it, the formula is guessed from the data's columns.
     data : str or Path, optional
-        A dataset's name or a file: its groups become the design, and its outcome sets the scale of the true values.
-        Without it, the design is level sizes.
+        A dataset's name or a file: its groups become the design, and its outcome sets the scale of the true
+        values. Without it, the design is level sizes.
 
     Returns
     -------
@@ -92,8 +93,9 @@ def template(formula: str | None = None, data: str | Path | None = None) -> str:
         formula, data = "effect ~ 1 + (1 | school)", "eight_schools"
     table = None if data is None else read_table(data)
     parsed = parse_formula(formula if formula is not None else _guess(table, str(data)))
-    for column in _columns(parsed) if table is not None else ():
-        require_column(table, column, f"formula {parsed.text!r}")
+    if table is not None:
+        for column in _columns(parsed):
+            require_column(table, column, f"formula {parsed.text!r}")
     return _filled(parsed, table, None if data is None else str(data))
 
 
@@ -109,11 +111,15 @@ def _predictors(parsed: Formula) -> set[str]:
 def _guess(table: pd.DataFrame | None, data: str) -> str:
     """Outcome and grouping from the columns: text columns group, the first other number is the outcome."""
     assert table is not None
-    names = [c for c in table.columns if str(c).isidentifier()]
+    names = [str(c) for c in table.columns if str(c).isidentifier()]
     text = [c for c in names if table[c].dtype.kind not in "iufb"] or names[:1]
-    numbers = [c for c in names if table[c].dtype.kind in "iuf" and c not in text and c.lower() not in _SE_NAMES]
+    numbers = [
+        c for c in names if table[c].dtype.kind in "iuf" and c not in text and c.lower() not in _SE_NAMES
+    ]
     if not text or not numbers:
-        raise ValueError(f"{data}: expected a column of groups and one of outcomes; found {list(table.columns)}; name a formula")
+        raise ValueError(
+            f"{data}: expected columns of groups and of outcomes; found {', '.join(names)}; name a formula"
+        )
     return f"{numbers[0]} ~ 1 + (1 | {'/'.join(text[:2])})"
 
 
@@ -131,7 +137,9 @@ def _filled(parsed: Formula, table: pd.DataFrame | None, data: str | None) -> st
     estimands += [text for g in groups for text in (f"theta_{g}", f"mean(theta_{g})", f"new({g})")]
     return _TEMPLATE.format(
         formula=_plain(parsed.text),
-        known=f"  known_se: {_plain(se)}\n" if se is not None else "  # known_se: <column of known standard errors>\n",
+        known=f"  known_se: {_plain(se)}\n"
+        if se is not None
+        else "  # known_se: <column of known standard errors>\n",
         design=_plain(data) if data is not None else _sizes(parsed, terms),
         truth=", ".join(f"{_plain(k)}: {v:g}" for k, v in truth.items()),
         grid=_grid(sds, spread),
@@ -174,7 +182,9 @@ def _grid(sds: list[str], spread: float) -> str:
     return f"{comment}  grid: {{{_plain(sds[0])}: [0, {spread:g}, {2 * spread:g}]}}\n"
 
 
-def _methods(parsed: Formula, table: pd.DataFrame | None, sds: list[str], terms: list[str], spread: float) -> str:
+def _methods(
+    parsed: Formula, table: pd.DataFrame | None, sds: list[str], terms: list[str], spread: float
+) -> str:
     priors = {"Intercept": "flat()", **dict.fromkeys(terms, "flat()")}
     priors |= {sd: f"half_normal({2 * spread:g})" for sd in sds}
     listed = ", ".join(f"{_plain(k)}: {v}" for k, v in priors.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,8 +70,9 @@ def read_estimand(entry: Any) -> Estimand:
     Parameters
     ----------
     entry : str or mapping
-        A text, or a mapping ``{name: text}``, to which ``point: mean`` or ``point: median`` may be added. Without it
-        the point estimate is the posterior mean, and the median for standard deviations and concentrations.
+        A text, or a mapping ``{name: text}``, to which ``point: mean`` or ``point: median`` may be added.
+        Without it the point estimate is the posterior mean, and the median for standard deviations and
+        concentrations.
 
     Raises
     ------
@@ -80,8 +81,8 @@ def read_estimand(entry: Any) -> Estimand:
 
     Examples
     --------
-    >>> read_estimand("mean(theta_school)")
-    Estimand(name='mean(theta_school)', kind='mean', variable='theta_school', threshold=None, direction=None, point='mean')
+    >>> read_estimand("mean(theta_school)").kind, read_estimand("new(school)").variable
+    ('mean', 'school')
     >>> read_estimand({"spread": "sd_school", "point": "mean"}).point, read_estimand("sd_school").point
     ('mean', 'median')
     """
@@ -89,7 +90,9 @@ def read_estimand(entry: Any) -> Estimand:
         return _parse(entry, None, None, ())
     named = {k: v for k, v in entry.items() if k != "point"} if isinstance(entry, dict) else {}
     if len(named) != 1:
-        raise problem(f"expected {_FORMS}, or one {{name: text}}; found {shown(entry)}; write e.g. - sd_school")
+        raise problem(
+            f"expected {_FORMS}, or one {{name: text}}; found {shown(entry)}; write e.g. - sd_school"
+        )
     point = entry.get("point")
     if point not in (None, "mean", "median"):
         raise problem(f"expected mean or median; found {shown(point)}; {_choose(point)}", ("point",))
@@ -116,7 +119,9 @@ def _parse(text: Any, name: str | None, point: str | None, at: tuple[str, ...]) 
     elif re.fullmatch(_VARIABLE, text):
         shape = {"kind": "value", "variable": text}
     else:
-        raise problem(f"expected {_FORMS}; found {shown(text)}; a probability has one < or > and a number", at)
+        raise problem(
+            f"expected {_FORMS}; found {shown(text)}; a probability has one < or > and a number", at
+        )
     median = shape["kind"] == "value" and text.startswith(_MEDIANS)
     read = Estimand(name="", point=point or ("median" if median else "mean"), **shape)  # type: ignore[arg-type]
     return Estimand(**{**vars(read), "name": name or read.text})
@@ -127,13 +132,17 @@ def read_estimands(entries: Any) -> tuple[Estimand, ...]:
     if isinstance(entries, tuple) and all(isinstance(e, Estimand) for e in entries):
         return entries
     if not isinstance(entries, list) or not entries:
-        raise problem(f"expected a list such as [Intercept, theta_school]; found {shown(entries)}; name at least one")
+        raise problem(
+            f"expected a list such as [Intercept, theta_school]; found {shown(entries)}; name at least one"
+        )
     out: list[Estimand] = []
     for i, entry in enumerate(entries):
         with within(i):
             estimand = read_estimand(entry)
         if estimand.name in [e.name for e in out]:
-            raise problem(f"expected every estimand once; found {estimand.name!r} twice; remove or rename one", (i,))
+            raise problem(
+                f"expected every estimand once; found {estimand.name!r} twice; remove or rename one", (i,)
+            )
         out.append(estimand)
     return tuple(out)
 
@@ -142,11 +151,13 @@ LAWS = {"half": 1, "normal": 2, "bernoulli": 1, "integers": 2}
 """Laws of predictors and of ``obs``, with their numbers of arguments."""
 
 
-def read_law(value: Any, allowed: Iterable[str] = tuple(LAWS), levels: Iterable[str] = ()) -> tuple[str, tuple[Any, ...]]:
+def read_law(
+    value: Any, allowed: Iterable[str] = tuple(LAWS), levels: Iterable[str] = ()
+) -> tuple[str, tuple[Any, ...]]:
     """A law of a predictor: ``half(school)``, ``normal(0, 1)``, ``bernoulli(0.5)``, ``integers(5, 15)``.
 
-    ``half(level)`` is 1 for one half of the level's groups and 0 for the other; ``integers(a, b)`` includes both
-    ends; a number alone is a constant.
+    ``half(level)`` is 1 for one half of the level's groups and 0 for the other; ``integers(a, b)`` includes
+    both ends; a number alone is a constant.
 
     Parameters
     ----------
@@ -182,13 +193,20 @@ def read_law(value: Any, allowed: Iterable[str] = tuple(LAWS), levels: Iterable[
         raise problem(f"expected {_example(name)}; found {shown(value)}; give {LAWS[name]} argument(s)")
     if name == "half":
         if inside[0] not in levels:
-            raise problem(f"expected half() of a level of the design; found {inside[0]!r}; {nearest(inside[0], levels)}")
+            raise problem(
+                f"expected half() of a level of the design; found {inside[0]!r}; {nearest(inside[0], levels)}"
+            )
         return name, (inside[0],)
     return name, _numbers(name, inside, value)
 
 
 def _example(law: str) -> str:
-    return {"half": "half(<level>)", "normal": "normal(0, 1)", "bernoulli": "bernoulli(0.5)", "integers": "integers(5, 15)"}[law]
+    return {
+        "half": "half(<level>)",
+        "normal": "normal(0, 1)",
+        "bernoulli": "bernoulli(0.5)",
+        "integers": "integers(5, 15)",
+    }[law]
 
 
 def _numbers(name: str, inside: list[str], value: str) -> tuple[float, ...]:
@@ -197,14 +215,18 @@ def _numbers(name: str, inside: list[str], value: str) -> tuple[float, ...]:
         numbers = tuple(int(a) if whole else float(a) for a in inside)
     except ValueError:
         kind = "whole numbers" if whole else "numbers"
-        raise problem(f"expected {_example(name)} with {kind}; found {shown(value)}; mend the numbers") from None
-    rules = {
+        raise problem(
+            f"expected {_example(name)} with {kind}; found {shown(value)}; mend the numbers"
+        ) from None
+    rules: dict[str, Callable[..., bool]] = {
         "normal": lambda m, s: math.isfinite(m) and 0 < s < math.inf,
         "bernoulli": lambda p: 0 <= p <= 1,
         "integers": lambda a, b: a <= b,
     }
     if not rules[name](*numbers):
-        wanted = {"normal": "an sd above 0", "bernoulli": "a share from 0 to 1", "integers": "low <= high"}[name]
+        wanted = {"normal": "an sd above 0", "bernoulli": "a share from 0 to 1", "integers": "low <= high"}[
+            name
+        ]
         raise problem(f"expected {wanted} in {_example(name)}; found {shown(value)}; mend the numbers")
     return numbers
 
@@ -242,5 +264,7 @@ def variable_names(formula: Any, family: str, known: bool) -> tuple[list[str], s
     stems = GROUP_STEMS[:3] if family == "normal" else GROUP_STEMS
     for group in formula.groups:
         names += [f"{stem}_{group.name}" for stem in stems]
-        names += [f"{stem}_{group.name}_{x}" for x in sorted(identifiers(group.effects)) for stem in ("sd", "theta")]
+        names += [
+            f"{stem}_{group.name}_{x}" for x in sorted(identifiers(group.effects)) for stem in ("sd", "theta")
+        ]
     return names, identifiers(formula.population)

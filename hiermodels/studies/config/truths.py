@@ -21,7 +21,9 @@ __all__ = ["group_labels", "read_truth"]
 Places = Mapping[str, tuple[Any, ...]]
 
 
-def read_truth(mechanisms: Mechanisms, truth: Mapping[str, Any], table: pd.DataFrame | None, places: Places) -> dict[str, Any]:
+def read_truth(
+    mechanisms: Mechanisms, truth: Mapping[str, Any], table: pd.DataFrame | None, places: Places
+) -> dict[str, Any]:
     """True values of one cell: numbers as floats, distributions as text, thetas by label.
 
     Parameters
@@ -64,7 +66,12 @@ def _check_name(name: str, parsed: Formula, mechanisms: Mechanisms, at: tuple[An
 
 
 def _value(
-    name: str, value: Any, parsed: Formula | None, family: str, table: pd.DataFrame | None, at: tuple[Any, ...]
+    name: str,
+    value: Any,
+    parsed: Formula | None,
+    family: str,
+    table: pd.DataFrame | None,
+    at: tuple[Any, ...],
 ) -> Any:
     theta = name.startswith("theta_")
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -91,7 +98,9 @@ def _number(name: str, value: float, family: str, at: tuple[Any, ...]) -> float:
     }
     ok, wanted = next((rule for stem, rule in rules.items() if name.startswith(stem)), (True, "a number"))
     if not math.isfinite(value) or not ok:
-        raise problem(f"expected {wanted if math.isfinite(value) else 'a finite number'}; found {value:g}; mend it", at)
+        raise problem(
+            f"expected {wanted if math.isfinite(value) else 'a finite number'}; found {value:g}; mend it", at
+        )
     return value
 
 
@@ -103,17 +112,26 @@ def _distribution(value: str, at: tuple[Any, ...]) -> str:
     except ValueError as error:
         raise problem(str(error).removeprefix("distribution: "), at) from None
     if not law.proper:
-        raise problem(f"expected a distribution that can be drawn from; found {law}, improper; name a proper one", at)
+        raise problem(
+            f"expected a distribution that can be drawn from; found {law}, improper; name a proper one", at
+        )
     return value.strip()
 
 
 def _by_label(
-    name: str, value: Mapping[str, Any], parsed: Formula | None, family: str, table: pd.DataFrame | None, at: tuple[Any, ...]
+    name: str,
+    value: Mapping[str, Any],
+    parsed: Formula | None,
+    family: str,
+    table: pd.DataFrame | None,
+    at: tuple[Any, ...],
 ) -> dict[str, float]:
     out = {}
     for label, number in value.items():
         if isinstance(number, bool) or not isinstance(number, int | float):
-            raise problem(f"expected a number; found {shown(number)}; write the group's true value", (*at, str(label)))
+            raise problem(
+                f"expected a number; found {shown(number)}; write the group's true value", (*at, str(label))
+            )
         out[str(label)] = _number(name, float(number), family, (*at, str(label)))
     labels = None if parsed is None or table is None else list(group_labels(table, _factors(name, parsed)))
     if labels is not None:
@@ -128,10 +146,18 @@ def _by_label(
 
 
 def _from_column(
-    name: str, column: str, parsed: Formula | None, family: str, table: pd.DataFrame | None, at: tuple[Any, ...]
+    name: str,
+    column: str,
+    parsed: Formula | None,
+    family: str,
+    table: pd.DataFrame | None,
+    at: tuple[Any, ...],
 ) -> dict[str, float]:
     if table is None or parsed is None:
-        raise problem(f"expected a number, a distribution or label: number; found {column!r}; only a table has columns", at)
+        raise problem(
+            f"expected a number, a distribution or label: number; found {column!r}; only a table has columns",
+            at,
+        )
     if column not in table.columns:
         raise problem(f"no column {column!r} in the design; {nearest(column, map(str, table.columns))}", at)
     values = table[column]
@@ -140,7 +166,9 @@ def _from_column(
     rows = group_labels(table, _factors(name, parsed))
     for label, positions in rows.items():
         if values.iloc[positions].nunique() > 1:
-            raise problem(f"expected one value a group in {column!r}; found several in {label!r}; mend the column", at)
+            raise problem(
+                f"expected one value a group in {column!r}; found several in {label!r}; mend the column", at
+            )
     return {label: _number(name, float(values.iloc[p[0]]), family, at) for label, p in rows.items()}
 
 
@@ -158,7 +186,9 @@ def group_labels(table: pd.DataFrame, factors: tuple[str, ...]) -> dict[str, lis
     return rows
 
 
-def _check_complete(parsed: Formula, mechanisms: Mechanisms, truth: Mapping[str, Any], table: pd.DataFrame | None) -> None:
+def _check_complete(
+    parsed: Formula, mechanisms: Mechanisms, truth: Mapping[str, Any], table: pd.DataFrame | None
+) -> None:
     """Every parameter that a normal dataset needs has a true value; a fixed theta needs nothing above it."""
     if mechanisms.family != "normal":
         return
@@ -166,12 +196,16 @@ def _check_complete(parsed: Formula, mechanisms: Mechanisms, truth: Mapping[str,
     needed += [x for x in _slopes(parsed.population) if table is None or table[x].dtype.kind in "iufb"]
     free = [g for g in parsed.groups if not _settled(g.factors, parsed, truth)]
     needed += [f"sd_{g.name}" for g in free if not g.effects.startswith("0")]
-    needed += [f"sd_{g.name}_{x}" for g in free for x in _slopes(g.effects) if f"theta_{g.name}_{x}" not in truth]
+    needed += [
+        f"sd_{g.name}_{x}" for g in free for x in _slopes(g.effects) if f"theta_{g.name}_{x}" not in truth
+    ]
     if not re.search(r"^\s*0|-\s*1", parsed.population) and (len(free) == len(parsed.groups)):
         needed.append("Intercept")
     missing = next((name for name in needed if name not in truth), None)
     if missing is not None:
-        raise problem(f"expected a true value of {missing!r}; found none; add e.g. `{missing}: 1`", ("truth",))
+        raise problem(
+            f"expected a true value of {missing!r}; found none; add e.g. `{missing}: 1`", ("truth",)
+        )
 
 
 def _settled(factors: tuple[str, ...], parsed: Formula, truth: Mapping[str, Any]) -> bool:
