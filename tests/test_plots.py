@@ -5,71 +5,13 @@ import doctest
 import numpy as np
 import pandas as pd
 import pytest
+from long_tables import METHODS, SCHOOLS, make_estimates, make_performance
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver
 
 from hiermodels.reporting import plots, tables
-
-METHODS = ("complete", "none", "partial")
-SCHOOLS = tuple("ABCDEFGH")
-LEVEL = 0.95
-
-
-def make_estimates(reps=40, sds=(0.0, 5.0, 20.0), seed=1):
-    """Estimates of a population mean and eight groups, from rules that need no model."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for sd in sds:
-        for rep in range(reps):
-            theta = 8 + sd * rng.normal(size=len(SCHOOLS))
-            raw = theta + 10 * rng.normal(size=len(SCHOOLS))
-            weight = {"complete": 0.0, "none": 1.0, "partial": sd**2 / (sd**2 + 100)}
-            for method in METHODS:
-                point = raw.mean() + weight[method] * (raw - raw.mean())
-                se = np.sqrt(100 / 8 + weight[method] * 100 * 7 / 8)
-                status = "nonfinite" if method == "partial" and rep == 3 else "divergent" if rep == 4 else "ok"
-                for group, estimate, true in [("", raw.mean(), 8.0), *zip(SCHOOLS, point, theta, strict=True)]:
-                    wide = se if group else 10 / np.sqrt(8)
-                    gone = np.nan if status == "nonfinite" else 1.0
-                    rows.append(
-                        {
-                            "rep": rep, "sd_school": sd, "method": method,
-                            "estimand": "theta_school" if group else "Intercept", "group": group, "true": true,
-                            "estimate": gone * estimate, "median": gone * estimate, "se": gone * wide,
-                            "lower": gone * (estimate - 1.96 * wide), "upper": gone * (estimate + 1.96 * wide),
-                            "rank": gone * float(rng.integers(0, 401)), "max_rank": 400.0, "status": status,
-                            "n_try": 2 if rep == 7 else 1, "rhat": 1.0, "ess_bulk": 900.0, "ess_tail": 800.0,
-                            "divergences": 0,
-                        }
-                    )
-    return pd.DataFrame(rows)
-
-
-def make_performance(estimates):
-    """A performance table in the library's form, by formulas of its own (no call into the package)."""
-    rows = []
-    for (sd, method, estimand), part in estimates.groupby(["sd_school", "method", "estimand"], sort=False):
-        groups = [("", part)] if estimand == "Intercept" else [*part.groupby("group"), ("[mean]", part)]
-        for group, these in groups:
-            good = these[these["status"] != "nonfinite"]
-            error = (good["estimate"] - good["true"]).to_numpy()
-            inside = ((good["lower"] <= good["true"]) & (good["true"] <= good["upper"])).to_numpy(float)
-            parts = {"bias": error, "mse": error**2, "cover": inside, "ciwidth": (good["upper"] - good["lower"])}
-            for measure, values in parts.items():
-                value, mcse = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
-                undefined = measure == "cover" and sd == 0 and estimand == "Intercept"
-                rows.append(
-                    {
-                        "sd_school": sd, "method": method, "estimand": estimand, "group": group, "measure": measure,
-                        "value": np.nan if undefined else value, "mcse": np.nan if undefined else mcse,
-                        "lower": np.nan if undefined else value - 1.96 * mcse,
-                        "upper": np.nan if undefined else value + 1.96 * mcse,
-                        "n_sim": estimates["rep"].nunique(), "n_failed": int(method == "partial"), "n_retried": 1,
-                    }
-                )
-    return pd.DataFrame(rows)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +49,7 @@ def test_measure_draws_the_table(performance):
         np.testing.assert_array_equal(drawn[method], rows["value"])
         np.testing.assert_array_equal(ends[i], rows[["lower", "upper"]])
     assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "5", "20"]
-    assert ax.get_xlabel() == "sd_school" and ax.get_ylabel() == "bias"
+    assert ax.get_xlabel() == "sd_school" and ax.get_ylabel() == "bias of theta_school"
     assert words(figure) == "Bias of theta_school, mean over groups truth regime: population; 40 replicates"
     assert [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == "--"] == [0.0]
 
@@ -147,23 +89,38 @@ def test_single_groups_and_single_cells(performance):
 def test_rmse_ratio_is_the_root_of_the_mse_over_the_reference(performance):
     figure = plots.plot_rmse_ratio(performance, "theta_school", to="none", regime="population")
     (ax,) = figure.axes
-    mse = performance[(performance.measure == "mse") & (performance.group == "[mean]")].set_index(["method", "sd_school"])
+    mse = performance[(performance.measure == "mse") & (performance.group == "[mean]")].set_index(
+        ["method", "sd_school"]
+    )
     for i, method in enumerate(METHODS):
         base = np.sqrt(mse.loc["none", "value"])
         np.testing.assert_allclose(dots(ax)[method], np.sqrt(mse.loc[method, "value"]) / base)
         ends = np.sqrt(mse.loc[method, ["lower", "upper"]].clip(lower=0)).div(base, axis=0)
         np.testing.assert_allclose(bars(ax)[i], ends)
     assert np.all(dots(ax)["none"] == 1)
-    assert "RMSE relative to none of theta_school" in words(figure) and "population" in words(figure)
+    assert "RMSE of theta_school, mean over groups relative to none" in words(
+        figure
+    ) and "population" in words(figure)
     renamed = performance.replace({"measure": {"mse": "rmse"}})
     (again,) = plots.plot_rmse_ratio(renamed, "theta_school", to="none").axes
     np.testing.assert_allclose(dots(again)["partial"] ** 0.5, dots(ax)["partial"])
 
 
+def test_paired_ratios_of_the_table_are_drawn_as_they_are(performance):
+    rows = performance[performance.measure == "mse"].assign(measure="rmse_ratio")
+    rows = rows.assign(value=rows["value"].where(rows["method"] != "complete"))
+    figure = plots.plot_rmse_ratio(pd.concat([performance, rows]), "theta_school", regime="population")
+    want = rows[(rows.group == "[mean]") & (rows.method == "partial")]["value"]
+    np.testing.assert_array_equal(dots(figure.axes[0])["partial"], want)
+    assert figure.axes[0].get_ylabel() == "RMSE / RMSE of complete" and "bars leave" not in words(figure)
+
+
 def test_lollipop(performance):
     figure = plots.plot_lollipop(performance, "cover", "theta_school", where={"sd_school": 5}, regime="prior")
     (ax,) = figure.axes
-    rows = performance[(performance.measure == "cover") & (performance.group == "[mean]") & (performance.sd_school == 5)]
+    rows = performance[
+        (performance.measure == "cover") & (performance.group == "[mean]") & (performance.sd_school == 5)
+    ]
     points = np.array([[line.get_xdata()[0] for line in ax.lines[3 * i : 3 * i + 3]] for i in range(3)])
     np.testing.assert_array_equal(points, rows[["value", "lower", "upper"]])
     stems = [c.get_segments()[0][:, 0] for c in ax.collections]
@@ -172,7 +129,9 @@ def test_lollipop(performance):
 
 
 def test_heat(performance):
-    two = pd.concat([performance.assign(groups=8), performance.assign(groups=30, value=performance["value"] / 2)])
+    two = pd.concat(
+        [performance.assign(groups=8), performance.assign(groups=30, value=performance["value"] / 2)]
+    )
     figure = plots.plot_heat(two, "mse", "theta_school", "sd_school", "groups", regime="population")
     want = two[(two.measure == "mse") & (two.group == "[mean]")]
     assert [ax.get_title() for ax in figure.axes[:3]] == list(METHODS)
@@ -203,7 +162,9 @@ def test_shrinkage(estimates, rep):
 
 
 def test_shrinkage_of_one_fit():
-    figure = plots.plot_shrinkage_arrays([3.0, 1.0, 2.0], [2.5, 1.5, 2.0], ["c", "a", "b"], centre=2.0, truth=[2, 1, 3])
+    figure = plots.plot_shrinkage_arrays(
+        [3.0, 1.0, 2.0], [2.5, 1.5, 2.0], ["c", "a", "b"], centre=2.0, truth=[2, 1, 3]
+    )
     (ax,) = figure.axes
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b", "c"]
     np.testing.assert_array_equal(ax.lines[1].get_xdata(), [1.5, 2.0, 2.5])
@@ -224,14 +185,20 @@ def test_zip_ranks_by_pit_and_colours_by_covering(estimates):
         estimates, "theta_school", where={"method": "none", "sd_school": 5}, nominal=0.9, regime="population"
     )
     (ax,) = figure.axes
-    rows = estimates[(estimates.method == "none") & (estimates.sd_school == 5) & (estimates.estimand == "theta_school")]
-    rows = rows.assign(surprise=(2 * rows["rank"] / rows["max_rank"] - 1).abs()).sort_values("surprise", kind="stable")
+    rows = estimates[
+        (estimates.method == "none") & (estimates.sd_school == 5) & (estimates.estimand == "theta_school")
+    ]
+    rows = rows.assign(surprise=(2 * rows["rank"] / rows["max_rank"] - 1).abs()).sort_values(
+        "surprise", kind="stable"
+    )
     covers = ((rows.lower <= rows.true) & (rows.true <= rows.upper)).to_numpy()
     ends = rows[["lower", "upper"]].sub(rows["true"], axis=0).to_numpy()
     drawn = {c.get_label(): np.array(c.get_segments()) for c in ax.collections}
     np.testing.assert_allclose(drawn["covers"][:, :, 0], ends[covers])
     np.testing.assert_allclose(drawn["misses"][:, :, 0], ends[~covers])
-    np.testing.assert_allclose(drawn["misses"][:, 0, 1], (100 * (np.arange(len(rows)) + 0.5) / len(rows))[~covers])
+    np.testing.assert_allclose(
+        drawn["misses"][:, 0, 1], (100 * (np.arange(len(rows)) + 0.5) / len(rows))[~covers]
+    )
     assert 90.0 in [line.get_ydata()[0] for line in ax.lines]
     assert "population" in words(figure)
 
@@ -249,7 +216,9 @@ def test_zip_without_ranks_uses_the_standardised_error(estimates):
 def test_estimate_truth(estimates):
     where = {"method": "none", "sd_school": 20}
     (ax,) = plots.plot_estimate_truth(estimates, "theta_school", where=where, regime="population").axes
-    rows = estimates[(estimates.method == "none") & (estimates.sd_school == 20) & (estimates.estimand == "theta_school")]
+    rows = estimates[
+        (estimates.method == "none") & (estimates.sd_school == 20) & (estimates.estimand == "theta_school")
+    ]
     np.testing.assert_array_equal(ax.lines[0].get_xydata(), rows[["true", "estimate"]])
 
 
@@ -259,7 +228,9 @@ def test_failures(estimates):
     found = {bar.get_label(): [patch.get_width() for patch in bar] for bar in ax.containers}
     assert found == {"nonfinite": [0, 0, 1 / 40], "divergent": [1 / 40] * 3}
     clean = plots.plot_failures(estimates.assign(status="ok"))
-    assert clean.axes[0].texts[0].get_text() == "no fit is missing or flagged" and not clean.axes[0].containers
+    assert (
+        clean.axes[0].texts[0].get_text() == "no fit is missing or flagged" and not clean.axes[0].containers
+    )
 
 
 def test_every_figure_names_its_regime(estimates, performance):
@@ -291,7 +262,7 @@ def test_one_axes_can_be_the_callers(performance):
     assert plots.plot_bias(performance, "Intercept", ax=left, regime="fixed") is figure
     plots.plot_rmse_ratio(performance, "Intercept", ax=right, regime="fixed")
     assert "truth regime: fixed" in left.get_title() and "partial" in right.get_ylabel() + str(dots(right))
-    assert "RMSE of complete" in right.get_ylabel() and left.get_ylabel() == "bias"
+    assert "RMSE of complete" in right.get_ylabel() and left.get_ylabel() == "bias of Intercept"
     with pytest.raises(ValueError, match="ax: expected one panel, found 2"):
         plots.plot_bias(performance, ax=left)
 
@@ -299,11 +270,23 @@ def test_one_axes_can_be_the_callers(performance):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda p: plots.plot_bias(p, "nobody"), "estimand: expected one of Intercept, theta_school, found nobody"),
-        (lambda p: plots.plot_measure(p, "power"), "measure: expected one of bias, mse, cover, ciwidth, found 'power'"),
+        (
+            lambda p: plots.plot_bias(p, "nobody"),
+            "estimand: expected one of Intercept, theta_school, found nobody",
+        ),
+        (
+            lambda p: plots.plot_measure(p, "power"),
+            "measure: expected one of bias, mse, cover, ciwidth, found 'power'",
+        ),
         (lambda p: plots.plot_bias(p, where={"tau": 1}), "where: expected a column .*found 'tau'"),
-        (lambda p: plots.plot_bias(p, where={"sd_school": 7}), "sd_school: expected one of 0, 5, 20, found 7"),
-        (lambda p: plots.plot_rmse_ratio(p, to="best"), "to: expected one of complete, none, partial, found 'best'"),
+        (
+            lambda p: plots.plot_bias(p, where={"sd_school": 7}),
+            "sd_school: expected one of 0, 5, 20, found 7",
+        ),
+        (
+            lambda p: plots.plot_rmse_ratio(p, to="best"),
+            "to: expected one of complete, none, partial, found 'best'",
+        ),
     ],
 )
 def test_bad_requests_say_what_there_is(performance, call, message):
@@ -332,13 +315,31 @@ def test_colours_can_be_told_apart_without_red_and_green():
     from hiermodels.reporting._figure import PALETTE
 
     rgb = np.array([[int(to_hex(c)[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in PALETTE[:5]]) ** 2.2
-    seen = (rgb @ np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]]).T).clip(0, 1)
+    seen = (rgb @ np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]]).T).clip(
+        0, 1
+    )
     gaps = np.abs(seen[:, None] ** (1 / 2.2) - seen[None] ** (1 / 2.2)).max(-1)
     assert gaps[~np.eye(5, dtype=bool)].min() > 0.12
 
 
 def test_notebooks_show_figures_without_pyplot(performance):
     assert plots.plot_bias(performance, "Intercept")._repr_png_().startswith(b"\x89PNG")
+
+
+def test_tables_as_they_are_read_back(tmp_path, estimates, performance):
+    """A CSV file turns empty groups into missing ones; the run folder's estimates have coded texts."""
+    performance.to_csv(tmp_path / "p.csv", index=False)
+    (ax,) = plots.plot_bias(pd.read_csv(tmp_path / "p.csv"), "Intercept").axes
+    np.testing.assert_allclose(
+        dots(ax)["none"], dots(plots.plot_bias(performance, "Intercept").axes[0])["none"]
+    )
+    coded = estimates.astype(dict.fromkeys(("method", "estimand", "group", "status"), "category"))
+    where = {"sd_school": 5, "method": "none"}
+    for plot in (plots.plot_zip, plots.plot_estimate_truth):
+        assert len(plot(coded, "Intercept", where=where).axes) == 1
+    (ax,) = plots.plot_failures(coded, where={"sd_school": 5}).axes
+    assert [len(bars) for bars in ax.containers] == [3, 3]
+    assert len(plots.plot_shrinkage(coded, "theta_school", "none", "partial", rep=0).axes) == 3
 
 
 def test_factors_missing_from_some_mechanisms(performance):

@@ -16,6 +16,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -54,7 +55,8 @@ def canvas(
     columns = 1 if count == 1 or wide else 2
     rows = math.ceil(count / columns)
     width = 5.6 if columns == 1 else 7.6
-    figure = StudyFigure(figsize=(width, height * rows + 1.3), layout="constrained")
+    figure = StudyFigure(figsize=(width, height * rows + 1.3))
+    figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.09)
     FigureCanvasAgg(figure)
     axes = list(np.ravel(figure.subplots(rows, columns, squeeze=False, sharey=share)))
     for empty in axes[count:]:
@@ -71,7 +73,7 @@ def heading(figure: Figure, axes: Sequence[Axes], own: bool, what: str, *more: s
     """Title in a few lines: what is shown, then the truth regime and the number of replicates."""
     width = int(figure.get_figwidth() * 72 / (0.56 * (TEXT + 1)))
     lines = [
-        *textwrap.wrap(what[0].upper() + what[1:], width),
+        *textwrap.wrap(what[:1].upper() + what[1:], width),
         *textwrap.wrap("; ".join(m for m in more if m), width),
     ]
     if own:
@@ -96,18 +98,25 @@ def legend(figure: Figure, axes: Sequence[Axes], own: bool) -> None:
     if len(seen) < 1:
         return
     if own:
-        longest = max(map(len, seen))
-        columns = max(1, min(len(seen), int(figure.get_figwidth() * 72 / ((longest + 5) * 0.6 * TEXT))))
+        room = figure.get_figwidth() * 72 / (0.6 * TEXT)
+        columns = (
+            len(seen) if sum(map(len, seen)) + 6 * len(seen) < room else int(room / (max(map(len, seen)) + 6))
+        )
         figure.legend(
             seen.values(),
             seen.keys(),
             loc="outside lower center",
-            ncols=columns,
+            ncols=max(columns, 1),
             fontsize=TEXT,
             frameon=False,
         )
     else:
         axes[0].legend(seen.values(), seen.keys(), fontsize=TEXT - 2, frameon=False)
+
+
+def percent(value: float, _: object = None) -> str:
+    """A share as a percentage, for an axis."""
+    return f"{100 * value:.6g}%"
 
 
 def looks(values: Iterable[Hashable]) -> dict[Any, tuple[str, str]]:
@@ -116,6 +125,12 @@ def looks(values: Iterable[Hashable]) -> dict[Any, tuple[str, str]]:
         value: (PALETTE[i % len(PALETTE)], MARKERS[(i + i // len(PALETTE)) % len(MARKERS)])
         for i, value in enumerate(values)
     }
+
+
+def axis_name(measure: str, part: pd.DataFrame) -> str:
+    """``bias of theta_school``, in as many lines as it needs."""
+    names = part["estimand"].unique()
+    return "\n".join(textwrap.wrap(f"{measure} of {names[0]}" if len(names) == 1 else measure, 30))
 
 
 def name_ticks(ax: Axes, values: Sequence[object], room: int = 30) -> None:

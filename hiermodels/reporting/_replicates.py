@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from hiermodels.reporting import _figure as f
 from hiermodels.reporting._rows import (
@@ -23,8 +22,9 @@ from hiermodels.reporting._rows import (
     split,
     subject,
     target,
+    varying,
 )
-from hiermodels.reporting.tables import fit_statuses
+from hiermodels.studies.tables import count_failures
 
 __all__ = ["plot_estimate_truth", "plot_failures", "plot_shrinkage", "plot_shrinkage_arrays", "plot_zip"]
 
@@ -68,7 +68,11 @@ def plot_shrinkage(
     groups = rows["group"].nunique()
     figure, axes = f.canvas(len(panels), ax, height=min(1.3 + 0.3 * groups, 8.0))
     for one, (name, part) in zip(axes, panels, strict=True):
-        means = part.groupby(["group", "method"], sort=False)[["estimate", "true"]].mean().unstack("method")
+        means = (
+            part.groupby(["group", "method"], sort=False, observed=True)[["estimate", "true"]]
+            .mean()
+            .unstack("method")
+        )
         _arrows(
             one,
             means["estimate"][raw].to_numpy(),
@@ -81,7 +85,9 @@ def plot_shrinkage(
         f.name_panel(one, name, own)
     f.legend(figure, axes, own)
     count = f"replicate {rep}" if rep is not None else f"average of {replicates(rows)}"
-    f.heading(figure, axes, own, f"{estimand}, from {raw} to {pooled}", regime_of(estimates, regime), count)
+    f.heading(
+        figure, axes, own, f"shrinkage of {estimand}, {raw} to {pooled}", regime_of(estimates, regime), count
+    )
     return figure
 
 
@@ -221,7 +227,7 @@ def plot_estimate_truth(
     looks = f.looks(levels(estimates["method"]))
     figure, axes = f.canvas(len(panels), ax, height=3.3)
     for one, (name, part) in zip(axes, panels, strict=True):
-        for method, points in part.groupby("method", sort=False):
+        for method, points in part.groupby("method", sort=False, observed=True):
             one.plot(
                 points["true"],
                 points["estimate"],
@@ -229,7 +235,7 @@ def plot_estimate_truth(
                 color=looks[method][0],
                 markersize=4,
                 alpha=0.5,
-                rasterized=len(points) > 1000,
+                rasterized=len(rows) > 1000,
             )
         one.axline((float(part["true"].mean()),) * 2, slope=1, color=f.GREY, linestyle="--", linewidth=1)
         one.set_xlabel("truth", fontsize=f.TEXT)
@@ -297,7 +303,7 @@ def plot_zip(
         ends = np.stack([np.stack([low, height], -1), np.stack([high, height], -1)], axis=1)
         for chosen, shade, word in ((covers, f.PALETTE[5], "covers"), (~covers, f.PALETTE[1], "misses")):
             lines = LineCollection(
-                list(ends[chosen]), colors=shade, label=word, linewidths=0.9, rasterized=len(part) > 1000
+                list(ends[chosen]), colors=shade, label=word, linewidths=0.9, rasterized=len(rows) > 1000
             )
             one.add_collection(lines)
         one.axhline(100 * nominal, color=f.GREY, linestyle="--", linewidth=1)
@@ -316,8 +322,8 @@ def plot_zip(
 def _surprise(part: pd.DataFrame) -> np.ndarray:
     """abs(2 PIT - 1) where ranks are known for every row, else abs(estimate - truth) / se."""
     if {"rank", "max_rank"} <= set(part) and part["rank"].notna().all():
-        return np.abs(2 * part["rank"] / part["max_rank"] - 1).to_numpy(float)
-    return np.abs((part["estimate"] - part["true"]) / part["se"]).to_numpy(float)
+        return np.abs(2 * part["rank"].to_numpy(float) / part["max_rank"].to_numpy(float) - 1)
+    return np.abs((part["estimate"] - part["true"]).to_numpy(float)) / part["se"].to_numpy(float)
 
 
 STATUS_SHADES = {
@@ -330,27 +336,30 @@ STATUS_SHADES = {
 
 
 def plot_failures(
-    estimates: pd.DataFrame, *, where: Where = None, regime: str | None = None, ax: Axes | None = None
+    table: pd.DataFrame, *, where: Where = None, regime: str | None = None, ax: Axes | None = None
 ) -> Figure:
     """Share of fits that are missing (``nonfinite``) or flagged (any other word), by their worst status.
 
     Parameters
     ----------
-    estimates
-        Long table of estimates; a fit is one replicate, mechanism and method, and has its worst row's status.
+    table
+        Long table of estimates, or `Run.failures`: one row a mechanism and method, one column a status.
     where, regime, ax
         As in `plot_measure`.
     """
-    counts = fit_statuses(choose(estimates, where=where, group="each"))
+    counts = count_failures(table, factors(table)) if "rep" in table else table
+    if where:
+        counts = choose(counts, where=where).drop(columns="group")
+    varied = varying(counts, factors(counts))
     names = [
-        ", ".join([*(f"{c} = {label(r[c])}" for c in factors(estimates)), str(r["method"])])
-        for r in counts.to_dict("records")
+        ", ".join([*(f"{c} = {label(row[c])}" for c in varied), str(row["method"])])
+        for row in counts.to_dict("records")
     ]
     own = ax is None
     figure, axes = f.canvas(1, ax, height=0.8 + 0.34 * len(names))
     left = np.zeros(len(names))
     for status, shade in STATUS_SHADES.items():
-        share = (counts[status] / counts["attempted"]).to_numpy(float)
+        share = (counts[status] / counts["n_sim"]).to_numpy(float)
         if share.any():
             axes[0].barh(range(len(names)), share, left=left, color=shade, label=status, height=0.7)
             left += share
@@ -369,10 +378,8 @@ def plot_failures(
     axes[0].grid(False)
     axes[0].set_yticks(range(len(names)), names)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
-    axes[0].xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    axes[0].xaxis.set_major_formatter(f.percent)
     axes[0].set_xlabel("share of attempted fits", fontsize=f.TEXT)
     f.legend(figure, axes, own)
-    f.heading(
-        figure, axes, own, "fits missing or flagged", regime_of(estimates, regime), replicates(estimates)
-    )
+    f.heading(figure, axes, own, "fits missing or flagged", regime_of(table, regime), replicates(counts))
     return figure

@@ -15,34 +15,13 @@ import pandas as pd
 MOST_PANELS = 24
 MEAN = "[mean]"
 
-NOT_FACTORS = frozenset(
-    [
-        "rep",
-        "method",
-        "estimand",
-        "group",
-        "true",
-        "estimate",
-        "median",
-        "se",
-        "lower",
-        "upper",
-        "rank",
-        "max_rank",
-        "status",
-        "n_try",
-        "rhat",
-        "ess_bulk",
-        "ess_tail",
-        "divergences",
-        "measure",
-        "value",
-        "mcse",
-        "n_sim",
-        "n_failed",
-        "n_retried",
-    ]
+_IDENTIFIES = "rep method estimand group measure"
+_ESTIMATES = (
+    "true estimate median se lower upper rank max_rank status n_try rhat ess_bulk ess_tail divergences"
 )
+_PERFORMANCE = "value mcse lower upper n_sim n_failed n_retried"
+_STATUSES = "ok heavy_weights low_ess rhat divergent nonfinite"
+NOT_FACTORS = frozenset(" ".join((_IDENTIFIES, _ESTIMATES, _PERFORMANCE, _STATUSES)).split())
 
 MEASURES = {
     "nsim": "replicates used",
@@ -58,22 +37,32 @@ MEASURES = {
     "variance": "variance",
     "mse": "mean squared error",
     "rmse": "root mean squared error",
+    "mse_ratio": "MSE relative to the reference",
+    "mse_diff": "difference of MSE to the reference",
+    "rmse_ratio": "RMSE relative to the reference",
     "relprec": "gain in precision, %",
     "modelse": "model standard error",
     "relerror": "error of the model standard error, %",
     "cover": "coverage",
-    "rankcover": "rank-based coverage",
+    "rank_cover": "rank-based coverage",
     "becover": "bias-eliminated coverage",
     "power": "power",
     "ciwidth": "interval width",
 }
 ZERO_IS_IDEAL = ("bias", "rbias", "pctbias", "relprec", "relerror", "rms_bias")
-SHARES = ("cover", "rankcover", "becover")
+SHARES = ("cover", "rank_cover", "becover")
 
 
 def factors(table: pd.DataFrame) -> list[str]:
     """Columns of a long table that are factors of the data-generating mechanism, in the table's order."""
     return [column for column in table.columns if column not in NOT_FACTORS]
+
+
+def groups_of(table: pd.DataFrame) -> pd.Series:
+    """The column ``group`` as text, empty for scalars (which a CSV file gives back as missing)."""
+    if "group" not in table:
+        return pd.Series("", index=table.index)
+    return table["group"].astype(object).where(table["group"].notna(), "").astype(str)
 
 
 def levels(column: pd.Series) -> list[Any]:
@@ -124,11 +113,7 @@ def choose(
     ValueError
         Where a column is unknown or nothing is left, with what there is.
     """
-    rows = (
-        table.assign(group=table["group"].fillna("").astype(str))
-        if "group" in table
-        else table.assign(group="")
-    )
+    rows = table.assign(group=groups_of(table))
     wanted = dict(where or {})
     if estimand is not None:
         wanted["estimand"] = estimand
@@ -176,10 +161,7 @@ def split(rows: pd.DataFrame, used: Iterable[str]) -> list[tuple[str, pd.DataFra
     if not keys:
         return [("", rows)]
     order = {c: {v: i for i, v in enumerate(levels(rows[c]))} for c in keys}
-    found = {
-        tuple(None if pd.isna(v) else v for v in key): part
-        for key, part in rows.groupby(keys, sort=False, dropna=False)
-    }
+    found = {_known(key): part for key, part in rows.groupby(keys, sort=False, dropna=False, observed=True)}
     panels = [
         (_panel_title(dict(zip(keys, key, strict=True)), part), part)
         for key, part in sorted(
@@ -192,6 +174,11 @@ def split(rows: pd.DataFrame, used: Iterable[str]) -> list[tuple[str, pd.DataFra
             "narrow it with `estimand=`, `group=` or `where=`"
         )
     return panels
+
+
+def _known(key: Any) -> tuple[Any, ...]:
+    """A group's key with None for what is missing."""
+    return tuple(None if pd.isna(value) else value for value in key)
 
 
 def _panel_title(key: dict[str, Any], part: pd.DataFrame) -> str:

@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from hiermodels.reporting import _figure as f
 from hiermodels.reporting._figure import save
@@ -121,7 +120,7 @@ def plot_measure(
     >>> table = pd.DataFrame(rows | numbers)
     >>> figure = plot_measure(table, "bias", "Intercept", regime="fixed")
     >>> figure.axes[0].get_ylabel()
-    'bias'
+    'bias of Intercept'
     """
     rows = only(choose(performance, estimand=estimand, group=group, where=where), measure)
     rows = rows[
@@ -141,9 +140,9 @@ def plot_measure(
         if reference is not None:
             one.axhline(reference, color=f.GREY, linestyle="--", linewidth=1, zorder=1)
         if measure in (*SHARES, "power"):
-            one.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+            one.yaxis.set_major_formatter(f.percent)
         one.set_xlabel(x, fontsize=f.TEXT)
-        one.set_ylabel(word, fontsize=f.TEXT)
+        one.set_ylabel(f.axis_name(word, part), fontsize=f.TEXT)
         f.name_panel(one, name, own)
     f.legend(figure, axes, own)
     f.heading(
@@ -238,50 +237,64 @@ def plot_rmse_ratio(
 ) -> Figure:
     """Root mean squared error of each method, divided by a reference method's on the same datasets.
 
-    The table's ``rmse`` rows are used, else the square roots of its ``mse`` rows. The bars are the method's
-    own Monte Carlo interval divided by the reference's value, so they leave the reference's error and the
-    pairing out.
+    Where the table has rows of ``rmse_ratio`` (paired by replicate) and no other reference is asked for, they
+    are drawn. Else its ``rmse`` rows are used, or the square roots of its ``mse`` rows; the bars are then the
+    method's own Monte Carlo interval divided by the reference's value, and the title says so.
 
     Parameters
     ----------
     performance
-        Long table with rows of ``rmse`` or ``mse``.
+        Long table with rows of ``rmse_ratio``, ``rmse`` or ``mse``.
     estimand
         One estimand, several, or all.
     to
-        The reference method, by default the first of the table.
+        The reference method; by default that of the ``rmse_ratio`` rows, else the first of the table.
     **options
-        As in `plot_measure`, but for ``reference`` and ``colour``.
+        As in `plot_measure`, but for ``reference``.
 
     Raises
     ------
     ValueError
-        Where the table has neither measure, or not the reference method.
+        Where the table has none of the measures, or not the reference method.
     """
-    to = str(performance["method"].iloc[0]) if to is None else to
+    paired = performance[performance["measure"] == "rmse_ratio"]
+    own_error = to is not None or paired.empty
+    if own_error:
+        to = str(performance["method"].iloc[0]) if to is None else to
+        rows = _relative(performance, to)
+    else:
+        rows, to = paired, _reference(paired)
+    rows.attrs = performance.attrs
+    about = subject(choose(rows, estimand=estimand, group=options.get("group"), where=options.get("where")))
+    remark = f" (bars leave the error of {to} out)" if own_error else ""
+    options.setdefault("title", f"RMSE{about} relative to {to}{remark}")
+    figure = plot_measure(rows, "rmse_ratio", estimand, reference=1.0, **options)
+    for ax in [options["ax"]] if options.get("ax") is not None else figure.axes:
+        ax.set_ylabel(f"RMSE / RMSE of {to}", fontsize=f.TEXT)
+    return figure
+
+
+def _relative(performance: pd.DataFrame, to: str) -> pd.DataFrame:
+    """Rows of RMSE divided by the reference method's."""
     measure = "rmse" if (performance["measure"] == "rmse").any() else "mse"
     rows = only(performance, measure)
-    keys = [*factors(rows), "estimand", "group"]
-    numbers = ["value", "lower", "upper"]
+    keys, numbers = [*factors(performance), "estimand", "group"], ["value", "lower", "upper"]
+    rows = rows.assign(**{c: rows[c].astype(float) for c in numbers})
     if measure == "mse":
-        rows = rows.assign(**{c: np.sqrt(rows[c].astype(float).clip(lower=0)) for c in numbers})
+        rows = rows.assign(**{c: np.sqrt(rows[c].clip(lower=0)) for c in numbers})
     base = rows.loc[rows["method"] == to, [*keys, "value"]].rename(columns={"value": "base"})
     if base.empty:
         raise ValueError(f"to: expected one of {', '.join(map(str, rows['method'].unique()))}, found {to!r}")
     rows = rows.merge(base[base["base"] > 0], on=keys, how="inner")
-    rows = rows.assign(measure="rmse_ratio", **{c: rows[c] / rows["base"] for c in numbers}).drop(
+    return rows.assign(measure="rmse_ratio", **{c: rows[c] / rows["base"] for c in numbers}).drop(
         columns="base"
     )
-    rows.attrs = performance.attrs
-    title = options.pop("title", None)
-    if title is None:
-        title = f"RMSE relative to {to}" + subject(
-            choose(rows, estimand=estimand, group=options.get("group"))
-        )
-    figure = plot_measure(rows, "rmse_ratio", estimand, reference=1.0, title=title, **options)
-    for ax in [options["ax"]] if options.get("ax") is not None else figure.axes:
-        ax.set_ylabel(f"RMSE / RMSE of {to}", fontsize=f.TEXT)
-    return figure
+
+
+def _reference(paired: pd.DataFrame) -> str:
+    """The method without a value: its ratio to itself says nothing."""
+    known = set(paired.loc[paired["value"].notna(), "method"])
+    return next((str(m) for m in paired["method"].unique() if m not in known), "the reference")
 
 
 def plot_lollipop(
@@ -325,7 +338,7 @@ def plot_lollipop(
         one.axvline(start, color=f.GREY, linestyle="--", linewidth=1)
         one.set_yticks(range(len(here)), [label(level) for level in here])
         one.set_ylim(len(here) - 0.5, -0.5)
-        one.set_xlabel(word, fontsize=f.TEXT)
+        one.set_xlabel(f.axis_name(word, part), fontsize=f.TEXT)
         f.name_panel(one, name, own)
     f.heading(figure, axes, own, word + subject(rows), regime_of(performance, regime), replicates(rows))
     return figure
@@ -383,6 +396,6 @@ def plot_heat(
         one.set_xlabel(x, fontsize=f.TEXT)
         one.set_ylabel(y, fontsize=f.TEXT)
         f.name_panel(one, name, own)
-    figure.colorbar(mesh, ax=axes, label=word).ax.yaxis.label.set_size(f.TEXT)
+    figure.colorbar(mesh, ax=axes, label=word).ax.yaxis.label.set_fontsize(f.TEXT)
     f.heading(figure, axes, own, word + subject(rows), regime_of(performance, regime), replicates(rows))
     return figure

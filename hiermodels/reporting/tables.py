@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
-STATUSES = ("nonfinite", "divergent", "rhat", "low_ess", "heavy_weights")  # worst first
 UNDEFINED = "NA"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is read (`text`) and what it is sorted by (`key`)."""
+    """What is read (`text`) and what it is sorted by (`key`, empty where undefined)."""
 
     text: str
     key: float | str
@@ -81,9 +80,9 @@ def widen(performance: pd.DataFrame, measures: Iterable[str] | None = None, *, g
     groups
         ``"mean"``: scalars and averages over groups; ``"each"``: the single groups.
     """
-    from hiermodels.reporting._rows import MEAN, factors, label, target
+    from hiermodels.reporting._rows import MEAN, factors, groups_of, label, target
 
-    group = performance["group"].fillna("").astype(str)
+    group = groups_of(performance)
     averaged = set(performance.loc[group == MEAN, "estimand"])
     if groups == "each":
         keep = ~group.isin(["", MEAN])
@@ -100,10 +99,10 @@ def widen(performance: pd.DataFrame, measures: Iterable[str] | None = None, *, g
         entry = found.setdefault(key, key_cells)
         shown = target(key[-3], key[-2])
         entry["estimand"], entry["method"] = Cell(shown, shown), Cell(key[-1], key[-1])
-        value = row["value"] if _finite(row["value"]) else -math.inf
+        value = row["value"] if _finite(row["value"]) else ""
         entry[str(row["measure"])] = Cell(number(row["value"], row["mcse"]), value)
     order = _ranks(found)
-    blank = Cell("", -math.inf)
+    blank = Cell("", "")
     body = tuple(
         tuple(found[key].get(column, blank) for column in (*names, *columns))
         for key in sorted(found, key=order)
@@ -122,35 +121,6 @@ def _ranks(keys: Mapping[tuple[Any, ...], Any]) -> Any:
     return lambda key: [seen[i][part] for i, part in enumerate(key)]
 
 
-def fit_statuses(estimates: pd.DataFrame) -> pd.DataFrame:
-    """Fits by their worst status, for each mechanism and method.
-
-    Parameters
-    ----------
-    estimates
-        Long table of estimates.
-
-    Returns
-    -------
-    DataFrame
-        Factors, ``method``, ``attempted``, one column a status word, ``retried`` (``n_try`` above 1).
-    """
-    from hiermodels.reporting._rows import factors
-
-    keys = [*factors(estimates), "method"]
-    rank = {word: i for i, word in enumerate(STATUSES)}
-    extra = {"tries": estimates.get("n_try", 1)}
-    rows = estimates[[*keys, "rep"]].assign(rank=estimates["status"].map(rank).fillna(len(rank)), **extra)
-    fits = rows.groupby([*keys, "rep"], sort=False, dropna=False).agg(
-        rank=("rank", "min"), tries=("tries", "max")
-    )
-    fits = fits.assign(retried=fits["tries"] > 1, **{word: fits["rank"] == i for word, i in rank.items()})
-    grouped = fits.groupby(keys, sort=False, dropna=False)
-    counts = grouped[[*STATUSES, "retried"]].sum().astype(int)
-    counts.insert(0, "attempted", grouped.size())
-    return counts.reset_index()
-
-
 def caption(performance: pd.DataFrame, regime: str | None = None) -> str:
     """Truth regime, replicates attempted, fits missing and retried, as one sentence for under a table."""
     from hiermodels.reporting._rows import factors, regime_of
@@ -161,8 +131,10 @@ def caption(performance: pd.DataFrame, regime: str | None = None) -> str:
     keys = [*factors(performance), "method"]
     for column, word in (("n_failed", "missing"), ("n_retried", "retried")):
         if column in performance:
-            cells = performance.groupby(keys, sort=False, dropna=False)[column].max().reset_index()
-            counts = cells.groupby("method", sort=False)[column].sum()
+            cells = (
+                performance.groupby(keys, sort=False, dropna=False, observed=True)[column].max().reset_index()
+            )
+            counts = cells.groupby("method", sort=False, observed=True)[column].sum()
             some = ", ".join(f"{int(n):,} of {method}" for method, n in counts.items() if n > 0)
             words.append(f"{word}: {some or 'none'}")
     return "; ".join(words)

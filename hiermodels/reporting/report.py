@@ -1,0 +1,398 @@
+"""The report of a study: one self-contained HTML page in the order of ADEMP, and its figures.
+
+A run is anything with ``path, config, manifest, estimates, performance, failures`` (and, if it has them,
+``notes``), as `hiermodels.studies.results.Run`. The page needs no network and no other file: figures,
+tables to download, style and script are inside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hiermodels.reporting import tables
+from hiermodels.reporting._rows import MEASURES, factors, label
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+__all__ = ["write_figures", "write_report"]
+
+LARGEST_SVG = 400_000  # bytes; above it the page holds the PNG
+LARGEST_CSV = 3_000_000
+MOST_ROWS = 3_000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure of the report: its files, its caption, and why it is not drawn if it is not."""
+
+    stem: str
+    caption: str
+    files: tuple[Path, ...] = ()
+    reason: str = ""
+
+
+def regime_of_run(run: Any) -> str:
+    """The truth regime of a run as words; several where mechanisms differ."""
+    found = run.manifest.get("regime") or ""
+    return found if isinstance(found, str) else ", ".join(map(str, found))
+
+
+def level_of_run(run: Any) -> float:
+    """Nominal level of the intervals."""
+    interval = run.config.get("interval", 0.95)
+    return float(interval.get("level", 0.95) if isinstance(interval, Mapping) else interval)
+
+
+def notes_of_run(run: Any) -> list[str]:
+    """Notes to the performance table."""
+    return tables.note_lines(getattr(run, "notes", None) or run.manifest.get("notes"))
+
+
+def write_figures(run: Any) -> list[Path]:
+    """Draw the figures that the run's tables allow and write them to ``figures/`` as SVG and PNG.
+
+    Coverage, bias, RMSE ratio, interval width, shrinkage from no to partial pooling, and failures where there
+    were any. A measure that the study did not ask for gives no figure.
+
+    Parameters
+    ----------
+    run
+        As in `write_report`.
+
+    Returns
+    -------
+    list of Path
+        Files written.
+    """
+    return [file for picture in draw(run) for file in picture.files]
+
+
+def draw(run: Any) -> list[Picture]:
+    """Draw and save each figure; one that cannot be drawn is a `Picture` with its reason."""
+    from hiermodels.reporting._figure import save
+
+    folder, pictures = Path(run.path) / "figures", []
+    for stem, caption, make in _figures(run):
+        try:
+            pictures.append(Picture(stem, caption, tuple(save(make(), folder, stem))))
+        except ValueError as error:
+            pictures.append(Picture(stem, caption, reason=str(error)))
+    return pictures
+
+
+def _figures(run: Any) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+    from hiermodels.reporting import plots
+
+    table, regime = run.performance, regime_of_run(run)
+    there = set(table.loc[table["value"].notna(), "measure"])
+    level = level_of_run(run)
+    bars = "Bars are 95% Monte Carlo intervals."
+    if "cover" in there:
+        yield (
+            "coverage",
+            f"Coverage of the {level:.6g} intervals; the dashed line is the nominal level. {bars}",
+            lambda: plots.plot_coverage(table, nominal=level, regime=regime),
+        )
+    if "bias" in there:
+        yield "bias", f"Bias. {bars}", lambda: plots.plot_bias(table, regime=regime)
+    if there & {"mse", "rmse", "rmse_ratio"} and table["method"].nunique() > 1:
+        yield (
+            "rmse_ratio",
+            "Root mean squared error of each method relative to the reference method's.",
+            lambda: plots.plot_rmse_ratio(table, regime=regime),
+        )
+    if "ciwidth" in there:
+        yield (
+            "ciwidth",
+            f"Mean width of the intervals. {bars}",
+            lambda: plots.plot_ciwidth(table, regime=regime),
+        )
+    yield from _shrinkage(run, regime)
+    failures = run.failures
+    if failures is not None and len(failures) and _troubled(failures):
+        yield (
+            "failures",
+            "Fits that are missing (nonfinite) or flagged, by their worst status.",
+            lambda: plots.plot_failures(failures, regime=regime),
+        )
+
+
+def _shrinkage(run: Any, regime: str) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+    """Arrows from a method without pooling to one with partial pooling, where a study has both."""
+    from hiermodels.reporting import plots
+
+    raw, pooled = _method_with(run, "none"), _method_with(run, "partial")
+    estimates = run.estimates
+    if raw is None or pooled is None:
+        return
+    group = estimates["group"].astype(object)
+    both = [
+        set(estimates.loc[(estimates["method"] == m) & group.notna() & (group != ""), "estimand"])
+        for m in (raw, pooled)
+    ]
+    rep = None if regime == "fixed" else int(estimates["rep"].min())
+    which = "averages over replicates" if rep is None else f"replicate {rep}"
+    for estimand in sorted(both[0] & both[1] - {e for e in both[0] if "(" in str(e)}):
+        yield (
+            f"shrinkage_{_safe(estimand)}",
+            f"Estimates of {estimand} without pooling ({raw}) and with partial pooling ({pooled}), {which}.",
+            lambda e=estimand: plots.plot_shrinkage(estimates, e, raw, pooled, rep=rep, regime=regime),  # type: ignore[misc]
+        )
+
+
+def _method_with(run: Any, pooling: str) -> str | None:
+    """The first method that pools so at every level."""
+    for name, settings in (run.config.get("methods") or {}).items():
+        found = (settings or {}).get("pooling", "partial") if isinstance(settings, Mapping) else None
+        words = set(found.values()) if isinstance(found, Mapping) else {found}
+        if words == {pooling}:
+            return str(name)
+    return None
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c == "_" else "-" for c in name)
+
+
+def _troubled(failures: pd.DataFrame) -> bool:
+    words = [c for c in ("nonfinite", "divergent", "rhat", "low_ess", "heavy_weights") if c in failures]
+    return bool(failures[words].to_numpy().sum()) if words else False
+
+
+def write_report(run: Any) -> Path:
+    """Write ``report.html`` and the figures it shows into the run's folder.
+
+    Parameters
+    ----------
+    run
+        Anything with ``path, config, manifest, estimates, performance, failures``.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Examples
+    --------
+    >>> import hiermodels as hm
+    >>> hm.load_run("runs/quick").report()  # doctest: +SKIP
+    PosixPath('runs/quick/report.html')
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template("report.html.j2").render(**_content(run))
+    path = Path(run.path) / "report.html"
+    part = path.with_name("report.html.part")
+    part.write_text(page, encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+def _content(run: Any) -> dict[str, Any]:
+    """Everything that the template shows, as text and numbers."""
+    manifest, config, table = run.manifest, run.config, run.performance
+    regime = regime_of_run(run)
+    name = str(manifest.get("name") or Path(run.path).name)
+    main, groups = tables.widen(table), tables.widen(table, groups="each")
+    words = tables.caption(table, regime)
+    return {
+        "name": name,
+        "aim": str(config.get("aim") or "not stated"),
+        "facts": _facts(run, regime),
+        "mechanisms": _pairs(config.get("mechanisms") or {}),
+        "cells": _cells(manifest.get("cells") or []),
+        "regime": regime or "not stated",
+        "estimands": _estimands(config.get("estimands") or []),
+        "methods": _methods(run),
+        "caption": words,
+        "main": main,
+        "groups": groups if 0 < len(groups.rows) <= MOST_ROWS else None,
+        "too_many": len(groups.rows) > MOST_ROWS,
+        "measures": [(m, MEASURES.get(m, m)) for m in main.measures],
+        "level": f"{level_of_run(run):.6g}",
+        "notes": notes_of_run(run),
+        "pictures": [_embedded(picture) for picture in draw(run)],
+        "failures": _frame(run.failures),
+        "policy": str(config.get("failures") or "not stated"),
+        "computation": _computation(run),
+        "commands": _commands(run, name),
+        "config_text": _read(run, "config.yaml"),
+        "csv": _csv(table),
+        "latex": tables.to_latex(main, words),
+        "latex_link": _link("text/x-tex", tables.to_latex(main, words).encode()),
+    }
+
+
+def _facts(run: Any, regime: str) -> list[tuple[str, str]]:
+    table = run.performance
+    keys = factors(table)
+    cells = len(run.manifest.get("cells") or []) or (len(table[keys].drop_duplicates()) if keys else 1)
+    return [
+        ("truth regime", regime or "not stated"),
+        ("mechanisms", str(cells)),
+        ("methods", ", ".join(map(str, table["method"].unique()))),
+        ("replicates", f"{int(table['n_sim'].max()):,} per mechanism"),
+    ]
+
+
+def shown(value: Any) -> str:
+    """A setting as short text: ``Intercept: 8, sd_school: 10``."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k}: {_inner(v)}" for k, v in value.items()) or "none"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "; ".join(_inner(v) for v in value) or "none"
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "yes", False: "no"}[value]
+    return label(value)
+
+
+def _inner(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + shown(value) + "}"
+    return f"[{shown(value)}]" if isinstance(value, Sequence) and not isinstance(value, str) else shown(value)
+
+
+def _pairs(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Settings that say something, long ones cut."""
+    texts = ((str(k), shown(v)) for k, v in settings.items() if v is not None and v != {} and v != [])
+    return [(k, v if len(v) <= 600 else v[:600] + " …") for k, v in texts]
+
+
+def _cells(cells: Sequence[Any]) -> dict[str, Any] | None:
+    """Table of the mechanisms: their factors and the regime of each."""
+    rows = [c for c in cells if isinstance(c, Mapping)]
+    names = list(dict.fromkeys(k for c in rows for k in (c.get("factors") or {})))
+    if not names:
+        return None
+    body = [
+        [shown((c.get("factors") or {}).get(n, "–")) for n in names] + [str(c.get("regime", ""))]
+        for c in rows
+    ]
+    return {"head": [*names, "truth regime"], "rows": body}
+
+
+def _estimands(estimands: Any) -> list[tuple[str, str, str]]:
+    """Name, definition where it is not the name, and the point estimate."""
+    found = []
+    for entry in estimands:
+        if isinstance(entry, Mapping):
+            ((name, text), *_) = ((k, v) for k, v in entry.items() if k != "point")
+            found.append((str(name), "" if text == name else shown(text), str(entry.get("point") or "")))
+        else:
+            found.append((str(entry), "", ""))
+    return found
+
+
+def _methods(run: Any) -> list[dict[str, Any]]:
+    models = run.manifest.get("models") or {}
+    listed = []
+    for name, settings in (run.config.get("methods") or {}).items():
+        model = models.get(name) or {}
+        model = {"text": model} if isinstance(model, str) else model
+        pairs = _pairs(settings) if isinstance(settings, Mapping) else [("method", shown(settings))]
+        texts = {key: str(model.get(key) or "") for key in ("text", "latex")}
+        listed.append({"name": str(name), "settings": pairs, **texts})
+    return listed
+
+
+def _embedded(picture: Picture) -> dict[str, str]:
+    """A figure as data: the SVG, or the PNG where the SVG is large."""
+    found = {"caption": picture.caption, "reason": picture.reason, "source": "", "name": picture.stem}
+    if picture.files:
+        vector, raster = picture.files
+        file, kind = (vector, "svg+xml") if vector.stat().st_size <= LARGEST_SVG else (raster, "png")
+        found["source"] = _link(f"image/{kind}", file.read_bytes())
+    return found
+
+
+def _link(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _csv(table: pd.DataFrame) -> str:
+    """The performance table as a link, empty where it is too large for a page."""
+    data = table.to_csv(index=False, lineterminator="\n", na_rep="NA").encode()
+    return _link("text/csv", data) if len(data) <= LARGEST_CSV else ""
+
+
+def _frame(frame: pd.DataFrame | None) -> dict[str, Any] | None:
+    """Any small table, as text."""
+    if frame is None or not len(frame):
+        return None
+    heads = {"n_sim": "attempted", "nonfinite": "missing (nonfinite)", "n_retried": "retried"}
+    rows = [[label(v) for v in row] for row in frame.head(MOST_ROWS).itertuples(index=False)]
+    return {"head": [heads.get(str(c), str(c)) for c in frame.columns], "rows": rows}
+
+
+def _computation(run: Any) -> list[tuple[str, str]]:
+    """Versions, hardware, precision, lanes and timings, a line each."""
+    manifest, config = run.manifest, run.config
+    versions = manifest.get("versions") or {}
+    lines = [
+        ("device", shown(manifest.get("device"))),
+        ("precision", shown(config.get("precision", "float64"))),
+        ("seed", shown(config.get("seed"))),
+        ("lanes", _distinct(manifest.get("lanes"))),
+        ("chunk", _distinct(manifest.get("chunk"))),
+        ("versions", shown(versions)),
+        ("identity", shown(manifest.get("identity"))),
+    ]
+    try:
+        timings = json.loads(_read(run, "timings.json") or "{}")
+    except ValueError:
+        timings = {}
+    for key, value in timings.items():
+        if isinstance(value, Mapping):
+            numbers = [float(v) for v in value.values() if isinstance(v, int | float)]
+            lines.append((str(key).replace("_", " "), f"{sum(numbers):.3g} in {len(numbers)} programs"))
+        elif isinstance(value, int | float):
+            lines.append((str(key).replace("_", " "), f"{value:.4g}"))
+    return [line for line in lines if line[1] != "none"]
+
+
+def _distinct(value: Any) -> str:
+    """``complete: 50, partial: 8 or 16``: a number a method, whatever the mechanism."""
+    if not isinstance(value, Mapping):
+        return shown(value)
+    inner = [v for v in value.values() if isinstance(v, Mapping)]
+    if not inner:
+        return shown(value)
+    methods = dict.fromkeys(name for entry in inner for name in entry)
+    each = {m: sorted({entry[m] for entry in inner if m in entry}, key=str) for m in methods}
+    return ", ".join(f"{m}: {' or '.join(map(str, found))}" for m, found in each.items())
+
+
+def _commands(run: Any, name: str) -> list[tuple[str, str]]:
+    """Command lines that make this again."""
+    path = Path(run.path)
+    folder = path.name if path.is_absolute() else path.as_posix()
+    cells = [c.get("factors") or {} for c in run.manifest.get("cells") or [] if isinstance(c, Mapping)]
+    cell = ",".join(f"{k}={label(v)}" for k, v in cells[0].items()) if cells else ""
+    method = next(iter(run.config.get("methods") or {}), "")
+    one = f"hiermodels replicate {folder}" + (f" --cell {cell}" if cell else "") + " --rep 0"
+    return [
+        (
+            "the whole study, from this folder's config.yaml",
+            f"hiermodels run {folder}/config.yaml --out {name}-again",
+        ),
+        ("one replicate alone", one + (f" --method {method}" if method else "")),
+        ("this page again, without fitting", f"hiermodels report {folder}"),
+    ]
+
+
+def _read(run: Any, name: str) -> str:
+    try:
+        return (Path(run.path) / name).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
