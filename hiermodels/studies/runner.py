@@ -20,7 +20,7 @@ from hiermodels.studies.measures import performance
 from hiermodels.studies.progress import Progress
 from hiermodels.studies.results import Run, load_run
 
-__all__ = ["Interrupted", "cores", "execute", "finish", "plan_tasks", "run"]
+__all__ = ["Interrupted", "bind_all", "cores", "dry_run", "execute", "finish", "plan_tasks", "run"]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -55,15 +55,62 @@ def default_workers() -> int:
     return cores() if jax.devices()[0].platform == "cpu" else len(jax.devices())
 
 
-def plan_tasks(study: Study, folder: Path) -> tuple[list[Task], list[Task]]:
-    """All chunks of a study, and those still to be computed; every method's first chunks come first."""
-    from hiermodels.studies.tasks import fit_of, lanes_of, mechanism_of
+def bind_all(study: Study) -> None:
+    """Let every mechanism and method meet its design, before anything is written.
 
-    todo, everything = [], []
+    Raises
+    ------
+    ValueError
+        Naming the method, column, parameter or level.
+    """
+    from hiermodels.studies.tasks import fit_of, mechanism_of
+
     for cell in study.cells():
         mechanism_of(study, cell)
         for method in study.methods:
             fit_of(study, cell, method)
+
+
+def dry_run(study: Study) -> list[str]:
+    """Trace every program on shapes alone and say what would be computed.
+
+    Returns
+    -------
+    list of str
+        A line a cell, method and estimand count; nothing is compiled or run.
+
+    Raises
+    ------
+    ValueError
+        As `bind_all`.
+    """
+    from hiermodels.studies.tasks import fit_of, lanes_of, trace
+
+    bind_all(study)
+    lines = [f"{study.name}: {len(study.cells())} cell(s) x {study.replications} replications x {len(study.methods)} method(s)"]
+    seen = set()
+    for cell in study.cells():
+        for name in study.methods:
+            fit = fit_of(study, cell, name)
+            lanes, chunk = lanes_of(study, cell, name)
+            if (fit.problem.layout, name) not in seen:
+                seen.add((fit.problem.layout, name))
+                trace(study, cell, name)
+            place = ", ".join(f"{k}={v}" for k, v in cell.factors.items()) or "the only cell"
+            known = ", ".join(n for n, _ in fit.names) or "none of the estimands"
+            lines.append(
+                f"  {place}: {regime(cell)} truths; {name}: {len(fit.positions)} numbers ({known}); lanes {lanes}, chunk {chunk}"
+            )
+    return [*lines, "ok"]
+
+
+def plan_tasks(study: Study, folder: Path) -> tuple[list[Task], list[Task]]:
+    """All chunks of a study, and those still to be computed; every method's first chunks come first."""
+    from hiermodels.studies.tasks import lanes_of
+
+    todo, everything = [], []
+    for cell in study.cells():
+        for method in study.methods:
             _, chunk = lanes_of(study, cell, method)
             have = results.complete_chunks(folder, cell.hash, method) if folder.is_dir() else set()
             for index in range(-(-study.replications // chunk)):
@@ -124,6 +171,7 @@ def run(
     study = read_config(config) if replications is None else read_config(config, replications=replications)
     folder = Path(out) if out is not None else Path("runs") / study.name
     _check_workers(workers)
+    bind_all(study)
     with results.locked(folder):
         old = results.read_manifest(folder)
         cells = [{"hash": c.hash, "factors": c.factors, "regime": regime(c)} for c in study.cells()]

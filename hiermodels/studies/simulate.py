@@ -339,7 +339,8 @@ def _row_coefficients(layout: Layout, design: Data, root: list[Array], values: l
         if not parts:
             found.append(jnp.broadcast_to(base, (layout.obs,)))
         else:
-            found.append(sum(parts[1:], parts[0]) - (len(parts) - 1) * base)
+            crossed = [part - base for part in parts[1:]]  # a given theta may leave the coefficient above it undefined
+            found.append(sum(crossed, parts[0]))
     return found
 
 

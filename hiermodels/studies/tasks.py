@@ -295,6 +295,22 @@ def lanes_of(study: Study, cell: Cell, name: str) -> tuple[int, int]:
     return lanes, -(-chunk // lanes) * lanes
 
 
+def trace(study: Study, cell: Cell, name: str) -> None:
+    """Trace simulation and estimation of a method on shapes alone."""
+    mechanism, fit = mechanism_of(study, cell), fit_of(study, cell, name)
+    if not fit.targets:
+        return
+    with jax.enable_x64(True):
+        program, args = _simulation_call(study, mechanism, fit, np.arange(1))
+        outcomes, truth = jax.eval_shape(program, *args)
+    with jax.enable_x64(study.precision == "float64"):
+        dtype = jnp.result_type(float)
+        keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+        rows = jax.ShapeDtypeStruct((1, fit.problem.layout.obs), dtype)
+        program = _estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, 1, fit.function)
+        jax.eval_shape(program, keys, rows, jax.ShapeDtypeStruct(truth.shape, dtype), as_jax(fit.problem.data))
+
+
 # a chunk ---------------------------------------------------------------------------------------------------------------
 
 
@@ -303,16 +319,21 @@ def simulate_chunk(
 ) -> tuple[Array, Array]:
     """Outcomes (replicate, obs) and true targets (replicate, target) of some replicates, in float64."""
     with jax.enable_x64(True):
-        cuts = tuple((t.threshold, t.above) for t in fit.targets)
-        program = _simulation(mechanism.problem.layout, mechanism.truth, tuple(s for s, _ in fit.sources), cuts)
-        args = (
-            (jnp.asarray(study.seed, jnp.uint32), jnp.asarray(mechanism.key, jnp.uint32)),
-            jnp.asarray(reps, jnp.uint32),
-            as_jax(mechanism.problem.data),
-            {k: jnp.asarray(v) for k, v in mechanism.values.items()},
-            tuple(jnp.asarray(take) for _, take in fit.sources),
-        )
+        program, args = _simulation_call(study, mechanism, fit, reps)
         return compiled(program, args, "the simulation", announce)(*args)
+
+
+def _simulation_call(study: Study, mechanism: Mechanism, fit: Fit, reps: np.ndarray) -> tuple[Any, tuple[Any, ...]]:
+    cuts = tuple((t.threshold, t.above) for t in fit.targets)
+    program = _simulation(mechanism.problem.layout, mechanism.truth, tuple(s for s, _ in fit.sources), cuts)
+    args = (
+        (jnp.asarray(study.seed, jnp.uint32), jnp.asarray(mechanism.key, jnp.uint32)),
+        jnp.asarray(reps, jnp.uint32),
+        as_jax(mechanism.problem.data),
+        {k: jnp.asarray(v) for k, v in mechanism.values.items()},
+        tuple(jnp.asarray(take) for _, take in fit.sources),
+    )
+    return program, args
 
 
 def run_chunk(
