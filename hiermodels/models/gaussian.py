@@ -114,7 +114,7 @@ class Gaussian:
         """Reduce a dataset to its sufficient statistics."""
         columns = self.layout.columns
         rows = data.weight > 0
-        if "Intercept" in columns:
+        if self._centred():
             shift = jnp.sum(data.weight * data.y) / jnp.sum(data.weight)
         else:
             shift = jnp.zeros(())
@@ -138,6 +138,14 @@ class Gaussian:
             data.real,
             jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1.0), jnp.inf),
         )
+
+    def _centred(self) -> bool:
+        """Whether an intercept takes up what is subtracted from the outcome: the population's, or unpooled groups'."""
+        layout = self.layout
+        if "Intercept" not in layout.columns:
+            return False
+        c = layout.columns.index("Intercept")
+        return c in layout.population or any(v.pooling == "none" and c in v.effects for v in layout.levels)
 
     def _gather(self, values: Array, data: Data) -> Array:
         """Sum rows into the finest groups; (n, obs) -> (n, group)."""
@@ -190,8 +198,10 @@ class Gaussian:
         """Columns of the level's Cholesky factor in coefficient space; the number is 1, or 0 for flat directions."""
         columns = self.layout.columns
         unit = jnp.eye(len(columns))
-        if level.pooling == "none":
-            return [(unit[e], 0.0) for e in level.effects]
+        if level.pooling == "none":  # what finer unpooled groups estimate is left to them
+            finer = self.layout.levels[self.layout.levels.index(level) + 1 :]
+            taken = {e for v in finer if v.pooling == "none" for e in v.effects}
+            return [(unit[e], 0.0) for e in level.effects if e not in taken]
         found = []
         for block in level.blocks if level.pooling == "partial" else ():
             scaled = [phi[sd_name(level.name, columns[level.effects[b]])] * unit[level.effects[b]] for b in block]
@@ -384,11 +394,10 @@ class Gaussian:
         values = list(values)
         none = [i for i, level in enumerate(self.layout.levels) if level.pooling == "none"]
         for i in reversed(range(1, max(none) + 1)) if none else ():
-            if self.layout.levels[i - 1].pooling != "none":
-                real = stats.real[i]
-                count = self._to_parent(real[None].astype(float), i, stats)[0]
-                total = self._to_parent(jnp.where(real, values[i], 0.0), i, stats)
-                values[i - 1] = scale(total, jnp.maximum(count, 1.0))
+            real = stats.real[i]
+            count = self._to_parent(real[None].astype(float), i, stats)[0]
+            total = self._to_parent(jnp.where(real, values[i], 0.0), i, stats)
+            values[i - 1] = scale(total, jnp.maximum(count, 1.0))
         return values
 
     def _tilted(self, i: int, e: int, phi: dict[str, Array], stats: GaussianStats) -> tuple[Array, Array]:
