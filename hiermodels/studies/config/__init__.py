@@ -135,7 +135,9 @@ def read_config(source: str | Path | Mapping[str, Any] | Study, **overrides: Any
         return build(data, source=source.source, name=source.name, functions=source.functions())
     if isinstance(source, Mapping):
         data = {**plain(source), **changed}
-        return build(data, source=_dump(data))
+        study = build(data)
+        study._source = _dump(data)
+        return study
     path = config_path(source)
     raw = _bytes(path)
     data, lines = read_yaml(raw, str(path))

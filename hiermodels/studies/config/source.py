@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plain", "read_yaml"]
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 300_000
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 
