@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hiermodels.models.counts import count_tree
 from hiermodels.models.formula import require_column
 from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Model
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from hiermodels.models.data import Data
 
-__all__ = ["design", "outcome_columns", "prior_fits", "warnings"]
+__all__ = ["constant_predictors", "design", "outcome_columns", "prior_fits", "warnings"]
 
 _FITS = {
     "real": {"flat", "normal", "student_t", "uniform", "fixed"},
@@ -103,6 +104,41 @@ def outcome_columns(model: Model, frame: pd.DataFrame, outcome: bool) -> tuple[n
     return y, weight, size
 
 
+def groupings(layout: Layout) -> None:
+    """Refuse group terms that say something twice, or that no sampler can keep apart.
+
+    Raises
+    ------
+    ValueError
+        Naming the level and what to write instead.
+    """
+    for i, level in enumerate(layout.levels):
+        names = [layout.columns[e] for e in level.effects]
+        twice = next((n for n in names if names.count(n) > 1), None)
+        if twice is not None:
+            raise ValueError(f"group term {level.name}: {twice!r} varies by {level.name} in two terms; keep it in one of them")
+        if sum(len(b) > 1 for b in level.blocks) > 1:
+            raise ValueError(
+                f"group term {level.name}: two terms with correlated effects; write one (1 + x | {level.name}), or || for independent ones"
+            )
+        if level.pooling != "none":
+            continue
+        for finer in layout.levels[i + 1 :]:
+            if finer.pooling != "none":
+                continue
+            if not layout.nested:
+                raise ValueError(
+                    f"pooling: {level.name} and {finer.name} are crossed and both none, so neither's values are identified; "
+                    f"pool one of them partially"
+                )
+            missing = next((layout.columns[e] for e in level.effects if e not in finer.effects), None)
+            if missing is not None:
+                raise ValueError(
+                    f"pooling: {level.name} and {finer.name} are both none, but {missing!r} varies by {level.name} alone; "
+                    f"let it vary by {finer.name} too, or pool {level.name} partially"
+                )
+
+
 def design(model: Model, layout: Layout, data: Data, labels: dict[str, list[str]]) -> None:
     """Refuse designs on which something is not identified whatever the outcome."""
     x, flat = data.x, [c for c in layout.population if _is_flat(layout, layout.columns[c])]
@@ -119,6 +155,30 @@ def design(model: Model, layout: Layout, data: Data, labels: dict[str, list[str]
             f"formula {model.formula!r}: the predictors {names} are linearly dependent, so their flat priors give an "
             "improper posterior; drop one, or give one a normal prior"
         )
+
+
+def constant_predictors(layout: Layout, data: Data, labels: dict[str, list[str]]) -> None:
+    """Refuse predictors that vary within a group of counts: its rate would be no single number.
+
+    Raises
+    ------
+    ValueError
+        Naming predictor and group, and the way out.
+    """
+    unit = count_tree(layout).unit
+    if unit < 0:
+        return
+    order = np.argsort(data.group[unit], kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(data.group[unit][order]) > 0])
+    for c in layout.population:
+        column = data.x[order, c]
+        varies = np.maximum.reduceat(column, starts) > np.minimum.reduceat(column, starts)
+        if varies.any():
+            name, level = layout.columns[c], layout.levels[unit].name
+            raise ValueError(
+                f"predictor {name!r} varies within {level} {labels[level][int(np.argmax(varies))]!r}, so its counts share no one rate: "
+                f"aggregate it to one value a {level}, or write the model as a NumPyro function"
+            )
 
 
 def _is_flat(layout: Layout, name: str) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 
 from hiermodels.models import checks, families
+from hiermodels.models.counts import check_tree, count_bound, count_parameters, count_tree, log_precision
 from hiermodels.models.formula import columns, require_column
 from hiermodels.models.priors import Prior
 from hiermodels.models.propriety import check_propriety, missing_moments
@@ -249,7 +250,7 @@ def bind(
     order = sorted(merged, key=lambda g: len(codes_labels[g][1]))
     codes = [codes_labels[g][0] for g in order]
     parents = _parents(codes)
-    _check_words(words, order, parents)
+    check_words(words, order, parents)
 
     levels, positions, labels, group, parent_index, real = [], {}, {}, [], [], []
     for i, name in enumerate(order):
@@ -273,6 +274,12 @@ def bind(
     kept = tuple(names.index(n) for n in population if not _covered(names.index(n), levels))
     layout = Layout(model.family, model.known_se is not None, tuple(names), kept, tuple(levels), (), rows)
     data = Data(y, x, weight, size, tuple(group), tuple(parent_index), tuple(real))
+    if family.name != "normal":
+        check_tree(layout)
+        checks.constant_predictors(layout, data, labels)
+        layout = replace(layout, count_bound=count_bound(layout, size, data.group))
+    else:
+        checks.groupings(layout)
     if not priors:
         nameless = tuple(Parameter(n, kind, Prior("flat"), "none", count) for n, kind, count in _wanted(family, layout))
         layout, data = _pad_rows(replace(layout, parameters=nameless), data, pad)
@@ -318,7 +325,18 @@ def _covered(column: int, levels: list[LevelLayout]) -> bool:
     return any(level.pooling == "none" and column in level.effects for level in levels)
 
 
-def _check_words(words: dict[str, str], order: list[str], parents: list[int]) -> None:
+def check_words(words: dict[str, str], order: list[str], parents: list[int]) -> None:
+    """Refuse partial pooling above unpooled groups, whose means say nothing about their parents' spread.
+
+    Parameters
+    ----------
+    words : dict of str to str
+        Level name to word.
+    order : list of str
+        Levels, coarse to fine.
+    parents : list of int
+        Position in ``order`` of each level's parent, or -1.
+    """
     for i, name in enumerate(order):
         j = parents[i]
         while words[name] == "none" and j >= 0:
@@ -334,7 +352,7 @@ def _parameters(model: Model, family: families.Family, layout: Layout, y: np.nda
     from hiermodels.models import defaults
 
     wanted = _wanted(family, layout)
-    named = defaults.expand_joint(model.prior, family)
+    named = defaults.expand_joint(model.prior, family, [name for name, _, _ in wanted])
     known = [w[0] for w in wanted] + _pooled_away(layout, family)
     for name in named:
         if name not in known:
@@ -360,11 +378,20 @@ def _wanted(family: families.Family, layout: Layout) -> list[tuple[str, str, int
 
 def _pooled_away(layout: Layout, family: families.Family) -> list[str]:
     """Parameters of the declaration that this pooling removes; their priors may stay written."""
+    if family.name != "normal":
+        pooled = replace(layout, levels=tuple(replace(v, pooling="partial") for v in layout.levels), population=_full(layout))
+        return [name for name, _, _ in count_parameters(pooled)]
     names = [layout.columns[c] for c in range(len(layout.columns))]
     for level in layout.levels:
         names += [sd_name(level.name, layout.columns[e]) for e in level.effects]
         names += [f"{stem}_{level.name}" for stem in ("cor", family.precision, "mean")]
     return names
+
+
+def _full(layout: Layout) -> tuple[int, ...]:
+    """The population columns, the one that unpooled groups cover included."""
+    covered = {e for level in layout.levels if level.pooling == "none" for e in level.effects}
+    return tuple(sorted({*layout.population, *covered}))
 
 
 def _normal_parameters(layout: Layout) -> list[tuple[str, str, int]]:
@@ -379,16 +406,7 @@ def _normal_parameters(layout: Layout) -> list[tuple[str, str, int]]:
 
 def _count_parameters(family: families.Family, layout: Layout) -> list[tuple[str, str, int]]:
     """Beta and gamma populations: a mean (or coefficients on the link scale) and a concentration."""
-    plain = "unit" if family.name == "binomial" else "positive"
-    if not layout.levels:
-        return [(layout.columns[c], plain if len(layout.columns) == 1 else "real", 1) for c in layout.population]
-    finest = layout.levels[-1]
-    if finest.pooling == "none":
-        return []
-    only_intercept = len(layout.columns) == 1
-    stem = f"mean_{finest.name}"
-    wanted = [(stem, plain, 1)] if only_intercept else [(layout.columns[c], "real", 1) for c in layout.population]
-    return wanted + ([(f"{family.precision}_{finest.name}", "positive", 1)] if finest.pooling == "partial" else [])
+    return count_parameters(layout)
 
 
 def variable_names(layout: Layout) -> list[str]:
@@ -396,7 +414,8 @@ def variable_names(layout: Layout) -> list[str]:
     names = [p.name for p in layout.parameters]
     for level in layout.levels:
         names += [theta_name(level.name, layout.columns[e]) for e in level.effects]
-    return names
+    above = count_tree(layout).above if layout.family != "normal" else ()
+    return [*names, theta_name(layout.levels[above[-1]].name, log_precision(layout))] if above else names
 
 
 def as_jax(data: Data) -> Data:

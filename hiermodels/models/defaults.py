@@ -8,24 +8,34 @@
 | ``sigma`` | ``power(1)``, flat on the log scale | no |
 | ``cor`` | ``lkj(1)`` | no |
 | beta or gamma population | ``bda3()`` | no |
+| one common probability or rate | Jeffreys: ``beta(0.5, 0.5)``, ``power(0.5)`` | no |
+| counts in deeper trees: group sds on the link scale | ``half_normal(1)`` | no |
+| their ``log_kappa``, ``log_shape`` | ``normal(3, 2)``, ``normal(1, 2)`` | no |
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from hiermodels.models import families
-from hiermodels.models.priors import Prior, beta, flat, half_normal, lkj, power, reference, uniform
+from hiermodels.models.counts import count_tree
+from hiermodels.models.priors import Prior, beta, flat, half_normal, lkj, normal, power, reference, uniform
 from hiermodels.models.spec import Layout
 
 __all__ = ["default_prior", "expand_joint"]
 
 
-def expand_joint(named: dict[str, Prior], family: families.Family) -> dict[str, Prior]:
+def expand_joint(
+    named: dict[str, Prior], family: families.Family, wanted: Collection[str] | None = None
+) -> dict[str, Prior]:
     """Write ``bda3()`` and ``rgbp()`` as priors of ``mean_<g>`` and ``kappa_<g>`` / ``shape_<g>``.
 
     With m the population mean, kappa = alpha + beta: (alpha + beta)^(-5/2) dalpha dbeta = kappa^(-3/2) dm dkappa, and
-    a^(-3/2) b^(-1) da db = a^(-3/2) m^(-1) da dm. ``rgbp``: flat on logit m (log m) and on 1 / kappa (1 / b).
+    a^(-3/2) b^(-1) da db = a^(-3/2) m^(-1) da dm. ``rgbp``: flat on logit m (log m) and on 1 / kappa (1 / b). Where
+    predictors stand for the mean (``mean_<g>`` is not among ``wanted``) their coefficients keep flat priors, and ``rgbp`` of a
+    gamma population is flat on 1 / shape.
     """
     out = {}
     for name, prior in named.items():
@@ -33,12 +43,15 @@ def expand_joint(named: dict[str, Prior], family: families.Family) -> dict[str, 
             out[name] = prior
             continue
         exact = prior.name == "bda3"
+        mean = f"mean_{name}"
         if family.name == "binomial":
-            out[f"mean_{name}"] = uniform(0, 1) if exact else beta(0, 0)
+            out[mean] = uniform(0, 1) if exact else beta(0, 0)
             out[f"kappa_{name}"] = power(1.5 if exact else 2)
         else:
-            out[f"mean_{name}"] = power(1) if exact else flat()
+            out[mean] = power(1) if exact else flat()
             out[f"shape_{name}"] = power(1.5 if exact else 2)
+        if wanted is not None and mean not in wanted:
+            del out[mean]
     return out
 
 
@@ -52,14 +65,12 @@ def default_prior(name: str, kind: str, layout: Layout, y: np.ndarray | None) ->
     """
     if kind == "correlation":
         return lkj(1), "default"
+    if layout.family != "normal":
+        return _count_default(name, kind, layout), "default"
     if kind == "real":
         return flat(), "default"
     if name == "sigma":
         return power(1), "default"
-    if layout.family == "binomial":
-        return (uniform(0, 1) if name.startswith("mean_") else power(1.5) if kind == "positive" else beta(0.5, 0.5)), "default"
-    if layout.family == "poisson":
-        return (power(1.5) if name.startswith("shape_") else power(1) if name.startswith("mean_") else power(0.5)), "default"
     partial = [level for level in layout.levels if level.pooling == "partial"]
     if layout.known and len(partial) == 1 and len(partial[0].effects) == 1 and layout.columns[partial[0].effects[0]] == "Intercept":
         return reference(), "default"
@@ -69,3 +80,17 @@ def default_prior(name: str, kind: str, layout: Layout, y: np.ndarray | None) ->
         )
     spread = float(np.std(y)) or 1.0
     return half_normal(float(f"{2.5 * spread:.3g}")), "scaled"
+
+
+def _count_default(name: str, kind: str, layout: Layout) -> Prior:
+    """Default for a model of counts; the concentration's is integrable where complete pooling has positive likelihood."""
+    one_rate = count_tree(layout).word == "complete"
+    if kind == "real":
+        return {"log_kappa": normal(3, 2), "log_shape": normal(1, 2)}.get(name, flat())
+    if kind == "unit":
+        return beta(0.5, 0.5) if one_rate else uniform(0, 1)
+    if name.startswith("sd_"):
+        return half_normal(1)
+    if name.startswith(("kappa_", "shape_")):
+        return power(1.5)
+    return power(0.5) if one_rate else power(1)

@@ -8,7 +8,8 @@ scale m integrates to scale^(e_m + 1) where its prior has a heavy tail. The post
 
 and a moment of order r of that scale exists iff the same holds with e_l + r. With flat sds this is "at least p + 2
 groups", with flat variances "at least p + 3"; for school / class / score with flat variances it is 4, 6 and 8. At zero the
-likelihood stays positive, so every prior must be integrable there (e > -1).
+likelihood stays positive, so every prior must be integrable there (e > -1). Models of counts have their own rules:
+`hiermodels.models.propriety_counts`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hiermodels.models.priors import Prior
+from hiermodels.models.propriety_counts import check_counts, missing_count_moments
 from hiermodels.models.spec import Layout, sd_name, theta_name
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def check_propriety(layout: Layout, data: Data, outcome: bool) -> None:
     if layout.family == "normal":
         _check_normal(layout, data, outcome)
     else:
-        _check_counts(layout, data, outcome)
+        check_counts(layout, data, outcome)
 
 
 def _flat_rank(layout: Layout, data: Data) -> int:
@@ -121,51 +123,6 @@ def _replicated(layout: Layout, data: Data, outcome: bool) -> bool:
     return rows > finest and spread
 
 
-def _check_counts(layout: Layout, data: Data, outcome: bool) -> None:
-    if not outcome:
-        return
-    real = data.size > 0
-    y, size = data.y[real], data.size[real]
-    if layout.levels:
-        group, count = data.group[-1][real], layout.levels[-1].size
-        y, size = np.bincount(group, y, count), np.bincount(group, size, count)
-        y, size = y[size > 0], size[size > 0]
-    if layout.family == "binomial":
-        informative, what = int(np.sum((y > 0) & (y < size))), "with 0 < y < trials"
-    else:
-        informative, what = int(np.sum(y > 0)), "with a positive count"
-    for parameter in layout.parameters:
-        prior, name = parameter.prior, parameter.name
-        if name.startswith(("kappa_", "shape_")):
-            if prior.tail >= -1:
-                raise ValueError(
-                    f"priors: {name}: {prior} gives an improper posterior: complete pooling has positive likelihood, so the "
-                    f"prior must be integrable at infinity; use bda3(), exponential(...) or half_normal(...)"
-                )
-            lost = 1 if layout.family == "poisson" and _mean_is_scale_free(layout) else 0
-            need = math.floor(-1 - prior.origin + lost) + 1
-            if prior.origin <= -1 and informative < need:
-                raise ValueError(
-                    f"priors: {name}: {prior} gives an improper posterior: at least {need} group(s) {what} are needed, "
-                    f"found {informative}; use a proper prior, e.g. exponential(...)"
-                )
-        elif prior.name in ("flat", "power") and parameter.kind == "positive" and prior.tail > -1:
-            if name.startswith("mean_"):
-                raise ValueError(
-                    f"priors: {name}: {prior} gives an improper posterior: the mean can grow without bound; "
-                    f"use gamma(...) or power(1)"
-                )
-        if prior.name in ("beta", "power") and prior.origin <= -1 and y.sum() == 0:
-            raise ValueError(f"data: every count is zero, so {name} ~ {prior} gives an improper posterior; use a proper prior")
-        if prior.name == "beta" and min(prior.args) <= 0 and y.sum() == size.sum():
-            raise ValueError(f"data: every trial succeeded, so {name} ~ {prior} gives an improper posterior; use a proper prior")
-
-
-def _mean_is_scale_free(layout: Layout) -> bool:
-    mean = next((p for p in layout.parameters if p.name.startswith("mean_")), None)
-    return mean is not None and not mean.prior.proper
-
-
 def missing_moments(layout: Layout, data: Data) -> dict[str, str]:
     """Variables whose posterior mean or sd does not exist, though the posterior is proper.
 
@@ -177,14 +134,7 @@ def missing_moments(layout: Layout, data: Data) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     if layout.family != "normal":
-        for p in layout.parameters:
-            if p.name.startswith(("kappa_", "shape_")):
-                excess = p.prior.moment_tail()
-                if excess + 1 >= -1:
-                    found[p.name] = "mean"
-                elif excess + 2 >= -1:
-                    found[p.name] = "sd"
-        return found
+        return missing_count_moments(layout, data)
     rank = _flat_rank(layout, data) + _unpooled_count(layout, data)
     scales = _scales(layout, data)
     worst = ""

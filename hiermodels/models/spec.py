@@ -220,6 +220,8 @@ class Layout:
         In the order of the unconstrained vector.
     obs : int
         Rows, padding included.
+    count_bound : int
+        Most trials of a group, rounded up to a power of two; 0 where it does not apply.
     """
 
     family: str
@@ -229,6 +231,7 @@ class Layout:
     levels: tuple[LevelLayout, ...]
     parameters: tuple[Parameter, ...]
     obs: int
+    count_bound: int = 0
 
     @property
     def nested(self) -> bool:

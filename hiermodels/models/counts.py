@@ -1,0 +1,129 @@
+"""What a model of counts estimates: which level is conjugate, which stay explicit, and the names of its parameters.
+
+| pooling, coarse to fine | parameters |
+|---|---|
+| no grouping, or all ``complete`` | ``Intercept`` / ``mean_<g>``: one rate; with predictors their coefficients |
+| finest ``none`` | none: Jeffreys posteriors group by group |
+| one ``partial`` | ``mean_<g>`` (with predictors their coefficients on the link scale) and ``kappa_<g>`` / ``shape_<g>`` |
+| several ``partial`` | coefficients on the link scale, ``sd_<p>`` of every coarser p, ``log_kappa`` / ``log_shape`` and its ``sd_<p>_log_kappa`` / ``sd_<p>_log_shape`` over the last of them |
+
+A ``complete`` level has no law of its own: its groups share their parent's.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hiermodels.models import families
+from hiermodels.models.spec import Layout, sd_name
+
+__all__ = ["CountTree", "check_tree", "count_bound", "count_parameters", "count_tree", "log_precision", "precision", "rate_name"]
+
+
+class CountTree(NamedTuple):
+    """Which level of a model of counts does what.
+
+    Attributes
+    ----------
+    word : str
+        ``complete``, ``none`` or ``partial``: how the units are pooled.
+    unit : int
+        Level whose groups are the units of the likelihood: the finest that is not pooled completely, else the finest; -1 without
+        groupings, where rows are the units.
+    above : tuple of int
+        Partially pooled levels above it, coarse to fine; their group values stay explicit.
+    """
+
+    word: str
+    unit: int
+    above: tuple[int, ...]
+
+
+def count_tree(layout: Layout) -> CountTree:
+    """Read the roles of the levels off their pooling."""
+    words = [level.pooling for level in layout.levels]
+    unit = next((i for i in reversed(range(len(words))) if words[i] != "complete"), len(words) - 1)
+    word = words[unit] if words else "complete"
+    above = tuple(i for i in range(unit) if words[i] == "partial")
+    return CountTree(word, unit, above if word == "partial" else ())
+
+
+def check_tree(layout: Layout) -> None:
+    """Refuse trees of groups whose counts have no beta or gamma population.
+
+    Raises
+    ------
+    ValueError
+        For crossed groupings, slopes that vary by group, unpooled groups above pooled ones, predictors without pooling.
+    """
+    for i, level in enumerate(layout.levels):
+        if level.parent != i - 1:
+            raise ValueError(
+                f"{level.name} is crossed with {layout.levels[i - 1].name}, not nested in it: counts have one population of groups "
+                f"below another; give labels that nest, or write the model as a NumPyro function"
+            )
+        if [layout.columns[e] for e in level.effects] != ["Intercept"]:
+            slope = next(layout.columns[e] for e in level.effects if layout.columns[e] != "Intercept") if level.effects else "nothing"
+            raise ValueError(
+                f"{level.name}: {slope} varies by group, but a beta or gamma population has no slopes; write (1 | {level.name}) with "
+                f"{slope} as a predictor, or write the model as a NumPyro function"
+            )
+    tree = count_tree(layout)
+    lone = next((v.name for v in layout.levels[: max(tree.unit, 0)] if v.pooling == "none" and tree.word == "partial"), None)
+    if lone is not None:
+        raise ValueError(
+            f"pooling: {lone} is none above {layout.levels[tree.unit].name}, which is partial: a population of its own for each "
+            f"{lone} is a model of its own; make {lone} complete or partial, or fit each {lone} apart"
+        )
+    predictors = [layout.columns[c] for c in layout.population if layout.columns[c] != "Intercept"]
+    if tree.word == "none" and predictors:
+        raise ValueError(
+            f"pooling: none: predictor {predictors[0]!r} cannot be told from unpooled rates; drop it or pool "
+            f"{layout.levels[tree.unit].name} partially"
+        )
+
+
+def precision(layout: Layout) -> str:
+    """Name of the concentration of the units' population, e.g. ``kappa_rat``."""
+    return f"{families.lookup(layout.family).precision}_{layout.levels[count_tree(layout).unit].name}"
+
+
+def log_precision(layout: Layout) -> str:
+    """Name of the population mean of the log concentrations in deeper trees: ``log_kappa`` or ``log_shape``."""
+    return f"log_{families.lookup(layout.family).precision}"
+
+
+def rate_name(layout: Layout) -> str | None:
+    """Name of the population's mean where it is a parameter on its natural scale; None where coefficients stand for it."""
+    tree = count_tree(layout)
+    if tree.word == "none" or tree.above or [layout.columns[c] for c in layout.population] != ["Intercept"]:
+        return None
+    return f"mean_{layout.levels[tree.unit].name}" if layout.levels else "Intercept"
+
+
+def count_parameters(layout: Layout) -> list[tuple[str, str, int]]:
+    """(name, kind, size) of every parameter, in the order of the unconstrained vector."""
+    tree, name = count_tree(layout), rate_name(layout)
+    if tree.word == "none":
+        return []
+    if name is not None:
+        wanted = [(name, "unit" if layout.family == "binomial" else "positive", 1)]
+    else:
+        wanted = [(layout.columns[c], "real", 1) for c in layout.population]
+    if tree.word == "complete":
+        return wanted
+    if not tree.above:
+        return [*wanted, (precision(layout), "positive", 1)]
+    log_name, names = log_precision(layout), [layout.levels[i].name for i in tree.above]
+    spreads = [(sd_name(n, "Intercept"), "positive", 1) for n in names]
+    return [*wanted, *spreads, (log_name, "real", 1), (sd_name(names[-1], log_name), "positive", 1)]
+
+
+def count_bound(layout: Layout, size: np.ndarray, group: tuple[np.ndarray, ...]) -> int:
+    """Largest number of trials of a unit, rounded up to a power of two: the length of the tally of counts; 0 for exposures."""
+    tree = count_tree(layout)
+    if layout.family != "binomial" or tree.unit < 0:
+        return 0
+    return 1 << int(np.ceil(np.log2(max(np.bincount(group[tree.unit], size).max(), 1))))

@@ -1,0 +1,210 @@
+"""Beta and gamma populations: their draws, moments and links; simulated counts; groups not in the data."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hiermodels.models.component import Component
+from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
+from hiermodels.models.data import Data
+from hiermodels.models.spec import Layout, sd_name, theta_name
+
+__all__ = ["centre", "link", "moments", "new_group", "population_law", "sample", "simulate_counts", "spread_down"]
+
+
+def link(family: str, x: Array, inverse: bool = False) -> Array:
+    """Logit (binomial) or logarithm (poisson), or the way back.
+
+    Examples
+    --------
+    >>> float(link("binomial", jnp.array(0.5)))
+    0.0
+    """
+    if family == "binomial":
+        return jax.nn.sigmoid(x) if inverse else jnp.log(x) - jnp.log1p(-x)
+    return jnp.exp(x) if inverse else jnp.log(x)
+
+
+def centre(layout: Layout, values: dict[str, Array]) -> Array:
+    """Population mean on the link scale, predictors at zero; any leading axes."""
+    name = rate_name(layout)
+    if name is not None:
+        return link(layout.family, values[name])
+    return values["Intercept"] if "Intercept" in values else jnp.zeros(())
+
+
+def population_law(family: str, mean: Array, concentration: Array) -> Component:
+    """Beta(kappa m, kappa (1 - m)) or Gamma(a, a / m)."""
+    if family == "binomial":
+        return Component("beta", concentration * mean, concentration * (1 - mean))
+    return Component("gamma", concentration + jnp.zeros_like(mean), concentration / mean)
+
+
+def sample(key: Array, law: Component) -> Array:
+    """Independent draws from a component, in its shape."""
+    if law.kind == "beta":
+        return jax.random.beta(key, law.a, law.b)
+    if law.kind == "gamma":
+        return jax.random.gamma(key, law.a) / law.b
+    if law.kind == "normal":
+        return law.a + jnp.sqrt(law.b) * jax.random.normal(key, law.a.shape, law.a.dtype)
+    return law.a
+
+
+def moments(law: Component) -> tuple[Array, Array]:
+    """Mean and variance of a component."""
+    a, b = law.a, law.b
+    if law.kind == "beta":
+        return a / (a + b), a * b / ((a + b) ** 2 * (a + b + 1))
+    if law.kind == "gamma":
+        return a / b, a / b**2
+    return a, b if law.kind == "normal" else jnp.zeros_like(a)
+
+
+def spread_down(layout: Layout, parent: tuple[Array, ...], x: Array, start: int, stop: int) -> Array:
+    """Give each group of level ``stop`` its ancestor's value at level ``start``; -1 is the population."""
+    for i in range(start + 1, stop + 1):
+        level = layout.levels[i]
+        if level.parent < 0:
+            x = jnp.broadcast_to(x, (level.size,))
+        elif level.width is not None:
+            x = jnp.repeat(x, level.width, axis=-1, total_repeat_length=level.size)
+        else:
+            x = x[..., parent[i]]
+    return x
+
+
+def new_group(layout: Layout, values: dict[str, Array], level: str, key: Array) -> Array:
+    """A draw of a group not in the data, in ancestors not in the data, predictors at zero, beside each draw.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of family binomial or poisson.
+    values : dict of str to Array
+        Draws of the parameters, any leading axes.
+    level : str
+        Grouping of the new group; its value is a probability or a rate for the finest grouping, else on the link scale.
+
+    Returns
+    -------
+    Array
+        Of the leading axes' shape; NaN where the groups are not pooled.
+    """
+    tree, names = count_tree(layout), [v.name for v in layout.levels]
+    i, last = names.index(level), len(names) - 1
+    if tree.word == "none":
+        return jnp.full(jax.tree.leaves(values)[0].shape[:2], jnp.nan)
+    eta = centre(layout, values)
+    keys = jax.random.split(key, 3)
+    variance = sum((values[sd_name(names[k], "Intercept")] ** 2 for k in tree.above if k <= i), start=jnp.zeros_like(eta))
+    eta = eta + jnp.sqrt(variance) * jax.random.normal(keys[0], eta.shape, eta.dtype)
+    if tree.word == "complete" or i < tree.unit:
+        return link(layout.family, eta, inverse=True) if i == last else eta
+    if tree.above:
+        name = log_precision(layout)
+        noise = jax.random.normal(keys[1], eta.shape, eta.dtype)
+        concentration = jnp.exp(values[name] + values[sd_name(names[tree.above[-1]], name)] * noise)
+    else:
+        concentration = values[precision(layout)]
+    rate = sample(keys[2], population_law(layout.family, link(layout.family, eta, inverse=True), concentration))
+    return rate if i == last else link(layout.family, rate)
+
+
+def simulate_counts(layout: Layout, key: Array, design: Data, known: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    """One dataset of counts: down the tree of groups, then the rows.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of family binomial or poisson.
+    design : Data
+        Groups, predictors and trials or exposure; its outcome is not read.
+    known : dict of str to Array
+        Parameters, and group values that are fixed (padded axes).
+
+    Returns
+    -------
+    y : Array, shape (obs,)
+    true : dict of str to Array
+        Every variable and ``new(<level>)``; NaN where undefined.
+    """
+    levels, family, tree = layout.levels, layout.family, count_tree(layout)
+    nan = jnp.full((), jnp.nan)
+    true = {p.name: known.get(p.name, nan) for p in layout.parameters}
+    keys = jax.random.split(key, 4)
+    given = (rate_name(layout) or "Intercept") in known
+    base = centre(layout, known) if given else jnp.zeros(())
+    eta = _row_centre(layout, design, known, base)
+    deviation = jnp.zeros(())
+    for i in range(max(tree.unit, 0)):
+        name, level = theta_name(levels[i].name, "Intercept"), levels[i]
+        deviation = spread_down(layout, design.parent, deviation, i - 1, i)
+        if name in known:
+            deviation = known[name] - base
+        elif i in tree.above:
+            noise = jax.random.normal(jax.random.fold_in(keys[0], i), (level.size,))
+            deviation = deviation + known.get(sd_name(level.name, "Intercept"), nan) * noise
+        true[name] = jnp.broadcast_to(base + deviation, (level.size,))
+    if tree.unit >= 1:
+        eta = eta + deviation[design.group[tree.unit - 1]]
+    if tree.unit < 0:
+        rate = link(family, eta, inverse=True)
+    else:
+        rate = _finest_rates(layout, design, known, true, eta, keys[1])[design.group[-1]]
+    scalars = {p.name: jnp.reshape(true[p.name], (1, 1)) for p in layout.parameters}
+    for i, level in enumerate(levels):
+        drawn = new_group(layout, scalars, level.name, jax.random.fold_in(keys[2], i)) if scalars else nan
+        true[f"new({level.name})"] = jnp.reshape(drawn, ())
+    size = design.size
+    if family == "binomial":
+        y = jax.random.binomial(keys[3], jnp.where(size > 0, size, 1.0), rate)
+    else:
+        y = jax.random.poisson(keys[3], size * rate).astype(rate.dtype)
+    return jnp.where(size > 0, y, 0.0), true
+
+
+def _row_centre(layout: Layout, design: Data, known: dict[str, Array], base: Array) -> Array:
+    """Population part of each row on the link scale."""
+    eta = jnp.broadcast_to(base, design.y.shape)
+    for c in layout.population:
+        if layout.columns[c] != "Intercept":
+            eta = eta + known.get(layout.columns[c], jnp.nan) * design.x[:, c]
+    return eta
+
+
+def _finest_rates(
+    layout: Layout, design: Data, known: dict[str, Array], true: dict[str, Array], eta: Array, key: Array
+) -> Array:
+    """Rates of the finest groups; the group values from the units down go into ``true``."""
+    tree, levels, family, last = count_tree(layout), layout.levels, layout.family, len(layout.levels) - 1
+    finest, nan = theta_name(levels[last].name, "Intercept"), jnp.full((), jnp.nan)
+    size = levels[tree.unit].size
+    keys = jax.random.split(key)
+    if tree.above:
+        level, log_name = levels[tree.above[-1]], log_precision(layout)
+        noise = jax.random.normal(keys[0], (level.size,))
+        drawn = known.get(log_name, nan) + known.get(sd_name(level.name, log_name), nan) * noise
+        true[theta_name(level.name, log_name)] = known.get(theta_name(level.name, log_name), drawn)
+    if finest in known:
+        true |= {theta_name(v.name, "Intercept"): jnp.full(v.size, jnp.nan) for v in levels[tree.unit : last]}
+        true[finest] = known[finest]
+        return known[finest]
+    rows = (design.size > 0).astype(eta.dtype)
+    place = jnp.zeros((2, size), eta.dtype).at[:, design.group[tree.unit]].add(jnp.stack([eta * rows, rows]))
+    rate = link(family, place[0] / jnp.maximum(place[1], 1.0), inverse=True)
+    if tree.word == "partial":
+        if tree.above:
+            log_a = true[theta_name(levels[tree.above[-1]].name, log_precision(layout))]
+            concentration = jnp.exp(spread_down(layout, design.parent, log_a, tree.above[-1], tree.unit))
+        else:
+            concentration = jnp.broadcast_to(known.get(precision(layout), nan), (size,))
+        rate = sample(keys[1], population_law(family, rate, concentration))
+    elif tree.word == "none":
+        rate = jnp.full(size, jnp.nan)
+    for i in range(tree.unit, last + 1):
+        here = spread_down(layout, design.parent, rate, tree.unit, i)
+        true[theta_name(levels[i].name, "Intercept")] = here if i == last else link(family, here)
+    return here

@@ -1,0 +1,244 @@
+"""Propriety and moments of beta-binomial and gamma-Poisson hierarchies.
+
+Write J for the number of groups, K for those with 0 < y < trials (binomial) or y > 0 (poisson), c for the concentration.
+
+- c -> infinity is complete pooling, whose likelihood is positive: the prior of c must be integrable there.
+- c -> 0: every group of the K contributes a factor c. A prior c^e is usable iff K + e > -1, so (alpha + beta)^(-5/2), which is
+  kappa^(-3/2) in (m, kappa), needs one such group.
+- Poisson, m -> infinity at fixed shape a: the likelihood falls as m^(-aJ) only. A prior 1/m then costs a factor 1/a (K + e - 1 > -1:
+  two positive counts for a^(-3/2)), p flat coefficients on the log scale cost a^(-p), and a flat m is improper always.
+- flat coefficients b: no direction d may keep the likelihood from falling, d != 0 with x'd = 0 in the K groups, x'd <= 0 where
+  y = 0, x'd >= 0 where y = trials (separation; Albert & Anderson 1984, Biometrika 71, 1-10).
+
+For the same reason E[m | y] is infinite under 1/m, however many groups there are, and with it the mean rate of a new group; log m has a
+moment of order r iff K + e - 1 - r > -1. E[kappa | y] and E[a | y] are infinite under c^(-3/2).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
+from hiermodels.models.priors import Prior
+from hiermodels.models.spec import Layout, Parameter, sd_name
+
+if TYPE_CHECKING:
+    from hiermodels.models.data import Data
+
+__all__ = ["check_counts", "missing_count_moments"]
+
+
+class _Units(NamedTuple):
+    """Counts of the units of the likelihood, and their predictors with flat priors."""
+
+    y: np.ndarray
+    size: np.ndarray
+    x: np.ndarray
+
+
+def _units(layout: Layout, data: Data) -> _Units:
+    flat = [c for c in layout.population if _is_flat(layout.parameter(layout.columns[c]))]
+    unit, rows = count_tree(layout).unit, np.asarray(data.size) > 0
+    y, size, x = (np.asarray(a)[rows] for a in (data.y, data.size, data.x[:, flat]))
+    if unit < 0:
+        return _Units(y, size, x)
+    group = np.asarray(data.group[unit])[rows]
+    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
+    return _Units(np.bincount(inverse, y), np.bincount(inverse, size), x[first])
+
+
+def _is_flat(parameter: Parameter | None) -> bool:
+    return parameter is not None and parameter.kind == "real" and parameter.prior.name == "flat"
+
+
+def _informative(layout: Layout, units: _Units) -> np.ndarray:
+    return (units.y > 0) & (units.y < units.size) if layout.family == "binomial" else units.y > 0
+
+
+def _lowest(prior: Prior) -> float:
+    """Lower end of a concentration's support."""
+    return max(prior.args[0], 0.0) if prior.name in ("fixed", "uniform") else 0.0
+
+
+def _improper(name: str, prior: Prior, why: str, hint: str) -> ValueError:
+    return ValueError(f"priors: {name}: {prior} gives an improper posterior: {why}; {hint}")
+
+
+def check_counts(layout: Layout, data: Data, outcome: bool) -> None:
+    """Refuse an improper posterior.
+
+    Raises
+    ------
+    ValueError
+        Naming the parameter, its prior, the condition and a prior that works.
+    """
+    tree = count_tree(layout)
+    for p in layout.parameters:
+        if p.prior.name == "reference":
+            raise ValueError(f"priors: {p.name}: reference() is defined for known normal variances; use e.g. exponential(1) or bda3()")
+        if p.name.startswith("sd_") and not p.prior.proper:
+            raise _improper(p.name, p.prior, "group effects of counts are not integrable without a proper prior", "use half_normal(...)")
+        if p.name == log_precision(layout) and tree.above and p.prior.name == "flat":
+            raise _improper(p.name, p.prior, "complete pooling has positive likelihood", "use normal(...)")
+    units = _units(layout, data)
+    if tree.word == "partial" and not tree.above:
+        _check_concentration(layout, units, outcome)
+    if not outcome:
+        return
+    name = rate_name(layout)
+    if name is not None:
+        _check_rate(layout.parameter(name), layout, units)  # type: ignore[arg-type]
+    elif units.x.shape[1] and _separated(layout, units):
+        names = ", ".join(p.name for p in layout.parameters if _is_flat(p))
+        raise ValueError(
+            f"data: flat priors of {names} give an improper posterior: some combination of predictors tells apart the groups with and "
+            f"without events; give normal(0, ...) priors or drop a predictor"
+        )
+
+
+def _check_concentration(layout: Layout, units: _Units, outcome: bool) -> None:
+    name = precision(layout)
+    prior = layout.parameter(name).prior  # type: ignore[union-attr]
+    if prior.tail >= -1:
+        raise _improper(
+            name,
+            prior,
+            "complete pooling has positive likelihood, so the prior must be integrable at infinity",
+            "use bda3(), exponential(...) or half_normal(...)",
+        )
+    lost = _lost(layout, units, prior)
+    need = math.floor(lost - 1 - prior.origin) + 1 if math.isfinite(prior.origin) else 0
+    found = int(_informative(layout, units).sum())
+    if outcome and found < need:
+        what = "with 0 < y < trials" if layout.family == "binomial" else "with a positive count"
+        raise _improper(
+            name, prior, f"at least {need} group(s) {what} are needed, found {found}", "use a proper prior, e.g. exponential(...)"
+        )
+
+
+def _lost(layout: Layout, units: _Units, prior: Prior) -> int:
+    """Powers of the shape that scale-free priors of a Poisson mean cost near zero; refuses a mean that can grow without bound."""
+    if layout.family == "binomial" or _lowest(prior) > 0:
+        return 0
+    name = rate_name(layout)
+    if name is None:
+        return int(np.linalg.matrix_rank(units.x)) if units.x.size else 0
+    mean = layout.parameter(name).prior  # type: ignore[union-attr]
+    if mean.tail > -1:
+        raise _improper(name, mean, "the mean can grow without bound", "use gamma(...) or power(1)")
+    return 1 if mean.tail == -1 else 0
+
+
+def _check_rate(parameter: Parameter, layout: Layout, units: _Units) -> None:
+    """A common rate, or the mean of a population, near its ends: the likelihood behaves as a power there."""
+    name, prior, pooled = parameter.name, parameter.prior, count_tree(layout).word == "complete"
+    events, misses = float(units.y.sum()), float((units.size - units.y).sum())
+    if layout.family == "binomial":
+        a, b = prior.args if prior.name == "beta" else (1.0, 1.0)
+        if a + events <= 0:
+            raise ValueError(f"data: every count is zero, so {name} ~ {prior} gives an improper posterior; use a proper prior")
+        if b + misses <= 0:
+            raise ValueError(f"data: every trial succeeded, so {name} ~ {prior} gives an improper posterior; use a proper prior")
+    elif prior.origin + events <= -1:
+        what = "every count is zero" if events == 0 else f"there are {events:g} events in all"
+        raise ValueError(f"data: {what}, so {name} ~ {prior} gives an improper posterior; use a proper prior, e.g. gamma(1, 1)")
+    elif not pooled and prior.tail > -1 and prior.tail - _lowest_shape(layout) * len(units.y) >= -1:
+        raise _improper(name, prior, "the mean can grow without bound", "use gamma(...) or power(1)")
+
+
+def _lowest_shape(layout: Layout) -> float:
+    parameter = layout.parameter(precision(layout))
+    return 0.0 if parameter is None else _lowest(parameter.prior)
+
+
+def _separated(layout: Layout, units: _Units) -> bool:
+    """Whether some direction of the flat coefficients never lowers the likelihood (a linear programme)."""
+    from scipy.optimize import linprog
+
+    inside = _informative(layout, units)
+    outside = np.where((units.y == 0)[:, None], -units.x, units.x)[~inside]
+    if np.linalg.matrix_rank(units.x[inside]) == units.x.shape[1]:
+        return False
+    found = linprog(
+        -outside.sum(0) if len(outside) else np.zeros(units.x.shape[1]),
+        A_ub=-outside if len(outside) else None,
+        b_ub=np.zeros(len(outside)) if len(outside) else None,
+        A_eq=units.x[inside] if inside.any() else None,
+        b_eq=np.zeros(int(inside.sum())) if inside.any() else None,
+        bounds=(-1, 1),
+    )
+    return len(outside) == 0 or -float(found.fun) > 1e-9
+
+
+# moments ----------------------------------------------------------------------------------------------------------------
+
+
+def missing_count_moments(layout: Layout, data: Data) -> dict[str, str]:
+    """Variables without posterior mean (``"mean"``) or with a mean but no sd (``"sd"``), though the posterior is proper.
+
+    A design without outcome counts as one in which every group is informative.
+    """
+    tree, found = count_tree(layout), {}
+    if tree.word != "partial":
+        return {}
+    new = f"new({layout.levels[-1].name})" if tree.unit == len(layout.levels) - 1 else ""
+    if tree.above:
+        lost = _worst(_deep_new(layout, r) for r in (1, 2)) if layout.family == "poisson" else ""
+        return {new: lost} if lost and new else {}
+    shape = layout.parameter(precision(layout)).prior  # type: ignore[union-attr]
+    tail = shape.moment_tail()
+    lost = _worst(tail + r >= -1 for r in (1, 2))
+    if lost:
+        found[precision(layout)] = lost
+    if layout.family == "poisson":
+        found |= _missing_means(layout, _units(layout, data), shape, new)
+    return found
+
+
+def _missing_means(layout: Layout, units: _Units, shape: Prior, new: str) -> dict[str, str]:
+    """Where the mean of a gamma population, its logarithm and a new group's rate have no moments."""
+    groups, low, found = len(units.y), _lowest(shape), {}
+    informative = int(_informative(layout, units).sum()) if units.y.any() else groups
+    name = rate_name(layout)
+    if name is not None:
+        tail = layout.parameter(name).prior.moment_tail()  # type: ignore[union-attr]
+        infinite = [tail + r - low * groups >= -1 for r in (1, 2)]
+        lost = _worst(infinite)
+        if lost:
+            found[name] = lost
+    else:
+        flat = [p.name for p in layout.parameters if _is_flat(p)]
+        room = informative + shape.origin - units.x.shape[1]
+        lost = _worst(low == 0 and room - r <= -1 for r in (1, 2))
+        found |= dict.fromkeys(flat, lost) if lost else {}
+        intercept = layout.parameter("Intercept")
+        heavy = intercept is not None and intercept.prior.name in ("flat", "student_t")
+        infinite = [heavy and r >= low * groups for r in (1, 2)]
+    unsteady = low == 0 and informative + shape.origin <= 0
+    lost = _worst([infinite[0], infinite[1] or unsteady])
+    if lost and new:
+        found[new] = lost
+    return found
+
+
+def _deep_new(layout: Layout, order: int) -> bool:
+    """Whether E[rate^order] of a new group of new parents is infinite: E exp(r sd z) needs a half-normal sd of scale below 1 / r."""
+    log_name = log_precision(layout)
+    names = [(sd_name(layout.levels[i].name, "Intercept"), order) for i in count_tree(layout).above]
+    names.append((sd_name(layout.levels[count_tree(layout).above[-1]].name, log_name), order - 1))
+    for name, r in names:
+        prior = layout.parameter(name).prior  # type: ignore[union-attr]
+        bounded = prior.name in ("fixed", "uniform") or (prior.name == "half_normal" and prior.args[0] * r < 1)
+        if r and not bounded:
+            return True
+    intercept = layout.parameter("Intercept")
+    return intercept is not None and intercept.prior.name == "student_t"
+
+
+def _worst(infinite) -> str:
+    """``mean``, ``sd`` or nothing, from whether the first and the second moment are infinite."""
+    first, second = infinite
+    return "mean" if first else "sd" if second else ""
