@@ -619,7 +619,9 @@ def test_the_schema_knows_every_key_of_every_config():
 def places(value, path=()):
     """Every place in plain data."""
     yield path
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    children = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
     for key, child in children:
         yield from places(child, (*path, key))
 
