@@ -56,7 +56,8 @@ def test_measure_draws_the_table(performance):
 
 def test_coverage_has_a_nominal_line_and_a_panel_per_estimand(performance):
     figure = plots.plot_coverage(performance, nominal=0.9, regime="fixed")
-    assert [ax.get_title() for ax in figure.axes] == ["Intercept", "theta_school, mean over groups"]
+    titles = [" ".join(ax.get_title().split()) for ax in figure.axes]
+    assert titles == ["Intercept", "theta_school, mean over groups"]
     for ax in figure.axes:
         assert [line.get_ydata()[0] for line in ax.lines if line.get_linestyle() == "--"] == [0.9]
     assert "truth regime: fixed" in words(figure)

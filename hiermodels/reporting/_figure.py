@@ -54,7 +54,7 @@ def canvas(
         return found, [ax]
     columns = 1 if count == 1 or wide else 2
     rows = math.ceil(count / columns)
-    width = 5.6 if columns == 1 else 7.6
+    width = 5.2 if columns == 1 else 6.8
     figure = StudyFigure(figsize=(width, height * rows + 1.3))
     figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.09)
     FigureCanvasAgg(figure)

@@ -97,7 +97,7 @@ def _figures(run: Any) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
     if "cover" in there:
         yield (
             "coverage",
-            f"Coverage of the {level:.6g} intervals; the dashed line is the nominal level. {bars}",
+            f"Coverage of the {100 * level:.6g}% intervals; the dashed line is the nominal level. {bars}",
             lambda: plots.plot_coverage(table, nominal=level, regime=regime),
         )
     if "bias" in there:
