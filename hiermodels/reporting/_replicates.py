@@ -165,9 +165,11 @@ def _arrows(
         scale_units="xy",
         scale=1,
         color=f.GREY,
-        width=0.004,
-        headwidth=5,
-        headlength=6,
+        units="inches",
+        width=0.016,
+        headwidth=6,
+        headlength=9,
+        headaxislength=8,
         zorder=2,
     )
     ax.plot(

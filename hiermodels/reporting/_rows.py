@@ -196,10 +196,10 @@ def _panel_title(key: dict[str, Any], part: pd.DataFrame) -> str:
     return ", ".join(words)
 
 
-def regime_of(table: pd.DataFrame, regime: str | None) -> str:
+def regime_of(table: pd.DataFrame, regime: str | Sequence[str] | None) -> str:
     """The truth regime as words; a table may carry it as ``table.attrs["regime"]``."""
-    found = regime or table.attrs.get("regime")
-    return f"truth regime: {found}" if found else "truth regime: not stated"
+    found = regime or table.attrs.get("regime") or "not stated"
+    return "truth regime: " + (found if isinstance(found, str) else ", ".join(found))
 
 
 def replicates(rows: pd.DataFrame) -> str:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from hiermodels.reporting import tables
 from hiermodels.reporting._rows import MEASURES, factors, label
+from hiermodels.reporting.tables import terminal_table
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["write_figures", "write_report"]
+__all__ = ["terminal_table", "write_figures", "write_report"]
 
 LARGEST_SVG = 400_000  # bytes; above it the page holds the PNG
 LARGEST_CSV = 3_000_000
@@ -205,7 +206,7 @@ def _content(run: Any) -> dict[str, Any]:
     regime = regime_of_run(run)
     name = str(manifest.get("name") or Path(run.path).name)
     main, groups = tables.widen(table), tables.widen(table, groups="each")
-    words = tables.caption(table, regime)
+    words = tables.caption(table, regime, run.failures)
     return {
         "name": name,
         "aim": str(config.get("aim") or "not stated"),

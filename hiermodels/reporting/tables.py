@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 UNDEFINED = "NA"
+FLAGS = ("divergent", "rhat", "low_ess", "heavy_weights")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def number(value: object, mcse: object = None) -> str:
     if not _finite(mcse):
         return f"{found:.0f}" if found == int(found) and abs(found) < 1e15 else f"{found:.4g}"
     error = float(mcse)  # type: ignore[arg-type]
-    if error <= 0:
+    if error <= 1e-9 * abs(found):  # rounding, not sampling
         return f"{found:.4g} ({error:.2g})"
     size = max(abs(found), error)
     if size >= 1e6 or size < 1e-4:
@@ -121,23 +122,45 @@ def _ranks(keys: Mapping[tuple[Any, ...], Any]) -> Any:
     return lambda key: [seen[i][part] for i, part in enumerate(key)]
 
 
-def caption(performance: pd.DataFrame, regime: str | None = None) -> str:
-    """Truth regime, replicates attempted, fits missing and retried, as one sentence for under a table."""
+def caption(
+    performance: pd.DataFrame,
+    regime: str | Sequence[str] | None = None,
+    failures: pd.DataFrame | None = None,
+) -> str:
+    """Truth regime, replicates attempted, fits missing, flagged and retried, as one sentence for under a table.
+
+    Parameters
+    ----------
+    performance
+        Long table.
+    regime
+        One word, or several where mechanisms differ.
+    failures
+        Fits by status, as `Run.failures`; without it flagged fits are not counted.
+    """
     from hiermodels.reporting._rows import factors, regime_of
 
     low, high = int(performance["n_sim"].min()), int(performance["n_sim"].max())
     attempted = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     words = [regime_of(performance, regime), f"{attempted} replicates attempted per mechanism and method"]
-    keys = [*factors(performance), "method"]
-    for column, word in (("n_failed", "missing"), ("n_retried", "retried")):
-        if column in performance:
-            cells = (
-                performance.groupby(keys, sort=False, dropna=False, observed=True)[column].max().reset_index()
-            )
-            counts = cells.groupby("method", sort=False, observed=True)[column].sum()
-            some = ", ".join(f"{int(n):,} of {method}" for method, n in counts.items() if n > 0)
-            words.append(f"{word}: {some or 'none'}")
-    return "; ".join(words)
+    if failures is not None and {"method", "nonfinite"} <= set(failures):
+        flags = [c for c in FLAGS if c in failures]
+        counts = failures.assign(flagged=failures[flags].sum(axis=1))
+        columns = (("nonfinite", "missing"), ("flagged", "flagged and kept"), ("n_retried", "retried"))
+    else:
+        keys = [*factors(performance), "method"]
+        numbers = [c for c in ("n_failed", "n_retried") if c in performance]
+        counts = (
+            performance.groupby(keys, sort=False, dropna=False, observed=True)[numbers].max().reset_index()
+        )
+        columns = (("n_failed", "missing"), ("n_retried", "retried"))
+    return "; ".join([*words, *(f"{word}: {_by_method(counts, c)}" for c, word in columns if c in counts)])
+
+
+def _by_method(counts: pd.DataFrame, column: str) -> str:
+    """``3 of partial``, or none."""
+    totals = counts.groupby("method", sort=False, observed=True)[column].sum()
+    return ", ".join(f"{int(n):,} of {method}" for method, n in totals.items() if n > 0) or "none"
 
 
 def note_lines(notes: object) -> list[str]:
@@ -157,7 +180,8 @@ def terminal_table(
     performance: pd.DataFrame,
     *,
     measures: Sequence[str] | None = None,
-    regime: str | None = None,
+    regime: str | Sequence[str] | None = None,
+    failures: pd.DataFrame | None = None,
     notes: object = (),
     plain: bool = False,
 ) -> Table | str:
@@ -170,7 +194,9 @@ def terminal_table(
     measures
         Which, in this order; by default all.
     regime
-        ``fixed``, ``population`` or ``prior``; by default ``performance.attrs["regime"]``.
+        ``fixed``, ``population`` or ``prior``, or several; by default ``performance.attrs["regime"]``.
+    failures
+        Fits by status, as `Run.failures`, to count the flagged ones too.
     notes
         Lines for below the table, such as why a measure is undefined.
     plain
@@ -188,7 +214,7 @@ def terminal_table(
     truth regime: fixed; 100 replicates attempted per mechanism and method; missing: none; retried: none
     """
     wide = widen(performance, measures)
-    below = ["value (Monte Carlo standard error)", caption(performance, regime), *note_lines(notes)]
+    below = ["value (Monte Carlo standard error)", caption(performance, regime, failures), *note_lines(notes)]
     return _as_text(wide, below) if plain else _as_rich(wide, below)
 
 
