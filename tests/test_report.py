@@ -287,7 +287,7 @@ def test_terminal_table_off_a_terminal(run):
 
 def test_terminal_table_on_a_terminal(run):
     table = terminal_table(
-        run.performance, measures=["cover", "bias"], regime="population", notes=["see below"]
+        run.performance, measures=["cover", "bias"], regime=["fixed", "population"], notes=["see below"]
     )
     console = Console(file=io.StringIO(), width=100)
     console.print(table)

@@ -54,7 +54,7 @@ def number(value: object, mcse: object = None) -> str:
         return f"{found:.0f}" if found == int(found) and abs(found) < 1e15 else f"{found:.4g}"
     error = float(mcse)  # type: ignore[arg-type]
     if error <= 1e-9 * abs(found):  # rounding, not sampling
-        return f"{found:.4g} ({error:.2g})"
+        return f"{found:.4g} (0)"
     size = max(abs(found), error)
     if size >= 1e6 or size < 1e-4:
         return f"{found:.3g} ({error:.2g})"
@@ -127,7 +127,7 @@ def caption(
     regime: str | Sequence[str] | None = None,
     failures: pd.DataFrame | None = None,
 ) -> str:
-    """Truth regime, replicates attempted, fits missing, flagged and retried, as one sentence for under a table.
+    """Truth regime, replicates attempted, fits missing, flagged and retried, as one sentence.
 
     Parameters
     ----------
@@ -146,15 +146,17 @@ def caption(
     if failures is not None and {"method", "nonfinite"} <= set(failures):
         flags = [c for c in FLAGS if c in failures]
         counts = failures.assign(flagged=failures[flags].sum(axis=1))
-        columns = (("nonfinite", "missing"), ("flagged", "flagged and kept"), ("n_retried", "retried"))
+        columns = {"nonfinite": "missing", "flagged": "flagged and kept", "n_retried": "retried"}
     else:
         keys = [*factors(performance), "method"]
         numbers = [c for c in ("n_failed", "n_retried") if c in performance]
         counts = (
             performance.groupby(keys, sort=False, dropna=False, observed=True)[numbers].max().reset_index()
         )
-        columns = (("n_failed", "missing"), ("n_retried", "retried"))
-    return "; ".join([*words, *(f"{word}: {_by_method(counts, c)}" for c, word in columns if c in counts)])
+        columns = {"n_failed": "missing", "n_retried": "retried"}
+    return "; ".join(
+        [*words, *(f"{word}: {_by_method(counts, c)}" for c, word in columns.items() if c in counts)]
+    )
 
 
 def _by_method(counts: pd.DataFrame, column: str) -> str:
