@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hiermodels.models import data, defaults, families
+from hiermodels.models.counts import count_tree, log_precision, rate_name
 from hiermodels.models.formula import _terms
 from hiermodels.models.spec import Layout, LevelLayout, Model, Parameter, sd_name, theta_name
 
@@ -109,7 +110,7 @@ class _Latex(_Plain):
 
     def _roman(self, name: str) -> str:
         escaped = name.replace("_", "\\_")
-        return escaped if len(name) == 1 else f"\\mathrm{{{escaped}}}"
+        return escaped if len(escaped) == 1 else f"\\mathrm{{{escaped}}}"
 
     def column(self, name: str) -> str:
         return f"{self._roman(name)}_{{i}}"
@@ -149,9 +150,15 @@ class _Latex(_Plain):
         return f"\\text{{{sentence.replace('_', chr(92) + '_')}}}"
 
     def prior(self, parameter: Parameter, rule: str | None) -> str:
-        if rule is None:
-            return parameter.prior.latex()
-        return f"\\mathrm{{N}}^{{+}}(2.5\\, \\text{{{rule.split('2.5 ')[1][:-1].replace('_', chr(92) + '_')}}})"
+        prior = parameter.prior
+        if rule is not None:
+            inner = rule.split("2.5 ")[1][:-1].replace("_", "\\_")
+            return f"\\mathrm{{N}}^{{+}}(0,\\, (2.5\\, \\text{{{inner}}})^{{2}})"
+        if prior.name == "normal":  # the second number is a variance in the lines above
+            return f"\\mathrm{{N}}({prior.args[0]:g},\\, {prior.args[1]:g}^{{2}})"
+        if prior.name == "half_normal":
+            return f"\\mathrm{{N}}^{{+}}(0,\\, {prior.args[0]:g}^{{2}})"
+        return prior.latex()
 
 
 @dataclass(frozen=True)
@@ -194,12 +201,15 @@ def _lines(model: Model, layout: Layout | None, style: _Plain) -> list[tuple[str
 def _symbol(page: _Page, p: Parameter) -> str:
     if p.name == "sigma":
         return page.style.sigma()
-    if p.name in page.layout.columns:
+    if p.name in page.layout.columns or p.name in ("log_kappa", "log_shape"):
         return page.style.coefficient(p.name)
     for level in page.layout.levels:
         for e in level.effects:
             if p.name == sd_name(level.name, page.layout.columns[e]):
                 return page.style.parameter("sd", level.name, page.layout.columns[e])
+        for log_name in ("log_kappa", "log_shape"):
+            if p.name == sd_name(level.name, log_name):
+                return page.style.parameter("sd", level.name, log_name)
         for stem in ("cor", "mean", "kappa", "shape"):
             if p.name == f"{stem}_{level.name}":
                 return page.style.parameter(stem, level.name)
@@ -292,31 +302,58 @@ def _flat(style: _Plain) -> str:
 
 def _counts(page: _Page) -> list[tuple[str, str, str]]:
     layout, style, model = page.layout, page.style, page.model
-    family = families.lookup(layout.family)
+    tree, family = count_tree(layout), families.lookup(layout.family)
     if not layout.levels:
-        rate = _link(page, family, "i")
+        only = rate_name(layout) is not None
+        rate = style.coefficient("Intercept") if only else _link(page, "", "i")
         return [(style.column(model.outcome), "~", _count_law(page, rate))]
-    finest = layout.levels[-1]
-    lines = [(style.column(model.outcome), "~", _count_law(page, style.theta(finest.name, "Intercept", "[i]")))]
-    left = style.theta(finest.name, "Intercept", "_j")
-    mean = style.parameter("mean", finest.name)
-    plain = len(layout.columns) == 1
-    if finest.pooling == "complete":
-        lines.append((left, "=", mean if plain else _link(page, family, "j")))
-    elif finest.pooling == "none":
-        half = style.law("Beta", "0.5", "0.5") if family.name == "binomial" else style.law("Gamma", "0.5", "0")
-        lines.append((left, "~", half))
-    else:
-        centre = mean if plain else style.indexed(mean)
-        size = style.parameter(family.precision, finest.name)
-        if family.name == "binomial":
-            law = style.law("Beta", style.product(centre, size), style.product(f"(1 - {centre})", size))
+    names = [v.name for v in layout.levels]
+    last = len(names) - 1
+    lines = [(style.column(model.outcome), "~", _count_law(page, style.theta(names[last], "Intercept", "[i]")))]
+    inverse = style.inverse_link[family.link]
+    if last > tree.unit:
+        shared = style.law(inverse, style.theta(names[tree.unit], "Intercept", "[j]"))
+        lines.append((style.theta(names[last], "Intercept", "_j"), "=", shared))
+    lines += _units(page, tree.unit, style.theta(names[tree.unit], "Intercept", "_j"), last > tree.unit)
+    for i in reversed(range(tree.unit)):
+        left, above = style.theta(names[i], "Intercept", "_j"), page.above(i, 0)
+        if tree.word == "none":
+            inner = style.theta(names[last], "Intercept", "")
+            lines.append((style.law(inverse, left), "=", style.words("mean of ") + inner + style.words(f" within {names[i]} j")))
+        elif i in tree.above:
+            lines.append((left, "~", style.law("N", above, style.square(style.parameter("sd", names[i])))))
+        elif rate_name(layout) is not None:
+            lines.append((style.law(inverse, left), "=", style.parameter("mean", names[tree.unit])))
         else:
-            law = style.law("Gamma", size, style.ratio(size, centre))
-        lines.append((left, "~", law))
-        if not plain:
-            lines.append((centre, "=", _link(page, family, "j")))
+            lines.append((left, "=", above))
+    if tree.above:
+        top, name = names[tree.above[-1]], log_precision(layout)
+        law = style.law("N", style.coefficient(name), style.square(style.parameter("sd", top, name)))
+        lines.append((style.theta(top, name, "_j"), "~", law))
     return lines
+
+
+def _units(page: _Page, unit: int, left: str, linked: bool) -> list[tuple[str, str, str]]:
+    """Law of the groups that are the units of the likelihood, and their population's mean."""
+    layout, style, level = page.layout, page.style, page.layout.levels[unit]
+    tree, family = count_tree(layout), families.lookup(layout.family)
+    left = style.law(style.inverse_link[family.link], left) if linked else left
+    above = style.theta(layout.levels[unit - 1].name, "Intercept", "[j]") if tree.above else ""
+    mean, plain = style.parameter("mean", level.name), rate_name(layout) is not None
+    if tree.word == "complete":
+        return [(left, "=", mean if plain else _link(page, above, "j"))]
+    if tree.word == "none":
+        return [(left, "~", style.law("Beta", "0.5", "0.5") if family.name == "binomial" else style.law("Gamma", "0.5", "0"))]
+    mean = mean if plain else style.indexed(mean)
+    if tree.above:
+        size = style.law("\\exp" if isinstance(style, _Latex) else "exp", style.theta(layout.levels[tree.above[-1]].name, log_precision(layout), "[j]"))
+    else:
+        size = style.parameter(family.precision, level.name)
+    if family.name == "binomial":
+        law = style.law("Beta", style.product(mean, size), style.product(f"(1 - {mean})", size))
+    else:
+        law = style.law("Gamma", size, style.ratio(size, mean))
+    return [(left, "~", law)] + ([] if plain else [(mean, "=", _link(page, above, "j"))])
 
 
 def _count_law(page: _Page, rate: str) -> str:
@@ -327,17 +364,18 @@ def _count_law(page: _Page, rate: str) -> str:
     return style.law("Poisson", size + rate)
 
 
-def _link(page: _Page, family: families.Family, index: str) -> str:
+def _link(page: _Page, above: str, index: str) -> str:
+    """Inverse link of the coefficients; ``above`` stands for the intercept where groups above carry it."""
     layout, style = page.layout, page.style
-    if layout.columns == ("Intercept",):
-        return style.coefficient("Intercept")
-    terms = []
+    terms = [above] if above else []
     for c in layout.population:
         name = layout.columns[c]
-        symbol = style.coefficient(name)
-        where = style.column(name) if index == "i" else style.column_of_group(name)
-        terms.append(symbol if name == "Intercept" else symbol + style.times + where)
-    return style.law(style.inverse_link[family.link], " + ".join(terms))
+        if name != "Intercept":
+            where = style.column(name) if index == "i" else style.column_of_group(name)
+            terms.append(style.coefficient(name) + style.times + where)
+        elif not above:
+            terms.append(style.coefficient(name))
+    return style.law(style.inverse_link[families.lookup(layout.family).link], " + ".join(terms))
 
 
 # a declaration without data -------------------------------------------------------------------------------------------
@@ -360,8 +398,8 @@ def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
         levels.append(LevelLayout(name, effects, data._blocks(merged[name]), "partial", 0, None, max(inside, default=-1)))
     kept = tuple(names.index(n) for n in population)
     layout = Layout(model.family, model.known_se is not None, tuple(names), kept, tuple(levels), (), 0)
-    wanted = data._normal_parameters(layout) if family.name == "normal" else data._count_parameters(family, layout)
-    named, rules, found = defaults.expand_joint(model.prior, family), {}, []
+    wanted = data._wanted(family, layout)
+    named, rules, found = defaults.expand_joint(model.prior, family, [name for name, _, _ in wanted]), {}, []
     for name, kind, size in wanted:
         if name in named:
             prior = named[name]

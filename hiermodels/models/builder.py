@@ -1,0 +1,343 @@
+"""Any model as a NumPyro function over everything: group values, coefficients, hyperparameters.
+
+`build` writes the function; it samples, coarse to fine, the sites that `hiermodels.models.catalogue` writes out by hand:
+
+| site | law |
+|---|---|
+| ``Intercept``, ``treated``, ``sd_<g>``, ``sigma``, ``mean_<g>``, ... | the parameter's prior |
+| ``chol_<g>`` | LKJ, Cholesky factor of ``cor_<g>`` |
+| ``theta_<g>`` centred; ``eta_<g>`` non-centred | N(parent's value, sd^2); N(0, 1) |
+| ``coef_<g>`` centred; ``eta_<g>`` non-centred, correlated effects | multivariate; shape (group, effect) |
+| ``y`` | the outcome |
+
+and records every ``theta_<g>`` and ``cor_<g>`` that is no site with `numpyro.deterministic`. Padded groups are masked; a factor
+``padding_<site>`` keeps their values from drifting and is zero at zero.
+
+`Explicit` runs such a function behind the interface of a factorised model; `marginalised` is the NumPyro function of the
+hyperparameters alone; `user_model` takes a user's own function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from numpyro import handlers
+from numpyro.distributions import constraints
+
+from hiermodels.models import count_sites, hyper, starting
+from hiermodels.models.data import Data, variable_names
+from hiermodels.models.factorise import factorise
+from hiermodels.models.sites import Site, find_sites, flat_log_density, hyperparameter, padded, to_flat
+from hiermodels.models.spec import Layout, LevelLayout, Parameter, sd_name
+
+__all__ = ["Explicit", "build", "marginalised"]
+
+
+def build(layout: Layout, centred: bool = False) -> Callable[..., None]:
+    """A model that has met its design, as a NumPyro model function.
+
+    Parameters
+    ----------
+    layout : Layout
+        From `hiermodels.models.data.bind`; crossed groupings too.
+    centred : bool
+        Sample the group values themselves (``theta_<g>``), or standardised deviations from their parents (``eta_<g>``).
+        Beta and gamma populations are sampled as themselves in any case.
+
+    Returns
+    -------
+    callable
+        ``model(data, y=None)``; ``y`` has shape (obs,), None simulates.
+
+    Raises
+    ------
+    ValueError
+        For a centred level whose sd is fixed at zero, and for counts in groups that have no population law.
+
+    Examples
+    --------
+    >>> import numpyro, jax
+    >>> from hiermodels.datasets import load_dataset
+    >>> from hiermodels.models.data import as_jax, bind
+    >>> from hiermodels.models.spec import Model
+    >>> problem = bind(Model("effect ~ 1 + (1 | school)", known_se="se"), load_dataset("eight_schools"))
+    >>> data = as_jax(problem.data)
+    >>> [site.name for site in find_sites(build(problem.layout), data, data.y)]
+    ['Intercept', 'sd_school', 'eta_school']
+    """
+    if layout.family != "normal":
+        count_sites.check_tree(layout)
+        return lambda data, y=None: count_sites.count_model(layout, centred, data, y)
+    for p in layout.parameters:
+        if centred and p.prior.name == "fixed" and p.kind == "positive" and p.prior.args[0] == 0:
+            raise ValueError(f"priors: {p.name}: {p.prior} leaves the centred group values no spread; use centred=False")
+    return lambda data, y=None: _normal_model(layout, centred, data, y)
+
+
+# normal hierarchies -----------------------------------------------------------------------------------------------------
+
+
+def _normal_model(layout: Layout, centred: bool, data: Data, y: Array | None) -> None:
+    phi = _hyperparameters(layout.parameters, _variances(layout, data))
+    population = {c: phi[layout.columns[c]] for c in layout.population}
+    values = _group_values(layout, centred, phi, population, data)
+    mean = jnp.zeros(layout.obs)
+    for c, value in population.items():
+        mean = mean + data.x[:, c] * value
+    for i, level in enumerate(layout.levels):
+        above = _above(layout, i, values, population, data)
+        for e in level.effects:
+            mean = mean + data.x[:, e] * (values[i][e] - above[e])[data.group[i]]
+    _report(layout, centred, values, data)
+    rows = data.weight > 0
+    sd = phi.get("sigma", 1.0) * jnp.where(rows, data.weight, 1.0) ** -0.5
+    with handlers.mask(mask=rows):
+        numpyro.sample("y", dist.Normal(mean, sd), obs=y)
+
+
+def _hyperparameters(parameters: tuple[Parameter, ...], variances: Array | None) -> dict[str, Array]:
+    """Values by name; a correlation as its lower Cholesky factor."""
+    phi = {}
+    for p in parameters:
+        if p.kind == "correlation":
+            factor = numpyro.sample(f"chol_{p.name[4:]}", dist.LKJCholesky(p.size, p.prior.args[0]))
+            numpyro.deterministic(p.name, factor @ factor.T)
+            phi[p.name] = factor
+        else:
+            phi[p.name] = hyperparameter(p.name, p.prior, p.kind, variances)
+    return phi
+
+
+def _variances(layout: Layout, data: Data) -> Array | None:
+    """Known variance of each finest group's mean, infinite where it has no row; what ``reference()`` needs."""
+    if not layout.known or not layout.levels:
+        return None
+    total = jax.ops.segment_sum(data.weight, data.group[-1], num_segments=layout.levels[-1].size)
+    return jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1.0), jnp.inf)
+
+
+def _above(layout: Layout, i: int, values: list[dict[int, Array]], population: dict[int, Array], data: Data) -> dict[int, Array]:
+    """Coefficients around which the groups of level i scatter, every column; each (group,)."""
+    level = layout.levels[i]
+    if level.parent >= 0:
+        return {c: v[data.parent[i]] for c, v in values[level.parent].items()}
+    columns = range(len(layout.columns))
+    return {c: jnp.broadcast_to(population.get(c, jnp.zeros(())), (level.size,)) for c in columns}
+
+
+def _group_values(
+    layout: Layout, centred: bool, phi: dict[str, Array], population: dict[int, Array], data: Data
+) -> list[dict[int, Array]]:
+    """Sample every level, coarse to fine: a dict of column to coefficient of each group."""
+    values: list[dict[int, Array]] = []
+    for i, level in enumerate(layout.levels):
+        here = _above(layout, i, values, population, data)
+        if level.pooling == "none" and _unpooled_below(layout, i) is None:
+            for e, name in zip(level.effects, layout.effect_names(level), strict=True):
+                here[e] = padded(name, dist.ImproperUniform(constraints.real, (level.size,), ()), data.real[i])
+        for block in level.blocks if level.pooling == "partial" else ():
+            sample = _independent if len(block) == 1 else _correlated
+            here |= sample(layout, level, block, centred, phi, here, data.real[i])
+        values.append(here)
+    return values
+
+
+def _independent(
+    layout: Layout, level: LevelLayout, block: tuple[int, ...], centred: bool, phi: dict[str, Array], above: dict[int, Array], real: Array
+) -> dict[int, Array]:
+    e = level.effects[block[0]]
+    name, sd = layout.effect_names(level)[block[0]], phi[sd_name(level.name, layout.columns[e])]
+    if centred:
+        return {e: padded(name, dist.Normal(above[e], sd), real)}
+    eta = padded("eta" + name[len("theta") :], dist.Normal(jnp.zeros(level.size), 1.0), real)
+    return {e: above[e] + sd * eta}
+
+
+def _correlated(
+    layout: Layout, level: LevelLayout, block: tuple[int, ...], centred: bool, phi: dict[str, Array], above: dict[int, Array], real: Array
+) -> dict[int, Array]:
+    effects = [level.effects[b] for b in block]
+    sds = jnp.stack([phi[sd_name(level.name, layout.columns[e])] for e in effects])
+    scale = sds[:, None] * phi[f"cor_{level.name}"]
+    mean = jnp.stack([above[e] for e in effects], axis=-1)
+    if centred:
+        whole = padded(f"coef_{level.name}", dist.MultivariateNormal(mean, scale_tril=scale), real)
+    else:
+        eta = padded(f"eta_{level.name}", dist.Normal(jnp.zeros_like(mean), 1.0).to_event(1), real)
+        whole = mean + eta @ scale.T
+    return {e: whole[:, k] for k, e in enumerate(effects)}
+
+
+def _unpooled_below(layout: Layout, i: int) -> int | None:
+    """The level one step below i on the way to an unpooled one, or None."""
+    for k in range(i + 1, len(layout.levels)):
+        child = layout.levels[k]
+        if child.parent == i and (child.pooling == "none" or _unpooled_below(layout, k) is not None):
+            return k
+    return None
+
+
+def _report(layout: Layout, centred: bool, values: list[dict[int, Array]], data: Data) -> None:
+    """Record group values; above an unpooled level a value is the unweighted mean of its children."""
+    shown = [dict(v) for v in values]
+    for i in reversed(range(len(layout.levels))):
+        k = _unpooled_below(layout, i)
+        if k is not None:
+            for e in layout.levels[i].effects:
+                shown[i][e] = _mean_of_children(shown[k][e], data.parent[k], data.real[k], layout.levels[i].size)
+    for i, level in enumerate(layout.levels):
+        for e, name in zip(level.effects, layout.effect_names(level), strict=True):
+            if e not in _sampled(layout, i, centred):
+                numpyro.deterministic(name, shown[i][e])
+
+
+def _mean_of_children(value: Array, parent: Array, real: Array, size: int) -> Array:
+    def total(x: Array) -> Array:
+        return jax.ops.segment_sum(jnp.where(real, x, 0.0), parent, num_segments=size)
+
+    return total(value) / jnp.maximum(total(jnp.ones_like(value)), 1.0)
+
+
+def _sampled(layout: Layout, i: int, centred: bool) -> set[int]:
+    """Columns whose group values are sites of their own."""
+    level = layout.levels[i]
+    if level.pooling == "none":
+        return set(level.effects) if _unpooled_below(layout, i) is None else set()
+    own = {level.effects[b[0]] for b in level.blocks if len(b) == 1}
+    return own if centred and level.pooling == "partial" else set()
+
+
+# over one flat vector ---------------------------------------------------------------------------------------------------
+
+
+@cache
+def _explicit_sites(layout: Layout, centred: bool) -> tuple[Site, ...]:
+    return find_sites(build(layout, centred), _blank(layout), jnp.zeros(layout.obs))
+
+
+def _blank(layout: Layout) -> Data:
+    """Arrays of the layout's shapes, for tracing."""
+    rows = np.ones(layout.obs)
+    sizes = [level.size for level in layout.levels]
+    return Data(
+        np.zeros(layout.obs),
+        np.ones((layout.obs, len(layout.columns))),
+        rows,
+        rows,
+        tuple(np.zeros(layout.obs, int) for _ in sizes),
+        tuple(np.zeros(n, int) for n in sizes),
+        tuple(np.ones(n, bool) for n in sizes),
+    )
+
+
+@dataclass(frozen=True)
+class Explicit:
+    """A model with everything in one flat unconstrained vector, behind the interface of a factorised model.
+
+    Parameters
+    ----------
+    layout : Layout
+    centred : bool
+        As in `build`.
+
+    Notes
+    -----
+    Everything is pure; ``data`` may be traced. Site order is `find_sites`'s: hyperparameters, then groups coarse to fine.
+
+    Examples
+    --------
+    >>> from hiermodels.datasets import load_dataset
+    >>> from hiermodels.models.data import bind
+    >>> from hiermodels.models.spec import Model
+    >>> problem = bind(Model("effect ~ 1 + (1 | school)", known_se="se"), load_dataset("eight_schools"))
+    >>> Explicit(problem.layout).dim
+    10
+    """
+
+    layout: Layout
+    centred: bool = False
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Hyperparameters and coefficients."""
+        return self.layout.parameters
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """Where each latent site lives in the flat vector."""
+        return _explicit_sites(self.layout, self.centred)
+
+    @property
+    def dim(self) -> int:
+        """Length of the unconstrained vector, padded groups included."""
+        return self.sites[-1].stop if self.sites else 0
+
+    def prepare(self, data: Data) -> Data:
+        """Nothing to reduce: the data themselves."""
+        return data
+
+    def log_density(self, u: Array, data: Data) -> Array:
+        """log p(y | u) + log p(u), Jacobian included."""
+        return flat_log_density(build(self.layout, self.centred), self.sites, u, data, data.y)[0]
+
+    def constrain(self, u: Array) -> dict[str, Array]:
+        """Value of every latent site, by site name."""
+        blank = _blank(self.layout)
+        trace = flat_log_density(build(self.layout, self.centred), self.sites, u, blank, blank.y)[1]
+        return {site.name: trace[site.name]["value"] for site in self.sites}
+
+    def draw(self, key: Array, u: Array, data: Data) -> dict[str, Array]:
+        """Every reported variable at u, group axes padded; ``key`` is not needed, since everything follows from u."""
+        trace = flat_log_density(build(self.layout, self.centred), self.sites, u, data, data.y)[1]
+        return {name: trace[name]["value"] for name in variable_names(self.layout)}
+
+    def start(self, data: Data) -> Array:
+        """Moments of the data: group values halfway between their own means and the overall one; shape (dim,)."""
+        values = starting.moments(self.layout, data)
+        return to_flat(build(self.layout, self.centred), self.sites, values.get, data, data.y)
+
+
+# hyperparameters alone --------------------------------------------------------------------------------------------------
+
+
+def marginalised(layout: Layout) -> Callable[[Data], None]:
+    """The NumPyro function of phi alone: every other level integrated out into one factor, ``log_marginal``.
+
+    Parameters
+    ----------
+    layout : Layout
+        One that `hiermodels.models.factorise.factorise` accepts.
+
+    Returns
+    -------
+    callable
+        ``model(data)``. Draw the group values given a draw of phi with ``factorise(layout).draw``.
+
+    Examples
+    --------
+    >>> from hiermodels.datasets import load_dataset
+    >>> from hiermodels.models.data import as_jax, bind
+    >>> from hiermodels.models.spec import Model
+    >>> problem = bind(Model("effect ~ 1 + (1 | school)", known_se="se"), load_dataset("eight_schools"))
+    >>> [site.name for site in find_sites(marginalised(problem.layout), as_jax(problem.data))]
+    ['sd_school']
+    """
+    pair = factorise(layout)
+    kept = hyper.dimension(pair.parameters)
+
+    def model(data: Data) -> None:
+        phi = _hyperparameters(pair.parameters, _variances(layout, data))
+        u = hyper.unconstrain(pair.parameters, phi)
+        if pair.dim > kept:  # counts in deeper trees: explicit deviations above the finest level
+            u = jnp.concatenate([u, numpyro.sample("deviations", dist.Normal(jnp.zeros(pair.dim - kept), 1.0).to_event(1))])
+        numpyro.factor("log_marginal", pair.log_likelihood(u, pair.prepare(data)))
+
+    return model

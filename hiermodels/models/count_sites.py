@@ -1,0 +1,155 @@
+"""Beta and gamma populations as NumPyro statements: what `hiermodels.models.builder` writes for counts.
+
+| site | law |
+|---|---|
+| ``mean_<g>``, ``kappa_<g>``, ``shape_<g>``, ``Intercept``, ``sd_<p>``, ``log_kappa``, ... | the parameter's prior |
+| ``theta_<p>``, ``theta_<p>_log_kappa`` centred; ``eta_<p>``, ``eta_<p>_log_kappa`` non-centred | populations above the finest, link scale |
+| ``theta_<g>`` | Beta or Gamma; ``rate_<g>`` where completely pooled groups lie below |
+| ``y`` | the counts |
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from numpyro import handlers
+from numpyro.distributions import constraints
+
+from hiermodels.models.counts import check_tree, count_tree, log_precision, precision, rate_name
+from hiermodels.models.data import Data
+from hiermodels.models.populations import centre, link, spread_down
+from hiermodels.models.sites import hyperparameter, padded
+from hiermodels.models.spec import Layout, sd_name, theta_name
+
+__all__ = ["check_tree", "count_model", "unit_site"]
+
+
+def count_model(layout: Layout, centred: bool, data: Data, y: Array | None) -> None:
+    """Sample hyperparameters, group values and counts.
+
+        theta_j ~ Beta(mean_j kappa, (1 - mean_j) kappa),    y ~ Binomial(trials, theta_j)
+        theta_j ~ Gamma(shape, shape / mean_j),              y ~ Poisson(exposure theta_j)
+
+    with one mean, or mean_j the inverse link of the group's predictors and its ancestors' deviations.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of family binomial or poisson.
+    centred : bool
+        For populations above the finest.
+    y : Array, shape (obs,), optional
+        None simulates.
+    """
+    phi = {p.name: hyperparameter(p.name, p.prior, p.kind) for p in layout.parameters}
+    tree = count_tree(layout)
+    if tree.unit < 0:
+        rate = _row_means(layout, phi, data)
+    else:
+        rate = _jeffreys(layout, data) if tree.word == "none" else _pooled(layout, centred, phi, data)
+        rate = rate[data.group[tree.unit]]
+    rows = data.size > 0
+    size = jnp.where(rows, data.size, 1.0)
+    law = dist.Binomial(size, probs=rate) if layout.family == "binomial" else dist.Poisson(size * rate)
+    with handlers.mask(mask=rows):
+        numpyro.sample("y", law, obs=y)
+
+
+def unit_site(layout: Layout) -> str:
+    """Name of the site of the groups' probabilities or rates."""
+    unit = count_tree(layout).unit
+    name = layout.levels[unit].name
+    return f"theta_{name}" if unit == len(layout.levels) - 1 else f"rate_{name}"
+
+
+def _slopes(layout: Layout, phi: dict[str, Array], data: Data) -> Array:
+    """Predictors' part of each row on the link scale."""
+    terms = (data.x[:, c] * phi[layout.columns[c]] for c in layout.population if layout.columns[c] != "Intercept")
+    return sum(terms, start=jnp.zeros(layout.obs))
+
+
+def _row_means(layout: Layout, phi: dict[str, Array], data: Data) -> Array:
+    if rate_name(layout) is not None:
+        return jnp.broadcast_to(phi["Intercept"], (layout.obs,))
+    return link(layout.family, centre(layout, phi) + _slopes(layout, phi, data), inverse=True)
+
+
+def _jeffreys(layout: Layout, data: Data) -> Array:
+    """Unpooled groups, each with Jeffreys' prior; above them the values are the means of their children."""
+    tree, levels, name = count_tree(layout), layout.levels, unit_site(layout)
+    half, real = jnp.full(levels[tree.unit].size, 0.5), data.real[tree.unit]
+    if layout.family == "binomial":
+        rate = padded(name, dist.Beta(half, half), real, jnp.zeros_like)
+    else:
+        rate = padded(name, dist.ImproperUniform(constraints.positive, half.shape, ()), real, jnp.negative)
+        numpyro.factor(f"prior_{name}", -0.5 * jnp.sum(jnp.where(real, jnp.log(rate), 0.0)))
+    above = rate
+    for i in reversed(range(tree.unit)):
+        size, child = levels[i].size, data.real[i + 1]
+        total = jax.ops.segment_sum(jnp.where(child, above, 0.0), data.parent[i + 1], num_segments=size)
+        above = total / jnp.maximum(jax.ops.segment_sum(child.astype(rate.dtype), data.parent[i + 1], num_segments=size), 1.0)
+        numpyro.deterministic(theta_name(levels[i].name, "Intercept"), link(layout.family, above))
+    _report_below(layout, rate, data, sampled=True)
+    return rate
+
+
+def _pooled(layout: Layout, centred: bool, phi: dict[str, Array], data: Data) -> Array:
+    """Completely or partially pooled groups: values above the units, then the units' own."""
+    tree, levels, beta = count_tree(layout), layout.levels, layout.family == "binomial"
+    base, deviation = centre(layout, phi), jnp.zeros(())
+    for i in range(tree.unit):
+        name, size = theta_name(levels[i].name, "Intercept"), levels[i].size
+        above = jnp.broadcast_to(base + spread_down(layout, data.parent, deviation, i - 1, i), (size,))
+        if i in tree.above:
+            value = _normal(name, above, phi[sd_name(levels[i].name, "Intercept")], data.real[i], centred)
+        else:
+            value = numpyro.deterministic(name, above)
+        deviation = value - base
+    mean = _unit_means(layout, phi, base + spread_down(layout, data.parent, deviation, tree.unit - 1, tree.unit), data)
+    if tree.word == "complete":
+        _report_below(layout, mean, data, sampled=False)
+        return mean
+    if tree.above:
+        top, name = levels[tree.above[-1]], log_precision(layout)
+        centre_of_log = jnp.broadcast_to(phi[name], (top.size,))
+        log_size = _normal(theta_name(top.name, name), centre_of_log, phi[sd_name(top.name, name)], data.real[tree.above[-1]], centred)
+        size = jnp.exp(spread_down(layout, data.parent, log_size, tree.above[-1], tree.unit))
+    else:
+        size = phi[precision(layout)]
+    law = dist.Beta(mean * size, (1 - mean) * size) if beta else dist.Gamma(size, size / mean)
+    rate = padded(unit_site(layout), law, data.real[tree.unit], jnp.zeros_like if beta else jnp.negative)
+    _report_below(layout, rate, data, sampled=True)
+    return rate
+
+
+def _normal(name: str, mean: Array, sd: Array, real: Array, centred: bool) -> Array:
+    if centred:
+        return padded(name, dist.Normal(mean, sd), real)
+    eta = padded("eta" + name[len("theta") :], dist.Normal(jnp.zeros_like(mean), 1.0), real)
+    return numpyro.deterministic(name, mean + sd * eta)
+
+
+def _unit_means(layout: Layout, phi: dict[str, Array], base: Array, data: Data) -> Array:
+    """Population mean of each unit on its natural scale."""
+    unit = count_tree(layout).unit
+    size, name = layout.levels[unit].size, rate_name(layout)
+    if name is not None:
+        return jnp.broadcast_to(phi[name], (size,))
+    rows = (data.size > 0).astype(data.y.dtype)
+    total = jax.ops.segment_sum(rows * _slopes(layout, phi, data), data.group[unit], num_segments=size)
+    count = jax.ops.segment_sum(rows, data.group[unit], num_segments=size)
+    return link(layout.family, base + total / jnp.maximum(count, 1.0), inverse=True)
+
+
+def _report_below(layout: Layout, rate: Array, data: Data, sampled: bool) -> None:
+    """Record the values from the units down: on the link scale, but for the finest."""
+    tree, last = count_tree(layout), len(layout.levels) - 1
+    for i in range(tree.unit, last + 1):
+        if sampled and i == tree.unit == last:
+            continue
+        here = spread_down(layout, data.parent, rate, tree.unit, i)
+        name = theta_name(layout.levels[i].name, "Intercept")
+        numpyro.deterministic(name, here if i == last else link(layout.family, here))

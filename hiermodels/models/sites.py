@@ -1,0 +1,227 @@
+"""Priors as NumPyro sites, and any NumPyro model as a density over one flat vector.
+
+A proper prior is a NumPyro distribution. An improper one is `ImproperUniform` on its support plus a `numpyro.factor` with
+its log density, so that ``trace`` and ``log_density`` see both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from numpyro import handlers
+from numpyro.distributions import biject_to, constraints
+from numpyro.infer.util import log_density
+
+from hiermodels.models.priors import Prior, parse
+
+__all__ = ["Site", "distribution", "find_sites", "flat_log_density", "hyperparameter", "padded", "to_flat"]
+
+
+def distribution(prior: Prior, kind: str = "positive") -> dist.Distribution | None:
+    """NumPyro's distribution of a proper prior; None where the prior is improper.
+
+    Parameters
+    ----------
+    prior : Prior
+        Any of `hiermodels.models.priors` but ``fixed`` and the joint ones.
+    kind : str
+        ``real``, ``positive`` or ``unit``.
+
+    Examples
+    --------
+    >>> from hiermodels.models.priors import half_normal
+    >>> distribution(half_normal(5))  # doctest: +ELLIPSIS
+    <numpyro.distributions.continuous.HalfNormal object at ...>
+    """
+    if not prior.proper and not (kind == "unit" and prior.name == "flat"):
+        return None
+    makers: dict[str, Callable[..., dist.Distribution]] = {
+        "normal": dist.Normal,
+        "student_t": dist.StudentT,
+        "half_normal": dist.HalfNormal,
+        "half_cauchy": dist.HalfCauchy,
+        "half_t": lambda df, scale: dist.FoldedDistribution(dist.StudentT(df, 0.0, scale)),
+        "uniform": dist.Uniform,
+        "exponential": dist.Exponential,
+        "gamma": dist.Gamma,
+        "beta": dist.Beta,
+        "flat": lambda: dist.Uniform(0.0, 1.0),
+        "inverse_gamma_variance": lambda shape, scale: dist.TransformedDistribution(
+            dist.InverseGamma(shape, scale), dist.transforms.PowerTransform(0.5)
+        ),
+    }
+    return makers[prior.name](*prior.args)
+
+
+_SUPPORT = {"real": constraints.real, "positive": constraints.positive, "unit": constraints.unit_interval}
+
+
+def hyperparameter(name: str, prior: Prior | str | float, kind: str = "positive", variances: Array | None = None) -> Array:
+    """A parameter's site: sampled from its prior, or a constant where the prior is ``fixed``.
+
+    Parameters
+    ----------
+    name : str
+        Site name.
+    prior : Prior or text
+        Text is read by `hiermodels.models.priors.parse`.
+    kind : str
+        ``real``, ``positive`` or ``unit``.
+    variances : Array, shape (group,), optional
+        Known variances of the groups' means, which ``reference()`` needs.
+
+    Returns
+    -------
+    Array
+        Scalar.
+    """
+    prior = parse(prior, f"prior of {name}")
+    if prior.name == "fixed":
+        return numpyro.deterministic(name, jnp.asarray(prior.args[0]))
+    law = distribution(prior, kind)
+    if law is not None:
+        return numpyro.sample(name, law)
+    value = numpyro.sample(name, dist.ImproperUniform(_SUPPORT[kind], (), ()))
+    if prior.name != "flat":
+        numpyro.factor(f"prior_{name}", prior.log_density(value, variances))
+    return value
+
+
+def padded(name: str, law: dist.Distribution, real: Array, log_weight: Callable[[Array], Array] | None = None) -> Array:
+    """Sample a level's groups; padding is masked, and held in place by a factor of its own.
+
+    Parameters
+    ----------
+    name : str
+    law : Distribution
+        Batch shape (group,).
+    real : Array of bool, shape (group,)
+        False for padding.
+    log_weight : callable, optional
+        Elementwise log density of padded values up to a constant; the default, -z^2 / 2, vanishes at zero.
+
+    Returns
+    -------
+    Array
+        Shape (group, *event).
+    """
+    with handlers.mask(mask=real):
+        value = numpyro.sample(name, law)
+    hold = (lambda z: -0.5 * z**2) if log_weight is None else log_weight
+    padding = ~real.reshape(real.shape + (1,) * (value.ndim - 1))
+    numpyro.factor(f"padding_{name}", jnp.sum(jnp.where(padding, hold(value), 0.0)))
+    return value
+
+
+# any model as a density over one flat vector ----------------------------------------------------------------------------
+
+
+class Site(NamedTuple):
+    """Where a latent site lives in the flat vector: its unconstrained shape, first and last position."""
+
+    name: str
+    shape: tuple[int, ...]
+    start: int
+    stop: int
+
+
+def _latent(message: dict[str, Any]) -> bool:
+    return message["type"] == "sample" and not message["is_observed"]
+
+
+def find_sites(model: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Site, ...]:
+    """Latent sites of a NumPyro model in the order in which it samples them; the model is traced once, on shapes alone.
+
+    Raises
+    ------
+    ValueError
+        For a discrete latent site, on which no gradient moves.
+    """
+    found: list[Site] = []
+
+    def place(message: dict[str, Any]) -> Array | None:
+        if not _latent(message) or message["value"] is not None:
+            return None
+        if message["fn"].support.is_discrete:
+            raise ValueError(
+                f"model: site {message['name']!r} is discrete, and no gradient moves on it; sum it out of the model, or observe it"
+            )
+        transform = biject_to(message["fn"].support)
+        shape = transform.inverse_shape(message["fn"].shape(message["kwargs"].get("sample_shape", ())))
+        start = found[-1].stop if found else 0
+        found.append(Site(message["name"], tuple(shape), start, start + math.prod(shape)))
+        return transform(jnp.zeros(shape))
+
+    def run() -> None:
+        handlers.trace(handlers.substitute(handlers.seed(model, 0), substitute_fn=place)).get_trace(*args, **kwargs)
+
+    jax.eval_shape(run)
+    return tuple(found)
+
+
+def flat_log_density(
+    model: Callable[..., Any], sites: tuple[Site, ...], u: Array, *args: Any, **kwargs: Any
+) -> tuple[Array, dict[str, Any]]:
+    """Log density of the flat vector, Jacobian included, and the trace of the model at it.
+
+    Parameters
+    ----------
+    model : callable
+        A NumPyro model function.
+    sites : tuple of Site
+        From `find_sites`.
+    u : Array, shape (dim,)
+    """
+    where = {site.name: site for site in sites}
+    jacobians: list[Array] = []
+
+    def place(message: dict[str, Any]) -> Array | None:
+        site = where.get(message["name"]) if _latent(message) else None
+        if site is None:
+            return None
+        transform = biject_to(message["fn"].support)
+        free = u[site.start : site.stop].reshape(site.shape)
+        value = transform(free)
+        jacobians.append(jnp.sum(transform.log_abs_det_jacobian(free, value)))
+        return value
+
+    placed = handlers.substitute(handlers.seed(model, 0), substitute_fn=place)
+    total, trace = log_density(placed, args, kwargs, {})
+    return total + sum(jacobians, start=jnp.zeros((), u.dtype)), trace
+
+
+def to_flat(
+    model: Callable[..., Any], sites: tuple[Site, ...], guess: Callable[[str], Array | None], *args: Any, **kwargs: Any
+) -> Array:
+    """The flat vector at which sites take the guessed values; sites without a guess are at zero, unconstrained.
+
+    Parameters
+    ----------
+    guess : callable
+        Site name to value, or None.
+    """
+    where = {site.name: site for site in sites}
+    parts: dict[str, Array] = {}
+
+    def place(message: dict[str, Any]) -> Array | None:
+        site = where.get(message["name"]) if _latent(message) else None
+        if site is None:
+            return None
+        transform = biject_to(message["fn"].support)
+        value = guess(site.name)
+        if value is None:
+            parts[site.name] = jnp.zeros(site.shape)
+            return transform(parts[site.name])
+        parts[site.name] = transform.inv(value)
+        return value
+
+    placed = handlers.substitute(handlers.seed(model, 0), substitute_fn=place)
+    handlers.trace(placed).get_trace(*args, **kwargs)
+    return jnp.concatenate([parts[s.name].reshape(-1) for s in sites]) if sites else jnp.zeros(0)

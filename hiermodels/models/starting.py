@@ -1,0 +1,97 @@
+"""A sane starting point for an explicit model: moments of the data, group values halfway to the overall mean."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hiermodels.models.count_sites import unit_site
+from hiermodels.models.counts import count_tree, log_precision, rate_name
+from hiermodels.models.data import Data
+from hiermodels.models.populations import link
+from hiermodels.models.spec import Layout, LevelLayout, Parameter, theta_name
+
+__all__ = ["moments"]
+
+
+def moments(layout: Layout, data: Data) -> dict[str, Array]:
+    """Guesses by site name (see `hiermodels.models.builder`), centred sites and non-centred ones; pure and jittable.
+
+    Group values lie halfway between the group's own mean and the overall mean; group sds and sigma are half the spread
+    of the outcome; other coefficients are zero. Group axes are padded.
+    """
+    return _guess_normal(layout, data) if layout.family == "normal" else _guess_counts(layout, data)
+
+
+def _guess_normal(layout: Layout, data: Data) -> dict[str, Array]:
+    total = jnp.sum(data.weight)
+    centre = jnp.sum(data.weight * data.y) / total
+    spread = jnp.sqrt(jnp.maximum(jnp.sum(data.weight * (data.y - centre) ** 2) / total, 1e-12))
+    values: dict[str, Array] = {}
+    for p in layout.parameters:
+        if p.kind == "positive":
+            values[p.name] = _inside(p, 0.5 * spread)
+        elif p.kind == "real":
+            values[p.name] = _inside(p, centre if p.name == "Intercept" else jnp.zeros(()))
+    means: list[Array] = []
+    for i, level in enumerate(layout.levels):
+        weight = jax.ops.segment_sum(data.weight, data.group[i], num_segments=level.size)
+        raw = jax.ops.segment_sum(data.weight * data.y, data.group[i], num_segments=level.size)
+        shrunk = jnp.where(weight > 0, 0.5 * (raw / jnp.where(weight > 0, weight, 1.0) + centre), centre)
+        above = means[level.parent][data.parent[i]] if level.parent >= 0 else centre
+        means.append(shrunk)
+        deviation = jnp.clip((shrunk - above) / spread, -1.5, 1.5)
+        real = data.real[i]
+        values |= _guess_level(layout, level, jnp.where(real, shrunk, 0.0), jnp.where(real, deviation, 0.0))
+    return values
+
+
+def _guess_level(layout: Layout, level: LevelLayout, theta: Array, eta: Array) -> dict[str, Array]:
+    columns = [layout.columns[e] for e in level.effects]
+    values: dict[str, Array] = {}
+    for name, column in zip(layout.effect_names(level), columns, strict=True):
+        first = column == "Intercept"
+        values[name] = theta if first else jnp.zeros(level.size)
+        values["eta" + name[len("theta") :]] = eta if first else jnp.zeros(level.size)
+    for block in level.blocks:
+        if len(block) > 1:
+            first = jnp.array([columns[b] == "Intercept" for b in block])
+            values[f"coef_{level.name}"] = jnp.where(first, theta[:, None], 0.0)
+            values[f"eta_{level.name}"] = jnp.where(first, eta[:, None], 0.0)
+    return values
+
+
+def _guess_counts(layout: Layout, data: Data) -> dict[str, Array]:
+    tree, binomial = count_tree(layout), layout.family == "binomial"
+    overall = (jnp.sum(data.y) + 0.5) / (jnp.sum(data.size) + 1.0)
+    log_name = log_precision(layout)
+    values: dict[str, Array] = {}
+    for p in layout.parameters:
+        if p.name == rate_name(layout):
+            guess = overall
+        elif p.name == "Intercept":
+            guess = link(layout.family, overall)
+        elif p.kind == "positive":
+            guess = jnp.asarray(0.5 if p.name.startswith("sd_") else 10.0 if binomial else 2.0)
+        else:
+            guess = jnp.asarray(2.0 if p.name == log_name else 0.0)
+        values[p.name] = _inside(p, guess)
+    rates = []
+    for i, level in enumerate(layout.levels):
+        y = jax.ops.segment_sum(data.y, data.group[i], num_segments=level.size)
+        size = jax.ops.segment_sum(data.size, data.group[i], num_segments=level.size)
+        weight = jnp.asarray(2.0) if binomial else 1.0 / overall
+        rates.append((y + weight * overall) / (size + weight))
+        values[theta_name(level.name, "Intercept")] = jnp.where(data.real[i], link(layout.family, rates[i]), 0.0)
+        values[theta_name(level.name, log_name)] = jnp.where(data.real[i], 2.0, 0.0)
+    return values | ({unit_site(layout): rates[tree.unit]} if rates else {})
+
+
+def _inside(parameter: Parameter, value: Array) -> Array:
+    """The value, moved inside a prior's bounded support."""
+    low, high = parameter.prior.support(parameter.kind)
+    if np.isfinite(low) and np.isfinite(high):
+        return jnp.clip(value, low + 0.05 * (high - low), high - 0.05 * (high - low))
+    return value
