@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +22,8 @@ app = App(
     name="hiermodels",
     help="Fit hierarchical models, and find out how the fit behaves over thousands of simulated datasets.",
     version_flags=["--version"],
+    default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
 )
 Device = Annotated[Literal["auto", "cpu", "gpu"], Parameter(help="where to compute; auto takes what JAX finds")]
 
@@ -36,14 +40,16 @@ def _prepare_jax(device: str = "auto") -> None:
         os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda"}[device]
 
 
-def _check_device() -> None:
+def _check_device(device: str) -> None:
     import jax
 
     try:
-        jax.devices()
+        found = jax.devices()[0].platform
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device {os.environ.get('JAX_PLATFORMS')}: no such device here ({reason}); use --device auto") from None
+        found = str(error).splitlines()[0]
+    if found != device if device != "auto" else " " in found:
+        hint = "use --device auto (hiermodels doctor shows what is there)"
+        raise ValueError(f"--device {device}: expected such a device here, found {found}; {hint}")
 
 
 @app.command
@@ -78,7 +84,7 @@ def run(
     _prepare_jax(device)
     from hiermodels.studies.runner import run as run_study
 
-    _check_device()
+    _check_device(device)
     done = run_study(config, out, replications=replications, workers=workers, extend=extend, progress=not quiet)
     if not quiet:
         _print_run(done)
@@ -181,10 +187,11 @@ def _menu(kind: str) -> list[tuple[str, str]]:
     if kind in ("datasets", "configs"):
         from hiermodels import datasets
         from hiermodels.studies.config import config_names, config_path
+        from hiermodels.studies.config.source import read_yaml
 
         if kind == "datasets":
             return [(n, ", ".join(datasets.load_dataset(n).columns)) for n in datasets.dataset_names()]
-        return [(n, config_path(n).read_text().splitlines()[0].lstrip("# ")) for n in config_names()]
+        return [(n, read_yaml(config_path(n).read_bytes())[0]["aim"]) for n in config_names()]
     if kind == "samplers":
         import importlib
 
@@ -299,14 +306,17 @@ def fit(
     from hiermodels.fit import fit as fit_model
     from hiermodels.models.spec import Model
 
-    _check_device()
+    _check_device(device)
+    _check_writable(out)
     model = Model(
         formula, family, known_se=known_se, trials=trials, exposure=exposure, weights=weights, priors=_priors(prior or [])
     )
-    found = fit_model(
-        model, read_table(data), pooling=pooling, sampler=sampler, draws=draws, tune=tune, chains=chains,
-        target_accept=target_accept, seed=seed, progress=not quiet,
-    )  # fmt: skip
+    frame = read_table(data)
+    with _of_table(data):
+        found = fit_model(
+            model, frame, pooling=pooling, sampler=sampler, draws=draws, tune=tune, chains=chains,
+            target_accept=target_accept, seed=seed, progress=not quiet,
+        )  # fmt: skip
     if not quiet:
         print(found)
     print(found.summary().round(4).to_string())
@@ -315,6 +325,27 @@ def fit(
     if out is not None:
         found.save(out)
         print(f"saved {out}")
+
+
+def _check_writable(out: Path | None) -> None:
+    """Refuse a place that cannot be written before anything is computed."""
+    if out is None:
+        return
+    folder = out.parent
+    if out.is_dir() or not (folder.is_dir() and os.access(folder, os.W_OK)):
+        found = "a folder" if out.is_dir() else f"no folder {folder} that can be written"
+        raise ValueError(f"--out {out}: expected a path for a file, found {found}; name another")
+
+
+@contextmanager
+def _of_table(data: str) -> Iterator[None]:
+    """Name the table in what is wrong with its columns and rows."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        rows = " (rows count from 0, below the header)" if ", row " in text else ""
+        raise ValueError(f"{data}: {text}{rows}" if "column " in text.partition(";")[0] else text) from None
 
 
 def _priors(texts: list[str]) -> dict[str, str]:
@@ -337,16 +368,30 @@ def _code(arguments: list[str] | None) -> int:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except cyclopts.CycloptsError as error:
-        return _bad(" ".join(str(error).split()) + "; see hiermodels --help")
+        return _bad(_misused(error))
     except ValueError as error:
         return _bad(str(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        return _bad(f"{error.filename or 'system'}: {error.strerror}; check the path, its permissions and the space left")
     except KeyboardInterrupt as stopped:
         print(str(stopped) or "stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _misused(error: cyclopts.CycloptsError) -> str:
+    """A mistake in the command itself, in one line."""
+    command = " ".join(["hiermodels", *(error.command_chain or ())])
+    text = " ".join(str(error).split()).removesuffix(".")
+    text = text.removeprefix(f'Command "{command.partition(" ")[2]}" ')
+    if isinstance(error, cyclopts.UnusedCliTokensError):
+        text = f"expected no further argument, found {' '.join(error.unused_tokens or ())!r}"
+    return f"{command}: {text}; see {command} --help"
 
 
 def _bad(message: str) -> int:

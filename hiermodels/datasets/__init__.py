@@ -189,4 +189,4 @@ def _not_text(path: Path, found: str) -> ValueError:
 
 def _first(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].removeprefix("Error tokenizing data. ")
+    return lines[0].removeprefix("Error tokenizing data. ").removeprefix("C error: ")

@@ -359,7 +359,7 @@ def _parameters(model: Model, family: families.Family, layout: Layout, y: np.nda
             import difflib
 
             near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the parameters are {', '.join(known) or 'none'}"
+            hint = f"did you mean {near[0]!r}?" if near else f"the parameters are {', '.join(w[0] for w in wanted) or 'none'}"
             raise ValueError(f"priors: {name!r} does not reach the likelihood of {model.formula!r}; {hint}")
     found = []
     for name, kind, count in wanted:

@@ -219,9 +219,10 @@ def columns(
             )
     functions = {**FUNCTIONS, "standardise": lambda x: _standardise(x, fitted)}
     try:
-        design = design_matrices(
-            expression, frame[used].reset_index(drop=True), na_action="error", env=Environment([functions])
-        )
+        with np.errstate(all="ignore"):  # what is not finite is said below, with its row
+            design = design_matrices(
+                expression, frame[used].reset_index(drop=True), na_action="error", env=Environment([functions])
+            )
         table = design.common.as_dataframe()
     except Exception as error:  # formulae raises many kinds; all of them mean that the expression is not usable
         raise ValueError(

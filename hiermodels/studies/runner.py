@@ -66,9 +66,20 @@ def bind_all(study: Study) -> None:
     from hiermodels.studies.tasks import fit_of, mechanism_of
 
     for cell in study.cells():
-        mechanism_of(study, cell)
+        with _placed(study, "mechanisms"):
+            mechanism_of(study, cell)
         for method in study.methods:
-            fit_of(study, cell, method)
+            with _placed(study, "methods", method):
+                fit_of(study, cell, method)
+
+
+@contextmanager
+def _placed(study: Study, *path: str) -> Iterator[None]:
+    """Give what a model refuses its place in the config."""
+    try:
+        yield
+    except ValueError as error:
+        raise study.mistake(str(error).removeprefix(f"{'.'.join(path)}: "), path) from None
 
 
 def dry_run(study: Study) -> list[str]:

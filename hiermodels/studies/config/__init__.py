@@ -193,6 +193,7 @@ def build(
     except ValidationError as error:
         raise from_pydantic(error, file, lines or {}) from None
     study._source, study._name = source, name
+    study._file, study._lines = file, dict(lines or {})
     return study
 
 

@@ -95,13 +95,14 @@ def _check_values(mechanisms: Mechanisms, table: pd.DataFrame) -> None:
         for row, value in enumerate(table[column].tolist() if column is not None else ()):
             if not _positive(value):
                 message = f"expected positive numbers in column {column!r} of {where}"
-                raise problem(f"{message}; found {shown(value)} in row {row}; mend the table", (role,))
+                found = f"found {shown(value)} in row {row} (from 0)"
+                raise problem(f"{message}; {found}; mend the table", (role,))
     parsed = _parsed(mechanisms)
     for factor in [] if parsed is None else [f for g in parsed.groups for f in g.factors]:
         missing = table[factor].isna()
         if missing.any():
             row = int(missing.to_numpy().argmax())
-            message = f"expected a label in column {factor!r} of {where}; found nothing in row {row}"
+            message = f"expected a label in column {factor!r} of {where}; found nothing in row {row} (from 0)"
             raise problem(f"{message}; fill or drop the row", ("formula",))
 
 

@@ -111,7 +111,7 @@ def _formula(value: Any) -> Any:
     try:
         parse_formula(text)
     except ValueError as error:
-        raise problem(str(error)) from None
+        raise problem(str(error).removeprefix("formula ")) from None
     return text
 
 

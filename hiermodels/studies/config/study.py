@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
-from hiermodels.studies.config.errors import problem, shown, within
+from hiermodels.studies.config.errors import ConfigError, line_of, problem, shown, within
 from hiermodels.studies.config.fields import (
     FAILURES,
     PRECISIONS,
@@ -195,6 +195,8 @@ class Study(Part):
     chunk: auto(1) = Field("auto", description="replicates a file, a multiple of lanes")  # type: ignore[valid-type]
 
     _source: bytes = PrivateAttr(b"")
+    _file: str = PrivateAttr("config")
+    _lines: dict[tuple[str | int, ...], int] = PrivateAttr({})
     _name: str = PrivateAttr("study")
     _cells: tuple[Cell, ...] = PrivateAttr(())
 
@@ -217,6 +219,18 @@ class Study(Part):
     def name(self) -> str:
         """The file's stem, which names the run folder."""
         return self._name
+
+    def mistake(self, message: str, path: tuple[str | int, ...]) -> ConfigError:
+        """An error with its place in the file, for what shows only when a model meets its design.
+
+        Words before a colon with which the message begins are taken into the place where they are keys below
+        ``path``: ``priors: sd_school: ...`` of ``methods.partial`` is ``methods.partial.priors.sd_school``.
+        """
+        head, colon, rest = message.partition(": ")
+        while colon and (*path, head) in self._lines:
+            message, path = rest, (*path, head)
+            head, colon, rest = message.partition(": ")
+        return ConfigError(message, file=self._file, path=path, line=line_of(path, self._lines))
 
     def cells(self) -> tuple[Cell, ...]:
         """The cells of the grid, the first factor slowest; one cell without a grid."""
