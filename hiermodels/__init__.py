@@ -1,0 +1,107 @@
+"""Hierarchical models in JAX: fit them, and find out how the fit behaves over many simulated datasets.
+
+    import hiermodels as hm
+    model = hm.Model("effect ~ 1 + (1 | school)", known_se="se")
+    fit = hm.fit(model, hm.load_dataset("eight_schools"))       # one posterior
+    run = hm.run("eight_schools")                               # a study of bias, coverage and error
+
+Which name do I want?
+
+- to declare a model: `Model`, with `priors` by name (``hm.priors.half_normal(5)``);
+- to fit it to data: `fit`, which gives a `Fit`; `load_fit` reads one that was saved;
+- to study how it behaves on simulated data: `run`, which gives a `Run`; `load_run` reads one from its folder;
+- data to try it on: `load_dataset`, `datasets`;
+- measures of performance: ``studies.measures``; figures and reports: ``reporting``.
+
+Names are loaded when they are first used: importing this package imports neither JAX nor pandas.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hiermodels import datasets, inference, models, reporting, studies
+    from hiermodels.datasets import load_dataset
+    from hiermodels.fit import Fit, fit, load_fit
+    from hiermodels.models import priors
+    from hiermodels.models.spec import Model
+    from hiermodels.studies.results import Run, load_run
+    from hiermodels.studies.runner import run
+
+    __version__: str
+
+__all__ = [
+    "Fit",
+    "Model",
+    "Run",
+    "datasets",
+    "fit",
+    "inference",
+    "load_dataset",
+    "load_fit",
+    "load_run",
+    "models",
+    "priors",
+    "reporting",
+    "run",
+    "studies",
+]
+
+_WHERE = {
+    "Fit": "hiermodels.fit",
+    "Model": "hiermodels.models.spec",
+    "Run": "hiermodels.studies.results",
+    "load_dataset": "hiermodels.datasets",
+    "load_fit": "hiermodels.fit",
+    "load_run": "hiermodels.studies.results",
+    "run": "hiermodels.studies.runner",
+}
+_MODULES = {
+    "datasets": "hiermodels.datasets",
+    "inference": "hiermodels.inference",
+    "models": "hiermodels.models",
+    "priors": "hiermodels.models.priors",
+    "reporting": "hiermodels.reporting",
+    "studies": "hiermodels.studies",
+}
+
+
+class _Package(ModuleType):
+    """The package with its names loaded on first use.
+
+    Importing the module ``hiermodels.fit`` would bind that module to the package's attribute ``fit``, which
+    is the function's name: here ``hm.fit`` is the function whatever was imported before.
+    """
+
+    @property
+    def fit(self) -> Any:
+        """The function `hiermodels.fit.fit`."""
+        return import_module("hiermodels.fit").fit
+
+    @fit.setter
+    def fit(self, module: ModuleType) -> None:
+        """The import system binds submodules; this name stays the function's."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__version__":
+            from importlib.metadata import version
+
+            value: Any = version("hiermodels")
+        elif name in _WHERE:
+            value = getattr(import_module(_WHERE[name]), name)
+        elif name in _MODULES:
+            value = import_module(_MODULES[name])
+        else:
+            raise AttributeError(f"module 'hiermodels' has no attribute {name!r}")
+        setattr(self, name, value)
+        return value
+
+    def __dir__(self) -> list[str]:
+        return sorted({*__all__, "__version__", *(n for n in super().__dir__() if n.startswith("__"))})
+
+
+sys.modules[__name__].__class__ = _Package

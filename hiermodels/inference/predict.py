@@ -1,0 +1,365 @@
+"""Predictions from draws: of groups in the data, of groups not in it, and of their average.
+
+Given its draw, an observation of a normal hierarchy has mean
+
+    mu_i = sum over columns c of x_ic (beta_c + sum over levels l of d_lc[g_l(i)]),
+
+beta the population's coefficients and d_l the deviation of row i's group at level l from its parent. Groups
+in the data have drawn deviations; a group that is not in the data gets d_l ~ N(0, S_l), S_l the drawn
+covariance of its level, so a new class in a known school keeps the school's own draws.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hiermodels.inference.rates import average_rates, count_outcomes, row_rates
+from hiermodels.models import checks
+from hiermodels.models.data import Problem
+from hiermodels.models.formula import columns, require_column, variables
+from hiermodels.models.spec import LevelLayout, sd_name, theta_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["GROUPS", "KINDS", "expected", "predict", "residual_sd"]
+
+GROUPS = ("existing", "new", "average")
+KINDS = ("mean", "outcome")
+
+Values = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to predict, against a fitted problem.
+
+    Attributes
+    ----------
+    x : ndarray, shape (row, column)
+        Design matrix.
+    known : tuple of ndarray, each (row,)
+        Position of the row's group in ``problem.labels``, a level each; -1 for a group not in the data.
+    fresh : tuple of ndarray, each (row,)
+        Number of the row's new group of that level, from 0; -1 for a group in the data.
+    """
+
+    x: np.ndarray
+    known: tuple[np.ndarray, ...]
+    fresh: tuple[np.ndarray, ...]
+
+
+def predict(
+    values: Values,
+    problem: Problem,
+    frame: pd.DataFrame,
+    new_data: pd.DataFrame | None,
+    *,
+    groups: str = "existing",
+    kind: str = "mean",
+    seed: int = 0,
+) -> np.ndarray:
+    """Draws of the mean, or of an outcome, of every row.
+
+    Parameters
+    ----------
+    values : mapping of str to ndarray
+        Draws by variable, (chain, draw, *dims), real groups only.
+    problem : Problem
+        What was fitted.
+    frame : DataFrame
+        The data it was fitted to.
+    new_data : DataFrame or None
+        Rows to predict; None for the fitted ones.
+    groups : str
+        ``existing``: every row's groups are in the data. ``new``: groups that are not in the data, or whose
+        column is missing, are drawn from the population (rows that share a label share the group; without a
+        column each row has its own); groups in the data stay themselves, but without ``new_data`` each is
+        replaced by a new one. ``average``: over the combinations of groups in the data, each counted once;
+        the outcome is that of one of them at random.
+    kind : str
+        ``mean`` (a probability or a rate for counts) or ``outcome``, which adds the variation of one
+        observation.
+    seed : int
+        Same seed, same predictions.
+
+    Returns
+    -------
+    ndarray, shape (chain, draw, row)
+
+    Raises
+    ------
+    ValueError
+        Argument, column or row: what was expected, what was found, what to do.
+    """
+    for name, value, menu in (("groups", groups, GROUPS), ("kind", kind, KINDS)):
+        if value not in menu:
+            near = difflib.get_close_matches(str(value), menu, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(menu)}"
+            raise ValueError(f"{name}: expected one of {', '.join(menu)}, found {value!r}; {hint}")
+    rng = np.random.default_rng(seed)
+    rows, table = _rows(problem, frame, new_data, groups), frame if new_data is None else new_data
+    if problem.layout.family != "normal":
+        rate = (
+            average_rates(values, problem, rows, rng, kind)
+            if groups == "average"
+            else row_rates(values, problem, rows, rng)
+        )
+        return rate if kind == "mean" else count_outcomes(rate, problem, table, rng)
+    mean = (
+        _average(values, problem, rows, rng, kind)
+        if groups == "average"
+        else expected(values, problem, rows, rng)
+    )
+    return (
+        mean
+        if kind == "mean"
+        else mean + residual_sd(values, problem, table) * rng.standard_normal(mean.shape)
+    )
+
+
+def residual_sd(values: Values, problem: Problem, frame: pd.DataFrame) -> np.ndarray:
+    """Standard deviation of each row's outcome given its mean; broadcasts to (chain, draw, row).
+
+    ``known_se`` where it is given, else ``sigma / sqrt(weight)``.
+    """
+    weight = checks.outcome_columns(problem.model, frame, outcome=False)[1]
+    return weight**-0.5 if problem.layout.known else values["sigma"][..., None] * weight**-0.5
+
+
+def fitted_rows(problem: Problem, rows: int) -> Rows:
+    """The rows that were fitted, in their own groups."""
+    known = tuple(
+        np.searchsorted(problem.positions[level.name], g[:rows])
+        for level, g in zip(problem.layout.levels, problem.data.group, strict=True)
+    )
+    return Rows(np.asarray(problem.data.x[:rows]), known, tuple(np.full(rows, -1) for _ in known))
+
+
+def expected(
+    values: Values, problem: Problem, rows: Rows, rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """Mean of each row's outcome given the draws, new groups drawn; shape (chain, draw, row)."""
+    layout = problem.layout
+    total = _population(values, problem, rows.x)
+    for i, level in enumerate(layout.levels):
+        new = _new_deviations(values, layout.columns, level, rows.fresh[i], rng)
+        for e, c in enumerate(level.effects):
+            if np.any(rows.x[:, c]):
+                deviation = _deviation(values, problem, i, c)
+                if new is not None:  # new groups stand behind the known ones
+                    deviation = np.concatenate([deviation, new[e]], -1)
+                place = np.where(
+                    rows.fresh[i] >= 0, len(problem.labels[level.name]) + rows.fresh[i], rows.known[i]
+                )
+                total += deviation[..., place] * rows.x[:, c]
+    return total
+
+
+def _population(values: Values, problem: Problem, x: np.ndarray) -> np.ndarray:
+    shape = next(iter(values.values())).shape[:2]
+    total = np.zeros((*shape, len(x)))
+    for c in problem.layout.population:
+        total += values[problem.layout.columns[c]][..., None] * x[:, c]
+    return total
+
+
+def _deviation(values: Values, problem: Problem, i: int, column: int) -> np.ndarray:
+    """Deviation of every group of level i from its parent in one coefficient; (chain, draw, group)."""
+    layout = problem.layout
+    name = layout.columns[column]
+    own = values[theta_name(layout.levels[i].name, name)]
+    owner, up = np.arange(own.shape[-1]), i
+    while (above := layout.levels[up].parent) >= 0:
+        padded = problem.data.parent[up][problem.positions[layout.levels[up].name][owner]]
+        owner, up = np.searchsorted(problem.positions[layout.levels[above].name], padded), above
+        if column in layout.levels[up].effects:
+            return own - values[theta_name(layout.levels[up].name, name)][..., owner]
+    return own - (values[name][..., None] if column in layout.population else 0.0)
+
+
+def _new_deviations(
+    values: Values,
+    names: tuple[str, ...],
+    level: LevelLayout,
+    fresh: np.ndarray,
+    rng: np.random.Generator | None,
+) -> list[np.ndarray] | None:
+    """Deviations of new groups, an array (chain, draw, new group) an effect; None where there are none."""
+    count = int(fresh.max(initial=-1)) + 1
+    if count == 0 or rng is None:
+        return None
+    shape = (*next(iter(values.values())).shape[:2], count)
+    found = [np.zeros(shape) for _ in level.effects]
+    for block in level.blocks if level.pooling == "partial" else ():
+        noise = [rng.standard_normal(shape) for _ in block]
+        if len(block) > 1:
+            factor = np.linalg.cholesky(values[f"cor_{level.name}"])
+            noise = [sum(factor[..., j, k, None] * noise[k] for k in range(j + 1)) for j in range(len(block))]
+        for b, z in zip(block, noise, strict=True):
+            found[b] = values[sd_name(level.name, names[level.effects[b]])][..., None] * z
+    return found
+
+
+def _average(values: Values, problem: Problem, rows: Rows, rng: np.random.Generator, kind: str) -> np.ndarray:
+    """Mean over the combinations of groups in the data, or of one of them at random for an outcome."""
+    total = _population(values, problem, rows.x)
+    if not problem.layout.levels:
+        return total
+    real = np.asarray(problem.data.weight) > 0
+    seen = np.unique(np.stack([np.asarray(g)[real] for g in problem.data.group]), axis=1)
+    pick = None if kind == "mean" else rng.integers(seen.shape[1], size=total.shape)
+    for i, level in enumerate(problem.layout.levels):
+        place = np.searchsorted(problem.positions[level.name], seen[i])
+        for c in level.effects:
+            if np.any(rows.x[:, c]):
+                deviation = _deviation(values, problem, i, c)
+                if pick is None:
+                    one = deviation[..., place].mean(-1)[..., None]
+                else:
+                    one = np.take_along_axis(deviation, place[pick], axis=-1)
+                total += one * rows.x[:, c]
+    return total
+
+
+# rows --------------------------------------------------------------------------------
+
+
+def _rows(problem: Problem, frame: pd.DataFrame, new_data: pd.DataFrame | None, groups: str) -> Rows:
+    if new_data is None:
+        rows = fitted_rows(problem, len(frame))
+        if groups == "new":
+            _refuse_unpooled(problem, range(len(rows.known)))
+            return Rows(rows.x, tuple(np.full_like(k, -1) for k in rows.known), rows.known)
+        return rows
+    import pandas as pd
+
+    if not isinstance(new_data, pd.DataFrame):
+        raise ValueError(f"new_data: expected a pandas DataFrame, found {type(new_data).__name__}; build one")
+    if len(new_data) == 0:
+        raise ValueError("new_data: expected at least one row, found none; add the rows to predict")
+    x = _design(problem, frame, new_data)
+    if groups == "average":
+        return Rows(x, (), ())
+    labels = {level.name: _labels(problem, level.name, new_data, groups) for level in problem.layout.levels}
+    known, fresh = [], []
+    for level in problem.layout.levels:
+        place = {label: k for k, label in enumerate(problem.labels[level.name])}
+        code = np.array([place.get(label, -1) for label in labels[level.name]])
+        if groups == "existing" and (code < 0).any():
+            raise _unknown_group(problem, level.name, labels[level.name], int(np.argmax(code < 0)))
+        known.append(code)
+        fresh.append(np.where(code < 0, pd.factorize(np.where(code < 0, labels[level.name], None))[0], -1))
+    _refuse_unpooled(problem, [i for i, f in enumerate(fresh) if (f >= 0).any()])
+    _check_nesting(problem, labels, known)
+    return Rows(x, tuple(known), tuple(fresh))
+
+
+def _check_nesting(problem: Problem, labels: dict[str, list[str]], known: list[np.ndarray]) -> None:
+    """A class of the data stays in its school."""
+    for i, level in enumerate(problem.layout.levels):
+        if level.parent < 0:
+            continue
+        above = problem.layout.levels[level.parent].name
+        padded = np.asarray(problem.data.parent[i])[problem.positions[level.name][known[i]]]
+        owner = np.searchsorted(problem.positions[above], padded)
+        wrong = (known[i] >= 0) & (owner != known[level.parent])
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                f"new_data, row {row}: {level.name} {labels[level.name][row]!r} is in {above} "
+                f"{problem.labels[above][owner[row]]!r}, "
+                f"found {labels[above][row]!r}; mend the label, or give a new {level.name} a new label"
+            )
+
+
+def _refuse_unpooled(problem: Problem, with_new: range | list[int]) -> None:
+    for i in with_new:
+        level = problem.layout.levels[i]
+        if level.pooling == "none":
+            raise ValueError(
+                f"groups: {level.name} is not pooled, so nothing is known about a {level.name} that is not "
+                f"in the data; "
+                f"predict groups='existing', or fit with partial pooling"
+            )
+
+
+def _unknown_group(problem: Problem, level: str, labels: list[str], row: int) -> ValueError:
+    near = difflib.get_close_matches(labels[row], problem.labels[level], 1)
+    hint = (
+        f"did you mean {near[0]!r}? For a group not in the data use groups='new'"
+        if near
+        else "use groups='new'"
+    )
+    return ValueError(f"new_data, row {row}: expected a {level} of the data, found {labels[row]!r}; {hint}")
+
+
+def _labels(problem: Problem, level: str, new_data: pd.DataFrame, groups: str) -> list[str]:
+    """Group label of each row; a missing column stands for groups of one row each."""
+    factors = next(g.factors for g in problem.model.parsed.groups if g.name == level)
+    parts = []
+    for name in factors:
+        if groups == "existing" or name in new_data.columns:
+            require_column(new_data, name, "new_data")
+            bad = new_data[name].isna().to_numpy()
+            if bad.any():
+                row = int(np.argmax(bad))
+                raise ValueError(
+                    f"new_data, column {name!r}, row {row}: expected a group label, found none; fill it in"
+                )
+            parts.append([str(v) for v in new_data[name]])
+        else:  # the zero byte keeps these apart from any label of the data
+            parts.append([f"\0new {row}" for row in range(len(new_data))])
+    return [":".join(p) for p in zip(*parts, strict=True)]
+
+
+def _design(problem: Problem, frame: pd.DataFrame, new_data: pd.DataFrame) -> np.ndarray:
+    """Design matrix of new rows, coded and standardised as the fitted ones were."""
+    import pandas as pd
+
+    model, names = problem.model, problem.layout.columns
+    parsed = model.parsed
+    expressions = [parsed.population, *(g.effects for g in parsed.groups)]
+    used = sorted({v for e in expressions for v in variables(e)})
+    for name in used:
+        require_column(new_data, name, "new_data")
+        bad = new_data[name].isna().to_numpy()
+        if bad.any():
+            raise ValueError(
+                f"new_data, column {name!r}, row {int(np.argmax(bad))}: expected a value, found none; "
+                f"fill it in"
+            )
+    new = new_data[used].reset_index(drop=True)
+    for name in used:
+        if isinstance(frame[name].dtype, pd.CategoricalDtype):
+            new[name] = pd.Categorical(
+                new[name], categories=frame[name].cat.categories, ordered=frame[name].cat.ordered
+            )
+            if new[name].isna().any():
+                row = int(np.argmax(new[name].isna().to_numpy()))
+                raise ValueError(
+                    f"new_data, column {name!r}, row {row}: expected one of the categories of the data, "
+                    f"found {new_data[name].iloc[row]!r}; use one of "
+                    f"{', '.join(map(str, frame[name].cat.categories))}"
+                )
+    both = (
+        pd.concat([frame[used], new], ignore_index=True)
+        if used
+        else pd.DataFrame(index=range(len(frame) + len(new)))
+    )
+    found: dict[str, np.ndarray] = {}
+    for expression in expressions:
+        got, matrix = columns(expression, both, model.formula, fitted=len(frame))
+        found.update(zip(got, matrix[len(frame) :].T, strict=True))
+    if set(found) != set(names):
+        extra = ", ".join(sorted(set(found) - set(names)))
+        raise ValueError(
+            f"new_data: expected the categories of the data, found others ({extra}); "
+            f"use those that were fitted"
+        )
+    return np.stack([found[n] for n in names], axis=1) if names else np.zeros((len(new), 0))

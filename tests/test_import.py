@@ -1,0 +1,64 @@
+"""The package's front: names load when they are used, and `fit` is the function whatever was imported before."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import hiermodels as hm
+
+HEAVY = (
+    "jax",
+    "numpyro",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "arviz",
+    "arviz_stats",
+    "xarray",
+    "pydantic",
+    "formulae",
+    "numpy",
+)
+
+
+def _fresh(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_import_loads_nothing_heavy():
+    loaded = json.loads(
+        _fresh("import json, sys, hiermodels; dir(hiermodels); print(json.dumps(list(sys.modules)))")
+    )
+    assert "hiermodels" in loaded
+    assert not set(HEAVY) & set(loaded)
+
+
+def test_a_model_is_declared_without_pandas():
+    loaded = json.loads(
+        _fresh(
+            "import json, sys, hiermodels as hm; hm.Model('y ~ 1 + (1 | g)', known_se='s'); print(json.dumps(list(sys.modules)))"
+        )
+    )
+    assert not {"pandas", "pyarrow", "matplotlib", "arviz", "xarray"} & set(loaded)
+
+
+def test_every_name_is_there_and_listed():
+    listed = dir(hm)
+    for name in hm.__all__:
+        assert name in listed
+        assert getattr(hm, name) is not None
+    assert hm.__version__.count(".") == 2
+
+
+def test_fit_is_the_function_after_its_module_was_imported():
+    out = _fresh("import hiermodels.fit, hiermodels as hm; print(callable(hm.fit), hm.fit.__module__)")
+    assert out.split() == ["True", "hiermodels.fit"]
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'modle'"):
+        _ = hm.modle
