@@ -92,10 +92,9 @@ def load(path: Path) -> Fit:
     )
     settings = FitSettings(**header["settings"])
     frame = pd.read_parquet(io.BytesIO(tree["frame"]["parquet"].to_numpy().tobytes()))
-    draws = Draws(
-        {name: tree["posterior"][name].to_numpy() for name in header["variables"]},
-        {name: tree["sample_stats"][name].to_numpy() for name in header["stats"]},
-    )
+    values: dict[str, Any] = {name: tree["posterior"][name].to_numpy() for name in header["variables"]}
+    stats: dict[str, Any] = {name: tree["sample_stats"][name].to_numpy() for name in header["stats"]}
+    draws = Draws(values, stats)
     table = tree["diagnostics"]["convergence"]
     diagnostics = pd.DataFrame(
         table.to_numpy(),

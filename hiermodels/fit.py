@@ -382,8 +382,8 @@ class Fit:
         level = level or names[-1]
         if problem.layout.family != "normal" and level != names[-1]:
             raise ValueError(
-                f"level: expected {names[-1]}, the finest grouping of counts, found {level!r}: coarser ones have "
-                f"no estimate of their own; plot {names[-1]}"
+                f"level: expected {names[-1]}, the finest grouping of counts, found {level!r}: coarser ones "
+                f"have no estimate of their own; plot {names[-1]}"
             )
         name, values = f"theta_{level}", self.draws.values
         self._chosen(name)
@@ -436,7 +436,9 @@ class Fit:
         names = [n for n, x in self.draws.values.items() if x.ndim == 2 or n.startswith("cor_")] or list(
             self.draws.values
         )
-        table = self.summary(names).drop(columns=["mcse_mean", "mcse_sd"])
+        table = self.summary(names)
+        twice = table.index.str.startswith("cor_") & (table.duplicated() | (table["sd"] == 0))
+        table = table[~twice].drop(columns=["mcse_mean", "mcse_sd"])
         shown = table.round({"ess_bulk": 0, "ess_tail": 0, "r_hat": 3}).to_string(
             float_format="{:.4g}".format
         )

@@ -396,6 +396,51 @@ def test_unpooled_groups_tell_nothing_about_new_ones(schools):
         fit.predict(pd.DataFrame({"school": ["Z"]}), groups="new")
 
 
+def test_correlated_slopes():
+    rng = np.random.default_rng(1)
+    g, x = np.repeat(np.arange(8), 5), rng.normal(size=40)
+    b = rng.multivariate_normal([1, 2], [[1, 0.6], [0.6, 1]], size=8)
+    frame = pd.DataFrame({"g": g, "x": x, "y": b[g, 0] + b[g, 1] * x + rng.normal(size=40)})
+    priors = dict.fromkeys(("sd_g", "sd_g_x", "sigma"), "half_normal(2)")
+    fit = hm.fit(hm.Model("y ~ 1 + x + (1 + x | g)", priors=priors), frame, tune=500, progress=False)
+    draws = fit.draws.values
+    assert fit.to_datatree().posterior["cor_g"].coords["effect"].to_numpy().tolist() == ["Intercept", "x"]
+    assert (draws["cor_g"][..., 1, 1] == 1).all()
+    assert str(fit).count("cor_g[") == 1
+    rows = pd.DataFrame({"g": ["new", "new"], "x": [0.0, 1.0]})
+    mean = fit.predict(rows, groups="new").predictions["y"].to_numpy()
+    own = mean[..., 0] - draws["Intercept"], mean[..., 1] - mean[..., 0] - draws["x"]
+    expected = (draws["cor_g"][..., 0, 1] * draws["sd_g"] * draws["sd_g_x"]).mean()
+    error = (own[0] * own[1]).std() / np.sqrt(own[0].size)
+    assert abs((own[0] * own[1]).mean() - expected) < 4 * error
+
+
+def test_counts():
+    rats = hm.load_dataset("rats")
+    fit = hm.fit(
+        hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats"), rats, progress=False
+    )
+    table = fit.summary()
+    assert np.isnan(table.loc["kappa_experiment", "mean"])
+    assert_moments(table, "mean_experiment", 0.144297, 0.013426)
+    assert_moments(table, "theta_experiment[71]", 0.21086, 0.07526)
+    new = (
+        fit.predict(pd.DataFrame({"rats": [20]}), groups="new", kind="outcome")
+        .predictions["tumors"]
+        .to_numpy()
+    )
+    for share, value in (((new == 0), 0.14040), ((new >= 10), 0.01343)):
+        assert abs(share.mean() - value) < 4 * np.sqrt(value * (1 - value) / 2000)
+    old = fit.predict(rats.iloc[[70]].assign(rats=20), kind="outcome").predictions["tumors"].to_numpy()
+    assert abs(old.mean() - 4.21714) < 4 * old.std() / np.sqrt(2000)
+    theta = fit.draws.values["theta_experiment"]
+    average = fit.predict(rats.iloc[[0]], groups="average").predictions["tumors"].to_numpy()[..., 0]
+    np.testing.assert_allclose(average, theta.mean(-1))
+    log_lik = fit.to_datatree().log_likelihood["tumors"].to_numpy()
+    np.testing.assert_allclose(log_lik[..., 0], 20 * np.log1p(-theta[..., 0]))
+    assert fit.plot_shrinkage().axes[0].get_xlabel() == "theta_experiment"
+
+
 # a NumPyro function of one's own -----------------------------------------------------------------------------------------
 
 

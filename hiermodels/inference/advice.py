@@ -102,11 +102,9 @@ def _chains(diagnostics: pd.DataFrame, settings: Settings) -> list[tuple[str, st
 
 def _against_divergences(problem: Problem | UserModel, settings: Settings) -> str:
     ways = []
-    explicit = isinstance(problem, Problem) and not settings.marginalize
-    if explicit and _factorises(problem):
-        ways.append("use marginalize=True")
-    if explicit and settings.centred:
-        ways.append("use centred=False (non-centred)")
+    if isinstance(problem, Problem) and not settings.marginalize:
+        ways += ["use marginalize=True"] if _factorises(problem) else []
+        ways += ["use centred=False (non-centred)"] if settings.centred else []
     ways.append(f"raise target_accept, e.g. to {0.95 if settings.target_accept < 0.95 else 0.99}")
     return ", or ".join(ways)
 
@@ -129,8 +127,8 @@ def _moments(problem: Problem) -> list[str]:
         ]
         if names:
             found.append(
-                f"{', '.join(names)}: the posterior {words} under these priors with so few groups; read the "
-                f"median and the interval, or use a proper prior with a light tail, e.g. half_normal(...)"
+                f"{', '.join(names)}: the posterior {words} under these priors with this many groups; read "
+                f"the median and the interval, or use a proper prior with a light tail, e.g. half_normal(...)"
             )
     return found
 

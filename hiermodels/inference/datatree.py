@@ -95,7 +95,7 @@ def predictions_tree(values: np.ndarray, problem: Problem, frame: pd.DataFrame) 
     return xr.DataTree.from_dict({name: _signed(data) for name, data in tree.items() if data.data_vars})
 
 
-def log_likelihood(values: Mapping[str, np.ndarray], problem: Problem, frame: pd.DataFrame) -> np.ndarray:
+def log_likelihood(values: Mapping[str, Any], problem: Problem, frame: pd.DataFrame) -> np.ndarray:
     """Log density of each row's outcome given its groups' draws; shape (chain, draw, row)."""
     rows = len(frame)
     if problem.layout.family != "normal":
@@ -127,7 +127,7 @@ def _row_dimension(problem: Problem | UserModel) -> str:
     return "obs_row" if "obs" in _roles(problem)[1] else "obs"
 
 
-def _dataset(values: Mapping[str, np.ndarray], named: Axes) -> xr.Dataset:
+def _dataset(values: Mapping[str, Any], named: Axes) -> xr.Dataset:
     """Variables with axes (chain, draw, *named)."""
     import xarray as xr
 
@@ -141,8 +141,8 @@ def _dataset(values: Mapping[str, np.ndarray], named: Axes) -> xr.Dataset:
     return xr.Dataset(variables, coords)
 
 
-def _by_row(values: Mapping[str, np.ndarray], frame: pd.DataFrame, row: str) -> xr.Dataset:
-    return _dataset(values, {name: [(row, _row_labels(frame))] for name in values})
+def _by_row(values: Mapping[str, Any], frame: pd.DataFrame, row: str) -> xr.Dataset:
+    return _dataset(values, {name: [(row, list(_row_labels(frame)))] for name in values})
 
 
 def _columns(frame: pd.DataFrame, names: Sequence[str], row: str) -> xr.Dataset:

@@ -7,9 +7,9 @@ program serves every model.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +30,11 @@ __all__ = ["axes", "convergence_table", "moments_table", "real_groups", "scalar_
 _BLOCK = 64
 """Scalars described in one call of the compiled program."""
 
-Axes = dict[str, list[tuple[str, list[str]]]]
+Axes = dict[str, list[tuple[str, Sequence[Any]]]]
 """Variable to its axes after (chain, draw): the dimension's name and its labels."""
 
 
-def real_groups(values: Mapping[str, Array], problem: Problem) -> dict[str, np.ndarray]:
+def real_groups(values: Mapping[str, Array], problem: Problem) -> dict[str, Any]:
     """Draws as a sampler gives them, padded groups left out, on the host.
 
     Parameters
@@ -55,7 +55,12 @@ def real_groups(values: Mapping[str, Array], problem: Problem) -> dict[str, np.n
     ordered += [name for name in places if name in values]
     ordered += [name for name in values if name not in ordered]
     found = {name: np.asarray(values[name]) for name in ordered}
-    return {n: x[..., places[n]] if n in places else x for n, x in found.items()}
+    for name, x in found.items():
+        if name in places:
+            found[name] = x[..., places[name]]
+        elif (parameter := layout.parameter(name)) is not None and parameter.kind == "correlation":
+            found[name] = np.where(np.eye(parameter.size, dtype=bool), np.ones_like(x), x)  # exactly
+    return found
 
 
 def _group_values(layout: Layout) -> dict[str, str]:
@@ -67,7 +72,7 @@ def _group_values(layout: Layout) -> dict[str, str]:
     return found
 
 
-def axes(values: Mapping[str, np.ndarray], problem: Problem | UserModel) -> Axes:
+def axes(values: Mapping[str, Any], problem: Problem | UserModel) -> Axes:
     """Names and labels of every variable's axes after (chain, draw).
 
     A dimension has the name of its grouping (``school``); where a variable of that name is estimated too, as
@@ -75,9 +80,11 @@ def axes(values: Mapping[str, np.ndarray], problem: Problem | UserModel) -> Axes
     """
     if isinstance(problem, UserModel):
         return {name: _axes_of_plates(name, x, problem, values) for name, x in values.items()}
-    layout, found = problem.layout, {}
-    for name, level in _group_values(layout).items():
-        found[name] = [(f"{level}_group" if level in values else level, problem.labels[level])]
+    layout = problem.layout
+    found: Axes = {}
+    for name, grouping in _group_values(layout).items():
+        dim = f"{grouping}_group" if grouping in values else grouping
+        found[name] = [(dim, problem.labels[grouping])]
     for level in layout.levels:
         for block in level.blocks:
             if len(block) > 1:
@@ -87,8 +94,8 @@ def axes(values: Mapping[str, np.ndarray], problem: Problem | UserModel) -> Axes
 
 
 def _axes_of_plates(
-    name: str, x: np.ndarray, model: UserModel, values: Mapping[str, np.ndarray]
-) -> list[tuple[str, list[str]]]:
+    name: str, x: np.ndarray, model: UserModel, values: Mapping[str, Any]
+) -> list[tuple[str, Sequence[Any]]]:
     """Axes of a site of a NumPyro function: its plates, labelled where one has a column's name and size."""
     found = []
     for plate, size in zip(model.dims.get(name, ()), x.shape[2:], strict=False):
@@ -98,12 +105,12 @@ def _axes_of_plates(
     return found + _numbered(name, x, len(found))
 
 
-def _numbered(name: str, x: np.ndarray, start: int) -> list[tuple[str, list[str]]]:
+def _numbered(name: str, x: np.ndarray, start: int) -> list[tuple[str, Sequence[Any]]]:
     """The axes that nothing names, from this one on."""
     return [(f"{name}_dim_{i}", [str(k) for k in range(n)]) for i, n in enumerate(x.shape[2:]) if i >= start]
 
 
-def scalar_names(values: Mapping[str, np.ndarray], named: Axes) -> list[str]:
+def scalar_names(values: Mapping[str, Any], named: Axes) -> list[str]:
     """Row names of a table of all scalars, in order: ``Intercept``, ``theta_school[A]``.
 
     Examples
@@ -119,12 +126,12 @@ def scalar_names(values: Mapping[str, np.ndarray], named: Axes) -> list[str]:
     return found
 
 
-def _columns(values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+def _columns(values: Mapping[str, Any]) -> list[np.ndarray]:
     """One (chain, draw, scalar) view a variable."""
     return [np.reshape(x, (*x.shape[:2], -1)) for x in values.values()]
 
 
-def convergence_table(values: Mapping[str, np.ndarray], named: Axes) -> pd.DataFrame:
+def convergence_table(values: Mapping[str, Any], named: Axes) -> pd.DataFrame:
     """R-hat, effective sizes and Monte Carlo standard errors of every scalar.
 
     Parameters
@@ -176,7 +183,7 @@ def _diagnose(x: Array) -> Array:
 
 
 def moments_table(
-    values: Mapping[str, np.ndarray], named: Axes, prob: float, missing: Mapping[str, str]
+    values: Mapping[str, Any], named: Axes, prob: float, missing: Mapping[str, str]
 ) -> pd.DataFrame:
     """Mean, sd, median and equal-tailed interval of every scalar.
 

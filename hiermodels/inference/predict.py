@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,7 +32,7 @@ __all__ = ["GROUPS", "KINDS", "expected", "predict", "residual_sd"]
 GROUPS = ("existing", "new", "average")
 KINDS = ("mean", "outcome")
 
-Values = Mapping[str, np.ndarray]
+Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -197,10 +197,11 @@ def _new_deviations(
     shape = (*next(iter(values.values())).shape[:2], count)
     found = [np.zeros(shape) for _ in level.effects]
     for block in level.blocks if level.pooling == "partial" else ():
-        noise = [rng.standard_normal(shape) for _ in block]
+        noise = rng.standard_normal((len(block), *shape))
         if len(block) > 1:
-            factor = np.linalg.cholesky(values[f"cor_{level.name}"])
-            noise = [sum(factor[..., j, k, None] * noise[k] for k in range(j + 1)) for j in range(len(block))]
+            steady = 1e-10 * np.eye(len(block))  # a correlation of one is as good as any
+            factor = np.linalg.cholesky(values[f"cor_{level.name}"] + steady)
+            noise = np.einsum("cdjk,kcdg->jcdg", factor, noise)
         for b, z in zip(block, noise, strict=True):
             found[b] = values[sd_name(level.name, names[level.effects[b]])][..., None] * z
     return found
@@ -254,7 +255,8 @@ def _rows(problem: Problem, frame: pd.DataFrame, new_data: pd.DataFrame | None, 
         if groups == "existing" and (code < 0).any():
             raise _unknown_group(problem, level.name, labels[level.name], int(np.argmax(code < 0)))
         known.append(code)
-        fresh.append(np.where(code < 0, pd.factorize(np.where(code < 0, labels[level.name], None))[0], -1))
+        strangers = [label if c < 0 else None for c, label in zip(code, labels[level.name], strict=True)]
+        fresh.append(pd.factorize(np.array(strangers, dtype=object))[0])
     _refuse_unpooled(problem, [i for i, f in enumerate(fresh) if (f >= 0).any()])
     _check_nesting(problem, labels, known)
     return Rows(x, tuple(known), tuple(fresh))

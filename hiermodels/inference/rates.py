@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["average_rates", "count_outcomes", "log_probability", "row_rates"]
 
-Values = Mapping[str, np.ndarray]
+Values = Mapping[str, Any]
 
 
 def row_rates(

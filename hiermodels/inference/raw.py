@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from hiermodels.models.data import Problem
+from hiermodels.models.data import Data, Problem
 
 __all__ = ["raw_estimates"]
 
 
-def raw_estimates(values: Mapping[str, np.ndarray], problem: Problem, level: str) -> np.ndarray:
+def raw_estimates(values: Mapping[str, Any], problem: Problem, level: str) -> np.ndarray:
     """Estimate of each group from its own rows alone.
 
     Normal: the precision-weighted mean of the outcome, less what the population's predictors explain at their
@@ -49,7 +50,7 @@ def raw_estimates(values: Mapping[str, np.ndarray], problem: Problem, level: str
     return np.bincount(owner, mean) / np.bincount(owner)
 
 
-def _sums(rows: np.ndarray, data: object, i: int, problem: Problem) -> np.ndarray:
+def _sums(rows: Any, data: Data, i: int, problem: Problem) -> np.ndarray:
     """Sum rows into the real groups of a level."""
     level = problem.layout.levels[i]
-    return np.bincount(data.group[i], rows, level.size)[problem.positions[level.name]]  # type: ignore[attr-defined]
+    return np.bincount(data.group[i], rows, level.size)[problem.positions[level.name]]
