@@ -79,13 +79,16 @@ class TestTargetA:
     def test_covariances_of_draws(self):
         with jax.enable_x64(True):
             model = Model(
-                "score ~ 1 + (1 | school/classroom)", priors={"sd_school": 4.0, "sd_school:classroom": 3.0, "sigma": 5.0}
+                "score ~ 1 + (1 | school/classroom)",
+                priors={"sd_school": 4.0, "sd_school:classroom": 3.0, "sigma": 5.0},
             )
             problem = bind(model, load_dataset("scores"))
             pair = factorise(problem.layout)
             stats = pair.prepare(as_jax(problem.data))
             keys = jax.random.split(jax.random.key(3), 40_000)
-            draws = jax.jit(jax.vmap(lambda k: pair.draw(k, jnp.zeros(0), stats)["theta_school:classroom"]))(keys)
+            draws = jax.jit(jax.vmap(lambda k: pair.draw(k, jnp.zeros(0), stats)["theta_school:classroom"]))(
+                keys
+            )
         th = np.asarray(draws)[:, problem.positions["school:classroom"]]
         cov = np.cov(th.T)
         labels = problem.labels["school:classroom"]
@@ -113,7 +116,11 @@ def test_eight_schools_fixed_tau(tau):
     near(m["Intercept"][1] ** 0.5, sd, 6)
     near(m["theta_school"][0], thetas, 4)
     if tau == 20:
-        near(m["theta_school"][1] ** 0.5, [12.3687, 9.0980, 12.9095, 9.8305, 8.3262, 9.8305, 9.0980, 13.8885], 4)
+        near(
+            m["theta_school"][1] ** 0.5,
+            [12.3687, 9.0980, 12.9095, 9.8305, 8.3262, 9.8305, 9.0980, 13.8885],
+            4,
+        )
     if tau == 0:
         near(m["theta_school"][1] ** 0.5, 4.071919, 6)
 
@@ -125,7 +132,7 @@ def test_eight_schools_fixed_tau_normal_prior():
     with jax.enable_x64(True):
         _, m = conditional(model, load_dataset("eight_schools"), wanted=("Intercept", "theta_school"))
     near(m["Intercept"][0], 2.2431, 4)
-    near(m["Intercept"][1] ** 0.5, 4.2866, 4)
+    np.testing.assert_allclose(m["Intercept"][1] ** 0.5, (8.326577**-2 + 5**-2) ** -0.5, rtol=1e-6)
     near(m["theta_school"][0], [18.7275, 6.8486, -0.9539, 5.8952, -0.4539, 1.2887, 14.8486, 7.6337], 4)
 
 
@@ -161,7 +168,11 @@ class TestSeventyFiveIndividuals:
 
     def test_unpooled_sigma(self):
         with jax.enable_x64(True):
-            problem = bind(Model("y ~ 1 + x + (1 + x | id)", priors={"sigma": "uniform(0, 10)"}), load_dataset("individuals"), "none")
+            problem = bind(
+                Model("y ~ 1 + x + (1 + x | id)", priors={"sigma": "uniform(0, 10)"}),
+                load_dataset("individuals"),
+                "none",
+            )
             pair = factorise(problem.layout)
             stats = pair.prepare(as_jax(problem.data))
             grid = jnp.linspace(-4, 1, 4001)[:, None]
@@ -172,7 +183,13 @@ class TestSeventyFiveIndividuals:
 
     def test_hierarchical(self):
         scale = "uniform(0, 10)"
-        priors = {"Intercept": "normal(0, 3)", "x": "normal(0, 3)", "sd_id": scale, "sd_id_x": scale, "sigma": scale}
+        priors = {
+            "Intercept": "normal(0, 3)",
+            "x": "normal(0, 3)",
+            "sd_id": scale,
+            "sd_id_x": scale,
+            "sigma": scale,
+        }
         with jax.enable_x64(True):
             problem = bind(Model("y ~ 1 + x + (1 + x || id)", priors=priors), load_dataset("individuals"))
             pair = factorise(problem.layout)
@@ -181,12 +198,14 @@ class TestSeventyFiveIndividuals:
             nodes = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], -1)
 
             def at(node):
-                u = hyper.unconstrain(pair.parameters, {"sd_id": node[0], "sd_id_x": node[1], "sigma": node[2]})
+                u = hyper.unconstrain(
+                    pair.parameters, {"sd_id": node[0], "sd_id_x": node[1], "sigma": node[2]}
+                )
                 c = pair.components(u, stats, ("Intercept", "x", "theta_id", "theta_id_x"))
                 return pair.log_likelihood(u, stats), {k: v.a for k, v in c.items()}
 
-            log, means = jax.jit(lambda n: jax.lax.map(at, n, batch_size=512))(jnp.asarray(nodes))
-        w = np.exp(np.asarray(log) - float(log.max()))
+            log, means = jax.tree.map(np.asarray, jax.jit(lambda n: jax.lax.map(at, n, batch_size=512))(jnp.asarray(nodes)))
+        w = np.exp(log - log.max())
         ends = np.ones(28)
         ends[[0, -1]] = 0.5  # trapezoid where the density does not vanish
         w = (w.reshape(22, 28, 20) * ends[:, None]).ravel()
@@ -289,7 +308,9 @@ def random_frame(seed=0, groups=4, deep=False):
     frame["x"] = rng.normal(size=n)
     frame["se"] = rng.uniform(0.5, 2, n)
     frame["w"] = rng.uniform(0.5, 3, n)
-    frame["y"] = 3 + frame["za"] + rng.normal(size=n) * 2 + rng.normal(size=groups)[frame["a"].str[1:].astype(int)]
+    frame["y"] = (
+        3 + frame["za"] + rng.normal(size=n) * 2 + rng.normal(size=groups)[frame["a"].str[1:].astype(int)]
+    )
     return frame.sample(frac=1, random_state=seed).reset_index(drop=True)
 
 
@@ -370,7 +391,9 @@ class Dense:
         self.mean = np.concatenate(means) if means else np.zeros(0)
         flat = [np.full(p.shape[1], c is None) for p, c in zip(parts, covs, strict=True)]
         self.flat = np.concatenate(flat)
-        self.covs = [np.zeros((p.shape[1],) * 2) if c is None else c for p, c in zip(parts, covs, strict=True)]
+        self.covs = [
+            np.zeros((p.shape[1],) * 2) if c is None else c for p, c in zip(parts, covs, strict=True)
+        ]
 
     def log_ml(self):
         """scipy's multivariate normal of y with everything proper integrated out, times the flat directions' integral."""
@@ -380,7 +403,9 @@ class Dense:
         centre, f = self.design[:, ~self.flat] @ self.mean[~self.flat], self.design[:, self.flat]
         inverse = np.linalg.inv(cov)
         information = f.T @ inverse @ f
-        best = centre + f @ np.linalg.solve(information, f.T @ inverse @ (self.y - centre)) if f.size else centre
+        best = (
+            centre + f @ np.linalg.solve(information, f.T @ inverse @ (self.y - centre)) if f.size else centre
+        )
         extra = 0.5 * f.shape[1] * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(information)[1]
         return multivariate_normal(best, cov).logpdf(self.y) + extra
 
@@ -412,7 +437,11 @@ class Dense:
 
 
 def thetas(case):
-    return [(g, e, "theta_" + g + ("" if e == "Intercept" else f"_{e}")) for g in case.levels for e in case.effects[g]]
+    return [
+        (g, e, "theta_" + g + ("" if e == "Intercept" else f"_{e}"))
+        for g in case.levels
+        for e in case.effects[g]
+    ]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -426,18 +455,20 @@ def test_against_dense_conditioning(name):
         phi = phi_of(case, problem.layout)
         u = hyper.unconstrain(pair.parameters, phi)
         dense = Dense(case, frame, phi)
-        assert float(pair.log_likelihood(u, stats)) == pytest.approx(dense.log_ml(), rel=1e-10, abs=1e-8)
+        assert float(jax.jit(pair.log_likelihood)(u, stats)) == pytest.approx(dense.log_ml(), rel=1e-10, abs=1e-8)
         mean, cov = dense.posterior()
         wanted = [t[2] for t in thetas(case)] + [f"mean({t[2]})" for t in thetas(case)]
         wanted += [c for c in case.population if problem.layout.parameter(c) is not None]
         assert set(wanted) <= pair.available()
-        found = pair.components(u, stats, tuple(wanted))
+        found = jax.jit(pair.components, static_argnums=2)(u, stats, tuple(wanted))
         for g, e, variable in thetas(case):
             where = problem.positions[g][[problem.labels[g].index(v) for v in dense.labels[g]]]
             rows = [dense.functional(g, e, j) for j in range(len(where))]
             t, constant = np.array([r[0] for r in rows]), np.array([r[1] for r in rows])
             np.testing.assert_allclose(found[variable].a[where], t @ mean + constant, rtol=1e-9, atol=1e-9)
-            np.testing.assert_allclose(found[variable].b[where], np.einsum("jk,kl,jl->j", t, cov, t), rtol=1e-8, atol=1e-10)
+            np.testing.assert_allclose(
+                found[variable].b[where], np.einsum("jk,kl,jl->j", t, cov, t), rtol=1e-8, atol=1e-10
+            )
             average = found[f"mean({variable})"]
             np.testing.assert_allclose(average.a, (t @ mean + constant).mean(), rtol=1e-9, atol=1e-9)
             np.testing.assert_allclose(average.b, t.mean(0) @ cov @ t.mean(0), rtol=1e-8, atol=1e-10)
@@ -451,7 +482,12 @@ def test_against_dense_conditioning(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["three levels, both separate", "three levels, predictors", "slopes, correlated, two levels", "coefficient kept in phi"],
+    [
+        "three levels, both separate",
+        "three levels, predictors",
+        "slopes, correlated, two levels",
+        "coefficient kept in phi",
+    ],
 )
 def test_draws_have_the_dense_moments(name):
     case, count = CASES[name], 20_000
@@ -462,7 +498,9 @@ def test_draws_have_the_dense_moments(name):
         stats = pair.prepare(as_jax(problem.data))
         phi = phi_of(case, problem.layout)
         u = hyper.unconstrain(pair.parameters, phi)
-        draws = jax.jit(jax.vmap(lambda k: pair.draw(k, u, stats)))(jax.random.split(jax.random.key(1), count))
+        draws = jax.jit(jax.vmap(lambda k: pair.draw(k, u, stats)))(
+            jax.random.split(jax.random.key(1), count)
+        )
     dense = Dense(case, frame, phi)
     mean, cov = dense.posterior()
     columns, rows, constants = [], [], []
@@ -494,7 +532,8 @@ def summary(problem):
     u = hyper.unconstrain(pair.parameters, phi_of(CASES["three levels, predictors"], problem.layout))
     c = pair.components(u, stats, ("theta_a:b", "theta_a", "mean(theta_a)", "x"))
     by_label = {
-        g: dict(zip(problem.labels[g], np.asarray(c[f"theta_{g}"].a)[problem.positions[g]], strict=True)) for g in ("a", "a:b")
+        g: dict(zip(problem.labels[g], np.asarray(c[f"theta_{g}"].a)[problem.positions[g]], strict=True))
+        for g in ("a", "a:b")
     }
     return float(pair.log_likelihood(u, stats)), by_label, float(c["mean(theta_a)"].b), float(c["x"].a)
 
@@ -511,7 +550,9 @@ def test_padding_relabelling_and_row_order_change_nothing(monkeypatch):
     with jax.enable_x64(True):
         reference = summary(bound(case, frame))
         assert_same(reference, summary(bound(case, frame.sample(frac=1, random_state=2))))
-        other = frame.assign(a=frame["a"].str.replace("a", "z"), b=frame["b"].map(lambda b: f"k{9 - int(b[1:])}"))
+        other = frame.assign(
+            a=frame["a"].str.replace("a", "z"), b=frame["b"].map(lambda b: f"k{9 - int(b[1:])}")
+        )
 
         def rename(label):
             parts = label.replace("a", "z").split(":")
@@ -529,8 +570,14 @@ def test_ragged_storage_equals_the_rectangle(monkeypatch):
     sizes = np.where(np.arange(30) == 7, 45, 1)
     owner = np.repeat(np.arange(30), sizes)
     classes = np.concatenate([np.arange(s) for s in sizes])
-    frame = pd.DataFrame({"a": owner, "b": classes, "x": rng.normal(size=owner.size), "za": rng.normal(size=30)[owner]})
-    frame = pd.concat([frame, frame]).assign(y=lambda d: rng.normal(size=len(d)) + d["za"]).astype({"a": str, "b": str})
+    frame = pd.DataFrame(
+        {"a": owner, "b": classes, "x": rng.normal(size=owner.size), "za": rng.normal(size=30)[owner]}
+    )
+    frame = (
+        pd.concat([frame, frame])
+        .assign(y=lambda d: rng.normal(size=len(d)) + d["za"])
+        .astype({"a": str, "b": str})
+    )
     with jax.enable_x64(True):
         ragged = bound(CASES["three levels, predictors"], frame)
         monkeypatch.setattr(data_module, "_RAGGED", 10**9)

@@ -25,7 +25,6 @@ from functools import cache
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
@@ -78,7 +77,9 @@ def build(layout: Layout, centred: bool = False) -> Callable[..., None]:
         return lambda data, y=None: count_sites.count_model(layout, centred, data, y)
     for p in layout.parameters:
         if centred and p.prior.name == "fixed" and p.kind == "positive" and p.prior.args[0] == 0:
-            raise ValueError(f"priors: {p.name}: {p.prior} leaves the centred group values no spread; use centred=False")
+            raise ValueError(
+                f"priors: {p.name}: {p.prior} leaves the centred group values no spread; use centred=False"
+            )
     return lambda data, y=None: _normal_model(layout, centred, data, y)
 
 
@@ -124,7 +125,9 @@ def _variances(layout: Layout, data: Data) -> Array | None:
     return jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1.0), jnp.inf)
 
 
-def _above(layout: Layout, i: int, values: list[dict[int, Array]], population: dict[int, Array], data: Data) -> dict[int, Array]:
+def _above(
+    layout: Layout, i: int, values: list[dict[int, Array]], population: dict[int, Array], data: Data
+) -> dict[int, Array]:
     """Coefficients around which the groups of level i scatter, every column; each (group,)."""
     level = layout.levels[i]
     if level.parent >= 0:
@@ -142,7 +145,9 @@ def _group_values(
         here = _above(layout, i, values, population, data)
         if level.pooling == "none" and _unpooled_below(layout, i) is None:
             for e, name in zip(level.effects, layout.effect_names(level), strict=True):
-                here[e] = padded(name, dist.ImproperUniform(constraints.real, (level.size,), ()), data.real[i])
+                here[e] = padded(
+                    name, dist.ImproperUniform(constraints.real, (level.size,), ()), data.real[i]
+                )
         for block in level.blocks if level.pooling == "partial" else ():
             sample = _independent if len(block) == 1 else _correlated
             here |= sample(layout, level, block, centred, phi, here, data.real[i])
@@ -151,7 +156,13 @@ def _group_values(
 
 
 def _independent(
-    layout: Layout, level: LevelLayout, block: tuple[int, ...], centred: bool, phi: dict[str, Array], above: dict[int, Array], real: Array
+    layout: Layout,
+    level: LevelLayout,
+    block: tuple[int, ...],
+    centred: bool,
+    phi: dict[str, Array],
+    above: dict[int, Array],
+    real: Array,
 ) -> dict[int, Array]:
     e = level.effects[block[0]]
     name, sd = layout.effect_names(level)[block[0]], phi[sd_name(level.name, layout.columns[e])]
@@ -162,7 +173,13 @@ def _independent(
 
 
 def _correlated(
-    layout: Layout, level: LevelLayout, block: tuple[int, ...], centred: bool, phi: dict[str, Array], above: dict[int, Array], real: Array
+    layout: Layout,
+    level: LevelLayout,
+    block: tuple[int, ...],
+    centred: bool,
+    phi: dict[str, Array],
+    above: dict[int, Array],
+    real: Array,
 ) -> dict[int, Array]:
     effects = [level.effects[b] for b in block]
     sds = jnp.stack([phi[sd_name(level.name, layout.columns[e])] for e in effects])
@@ -192,7 +209,9 @@ def _report(layout: Layout, centred: bool, values: list[dict[int, Array]], data:
         k = _unpooled_below(layout, i)
         if k is not None:
             for e in layout.levels[i].effects:
-                shown[i][e] = _mean_of_children(shown[k][e], data.parent[k], data.real[k], layout.levels[i].size)
+                shown[i][e] = _mean_of_children(
+                    shown[k][e], data.parent[k], data.real[k], layout.levels[i].size
+                )
     for i, level in enumerate(layout.levels):
         for e, name in zip(level.effects, layout.effect_names(level), strict=True):
             if e not in _sampled(layout, i, centred):
@@ -225,16 +244,16 @@ def _explicit_sites(layout: Layout, centred: bool) -> tuple[Site, ...]:
 
 def _blank(layout: Layout) -> Data:
     """Arrays of the layout's shapes, for tracing."""
-    rows = np.ones(layout.obs)
+    rows = jnp.ones(layout.obs)
     sizes = [level.size for level in layout.levels]
     return Data(
-        np.zeros(layout.obs),
-        np.ones((layout.obs, len(layout.columns))),
+        jnp.zeros(layout.obs),
+        jnp.ones((layout.obs, len(layout.columns))),
         rows,
         rows,
-        tuple(np.zeros(layout.obs, int) for _ in sizes),
-        tuple(np.zeros(n, int) for n in sizes),
-        tuple(np.ones(n, bool) for n in sizes),
+        tuple(jnp.zeros(layout.obs, int) for _ in sizes),
+        tuple(jnp.zeros(n, int) for n in sizes),
+        tuple(jnp.ones(n, bool) for n in sizes),
     )
 
 
@@ -285,7 +304,7 @@ class Explicit:
         return data
 
     def log_density(self, u: Array, data: Data) -> Array:
-        """log p(y | u) + log p(u), Jacobian included."""
+        """Log p(y | u) + log p(u), Jacobian included."""
         return flat_log_density(build(self.layout, self.centred), self.sites, u, data, data.y)[0]
 
     def constrain(self, u: Array) -> dict[str, Array]:
@@ -337,7 +356,9 @@ def marginalised(layout: Layout) -> Callable[[Data], None]:
         phi = _hyperparameters(pair.parameters, _variances(layout, data))
         u = hyper.unconstrain(pair.parameters, phi)
         if pair.dim > kept:  # counts in deeper trees: explicit deviations above the finest level
-            u = jnp.concatenate([u, numpyro.sample("deviations", dist.Normal(jnp.zeros(pair.dim - kept), 1.0).to_event(1))])
+            u = jnp.concatenate(
+                [u, numpyro.sample("deviations", dist.Normal(jnp.zeros(pair.dim - kept), 1.0).to_event(1))]
+            )
         numpyro.factor("log_marginal", pair.log_likelihood(u, pair.prepare(data)))
 
     return model

@@ -184,7 +184,9 @@ def three_levels(
         numpyro.deterministic("theta_school", jnp.zeros(n_school).at[school_of].add(theta) / rooms)
     else:
         theta_school = _groups("school", n_school, schools, mean, sd_school, centred)
-        theta = _groups("school:classroom", n_classroom, classrooms, theta_school[school_of], sd_classroom, centred)
+        theta = _groups(
+            "school:classroom", n_classroom, classrooms, theta_school[school_of], sd_classroom, centred
+        )
     sd = hyperparameter("sigma", sigma)
     with numpyro.plate("obs", len(school)):
         numpyro.sample("y", dist.Normal(theta[classroom], sd), obs=y)
@@ -222,19 +224,29 @@ def varying_slopes(
         ``slope`` is the site ``x``.
     """
     (word,) = _words(pooling, "individual")
-    means = [0.0, 0.0]
+    means: list[Array] = [jnp.zeros(()), jnp.zeros(())]
     if word != "none":
         means = [hyperparameter("Intercept", Intercept, "real"), hyperparameter("x", slope, "real")]
     if correlated and word == "partial":
-        sds = jnp.stack([hyperparameter("sd_individual", sd_individual), hyperparameter("sd_individual_x", sd_individual_x)])
-        factor = numpyro.sample("chol_individual", dist.LKJCholesky(2, parse(cor_individual, "prior of cor_individual").args[0]))
+        sds = jnp.stack(
+            [
+                hyperparameter("sd_individual", sd_individual),
+                hyperparameter("sd_individual_x", sd_individual_x),
+            ]
+        )
+        factor = numpyro.sample(
+            "chol_individual", dist.LKJCholesky(2, parse(cor_individual, "prior of cor_individual").args[0])
+        )
         numpyro.deterministic("cor_individual", factor @ factor.T)
         scale, mean = sds[:, None] * factor, jnp.stack(means)
         with numpyro.plate("individual", n_individual):
             if centred:
                 both = numpyro.sample("coef_individual", dist.MultivariateNormal(mean, scale_tril=scale))
             else:
-                both = mean + numpyro.sample("eta_individual", dist.Normal(jnp.zeros(2), 1.0).to_event(1)) @ scale.T
+                both = (
+                    mean
+                    + numpyro.sample("eta_individual", dist.Normal(jnp.zeros(2), 1.0).to_event(1)) @ scale.T
+                )
         theta = numpyro.deterministic("theta_individual", both[:, 0])
         theta_x = numpyro.deterministic("theta_individual_x", both[:, 1])
     else:
@@ -312,7 +324,13 @@ def gamma_poisson(
 
 
 def _groups(
-    group: str, size: int, word: str, above: Array | float, sd: PriorLike, centred: bool, variances: Array | None = None
+    group: str,
+    size: int,
+    word: str,
+    above: Array | float,
+    sd: PriorLike,
+    centred: bool,
+    variances: Array | None = None,
 ) -> Array:
     """Values of one level's groups: flat, all equal to what is above them, or scattered around it."""
     name = f"theta_{group}"
@@ -368,7 +386,12 @@ def table() -> list[dict[str, str]]:
             row("2", "normal", variance, two),
             row("3", "normal", variance, three),
             row("4 and more", "normal", variance, "build"),
-            row("crossed", "normal", variance, {"complete": "build", "none": "one grouping at most", "partial": "build"}),
+            row(
+                "crossed",
+                "normal",
+                variance,
+                {"complete": "build", "none": "one grouping at most", "partial": "build"},
+            ),
             row("2, with slopes", "normal", variance, slopes),
         ]
     for family, name in (("binomial", "beta_binomial"), ("poisson", "gamma_poisson")):

@@ -67,7 +67,9 @@ def unit_site(layout: Layout) -> str:
 
 def _slopes(layout: Layout, phi: dict[str, Array], data: Data) -> Array:
     """Predictors' part of each row on the link scale."""
-    terms = (data.x[:, c] * phi[layout.columns[c]] for c in layout.population if layout.columns[c] != "Intercept")
+    terms = (
+        data.x[:, c] * phi[layout.columns[c]] for c in layout.population if layout.columns[c] != "Intercept"
+    )
     return sum(terms, start=jnp.zeros(layout.obs))
 
 
@@ -90,7 +92,9 @@ def _jeffreys(layout: Layout, data: Data) -> Array:
     for i in reversed(range(tree.unit)):
         size, child = levels[i].size, data.real[i + 1]
         total = jax.ops.segment_sum(jnp.where(child, above, 0.0), data.parent[i + 1], num_segments=size)
-        above = total / jnp.maximum(jax.ops.segment_sum(child.astype(rate.dtype), data.parent[i + 1], num_segments=size), 1.0)
+        above = total / jnp.maximum(
+            jax.ops.segment_sum(child.astype(rate.dtype), data.parent[i + 1], num_segments=size), 1.0
+        )
         numpyro.deterministic(theta_name(levels[i].name, "Intercept"), link(layout.family, above))
     _report_below(layout, rate, data, sampled=True)
     return rate
@@ -101,21 +105,31 @@ def _pooled(layout: Layout, centred: bool, phi: dict[str, Array], data: Data) ->
     tree, levels, beta = count_tree(layout), layout.levels, layout.family == "binomial"
     base, deviation = centre(layout, phi), jnp.zeros(())
     for i in range(tree.unit):
-        name, size = theta_name(levels[i].name, "Intercept"), levels[i].size
-        above = jnp.broadcast_to(base + spread_down(layout, data.parent, deviation, i - 1, i), (size,))
+        name = theta_name(levels[i].name, "Intercept")
+        above = jnp.broadcast_to(
+            base + spread_down(layout, data.parent, deviation, i - 1, i), (levels[i].size,)
+        )
         if i in tree.above:
             value = _normal(name, above, phi[sd_name(levels[i].name, "Intercept")], data.real[i], centred)
         else:
             value = numpyro.deterministic(name, above)
         deviation = value - base
-    mean = _unit_means(layout, phi, base + spread_down(layout, data.parent, deviation, tree.unit - 1, tree.unit), data)
+    mean = _unit_means(
+        layout, phi, base + spread_down(layout, data.parent, deviation, tree.unit - 1, tree.unit), data
+    )
     if tree.word == "complete":
         _report_below(layout, mean, data, sampled=False)
         return mean
     if tree.above:
         top, name = levels[tree.above[-1]], log_precision(layout)
         centre_of_log = jnp.broadcast_to(phi[name], (top.size,))
-        log_size = _normal(theta_name(top.name, name), centre_of_log, phi[sd_name(top.name, name)], data.real[tree.above[-1]], centred)
+        log_size = _normal(
+            theta_name(top.name, name),
+            centre_of_log,
+            phi[sd_name(top.name, name)],
+            data.real[tree.above[-1]],
+            centred,
+        )
         size = jnp.exp(spread_down(layout, data.parent, log_size, tree.above[-1], tree.unit))
     else:
         size = phi[precision(layout)]
@@ -135,12 +149,12 @@ def _normal(name: str, mean: Array, sd: Array, real: Array, centred: bool) -> Ar
 def _unit_means(layout: Layout, phi: dict[str, Array], base: Array, data: Data) -> Array:
     """Population mean of each unit on its natural scale."""
     unit = count_tree(layout).unit
-    size, name = layout.levels[unit].size, rate_name(layout)
+    groups, name = layout.levels[unit].size, rate_name(layout)
     if name is not None:
-        return jnp.broadcast_to(phi[name], (size,))
+        return jnp.broadcast_to(phi[name], (groups,))
     rows = (data.size > 0).astype(data.y.dtype)
-    total = jax.ops.segment_sum(rows * _slopes(layout, phi, data), data.group[unit], num_segments=size)
-    count = jax.ops.segment_sum(rows, data.group[unit], num_segments=size)
+    total = jax.ops.segment_sum(rows * _slopes(layout, phi, data), data.group[unit], num_segments=groups)
+    count = jax.ops.segment_sum(rows, data.group[unit], num_segments=groups)
     return link(layout.family, base + total / jnp.maximum(count, 1.0), inverse=True)
 
 

@@ -248,7 +248,9 @@ def _predictor(page: _Page) -> str:
         value = " + ".join(terms)
         if len(leaves) > 1 and c in layout.population:
             many = len(leaves) - 1
-            value += " - " + (style.product(str(many), style.coefficient(name)) if many > 1 else style.coefficient(name))
+            value += " - " + (
+                style.product(str(many), style.coefficient(name)) if many > 1 else style.coefficient(name)
+            )
         if name != "Intercept":
             value = (f"({value})" if len(terms) > 1 else value) + style.times + style.column(name)
         parts.append(value)
@@ -270,11 +272,20 @@ def _level(page: _Page, i: int) -> list[tuple[str, str, str]]:
         effects = [level.effects[b] for b in block]
         names = [layout.columns[e] for e in effects]
         above = [page.above(i, e) for e in effects]
-        finer = next((v.name for k, v in enumerate(layout.levels) if v.pooling == "none" and _below(layout, k, i)), None)
+        finer = next(
+            (v.name for k, v in enumerate(layout.levels) if v.pooling == "none" and _below(layout, k, i)),
+            None,
+        )
         left = [style.theta(level.name, n, "_j") for n in names]
         if finer is not None:
             lines += [
-                (s, "=", style.words("mean of ") + style.theta(finer, n, "") + style.words(f" within {level.name} j"))
+                (
+                    s,
+                    "=",
+                    style.words("mean of ")
+                    + style.theta(finer, n, "")
+                    + style.words(f" within {level.name} j"),
+                )
                 for s, n in zip(left, names, strict=True)
             ]
         elif level.pooling == "none":
@@ -309,7 +320,9 @@ def _counts(page: _Page) -> list[tuple[str, str, str]]:
         return [(style.column(model.outcome), "~", _count_law(page, rate))]
     names = [v.name for v in layout.levels]
     last = len(names) - 1
-    lines = [(style.column(model.outcome), "~", _count_law(page, style.theta(names[last], "Intercept", "[i]")))]
+    lines = [
+        (style.column(model.outcome), "~", _count_law(page, style.theta(names[last], "Intercept", "[i]")))
+    ]
     inverse = style.inverse_link[family.link]
     if last > tree.unit:
         shared = style.law(inverse, style.theta(names[tree.unit], "Intercept", "[j]"))
@@ -319,7 +332,13 @@ def _counts(page: _Page) -> list[tuple[str, str, str]]:
         left, above = style.theta(names[i], "Intercept", "_j"), page.above(i, 0)
         if tree.word == "none":
             inner = style.theta(names[last], "Intercept", "")
-            lines.append((style.law(inverse, left), "=", style.words("mean of ") + inner + style.words(f" within {names[i]} j")))
+            lines.append(
+                (
+                    style.law(inverse, left),
+                    "=",
+                    style.words("mean of ") + inner + style.words(f" within {names[i]} j"),
+                )
+            )
         elif i in tree.above:
             lines.append((left, "~", style.law("N", above, style.square(style.parameter("sd", names[i])))))
         elif rate_name(layout) is not None:
@@ -343,10 +362,21 @@ def _units(page: _Page, unit: int, left: str, linked: bool) -> list[tuple[str, s
     if tree.word == "complete":
         return [(left, "=", mean if plain else _link(page, above, "j"))]
     if tree.word == "none":
-        return [(left, "~", style.law("Beta", "0.5", "0.5") if family.name == "binomial" else style.law("Gamma", "0.5", "0"))]
+        return [
+            (
+                left,
+                "~",
+                style.law("Beta", "0.5", "0.5")
+                if family.name == "binomial"
+                else style.law("Gamma", "0.5", "0"),
+            )
+        ]
     mean = mean if plain else style.indexed(mean)
     if tree.above:
-        size = style.law("\\exp" if isinstance(style, _Latex) else "exp", style.theta(layout.levels[tree.above[-1]].name, log_precision(layout), "[j]"))
+        size = style.law(
+            "\\exp" if isinstance(style, _Latex) else "exp",
+            style.theta(layout.levels[tree.above[-1]].name, log_precision(layout), "[j]"),
+        )
     else:
         size = style.parameter(family.precision, level.name)
     if family.name == "binomial":
@@ -385,7 +415,9 @@ def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
     """The layout that the formula alone implies, and the rules of priors that wait for data."""
     family, parsed = families.lookup(model.family), model.parsed
     population = _column_names(parsed.population)
-    names, merged, factors = list(population), {}, {}
+    names = list(population)
+    merged: dict[str, list[tuple[tuple[str, ...], bool]]] = {}
+    factors: dict[str, tuple[str, ...]] = {}
     for term in parsed.groups:
         effects = _column_names(term.effects)
         names += [n for n in effects if n not in names]
@@ -394,8 +426,12 @@ def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
     levels: list[LevelLayout] = []
     for name in sorted(merged, key=lambda g: len(factors[g])):
         inside = [j for j, v in enumerate(levels) if set(factors[v.name]) < set(factors[name])]
-        effects = tuple(names.index(e) for block, _ in merged[name] for e in block)
-        levels.append(LevelLayout(name, effects, data._blocks(merged[name]), "partial", 0, None, max(inside, default=-1)))
+        varying = tuple(names.index(e) for block, _ in merged[name] for e in block)
+        levels.append(
+            LevelLayout(
+                name, varying, data._blocks(merged[name]), "partial", 0, None, max(inside, default=-1)
+            )
+        )
     kept = tuple(names.index(n) for n in population)
     layout = Layout(model.family, model.known_se is not None, tuple(names), kept, tuple(levels), (), 0)
     wanted = data._wanted(family, layout)

@@ -63,7 +63,9 @@ def distribution(prior: Prior, kind: str = "positive") -> dist.Distribution | No
 _SUPPORT = {"real": constraints.real, "positive": constraints.positive, "unit": constraints.unit_interval}
 
 
-def hyperparameter(name: str, prior: Prior | str | float, kind: str = "positive", variances: Array | None = None) -> Array:
+def hyperparameter(
+    name: str, prior: Prior | str | float, kind: str = "positive", variances: Array | None = None
+) -> Array:
     """A parameter's site: sampled from its prior, or a constant where the prior is ``fixed``.
 
     Parameters
@@ -94,7 +96,9 @@ def hyperparameter(name: str, prior: Prior | str | float, kind: str = "positive"
     return value
 
 
-def padded(name: str, law: dist.Distribution, real: Array, log_weight: Callable[[Array], Array] | None = None) -> Array:
+def padded(
+    name: str, law: dist.Distribution, real: Array, log_weight: Callable[[Array], Array] | None = None
+) -> Array:
     """Sample a level's groups; padding is masked, and held in place by a factor of its own.
 
     Parameters
@@ -160,7 +164,9 @@ def find_sites(model: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Si
         return transform(jnp.zeros(shape))
 
     def run() -> None:
-        handlers.trace(handlers.substitute(handlers.seed(model, 0), substitute_fn=place)).get_trace(*args, **kwargs)
+        handlers.trace(handlers.substitute(handlers.seed(model, 0), substitute_fn=place)).get_trace(
+            *args, **kwargs
+        )
 
     jax.eval_shape(run)
     return tuple(found)
@@ -198,7 +204,11 @@ def flat_log_density(
 
 
 def to_flat(
-    model: Callable[..., Any], sites: tuple[Site, ...], guess: Callable[[str], Array | None], *args: Any, **kwargs: Any
+    model: Callable[..., Any],
+    sites: tuple[Site, ...],
+    guess: Callable[[str], Array | None],
+    *args: Any,
+    **kwargs: Any,
 ) -> Array:
     """The flat vector at which sites take the guessed values; sites without a guess are at zero, unconstrained.
 

@@ -57,9 +57,9 @@ def _guess_level(layout: Layout, level: LevelLayout, theta: Array, eta: Array) -
         values["eta" + name[len("theta") :]] = eta if first else jnp.zeros(level.size)
     for block in level.blocks:
         if len(block) > 1:
-            first = jnp.array([columns[b] == "Intercept" for b in block])
-            values[f"coef_{level.name}"] = jnp.where(first, theta[:, None], 0.0)
-            values[f"eta_{level.name}"] = jnp.where(first, eta[:, None], 0.0)
+            place = jnp.array([columns[b] == "Intercept" for b in block])
+            values[f"coef_{level.name}"] = jnp.where(place, theta[:, None], 0.0)
+            values[f"eta_{level.name}"] = jnp.where(place, eta[:, None], 0.0)
     return values
 
 
@@ -84,7 +84,9 @@ def _guess_counts(layout: Layout, data: Data) -> dict[str, Array]:
         size = jax.ops.segment_sum(data.size, data.group[i], num_segments=level.size)
         weight = jnp.asarray(2.0) if binomial else 1.0 / overall
         rates.append((y + weight * overall) / (size + weight))
-        values[theta_name(level.name, "Intercept")] = jnp.where(data.real[i], link(layout.family, rates[i]), 0.0)
+        values[theta_name(level.name, "Intercept")] = jnp.where(
+            data.real[i], link(layout.family, rates[i]), 0.0
+        )
         values[theta_name(level.name, log_name)] = jnp.where(data.real[i], 2.0, 0.0)
     return values | ({unit_site(layout): rates[tree.unit]} if rates else {})
 

@@ -68,7 +68,9 @@ class UserModel:
         found: dict[str, tuple[str, ...]] = {}
 
         def run() -> None:
-            _, trace = flat_log_density(self.function, self.sites, jnp.zeros(self.dim), **self._keywords(self.data))
+            _, trace = flat_log_density(
+                self.function, self.sites, jnp.zeros(self.dim), **self._keywords(self.data)
+            )
             for name, site in trace.items():
                 if _reported(site):
                     frames = sorted(site.get("cond_indep_stack") or (), key=lambda f: f.dim)
@@ -87,7 +89,10 @@ class UserModel:
 
     def prepare(self, data: dict[str, Any]) -> dict[str, Array]:
         """The data as arrays on the device."""
-        return {k: jnp.asarray(v, jnp.result_type(float)) if np.asarray(v).dtype.kind == "f" else jnp.asarray(v) for k, v in data.items()}
+        return {
+            k: jnp.asarray(v, jnp.result_type(float)) if np.asarray(v).dtype.kind == "f" else jnp.asarray(v)
+            for k, v in data.items()
+        }
 
     def log_density(self, u: Array, data: dict[str, Array]) -> Array:
         """Log joint density at u, Jacobian included."""
@@ -107,7 +112,9 @@ class UserModel:
         trace = flat_log_density(self.function, self.sites, u, **self._keywords(data))[1]
         return {name: site["value"] for name, site in trace.items() if _reported(site)}
 
-    def simulate(self, key: Array, data: dict[str, Array], values: dict[str, Array] | None = None) -> dict[str, Array]:
+    def simulate(
+        self, key: Array, data: dict[str, Array], values: dict[str, Array] | None = None
+    ) -> dict[str, Array]:
         """Run the function without an outcome: every site's value, latent sites as given or drawn from their priors.
 
         Parameters
@@ -125,7 +132,9 @@ class UserModel:
         """
         run = handlers.seed(handlers.substitute(self.function, data=values or {}), key)
         trace = handlers.trace(run).get_trace(**self._keywords(data, outcome=False))
-        return {name: site["value"] for name, site in trace.items() if site["type"] in ("sample", "deterministic")}
+        return {
+            name: site["value"] for name, site in trace.items() if site["type"] in ("sample", "deterministic")
+        }
 
 
 def _reported(site: dict[str, Any]) -> bool:
@@ -164,7 +173,9 @@ def user_model(function: Callable[..., Any], frame: pd.DataFrame, outcome: str) 
     name = getattr(function, "__name__", "model")
     parameters = inspect.signature(function).parameters
     if outcome not in frame.columns:
-        raise ValueError(f"outcome: no column {outcome!r} in the data; {_nearest(outcome, list(map(str, frame.columns)))}")
+        raise ValueError(
+            f"outcome: no column {outcome!r} in the data; {_nearest(outcome, list(map(str, frame.columns)))}"
+        )
     if outcome not in parameters:
         raise ValueError(
             f"{name}: the outcome {outcome!r} is no parameter of the function ({', '.join(parameters)}), so the model never sees it; "
@@ -175,16 +186,22 @@ def user_model(function: Callable[..., Any], frame: pd.DataFrame, outcome: str) 
     labels: dict[str, list[str]] = {}
     for key, parameter in parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
-            raise ValueError(f"{name}: parameter {parameter} cannot be filled from columns by name; name each column in the signature")
+            raise ValueError(
+                f"{name}: parameter {parameter} cannot be filled from columns by name; name each column in the signature"
+            )
         if key in frame.columns:
             data[key] = _column(frame, key, labels)
         elif key.startswith("n_") and key[2:] in frame.columns:
             counts[key] = int(frame[key[2:]].nunique())
         elif parameter.default is parameter.empty:
             known = [*map(str, frame.columns), *(f"n_{c}" for c in frame.columns)]
-            raise ValueError(f"{name}: parameter {key!r} is no column of the data and has no default; {_nearest(key, known)}")
+            raise ValueError(
+                f"{name}: parameter {key!r} is no column of the data and has no default; {_nearest(key, known)}"
+            )
     if outcome in labels:
-        raise ValueError(f"outcome: column {outcome!r} holds {labels[outcome][0]!r}, expected numbers; convert the column")
+        raise ValueError(
+            f"outcome: column {outcome!r} holds {labels[outcome][0]!r}, expected numbers; convert the column"
+        )
     return UserModel(function, outcome, data, counts, labels)
 
 
@@ -194,7 +211,9 @@ def _column(frame: pd.DataFrame, name: str, labels: dict[str, list[str]]) -> np.
     column = frame[name]
     if column.isna().any():
         row = int(np.argmax(column.isna().to_numpy()))
-        raise ValueError(f"column {name!r}, row {row}: expected a value, found a missing one; drop or fill the row")
+        raise ValueError(
+            f"column {name!r}, row {row}: expected a value, found a missing one; drop or fill the row"
+        )
     if isinstance(column.dtype, pd.CategoricalDtype):
         labels[name] = [str(c) for c in column.cat.categories]
         return column.cat.codes.to_numpy().astype(int)
@@ -202,7 +221,9 @@ def _column(frame: pd.DataFrame, name: str, labels: dict[str, list[str]]) -> np.
         values = column.to_numpy()
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             row = int(np.argmax(~np.isfinite(values)))
-            raise ValueError(f"column {name!r}, row {row}: expected a finite number, found {values[row]:g}; drop or mend the row")
+            raise ValueError(
+                f"column {name!r}, row {row}: expected a finite number, found {values[row]:g}; drop or mend the row"
+            )
         return values.astype(int) if values.dtype.kind == "b" else values
     codes, unique = pd.factorize(column)
     labels[name] = [str(u) for u in unique]
@@ -211,4 +232,8 @@ def _column(frame: pd.DataFrame, name: str, labels: dict[str, list[str]]) -> np.
 
 def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {near[0]!r}?" if near else f"the columns are {', '.join(k for k in known if not k.startswith('n_'))}"
+    return (
+        f"did you mean {near[0]!r}?"
+        if near
+        else f"the columns are {', '.join(k for k in known if not k.startswith('n_'))}"
+    )
