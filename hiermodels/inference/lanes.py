@@ -1,0 +1,89 @@
+"""Lanes: datasets that are moved together in one vmapped step, and how many of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import custom_vmap
+
+if TYPE_CHECKING:
+    from jax import Array
+
+__all__ = ["auto_lanes", "over_lanes"]
+
+
+def auto_lanes(sampler: str, device_kind: str, dim: int, size: int) -> int:
+    """Give the number of datasets in one vmapped step that ``lanes: auto`` stands for.
+
+    Wide steps spread the fixed cost of a step of the loop, narrow ones keep the working set in the cache and
+    wait less for the slowest dataset: the product of lanes and size is what counts.
+
+    Parameters
+    ----------
+    sampler : str
+        ``"nuts"``, or another sampler's name; those do not wait for each other and can be wider.
+    device_kind : str
+        ``"cpu"``, or the name of an accelerator.
+    dim : int
+        Dimensions that are sampled.
+    size : int
+        Numbers that one evaluation of the log density reads: groups, classes, tallied counts of a dataset.
+
+    Returns
+    -------
+    int
+        A power of two; a pure function of the arguments.
+
+    Examples
+    --------
+    >>> auto_lanes("nuts", "cpu", 1, 8), auto_lanes("nuts", "cpu", 3, 80)
+    (64, 8)
+    """
+    numbers = max(1, size) + 2 * max(1, dim)
+    if device_kind.lower() != "cpu":
+        return _power_of_two(2**21 / numbers, 64, 4096)
+    return (
+        _power_of_two(2.0**10 / numbers, 4, 64)
+        if sampler == "nuts"
+        else _power_of_two(2.0**13 / numbers, 8, 64)
+    )
+
+
+def _power_of_two(x: float, least: int, most: int) -> int:
+    return 2 ** round(math.log2(min(max(x, least), most)))
+
+
+def over_lanes(function: Callable, mapped: tuple[bool, ...]) -> Callable:
+    """Let every vmap, nested ones too, widen one leading lane axis that ``function`` sees.
+
+    ``function(mapped, *args)`` takes a lane axis on the arguments marked in ``mapped``, and gives one on each
+    result. The last argument is always mapped.
+    """
+
+    @custom_vmap
+    def call(*args: Array) -> Any:
+        return function(mapped, *args)
+
+    @call.def_vmap
+    def rule(size: int, new: list[bool], *args: Array) -> Any:
+        new = jax.tree.leaves(new)
+        width = args[-1].shape[1] if new[-1] else args[-1].shape[0]
+
+        def widen(x: Array, is_new: bool, is_old: bool) -> Array:
+            if is_new and is_old:
+                return x.reshape(size * width, *x.shape[2:])
+            if is_new:
+                return jnp.repeat(x, width, axis=0)
+            return jnp.tile(x, (size,) + (1,) * (x.ndim - 1)) if is_old else x
+
+        either = tuple(a or b for a, b in zip(new, mapped, strict=True))
+        out = over_lanes(function, either)(*map(widen, args, new, mapped))
+        return jax.tree.map(lambda o: o.reshape(size, width, *o.shape[1:]), out), jax.tree.map(
+            lambda _: True, out
+        )
+
+    return call
