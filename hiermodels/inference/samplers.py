@@ -24,7 +24,8 @@ from jax import Array
 
 from hiermodels.inference.draws import Draws, Estimates
 from hiermodels.inference.exact import POOR, ExactSettings, Nodes, exact, sample_nodes, summarise_nodes
-from hiermodels.inference.nuts import NutsSettings, laplace, nuts
+from hiermodels.inference.laplace import laplace
+from hiermodels.inference.nuts import NutsSettings, nuts
 from hiermodels.inference.summaries import Interval, Target, judge, point, summarise
 from hiermodels.models.builder import Explicit
 from hiermodels.models.data import Data
@@ -144,7 +145,11 @@ def _chains(model: Any, settings: Settings, key: Array, stats: Any) -> tuple[Arr
     run = nuts(
         log_density,
         NutsSettings(
-            draws=settings.draws, tune=settings.tune, chains=settings.chains, target_accept=settings.target_accept
+            draws=settings.draws,
+            tune=max(settings.tune, 1),
+            chains=settings.chains,
+            target_accept=settings.target_accept,
+            dense_mass=1 < model.dim <= _LAPLACE_LIMIT,
         ),
     )
     chains = run(run_key, starts, inverse_mass)
