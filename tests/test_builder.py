@@ -79,9 +79,15 @@ def settings():
             words += [{"school": a, "school:classroom": b} for a, b in
                       [("complete", "partial"), ("none", "partial"), ("partial", "complete"), ("complete", "none")]]  # fmt: skip
         for word in words:
-            centrings = (False, True) if levels and model.family == "normal" and word != "none" and word != "complete" else (False,)
+            centrings = (
+                (False, True)
+                if levels and model.family == "normal" and word != "none" and word != "complete"
+                else (False,)
+            )
             for centred in centrings:
-                yield pytest.param(name, word, centred, id=f"{name}-{word}-{'centred' if centred else 'plain'}")
+                yield pytest.param(
+                    name, word, centred, id=f"{name}-{word}-{'centred' if centred else 'plain'}"
+                )
 
 
 def sample_at(problem, centred, seed):
@@ -91,7 +97,11 @@ def sample_at(problem, centred, seed):
     values = e.constrain(u)
     for level, real in zip(problem.layout.levels, problem.data.real, strict=True):
         for name in values:
-            if name.startswith(("theta_", "eta_", "coef_", "rate_")) and values[name].shape[0] == level.size and name.endswith(level.name):
+            if (
+                name.startswith(("theta_", "eta_", "coef_", "rate_"))
+                and values[name].shape[0] == level.size
+                and name.endswith(level.name)
+            ):
                 shape = real.reshape(real.shape + (1,) * (values[name].ndim - 1))
                 values[name] = jnp.where(shape, values[name], 0.0)
     return values
@@ -113,25 +123,46 @@ def test_builder_writes_what_the_catalogue_writes(name, pooling, centred):
             extra |= {"centred": centred}
         by_hand = {}
         for site, value in values.items():
-            level = next((v.name for v in problem.layout.levels if value.ndim and value.shape[0] == v.size and site.split("_x")[0].endswith("_" + v.name)), None)
-            by_hand[site] = value if level is None or site.startswith("chol") else value[problem.positions[level]]
-        written, other = log_density(function, (), {"y": jnp.asarray(frame["y"].to_numpy(float)), **extra}, by_hand)
+            level = next(
+                (
+                    v.name
+                    for v in problem.layout.levels
+                    if value.ndim and value.shape[0] == v.size and site.split("_x")[0].endswith("_" + v.name)
+                ),
+                None,
+            )
+            by_hand[site] = (
+                value if level is None or site.startswith("chol") else value[problem.positions[level]]
+            )
+        written, other = log_density(
+            function, (), {"y": jnp.asarray(frame["y"].to_numpy(float)), **extra}, by_hand
+        )
         assert float(built) == pytest.approx(float(written), rel=1e-11)
         used = {site for site, s in other.items() if s["type"] == "sample" and not s["is_observed"]}
         assert used == set(values)
         for variable in variable_names(problem.layout):
-            level = next((v.name for v in problem.layout.levels if variable in problem.layout.effect_names(v)), None)
+            level = next(
+                (v.name for v in problem.layout.levels if variable in problem.layout.effect_names(v)), None
+            )
             if level is None:
                 continue
             ours = np.asarray(trace[variable]["value"])[problem.positions[level]]
-            if not (model.family != "normal" and variable.startswith("theta") and level != problem.layout.levels[-1].name):
+            if not (
+                model.family != "normal"
+                and variable.startswith("theta")
+                and level != problem.layout.levels[-1].name
+            ):
                 np.testing.assert_allclose(ours, other[variable]["value"], rtol=1e-11)
 
 
 # against numpyro, the factorised forms, and dense algebra ----------------------------------------------------------------
 
 LAYOUTS = {
-    "predictors": ("scores", Model("y ~ 1 + z + (1 | school/classroom)", priors={"Intercept": "normal(40, 20)"}), "partial"),
+    "predictors": (
+        "scores",
+        Model("y ~ 1 + z + (1 | school/classroom)", priors={"Intercept": "normal(40, 20)"}),
+        "partial",
+    ),
     "coarse none": ("scores", Model("y ~ 1 + (1 | school/classroom)"), {"school": "none"}),
     "none": ("scores", Model("y ~ 1 + z + (1 | school/classroom)"), "none"),
     "weights": ("scores", Model("y ~ 1 + (1 | school)", weights="w"), "partial"),
@@ -144,7 +175,9 @@ LAYOUTS = {
 def layout_frame(key):
     frame = FRAMES[key].copy()
     rng = np.random.default_rng(1)
-    return frame.assign(z=rng.normal(size=len(frame)), w=rng.uniform(0.5, 2, len(frame)), team=np.arange(len(frame)) // 10)
+    return frame.assign(
+        z=rng.normal(size=len(frame)), w=rng.uniform(0.5, 2, len(frame)), team=np.arange(len(frame)) // 10
+    )
 
 
 def bound(name, priors=None):
@@ -171,10 +204,15 @@ def gaussian_integral(joint, dim):
     precision = -(gradients[1:] - gradients[0])
     mode = jnp.linalg.solve(precision, gradients[0])
     determinant = jnp.linalg.slogdet(precision)[1]
-    return float(values[0] + 0.5 * gradients[0] @ mode + 0.5 * dim * np.log(2 * np.pi) - 0.5 * determinant), mode
+    return float(
+        values[0] + 0.5 * gradients[0] @ mode + 0.5 * dim * np.log(2 * np.pi) - 0.5 * determinant
+    ), mode
 
 
-CENTRINGS = [(name, name in ("coarse none", "weights", "mixed slopes")) for name in LAYOUTS] + [("predictors", True), ("slopes", True)]
+CENTRINGS = [(name, name in ("coarse none", "weights", "mixed slopes")) for name in LAYOUTS] + [
+    ("predictors", True),
+    ("slopes", True),
+]
 
 
 @pytest.mark.parametrize(("name", "centred"), CENTRINGS)
@@ -193,7 +231,10 @@ def test_explicit_integrates_to_the_factorised_marginal(name, centred):
             return e.log_density(jnp.zeros(e.dim).at[inside].set(phi).at[rest].set(v), data)
 
         found, _ = gaussian_integral(joint, rest.size)
-        sampled = [v.pooling == "partial" or (v.pooling == "none" and i == len(layout.levels) - 1) for i, v in enumerate(layout.levels)]
+        sampled = [
+            v.pooling == "partial" or (v.pooling == "none" and i == len(layout.levels) - 1)
+            for i, v in enumerate(layout.levels)
+        ]
         sampled = [s or problem.pooling == {"school": "none", "school:classroom": "partial"} for s in sampled]
         pads = sum(
             int((~real).sum()) * len(level.effects)
@@ -208,7 +249,10 @@ def test_crossed_terms_against_scipy():
     rng = np.random.default_rng(3)
     frame = pd.DataFrame({"a": rng.integers(0, 3, 14), "b": rng.integers(0, 4, 14), "y": rng.normal(size=14)})
     frame.loc[:6, "a"], frame.loc[:6, "b"] = [0, 0, 0, 1, 1, 2, 2], [0, 1, 2, 3, 0, 1, 3]
-    model = Model("y ~ 1 + (1 | a) + (1 | b)", priors={"sd_a": 0.8, "sd_b": 1.3, "sigma": 0.6, "Intercept": "normal(1, 2)"})
+    model = Model(
+        "y ~ 1 + (1 | a) + (1 | b)",
+        priors={"sd_a": 0.8, "sd_b": 1.3, "sigma": 0.6, "Intercept": "normal(1, 2)"},
+    )
     with jax.enable_x64(True):
         problem = bind(model, frame)
         with pytest.raises(ValueError, match=r"b is crossed with a, not nested in it.*marginalize=False"):
@@ -226,12 +270,20 @@ def test_crossed_terms_against_scipy():
             link = 4 + 1.3**2 * (np.arange(4)[:, None] == frame["b"].to_numpy()[None])
             theta = 1 + link @ np.linalg.solve(cov, frame["y"].to_numpy() - 1)
             order = [int(v) for v in problem.labels["b"]]
-            np.testing.assert_allclose(np.asarray(drawn["theta_b"])[problem.positions["b"]], theta[order], rtol=1e-9)
+            np.testing.assert_allclose(
+                np.asarray(drawn["theta_b"])[problem.positions["b"]], theta[order], rtol=1e-9
+            )
 
 
 COUNTS = {
     "rats": ("rats", "binomial", "trials", "y ~ 1 + (1 | experiment)", "partial"),
-    "pooled below": ("states", "poisson", "exposure", "y ~ 1 + (1 | state/county)", {"state:county": "complete"}),
+    "pooled below": (
+        "states",
+        "poisson",
+        "exposure",
+        "y ~ 1 + (1 | state/county)",
+        {"state:county": "complete"},
+    ),
     "deep": ("states", "poisson", "exposure", "y ~ 1 + z + (1 | state/county)", "partial"),
 }
 
@@ -259,7 +311,9 @@ def test_counts_joint_is_marginal_times_conditional(name):
         finest = f"theta_{layout.levels[-1].name}"
         phi = u[: unit.start]
         for z in problem.data.real[:-1] if name == "deep" else ():
-            phi = phi.at[phi.size - 2 * z.size :].set(jnp.where(jnp.tile(z, 2), phi[phi.size - 2 * z.size :], 0.0))
+            phi = phi.at[phi.size - 2 * z.size :].set(
+                jnp.where(jnp.tile(z, 2), phi[phi.size - 2 * z.size :], 0.0)
+            )
         u = u.at[: unit.start].set(phi)
         law = pair.components(phi, stats, (finest,))[finest]
         values = e.constrain(u)
@@ -279,7 +333,9 @@ def test_counts_joint_is_marginal_times_conditional(name):
             hyper._one(p, u[i : i + 1])[1] for i, p in enumerate(layout.parameters)
         )  # phi is compared on the unconstrained scale
         found = float(joint) - conditional[real].sum() + float(jacobian)
-        assert found == pytest.approx(float(pair.log_density(phi, stats)) + padded_normals(problem, name), rel=1e-9)
+        assert found == pytest.approx(
+            float(pair.log_density(phi, stats)) + padded_normals(problem, name), rel=1e-9
+        )
 
 
 def padded_normals(problem, name):
@@ -301,7 +357,9 @@ def test_marginalised_model_is_the_factorised_density(name):
         assert [s.name.replace("chol", "cor") for s in sites] == [p.name for p in pair.parameters]
         assert float(found) == pytest.approx(float(pair.log_density(u, pair.prepare(data))), rel=1e-11)
         expected = pair.log_likelihood(u, pair.prepare(data))
-        assert float(trace["log_marginal"]["fn"].log_prob(trace["log_marginal"]["value"])) == pytest.approx(float(expected))
+        assert float(trace["log_marginal"]["fn"].log_prob(trace["log_marginal"]["value"])) == pytest.approx(
+            float(expected)
+        )
 
 
 def test_marginalised_counts_keep_the_deviations():
@@ -324,7 +382,10 @@ def test_padding_adds_nothing_and_does_not_drift(monkeypatch):
         e = Explicit(problem.layout)
         monkeypatch.setattr(data_module, "_up_to_power_of_two", lambda n: 2 * n + 1)
         wide = bound("predictors")
-        assert wide.layout.levels[1].size > problem.layout.levels[1].size and wide.layout.obs > problem.layout.obs
+        assert (
+            wide.layout.levels[1].size > problem.layout.levels[1].size
+            and wide.layout.obs > problem.layout.obs
+        )
         f, more = Explicit(wide.layout), as_jax(wide.data)
         assert f.dim > e.dim
         short, long = e.start(data), f.start(more)
@@ -390,7 +451,10 @@ def test_one_trace_serves_every_dataset():
 
 def test_fixed_zero_spread_needs_the_plain_form():
     problem = bind(Model("y ~ 1 + (1 | school)", known_se="se", priors={"sd_school": 0.0}), FRAMES["schools"])
-    with pytest.raises(ValueError, match=r"sd_school: fixed\(0\) leaves the centred group values no spread; use centred=False"):
+    with pytest.raises(
+        ValueError,
+        match=r"sd_school: fixed\(0\) leaves the centred group values no spread; use centred=False",
+    ):
         build(problem.layout, centred=True)
     with jax.enable_x64(True):
         e, data = Explicit(problem.layout), as_jax(problem.data)
@@ -406,7 +470,10 @@ def test_numpyro_samples_the_built_model():
         model = Model("y ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(5)"})
         problem = bind(model, FRAMES["schools"])
         data = as_jax(problem.data)
-        kernel = NUTS(build(problem.layout), init_strategy=numpyro.infer.init_to_value(values={"Intercept": 8.0, "sd_school": 3.0}))
+        kernel = NUTS(
+            build(problem.layout),
+            init_strategy=numpyro.infer.init_to_value(values={"Intercept": 8.0, "sd_school": 3.0}),
+        )
         mcmc = MCMC(kernel, num_warmup=300, num_samples=1000, progress_bar=False)
         mcmc.run(jax.random.key(0), data, data.y)
         draws = {k: np.asarray(v) for k, v in mcmc.get_samples().items()}
@@ -414,6 +481,25 @@ def test_numpyro_samples_the_built_model():
     sds = [5.7739, 5.1435, 5.6212, 5.2495, 5.1596, 5.2974, 5.3337, 5.6695]
     assert np.max(np.abs(draws["theta_school"].mean(0) - np.array(means)) / np.array(sds)) < 0.2
     assert abs(float(draws["sd_school"].mean()) - 3.31006) < 0.3 * 2.50201
+
+
+@pytest.mark.parametrize("family", ["normal", "binomial", "poisson"])
+def test_without_an_outcome_it_simulates(family):
+    if family == "normal":
+        model = Model("y ~ 1 + (1 | g)", priors={"Intercept": "normal(50, 1)", "sd_g": "half_normal(1)", "sigma": "half_normal(1)"})
+    elif family == "binomial":
+        model = Model("y ~ 1 + (1 | g)", family=family, trials="n", priors={"mean_g": "beta(9, 1)", "kappa_g": "gamma(9, 1)"})
+    else:
+        model = Model("y ~ 1 + (1 | g)", family=family, exposure="n", priors={"mean_g": "gamma(9, 1)", "shape_g": "gamma(9, 1)"})
+    frame = pd.DataFrame({"y": [1, 2, 1, 0], "g": ["a", "a", "b", "b"], "n": [9, 9, 9, 9]})
+    problem = bind(model, frame, outcome=False)
+    seeded = [numpyro.handlers.seed(build(problem.layout), key) for key in (0, 1)]
+    first, second = (np.asarray(numpyro.handlers.trace(m).get_trace(as_jax(problem.data))["y"]["value"]) for m in seeded)
+    assert first.shape == (4,) and not np.array_equal(first, second)
+    if family == "normal":
+        assert abs(first.mean() - 50) < 20
+    else:
+        assert (first == np.round(first)).all() and first.sum() > 4
 
 
 # a user's own function ------------------------------------------------------------------------------------------------------
@@ -439,10 +525,19 @@ class TestUserModel:
             u = jnp.asarray(np.random.default_rng(0).normal(size=10))
             assert mine.dim == theirs.dim == 10
             arrays = mine.prepare(mine.data)
-            assert float(mine.log_density(u, arrays)) == pytest.approx(float(theirs.log_density(u, data)), rel=1e-12)
-            np.testing.assert_allclose(mine.draw(None, u, arrays)["theta_school"], theirs.draw(None, u, data)["theta_school"])
+            assert float(mine.log_density(u, arrays)) == pytest.approx(
+                float(theirs.log_density(u, data)), rel=1e-12
+            )
+            np.testing.assert_allclose(
+                mine.draw(None, u, arrays)["theta_school"], theirs.draw(None, u, data)["theta_school"]
+            )
             assert set(mine.draw(None, u, arrays)) == {"Intercept", "sd_school", "eta_school", "theta_school"}
-            assert mine.dims == {"Intercept": (), "sd_school": (), "eta_school": ("school",), "theta_school": ("school",)}
+            assert mine.dims == {
+                "Intercept": (),
+                "sd_school": (),
+                "eta_school": ("school",),
+                "theta_school": ("school",),
+            }
             assert mine.labels == {"school": list("ABCDEFGH")} and mine.counts == {"n_school": 8}
             assert set(mine.constrain(u)) == {"Intercept", "sd_school", "eta_school"}
             assert np.isfinite(float(mine.log_density(mine.start(arrays), arrays)))
@@ -470,16 +565,30 @@ class TestUserModel:
             assert float(mine.log_density(u, mine.prepare(mine.data))) == pytest.approx(float(expected))
 
     def test_category_order_and_flags(self):
-        frame = pd.DataFrame({"y": [0.0, 1.0, 2.0], "g": pd.Categorical(["b", "a", "b"], ["b", "a"]), "t": [True, False, True]})
+        frame = pd.DataFrame(
+            {"y": [0.0, 1.0, 2.0], "g": pd.Categorical(["b", "a", "b"], ["b", "a"]), "t": [True, False, True]}
+        )
         mine = user_model(lambda g, t, y=None: numpyro.sample("m", dist.Normal()), frame, "y")
-        assert mine.labels["g"] == ["b", "a"] and mine.data["g"].tolist() == [0, 1, 0] and mine.data["t"].tolist() == [1, 0, 1]
+        assert (
+            mine.labels["g"] == ["b", "a"]
+            and mine.data["g"].tolist() == [0, 1, 0]
+            and mine.data["t"].tolist() == [1, 0, 1]
+        )
 
     @pytest.mark.parametrize(
         ("function", "outcome", "message"),
         [
-            (lambda scool, effect=None: None, "effect", r"'scool' is no column of the data and has no default; did you mean 'school'"),
+            (
+                lambda scool, effect=None: None,
+                "effect",
+                r"'scool' is no column of the data and has no default; did you mean 'school'",
+            ),
             (lambda n_scool, effect=None: None, "effect", r"'n_scool' is no column.*did you mean 'n_school'"),
-            (lambda school: None, "effect", r"'effect' is no parameter of the function \(school\).*add effect=None"),
+            (
+                lambda school: None,
+                "effect",
+                r"'effect' is no parameter of the function \(school\).*add effect=None",
+            ),
             (lambda effect, **rest: None, "effect", r"\*\*rest cannot be filled from columns by name"),
             (lambda effect: None, "efect", r"no column 'efect' in the data; did you mean 'effect'"),
             (lambda school: None, "school", r"column 'school' holds 'A', expected numbers"),
@@ -489,7 +598,9 @@ class TestUserModel:
         with pytest.raises(ValueError, match=message):
             user_model(function, load_dataset("eight_schools"), outcome)
 
-    @pytest.mark.parametrize(("value", "message"), [(np.nan, r"row 1: expected a value"), (np.inf, r"row 1: expected a finite")])
+    @pytest.mark.parametrize(
+        ("value", "message"), [(np.nan, r"row 1: expected a value"), (np.inf, r"row 1: expected a finite")]
+    )
     def test_bad_values(self, value, message):
         frame = pd.DataFrame({"y": [0.0, value, 1.0]})
         with pytest.raises(ValueError, match=message):

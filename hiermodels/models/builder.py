@@ -1,6 +1,7 @@
 """Any model as a NumPyro function over everything: group values, coefficients, hyperparameters.
 
-`build` writes the function; it samples, coarse to fine, the sites that `hiermodels.models.catalogue` writes out by hand:
+`build` writes the function; it samples, coarse to fine, the sites that `hiermodels.models.catalogue` writes
+out by hand:
 
 | site | law |
 |---|---|
@@ -10,11 +11,11 @@
 | ``coef_<g>`` centred; ``eta_<g>`` non-centred, correlated effects | multivariate; shape (group, effect) |
 | ``y`` | the outcome |
 
-and records every ``theta_<g>`` and ``cor_<g>`` that is no site with `numpyro.deterministic`. Padded groups are masked; a factor
-``padding_<site>`` keeps their values from drifting and is zero at zero.
+and records every ``theta_<g>`` and ``cor_<g>`` that is no site with `numpyro.deterministic`. Padded groups
+are masked; a factor ``padding_<site>`` keeps their values from drifting and is zero at zero.
 
-`Explicit` runs such a function behind the interface of a factorised model; `marginalised` is the NumPyro function of the
-hyperparameters alone; `user_model` takes a user's own function.
+`Explicit` runs such a function behind the interface of a factorised model; `marginalised` is the NumPyro
+function of the hyperparameters alone; `user_model` takes a user's own function.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ def build(layout: Layout, centred: bool = False) -> Callable[..., None]:
     layout : Layout
         From `hiermodels.models.data.bind`; crossed groupings too.
     centred : bool
-        Sample the group values themselves (``theta_<g>``), or standardised deviations from their parents (``eta_<g>``).
-        Beta and gamma populations are sampled as themselves in any case.
+        Sample the group values themselves (``theta_<g>``), or standardised deviations from their parents
+        (``eta_<g>``). Beta and gamma populations are sampled as themselves in any case.
 
     Returns
     -------
@@ -83,7 +84,7 @@ def build(layout: Layout, centred: bool = False) -> Callable[..., None]:
     return lambda data, y=None: _normal_model(layout, centred, data, y)
 
 
-# normal hierarchies -----------------------------------------------------------------------------------------------------
+# normal hierarchies -----------------------------------------------------------------------------------------
 
 
 def _normal_model(layout: Layout, centred: bool, data: Data, y: Array | None) -> None:
@@ -118,7 +119,7 @@ def _hyperparameters(parameters: tuple[Parameter, ...], variances: Array | None)
 
 
 def _variances(layout: Layout, data: Data) -> Array | None:
-    """Known variance of each finest group's mean, infinite where it has no row; what ``reference()`` needs."""
+    """Known variance of each finest group's mean, infinite without rows; what ``reference()`` needs."""
     if not layout.known or not layout.levels:
         return None
     total = jax.ops.segment_sum(data.weight, data.group[-1], num_segments=layout.levels[-1].size)
@@ -234,7 +235,7 @@ def _sampled(layout: Layout, i: int, centred: bool) -> set[int]:
     return own if centred and level.pooling == "partial" else set()
 
 
-# over one flat vector ---------------------------------------------------------------------------------------------------
+# over one flat vector ---------------------------------------------------------------------------------------
 
 
 @cache
@@ -269,7 +270,8 @@ class Explicit:
 
     Notes
     -----
-    Everything is pure; ``data`` may be traced. Site order is `find_sites`'s: hyperparameters, then groups coarse to fine.
+    Everything is pure; ``data`` may be traced. Site order is `find_sites`'s: hyperparameters, then groups
+    coarse to fine.
 
     Examples
     --------
@@ -314,17 +316,17 @@ class Explicit:
         return {site.name: trace[site.name]["value"] for site in self.sites}
 
     def draw(self, key: Array, u: Array, data: Data) -> dict[str, Array]:
-        """Every reported variable at u, group axes padded; ``key`` is not needed, since everything follows from u."""
+        """Every reported variable at u, group axes padded; everything follows from u, so ``key`` is free."""
         trace = flat_log_density(build(self.layout, self.centred), self.sites, u, data, data.y)[1]
         return {name: trace[name]["value"] for name in variable_names(self.layout)}
 
     def start(self, data: Data) -> Array:
-        """Moments of the data: group values halfway between their own means and the overall one; shape (dim,)."""
+        """Moments of the data: group values halfway from the overall mean to their own; shape (dim,)."""
         values = starting.moments(self.layout, data)
         return to_flat(build(self.layout, self.centred), self.sites, values.get, data, data.y)
 
 
-# hyperparameters alone --------------------------------------------------------------------------------------------------
+# hyperparameters alone --------------------------------------------------------------------------------------
 
 
 def marginalised(layout: Layout) -> Callable[[Data], None]:

@@ -1,4 +1,5 @@
-"""Hierarchical models written out by hand as NumPyro functions, a line of code a line of the lecture's display.
+"""Hierarchical models written out by hand as NumPyro functions, a line of code a line of the lecture's
+display.
 
 | function | model |
 |---|---|
@@ -10,11 +11,12 @@
 | `beta_binomial` | a probability for each experiment |
 | `gamma_poisson` | a rate for each county |
 
-Arguments are plain arrays, group indices from 0, and the outcome ``y`` (None simulates). ``pooling`` is ``complete``, ``none`` or
-``partial`` (for several levels also a mapping of level to word), ``centred`` chooses between group values and standardised
-deviations as sites, and every prior is a keyword that takes a record or its text, ``sd_school="half_normal(5)"``. Defaults that
-are on a scale (``half_normal(10)``) are for scores; name your own. `table` says which function covers what; every other
-combination is written by `hiermodels.models.builder.build`; tests hold the two to the same log density.
+Arguments are plain arrays, group indices from 0, and the outcome ``y`` (None simulates). ``pooling`` is
+``complete``, ``none`` or ``partial`` (for several levels also a mapping of level to word), ``centred``
+chooses between group values and standardised deviations as sites, and every prior is a keyword that takes a
+record or its text, ``sd_school="half_normal(5)"``. Defaults that are on a scale (``half_normal(10)``) are for
+scores; name your own. `table` says which function covers what; every other combination is written by
+`hiermodels.models.builder.build`; tests hold the two to the same log density.
 """
 
 from __future__ import annotations
@@ -99,7 +101,8 @@ def two_levels_known(
     >>> import jax, jax.numpy as jnp, numpyro
     >>> model = numpyro.handlers.seed(two_levels_known, jax.random.key(0))
     >>> se = jnp.array([15.0, 10.0, 16.0])
-    >>> trace = numpyro.handlers.trace(model).get_trace(se, Intercept="normal(0, 20)", sd_school="half_normal(5)")
+    >>> proper = {"Intercept": "normal(0, 20)", "sd_school": "half_normal(5)"}
+    >>> trace = numpyro.handlers.trace(model).get_trace(se, **proper)
     >>> [name for name, site in trace.items() if site["type"] == "sample"]
     ['Intercept', 'sd_school', 'eta_school', 'y']
     """
@@ -166,8 +169,8 @@ def three_levels(
     n_school, n_classroom : int
     y : Array, shape (obs,), optional
     pooling : str or mapping
-        A word, or ``{"school": ..., "school:classroom": ...}``. With unpooled classrooms a school's value is the
-        unweighted mean of its classrooms'.
+        A word, or ``{"school": ..., "school:classroom": ...}``. With unpooled classrooms a school's value is
+        the unweighted mean of its classrooms'.
     Intercept, sd_school, sd_classroom, sigma : prior
 
     Raises
@@ -265,7 +268,8 @@ def beta_binomial(
     mean_experiment: PriorLike = "uniform(0, 1)",
     kappa_experiment: PriorLike = "power(1.5)",
 ) -> None:
-    """A probability for each experiment: y_j ~ Binomial(trials_j, theta_j), theta_j ~ Beta(mean kappa, (1 - mean) kappa).
+    """A probability for each experiment: y_j ~ Binomial(trials_j, theta_j), theta_j ~ Beta(mean kappa, (1 -
+    mean) kappa).
 
     Parameters
     ----------
@@ -285,7 +289,7 @@ def beta_binomial(
         with numpyro.plate("experiment", size):
             theta = numpyro.sample("theta_experiment", dist.Beta(mean * kappa, (1 - mean) * kappa))
     with numpyro.plate("obs", size):
-        numpyro.sample("y", dist.Binomial(trials, theta), obs=y)
+        numpyro.sample("y", dist.Binomial(jnp.asarray(trials, int), theta), obs=y)
 
 
 def gamma_poisson(
@@ -363,8 +367,9 @@ def table() -> list[dict[str, str]]:
     Returns
     -------
     list of dict
-        Keys ``levels family variance complete none partial``; under a pooling word stands the name of a function of this
-        module, ``build`` (any `hiermodels.Model`, by `hiermodels.models.builder.build`), or the reason why not.
+        Keys ``levels family variance complete none partial``; under a pooling word stands the name of a
+        function of this module, ``build`` (any `hiermodels.Model`, by `hiermodels.models.builder.build`), or
+        the reason why not.
 
     Examples
     --------

@@ -2,8 +2,8 @@
 
 | site | law |
 |---|---|
-| ``mean_<g>``, ``kappa_<g>``, ``shape_<g>``, ``Intercept``, ``sd_<p>``, ``log_kappa``, ... | the parameter's prior |
-| ``theta_<p>``, ``theta_<p>_log_kappa`` centred; ``eta_<p>``, ``eta_<p>_log_kappa`` non-centred | populations above the finest, link scale |
+| ``mean_<g>``, ``kappa_<g>``, ``Intercept``, ``sd_<p>``, ``log_kappa``, ... | the parameter's prior |
+| ``theta_<p>``, ``theta_<p>_log_kappa``; ``eta_...`` if not centred | laws above the finest, link scale |
 | ``theta_<g>`` | Beta or Gamma; ``rate_<g>`` where completely pooled groups lie below |
 | ``y`` | the counts |
 """
@@ -53,7 +53,10 @@ def count_model(layout: Layout, centred: bool, data: Data, y: Array | None) -> N
         rate = rate[data.group[tree.unit]]
     rows = data.size > 0
     size = jnp.where(rows, data.size, 1.0)
-    law = dist.Binomial(size, probs=rate) if layout.family == "binomial" else dist.Poisson(size * rate)
+    if layout.family == "binomial":
+        law = dist.Binomial(jnp.round(size).astype(int), probs=rate)
+    else:
+        law = dist.Poisson(size * rate)
     with handlers.mask(mask=rows):
         numpyro.sample("y", law, obs=y)
 

@@ -1,12 +1,13 @@
 """A model as mathematics: one line a law, one line a prior; as plain text and as LaTeX.
 
-Group values are written whole, as they are reported: ``theta_school_j`` is the value of school j, ``theta_school[i]`` the
-value of the school to which row i (or group i of a finer level) belongs.
+Group values are written whole, as they are reported: ``theta_school_j`` is the value of school j,
+``theta_school[i]`` the value of the school to which row i (or group i of a finer level) belongs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from hiermodels.models import data, defaults, families
 from hiermodels.models.counts import count_tree, log_precision, rate_name
@@ -23,8 +24,9 @@ def text(model: Model, layout: Layout | None = None) -> str:
     ----------
     model : Model
     layout : Layout, optional
-        Of a bound problem: then the priors in use (defaults with their numbers) and the pooling are shown. Without it
-        defaults that are scaled to the data are shown by their rule, and every level is partially pooled.
+        Of a bound problem: then the priors in use (defaults with their numbers) and the pooling are shown.
+        Without it defaults that are scaled to the data are shown by their rule, and every level is partially
+        pooled.
 
     Examples
     --------
@@ -57,7 +59,9 @@ def latex(model: Model, layout: Layout | None = None) -> str:
 class _Plain:
     """Renders symbols as plain text."""
 
-    times, gap, inverse_link = " * ", "", {"logit": "logistic", "log": "exp"}
+    times: ClassVar[str] = " * "
+    gap: ClassVar[str] = ""
+    inverse_link: ClassVar[dict[str, str]] = {"logit": "logistic", "log": "exp"}
 
     def column(self, name: str) -> str:
         return f"{name}_i"
@@ -105,8 +109,9 @@ class _Plain:
 class _Latex(_Plain):
     """Renders symbols as LaTeX."""
 
-    times, gap = "\\, ", "\\quad "
-    inverse_link = {"logit": "\\operatorname{logit}^{-1}", "log": "\\exp"}
+    times: ClassVar[str] = "\\, "
+    gap: ClassVar[str] = "\\quad "
+    inverse_link: ClassVar[dict[str, str]] = {"logit": "\\operatorname{logit}^{-1}", "log": "\\exp"}
 
     def _roman(self, name: str) -> str:
         escaped = name.replace("_", "\\_")
@@ -216,7 +221,7 @@ def _symbol(page: _Page, p: Parameter) -> str:
     return p.name
 
 
-# normal ---------------------------------------------------------------------------------------------------------------
+# normal -----------------------------------------------------------------------------------------------------
 
 
 def _normal(page: _Page) -> list[tuple[str, str, str]]:
@@ -308,7 +313,7 @@ def _flat(style: _Plain) -> str:
     return style.prior(Parameter("", "real", defaults.flat()), None)
 
 
-# counts ---------------------------------------------------------------------------------------------------------------
+# counts -----------------------------------------------------------------------------------------------------
 
 
 def _counts(page: _Page) -> list[tuple[str, str, str]]:
@@ -408,7 +413,7 @@ def _link(page: _Page, above: str, index: str) -> str:
     return style.law(style.inverse_link[families.lookup(layout.family).link], " + ".join(terms))
 
 
-# a declaration without data -------------------------------------------------------------------------------------------
+# a declaration without data ---------------------------------------------------------------------------------
 
 
 def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:

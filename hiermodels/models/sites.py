@@ -1,7 +1,7 @@
 """Priors as NumPyro sites, and any NumPyro model as a density over one flat vector.
 
-A proper prior is a NumPyro distribution. An improper one is `ImproperUniform` on its support plus a `numpyro.factor` with
-its log density, so that ``trace`` and ``log_density`` see both.
+A proper prior is a NumPyro distribution. An improper one is `ImproperUniform` on its support plus a
+`numpyro.factor` with its log density, so that ``trace`` and ``log_density`` see both.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def padded(
     return value
 
 
-# any model as a density over one flat vector ----------------------------------------------------------------------------
+# any model as a density over one flat vector ----------------------------------------------------------------
 
 
 class Site(NamedTuple):
@@ -141,7 +141,8 @@ def _latent(message: dict[str, Any]) -> bool:
 
 
 def find_sites(model: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Site, ...]:
-    """Latent sites of a NumPyro model in the order in which it samples them; the model is traced once, on shapes alone.
+    """Latent sites of a NumPyro model in the order in which it samples them; the model is traced once, on
+    shapes alone.
 
     Raises
     ------
@@ -155,7 +156,8 @@ def find_sites(model: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Si
             return None
         if message["fn"].support.is_discrete:
             raise ValueError(
-                f"model: site {message['name']!r} is discrete, and no gradient moves on it; sum it out of the model, or observe it"
+                f"model: site {message['name']!r} is discrete, and no gradient moves on it; "
+                "sum it out of the model, or observe it"
             )
         transform = biject_to(message["fn"].support)
         shape = transform.inverse_shape(message["fn"].shape(message["kwargs"].get("sample_shape", ())))
@@ -210,7 +212,8 @@ def to_flat(
     *args: Any,
     **kwargs: Any,
 ) -> Array:
-    """The flat vector at which sites take the guessed values; sites without a guess are at zero, unconstrained.
+    """The flat vector at which sites take the guessed values; sites without a guess are at zero,
+    unconstrained.
 
     Parameters
     ----------

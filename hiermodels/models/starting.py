@@ -1,4 +1,4 @@
-"""A sane starting point for an explicit model: moments of the data, group values halfway to the overall mean."""
+"""A sane starting point for an explicit model: moments of the data, group values half shrunk."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ __all__ = ["moments"]
 
 
 def moments(layout: Layout, data: Data) -> dict[str, Array]:
-    """Guesses by site name (see `hiermodels.models.builder`), centred sites and non-centred ones; pure and jittable.
+    """Guesses by site name (see `hiermodels.models.builder`), centred sites and non-centred ones; pure and
+    jittable.
 
-    Group values lie halfway between the group's own mean and the overall mean; group sds and sigma are half the spread
-    of the outcome; other coefficients are zero. Group axes are padded.
+    Group values lie halfway between the group's own mean and the overall mean; group sds and sigma are half
+    the spread of the outcome; other coefficients are zero. Group axes are padded.
     """
     return _guess_normal(layout, data) if layout.family == "normal" else _guess_counts(layout, data)
 

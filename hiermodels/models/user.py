@@ -1,7 +1,7 @@
 """A user's own NumPyro function, behind the interface of the library's models.
 
-The function is called with keywords named as its parameters: a numeric column as an array, any other column as integer codes,
-``n_<column>`` as the number of its categories, and the outcome as None to simulate.
+The function is called with keywords named as its parameters: a numeric column as an array, any other column
+as integer codes, ``n_<column>`` as the number of its categories, and the outcome as None to simulate.
 
     def model(school, n_school, se, effect=None):
         mu = numpyro.sample("mu", dist.Normal(0, 20))
@@ -115,7 +115,8 @@ class UserModel:
     def simulate(
         self, key: Array, data: dict[str, Array], values: dict[str, Array] | None = None
     ) -> dict[str, Array]:
-        """Run the function without an outcome: every site's value, latent sites as given or drawn from their priors.
+        """Run the function without an outcome: every site's value, latent sites as given or drawn from their
+        priors.
 
         Parameters
         ----------
@@ -157,8 +158,8 @@ def user_model(function: Callable[..., Any], frame: pd.DataFrame, outcome: str) 
     Raises
     ------
     ValueError
-        For a parameter that is no column, no ``n_<column>`` and has no default (the nearest column is offered), a function
-        that never takes the outcome, and missing or infinite values.
+        For a parameter that is no column, no ``n_<column>`` and has no default (the nearest column is
+        offered), a function that never takes the outcome, and missing or infinite values.
 
     Examples
     --------
@@ -178,7 +179,8 @@ def user_model(function: Callable[..., Any], frame: pd.DataFrame, outcome: str) 
         )
     if outcome not in parameters:
         raise ValueError(
-            f"{name}: the outcome {outcome!r} is no parameter of the function ({', '.join(parameters)}), so the model never sees it; "
+            f"{name}: the outcome {outcome!r} is no parameter of the function ({', '.join(parameters)}), "
+            f"so the model never sees it; "
             f"add {outcome}=None and pass it as obs={outcome}"
         )
     data: dict[str, np.ndarray] = {}
@@ -187,7 +189,8 @@ def user_model(function: Callable[..., Any], frame: pd.DataFrame, outcome: str) 
     for key, parameter in parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
             raise ValueError(
-                f"{name}: parameter {parameter} cannot be filled from columns by name; name each column in the signature"
+                f"{name}: parameter {parameter} cannot be filled from columns by name; "
+                "name each column in the signature"
             )
         if key in frame.columns:
             data[key] = _column(frame, key, labels)
@@ -196,7 +199,8 @@ def user_model(function: Callable[..., Any], frame: pd.DataFrame, outcome: str) 
         elif parameter.default is parameter.empty:
             known = [*map(str, frame.columns), *(f"n_{c}" for c in frame.columns)]
             raise ValueError(
-                f"{name}: parameter {key!r} is no column of the data and has no default; {_nearest(key, known)}"
+                f"{name}: parameter {key!r} is no column of the data and has no default; "
+                f"{_nearest(key, known)}"
             )
     if outcome in labels:
         raise ValueError(
@@ -222,7 +226,8 @@ def _column(frame: pd.DataFrame, name: str, labels: dict[str, list[str]]) -> np.
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             row = int(np.argmax(~np.isfinite(values)))
             raise ValueError(
-                f"column {name!r}, row {row}: expected a finite number, found {values[row]:g}; drop or mend the row"
+                f"column {name!r}, row {row}: expected a finite number, found {values[row]:g}; "
+                "drop or mend the row"
             )
         return values.astype(int) if values.dtype.kind == "b" else values
     codes, unique = pd.factorize(column)
