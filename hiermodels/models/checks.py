@@ -112,6 +112,8 @@ def groupings(layout: Layout) -> None:
     ValueError
         Naming the level and what to write instead.
     """
+    if not layout.columns:
+        raise ValueError("formula: nothing to estimate right of ~; write e.g. y ~ 1")
     for i, level in enumerate(layout.levels):
         names = [layout.columns[e] for e in level.effects]
         twice = next((n for n in names if names.count(n) > 1), None)
