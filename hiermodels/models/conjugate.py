@@ -1,6 +1,7 @@
-"""Counts factorised: beta populations under binomial outcomes, gamma populations under Poisson outcomes.
+"""Counts factorised: beta populations under binomial outcomes, gamma populations under Poisson ones.
 
-The finest partially pooled level integrates out in closed form. With m the population mean of a group (``mean_<g>``, or
+The finest partially pooled level integrates out in closed form. With m the population mean of a group
+(``mean_<g>``, or
 the inverse link of its predictors), kappa = alpha + beta and shape a,
 
     y_j ~ Binomial(n_j, theta_j), theta_j ~ Beta(kappa m_j, kappa (1 - m_j)):
@@ -9,23 +10,29 @@ the inverse link of its predictors), kappa = alpha + beta and shape a,
     y_j ~ Poisson(x_j theta_j), theta_j ~ Gamma(a, a / m_j):
         log p(y_j | m_j, a) = R(a, y_j) + y_j log m_j - (a + y_j) log(1 + m_j x_j / a),
 
-plus terms free of parameters, where R(a, y) = sum over i < y of log(1 + i / a) (`hiermodels.models.rising`). Rows of a
-group add up first, so the cost of a gradient does not depend on them; where all groups share m and kappa and the trials are
+plus terms free of parameters, where R(a, y) = sum over i < y of log(1 + i / a) (`hiermodels.models.rising`).
+Rows of a
+group add up first, so the cost of a gradient does not depend on them; where all groups share m and kappa and
+the trials are
 few, one tally of the counts replaces the groups as well.
 
-Given phi the groups are independent: Beta(kappa m_j + y_j, kappa (1 - m_j) + n_j - y_j) and Gamma(a + y_j, a / m_j + x_j).
+Given phi the groups are independent: Beta(kappa m_j + y_j, kappa (1 - m_j) + n_j - y_j) and Gamma(a + y_j, a
+/ m_j + x_j).
 
 Scales
 ------
-The finest grouping's ``theta`` is a probability or a rate, at the group's own predictors. A coarser grouping's ``theta``
+The finest grouping's ``theta`` is a probability or a rate, at the group's own predictors. A coarser
+grouping's ``theta``
 is on the link scale (logit or log), where its normal law lives: with pooled counties in pooled states,
 
     log m_i ~ N(Intercept, sd_state^2),  log a_i ~ N(log_shape, sd_state_log_shape^2),
 
-``theta_state`` is log m_i, ``theta_state_log_shape`` is log a_i (``log_kappa`` for binomial outcomes), and both stay in u,
+``theta_state`` is log m_i, ``theta_state_log_shape`` is log a_i (``log_kappa`` for binomial outcomes), and
+both stay in u,
 non-centred, since no level above the finest is conjugate.
 
-Pooling ``complete`` has one rate for all: closed form (no phi) under a beta, gamma or Jeffreys prior. ``none`` has
+Pooling ``complete`` has one rate for all: closed form (no phi) under a beta, gamma or Jeffreys prior.
+``none`` has
 independent Jeffreys posteriors: Beta(1/2 + y, 1/2 + n - y), Gamma(1/2 + y, x).
 """
 
@@ -34,7 +41,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -42,7 +48,15 @@ from jax.scipy.special import betaln, gammaln
 
 from hiermodels.models import hyper
 from hiermodels.models.component import Component
-from hiermodels.models.counts import check_tree, count_tree, log_precision, precision, rate_name
+from hiermodels.models.count_stats import CountStats, has_tally, moment_estimates, reduce_counts
+from hiermodels.models.counts import (
+    check_tree,
+    conjugate_prior,
+    count_tree,
+    log_precision,
+    precision,
+    rate_name,
+)
 from hiermodels.models.data import Data
 from hiermodels.models.populations import (
     centre,
@@ -54,43 +68,10 @@ from hiermodels.models.populations import (
     simulate_counts,
     spread_down,
 )
-from hiermodels.models.rising import log_rising, tallied, tally
+from hiermodels.models.rising import log_rising, tallied
 from hiermodels.models.spec import Layout, Parameter, sd_name, theta_name
 
 __all__ = ["Conjugate", "CountStats", "conjugate", "new_group", "simulate_counts"]
-
-_LONGEST_TALLY = 1024
-_TALLY_A_GROUP = 8
-"""A term of the tally costs about an eighth of a group's three ratios of gamma functions."""
-
-
-class CountStats(eqx.Module):
-    """Sufficient statistics of a dataset of counts.
-
-    Attributes
-    ----------
-    y, size : Array, shape (unit,)
-        Sums of counts and of trials (exposure) in each group of the level that is integrated out; 0 for padding.
-    x : Array, shape (coefficient, unit)
-        Predictors of each unit, the columns of ``Layout.population``.
-    total : Array, shape (2,)
-        Sums of y and size.
-    tally : Array, shape (3, bound) or (3, 0)
-        How many groups have more than i successes, failures, trials (the last negative), i = 0, 1, ...
-    constant : Array
-        Terms of the log likelihood that hold no parameter.
-    parent, real : tuple of Array
-        As in `Data`.
-    """
-
-    y: Array
-    size: Array
-    x: Array
-    total: Array
-    tally: Array
-    constant: Array
-    parent: tuple[Array, ...]
-    real: tuple[Array, ...]
 
 
 def conjugate(layout: Layout) -> Conjugate:
@@ -129,7 +110,8 @@ class Conjugate:
 
     Notes
     -----
-    ``u`` holds phi first, then the standard normal deviations of every partially pooled level above the finest one, then
+    ``u`` holds phi first, then the standard normal deviations of every partially pooled level above the
+    finest one, then
     those of the log concentrations. Shapes: ``u`` (dim,), group axes padded.
     """
 
@@ -160,14 +142,7 @@ class Conjugate:
         name = rate_name(self.layout)
         if count_tree(self.layout).word != "complete" or name is None:
             return None
-        return _conjugate_prior(self.layout.parameter(name))
-
-    @property
-    def _tallied(self) -> bool:
-        tree, bound = count_tree(self.layout), self.layout.count_bound
-        if tree.word != "partial" or rate_name(self.layout) is None:
-            return False
-        return 0 < bound <= min(_LONGEST_TALLY, _TALLY_A_GROUP * self.layout.levels[tree.unit].size)
+        return conjugate_prior(self.layout.parameter(name))
 
     @property
     def _coarse(self) -> dict[str, int]:
@@ -180,32 +155,13 @@ class Conjugate:
             found[theta_name(levels[tree.above[-1]].name, log_precision(self.layout))] = tree.above[-1]
         return found
 
-    # data -----------------------------------------------------------------------------------------------------------
+    # data ---------------------------------------------------------------------------------------------------
 
     def prepare(self, data: Data) -> CountStats:
         """Reduce a dataset to its sufficient statistics."""
-        unit = count_tree(self.layout).unit
-        x = data.x[:, list(self.layout.population)].T
-        y, size, rows = data.y, data.size, (data.size > 0).astype(data.y.dtype)
-        if unit >= 0:
-            sums = jnp.stack([y, size, rows, *(x * rows)])
-            place = jnp.zeros((sums.shape[0], self.layout.levels[unit].size), sums.dtype)
-            sums = place.at[:, data.group[unit]].add(sums)
-            y, size, x = sums[0], sums[1], sums[3:] / jnp.maximum(sums[2], 1.0)
-        counts = jnp.zeros((3, 0), y.dtype)
-        if self._tallied:
-            bound = self.layout.count_bound
-            counts = jnp.stack([tally(y, bound), tally(size - y, bound), -tally(size, bound)])
-        total = jnp.stack([jnp.sum(y), jnp.sum(size)])
-        return CountStats(y, size, x, total, counts, self._constant(data), data.parent, data.real)
+        return reduce_counts(self.layout, data)
 
-    def _constant(self, data: Data) -> Array:
-        y, size = data.y, data.size
-        if self._binomial:
-            return jnp.sum(gammaln(size + 1) - gammaln(y + 1) - gammaln(size - y + 1))
-        return jnp.sum(jnp.where(size > 0, y * jnp.log(jnp.where(size > 0, size, 1.0)) - gammaln(y + 1), 0.0))
-
-    # phi ------------------------------------------------------------------------------------------------------------
+    # phi ----------------------------------------------------------------------------------------------------
 
     def constrain(self, u: Array) -> dict[str, Array]:
         """Hyperparameters by name."""
@@ -214,10 +170,12 @@ class Conjugate:
     def log_prior(self, u: Array, stats: CountStats) -> Array:
         """Log prior of phi, and of the explicit deviations, on the unconstrained scale."""
         z = u[hyper.dimension(self.parameters) :]
-        return hyper.log_prior(self.parameters, u) - 0.5 * jnp.sum(z * z) - 0.5 * z.size * math.log(2 * math.pi)
+        return (
+            hyper.log_prior(self.parameters, u) - 0.5 * jnp.sum(z * z) - 0.5 * z.size * math.log(2 * math.pi)
+        )
 
     def log_likelihood(self, u: Array, stats: CountStats) -> Array:
-        """log p(y | phi), the conjugate level gone; without phi the log evidence (up to a constant under Jeffreys)."""
+        """Log p(y | phi), the conjugate level gone; without phi the log evidence."""
         tree = count_tree(self.layout)
         if tree.word == "none" or self._closed:
             return stats.constant + self._evidence(u, stats)
@@ -234,18 +192,22 @@ class Conjugate:
             m = jnp.exp(log_m)
             return value + jnp.sum(log_rising(_wide(a, y), y) - (a + y) * jnp.log1p(m / a * stats.size))
         alpha, beta = _positive(a * jnp.exp(log_m)), _positive(a * jnp.exp(log_rest))
-        if self._tallied:
+        if has_tally(self.layout) and common:
             return value + jnp.sum(tallied(jnp.stack([alpha, beta, a]), stats.tally))
-        n, f = stats.size, stats.size - y
-        return value + jnp.sum(log_rising(_wide(alpha, y), y) + log_rising(_wide(beta, y), f) - log_rising(_wide(a, y), n))
+        value += jnp.sum(log_rising(_wide(alpha, y), y) + log_rising(_wide(beta, y), stats.size - y))
+        return value + (
+            tallied(a, stats.tally[2])
+            if has_tally(self.layout)
+            else -jnp.sum(log_rising(_wide(a, y), stats.size))
+        )
 
     def log_density(self, u: Array, stats: CountStats) -> Array:
-        """log p(y | phi) + log p(phi) + log Jacobian: what NUTS and the exact engine move on."""
+        """Log p(y | phi) + log p(phi) + log Jacobian: what NUTS and the exact engine move on."""
         return self.log_likelihood(u, stats) + self.log_prior(u, stats)
 
     def start(self, stats: CountStats) -> Array:
         """Moment estimates, explicit deviations at zero; shape (dim,)."""
-        m, a = self._moment_estimates(stats)
+        m, a = moment_estimates(stats, self._binomial)
         values = {}
         for p in self.parameters:
             if p.name == log_precision(self.layout):
@@ -260,20 +222,9 @@ class Conjugate:
             if math.isfinite(low) and math.isfinite(high):
                 value = jnp.clip(value, low + 0.01 * (high - low), high - 0.01 * (high - low))
             values[p.name] = value
-        return jnp.concatenate([hyper.unconstrain(self.parameters, values), jnp.zeros(sum(self._latent_sizes))])
-
-    def _moment_estimates(self, stats: CountStats) -> tuple[Array, Array]:
-        """Pooled mean, and the concentration at which the spread of raw rates has its expectation."""
-        y, n, (total_y, total) = stats.y, stats.size, stats.total
-        m = (total_y + 0.5) / (total + 1.0 if self._binomial else total)
-        scale = m * (1 - m) if self._binomial else m
-        spread = jnp.sum(jnp.where(n > 0, (y - n * m) ** 2 / jnp.where(n > 0, n, 1.0), 0.0)) / scale
-        groups = jnp.sum(n > 0) - 1.0
-        weight = total - jnp.sum(n * n) / total
-        if self._binomial:
-            rho = (spread - groups) / jnp.maximum(weight - groups, 1e-6)
-            return m, 1 / jnp.clip(rho, 1e-3, 0.9) - 1
-        return m, 1 / jnp.clip((spread - groups) / jnp.maximum(m * weight, 1e-6), 1e-3, 20.0)
+        return jnp.concatenate(
+            [hyper.unconstrain(self.parameters, values), jnp.zeros(sum(self._latent_sizes))]
+        )
 
     def _latents(self, u: Array) -> list[Array]:
         parts, start = [], hyper.dimension(self.parameters)
@@ -283,7 +234,7 @@ class Conjugate:
         return parts
 
     def _deviations(self, u: Array, stats: CountStats) -> list[Array]:
-        """Sum of a group's and its ancestors' deviations on the link scale, for each level above the units."""
+        """Link-scale deviations of groups above the units, their ancestors' included; an array a level."""
         tree, phi, z = count_tree(self.layout), self.constrain(u), iter(self._latents(u))
         found, value = [], jnp.zeros(())
         for i in range(tree.unit):
@@ -294,18 +245,23 @@ class Conjugate:
         return found
 
     def _log_mean(self, u: Array, stats: CountStats) -> tuple[Array, Array]:
-        """log m, and log(1 - m) for a probability, of the population law of each unit; () where common to all."""
+        """Log m, and log(1 - m) of a probability, for each unit's population law; () where common to all."""
         tree, phi, name = count_tree(self.layout), self.constrain(u), rate_name(self.layout)
         if name is not None:
-            m = _positive(phi[name])
+            m = _positive(phi[name], float(jnp.finfo(phi[name].dtype).max) ** 0.9)
             if not self._binomial:
                 return jnp.log(m), m
             m = jnp.minimum(m, 1 - jnp.finfo(m.dtype).epsneg)
             return jnp.log(m), jnp.log1p(-m)
         coefficients = [phi[self.layout.columns[c]] for c in self.layout.population]
-        eta = sum((b * column for b, column in zip(coefficients, stats.x, strict=True)), start=jnp.zeros_like(stats.y))
+        eta = sum(
+            (b * column for b, column in zip(coefficients, stats.x, strict=True)),
+            start=jnp.zeros_like(stats.y),
+        )
         if tree.above:
-            eta = eta + spread_down(self.layout, stats.parent, self._deviations(u, stats)[-1], tree.unit - 1, tree.unit)
+            eta = eta + spread_down(
+                self.layout, stats.parent, self._deviations(u, stats)[-1], tree.unit - 1, tree.unit
+            )
         return (-jax.nn.softplus(-eta), -jax.nn.softplus(eta)) if self._binomial else (eta, eta)
 
     def _log_concentrations(self, u: Array) -> Array:
@@ -322,14 +278,19 @@ class Conjugate:
         return _positive(jnp.exp(spread_down(self.layout, stats.parent, log_a, tree.above[-1], tree.unit)))
 
     def _evidence(self, u: Array, stats: CountStats) -> Array:
+        """Log evidence of the closed forms, up to the constants of improper priors."""
         law, (a, b) = self._law(u, stats), self._closed or (0.5, 0.5 if self._binomial else 0.0)
         if self._binomial:
-            value = betaln(law.a, law.b) - (betaln(a, b) if min(a, b) > 0 else 0.0)
+            value, prior = (
+                betaln(law.a, law.b),
+                math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b) if min(a, b) > 0 else 0.0,
+            )
         else:
-            value = gammaln(law.a) - law.a * jnp.log(law.b) + (a * math.log(b) - math.lgamma(a) if b > 0 else 0.0)
-        return jnp.sum(value if law.a.ndim == 0 else jnp.where(stats.size > 0, value, 0.0))
+            value = gammaln(law.a) - law.a * jnp.log(law.b)
+            prior = math.lgamma(a) - a * math.log(b) if b > 0 else 0.0
+        return jnp.sum(value - prior if law.a.ndim == 0 else jnp.where(stats.size > 0, value - prior, 0.0))
 
-    # theta given phi ------------------------------------------------------------------------------------------------
+    # theta given phi ----------------------------------------------------------------------------------------
 
     def _law(self, u: Array, stats: CountStats) -> Component:
         """Law of each unit's rate given phi; of shape () for one common rate."""
@@ -343,11 +304,11 @@ class Conjugate:
         if word == "complete" and not self._closed:
             rate = jnp.exp(self._log_mean(u, stats)[0])
             return Component("point", rate, jnp.zeros_like(rate))
-        a, b = self._closed or (0.5, 0.5 if self._binomial else 0.0)
+        first, second = self._closed or (0.5, 0.5 if self._binomial else 0.0)
         y, size = (stats.y, stats.size) if word == "none" else (stats.total[0], stats.total[1])
         if self._binomial:
-            return Component(kind, a + y, b + size - y)
-        return Component(kind, a + y, jnp.where(size > 0, b + size, 1.0))
+            return Component(kind, first + y, second + size - y)
+        return Component(kind, first + y, jnp.where(size > 0, second + size, 1.0))
 
     def _points(self, u: Array, stats: CountStats) -> dict[str, Array]:
         """Everything that phi fixes: hyperparameters, and group values above the units."""
@@ -367,7 +328,7 @@ class Conjugate:
         tree, levels = count_tree(self.layout), self.layout.levels
         values, rate = self._points(u, stats), sample(key, self._law(u, stats))
         if self._closed:
-            values[rate_name(self.layout)] = rate
+            values[self.layout.parameters[0].name] = rate
         for i in range(tree.unit, len(levels)) if tree.unit >= 0 else ():
             here = rate if rate.ndim == 0 else spread_down(self.layout, stats.parent, rate, tree.unit, i)
             here = here if i == len(levels) - 1 else link(self.layout.family, here)
@@ -378,7 +339,9 @@ class Conjugate:
             if name not in values:  # unpooled units: the unweighted mean of the children
                 if rate.ndim:
                     count = self._sum_up(real[i + 1].astype(rate.dtype), i + 1, i, stats)
-                    above = self._sum_up(jnp.where(real[i + 1], above, 0.0), i + 1, i, stats) / jnp.maximum(count, 1.0)
+                    above = self._sum_up(jnp.where(real[i + 1], above, 0.0), i + 1, i, stats) / jnp.maximum(
+                        count, 1.0
+                    )
                 values[name] = jnp.broadcast_to(link(self.layout.family, above), (levels[i].size,))
         return values
 
@@ -392,7 +355,7 @@ class Conjugate:
         ValueError
             For a name outside `available`, and for a new group of a deeper tree, which only draws can give.
         """
-        tree, levels, found = count_tree(self.layout), self.layout.levels, {}
+        levels, found = self.layout.levels, {}
         law, points = self._law(u, stats), self._points(u, stats)
         finest = theta_name(levels[-1].name, "Intercept") if levels else ""
         for name in wanted:
@@ -401,7 +364,9 @@ class Conjugate:
             elif self._closed and name in (rate_name(self.layout), f"mean({finest})"):
                 found[name] = law
             elif name == finest:
-                found[name] = Component(law.kind, self._of_finest(law.a, stats), self._of_finest(law.b, stats))
+                found[name] = Component(
+                    law.kind, self._of_finest(law.a, stats), self._of_finest(law.b, stats)
+                )
             elif name == f"mean({finest})":
                 found[name] = self._average(law, stats)
             elif name.startswith("mean(") and name[5:-1] in self._coarse:
@@ -410,7 +375,8 @@ class Conjugate:
             elif name in self.available():
                 found[name] = self._new(name[4:-1], u, law)
             else:
-                raise ValueError(f"{name}: this model has no such variable under its pooling; it has {', '.join(sorted(self.available()))}")
+                known = ", ".join(sorted(self.available()))
+                raise ValueError(f"{name}: this model has no such variable under its pooling; it has {known}")
         return found
 
     def _of_finest(self, x: Array, stats: CountStats) -> Array:
@@ -425,7 +391,9 @@ class Conjugate:
         if mean.ndim == 0:
             return _point(mean)
         last = len(self.layout.levels) - 1
-        share = self._sum_up(stats.real[last] / jnp.sum(stats.real[last]), last, count_tree(self.layout).unit, stats)
+        share = self._sum_up(
+            stats.real[last] / jnp.sum(stats.real[last]), last, count_tree(self.layout).unit, stats
+        )
         kind = "point" if law.kind == "point" else "normal"
         return Component(kind, jnp.sum(share * mean), jnp.sum(share**2 * variance))
 
@@ -433,14 +401,21 @@ class Conjugate:
         """A group not in the data, in ancestors not in the data, predictors at zero."""
         tree, names = count_tree(self.layout), [v.name for v in self.layout.levels]
         if tree.word == "complete":
-            return law if law.a.ndim == 0 else _point(link(self.layout.family, centre(self.layout, self.constrain(u)), inverse=True))
+            common = centre(self.layout, self.constrain(u)) if law.a.ndim else None
+            return law if common is None else _point(link(self.layout.family, common, inverse=True))
         i, phi = names.index(level), self.constrain(u)
         base = centre(self.layout, phi)
         if i < tree.unit:
-            return Component("normal", base, sum(phi[sd_name(names[k], "Intercept")] ** 2 for k in tree.above if k <= i))
+            spread = [phi[sd_name(names[k], "Intercept")] ** 2 for k in tree.above if k <= i]
+            return Component("normal", base, sum(spread, start=jnp.zeros_like(base)))
         if tree.above:
-            raise ValueError(f"new({level}): a new group of a new parent has no closed law; use sampler='nuts', which draws it")
-        return population_law(self.layout.family, link(self.layout.family, base, inverse=True), phi[precision(self.layout)])
+            raise ValueError(
+                f"new({level}): a new group of a new parent has no closed law; use sampler='nuts', which "
+                f"draws it"
+            )
+        return population_law(
+            self.layout.family, link(self.layout.family, base, inverse=True), phi[precision(self.layout)]
+        )
 
     def _sum_up(self, x: Array, start: int, stop: int, stats: CountStats) -> Array:
         """Sum groups of level ``start`` into their ancestors at level ``stop``."""
@@ -458,7 +433,10 @@ class Conjugate:
         thetas = [theta_name(levels[-1].name, "Intercept"), *self._coarse]
         names |= set(thetas) | {f"mean({t})" for t in thetas if not t.endswith(log_precision(self.layout))}
         if tree.word != "none" and (rate_name(self.layout) or self.layout.parameter("Intercept")):
-            names |= {f"new({levels[i].name})" for i in {*range(min(tree.above, default=tree.unit), tree.unit), len(levels) - 1}}
+            names |= {
+                f"new({levels[i].name})"
+                for i in {*range(min(tree.above, default=tree.unit), tree.unit), len(levels) - 1}
+            }
         return names
 
 
@@ -466,26 +444,10 @@ def _point(value: Array) -> Component:
     return Component("point", value, jnp.zeros_like(value))
 
 
-def _positive(a: Array) -> Array:
-    """Keep a concentration within what the arithmetic carries; flat outside."""
-    return jnp.clip(a, jnp.finfo(a.dtype).tiny ** 0.9, 1e30)
+def _positive(a: Array, high: float = 1e30) -> Array:
+    """Keep a concentration, or a mean, within what the arithmetic carries; flat outside."""
+    return jnp.clip(a, float(jnp.finfo(a.dtype).tiny) ** 0.9, high)
 
 
 def _wide(a: Array, y: Array) -> Array:
     return jnp.broadcast_to(a, y.shape)
-
-
-def _conjugate_prior(parameter: Parameter | None) -> tuple[float, float] | None:
-    """(a, b) of the beta or gamma law that this prior is, Jeffreys and other powers included."""
-    if parameter is None:
-        return None
-    name, args = parameter.prior.name, parameter.prior.args
-    if parameter.kind == "unit":
-        flat = name == "flat" or (name == "uniform" and args == (0.0, 1.0))
-        return (1.0, 1.0) if flat else args if name == "beta" else None  # type: ignore[return-value]
-    return {
-        "gamma": lambda: args,
-        "exponential": lambda: (1.0, args[0]),
-        "power": lambda: (1.0 - args[0], 0.0),
-        "flat": lambda: (1.0, 0.0),
-    }.get(name, lambda: None)()  # type: ignore[return-value]

@@ -1,11 +1,15 @@
-"""What a model of counts estimates: which level is conjugate, which stay explicit, and the names of its parameters.
+"""What a model of counts estimates: which level is conjugate, which stay explicit, names of parameters.
 
-| pooling, coarse to fine | parameters |
-|---|---|
-| no grouping, or all ``complete`` | ``Intercept`` / ``mean_<g>``: one rate; with predictors their coefficients |
-| finest ``none`` | none: Jeffreys posteriors group by group |
-| one ``partial`` | ``mean_<g>`` (with predictors their coefficients on the link scale) and ``kappa_<g>`` / ``shape_<g>`` |
-| several ``partial`` | coefficients on the link scale, ``sd_<p>`` of every coarser p, ``log_kappa`` / ``log_shape`` and its ``sd_<p>_log_kappa`` / ``sd_<p>_log_shape`` over the last of them |
+By pooling, coarse to fine, the parameters are
+
+- no grouping, or all ``complete``: one rate, ``Intercept`` or ``mean_<g>``; with predictors their
+coefficients;
+- finest ``none``: nothing; Jeffreys posteriors group by group;
+- one ``partial``: ``mean_<g>`` (with predictors their coefficients on the link scale) and ``kappa_<g>`` or
+``shape_<g>``;
+- several ``partial``: coefficients on the link scale, ``sd_<p>`` of every coarser p, ``log_kappa`` or
+``log_shape``, and
+  its sd over the last of them, ``sd_<p>_log_kappa`` or ``sd_<p>_log_shape``.
 
 A ``complete`` level has no law of its own: its groups share their parent's.
 """
@@ -17,9 +21,19 @@ from typing import NamedTuple
 import numpy as np
 
 from hiermodels.models import families
-from hiermodels.models.spec import Layout, sd_name
+from hiermodels.models.spec import Layout, Parameter, sd_name
 
-__all__ = ["CountTree", "check_tree", "count_bound", "count_parameters", "count_tree", "log_precision", "precision", "rate_name"]
+__all__ = [
+    "conjugate_prior",
+    "CountTree",
+    "check_tree",
+    "count_bound",
+    "count_parameters",
+    "count_tree",
+    "log_precision",
+    "precision",
+    "rate_name",
+]
 
 
 class CountTree(NamedTuple):
@@ -30,7 +44,8 @@ class CountTree(NamedTuple):
     word : str
         ``complete``, ``none`` or ``partial``: how the units are pooled.
     unit : int
-        Level whose groups are the units of the likelihood: the finest that is not pooled completely, else the finest; -1 without
+        Level whose groups are the units of the likelihood: the finest that is not pooled completely, else
+        the finest; -1 without
         groupings, where rows are the units.
     above : tuple of int
         Partially pooled levels above it, coarse to fine; their group values stay explicit.
@@ -56,26 +71,28 @@ def check_tree(layout: Layout) -> None:
     Raises
     ------
     ValueError
-        For crossed groupings, slopes that vary by group, unpooled groups above pooled ones, predictors without pooling.
+        For crossed groupings, slopes that vary by group, unpooled groups above pooled ones, predictors
+        without pooling.
     """
     for i, level in enumerate(layout.levels):
         if level.parent != i - 1:
             raise ValueError(
-                f"{level.name} is crossed with {layout.levels[i - 1].name}, not nested in it: counts have one population of groups "
-                f"below another; give labels that nest, or write the model as a NumPyro function"
+                f"{level.name} is crossed with {layout.levels[i - 1].name}, not nested in it: counts "
+                f"have one population below another; give labels that nest, or write a NumPyro function"
             )
         if [layout.columns[e] for e in level.effects] != ["Intercept"]:
-            slope = next(layout.columns[e] for e in level.effects if layout.columns[e] != "Intercept") if level.effects else "nothing"
+            slope = next(n for e in level.effects if (n := layout.columns[e]) != "Intercept")
             raise ValueError(
-                f"{level.name}: {slope} varies by group, but a beta or gamma population has no slopes; write (1 | {level.name}) with "
-                f"{slope} as a predictor, or write the model as a NumPyro function"
+                f"{level.name}: {slope} varies by group, but a beta or gamma population has no slopes; "
+                f"write (1 | {level.name}) with {slope} as a predictor, or write a NumPyro function"
             )
     tree = count_tree(layout)
-    lone = next((v.name for v in layout.levels[: max(tree.unit, 0)] if v.pooling == "none" and tree.word == "partial"), None)
-    if lone is not None:
+    lone = next((v.name for v in layout.levels[: max(tree.unit, 0)] if v.pooling == "none"), None)
+    if lone is not None and tree.word == "partial":
         raise ValueError(
-            f"pooling: {lone} is none above {layout.levels[tree.unit].name}, which is partial: a population of its own for each "
-            f"{lone} is a model of its own; make {lone} complete or partial, or fit each {lone} apart"
+            f"pooling: {lone} is none above {layout.levels[tree.unit].name}, which is partial: a "
+            f"population of its own for each {lone} is a model of its own; make {lone} complete or "
+            f"partial, or fit each {lone} apart"
         )
     predictors = [layout.columns[c] for c in layout.population if layout.columns[c] != "Intercept"]
     if tree.word == "none" and predictors:
@@ -91,12 +108,12 @@ def precision(layout: Layout) -> str:
 
 
 def log_precision(layout: Layout) -> str:
-    """Name of the population mean of the log concentrations in deeper trees: ``log_kappa`` or ``log_shape``."""
+    """Name of the mean log concentration in deeper trees: ``log_kappa`` or ``log_shape``."""
     return f"log_{families.lookup(layout.family).precision}"
 
 
 def rate_name(layout: Layout) -> str | None:
-    """Name of the population's mean where it is a parameter on its natural scale; None where coefficients stand for it."""
+    """Name of the population's mean on its natural scale; None where coefficients stand for it."""
     tree = count_tree(layout)
     if tree.word == "none" or tree.above or [layout.columns[c] for c in layout.population] != ["Intercept"]:
         return None
@@ -122,8 +139,24 @@ def count_parameters(layout: Layout) -> list[tuple[str, str, int]]:
 
 
 def count_bound(layout: Layout, size: np.ndarray, group: tuple[np.ndarray, ...]) -> int:
-    """Largest number of trials of a unit, rounded up to a power of two: the length of the tally of counts; 0 for exposures."""
+    """Most trials of a unit, rounded up to a power of two: the tally's length; 0 for exposures."""
     tree = count_tree(layout)
     if layout.family != "binomial" or tree.unit < 0:
         return 0
     return 1 << int(np.ceil(np.log2(max(np.bincount(group[tree.unit], size).max(), 1))))
+
+
+def conjugate_prior(parameter: Parameter | None) -> tuple[float, float] | None:
+    """(a, b) of the beta or gamma law that this prior is, Jeffreys and other powers included."""
+    if parameter is None:
+        return None
+    name, args = parameter.prior.name, parameter.prior.args
+    if parameter.kind == "unit":
+        flat = name == "flat" or (name == "uniform" and args == (0.0, 1.0))
+        return (1.0, 1.0) if flat else args if name == "beta" else None  # type: ignore[return-value]
+    return {
+        "gamma": lambda: args,
+        "exponential": lambda: (1.0, args[0]),
+        "power": lambda: (1.0 - args[0], 0.0),
+        "flat": lambda: (1.0, 0.0),
+    }.get(name, lambda: None)()  # type: ignore[return-value]

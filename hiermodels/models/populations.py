@@ -11,7 +11,16 @@ from hiermodels.models.counts import count_tree, log_precision, precision, rate_
 from hiermodels.models.data import Data
 from hiermodels.models.spec import Layout, sd_name, theta_name
 
-__all__ = ["centre", "link", "moments", "new_group", "population_law", "sample", "simulate_counts", "spread_down"]
+__all__ = [
+    "centre",
+    "link",
+    "moments",
+    "new_group",
+    "population_law",
+    "sample",
+    "simulate_counts",
+    "spread_down",
+]
 
 
 def link(family: str, x: Array, inverse: bool = False) -> Array:
@@ -86,7 +95,8 @@ def new_group(layout: Layout, values: dict[str, Array], level: str, key: Array) 
     values : dict of str to Array
         Draws of the parameters, any leading axes.
     level : str
-        Grouping of the new group; its value is a probability or a rate for the finest grouping, else on the link scale.
+        Grouping of the new group; its value is a probability or a rate for the finest grouping, else on the
+        link scale.
 
     Returns
     -------
@@ -99,7 +109,9 @@ def new_group(layout: Layout, values: dict[str, Array], level: str, key: Array) 
         return jnp.full(jax.tree.leaves(values)[0].shape[:2], jnp.nan)
     eta = centre(layout, values)
     keys = jax.random.split(key, 3)
-    variance = sum((values[sd_name(names[k], "Intercept")] ** 2 for k in tree.above if k <= i), start=jnp.zeros_like(eta))
+    variance = sum(
+        (values[sd_name(names[k], "Intercept")] ** 2 for k in tree.above if k <= i), start=jnp.zeros_like(eta)
+    )
     eta = eta + jnp.sqrt(variance) * jax.random.normal(keys[0], eta.shape, eta.dtype)
     if tree.word == "complete" or i < tree.unit:
         return link(layout.family, eta, inverse=True) if i == last else eta
@@ -109,11 +121,15 @@ def new_group(layout: Layout, values: dict[str, Array], level: str, key: Array) 
         concentration = jnp.exp(values[name] + values[sd_name(names[tree.above[-1]], name)] * noise)
     else:
         concentration = values[precision(layout)]
-    rate = sample(keys[2], population_law(layout.family, link(layout.family, eta, inverse=True), concentration))
+    rate = sample(
+        keys[2], population_law(layout.family, link(layout.family, eta, inverse=True), concentration)
+    )
     return rate if i == last else link(layout.family, rate)
 
 
-def simulate_counts(layout: Layout, key: Array, design: Data, known: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+def simulate_counts(
+    layout: Layout, key: Array, design: Data, known: dict[str, Array]
+) -> tuple[Array, dict[str, Array]]:
     """One dataset of counts: down the tree of groups, then the rows.
 
     Parameters

@@ -1,22 +1,29 @@
 """Propriety and moments of beta-binomial and gamma-Poisson hierarchies.
 
-Write J for the number of groups, K for those with 0 < y < trials (binomial) or y > 0 (poisson), c for the concentration.
+Write J for the number of groups, K for those with 0 < y < trials (binomial) or y > 0 (poisson), c for the
+concentration.
 
 - c -> infinity is complete pooling, whose likelihood is positive: the prior of c must be integrable there.
-- c -> 0: every group of the K contributes a factor c. A prior c^e is usable iff K + e > -1, so (alpha + beta)^(-5/2), which is
+- c -> 0: every group of the K contributes a factor c. A prior c^e is usable iff K + e > -1, so (alpha +
+beta)^(-5/2), which is
   kappa^(-3/2) in (m, kappa), needs one such group.
-- Poisson, m -> infinity at fixed shape a: the likelihood falls as m^(-aJ) only. A prior 1/m then costs a factor 1/a (K + e - 1 > -1:
-  two positive counts for a^(-3/2)), p flat coefficients on the log scale cost a^(-p), and a flat m is improper always.
-- flat coefficients b: no direction d may keep the likelihood from falling, d != 0 with x'd = 0 in the K groups, x'd <= 0 where
+- Poisson, m -> infinity at fixed shape a: the likelihood falls as m^(-aJ) only. A prior 1/m then costs a
+factor 1/a (K + e - 1 > -1:
+  two positive counts for a^(-3/2)), p flat coefficients on the log scale cost a^(-p), and a flat m is
+  improper always.
+- flat coefficients b: no direction d may keep the likelihood from falling, d != 0 with x'd = 0 in the K
+groups, x'd <= 0 where
   y = 0, x'd >= 0 where y = trials (separation; Albert & Anderson 1984, Biometrika 71, 1-10).
 
-For the same reason E[m | y] is infinite under 1/m, however many groups there are, and with it the mean rate of a new group; log m has a
+For the same reason E[m | y] is infinite under 1/m, however many groups there are, and with it the mean rate
+of a new group; log m has a
 moment of order r iff K + e - 1 - r > -1. E[kappa | y] and E[a | y] are infinite under c^(-3/2).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -78,9 +85,11 @@ def check_counts(layout: Layout, data: Data, outcome: bool) -> None:
     tree = count_tree(layout)
     for p in layout.parameters:
         if p.prior.name == "reference":
-            raise ValueError(f"priors: {p.name}: reference() is defined for known normal variances; use e.g. exponential(1) or bda3()")
+            raise ValueError(
+                f"priors: {p.name}: reference() is defined for known normal variances; use exponential(1)"
+            )
         if p.name.startswith("sd_") and not p.prior.proper:
-            raise _improper(p.name, p.prior, "group effects of counts are not integrable without a proper prior", "use half_normal(...)")
+            raise _improper(p.name, p.prior, "the likelihood does not fall with it", "use half_normal(...)")
         if p.name == log_precision(layout) and tree.above and p.prior.name == "flat":
             raise _improper(p.name, p.prior, "complete pooling has positive likelihood", "use normal(...)")
     units = _units(layout, data)
@@ -94,8 +103,8 @@ def check_counts(layout: Layout, data: Data, outcome: bool) -> None:
     elif units.x.shape[1] and _separated(layout, units):
         names = ", ".join(p.name for p in layout.parameters if _is_flat(p))
         raise ValueError(
-            f"data: flat priors of {names} give an improper posterior: some combination of predictors tells apart the groups with and "
-            f"without events; give normal(0, ...) priors or drop a predictor"
+            f"data: flat priors of {names} give an improper posterior: some combination of predictors "
+            f"tells apart the groups with and without events; give normal(0, ...) priors or drop a predictor"
         )
 
 
@@ -115,12 +124,15 @@ def _check_concentration(layout: Layout, units: _Units, outcome: bool) -> None:
     if outcome and found < need:
         what = "with 0 < y < trials" if layout.family == "binomial" else "with a positive count"
         raise _improper(
-            name, prior, f"at least {need} group(s) {what} are needed, found {found}", "use a proper prior, e.g. exponential(...)"
+            name,
+            prior,
+            f"at least {need} group(s) {what} are needed, found {found}",
+            "use a proper prior, e.g. exponential(...)",
         )
 
 
 def _lost(layout: Layout, units: _Units, prior: Prior) -> int:
-    """Powers of the shape that scale-free priors of a Poisson mean cost near zero; refuses a mean that can grow without bound."""
+    """Powers of the shape that scale-free priors of a mean cost near zero; an unbounded mean is refused."""
     if layout.family == "binomial" or _lowest(prior) > 0:
         return 0
     name = rate_name(layout)
@@ -139,14 +151,18 @@ def _check_rate(parameter: Parameter, layout: Layout, units: _Units) -> None:
     if layout.family == "binomial":
         a, b = prior.args if prior.name == "beta" else (1.0, 1.0)
         if a + events <= 0:
-            raise ValueError(f"data: every count is zero, so {name} ~ {prior} gives an improper posterior; use a proper prior")
+            raise _uninformed(name, prior, "every count is zero")
         if b + misses <= 0:
-            raise ValueError(f"data: every trial succeeded, so {name} ~ {prior} gives an improper posterior; use a proper prior")
+            raise _uninformed(name, prior, "every trial succeeded")
     elif prior.origin + events <= -1:
         what = "every count is zero" if events == 0 else f"there are {events:g} events in all"
-        raise ValueError(f"data: {what}, so {name} ~ {prior} gives an improper posterior; use a proper prior, e.g. gamma(1, 1)")
+        raise _uninformed(name, prior, what)
     elif not pooled and prior.tail > -1 and prior.tail - _lowest_shape(layout) * len(units.y) >= -1:
         raise _improper(name, prior, "the mean can grow without bound", "use gamma(...) or power(1)")
+
+
+def _uninformed(name: str, prior: Prior, what: str) -> ValueError:
+    return ValueError(f"data: {what}, so {name} ~ {prior} gives an improper posterior; use a proper prior")
 
 
 def _lowest_shape(layout: Layout) -> float:
@@ -173,11 +189,11 @@ def _separated(layout: Layout, units: _Units) -> bool:
     return len(outside) == 0 or -float(found.fun) > 1e-9
 
 
-# moments ----------------------------------------------------------------------------------------------------------------
+# moments ----------------------------------------------------------------------------------------------------
 
 
 def missing_count_moments(layout: Layout, data: Data) -> dict[str, str]:
-    """Variables without posterior mean (``"mean"``) or with a mean but no sd (``"sd"``), though the posterior is proper.
+    """Variables without posterior mean (``"mean"``), or with a mean but no sd (``"sd"``).
 
     A design without outcome counts as one in which every group is informative.
     """
@@ -225,20 +241,23 @@ def _missing_means(layout: Layout, units: _Units, shape: Prior, new: str) -> dic
 
 
 def _deep_new(layout: Layout, order: int) -> bool:
-    """Whether E[rate^order] of a new group of new parents is infinite: E exp(r sd z) needs a half-normal sd of scale below 1 / r."""
+    """Whether E[rate^order] of a new group of new parents is infinite.
+
+    E exp(r sd z) is finite under a half-normal prior of sd iff its scale is below 1 / r; E[1 / a] has r = 1.
+    """
     log_name = log_precision(layout)
     names = [(sd_name(layout.levels[i].name, "Intercept"), order) for i in count_tree(layout).above]
     names.append((sd_name(layout.levels[count_tree(layout).above[-1]].name, log_name), order - 1))
     for name, r in names:
         prior = layout.parameter(name).prior  # type: ignore[union-attr]
-        bounded = prior.name in ("fixed", "uniform") or (prior.name == "half_normal" and prior.args[0] * r < 1)
-        if r and not bounded:
+        light = prior.name == "half_normal" and prior.args[0] * r < 1
+        if r and not light and prior.name not in ("fixed", "uniform"):
             return True
     intercept = layout.parameter("Intercept")
     return intercept is not None and intercept.prior.name == "student_t"
 
 
-def _worst(infinite) -> str:
+def _worst(infinite: Iterable[bool]) -> str:
     """``mean``, ``sd`` or nothing, from whether the first and the second moment are infinite."""
     first, second = infinite
     return "mean" if first else "sd" if second else ""

@@ -4,8 +4,10 @@ Every beta-binomial and gamma-Poisson likelihood is built of
 
     R(a, y) = log Gamma(a + y) - log Gamma(a) - y log a = sum over i < y of log(1 + i / a),
 
-which is 0 at y = 0 and falls to 0 as a grows: population laws close to complete pooling lose no digits. Two ways to compute it:
-`log_rising` for any y, by Stirling's series eight steps up; `tally` and `tallied` where many groups share one ``a``,
+which is 0 at y = 0 and falls to 0 as a grows: population laws close to complete pooling lose no digits. Two
+ways to compute it:
+`log_rising` for any y, by Stirling's series eight steps up; `tally` and `tallied` where many groups share
+one ``a``,
 by counting once how often each i occurs.
 """
 
@@ -19,7 +21,7 @@ __all__ = ["log_rising", "tallied", "tally"]
 
 _SHIFT = 8
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
-"""Coefficients of 1/z, 1/z^3, ...: the rest is below 1e-15 from z = 8 on (Abramowitz & Stegun 1964, 6.1.41)."""
+"""Coefficients of 1/z, 1/z^3, ...; the rest is below 1e-15 for z >= 8 (Abramowitz & Stegun 1964, 6.1.41)."""
 
 
 @jax.custom_jvp
@@ -54,12 +56,18 @@ def _value_and_slope(a: Array, y: Array) -> tuple[Array, Array]:
     series0, slope0, product0, sum0 = _part(a)
     series1, slope1, product1, sum1 = _part(a + y)
     step = jnp.log1p(y / z0)
-    value = (a + y - 0.5) * step + y * (jnp.log1p(_SHIFT / a) - 1) + series1 - series0 - jnp.log(product1 / product0)
+    value = (
+        (a + y - 0.5) * step
+        + y * (jnp.log1p(_SHIFT / a) - 1)
+        + series1
+        - series0
+        - jnp.log(product1 / product0)
+    )
     return value, step + slope1 - slope0 - (sum1 - sum0) - y / a
 
 
 def _part(x: Array) -> tuple[Array, Array, Array, Array]:
-    """Stirling's series at z = x + 8, its digamma part, prod of (x + k) / z, and sum of 1 / (x + k), k < 8."""
+    """Stirling's series at z = x + 8, its digamma part, prod (x + k) / z and sum 1 / (x + k) over k < 8."""
     r = 1 / (x + _SHIFT)
     r2 = r * r
     series, slope = jnp.zeros_like(x), jnp.zeros_like(x)

@@ -1,0 +1,96 @@
+"""Sufficient statistics of counts: a gradient costs what the groups, or their tally, cost; never the rows."""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import gammaln
+
+from hiermodels.models.counts import count_tree
+from hiermodels.models.data import Data
+from hiermodels.models.rising import tally
+from hiermodels.models.spec import Layout
+
+__all__ = ["CountStats", "has_tally", "moment_estimates", "reduce_counts"]
+
+_LONGEST_TALLY = 1024
+_TALLY_A_GROUP = 8
+"""A term of the tally costs about an eighth of a group's three ratios of gamma functions."""
+
+
+class CountStats(eqx.Module):
+    """Sufficient statistics of a dataset of counts.
+
+    Attributes
+    ----------
+    y, size : Array, shape (unit,)
+        Sums of counts and of trials (exposure) in each group of the level that is integrated out; 0 for
+        padding.
+    x : Array, shape (coefficient, unit)
+        Predictors of each unit, the columns of ``Layout.population``.
+    total : Array, shape (2,)
+        Sums of y and size.
+    tally : Array, shape (3, bound) or (3, 0)
+        How many groups have more than i successes, failures, trials (the last negative), i = 0, 1, ...
+    constant : Array
+        Terms of the log likelihood that hold no parameter.
+    parent, real : tuple of Array
+        As in `Data`.
+    """
+
+    y: Array
+    size: Array
+    x: Array
+    total: Array
+    tally: Array
+    constant: Array
+    parent: tuple[Array, ...]
+    real: tuple[Array, ...]
+
+
+def reduce_counts(layout: Layout, data: Data) -> CountStats:
+    """Reduce a dataset to its sufficient statistics, once."""
+    unit = count_tree(layout).unit
+    x = data.x[:, list(layout.population)].T
+    y, size, rows = data.y, data.size, (data.size > 0).astype(data.y.dtype)
+    if unit >= 0:
+        sums = jnp.stack([y, size, rows, *(x * rows)])
+        place = jnp.zeros((sums.shape[0], layout.levels[unit].size), sums.dtype)
+        sums = place.at[:, data.group[unit]].add(sums)
+        y, size, x = sums[0], sums[1], sums[3:] / jnp.maximum(sums[2], 1.0)
+    counts = jnp.zeros((3, 0), y.dtype)
+    if has_tally(layout):
+        bound = layout.count_bound
+        counts = jnp.stack([tally(y, bound), tally(size - y, bound), -tally(size, bound)])
+    total = jnp.stack([jnp.sum(y), jnp.sum(size)])
+    return CountStats(y, size, x, total, counts, _constant(layout, data), data.parent, data.real)
+
+
+def _constant(layout: Layout, data: Data) -> Array:
+    y, size = data.y, data.size
+    if layout.family == "binomial":
+        return jnp.sum(gammaln(size + 1) - gammaln(y + 1) - gammaln(size - y + 1))
+    return jnp.sum(jnp.where(size > 0, y * jnp.log(jnp.where(size > 0, size, 1.0)) - gammaln(y + 1), 0.0))
+
+
+def moment_estimates(stats: CountStats, binomial: bool) -> tuple[Array, Array]:
+    """Pooled mean, and the concentration at which the spread of raw rates has its expectation."""
+    y, n, (total_y, total) = stats.y, stats.size, stats.total
+    m = (total_y + 0.5) / (total + 1.0 if binomial else total)
+    scale = m * (1 - m) if binomial else m
+    spread = jnp.sum(jnp.where(n > 0, (y - n * m) ** 2 / jnp.where(n > 0, n, 1.0), 0.0)) / scale
+    groups = jnp.sum(n > 0) - 1.0
+    weight = total - jnp.sum(n * n) / total
+    if binomial:
+        rho = (spread - groups) / jnp.maximum(weight - groups, 1e-6)
+        return m, 1 / jnp.clip(rho, 1e-3, 0.9) - 1
+    return m, 1 / jnp.clip((spread - groups) / jnp.maximum(m * weight, 1e-6), 1e-3, 20.0)
+
+
+def has_tally(layout: Layout) -> bool:
+    """Whether one concentration and few trials let a tally stand for the groups."""
+    tree, bound = count_tree(layout), layout.count_bound
+    if tree.word != "partial" or tree.above:
+        return False
+    return 0 < bound <= min(_LONGEST_TALLY, _TALLY_A_GROUP * layout.levels[tree.unit].size)
