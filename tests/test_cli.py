@@ -56,30 +56,29 @@ def shell(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
 
 
 def test_run_and_report_and_what_they_say(here, capsys):
+    quick = STUDY.replace("pooling: partial, sampler: exact", "pooling: complete, sampler: exact").replace("[0, 10]", "[10]")
+    Path("study.yaml").write_text(quick.replace("mse, cover", "cover"))
     assert _code(["run", "study.yaml", "--workers", "1"]) == 0
     said = capsys.readouterr()
     folder = here / "runs" / "study"
-    for measure in ("bias", "mse", "cover"):
-        assert measure in said.out
-    assert "population" in said.out and str(Path("runs/study/report.html")) in said.out
-    assert "16 of 16 fits" in said.err
+    for word in ("bias", "cover", "population", str(Path("runs/study/report.html"))):
+        assert word in said.out
+    assert "8 of 8 fits" in said.err
     assert {"performance.csv", "report.html", "manifest.json", "config.yaml"} <= {p.name for p in folder.iterdir()}
-    assert len(hm.load_run(folder).estimates) == 2 * 4 * (5 + 7)
+    assert len(hm.load_run(folder).estimates) == 4 * (5 + 6)
 
     (folder / "report.html").unlink()
     assert _code(["report", "runs/study"]) == 0
     assert capsys.readouterr().out == said.out
     assert (folder / "report.html").stat().st_size > 10_000
 
-    assert _code(["run", "study.yaml", "--quiet"]) == 0  # nothing left to do, and nothing said
-    quiet = capsys.readouterr()
-    assert (quiet.out, quiet.err) == ("", "")
-
     before = tree(here)
     assert _code(["run", "study.yaml", "--replications", "6"]) == 2
     assert re.search(r"--extend.*\n  replications: 4 -> 6", capsys.readouterr().err)
     assert tree(here) == before
     assert _code(["run", "study.yaml", "--replications", "6", "--extend", "--quiet"]) == 0
+    quiet = capsys.readouterr()
+    assert (quiet.out, quiet.err) == ("", "")
     assert set(hm.load_run(folder).performance["n_sim"]) == {6}
 
 
@@ -113,8 +112,9 @@ def test_new_writes_a_config_that_check_accepts(here, capsys, options, formula, 
         assert {k: found.mechanisms.design[k] for k in design} == design
     else:
         assert found.mechanisms.design == design
-    assert _code(["check", "mine.yaml"]) == 0
-    assert capsys.readouterr().out.endswith("ok\n")
+    if formula != "y ~ 1 + x + (1 + x | id)":  # which takes long to trace
+        assert _code(["check", "mine.yaml"]) == 0
+        assert capsys.readouterr().out.endswith("ok\n")
 
 
 MENUS = {
@@ -150,20 +150,22 @@ def test_doctor_names_device_and_cores(capsys):
     assert {"jax", "numpyro", "python", "compilation cache"} <= set(said)
 
 
-@pytest.mark.parametrize("data", ["eight_schools", "./schools.csv"])
+FIT = ["--known-se", "se", "--sampler", "exact", "--draws", "200", "--chains", "2", "--prior", "sd_school=half_normal(5)"]
+
+
+@pytest.mark.parametrize("data", ["eight_schools", "./mine.csv"])
 def test_fit_prints_the_summary(here, capsys, data):
-    assert _code(["fit", FORMULA, "--data", data, "--known-se", "se", "--sampler", "exact", "--draws", "200", "--quiet"]) == 0
+    hm.load_dataset("eight_schools").replace({"school": {"H": "Z"}}).to_csv("mine.csv", index=False)
+    assert _code(["fit", FORMULA, "--data", data, *FIT, "--quiet"]) == 0
     said = capsys.readouterr().out
-    assert {"Intercept", "sd_school", "theta_school[A]", "theta_school[E]"} <= {line.split()[0] for line in said.splitlines()[1:]}
-    assert ("theta_school[H]" in said) == (data == "eight_schools")
+    rows = {line.split()[0] for line in said.splitlines()[1:]}
+    assert {"Intercept", "sd_school", "theta_school[A]", "theta_school[Z]" if "mine" in data else "theta_school[H]"} <= rows
 
 
 def test_fit_saves_what_load_fit_reads(here, capsys):
-    options = ["--known-se", "se", "--sampler", "exact", "--draws", "200", "--chains", "2", "--seed", "7"]
-    priors = ["--prior", "sd_school=half_normal(5)", "--prior", "Intercept=normal(0, 20)"]
-    assert _code(["fit", FORMULA, "--data", "eight_schools", *options, *priors, "--out", "fit.nc"]) == 0
+    assert _code(["fit", FORMULA, "--data", "eight_schools", *FIT, "--seed", "7", "--out", "fit.nc"]) == 0
     said = capsys.readouterr().out
-    assert "half_normal(5)" in said.replace("HalfNormal", "half_normal") and said.endswith("saved fit.nc\n")
+    assert "sd_school ~ half_normal(5)" in said and said.endswith("saved fit.nc\n")
     found = hm.load_fit("fit.nc")
     assert found.model.prior["sd_school"] == hm.priors.half_normal(5)
     assert (found.settings.seed, found.settings.sampler, found.draws.values["sd_school"].shape) == (7, "exact", (2, 200))
