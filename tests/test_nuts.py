@@ -300,3 +300,11 @@ def test_auto_lanes_is_pure_and_falls_with_size():
         assert lanes == sorted(lanes, reverse=True)
         assert all(n & (n - 1) == 0 for n in lanes)
     assert auto_lanes("nuts", "NVIDIA H200", 2, 10) > auto_lanes("nuts", "cpu", 2, 10)
+
+
+@pytest.mark.parametrize(
+    ("dim", "size", "best"), [(1, 18, {16, 32, 64}), (3, 905, {4}), (2, 144, {16, 32, 64})]
+)
+def test_auto_lanes_are_among_the_best_of_the_sweep(dim, size, best):
+    """Eight schools, 20 x 4 x 10 scores, 71 rat experiments: widths within 10% of the best, one thread."""
+    assert auto_lanes("nuts", "cpu", dim, size) in best

@@ -31,7 +31,7 @@ def auto_lanes(sampler: str, device_kind: str, dim: int, size: int) -> int:
     dim : int
         Dimensions that are sampled.
     size : int
-        Numbers that one evaluation of the log density reads: groups, classes, tallied counts of a dataset.
+        Observations and targets of a dataset.
 
     Returns
     -------
@@ -40,17 +40,13 @@ def auto_lanes(sampler: str, device_kind: str, dim: int, size: int) -> int:
 
     Examples
     --------
-    >>> auto_lanes("nuts", "cpu", 1, 8), auto_lanes("nuts", "cpu", 3, 80)
-    (64, 8)
+    >>> auto_lanes("nuts", "cpu", 1, 18), auto_lanes("nuts", "cpu", 3, 905)
+    (64, 4)
     """
     numbers = max(1, size) + 2 * max(1, dim)
     if device_kind.lower() != "cpu":
         return _power_of_two(2**21 / numbers, 64, 4096)
-    return (
-        _power_of_two(2.0**10 / numbers, 4, 64)
-        if sampler == "nuts"
-        else _power_of_two(2.0**13 / numbers, 8, 64)
-    )
+    return _power_of_two(2.0 ** (12 if sampler == "nuts" else 13) / numbers, 4, 64)
 
 
 def _power_of_two(x: float, least: int, most: int) -> int:
