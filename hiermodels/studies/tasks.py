@@ -214,24 +214,13 @@ def _source(variable: str, fit: Problem, mechanism: Problem) -> tuple[str | None
 
 
 @lru_cache(maxsize=256)
-def _simulation(layout: Layout, truth: Truth, sources: tuple[str | None, ...], cuts: tuple[tuple[float | None, bool], ...]):
-    """Program: datasets of a chunk and the truth of every target."""
+def _simulation(layout: Layout, truth: Truth) -> Any:
+    """Program: datasets of a chunk and the true value of every variable; the same for all methods."""
     simulate = simulator(layout, truth)
 
-    def one(key: Array, design: Data, values: dict[str, Array], takes: tuple[Array, ...]) -> tuple[Array, Array]:
-        y, true = simulate(key, design, values)
-        parts = []
-        for source, take, (cut, above) in zip(sources, takes, cuts, strict=True):
-            value = jnp.full(take.shape, jnp.nan) if source is None else jnp.atleast_1d(true[source])[take]
-            if cut is not None:
-                value = jnp.where(jnp.isnan(value), value, (value > cut if above else value < cut).astype(float))
-            parts.append(value)
-        return y, jnp.concatenate(parts) if parts else jnp.zeros(0)
-
-    def chunk(seed_cell: tuple[Array, Array], reps: Array, design: Data, values: dict[str, Array], takes: tuple[Array, ...]):
+    def chunk(seed: Array, cell: Array, reps: Array, design: Data, values: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         log.debug("tracing simulation")
-        keys = data_key(*seed_cell, reps)
-        return jax.vmap(one, in_axes=(0, None, None, None))(keys, design, values, takes)
+        return jax.vmap(simulate, in_axes=(0, None, None))(data_key(seed, cell, reps), design, values)
 
     return jax.jit(chunk)
 
@@ -298,42 +287,59 @@ def lanes_of(study: Study, cell: Cell, name: str) -> tuple[int, int]:
 def trace(study: Study, cell: Cell, name: str) -> None:
     """Trace simulation and estimation of a method on shapes alone."""
     mechanism, fit = mechanism_of(study, cell), fit_of(study, cell, name)
+    with jax.enable_x64(True):
+        program, args = _simulation_call(study, mechanism, np.arange(1))
+        jax.eval_shape(program, *args)
     if not fit.targets:
         return
-    with jax.enable_x64(True):
-        program, args = _simulation_call(study, mechanism, fit, np.arange(1))
-        outcomes, truth = jax.eval_shape(program, *args)
     with jax.enable_x64(study.precision == "float64"):
         dtype = jnp.result_type(float)
         keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
         rows = jax.ShapeDtypeStruct((1, fit.problem.layout.obs), dtype)
+        truth = jax.ShapeDtypeStruct((1, sum(target_sizes(fit.problem.layout, fit.targets))), dtype)
         program = _estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, 1, fit.function)
-        jax.eval_shape(program, keys, rows, jax.ShapeDtypeStruct(truth.shape, dtype), as_jax(fit.problem.data))
+        jax.eval_shape(program, keys, rows, truth, as_jax(fit.problem.data))
 
 
 # a chunk ---------------------------------------------------------------------------------------------------------------
 
 
 def simulate_chunk(
-    study: Study, mechanism: Mechanism, fit: Fit, reps: np.ndarray, announce: Callable[[str], None] | None = None
-) -> tuple[Array, Array]:
-    """Outcomes (replicate, obs) and true targets (replicate, target) of some replicates, in float64."""
+    study: Study, mechanism: Mechanism, reps: np.ndarray, announce: Callable[[str], None] | None = None
+) -> tuple[Array, dict[str, np.ndarray]]:
+    """Outcomes (replicate, obs) and the true value of every variable (replicate, ...), in float64."""
     with jax.enable_x64(True):
-        program, args = _simulation_call(study, mechanism, fit, reps)
-        return compiled(program, args, "the simulation", announce)(*args)
+        program, args = _simulation_call(study, mechanism, reps)
+        outcomes, true = compiled(program, args, "the simulation", announce)(*args)
+    return outcomes, {name: np.asarray(value) for name, value in true.items()}
 
 
-def _simulation_call(study: Study, mechanism: Mechanism, fit: Fit, reps: np.ndarray) -> tuple[Any, tuple[Any, ...]]:
-    cuts = tuple((t.threshold, t.above) for t in fit.targets)
-    program = _simulation(mechanism.problem.layout, mechanism.truth, tuple(s for s, _ in fit.sources), cuts)
+def _simulation_call(study: Study, mechanism: Mechanism, reps: np.ndarray) -> tuple[Any, tuple[Any, ...]]:
+    program = _simulation(mechanism.problem.layout, mechanism.truth)
     args = (
-        (jnp.asarray(study.seed, jnp.uint32), jnp.asarray(mechanism.key, jnp.uint32)),
+        jnp.asarray(study.seed, jnp.uint32),
+        jnp.asarray(mechanism.key, jnp.uint32),
         jnp.asarray(reps, jnp.uint32),
         as_jax(mechanism.problem.data),
         {k: jnp.asarray(v) for k, v in mechanism.values.items()},
-        tuple(jnp.asarray(take) for _, take in fit.sources),
     )
     return program, args
+
+
+def truth_of(fit: Fit, true: Mapping[str, np.ndarray]) -> np.ndarray:
+    """True value of every (padded) target, shape (replicate, target); NaN where the mechanism has none."""
+    rows = len(next(iter(true.values())))
+    parts = []
+    for target, (source, take) in zip(fit.targets, fit.sources, strict=True):
+        if source is None or source not in true:
+            parts.append(np.full((rows, len(take)), np.nan))
+            continue
+        value = true[source].reshape(rows, -1)[:, take]
+        if target.threshold is not None:
+            passed = value > target.threshold if target.above else value < target.threshold
+            value = np.where(np.isnan(value), np.nan, passed.astype(float))
+        parts.append(value)
+    return np.concatenate(parts, 1)
 
 
 def run_chunk(
@@ -373,11 +379,12 @@ def run_chunk(
     reps = np.arange(index * chunk, (index + 1) * chunk)
     if not fit.targets:
         return table_of(study, place, method, fit, reps, None, None)
-    outcomes, truth = simulate_chunk(study, mechanism, fit, reps, announce)
+    outcomes, true = simulate_chunk(study, mechanism, reps, announce)
+    truth = truth_of(fit, true)
     estimates = _estimate(study, fit, method, mechanism.key, reps, outcomes, truth, lanes, announce)
-    host, true = jax.tree.map(np.asarray, estimates), np.asarray(truth)
-    host = _again(study, fit, method, mechanism.key, reps, outcomes, truth, host, lanes, announce)
-    return table_of(study, place, method, fit, reps, host, true)
+    host = jax.tree.map(np.asarray, estimates)
+    host = _again(study, fit, method, mechanism.key, reps, outcomes, truth, host, announce)
+    return table_of(study, place, method, fit, reps, host, truth)
 
 
 def _estimate(
@@ -387,7 +394,7 @@ def _estimate(
     cell_key: int,
     reps: np.ndarray,
     outcomes: Array,
-    truth: Array,
+    truth: np.ndarray,
     lanes: int,
     announce: Callable[[str], None] | None,
     attempt: int = 0,
@@ -400,7 +407,7 @@ def _estimate(
     with jax.enable_x64(study.precision == "float64"):
         dtype = jnp.result_type(float)
         program = _estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, lanes, fit.function)
-        args = (keys, outcomes.astype(dtype), truth.astype(dtype), as_jax(fit.problem.data))
+        args = (keys, outcomes.astype(dtype), jnp.asarray(truth, dtype), as_jax(fit.problem.data))
         return compiled(program, args, f"{method} ({fit.settings.sampler})", announce)(*args)
 
 
@@ -417,9 +424,8 @@ def _again(
     cell_key: int,
     reps: np.ndarray,
     outcomes: Array,
-    truth: Array,
+    truth: np.ndarray,
     found: Estimates,
-    lanes: int,
     announce: Callable[[str], None] | None,
 ) -> Estimates:
     """Second tries: exact fits with heavy weights go to NUTS; under `retry-with-escalation` every fit that is not ok.
