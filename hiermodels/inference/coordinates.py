@@ -1,0 +1,173 @@
+"""Coordinates in which a posterior of standard deviations looks like a normal law on the whole line.
+
+What groups tell about their standard deviation s they tell through ``y = log(1 + s^2 / k^2)``, the log of the variance they
+show over the variance k^2 that they would show at s = 0: there the likelihood is a log chi square. At s = 0 it has a finite
+limit, so the density of log s falls off as slowly as s itself, and a standard deviation that may well be zero has a tail of
+weights. Hence the coordinate v of a positive parameter:
+
+    t = v - exp(-v) + c exp(v - v0),      y = a log(1 + exp(t)),      s^2 = k^2 (exp(y) - 1)
+
+- for large v, y = a v: the usual scale, a being the width of the log chi square;
+- for negative v, s^2 = a k^2 exp(v - exp(-v)): the whole way down to zero takes three units (a double exponential map, after
+  Takahasi & Mori 1974, Publ. RIMS 9, 721-741);
+- the last term draws in polynomial tails upwards, such as those of few groups under a flat prior.
+
+k and a come from the posterior's slice at its mode: value, slope, curvature and the limit at s = 0 (`fit_coordinates`).
+Probabilities and correlations take ``u = c + v + 0.2 sinh(v)``; real parameters stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hiermodels.models.hyper import width
+from hiermodels.models.spec import Parameter
+
+__all__ = ["Coordinates", "Kinds", "fit_coordinates", "kinds"]
+
+_POSITIVE, _BOUNDED, _REAL = 0, 1, 2
+_REACH = 0.05
+"""The number c above."""
+_FAR = 12.0
+"""Logarithms below the mode at which a standard deviation counts as zero."""
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """What is known of each coordinate before any data: its kind and the power of s its density starts with."""
+
+    kind: tuple[int, ...]
+    power: tuple[float, ...]
+
+
+def kinds(parameters: tuple[Parameter, ...]) -> Kinds:
+    """Kinds of the coordinates of an unconstrained vector.
+
+    Examples
+    --------
+    >>> from hiermodels.models.priors import half_normal
+    >>> kinds((Parameter("sd_school", "positive", half_normal(5)),))
+    Kinds(kind=(0,), power=(1.0,))
+    """
+    kind: list[int] = []
+    power: list[float] = []
+    word = {"positive": _POSITIVE, "unit": _BOUNDED, "correlation": _BOUNDED, "real": _REAL}
+    for p in parameters:
+        origin = p.prior.origin if p.kind == "positive" and math.isfinite(p.prior.origin) else 0.0
+        kind += [word[p.kind]] * width(p)
+        power += [1.0 + origin] * width(p)
+    return Kinds(tuple(kind), tuple(power))
+
+
+class Coordinates(eqx.Module):
+    """The map from v to the unconstrained u, coordinate by coordinate; all attributes have shape (dim,).
+
+    Attributes
+    ----------
+    kind : Array of int
+        0 positive, 1 bounded, 2 real.
+    centre : Array
+        Mode of u.
+    k2, a, v0 : Array
+        As in the module's docstring, k2 in units of the mode's square; v0 is the mode's place.
+    """
+
+    kind: Array
+    centre: Array
+    k2: Array
+    a: Array
+    v0: Array
+
+    def at(self, i: int) -> Coordinates:
+        """One coordinate alone (arrays of shape ())."""
+        return jax.tree.map(lambda x: x[i], self)
+
+    def u(self, v: Array) -> Array:
+        """Unconstrained vector; shapes (..., dim)."""
+        t = v - jnp.exp(-v) + _REACH * jnp.exp(v - self.v0)
+        y = self.a * jnp.logaddexp(t, 0.0)
+        near = jnp.clip(y, 1e-30, 30.0)
+        log_expm1 = jnp.where(t < -30, jnp.log(self.a) + t, jnp.where(y > 30, y, jnp.log(jnp.expm1(near))))
+        positive = self.centre + 0.5 * (jnp.log(self.k2) + log_expm1)
+        shift = jnp.where(self.kind == _BOUNDED, v + 0.2 * jnp.sinh(v), v)
+        return jnp.where(self.kind == _POSITIVE, positive, self.centre + shift)
+
+    def log_slope(self, v: Array) -> Array:
+        """log du/dv, elementwise."""
+        t = v - jnp.exp(-v) + _REACH * jnp.exp(v - self.v0)
+        y = self.a * jnp.logaddexp(t, 0.0)
+        inner = jnp.log(1 + jnp.exp(-v) + _REACH * jnp.exp(v - self.v0))
+        outer = jnp.where(t < -30, 0.0, jnp.log(self.a) + jax.nn.log_sigmoid(t) - jnp.log(-jnp.expm1(-jnp.maximum(y, 1e-30))))
+        other = jnp.where(self.kind == _BOUNDED, jnp.log1p(0.2 * jnp.cosh(v)), 0.0)
+        return jnp.where(self.kind == _POSITIVE, inner + outer - math.log(2.0), other)
+
+    def v(self, u: Array) -> Array:
+        """Inverse of `u`, elementwise; minus infinity goes to a very negative number."""
+        shift = u - self.centre
+        y = jnp.logaddexp(2 * jnp.maximum(shift, -300.0) - jnp.log(self.k2), 0.0) / self.a
+        t = jnp.where(y < 1e-12, jnp.log(jnp.maximum(y, 1e-300)), y + jnp.log(-jnp.expm1(-jnp.maximum(y, 1e-12))))
+        v = jnp.where(t < 0, -jnp.log1p(-jnp.minimum(t, 0.0)), t)
+        v = jnp.minimum(v, self.v0 + 1 + jnp.log1p(jnp.maximum(t - self.v0, 0.0) / _REACH))
+        bounded = jnp.clip(shift, -300.0, 300.0)
+        x = jnp.arcsinh(bounded)
+        for _ in range(14):
+            low, high = jnp.exp(-v), _REACH * jnp.exp(v - self.v0)
+            v = v - (v - low + high - t) / (1 + low + high)
+            x = x - (x + 0.2 * jnp.sinh(x) - bounded) / (1 + 0.2 * jnp.cosh(x))
+        return jnp.where(self.kind == _POSITIVE, v, jnp.where(self.kind == _BOUNDED, x, shift))
+
+
+def fit_coordinates(log_density: Callable[[Array], Array], mode: Array, curvature: Array, known: Kinds) -> Coordinates:
+    """Coordinates that suit a posterior, from its slices at the mode.
+
+    With s = 1 at the mode and q = 1 / (1 + k^2), a log chi square likelihood
+    ``-(nu / 2) (y - yhat + exp(yhat - y) - 1)`` times ``s^power`` has there
+
+        nu q (1 - E) = power,   2 q^2 nu - 2 q power + 2 power (1 - q) = curvature,   (nu / 2) (E q / (1 - q) + log(1 - q)) = D
+
+    with ``E = exp(yhat - y)`` and D the drop of the log likelihood from the mode to s = 0: the last one gives q by bisection.
+
+    Parameters
+    ----------
+    log_density : callable
+        Of the unconstrained vector.
+    mode : Array, shape (dim,)
+    curvature : Array, shape (dim,)
+        Minus the diagonal of the Hessian there.
+    known : Kinds
+    """
+    dim = mode.shape[0]
+    kind, power = jnp.asarray(np.array(known.kind)), jnp.asarray(np.array(known.power), mode.dtype)
+    lowered = mode - _FAR * jnp.eye(dim, dtype=mode.dtype)
+    drop = log_density(mode) - jax.vmap(log_density)(lowered) - power * _FAR
+    drop = jnp.where(jnp.isfinite(drop), drop, 1e6)
+
+    def law(q: Array) -> tuple[Array, Array]:
+        nu = (curvature - 2 * power + 4 * power * q) / (2 * q * q)
+        return nu, 1 - power / (nu * q)
+
+    low, high = jnp.full(dim, 0.02, mode.dtype), jnp.full(dim, 0.98, mode.dtype)
+    for _ in range(12):
+        q = 0.5 * (low + high)
+        nu, e = law(q)
+        short = nu / 2 * (e * q / (1 - q) + jnp.log1p(-q)) < drop
+        low, high = jnp.where(short, q, low), jnp.where(short, high, q)
+    q = 0.5 * (low + high)
+    nu, e = law(q)
+    y = -jnp.log1p(-q)
+    sharp = nu * e
+    a = jnp.where(sharp > 0, jnp.minimum(y, jnp.sqrt(2 / jnp.maximum(sharp, 1e-9))), y)
+    t = y / a + jnp.log(-jnp.expm1(-y / a)) - _REACH
+    v = jnp.maximum(t, 0.3)
+    for _ in range(6):
+        v = v - (v - jnp.exp(-v) - t) / (1 + jnp.exp(-v))
+    v = jnp.where(kind == _POSITIVE, v, 0.0)
+    return Coordinates(kind, mode, (1 - q) / q, a, v)
