@@ -24,15 +24,15 @@ def conditional(model, frame, pooling="partial", wanted=()):
     problem = bind(model, frame, pooling)
     pair = factorise(problem.layout)
     assert pair.dim == 0
-    stats = pair.prepare(as_jax(problem.data))
+    stats = jax.jit(pair.prepare)(as_jax(problem.data))
     u = jnp.zeros(0)
-    found = pair.components(u, stats, tuple(wanted))
+    log_ml, found = jax.jit(lambda u, s: (pair.log_likelihood(u, s), pair.components(u, s, tuple(wanted))))(u, stats)
     moments = {}
     for name, c in found.items():
         level = next((v.name for v in problem.layout.levels if name in problem.layout.effect_names(v)), None)
         keep = problem.positions[level] if level else ...
         moments[name] = (np.asarray(c.a)[keep], np.asarray(c.b)[keep])
-    return float(pair.log_likelihood(u, stats)), moments
+    return float(log_ml), moments
 
 
 def near(found, expected, digits):
@@ -84,7 +84,7 @@ class TestTargetA:
             )
             problem = bind(model, load_dataset("scores"))
             pair = factorise(problem.layout)
-            stats = pair.prepare(as_jax(problem.data))
+            stats = jax.jit(pair.prepare)(as_jax(problem.data))
             keys = jax.random.split(jax.random.key(3), 40_000)
             draws = jax.jit(jax.vmap(lambda k: pair.draw(k, jnp.zeros(0), stats)["theta_school:classroom"]))(
                 keys
@@ -147,7 +147,7 @@ def test_eight_schools_unknown_tau(prior, mean, square):
     with jax.enable_x64(True):
         problem = bind(model, load_dataset("eight_schools"))
         pair = factorise(problem.layout)
-        stats = pair.prepare(as_jax(problem.data))
+        stats = jax.jit(pair.prepare)(as_jax(problem.data))
         grid = jnp.linspace(-14, 14, 8001)[:, None]
         log = np.asarray(jax.jit(jax.vmap(lambda u: pair.log_density(u, stats)))(grid))
         tau = np.asarray(jax.vmap(lambda u: pair.constrain(u)["sd_school"])(grid))
@@ -174,7 +174,7 @@ class TestSeventyFiveIndividuals:
                 "none",
             )
             pair = factorise(problem.layout)
-            stats = pair.prepare(as_jax(problem.data))
+            stats = jax.jit(pair.prepare)(as_jax(problem.data))
             grid = jnp.linspace(-4, 1, 4001)[:, None]
             log = np.asarray(jax.jit(jax.vmap(lambda u: pair.log_density(u, stats)))(grid))
             sigma = np.asarray(jax.vmap(lambda u: pair.constrain(u)["sigma"])(grid))
@@ -193,7 +193,7 @@ class TestSeventyFiveIndividuals:
         with jax.enable_x64(True):
             problem = bind(Model("y ~ 1 + x + (1 + x || id)", priors=priors), load_dataset("individuals"))
             pair = factorise(problem.layout)
-            stats = pair.prepare(as_jax(problem.data))
+            stats = jax.jit(pair.prepare)(as_jax(problem.data))
             axes = [np.linspace(0.45, 2.1, 22), np.linspace(0.002, 1.7, 28), np.linspace(1.62, 2.5, 20)]
             nodes = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], -1)
 
@@ -451,16 +451,17 @@ def test_against_dense_conditioning(name):
     with jax.enable_x64(True):
         problem = bound(case, frame)
         pair = factorise(problem.layout)
-        stats = pair.prepare(as_jax(problem.data))
+        stats = jax.jit(pair.prepare)(as_jax(problem.data))
         phi = phi_of(case, problem.layout)
         u = hyper.unconstrain(pair.parameters, phi)
         dense = Dense(case, frame, phi)
-        assert float(jax.jit(pair.log_likelihood)(u, stats)) == pytest.approx(dense.log_ml(), rel=1e-10, abs=1e-8)
         mean, cov = dense.posterior()
         wanted = [t[2] for t in thetas(case)] + [f"mean({t[2]})" for t in thetas(case)]
         wanted += [c for c in case.population if problem.layout.parameter(c) is not None]
         assert set(wanted) <= pair.available()
-        found = jax.jit(pair.components, static_argnums=2)(u, stats, tuple(wanted))
+        both = jax.jit(lambda u, s: (pair.log_likelihood(u, s), pair.components(u, s, tuple(wanted))))
+        log_ml, found = both(u, stats)
+        assert float(log_ml) == pytest.approx(dense.log_ml(), rel=1e-10, abs=1e-8)
         for g, e, variable in thetas(case):
             where = problem.positions[g][[problem.labels[g].index(v) for v in dense.labels[g]]]
             rows = [dense.functional(g, e, j) for j in range(len(where))]
@@ -495,7 +496,7 @@ def test_draws_have_the_dense_moments(name):
     with jax.enable_x64(True):
         problem = bound(case, frame)
         pair = factorise(problem.layout)
-        stats = pair.prepare(as_jax(problem.data))
+        stats = jax.jit(pair.prepare)(as_jax(problem.data))
         phi = phi_of(case, problem.layout)
         u = hyper.unconstrain(pair.parameters, phi)
         draws = jax.jit(jax.vmap(lambda k: pair.draw(k, u, stats)))(
@@ -528,14 +529,15 @@ def test_draws_have_the_dense_moments(name):
 def summary(problem):
     """log likelihood at the test's scales, and moments of the finest values by label."""
     pair = factorise(problem.layout)
-    stats = pair.prepare(as_jax(problem.data))
+    stats = jax.jit(pair.prepare)(as_jax(problem.data))
     u = hyper.unconstrain(pair.parameters, phi_of(CASES["three levels, predictors"], problem.layout))
-    c = pair.components(u, stats, ("theta_a:b", "theta_a", "mean(theta_a)", "x"))
+    wanted = ("theta_a:b", "theta_a", "mean(theta_a)", "x")
+    value, c = jax.jit(lambda u, s: (pair.log_likelihood(u, s), pair.components(u, s, wanted)))(u, stats)
     by_label = {
         g: dict(zip(problem.labels[g], np.asarray(c[f"theta_{g}"].a)[problem.positions[g]], strict=True))
         for g in ("a", "a:b")
     }
-    return float(pair.log_likelihood(u, stats)), by_label, float(c["mean(theta_a)"].b), float(c["x"].a)
+    return float(value), by_label, float(c["mean(theta_a)"].b), float(c["x"].a)
 
 
 def assert_same(one, two, rename=lambda label: label):
@@ -586,8 +588,8 @@ def test_ragged_storage_equals_the_rectangle(monkeypatch):
         assert_same(summary(rectangle), summary(ragged))
         for problem in (ragged, rectangle):  # and the way down runs on both
             pair = factorise(problem.layout)
-            stats = pair.prepare(as_jax(problem.data))
-            drawn = pair.draw(jax.random.key(0), pair.start(stats), stats)
+            stats = jax.jit(pair.prepare)(as_jax(problem.data))
+            drawn = jax.jit(lambda s, pair=pair: pair.draw(jax.random.key(0), pair.start(s), s))(stats)
             assert np.isfinite(np.asarray(drawn["theta_a:b"])[problem.positions["a:b"]]).all()
 
 
@@ -611,6 +613,6 @@ def test_start_is_inside_the_support_and_finite():
         for name in ("three levels, predictors", "slopes, correlated, two levels", "coefficient kept in phi"):
             problem = bound(CASES[name], frame)
             pair = factorise(problem.layout)
-            stats = pair.prepare(as_jax(problem.data))
-            value, gradient = jax.value_and_grad(pair.log_density)(pair.start(stats), stats)
+            stats = jax.jit(pair.prepare)(as_jax(problem.data))
+            value, gradient = jax.jit(lambda s, pair=pair: jax.value_and_grad(pair.log_density)(pair.start(s), s))(stats)
             assert np.isfinite(float(value)) and np.isfinite(np.asarray(gradient)).all()
