@@ -7,7 +7,7 @@ import difflib
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,13 +148,18 @@ def fit(
             f"model: expected hm.Model or a NumPyro function, found {type(model).__name__}; "
             f"write hm.Model(...)"
         )
-    frame = _frame(data)
+    frame, heavy = _frame(data), False
     with jax.enable_x64(precision == "float64"):
         key = jax.random.key(seed, impl="threefry2x32")
         problem: Problem | UserModel
         if isinstance(model, Model):
             problem = bind(model, frame, pooling)
             raw, seconds = draw(problem.layout, sampling, key, as_jax(problem.data), progress)
+            heavy = bool(np.any(raw.stats.pop("heavy_weights", False)))
+            if heavy:  # the exact engine distrusts its own quadrature here
+                sampling = replace(sampling, sampler="nuts")
+                raw, more = draw(problem.layout, sampling, key, as_jax(problem.data), progress)
+                seconds = {name: seconds[name] + more[name] for name in seconds}
             found = Draws(describe.real_groups(raw.values, problem), raw.stats)
         else:
             problem = _meet(model, frame, settings)
@@ -162,7 +167,12 @@ def fit(
         named = describe.axes(found.values, problem)
     diagnostics = describe.convergence_table(found.values, named)
     status, warnings = advice.judge(found, diagnostics, problem, sampling)
+    if heavy:
+        warnings = (_FELL_BACK, *warnings)
     return Fit(model, frame, settings, found, diagnostics, status, warnings, seconds, problem)
+
+
+_FELL_BACK = "exact: its estimate of its own error was too large for this posterior, so these draws are from NUTS instead"
 
 
 def _meet(function: Callable[..., Any], frame: pd.DataFrame, settings: FitSettings) -> UserModel:

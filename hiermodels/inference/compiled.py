@@ -16,8 +16,7 @@ import numpy as np
 from jax import Array
 
 from hiermodels.inference.draws import Draws
-from hiermodels.inference.samplers import Settings, sampler
-from hiermodels.inference.samplers import _values as draw_model
+from hiermodels.inference.samplers import Settings, draw_model, sampler
 from hiermodels.models.data import Data
 from hiermodels.models.spec import Layout
 from hiermodels.models.user import UserModel

@@ -13,6 +13,7 @@ factorises. ``exact`` gives independent draws and quadrature summaries where the
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,9 +31,10 @@ from hiermodels.inference.summaries import Interval, Target, judge, point, summa
 from hiermodels.models.builder import Explicit
 from hiermodels.models.data import Data
 from hiermodels.models.factorise import factorise
-from hiermodels.models.spec import Layout, sd_name
+from hiermodels.models.hyper import width
+from hiermodels.models.spec import Layout, Parameter, sd_name
 
-__all__ = ["SAMPLERS", "Settings", "available", "check_settings", "dimension", "estimator", "sampler"]
+__all__ = ["SAMPLERS", "Settings", "available", "check_settings", "dimension", "draw_model", "estimator", "sampler"]
 
 SAMPLERS = ("nuts", "exact")
 _LAPLACE_LIMIT = 12
@@ -129,10 +131,12 @@ def available(layout: Layout, settings: Settings) -> set[str]:
 def _chains(model: Any, settings: Settings, key: Array, stats: Any) -> tuple[Array, dict[str, Array]]:
     """Positions (chain, draw, dim) and sample statistics."""
     start_key, run_key = jax.random.split(key)
-    start, shape = model.start(stats), (settings.chains, model.dim)
+    shape = (settings.chains, model.dim)
+    unbend, start = bent(model, stats)
 
-    def log_density(u: Array) -> Array:
-        return model.log_density(u, stats)
+    def log_density(q: Array) -> Array:
+        u, log_jacobian = unbend(q)
+        return model.log_density(u, stats) + log_jacobian
 
     inverse_mass = None
     if model.dim <= _LAPLACE_LIMIT:
@@ -153,16 +157,51 @@ def _chains(model: Any, settings: Settings, key: Array, stats: Any) -> tuple[Arr
         ),
     )
     chains = run(run_key, starts, inverse_mass)
-    return chains.position, chains.stats
+    return jax.vmap(jax.vmap(lambda q: unbend(q)[0]))(chains.position), chains.stats
 
 
-def _values(model: Any, settings: Settings, key: Array, stats: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]], Array]:
+    """Coordinates in which NUTS moves standard deviations, and where it starts in them.
+
+    A standard deviation is ``scale softplus(q)``: its logarithm far below the scale of the data, itself far above. On the
+    logarithm alone a group sd that may be zero has a long flat tail on one side and a cliff on the other, which one step
+    size cannot serve. Everything else keeps its unconstrained coordinate.
+
+    Returns
+    -------
+    unbend : callable
+        ``q -> (u, log |du / dq|)``, both of the model's unconstrained vector.
+    start : Array, shape (dim,)
+    """
+    start = model.start(stats)
+    curved = [_is_sd(p) for p in getattr(model, "parameters", ()) for _ in range(width(p))]
+    if len(curved) != model.dim or not any(curved):
+        return lambda q: (q, jnp.zeros((), q.dtype)), start
+    mask = jnp.array(curved)
+
+    def unbend(q: Array) -> tuple[Array, Array]:
+        inner = jnp.maximum(q, -30.0)  # below, softplus is the exponential to rounding
+        log_value = jnp.where(q < -30.0, q, jnp.log(jax.nn.softplus(inner)))
+        log_jacobian = jnp.where(mask, jax.nn.log_sigmoid(q) - log_value, 0.0)
+        return jnp.where(mask, start + log_value, q), jnp.sum(log_jacobian)
+
+    at_scale = math.log(math.expm1(1.0))  # softplus of it is one
+    return unbend, jnp.where(mask, at_scale, start)
+
+
+def _is_sd(parameter: Parameter) -> bool:
+    endless = parameter.kind == "positive" and math.isinf(parameter.prior.support("positive")[1])
+    return endless and (parameter.name == "sigma" or parameter.name.startswith("sd_"))
+
+
+def draw_model(model: Any, settings: Settings, key: Array, stats: Any) -> tuple[dict[str, Array], dict[str, Array]]:
     """Draws of every variable (chain, draw, ...) and the sampler's statistics."""
     chain_key, draw_key = jax.random.split(key)
     shape = (settings.chains, settings.draws)
     if settings.sampler == "exact":
         nodes = exact(model, ExactSettings(settings.accuracy))(chain_key, stats)
-        return sample_nodes(model, nodes, stats, draw_key, *shape), {}
+        heavy = jnp.broadcast_to(nodes.quality > POOR, shape)
+        return sample_nodes(model, nodes, stats, draw_key, *shape), {"heavy_weights": heavy}
     if model.dim == 0:
         position, found = jnp.zeros((*shape, 0)), {}
     else:
@@ -184,7 +223,7 @@ def sampler(layout: Layout, settings: Settings) -> Callable[[Array, Data], Draws
     model = _model(layout, settings)
 
     def sample(key: Array, data: Data) -> Draws:
-        values, stats = _values(model, settings, key, model.prepare(data))
+        values, stats = draw_model(model, settings, key, model.prepare(data))
         return Draws(values, stats)
 
     return sample
@@ -207,7 +246,7 @@ def estimator(
     def from_chains(key: Array, data: Data, truth: Array) -> Estimates:
         stats = model.prepare(data)
         value_key, new_key, rank_key = jax.random.split(key, 3)
-        values, found = _values(model, settings, value_key, stats)
+        values, found = draw_model(model, settings, value_key, stats)
         values = derive(layout, values, targets, data, new_key)
         divergences = jnp.sum(found["diverging"]).astype(jnp.int32) if "diverging" in found else None
         return summarise(values, targets, interval, rank_key, truth, divergences, independent=model.dim == 0)

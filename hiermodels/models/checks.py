@@ -85,7 +85,9 @@ def outcome_columns(model: Model, frame: pd.DataFrame, outcome: bool) -> tuple[n
     rows = len(frame)
     weight, size = np.ones(rows), np.ones(rows)
     if model.known_se is not None:
-        weight = _positive(frame, model.known_se, "standard error") ** -2.0
+        errors = _positive(frame, model.known_se, "standard error")
+        _refuse(errors, (errors > 1e150) | (errors < 1e-150), model.known_se, "a standard error between 1e-150 and 1e150", "rescale")
+        weight = errors**-2.0
     if model.weights is not None:
         weight = _positive(frame, model.weights, "weight")
     if model.exposure is not None:
