@@ -89,7 +89,10 @@ class Run:
         """One row a cell x method x estimand x group x measure; `notes` say why values are missing."""
         import pyarrow.parquet as pq
 
-        return pq.read_table(self._performance_file).to_pandas()
+        table = pq.read_table(self._performance_file).to_pandas()
+        if regime := self.manifest.get("regime"):
+            table.attrs["regime"] = regime if isinstance(regime, str) else ", ".join(regime)  # for figures
+        return table
 
     @cached_property
     def notes(self) -> list[str]:
