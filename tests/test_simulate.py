@@ -54,7 +54,7 @@ def test_keys_do_not_depend_on_what_else_is_run():
 def test_three_level_moments_are_those_of_the_model():
     frame = design_frame({"school": 4, "classroom": 3, "obs": 2}, 1, 1)
     truth = {"Intercept": 50.0, "sd_school": 4.0, "sd_school:classroom": 3.0, "sigma": 8.0}
-    problem, y, true = drawn("score ~ 1 + (1 | school/classroom)", frame, truth)
+    _, y, true = drawn("score ~ 1 + (1 | school/classroom)", frame, truth)
     covariance = np.cov(y.T)
     school, room = frame["school"].to_numpy(), (frame["school"] + frame["classroom"]).to_numpy()
     expected = 16.0 * (school[:, None] == school) + 9.0 * (room[:, None] == room) + 64.0 * np.eye(len(frame))

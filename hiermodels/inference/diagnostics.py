@@ -62,7 +62,8 @@ def convergence(x: Array, prob: tuple[float, float] = (0.05, 0.95)) -> tuple[Arr
     folded = _scores(jnp.abs(_halves(rows, shape) - median[:, None, None]))
     tail = _ess_tail(rows, shape, prob)
     out = _rhat(z_scores, folded, shape), _ess(z_scores), tail
-    return tuple(_mark(value, rows).reshape(dims) for value in out)
+    rhat_, bulk, tail_ = (_mark(value, rows).reshape(dims) for value in out)
+    return rhat_, bulk, tail_
 
 
 def rhat(x: Array) -> Array:

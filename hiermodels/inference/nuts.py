@@ -304,7 +304,7 @@ class _Adapt(NamedTuple):
 
     log_step: Array
     mean_log_step: Array
-    count: Array
+    count: Array  # type: ignore[assignment]
     n: Array
     first: Array
     second: Array

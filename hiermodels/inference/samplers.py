@@ -203,7 +203,8 @@ def draw_model(model: Any, settings: Settings, key: Array, stats: Any) -> tuple[
         heavy = jnp.broadcast_to(nodes.quality > POOR, shape)
         return sample_nodes(model, nodes, stats, draw_key, *shape), {"heavy_weights": heavy}
     if model.dim == 0:
-        position, found = jnp.zeros((*shape, 0)), {}
+        found: dict[str, Array] = {}
+        position = jnp.zeros((*shape, 0))
     else:
         position, found = _chains(model, settings, chain_key, stats)
     keys = jax.random.split(draw_key, shape)

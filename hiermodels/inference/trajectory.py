@@ -42,7 +42,7 @@ class _Walk(NamedTuple):
     depth: Array
     steps: Array
     accept: Array
-    count: Array  # draws finished in this block
+    count: Array  # type: ignore[assignment]  # draws finished in this block
     rows: Array  # draws: (lane, draw, dim + statistic)
 
 

@@ -32,7 +32,7 @@ _RAGGED = 4
 
 
 class Data(eqx.Module):
-    """One dataset as arrays.
+    """One dataset as arrays: NumPy on the host, JAX inside programs.
 
     Attributes
     ----------
@@ -52,13 +52,13 @@ class Data(eqx.Module):
         False for padding.
     """
 
-    y: Array
-    x: Array
-    weight: Array
-    size: Array
-    group: tuple[Array, ...]
-    parent: tuple[Array, ...]
-    real: tuple[Array, ...]
+    y: Any
+    x: Any
+    weight: Any
+    size: Any
+    group: tuple[Any, ...]
+    parent: tuple[Any, ...]
+    real: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _groups(frame: pd.DataFrame, factors: tuple[str, ...], where: str) -> tuple[
     """Codes in label order (category order, else first appearance) and labels joined by colons."""
     import pandas as pd
 
-    codes = []
+    codes: list[tuple[np.ndarray, list[str]]] = []
     for name in factors:
         require_column(frame, name, where)
         column = frame[name]
@@ -137,12 +137,12 @@ def _groups(frame: pd.DataFrame, factors: tuple[str, ...], where: str) -> tuple[
                 )
             codes.append((column.cat.codes.to_numpy(), [str(c) for c in column.cat.categories]))
         else:
-            code, unique = pd.factorize(column)
-            codes.append((code, [str(u) for u in unique]))
+            code, found = pd.factorize(column)
+            codes.append((code, [str(u) for u in found]))
     joint = codes[0][0].astype(np.int64)
     for code, unique in codes[1:]:
         joint = joint * len(unique) + code
-    present, first, inverse = np.unique(joint, return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(joint, return_index=True, return_inverse=True)
     if len(factors) == 1:  # np.unique sorts by code, which is the label order already
         return inverse, codes[0][1]
     # combinations: ordered by the first factor's order, then the next ones'
@@ -168,7 +168,9 @@ def _up_to_power_of_two(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
-def _store(code: np.ndarray, count: int, parent_code: np.ndarray | None, parent_size: int, pad: bool):
+def _store(
+    code: np.ndarray, count: int, parent_code: np.ndarray | None, parent_size: int, pad: bool
+) -> tuple[np.ndarray, int, int | None, np.ndarray]:
     """Padded positions of a level's groups: (position of each group, size, width or None, parent of each position)."""
     if parent_code is None:
         return np.arange(count), count, count, np.zeros(count, int)
@@ -252,7 +254,10 @@ def bind(
     parents = _parents(codes)
     check_words(words, order, parents)
 
-    levels, positions, labels, group, parent_index, real = [], {}, {}, [], [], []
+    levels: list[LevelLayout] = []
+    positions: dict[str, np.ndarray] = {}
+    labels: dict[str, list[str]] = {}
+    group, parent_index, real = [], [], []
     for i, name in enumerate(order):
         count = len(codes_labels[name][1])
         up = parents[i]
@@ -312,7 +317,8 @@ def _pad_rows(layout: Layout, data: Data, pad: bool) -> tuple[Layout, Data]:
 
 
 def _blocks(terms: list[tuple[tuple[str, ...], bool]]) -> tuple[tuple[int, ...], ...]:
-    blocks, start = [], 0
+    blocks: list[tuple[int, ...]] = []
+    start = 0
     for effects, correlated in terms:
         here = tuple(range(start, start + len(effects)))
         blocks += [here] if correlated else [(k,) for k in here]

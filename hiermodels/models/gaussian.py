@@ -18,6 +18,7 @@ and pass through unchanged.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -207,7 +208,7 @@ class Gaussian:
             scaled = [phi[sd_name(level.name, columns[level.effects[b]])] * unit[level.effects[b]] for b in block]
             factor = phi[f"cor_{level.name}"] if len(block) > 1 else None
             for k in range(len(block)):
-                r = scaled[k] if factor is None else sum(factor[i, k] * scaled[i] for i in range(k, len(block)))
+                r = scaled[k] if factor is None else sum((factor[i, k] * scaled[i] for i in range(k, len(block))), 0 * unit[0])
                 found.append((r, 1.0))
         return found
 
@@ -301,7 +302,7 @@ class Gaussian:
             b = b.at[jnp.array(inside)].set(mean + _root_of(covariance) @ noise)
         values = self._report(phi, b, stats)
         below, found = b[:, None], []
-        for i, level in enumerate(self.layout.levels):
+        for i in range(len(self.layout.levels)):
             below = self._to_children(below, i, stats)
             for step in reversed(up.steps[i]):
                 z_mean = (step.m - jnp.sum(step.lr * below, 0)) / step.q
@@ -373,7 +374,9 @@ class Gaussian:
         for n, c in enumerate(inside):
             slope = slope.at[c, n, 0].set(1.0)
         constant, noise = self._known_coefficients(phi, stats)[:, None], jnp.zeros((k, k, 1))
-        slopes, constants, noises = [], [], []
+        slopes: list[Array] = []
+        constants: list[Array] = []
+        noises: list[Array] = []
         for i in range(len(self.layout.levels)):
             slope, constant, noise = (self._to_children(x, i, stats) for x in (slope, constant, noise))
             for step in reversed(up.steps[i]):
@@ -383,13 +386,15 @@ class Gaussian:
         constants = self._average_upwards(constants, stats, lambda x, n: x / n)
         noises = self._average_upwards(noises, stats, lambda x, n: x / n**2)
         found = []
-        for a, c, v in zip(slopes, constants, noises, strict=True):
-            spread = jnp.einsum("krg,rs,ksg->kg", a, cov, a) if inside else 0.0
-            diagonal = jnp.stack([v[j, j] for j in range(k)])
-            found.append(((jnp.einsum("krg,r->kg", a, mean) if inside else 0.0) + c, spread + diagonal))
+        for a, offset, v in zip(slopes, constants, noises, strict=True):
+            spread = jnp.einsum("krg,rs,ksg->kg", a, cov, a) if inside else jnp.zeros_like(offset)
+            centre = jnp.einsum("krg,r->kg", a, mean) + offset if inside else offset
+            found.append((centre, spread + jnp.stack([v[j, j] for j in range(k)])))
         return found
 
-    def _average_upwards(self, values: list[Array], stats: GaussianStats, scale) -> list[Array]:
+    def _average_upwards(
+        self, values: list[Array], stats: GaussianStats, scale: Callable[[Array, Array], Array]
+    ) -> list[Array]:
         """Above an unpooled level a coarser group's value is the unweighted mean of its children."""
         values = list(values)
         none = [i for i, level in enumerate(self.layout.levels) if level.pooling == "none"]

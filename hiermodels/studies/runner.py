@@ -104,13 +104,14 @@ def dry_run(study: Study) -> list[str]:
         for name in study.methods:
             fit = fit_of(study, cell, name)
             lanes, chunk = lanes_of(study, cell, name)
+            known = ""
             if (fit.problem.layout, name) not in seen:
                 seen.add((fit.problem.layout, name))
                 trace(study, cell, name)
+                known = f" ({', '.join(n for n, _ in fit.names) or 'none of the estimands'})"
             place = ", ".join(f"{k}={v}" for k, v in cell.factors.items()) or "the only cell"
-            known = ", ".join(n for n, _ in fit.names) or "none of the estimands"
             lines.append(
-                f"  {place}: {regime(cell)} truths; {name}: {len(fit.positions)} numbers ({known}); lanes {lanes}, chunk {chunk}"
+                f"  {place}: {regime(cell)} truths; {name}: {len(fit.positions)} numbers{known}; lanes {lanes}, chunk {chunk}"
             )
     return [*lines, "ok"]
 
@@ -179,7 +180,8 @@ def run(
     >>> run = hm.run("quick", "runs/example", progress=False)  # doctest: +SKIP
     >>> run.performance.query("measure == 'cover'")  # doctest: +SKIP
     """
-    study = read_config(config) if replications is None else read_config(config, replications=replications)
+    source = Path(config) if isinstance(config, os.PathLike) else config
+    study = read_config(source) if replications is None else read_config(source, replications=replications)
     folder = Path(out) if out is not None else Path("runs") / study.name
     _check_workers(workers)
     bind_all(study)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Truth", "data_key", "design_frame", "method_key", "read_truth", "simulator"]
 
 
-def data_key(seed: int, cell_material: int, reps: Array) -> Array:
+def data_key(seed: int | Array, cell_material: int | Array, reps: Array) -> Array:
     """Keys of the datasets of some replicates of a cell.
 
     Parameters
@@ -301,7 +301,7 @@ def _simulate_normal(layout: Layout, key: Array, design: Data, known: dict[str, 
         for position, (e, name) in enumerate(zip(level.effects, layout.effect_names(level), strict=True)):
             here[e] = known[name] if name in known else here[e] + noise[position]
             true[name] = here[e]
-        if "Intercept" in layout.columns and (c := layout.columns.index("Intercept")) in level.effects:
+        if "Intercept" in layout.columns and layout.columns.index("Intercept") in level.effects:
             spread = jnp.sqrt(spread**2 + known.get(sd_name(level.name, "Intercept"), nan) ** 2)
         true[f"new({level.name})"] = known.get("Intercept", nan) + spread * jax.random.normal(next(keys))
         values.append(here)

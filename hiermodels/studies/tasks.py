@@ -23,9 +23,9 @@ import numpy as np
 from jax import Array
 
 from hiermodels.inference.draws import STATUS, Estimates
+from hiermodels.inference.nuts import auto_lanes
 from hiermodels.inference.samplers import Settings, available, dimension, estimator, target_sizes
 from hiermodels.inference.summaries import Interval, Target
-from hiermodels.inference.nuts import auto_lanes
 from hiermodels.models.data import Data, Problem, as_jax, bind
 from hiermodels.models.spec import Layout, Model
 from hiermodels.studies.config import Cell, Estimand, Method, Study, data_key_material
@@ -226,7 +226,9 @@ def _simulation(layout: Layout, truth: Truth) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _estimation(layout: Layout, settings: Settings, targets: tuple[Target, ...], interval: Interval, lanes: int, function: Any):
+def _estimation(
+    layout: Layout, settings: Settings, targets: tuple[Target, ...], interval: Interval, lanes: int, function: Any
+) -> Any:
     """Program: estimates of a chunk, ``lanes`` datasets in one vectorised step."""
     estimate = estimator(layout, settings, targets, interval) if function is None else _own(function)
 
@@ -485,7 +487,7 @@ def table_of(
     columns: dict[str, Any] = {"rep": np.repeat(reps[:rows], width).astype(np.int64)}
     for name, value in cell.factors.items():
         text = isinstance(value, str)
-        columns[name] = words([value], ones) if text else np.full(rows * width, float(value))
+        columns[name] = words([str(value)], ones) if text else np.full(rows * width, float(value))
     columns["method"] = words([method], ones)
     columns["estimand"] = words([name for name, _ in labels], within)
     columns["group"] = words([label for _, label in labels], within)

@@ -19,7 +19,11 @@ _CALL = re.compile(rf"(\w+)\(\s*({_VARIABLE})\s*\)")
 _LAW = re.compile(r"([A-Za-z_]\w*)\s*\(([^()]*)\)")
 _FORMS = "a variable (sd_school), mean(theta_school), new(school) or P(treated > 0)"
 _MEDIANS = ("sd_", "sigma", "kappa_", "shape_")
-GROUP_STEMS = ("sd", "theta", "cor", "mean", "kappa", "shape")
+GROUP_STEMS = {
+    "normal": ("sd", "theta", "cor"),
+    "binomial": ("mean", "kappa", "theta", "sd"),
+    "poisson": ("mean", "shape", "theta", "sd"),
+}
 
 
 @dataclass(frozen=True)
@@ -261,10 +265,14 @@ def variable_names(formula: Any, family: str, known: bool) -> tuple[list[str], s
     names = ["Intercept", *sorted(identifiers(formula.population))]
     if family == "normal" and not known:
         names.append("sigma")
-    stems = GROUP_STEMS[:3] if family == "normal" else GROUP_STEMS
+    stems = GROUP_STEMS[family]
     for group in formula.groups:
         names += [f"{stem}_{group.name}" for stem in stems]
         names += [
             f"{stem}_{group.name}_{x}" for x in sorted(identifiers(group.effects)) for stem in ("sd", "theta")
         ]
+    if family != "normal" and len(formula.groups) > 1:  # nested populations: concentrations vary by group
+        spread = "log_kappa" if family == "binomial" else "log_shape"
+        names.append(spread)
+        names += [f"{stem}_{group.name}_{spread}" for group in formula.groups for stem in ("sd", "theta")]
     return names, identifiers(formula.population)
