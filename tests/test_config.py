@@ -652,3 +652,20 @@ def test_any_odd_value_anywhere_is_read_or_is_a_config_error(name):
                 refused += 1
                 assert "\n" not in str(error)
     assert refused > 300
+
+
+def test_nested_counts_have_concentrations_that_vary_by_group():
+    data = read_config("quick").resolved()
+    data["mechanisms"] = {
+        "formula": "y ~ 1 + (1 | s/c)",
+        "family": "binomial",
+        "trials": "n",
+        "design": {"s": 5, "c": 4, "predictors": {"n": 20}},
+        "truth": {"Intercept": -1, "sd_s": 0.5, "log_kappa": 3, "sd_s_log_kappa": 0.2},
+    }
+    data["estimands"] = ["log_kappa", "theta_s"]
+    data["methods"] = {"p": {"priors": {"log_kappa": "normal(3, 1)", "sd_s_log_kappa": "half_normal(1)"}}}
+    assert read_config(data).cells()[0].truth["sd_s_log_kappa"] == 0.2
+    data["mechanisms"]["truth"]["log_shape"] = 1
+    with pytest.raises(ConfigError, match=r"truth\.log_shape: unknown parameter .*; did you mean 'log_kappa'"):
+        read_config(data)
