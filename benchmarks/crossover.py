@@ -46,9 +46,7 @@ class Program:
         targets = tuple(Target(v) for v in workload.variables)
         size = sum(target_sizes(problem.layout, targets))
         estimate = estimator(problem.layout, settings, targets, Interval())
-        self.lanes = auto_lanes(
-            sampler, device.platform, dimension(problem.layout, settings), size + problem.layout.obs
-        )
+        self.lanes = auto_lanes(sampler, device.platform, dimension(problem.layout, settings), size + problem.layout.obs)
         with jax.enable_x64(True), jax.default_device(device):
             design = as_jax(problem.data)
 
@@ -122,13 +120,11 @@ def crossover(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     both = devices()
     gpu = both[1].device_kind if len(both) > 1 else None
     head = machine.describe(gpu or "no GPU here: the CPU's column only")
-    sizes = (
-        SIZES[:2] if options.quick else tuple(n for n in SIZES if not options.largest or n <= options.largest)
-    )
+    sizes = SIZES[:2] if options.quick else tuple(n for n in SIZES if not options.largest or n <= options.largest)
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.workloads.split(","):
         y = WORKLOADS[name].outcomes(max(sizes))
-        for sampler in SAMPLERS:
+        for sampler in [s for s in SAMPLERS if not options.contenders or s in options.contenders]:
             for device in both:
                 here = found.setdefault((name, sampler, device.platform), {})
                 program = Program(WORKLOADS[name], sampler, device)

@@ -36,7 +36,7 @@ class Mapped:
         The size in use.
     """
 
-    chunks: tuple[int, ...] = (4, 10, 20, 50)
+    chunks: tuple[int, ...] = (4, 10, 20)
     chunk: int = 10
     swept = True
 
@@ -69,10 +69,7 @@ class Mapped:
 
         index = (number * self.chunk + np.arange(self.chunk)) % len(self.y)
         with jax.enable_x64(True):
-            out = {
-                k: np.asarray(v)
-                for k, v in self.program(np.uint32(seed), np.uint32(number), self.y[index]).items()
-            }
+            out = {k: np.asarray(v) for k, v in self.program(np.uint32(seed), np.uint32(number), self.y[index]).items()}
         if keep:
             for place, i in enumerate(index):
                 self.kept.setdefault(int(i), {k: v[place] for k, v in out.items()})
@@ -153,7 +150,5 @@ def recovered(workload: Workload, y: np.ndarray, u: np.ndarray) -> np.ndarray:
             keys = jax.random.split(key, u.shape[:2])
             return jax.vmap(jax.vmap(lambda k, x: model.draw(k, x, stats)))(keys, u)
 
-        rows = [
-            workload.parameters(one(jax.random.key(i), *row)) for i, row in enumerate(zip(y, u, strict=True))
-        ]
+        rows = [workload.parameters(one(jax.random.key(i), *row)) for i, row in enumerate(zip(y, u, strict=True))]
     return np.stack(rows)

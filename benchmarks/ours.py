@@ -40,9 +40,7 @@ class Ours(Mapped):
         targets = tuple(Target(v) for v in variables)
         size = sum(target_sizes(problem.layout, targets))
         kind = jax.devices()[0].platform
-        self.chunk = auto_lanes(
-            self.sampler, kind, dimension(problem.layout, settings), size + self.y.shape[1]
-        )
+        self.chunk = auto_lanes(self.sampler, kind, dimension(problem.layout, settings), size + self.y.shape[1])
         self.auto = self.chunk
         with jax.enable_x64(True):
             design = as_jax(problem.data)

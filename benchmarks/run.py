@@ -15,21 +15,15 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("what", nargs="?", default="compare", choices=("compare", "growth", "crossover"))
-    parser.add_argument(
-        "--quick", action="store_true", help="few datasets, one round, no second start, no sweep, no record"
-    )
-    parser.add_argument(
-        "--device", choices=("cpu", "gpu"), default="cpu", help="gpu: the crossover of GPU and CPU"
-    )
+    parser.add_argument("--quick", action="store_true", help="few datasets, one round, no second start, no sweep, no record")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: the crossover of GPU and CPU")
     parser.add_argument("--workloads", default="W1,W2,W3")
-    parser.add_argument(
-        "--contenders", default="", help="comma-free parts of names, joined by +, e.g. 'ours+nutpie'"
-    )
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=10.0, help="aim for each contender and round")
-    parser.add_argument(
-        "--pool", type=int, default=40, help="datasets that every chain-running contender fits"
-    )
+    parser.add_argument("--contenders", default="", help="comma-free parts of names, joined by +, e.g. 'ours+nutpie'")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-sweep", action="store_true", help="each contender's default datasets a call")
+    parser.add_argument("--no-warm", action="store_true", help="no second start with a warm compile cache")
+    parser.add_argument("--seconds", type=float, default=8.0, help="aim for each contender and round")
+    parser.add_argument("--pool", type=int, default=40, help="datasets that every chain-running contender fits")
     parser.add_argument("--exact-pool", type=int, default=2000, help="datasets that the exact engine fits")
     parser.add_argument(
         "--limit",
@@ -37,9 +31,7 @@ def arguments() -> argparse.Namespace:
         default=540.0,
         help="crossover, growth: stop starting new points after so many seconds",
     )
-    parser.add_argument(
-        "--largest", type=int, default=0, help="growth: most observations; crossover: most datasets"
-    )
+    parser.add_argument("--largest", type=int, default=0, help="growth: most observations; crossover: most datasets")
     parser.add_argument("--out", type=Path, default=None, help="folder for results.md and results.json")
     parser.add_argument("--no-record", action="store_true", help="do not append to benchmarks/RESULTS.md")
     return parser.parse_args()
@@ -63,10 +55,8 @@ def compare(options: argparse.Namespace) -> tuple[str, object]:
     title = f"{date.today().isoformat()}{': quick, not a measurement' if options.quick else ''}"
     text = ""
     for workload in options.workloads.split(","):
-        sweep = not options.quick
-        measured[workload] = Comparison(
-            workload, names, pool, exact_pool, rounds, seconds, sweep, sweep
-        ).run()
+        sweep, warm = not (options.quick or options.no_sweep), not (options.quick or options.no_warm)
+        measured[workload] = Comparison(workload, names, pool, exact_pool, rounds, seconds, sweep, warm).run()
         text = section(measured, head, title)
         write(options, text, measured)
     return text, measured

@@ -36,9 +36,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def best_peer(rows: Mapping[str, Mapping[str, Any]], kind: str, key: str) -> tuple[float, str] | None:
     """Largest value among the peers' rows of a kind (``explicit`` or ``marginal``), and whose it is."""
-    found = [
-        (rows[f"{p} {kind}"][key], p) for p in PEERS if f"{p} {kind}" in rows and rows[f"{p} {kind}"].get(key)
-    ]
+    found = [(rows[f"{p} {kind}"][key], p) for p in PEERS if f"{p} {kind}" in rows and rows[f"{p} {kind}"].get(key)]
     return max(found) if found else None
 
 
@@ -68,11 +66,7 @@ def ratio_table(measured: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
         for workload in measured:
             ratio = by_workload.get(workload)
             asked = GOALS[name][workload]
-            cells.append(
-                ""
-                if ratio is None
-                else f"**{show(ratio[0])}x** {ratio[1]}" + (f" (asked {asked})" if asked else "")
-            )
+            cells.append("" if ratio is None else f"**{show(ratio[0])}x** {ratio[1]}" + (f" (asked {asked})" if asked else ""))
         rows.append(cells)
     return table(["ratio to the best peer of the run", *measured], rows)
 
@@ -110,9 +104,7 @@ def workload_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
                 show(r["cold"]),
                 show(r["warm"]),
                 show(r["memory"]),
-                show(1000 * r["divergences"] / r["kept"])
-                if "kept" in r
-                else f"{r.get('flagged', 0)} flagged",
+                show(1000 * r["divergences"] / r["kept"]) if "kept" in r else f"{r.get('flagged', 0)} flagged",
                 off,
             ]
         )
@@ -128,10 +120,6 @@ def sweep_table(measured: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
                 continue
             best = max(r["rates"].values())
             cells = ", ".join(f"{chunk}: {show(rate)}" for chunk, rate in r["rates"].items())
-            auto = (
-                f"{r['chunk']}: {show(100 * r['rates'][str(r['chunk'])] / best)}% of the best"
-                if r.get("auto")
-                else ""
-            )
+            auto = f"{r['chunk']}: {show(100 * r['rates'][str(r['chunk'])] / best)}% of the best" if r.get("auto") else ""
             rows.append([workload, name, cells, auto])
     return table(["workload", "contender", "datasets a call: fits/s", "auto"], rows)

@@ -78,9 +78,7 @@ def marginal_model(workload: Workload) -> Any:
             precision = above.sum() + 1 / 10**2
             centre = (above * school).sum() / precision
             value = -(size.sum() - size.size) * pt.log(sigma) - 0.5 * within / sigma**2
-            value += 0.5 * (
-                pt.log(weight).sum() - (weight * (means - school[:, None]) ** 2).sum() - pt.log(total).sum()
-            )
+            value += 0.5 * (pt.log(weight).sum() - (weight * (means - school[:, None]) ** 2).sum() - pt.log(total).sum())
             value += 0.5 * (pt.log(above).sum() - (above * (school - centre) ** 2).sum() - pt.log(precision))
             pm.Potential("marginal", value - 0.5 * centre**2 / 10**2)
         else:
@@ -162,9 +160,7 @@ def _arrays(trace: Any) -> dict[str, np.ndarray]:
         value = np.stack(rows)
         out[name] = value[..., 0] if value.ndim == 3 and value.shape[-1] == 1 else value
     if "eta_classroom" in out:
-        out["eta_classroom"] = out["eta_classroom"].reshape(
-            *out["eta_classroom"].shape[:2], SCHOOLS, CLASSROOMS
-        )
+        out["eta_classroom"] = out["eta_classroom"].reshape(*out["eta_classroom"].shape[:2], SCHOOLS, CLASSROOMS)
     return out
 
 
