@@ -32,7 +32,7 @@ REGIMES = {
     "from the same truth. Coverage of one group need not be nominal: shrinkage trades it for a smaller MSE.",
     "population": "Hyperparameters are fixed, groups are redrawn (regime: population): bias and coverage of "
     "a group are averages over the population of groups.",
-    "prior": "All truths are drawn from the prior (regime: prior): coverage is a check of calibration.",
+    "prior": "Hyperparameters are drawn anew for each dataset (regime: prior): coverage checks calibration where truths and priors agree.",
 }
 """Truth regimes and what they mean for the reader."""
 
