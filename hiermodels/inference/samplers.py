@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ from hiermodels.models.factorise import factorise
 from hiermodels.models.hyper import width
 from hiermodels.models.spec import Layout, Parameter, sd_name
 
-__all__ = ["SAMPLERS", "Settings", "available", "check_settings", "dimension", "draw_model", "estimator", "sampler"]
+__all__ = ["SAMPLERS", "Settings", "available", "check_settings", "dimension", "draw_model", "estimation_steps", "estimator", "sampler"]
 
 SAMPLERS = ("nuts", "exact")
 _LAPLACE_LIMIT = 12
@@ -207,8 +207,13 @@ def draw_model(model: Any, settings: Settings, key: Array, stats: Any) -> tuple[
         position = jnp.zeros((*shape, 0))
     else:
         position, found = _chains(model, settings, chain_key, stats)
-    keys = jax.random.split(draw_key, shape)
-    return jax.vmap(jax.vmap(lambda k, u: model.draw(k, u, stats)))(keys, position), found
+    return _draws(model, stats, draw_key, position), found
+
+
+def _draws(model: Any, stats: Any, key: Array, position: Array) -> dict[str, Array]:
+    """Draws of every variable beside each position (chain, draw, dim)."""
+    keys = jax.random.split(key, position.shape[:2])
+    return jax.vmap(jax.vmap(lambda k, u: model.draw(k, u, stats)))(keys, position)
 
 
 @lru_cache(maxsize=256)
@@ -230,7 +235,50 @@ def sampler(layout: Layout, settings: Settings) -> Callable[[Array, Data], Draws
     return sample
 
 
+class Steps(NamedTuple):
+    """The two halves of an estimator: they want different numbers of datasets side by side.
+
+    Attributes
+    ----------
+    first : callable
+        ``(key, data, truth) -> state``: the chains, or for exact posteriors the estimates already.
+    second : callable or None
+        ``(state, key, data, truth) -> Estimates``: draws of every variable, and their summaries.
+    """
+
+    first: Callable[[Array, Data, Array], Any]
+    second: Callable[[Any, Array, Data, Array], Estimates] | None
+
+
 @lru_cache(maxsize=256)
+def estimation_steps(layout: Layout, settings: Settings, targets: tuple[Target, ...], interval: Interval) -> Steps:
+    """Estimates of one dataset in two steps; see `estimator`."""
+    check_settings(settings)
+    model = _model(layout, settings)
+    shape = (settings.chains, settings.draws)
+
+    def chains(key: Array, data: Data, truth: Array) -> tuple[Array, Array]:
+        if model.dim == 0:
+            return jnp.zeros((*shape, 0)), jnp.zeros((), jnp.int32)
+        position, found = _chains(model, settings, jax.random.split(key, 4)[0], model.prepare(data))
+        return position, jnp.sum(found["diverging"]).astype(jnp.int32)
+
+    def summaries(state: tuple[Array, Array], key: Array, data: Data, truth: Array) -> Estimates:
+        position, divergences = state
+        _, draw_key, new_key, rank_key = jax.random.split(key, 4)
+        values = _draws(model, model.prepare(data), draw_key, position)
+        values = derive(layout, values, targets, data, new_key)
+        return summarise(values, targets, interval, rank_key, truth, divergences, independent=model.dim == 0)
+
+    def from_nodes(key: Array, data: Data, truth: Array) -> Estimates:
+        stats = model.prepare(data)
+        node_key, rank_key = jax.random.split(key)
+        nodes = exact(model, ExactSettings(settings.accuracy))(node_key, stats)
+        return estimates_of_nodes(model, nodes, stats, targets, interval, rank_key, truth)
+
+    return Steps(from_nodes, None) if settings.sampler == "exact" else Steps(chains, summaries)
+
+
 def estimator(
     layout: Layout, settings: Settings, targets: tuple[Target, ...], interval: Interval
 ) -> Callable[[Array, Data, Array], Estimates]:
@@ -241,24 +289,11 @@ def estimator(
     callable
         ``estimate(key, data, truth) -> Estimates``; truth has shape (target,), group targets padded.
     """
-    check_settings(settings)
-    model = _model(layout, settings)
-
-    def from_chains(key: Array, data: Data, truth: Array) -> Estimates:
-        stats = model.prepare(data)
-        value_key, new_key, rank_key = jax.random.split(key, 3)
-        values, found = draw_model(model, settings, value_key, stats)
-        values = derive(layout, values, targets, data, new_key)
-        divergences = jnp.sum(found["diverging"]).astype(jnp.int32) if "diverging" in found else None
-        return summarise(values, targets, interval, rank_key, truth, divergences, independent=model.dim == 0)
-
-    def from_nodes(key: Array, data: Data, truth: Array) -> Estimates:
-        stats = model.prepare(data)
-        node_key, rank_key = jax.random.split(key)
-        nodes = exact(model, ExactSettings(settings.accuracy))(node_key, stats)
-        return estimates_of_nodes(model, nodes, stats, targets, interval, rank_key, truth)
-
-    return from_nodes if settings.sampler == "exact" else from_chains
+    steps = estimation_steps(layout, settings, targets, interval)
+    if steps.second is None:
+        return steps.first
+    finish = steps.second
+    return lambda key, data, truth: finish(steps.first(key, data, truth), key, data, truth)
 
 
 def derive(layout: Layout, values: dict[str, Array], targets: tuple[Target, ...], data: Data, key: Array) -> dict[str, Array]:

@@ -24,7 +24,7 @@ from jax import Array
 
 from hiermodels.inference.draws import STATUS, Estimates
 from hiermodels.inference.nuts import auto_lanes
-from hiermodels.inference.samplers import Settings, available, dimension, estimator, target_sizes
+from hiermodels.inference.samplers import Settings, Steps, available, dimension, estimation_steps, target_sizes
 from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.data import Data, Problem, as_jax, bind
 from hiermodels.models.spec import Layout, Model
@@ -85,6 +85,9 @@ class Fit:
 
 _AUTO_CHUNK = {"nuts": 50, "exact": 256}
 """Replicates a file, before rounding up to whole lanes: a few seconds of work, so that a killed run loses little."""
+
+_NUMBERS = 1 << 20
+"""Draws of all targets that are sorted and summarised side by side."""
 
 _studies: dict[str, Study] = {}
 
@@ -229,23 +232,31 @@ def _simulation(layout: Layout, truth: Truth) -> Any:
 def _estimation(
     layout: Layout, settings: Settings, targets: tuple[Target, ...], interval: Interval, lanes: int, function: Any
 ) -> Any:
-    """Program: estimates of a chunk, ``lanes`` datasets in one vectorised step."""
-    estimate = estimator(layout, settings, targets, interval) if function is None else _own(function)
+    """Program: estimates of a chunk, ``lanes`` datasets in one vectorised step.
+
+    Summaries of draws sort, which wants fewer datasets side by side than chains do: a few million numbers at a time.
+    """
+    if function is None:
+        steps = estimation_steps(layout, settings, targets, interval)
+    else:
+        steps = Steps(lambda key, data, truth: function(key, data), None)
+    numbers = settings.chains * settings.draws * max(1, sum(target_sizes(layout, targets)))
+    few = max(1, min(lanes, _NUMBERS // numbers))
 
     def chunk(keys: Array, outcomes: Array, truth: Array, design: Data) -> Estimates:
         log.debug("tracing estimation with %s", settings.sampler)
 
-        def one(row: tuple[Array, Array, Array]) -> Estimates:
-            key, y, true = row
-            return estimate(key, eqx.tree_at(lambda d: d.y, design, y), true)
+        def data(y: Array) -> Data:
+            return eqx.tree_at(lambda d: d.y, design, y)
 
-        return jax.lax.map(one, (keys, outcomes, truth), batch_size=min(lanes, len(outcomes)))
+        rows = (keys, outcomes, truth)
+        state = jax.lax.map(lambda r: steps.first(r[0], data(r[1]), r[2]), rows, batch_size=min(lanes, len(outcomes)))
+        if steps.second is None:
+            return state
+        finish = steps.second
+        return jax.lax.map(lambda r: finish(r[0], r[1], data(r[2]), r[3]), (state, *rows), batch_size=min(few, len(outcomes)))
 
     return jax.jit(chunk)
-
-
-def _own(function: Callable[..., Estimates]) -> Callable[[Array, Data, Array], Estimates]:
-    return lambda key, data, truth: function(key, data)
 
 
 _programs: dict[Any, Any] = {}
