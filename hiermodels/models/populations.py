@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hiermodels.models import variates
 from hiermodels.models.component import Component
 from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
 from hiermodels.models.data import Data
@@ -54,9 +55,9 @@ def population_law(family: str, mean: Array, concentration: Array) -> Component:
 def sample(key: Array, law: Component) -> Array:
     """Independent draws from a component, in its shape."""
     if law.kind == "beta":
-        return jax.random.beta(key, law.a, law.b)
+        return variates.beta(key, law.a, law.b)
     if law.kind == "gamma":
-        return jax.random.gamma(key, law.a) / law.b
+        return variates.gamma(key, law.a) / law.b
     if law.kind == "normal":
         return law.a + jnp.sqrt(law.b) * jax.random.normal(key, law.a.shape, law.a.dtype)
     return law.a
