@@ -34,7 +34,7 @@ from hiermodels.models.spec import Parameter
 __all__ = ["Coordinates", "Kinds", "fit_coordinates", "kinds"]
 
 _POSITIVE, _BOUNDED, _REAL = 0, 1, 2
-_REACH = 0.05
+_REACH = 0.02
 """The number c above."""
 _FAR = 12.0
 """Logarithms below the mode at which a standard deviation counts as zero."""
@@ -42,10 +42,21 @@ _FAR = 12.0
 
 @dataclass(frozen=True)
 class Kinds:
-    """What is known of each coordinate before any data: its kind and the power of s its density starts with."""
+    """What is known of each coordinate before any data.
+
+    Attributes
+    ----------
+    kind : tuple of int
+        0 positive, 1 bounded, 2 real.
+    power : tuple of float
+        Power of s that the density of log s starts with.
+    light : tuple of bool
+        Whether the prior alone gives a positive parameter all its moments.
+    """
 
     kind: tuple[int, ...]
     power: tuple[float, ...]
+    light: tuple[bool, ...]
 
 
 def kinds(parameters: tuple[Parameter, ...]) -> Kinds:
@@ -55,16 +66,18 @@ def kinds(parameters: tuple[Parameter, ...]) -> Kinds:
     --------
     >>> from hiermodels.models.priors import half_normal
     >>> kinds((Parameter("sd_school", "positive", half_normal(5)),))
-    Kinds(kind=(0,), power=(1.0,))
+    Kinds(kind=(0,), power=(1.0,), light=(True,))
     """
     kind: list[int] = []
     power: list[float] = []
+    light: list[bool] = []
     word = {"positive": _POSITIVE, "unit": _BOUNDED, "correlation": _BOUNDED, "real": _REAL}
     for p in parameters:
         origin = p.prior.origin if p.kind == "positive" and math.isfinite(p.prior.origin) else 0.0
         kind += [word[p.kind]] * width(p)
         power += [1.0 + origin] * width(p)
-    return Kinds(tuple(kind), tuple(power))
+        light += [p.kind == "positive" and p.prior.proper and math.isinf(p.prior.moment_tail())] * width(p)
+    return Kinds(tuple(kind), tuple(power), tuple(light))
 
 
 class Coordinates(eqx.Module):
@@ -117,11 +130,14 @@ class Coordinates(eqx.Module):
         v = jnp.where(t < 0, -jnp.log1p(-jnp.minimum(t, 0.0)), t)
         v = jnp.minimum(v, self.v0 + 1 + jnp.log1p(jnp.maximum(t - self.v0, 0.0) / _REACH))
         bounded = jnp.clip(shift, -300.0, 300.0)
-        x = jnp.arcsinh(bounded)
-        for _ in range(14):
+
+        def newton(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
+            v, x = state
             low, high = jnp.exp(-v), _REACH * jnp.exp(v - self.v0)
             v = v - (v - low + high - t) / (1 + low + high)
-            x = x - (x + 0.2 * jnp.sinh(x) - bounded) / (1 + 0.2 * jnp.cosh(x))
+            return v, x - (x + 0.2 * jnp.sinh(x) - bounded) / (1 + 0.2 * jnp.cosh(x))
+
+        v, x = jax.lax.fori_loop(0, 14, newton, (v, jnp.arcsinh(bounded)))
         return jnp.where(self.kind == _POSITIVE, v, jnp.where(self.kind == _BOUNDED, x, shift))
 
 
@@ -133,7 +149,8 @@ def fit_coordinates(log_density: Callable[[Array], Array], mode: Array, curvatur
 
         nu q (1 - E) = power,   2 q^2 nu - 2 q power + 2 power (1 - q) = curvature,   (nu / 2) (E q / (1 - q) + log(1 - q)) = D
 
-    with ``E = exp(yhat - y)`` and D the drop of the log likelihood from the mode to s = 0: the last one gives q by bisection.
+    with ``E = exp(yhat - y)`` and D the drop of the log likelihood from the mode to s = 0: the last one gives q by bisection, kept
+    between 0.4 and 0.98 (a smaller q would stretch the upper tail, where few groups make y itself the scale to use).
 
     Parameters
     ----------
@@ -154,12 +171,14 @@ def fit_coordinates(log_density: Callable[[Array], Array], mode: Array, curvatur
         nu = (curvature - 2 * power + 4 * power * q) / (2 * q * q)
         return nu, 1 - power / (nu * q)
 
-    low, high = jnp.full(dim, 0.02, mode.dtype), jnp.full(dim, 0.98, mode.dtype)
-    for _ in range(12):
-        q = 0.5 * (low + high)
+    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        q = 0.5 * (ends[0] + ends[1])
         nu, e = law(q)
         short = nu / 2 * (e * q / (1 - q) + jnp.log1p(-q)) < drop
-        low, high = jnp.where(short, q, low), jnp.where(short, high, q)
+        return jnp.where(short, q, ends[0]), jnp.where(short, ends[1], q)
+
+    ends = (jnp.full(dim, 0.4, mode.dtype), jnp.full(dim, 0.98, mode.dtype))
+    low, high = jax.lax.fori_loop(0, 12, halve, ends)
     q = 0.5 * (low + high)
     nu, e = law(q)
     y = -jnp.log1p(-q)
@@ -167,7 +186,6 @@ def fit_coordinates(log_density: Callable[[Array], Array], mode: Array, curvatur
     a = jnp.where(sharp > 0, jnp.minimum(y, jnp.sqrt(2 / jnp.maximum(sharp, 1e-9))), y)
     t = y / a + jnp.log(-jnp.expm1(-y / a)) - _REACH
     v = jnp.maximum(t, 0.3)
-    for _ in range(6):
-        v = v - (v - jnp.exp(-v) - t) / (1 + jnp.exp(-v))
+    v = jax.lax.fori_loop(0, 6, lambda _, v: v - (v - jnp.exp(-v) - t) / (1 + jnp.exp(-v)), v)
     v = jnp.where(kind == _POSITIVE, v, 0.0)
     return Coordinates(kind, mode, (1 - q) / q, a, v)

@@ -31,7 +31,7 @@ from jax import Array
 
 from hiermodels.inference.coordinates import Coordinates, Kinds, fit_coordinates, kinds
 from hiermodels.inference.lattice import Lattice, cholesky, lattice, solve_lower, solve_upper
-from hiermodels.inference.mixtures import NormalMixture, Summary, Table, hdi, point_table, table
+from hiermodels.inference.mixtures import NormalMixture, Summary, Table, density_table, hdi, point_table, table
 from hiermodels.models import hyper
 from hiermodels.models.component import Component
 from hiermodels.models.factorise import Factorised
@@ -44,14 +44,22 @@ MAX_DIM = 6
 POOR = 1.0
 """`Nodes.quality` above this: the accuracy asked for was not reached (status ``heavy_weights``)."""
 
-_NODES = {"study": (21, 64, 96, 200, 400, 800), "fit": (49, 640, 2500, 8000, 16000, 32000)}
-_RADIUS = {"study": (4.6, 4.3, 4.3, 4.4, 4.5, 4.7), "fit": (6.0, 6.0, 6.0, 6.0, 6.0, 6.0)}
+_NODES = {"study": (21, 48, 64, 144, 300, 600), "fit": (49, 640, 2500, 8000, 16000, 32000)}
+_RADIUS = {"study": (4.6, 4.2, 4.0, 4.3, 4.5, 4.7), "fit": (6.0, 6.0, 6.0, 6.0, 6.0, 6.0)}
+_PLANES = 49
+"""Points at which the marginal density of a hyperparameter is integrated for a fit."""
+_ACROSS = ((25, 5.0), (75, 4.8), (340, 5.0), (1400, 5.2), (5000, 5.4))
+"""Nodes and radius of the lattices in the other hyperparameters."""
+_MANY = 10_000
+"""With more groups than this a marginal density is smoothed from the lattice instead: the posterior is nearly normal then."""
 _ALLOWED = {"study": 0.05, "fit": 1e-3}
 """Error allowed, in posterior standard deviations: 1 / sqrt(400), and the promise of a fit."""
 _ROUNDS = {"study": 3, "fit": 4}
-_GRID = {"study": (32, 40, 4.2), "fit": (64, 160, 7.0)}
+_GRID = {"study": (24, 40, 4.2), "fit": (64, 160, 7.0)}
 """Grid points of a hyperparameter's table, of a beta or gamma table, and reach of the latter."""
 _TOLERANCE = {"study": 0.05, "fit": 3e-3}
+_PRECISION = {"study": "float32", "fit": "float64"}
+"""Of the distribution functions summed over nodes (not of anything else)."""
 _SMOOTH = {"study": 5.2, "fit": 6.2}
 """Kernel widths times the lattice's first alias: how much of it is let through."""
 _BLOCK = 1 << 22
@@ -98,6 +106,9 @@ class Nodes(eqx.Module):
         Estimated error over the error allowed, shape (); above `POOR` it is not to be trusted.
     rounds : Array
         Times the lattice was laid, shape ().
+    marginals : Array or None, shape (dim, plane)
+        Marginal densities of the lattice's coordinates, equally spaced over its radius (accuracy of a fit, two or more
+        hyperparameters), up to a factor.
     accuracy : str
     """
 
@@ -110,6 +121,7 @@ class Nodes(eqx.Module):
     log_evidence: Array
     quality: Array
     rounds: Array
+    marginals: Array | None
     accuracy: str = eqx.field(static=True)
 
 
@@ -170,7 +182,7 @@ def _kinds(factorised: Factorised) -> Kinds:
     """Kinds of all coordinates; what follows the parameters (standardised group effects) is real."""
     known = kinds(factorised.parameters)
     more = factorised.dim - len(known.kind)
-    return Kinds(known.kind + (2,) * more, known.power + (1.0,) * more)
+    return Kinds(known.kind + (2,) * more, known.power + (1.0,) * more, known.light + (False,) * more)
 
 
 def _block(factorised: Factorised) -> int:
@@ -187,7 +199,7 @@ def _single(factorised: Factorised, stats: Any, word: str) -> Nodes:
     density = factorised.log_density(u[0], stats)
     quality = jnp.where(jnp.isfinite(density), 0.0, jnp.inf)
     none = jnp.zeros(0)
-    return Nodes(u, jnp.zeros(1), u, none, jnp.zeros((0, 0)), None, density, quality, zero.astype(jnp.int32), word)
+    return Nodes(u, jnp.zeros(1), u, none, jnp.zeros((0, 0)), None, density, quality, zero.astype(jnp.int32), None, word)
 
 
 # the lattice --------------------------------------------------------------------------------------------------------
@@ -199,23 +211,22 @@ def _lay(
     mode, gradient, curvature = _mode(log_density, start, known)
     coordinates = fit_coordinates(log_density, mode, jnp.diagonal(curvature), known)
     centre, scale = _laplace(coordinates, gradient, curvature)
-    z = jnp.asarray(grid.z)
+    z, light = jnp.asarray(grid.z), np.flatnonzero(known.light)
 
-    def evaluate(centre: Array, scale: Array) -> Array:
-        v = centre + z @ scale.T
+    def at(v: Array) -> Array:
+        """Log density of lattice coordinates, (node, dim) -> (node,)."""
         u = coordinates.u(v)
-        if len(grid.z) <= block:
-            density = jax.vmap(log_density)(u)
-        else:
-            density = jax.lax.map(log_density, u, batch_size=block)
+        density = jax.vmap(log_density)(u) if len(v) <= block else jax.lax.map(log_density, u, batch_size=block)
         density = density + jnp.sum(coordinates.log_slope(v), -1)
         return jnp.where(density < jnp.inf, density, -jnp.inf)
 
     def again(state: tuple[Array, ...]) -> tuple[Array, ...]:
         count, centre, scale, _, _, _, next_centre, next_scale = state
         centre, scale = next_centre, next_scale
-        density = evaluate(centre, scale)
-        mean, spread, error, edge = _judge(grid, density)
+        v = centre + z @ scale.T
+        density = at(v)
+        squares = jnp.exp(jnp.minimum(2 * (coordinates.u(v) - coordinates.centre), 200.0))[:, light]
+        mean, spread, error, edge = _judge(grid, density, squares)
         wider = jnp.where(edge > 0.3 * _ALLOWED[word], 1.15, 1.0)
         factor = cholesky(spread, 0.01)
         return count + 1, centre, scale, density, error, edge, centre + scale @ mean, wider * scale @ factor
@@ -235,27 +246,45 @@ def _lay(
     u = jnp.where(seen[:, None] | jnp.isnan(total), u, u[jnp.argmax(density)])
     volume = math.log(grid.cell) + jnp.sum(jnp.log(jnp.diagonal(scale)))
     quality = jnp.where(jnp.isfinite(total), (error + edge) / _ALLOWED[word], jnp.inf)
-    return Nodes(
-        u, jnp.where(seen, density - total, -jnp.inf), v, centre, scale, coordinates, total + volume, quality, count, word
-    )
+    marginals = None
+    if word == "fit" and grid.z.shape[1] > 1 and block > _BLOCK // _MANY:
+        marginals = jnp.stack([_marginal(at, centre, scale, i) for i in range(grid.z.shape[1])])
+    log_weight = jnp.where(seen, density - total, -jnp.inf)
+    return Nodes(u, log_weight, v, centre, scale, coordinates, total + volume, quality, count, marginals, word)
+
+
+def _marginal(at: Callable[[Array], Array], centre: Array, scale: Array, i: int) -> Array:
+    """Marginal density of one lattice coordinate at equally spaced values, up to a factor: (plane,).
+
+    Each value has a lattice in the other coordinates, moved along their regression on this one.
+    """
+    dim = centre.shape[0]
+    order = np.array([i, *(j for j in range(dim) if j != i)])
+    across = lattice(dim - 1, *_ACROSS[dim - 2])
+    turned = cholesky((scale @ scale.T)[order][:, order], 1e-300)
+    radius = _RADIUS["fit"][dim - 1]
+    shape = (_PLANES, len(across.z))
+    first = jnp.broadcast_to(jnp.linspace(-radius, radius, _PLANES)[:, None], shape)[..., None]
+    z = jnp.concatenate([first, jnp.broadcast_to(jnp.asarray(across.z), (*shape, dim - 1))], -1)
+    v = centre + (z.reshape(-1, dim) @ turned.T)[:, np.argsort(order)]
+    density = at(v).reshape(shape)
+    return jnp.sum(jnp.exp(density - jnp.max(density)), 1)
 
 
 def _mode(log_density: Callable[[Array], Array], start: Array, known: Kinds) -> tuple[Array, Array, Array]:
     """Mode, gradient and minus the Hessian there.
 
-    Newton steps at four dampings and two lengths are tried side by side and the best is kept, so that no lane of a batch waits
-    for another's line search.
+    Newton steps at four dampings and a short one are tried side by side and the best is kept, so that no lane of a batch waits
+    for another's line search; they end where a step would gain less than a thousandth.
     """
     dim = start.shape[0]
     limit = jnp.asarray(np.where(np.array(known.kind) == 2, 1e6, 2.0), start.dtype)
     damping = jnp.array([0.0, 0.03, 0.3, 3.0], start.dtype)
     unit = jnp.eye(dim, dtype=start.dtype)
 
-    def derivatives(u: Array) -> tuple[Array, Array]:
-        return jax.grad(log_density)(u), -jax.hessian(log_density)(u)
-
-    def step(_: int, u: Array) -> Array:
-        gradient, curvature = derivatives(u)
+    def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        count, _, _, _, here, _ = state
+        gradient, curvature = jax.grad(log_density)(here), -jax.hessian(log_density)(here)
         size = jnp.max(jnp.abs(jnp.diagonal(curvature))) + 1e-6
 
         def direction(extra: Array) -> Array:
@@ -263,12 +292,17 @@ def _mode(log_density: Callable[[Array], Array], start: Array, known: Kinds) -> 
             return jnp.clip(solve_upper(factor, solve_lower(factor, gradient)), -limit, limit)
 
         moves = jax.vmap(direction)(damping)
-        tried = jnp.concatenate([u[None], u + moves, u + 0.25 * moves])
+        tried = jnp.concatenate([here[None], here + moves, here + 0.25 * moves[:1]])
         density = jax.vmap(log_density)(tried)
-        return tried[jnp.argmax(jnp.where(density < jnp.inf, density, -jnp.inf))]
+        best = tried[jnp.argmax(jnp.where(density < jnp.inf, density, -jnp.inf))]
+        return count + 1, here, gradient, curvature, best, jnp.max(jnp.abs(gradient * moves[0]))
 
-    mode = jax.lax.fori_loop(0, 8, step, start)
-    return mode, *derivatives(mode)
+    def unfinished(state: tuple[Array, ...]) -> Array:
+        return (state[0] < 1) | ((state[0] < 20) & (state[5] > 1e-3))
+
+    zero = jnp.zeros((), jnp.int32)
+    first = (zero, start, start, unit, start, jnp.zeros((), start.dtype))
+    return jax.lax.while_loop(unfinished, step, first)[1:4]
 
 
 def _laplace(coordinates: Coordinates, gradient: Array, curvature: Array) -> tuple[Array, Array]:
@@ -285,11 +319,12 @@ def _laplace(coordinates: Coordinates, gradient: Array, curvature: Array) -> tup
     return v + jnp.clip(move, -limit, limit), cholesky(covariance, 1e-12)
 
 
-def _judge(grid: Lattice, density: Array) -> tuple[Array, Array, Array, Array]:
+def _judge(grid: Lattice, density: Array, squares: Array) -> tuple[Array, Array, Array, Array]:
     """Mean and covariance in units of the lattice, and two errors in posterior sds: of its spacing and of its edge.
 
     The halves' evidence, means and covariances disagree by delta: the whole is then off by about delta^2. The outermost shell
-    holds ``edge``; a normal law holds some of it there too, and what lies beyond is about three times the rest.
+    holds ``edge``; a normal law holds some of it there too, and what lies beyond is about twice the rest. The same is asked of
+    the second moments of standard deviations, ``squares`` (node, light).
     """
     z, odd = jnp.asarray(grid.z), jnp.asarray(grid.odd)
     weight = jnp.exp(density - jnp.max(density))
@@ -313,9 +348,11 @@ def _judge(grid: Lattice, density: Array) -> tuple[Array, Array, Array, Array]:
     delta = jnp.maximum(delta, jnp.max(jnp.abs(mean_1 - mean_2) / sd) / 2)
     delta = jnp.maximum(delta, jnp.max(jnp.abs(second_1 - second_2) / (sd[:, None] * sd)) / 2)
     share = total[-1] / total[0]
-    edge = 3 * jnp.maximum(share - 1.5 * usual, 0.0) + 0.3 * jnp.minimum(share, usual)
+    edge = 2 * jnp.maximum(share - 1.5 * usual, 0.0) + 0.3 * jnp.minimum(share, usual)
+    outside = (weight * shell) @ squares / (weight @ squares)
+    edge = jnp.max(jnp.append(0.5 * jnp.maximum(outside - 3 * usual, 0.0), edge))
     unknown = ~jnp.isfinite(delta + edge)
-    return mean, spread, jnp.where(unknown, jnp.inf, 2 * delta**2), jnp.where(unknown, jnp.inf, edge)
+    return mean, spread, jnp.where(unknown, jnp.inf, 0.5 * delta**2), jnp.where(unknown, jnp.inf, edge)
 
 
 # summaries ----------------------------------------------------------------------------------------------------------
@@ -445,7 +482,8 @@ def _summarise_laws(
     law: NormalMixture | Table
     if kind_of_law == "normal":
         centre = jnp.concatenate([jnp.ravel(held.one[n].a) for n in names])
-        law = NormalMixture.build(sweep, centre, _TOLERANCE[word])
+        spread = jnp.concatenate([jnp.ravel(jnp.broadcast_to(held.one[n].b, held.one[n].a.shape)) for n in names])
+        law = NormalMixture.build(sweep, centre, spread, _TOLERANCE[word], _PRECISION[word])
         mean, sd = law.mean, law.sd
     else:
         _, points, reach = _GRID[word]
@@ -489,12 +527,14 @@ def _summarise_point(name: str, held: _Held, interval: float, kind: str, thresho
     shape = values.shape[1:]
     flat = values.reshape(values.shape[0], -1)
     centre = flat[jnp.argmax(held.weight)]
-    shift = held.weight @ (flat - centre)
-    mean = centre + shift
-    sd = jnp.sqrt(jnp.maximum(held.weight @ (flat - centre) ** 2 - shift**2, 0.0))
+    mean, sd = _moments(held.weight, flat)
     place = _coordinate(held.factorised, name)
     if place is not None and held.nodes.coordinates is not None:
         law = _coordinate_table(held.nodes, *place)
+        if held.nodes.marginals is not None:
+            planes = held.nodes.marginals[place[0]]
+            at = law.start + law.step * jnp.arange(_PLANES)[:, None]
+            mean, sd = _moments(planes / jnp.sum(planes), jnp.where(planes[:, None] > 0, law.value(at), centre))
     elif held.factorised.dim == 0 or _fixed(held.factorised, name):
         known = centre + 0 * mean
         chances = tuple(jnp.where(jnp.isnan(t), jnp.nan, (t >= known.reshape(shape)) * 1.0) for t in thresholds)
@@ -510,6 +550,13 @@ def _summarise_point(name: str, held: _Held, interval: float, kind: str, thresho
         asked = jnp.stack([jnp.ravel(jnp.broadcast_to(t, shape)) for t in thresholds]).astype(mean.dtype)
         chances = tuple(x.reshape(shape) for x in law.cdf(asked))
     return Summary(*[x.reshape(shape) for x in (mean, median, sd, lower, upper)], chances)
+
+
+def _moments(weight: Array, x: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of weighted values, (node, group) -> (group,)."""
+    centre = x[jnp.argmax(weight)]
+    shift = weight @ (x - centre)
+    return centre + shift, jnp.sqrt(jnp.maximum(weight @ (x - centre) ** 2 - shift**2, 0.0))
 
 
 def _coordinate(factorised: Factorised, name: str) -> tuple[int, Parameter] | None:
@@ -548,6 +595,9 @@ def _coordinate_table(nodes: Nodes, i: int, p: Parameter) -> Table:
         return jnp.log(jax.jvp(natural, (v,), (jnp.ones_like(v),))[1])
 
     centre, ends = nodes.centre[i][None], (reach * grid.radius)[None]
+    maps = (natural, position, log_jacobian)
+    if nodes.marginals is not None:
+        return density_table(centre - ends, 2 * ends / (_PLANES - 1), nodes.marginals[i][:, None], *maps)
     return point_table(
         jnp.exp(nodes.log_weight),
         nodes.v[:, i : i + 1],
@@ -555,9 +605,8 @@ def _coordinate_table(nodes: Nodes, i: int, p: Parameter) -> Table:
         centre - ends,
         centre + ends,
         _GRID[nodes.accuracy][0],
-        natural,
-        position,
-        log_jacobian,
+        _PRECISION[nodes.accuracy],
+        *maps,
     )
 
 
@@ -577,7 +626,7 @@ def _value_table(nodes: Nodes, weight: Array, at: Array, mean: Array, sd: Array)
     def same(x: Array) -> Array:
         return x
 
-    return point_table(weight, at, width * known, mean - bulk, mean + bulk, 2 * _GRID[nodes.accuracy][0], same, same, jnp.zeros_like)
+    return point_table(weight, at, width * known, mean - bulk, mean + bulk, 2 * _GRID[nodes.accuracy][0], "float64", same, same, jnp.zeros_like)
 
 
 # draws --------------------------------------------------------------------------------------------------------------
@@ -626,6 +675,7 @@ def _invert(nodes: Nodes, key: Array, count: int) -> Array:
         nodes.centre - reach * grid.radius,
         nodes.centre + reach * grid.radius,
         4 * _GRID["fit"][0],
+        "float64",
         *([lambda x: x] * 3),
     )
     p = jax.random.uniform(key, (count, 1), nodes.u.dtype)
