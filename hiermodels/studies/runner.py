@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hiermodels.studies import results
-from hiermodels.studies.config import Study, read_config, regime
+from hiermodels.studies.config import Cell, Study, read_config, regime
 from hiermodels.studies.identity import check_identity
 from hiermodels.studies.measures import performance
 from hiermodels.studies.progress import Progress
@@ -71,6 +71,18 @@ def bind_all(study: Study) -> None:
         for method in study.methods:
             with _placed(study, "methods", method):
                 fit_of(study, cell, method)
+    for i, estimand in enumerate(study.estimands if study.functions() else ()):
+        if not any(estimand.name in dict(fit_of(study, c, m).names) for c in study.cells() for m in study.methods):
+            raise study.mistake(f"unknown estimand {estimand.text!r}: no method has it; name a site of a function", ("estimands", i))
+
+
+def truth_regime(study: Study, cell: Cell) -> str:
+    """Truth regime of a cell; of a mechanism in Python it shows only when the function meets its design."""
+    from hiermodels.studies.own import OwnProblem, own_regime
+    from hiermodels.studies.tasks import mechanism_of
+
+    mechanism = mechanism_of(study, cell)
+    return own_regime(mechanism.problem, mechanism.truth) if isinstance(mechanism.problem, OwnProblem) else regime(cell)
 
 
 @contextmanager
@@ -111,7 +123,7 @@ def dry_run(study: Study) -> list[str]:
                 known = f" ({', '.join(n for n, _ in fit.names) or 'none of the estimands'})"
             place = ", ".join(f"{k}={v}" for k, v in cell.factors.items()) or "the only cell"
             lines.append(
-                f"  {place}: {regime(cell)} truths; {name}: {len(fit.positions)} numbers{known}; lanes {lanes}, chunk {chunk}"
+                f"  {place}: {truth_regime(study, cell)} truths; {name}: {len(fit.positions)} numbers{known}; lanes {lanes}, chunk {chunk}"
             )
     return [*lines, "ok"]
 
@@ -167,6 +179,25 @@ def run(
     -------
     Run
 
+    Notes
+    -----
+    In a mapping, never in a file, Python functions stand in three places.
+
+    - ``mechanisms.formula``: a NumPyro function, called with keywords named as its parameters (numeric column -> array,
+      other -> integer codes, ``n_<column>`` -> count). Its one parameter with default None is the outcome; called with
+      None it simulates. ``truth`` and ``grid`` name its latent sites: a number or a law for every entry, or label ->
+      number; what is not named comes from its priors. True values go by site name, ``mean(<site>)`` included. Numbers of
+      a generated design are floats: write ``trials.astype(int)`` where NumPyro wants whole numbers.
+    - A method's ``formula``: the same kind of function, fitted by NUTS on all its sites. Estimands are its site names; a
+      plate with the name of a column gives its site that column's group labels.
+    - A method itself: ``(key, data) -> Estimates``, compiled and mapped over datasets. ``data`` is the
+      `hiermodels.models.data.Data` of the mechanism's formula (of a NumPyro function its arguments, by name), outcome
+      filled in. Fields of `hiermodels.inference.draws.Estimates` have shape (target,): all estimands in the study's
+      order, a scalar as one entry, group values as one entry a group on the padded axis of ``data.real`` (what stands at
+      padding is ignored). Entries that do not apply are NaN.
+
+    A function is known by its name alone: change one, and the run wants a new folder.
+
     Raises
     ------
     ValueError
@@ -187,7 +218,7 @@ def run(
     bind_all(study)
     with results.locked(folder):
         old = results.read_manifest(folder)
-        cells = [{"hash": c.hash, "factors": c.factors, "regime": regime(c)} for c in study.cells()]
+        cells = [{"hash": c.hash, "factors": c.factors, "regime": truth_regime(study, c)} for c in study.cells()]
         if old is not None:
             check_identity(old, study.resolved(), extend, cells=cells, where=str(folder))
         everything, todo = plan_tasks(study, folder)
@@ -221,8 +252,12 @@ def _write_start(study: Study, folder: Path, cells: list[dict[str, Any]]) -> Non
     first = study.cells()[0]
     models = {}
     for name, method in study.methods.items():
-        problem = fit_of(study, first, name).problem
-        models[name] = {"text": text(method.model(), problem.layout), "latex": latex(method.model(), problem.layout)}
+        written = method.function or method.formula
+        if callable(written):
+            models[name] = {"text": f"Python function {getattr(written, '__name__', 'of its own')}", "latex": ""}
+            continue
+        layout = fit_of(study, first, name).problem.layout
+        models[name] = {"text": text(method.model(), layout), "latex": latex(method.model(), layout)}
     device = jax.devices()[0]
     manifest = results.make_manifest(
         study.resolved(),

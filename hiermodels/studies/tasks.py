@@ -24,11 +24,13 @@ from jax import Array
 
 from hiermodels.inference.draws import STATUS, Estimates
 from hiermodels.inference.nuts import auto_lanes
-from hiermodels.inference.samplers import Settings, Steps, available, dimension, estimation_steps, target_sizes
+from hiermodels.inference.samplers import Settings, available, dimension, estimation_steps, target_sizes
 from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.data import Data, Problem, as_jax, bind
 from hiermodels.models.spec import Layout, Model
+from hiermodels.studies import own
 from hiermodels.studies.config import Cell, Estimand, Method, Study, data_key_material
+from hiermodels.studies.own import OwnLayout, OwnProblem
 from hiermodels.studies.simulate import Truth, bind_design, data_key, design_frame, method_key, read_truth, simulator
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Mechanism:
 
     cell: Cell
     frame: pd.DataFrame
-    problem: Problem
+    problem: Problem | OwnProblem
     truth: Truth
     values: dict[str, np.ndarray]
     key: int
@@ -73,7 +75,7 @@ class Fit:
         Where each target's truth is found: (variable of the mechanism or None, padded positions).
     """
 
-    problem: Problem
+    problem: Problem | OwnProblem
     settings: Settings
     targets: tuple[Target, ...]
     interval: Interval
@@ -128,6 +130,10 @@ def mechanism_of(study: Study, cell: Cell) -> Mechanism:
     """
     m, material = study.mechanisms, data_key_material(cell)
     frame = design_frame(cell.design, study.seed, material)
+    if callable(m.formula):
+        own_problem = own.bind_own(m.formula, frame, own.outcome_of(m.formula))
+        truth, values = own.own_truth(cell.truth, own_problem)
+        return Mechanism(cell, frame, own_problem, truth, values, material)
     model = Model(m.formula, m.family, known_se=m.known_se, trials=m.trials, exposure=m.exposure, weights=m.weights)
     problem = bind_design(model, frame)
     truth, values = read_truth(cell.truth, problem)
@@ -145,11 +151,11 @@ def fit_of(study: Study, cell: Cell, name: str) -> Fit:
     """
     mechanism, method = mechanism_of(study, cell), study.methods[name]
     try:
-        problem = bind(method.model(), mechanism.frame, method.pooling, outcome=False)
+        problem = _meet(study, mechanism.frame, method)
     except ValueError as error:
         raise ValueError(f"methods.{name}: {error}") from None
     settings = _settings(method)
-    known = available(problem.layout, settings)
+    known = _available(problem.layout, settings)
     targets, names, sources = [], [], []
     for estimand in study.estimands:
         target = _target(estimand, problem)
@@ -160,7 +166,27 @@ def fit_of(study: Study, cell: Cell, name: str) -> Fit:
         sources.append(_source(target.variable, problem, mechanism.problem))
     interval = Interval(study.interval.level, study.interval.kind)
     positions = _real_positions(problem, tuple(targets))
+    if method.function is not None:
+        with jax.enable_x64(study.precision == "float64"):
+            own.check_estimates(method.function, sum(target_sizes(problem.layout, tuple(targets))), as_jax(problem.data))
     return Fit(problem, settings, tuple(targets), interval, tuple(names), positions, tuple(sources), method.function)
+
+
+def _meet(study: Study, frame: pd.DataFrame, method: Method) -> Problem | OwnProblem:
+    """A method's model on the design: a formula, a NumPyro function, or for a method in Python its mechanism's."""
+    outcome = own.outcome_of(study.mechanisms.formula)
+    if callable(method.formula):
+        if method.function is None:
+            own.check_method(method)
+        return own.bind_own(method.formula, frame, outcome)
+    model = method.model()
+    if model.parsed.outcome != outcome:
+        raise ValueError(f"formula: expected the outcome that is simulated, {outcome!r}, found {model.parsed.outcome!r}; mend it")
+    return bind(model, frame, method.pooling, outcome=False, priors=method.function is None)
+
+
+def _available(layout: Layout | OwnLayout, settings: Settings) -> set[str]:
+    return layout.available() if isinstance(layout, OwnLayout) else available(layout, settings)
 
 
 def _settings(method: Method) -> Settings:
@@ -169,22 +195,22 @@ def _settings(method: Method) -> Settings:
     return Settings(**given, accuracy="study")
 
 
-def _target(estimand: Estimand, problem: Problem) -> Target:
+def _target(estimand: Estimand, problem: Problem | OwnProblem) -> Target:
     variable = estimand.variable if estimand.kind in ("value", "probability") else f"{estimand.kind}({estimand.variable})"
     moment = problem.missing_moments.get(variable, "")
     return Target(variable, estimand.point, estimand.threshold, estimand.direction != "<", moment)
 
 
-def _level_index(variable: str, layout: Layout) -> int | None:
+def _level_index(variable: str, layout: Layout | OwnLayout) -> int | None:
     return next((i for i, level in enumerate(layout.levels) if variable in layout.effect_names(level)), None)
 
 
-def _labels(variable: str, problem: Problem) -> tuple[str, ...]:
+def _labels(variable: str, problem: Problem | OwnProblem) -> tuple[str, ...]:
     i = _level_index(variable, problem.layout)
     return ("",) if i is None else tuple(problem.labels[problem.layout.levels[i].name])
 
 
-def _real_positions(problem: Problem, targets: tuple[Target, ...]) -> np.ndarray:
+def _real_positions(problem: Problem | OwnProblem, targets: tuple[Target, ...]) -> np.ndarray:
     found, start = [], 0
     for target, size in zip(targets, target_sizes(problem.layout, targets), strict=True):
         i = _level_index(target.variable, problem.layout)
@@ -194,7 +220,7 @@ def _real_positions(problem: Problem, targets: tuple[Target, ...]) -> np.ndarray
     return np.concatenate(found) if found else np.zeros(0, int)
 
 
-def _source(variable: str, fit: Problem, mechanism: Problem) -> tuple[str | None, np.ndarray]:
+def _source(variable: str, fit: Problem | OwnProblem, mechanism: Problem | OwnProblem) -> tuple[str | None, np.ndarray]:
     """Where the truth of a variable stands: the mechanism's padded positions, in the fit's padded order."""
     here = _level_index(variable, fit.layout)
     there = _level_index(variable, mechanism.layout)
@@ -209,6 +235,12 @@ def _source(variable: str, fit: Problem, mechanism: Problem) -> tuple[str | None
         return None, take
     name = mechanism.layout.levels[there].name
     where = dict(zip(mechanism.labels[name], mechanism.positions[name], strict=True))
+    strange = [x for x in fit.labels[level.name] if x not in where]
+    if strange:
+        raise ValueError(
+            f"{variable}: group {strange[0]!r} has no true value, the mechanism's groups are {', '.join(list(where)[:10])}; "
+            "name the plate around the site as the column of the groups"
+        )
     take[fit.positions[level.name]] = [where[x] for x in fit.labels[level.name]]
     return variable, take
 
@@ -217,11 +249,11 @@ def _source(variable: str, fit: Problem, mechanism: Problem) -> tuple[str | None
 
 
 @lru_cache(maxsize=256)
-def _simulation(layout: Layout, truth: Truth) -> Any:
+def _simulation(layout: Layout | OwnLayout, truth: Truth) -> Any:
     """Program: datasets of a chunk and the true value of every variable; the same for all methods."""
-    simulate = simulator(layout, truth)
+    simulate = own.own_simulator(layout, truth) if isinstance(layout, OwnLayout) else simulator(layout, truth)
 
-    def chunk(seed: Array, cell: Array, reps: Array, design: Data, values: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    def chunk(seed: Array, cell: Array, reps: Array, design: Any, values: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         log.debug("tracing simulation")
         return jax.vmap(simulate, in_axes=(0, None, None))(data_key(seed, cell, reps), design, values)
 
@@ -230,24 +262,31 @@ def _simulation(layout: Layout, truth: Truth) -> Any:
 
 @lru_cache(maxsize=256)
 def _estimation(
-    layout: Layout, settings: Settings, targets: tuple[Target, ...], interval: Interval, lanes: int, function: Any
+    layout: Layout | OwnLayout,
+    settings: Settings,
+    targets: tuple[Target, ...],
+    interval: Interval,
+    lanes: int,
+    function: Any,
 ) -> Any:
     """Program: estimates of a chunk, ``lanes`` datasets in one vectorised step.
 
     Summaries of draws sort, which wants fewer datasets side by side than chains do: a few million numbers at a time.
     """
-    if function is None:
-        steps = estimation_steps(layout, settings, targets, interval)
+    if function is not None:
+        steps = own.method_steps(function, sum(target_sizes(layout, targets)))
+    elif isinstance(layout, OwnLayout):
+        steps = own.own_steps(layout, settings, targets, interval)
     else:
-        steps = Steps(lambda key, data, truth: function(key, data), None)
+        steps = estimation_steps(layout, settings, targets, interval)
     numbers = settings.chains * settings.draws * max(1, sum(target_sizes(layout, targets)))
     few = max(1, min(lanes, _NUMBERS // numbers))
 
-    def chunk(keys: Array, outcomes: Array, truth: Array, design: Data) -> Estimates:
+    def chunk(keys: Array, outcomes: Array, truth: Array, design: Any) -> Estimates:
         log.debug("tracing estimation with %s", settings.sampler)
 
-        def data(y: Array) -> Data:
-            return eqx.tree_at(lambda d: d.y, design, y)
+        def data(y: Array) -> Data | dict[str, Array]:
+            return layout.with_outcome(design, y) if isinstance(layout, OwnLayout) else eqx.tree_at(lambda d: d.y, design, y)
 
         rows = (keys, outcomes, truth)
         state = jax.lax.map(lambda r: steps.first(r[0], data(r[1]), r[2]), rows, batch_size=min(lanes, len(outcomes)))
@@ -288,8 +327,9 @@ def lanes_of(study: Study, cell: Cell, name: str) -> tuple[int, int]:
     ``auto`` is a pure function of the sampler, the device kind and the model's size.
     """
     fit = fit_of(study, cell, name)
-    size = sum(target_sizes(fit.problem.layout, fit.targets)) + len(fit.problem.data.y)
-    dim = dimension(fit.problem.layout, fit.settings)
+    layout = fit.problem.layout
+    size = sum(target_sizes(layout, fit.targets)) + layout.obs
+    dim = layout.model.dim if isinstance(layout, OwnLayout) else dimension(layout, fit.settings)
     kind = jax.devices()[0].platform
     auto = auto_lanes(fit.settings.sampler, kind, dim, size)
     lanes = auto if study.lanes == "auto" else int(study.lanes)

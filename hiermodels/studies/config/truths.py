@@ -73,9 +73,9 @@ def _value(
     table: pd.DataFrame | None,
     at: tuple[Any, ...],
 ) -> Any:
-    theta = name.startswith("theta_")
+    theta = name.startswith("theta_") or parsed is None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return _number(name, float(value), family, at)
+        return _number("" if parsed is None else name, float(value), family, at)
     if isinstance(value, str) and "(" in value:
         return _distribution(value, at)
     if theta and isinstance(value, Mapping):
@@ -132,7 +132,7 @@ def _by_label(
             raise problem(
                 f"expected a number; found {shown(number)}; write the group's true value", (*at, str(label))
             )
-        out[str(label)] = _number(name, float(number), family, (*at, str(label)))
+        out[str(label)] = _number("" if parsed is None else name, float(number), family, (*at, str(label)))
     labels = None if parsed is None or table is None else list(group_labels(table, _factors(name, parsed)))
     if labels is not None:
         for label in out:
