@@ -16,7 +16,7 @@ import pytest
 import hiermodels as hm
 from hiermodels.inference.draws import Estimates
 from hiermodels.studies.config import read_config
-from hiermodels.studies.runner import bind_all
+from hiermodels.studies.runner import bind_all, dry_run
 
 LIBRARY = {"priors": {"Intercept": "normal(0, 20)", "sd_school": "half_normal(10)"}, "sampler": "exact"}
 FORMULA = "effect ~ 1 + (1 | school)"
@@ -164,23 +164,27 @@ def nothing(key, data):
     return Estimates(*(row,) * 10, jnp.zeros(10, int), 0 * one, one)
 
 
-def counted(unit, n_unit, trials, y=None):
+SEEN: set[str] = set()
+
+
+def counted(unit, n_unit, y=None):
     rate = numpyro.sample("rate", dist.Beta(2, 2))
-    assert y is None or jnp.issubdtype(y.dtype, jnp.integer)
-    numpyro.sample("y", dist.Binomial(trials.astype(int), jnp.full(n_unit, rate)[unit]), obs=y)
+    SEEN.update(() if y is None else (str(y.dtype),))
+    numpyro.sample("y", dist.Bernoulli(jnp.full(n_unit, rate)[unit]), obs=y)
 
 
-def test_counts_reach_the_function_as_whole_numbers(tmp_path):
-    design = {"unit": 12, "obs": 1, "predictors": {"trials": 40}}
-    own = {"draws": 250, "tune": 250, "chains": 2}
+def test_counts_reach_the_function_as_whole_numbers():
     config = study(
-        mechanisms={"formula": counted, "design": design, "truth": {"rate": 0.3}}, methods={"own": own}, estimands=["rate"]
+        mechanisms={"formula": counted, "design": {"unit": 12, "obs": 40}, "truth": {"rate": 0.3}},
+        methods={"own": {}},
+        estimands=["rate", "mean(rate)"],
     )
-    run = hm.run(config, tmp_path / "run", workers=1, progress=False)
-    assert run.manifest["regime"] == ["fixed"]
-    rows = run.estimates
-    assert (rows["true"] == 0.3).all() and np.abs((rows["estimate"] - 0.3) / rows["se"]).max() < 4
-    np.testing.assert_allclose(rows["se"], np.sqrt(0.3 * 0.7 / 480), rtol=0.25)
+    with pytest.raises(ValueError, match=r"estimands.*unknown estimand 'mean\(rate\)'"):
+        dry_run(read_config(config))
+    SEEN.clear()
+    lines = dry_run(read_config(config | {"estimands": ["rate"]}))
+    assert "fixed truths; own: 1 numbers (rate)" in lines[1]
+    assert {"int64"} <= SEEN <= {"int32", "int64"}
 
 
 def unnamed(se, effect=None, extra=None):

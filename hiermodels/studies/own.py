@@ -344,12 +344,12 @@ def own_steps(layout: OwnLayout, settings: Settings, targets: tuple[Target, ...]
     """Estimates of one dataset by NUTS on all sites of a NumPyro function."""
     wanted = {target.variable for target in targets}
 
-    def draws(key: Array, data: dict[str, Array], truth: Array) -> tuple[dict[str, Array], Array]:
+    def draws(key: Array, data: Any, truth: Array) -> tuple[dict[str, Array], Array]:
         values, stats = draw_model(layout.model, settings, jax.random.split(key)[0], data)
         kept = {name: x for name, x in _means(layout, values, 2).items() if name in wanted}
         return kept, jnp.sum(stats["diverging"]).astype(jnp.int32)
 
-    def summaries(state: tuple[dict[str, Array], Array], key: Array, data: dict[str, Array], truth: Array) -> Estimates:
+    def summaries(state: tuple[dict[str, Array], Array], key: Array, data: Any, truth: Array) -> Estimates:
         values, divergences = state
         return summarise(values, targets, interval, jax.random.split(key)[1], truth, divergences)
 

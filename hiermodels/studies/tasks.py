@@ -26,11 +26,11 @@ from hiermodels.inference.draws import STATUS, Estimates
 from hiermodels.inference.nuts import auto_lanes
 from hiermodels.inference.samplers import Settings, available, dimension, estimation_steps, target_sizes
 from hiermodels.inference.summaries import Interval, Target
-from hiermodels.models.data import Data, Problem, as_jax, bind
-from hiermodels.models.spec import Layout, Model
+from hiermodels.models.data import as_jax, bind
+from hiermodels.models.spec import Model
 from hiermodels.studies import own
 from hiermodels.studies.config import Cell, Estimand, Method, Study, data_key_material
-from hiermodels.studies.own import OwnLayout, OwnProblem
+from hiermodels.studies.own import OwnLayout
 from hiermodels.studies.simulate import Truth, bind_design, data_key, design_frame, method_key, read_truth, simulator
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 __all__ = ["Fit", "Mechanism", "compiled", "fit_of", "lanes_of", "mechanism_of", "run_chunk", "simulate_chunk"]
 
 log = logging.getLogger("hiermodels.studies")
+
+AnyProblem = Any
+"""`Problem`, or `OwnProblem` of a NumPyro function, which has the same attributes."""
+AnyLayout = Any
+"""`Layout` or `OwnLayout`."""
 
 _ESCALATIONS = 2
 """How often `retry-with-escalation` tries again."""
@@ -51,7 +56,7 @@ class Mechanism:
 
     cell: Cell
     frame: pd.DataFrame
-    problem: Problem | OwnProblem
+    problem: AnyProblem
     truth: Truth
     values: dict[str, np.ndarray]
     key: int
@@ -75,7 +80,7 @@ class Fit:
         Where each target's truth is found: (variable of the mechanism or None, padded positions).
     """
 
-    problem: Problem | OwnProblem
+    problem: AnyProblem
     settings: Settings
     targets: tuple[Target, ...]
     interval: Interval
@@ -172,7 +177,7 @@ def fit_of(study: Study, cell: Cell, name: str) -> Fit:
     return Fit(problem, settings, tuple(targets), interval, tuple(names), positions, tuple(sources), method.function)
 
 
-def _meet(study: Study, frame: pd.DataFrame, method: Method) -> Problem | OwnProblem:
+def _meet(study: Study, frame: pd.DataFrame, method: Method) -> AnyProblem:
     """A method's model on the design: a formula, a NumPyro function, or for a method in Python its mechanism's."""
     outcome = own.outcome_of(study.mechanisms.formula)
     if callable(method.formula):
@@ -185,7 +190,7 @@ def _meet(study: Study, frame: pd.DataFrame, method: Method) -> Problem | OwnPro
     return bind(model, frame, method.pooling, outcome=False, priors=method.function is None)
 
 
-def _available(layout: Layout | OwnLayout, settings: Settings) -> set[str]:
+def _available(layout: AnyLayout, settings: Settings) -> set[str]:
     return layout.available() if isinstance(layout, OwnLayout) else available(layout, settings)
 
 
@@ -195,22 +200,22 @@ def _settings(method: Method) -> Settings:
     return Settings(**given, accuracy="study")
 
 
-def _target(estimand: Estimand, problem: Problem | OwnProblem) -> Target:
+def _target(estimand: Estimand, problem: AnyProblem) -> Target:
     variable = estimand.variable if estimand.kind in ("value", "probability") else f"{estimand.kind}({estimand.variable})"
     moment = problem.missing_moments.get(variable, "")
     return Target(variable, estimand.point, estimand.threshold, estimand.direction != "<", moment)
 
 
-def _level_index(variable: str, layout: Layout | OwnLayout) -> int | None:
+def _level_index(variable: str, layout: AnyLayout) -> int | None:
     return next((i for i, level in enumerate(layout.levels) if variable in layout.effect_names(level)), None)
 
 
-def _labels(variable: str, problem: Problem | OwnProblem) -> tuple[str, ...]:
+def _labels(variable: str, problem: AnyProblem) -> tuple[str, ...]:
     i = _level_index(variable, problem.layout)
     return ("",) if i is None else tuple(problem.labels[problem.layout.levels[i].name])
 
 
-def _real_positions(problem: Problem | OwnProblem, targets: tuple[Target, ...]) -> np.ndarray:
+def _real_positions(problem: AnyProblem, targets: tuple[Target, ...]) -> np.ndarray:
     found, start = [], 0
     for target, size in zip(targets, target_sizes(problem.layout, targets), strict=True):
         i = _level_index(target.variable, problem.layout)
@@ -220,7 +225,7 @@ def _real_positions(problem: Problem | OwnProblem, targets: tuple[Target, ...]) 
     return np.concatenate(found) if found else np.zeros(0, int)
 
 
-def _source(variable: str, fit: Problem | OwnProblem, mechanism: Problem | OwnProblem) -> tuple[str | None, np.ndarray]:
+def _source(variable: str, fit: AnyProblem, mechanism: AnyProblem) -> tuple[str | None, np.ndarray]:
     """Where the truth of a variable stands: the mechanism's padded positions, in the fit's padded order."""
     here = _level_index(variable, fit.layout)
     there = _level_index(variable, mechanism.layout)
@@ -249,7 +254,7 @@ def _source(variable: str, fit: Problem | OwnProblem, mechanism: Problem | OwnPr
 
 
 @lru_cache(maxsize=256)
-def _simulation(layout: Layout | OwnLayout, truth: Truth) -> Any:
+def _simulation(layout: AnyLayout, truth: Truth) -> Any:
     """Program: datasets of a chunk and the true value of every variable; the same for all methods."""
     simulate = own.own_simulator(layout, truth) if isinstance(layout, OwnLayout) else simulator(layout, truth)
 
@@ -262,7 +267,7 @@ def _simulation(layout: Layout | OwnLayout, truth: Truth) -> Any:
 
 @lru_cache(maxsize=256)
 def _estimation(
-    layout: Layout | OwnLayout,
+    layout: AnyLayout,
     settings: Settings,
     targets: tuple[Target, ...],
     interval: Interval,
@@ -285,7 +290,7 @@ def _estimation(
     def chunk(keys: Array, outcomes: Array, truth: Array, design: Any) -> Estimates:
         log.debug("tracing estimation with %s", settings.sampler)
 
-        def data(y: Array) -> Data | dict[str, Array]:
+        def data(y: Array) -> Any:
             return layout.with_outcome(design, y) if isinstance(layout, OwnLayout) else eqx.tree_at(lambda d: d.y, design, y)
 
         rows = (keys, outcomes, truth)
