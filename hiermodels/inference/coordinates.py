@@ -34,8 +34,8 @@ from hiermodels.models.spec import Parameter
 __all__ = ["Coordinates", "Kinds", "fit_coordinates", "kinds"]
 
 _POSITIVE, _BOUNDED, _REAL = 0, 1, 2
-_REACH = 0.02
-"""The number c above."""
+_REACH = (0.05, 0.02)
+"""The number c above: for a prior with polynomial tails, and for one with light tails."""
 _FAR = 12.0
 """Logarithms below the mode at which a standard deviation counts as zero."""
 
@@ -76,8 +76,14 @@ def kinds(parameters: tuple[Parameter, ...]) -> Kinds:
         origin = p.prior.origin if p.kind == "positive" and math.isfinite(p.prior.origin) else 0.0
         kind += [word[p.kind]] * width(p)
         power += [1.0 + origin] * width(p)
-        light += [p.kind == "positive" and p.prior.proper and math.isinf(p.prior.moment_tail())] * width(p)
+        light += [_light(p)] * width(p)
     return Kinds(tuple(kind), tuple(power), tuple(light))
+
+
+def _light(p: Parameter) -> bool:
+    if p.kind != "positive" or math.isfinite(p.prior.support(p.kind)[1]):
+        return False
+    return p.prior.proper and math.isinf(p.prior.moment_tail())
 
 
 class Coordinates(eqx.Module):
@@ -91,6 +97,8 @@ class Coordinates(eqx.Module):
         Mode of u.
     k2, a, v0 : Array
         As in the module's docstring, k2 in units of the mode's square; v0 is the mode's place.
+    reach : Array
+        The number c.
     """
 
     kind: Array
@@ -98,6 +106,7 @@ class Coordinates(eqx.Module):
     k2: Array
     a: Array
     v0: Array
+    reach: Array
 
     def at(self, i: int) -> Coordinates:
         """One coordinate alone (arrays of shape ())."""
@@ -105,7 +114,7 @@ class Coordinates(eqx.Module):
 
     def u(self, v: Array) -> Array:
         """Unconstrained vector; shapes (..., dim)."""
-        t = v - jnp.exp(-v) + _REACH * jnp.exp(v - self.v0)
+        t = v - jnp.exp(-v) + self.reach * jnp.exp(v - self.v0)
         y = self.a * jnp.logaddexp(t, 0.0)
         near = jnp.clip(y, 1e-30, 30.0)
         log_expm1 = jnp.where(t < -30, jnp.log(self.a) + t, jnp.where(y > 30, y, jnp.log(jnp.expm1(near))))
@@ -115,9 +124,9 @@ class Coordinates(eqx.Module):
 
     def log_slope(self, v: Array) -> Array:
         """log du/dv, elementwise."""
-        t = v - jnp.exp(-v) + _REACH * jnp.exp(v - self.v0)
+        t = v - jnp.exp(-v) + self.reach * jnp.exp(v - self.v0)
         y = self.a * jnp.logaddexp(t, 0.0)
-        inner = jnp.log(1 + jnp.exp(-v) + _REACH * jnp.exp(v - self.v0))
+        inner = jnp.log(1 + jnp.exp(-v) + self.reach * jnp.exp(v - self.v0))
         outer = jnp.where(t < -30, 0.0, jnp.log(self.a) + jax.nn.log_sigmoid(t) - jnp.log(-jnp.expm1(-jnp.maximum(y, 1e-30))))
         other = jnp.where(self.kind == _BOUNDED, jnp.log1p(0.2 * jnp.cosh(v)), 0.0)
         return jnp.where(self.kind == _POSITIVE, inner + outer - math.log(2.0), other)
@@ -128,12 +137,12 @@ class Coordinates(eqx.Module):
         y = jnp.logaddexp(2 * jnp.maximum(shift, -300.0) - jnp.log(self.k2), 0.0) / self.a
         t = jnp.where(y < 1e-12, jnp.log(jnp.maximum(y, 1e-300)), y + jnp.log(-jnp.expm1(-jnp.maximum(y, 1e-12))))
         v = jnp.where(t < 0, -jnp.log1p(-jnp.minimum(t, 0.0)), t)
-        v = jnp.minimum(v, self.v0 + 1 + jnp.log1p(jnp.maximum(t - self.v0, 0.0) / _REACH))
+        v = jnp.minimum(v, self.v0 + 1 + jnp.log1p(jnp.maximum(t - self.v0, 0.0) / self.reach))
         bounded = jnp.clip(shift, -300.0, 300.0)
 
         def newton(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
             v, x = state
-            low, high = jnp.exp(-v), _REACH * jnp.exp(v - self.v0)
+            low, high = jnp.exp(-v), self.reach * jnp.exp(v - self.v0)
             v = v - (v - low + high - t) / (1 + low + high)
             return v, x - (x + 0.2 * jnp.sinh(x) - bounded) / (1 + 0.2 * jnp.cosh(x))
 
@@ -163,6 +172,7 @@ def fit_coordinates(log_density: Callable[[Array], Array], mode: Array, curvatur
     """
     dim = mode.shape[0]
     kind, power = jnp.asarray(np.array(known.kind)), jnp.asarray(np.array(known.power), mode.dtype)
+    reach = jnp.asarray(np.where(known.light, _REACH[1], _REACH[0]), mode.dtype)
     lowered = mode - _FAR * jnp.eye(dim, dtype=mode.dtype)
     drop = log_density(mode) - jax.vmap(log_density)(lowered) - power * _FAR
     drop = jnp.where(jnp.isfinite(drop), drop, 1e6)
@@ -184,8 +194,8 @@ def fit_coordinates(log_density: Callable[[Array], Array], mode: Array, curvatur
     y = -jnp.log1p(-q)
     sharp = nu * e
     a = jnp.where(sharp > 0, jnp.minimum(y, jnp.sqrt(2 / jnp.maximum(sharp, 1e-9))), y)
-    t = y / a + jnp.log(-jnp.expm1(-y / a)) - _REACH
+    t = y / a + jnp.log(-jnp.expm1(-y / a)) - reach
     v = jnp.maximum(t, 0.3)
     v = jax.lax.fori_loop(0, 6, lambda _, v: v - (v - jnp.exp(-v) - t) / (1 + jnp.exp(-v)), v)
     v = jnp.where(kind == _POSITIVE, v, 0.0)
-    return Coordinates(kind, mode, (1 - q) / q, a, v)
+    return Coordinates(kind, mode, (1 - q) / q, a, v, reach)

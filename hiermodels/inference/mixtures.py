@@ -242,7 +242,9 @@ def _cubic(s: Array, f0: Array, f1: Array, d0: Array, d1: Array) -> tuple[Array,
     return f0 + s * (d0 + s * (c2 + s * c3)), d0 + s * (2 * c2 + 3 * s * c3)
 
 
-def table(kind: str, sweep: Sweep, points: int, reach: float) -> tuple[Table, Array, Array]:
+def table(
+    kind: str, sweep: Sweep, points: int, reach: float, precision: str = "float64"
+) -> tuple[Table, Array, Array]:
     """Mixtures of beta or gamma laws as a table; also their means and standard deviations (exact).
 
     Parameters
@@ -255,6 +257,8 @@ def table(kind: str, sweep: Sweep, points: int, reach: float) -> tuple[Table, Ar
         Grid points.
     reach : float
         Standard deviations of the logit (log) that the grid covers on either side.
+    precision : str
+        Type in which densities are exponentiated and added.
 
     Notes
     -----
@@ -285,9 +289,10 @@ def table(kind: str, sweep: Sweep, points: int, reach: float) -> tuple[Table, Ar
         c = a + b if beta else b
         curve = jnp.logaddexp(x, 0.0) if beta else jnp.exp(x)
         top = a * jnp.log(a) + b * jnp.log(b) - c * jnp.log(c) if beta else a * jnp.log(a / b) - a
-        terms = jnp.exp(a * x[:, None] - c * curve[:, None] - top)  # (grid, node, group)
-        share = weight[:, None] / jnp.maximum(jnp.sum(terms, 0), 1e-300)
-        return (jnp.einsum("ng,xng->xg", share, terms),)
+        kept = precision if x.dtype == jnp.float64 else x.dtype
+        terms = jnp.exp((a * x[:, None] - c * curve[:, None] - top).astype(kept))  # (grid, node, group)
+        share = weight[:, None].astype(kept) / jnp.maximum(jnp.sum(terms, 0), 1e-30)
+        return (jnp.einsum("ng,xng->xg", share, terms).astype(x.dtype),)
 
     slope = sweep(densities)[0] / step
     identity = (jax.nn.sigmoid, _logit, _log_logistic) if beta else (jnp.exp, _log, lambda at: at)
