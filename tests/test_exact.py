@@ -120,7 +120,7 @@ THREE = "score ~ 1 + (1 | school/classroom)"
 def test_three_levels_unknown_scales(scores):
     priors = {name: "half_normal(10)" for name in ("sd_school", "sd_school:classroom", "sigma")}
     names = ("Intercept", *priors, "theta_school", "theta_school:classroom")
-    factorised, _, nodes, found = solve(hm.Model(THREE, priors=priors), scores, names)
+    _factorised, _, nodes, found = solve(hm.Model(THREE, priors=priors), scores, names)
     assert float(nodes.quality) < POOR
     targets = {"Intercept": (47.1940, 2.7634), "sd_school": (3.2487, 2.8877), "sd_school:classroom": (2.4286, 2.0239), "sigma": (5.1385, 1.0336)}
     for name, (mean, sd) in targets.items():
@@ -176,7 +176,8 @@ def dense_summary(weight, mean, variance):
 
     m = weight @ mean
     sd = np.sqrt(weight @ (variance + (mean - m) ** 2))
-    cdf = lambda x: weight @ stats.norm.cdf((x - mean) / np.sqrt(variance))
+    def cdf(x):
+        return weight @ stats.norm.cdf((x - mean) / np.sqrt(variance))
     quantile = [optimize.brentq(lambda x, p=p: cdf(x) - p, m - 40 * sd, m + 40 * sd, xtol=1e-10 * sd) for p in (0.5, 0.025, 0.975)]
     return np.array([m, sd, *quantile])
 
@@ -227,7 +228,7 @@ def test_every_summary_within_a_thousandth_of_an_sd(name):
 def test_few_groups_with_heavy_tails_keep_their_quantiles():
     y, se = np.array([1.0, 4.0]), np.array([1.0, 0.5])
     model, frame = schools(y, se)
-    _, _, nodes, found = solve(model, frame, ("sd_school", "Intercept"))
+    _, _, _nodes, found = solve(model, frame, ("sd_school", "Intercept"))
     tau, step = cells(1e-7, 1e9, 60_000)
     weight, *_ = dense(y, se, prior_density(hm.priors.reference(), se), tau, step)
     _, _, *quantiles = dense_tau(weight, tau)

@@ -38,7 +38,8 @@ def test_normal_mixture_meets_root_finding(spread):
     law = normal_mixture(weight, mean, sd**2)
     found = law.quantile(jnp.broadcast_to(PROBABILITIES[:, None], (3, 4)))
     for g in range(4):
-        cdf = lambda x, g=g: weight @ stats.norm.cdf(x, mean[:, g], sd[:, g])
+        def cdf(x, g=g):
+            return weight @ stats.norm.cdf(x, mean[:, g], sd[:, g])
         exact = [root(cdf, p, -1e5, 1e5) for p in PROBABILITIES]
         np.testing.assert_allclose(found[:, g], exact, atol=1e-4 * float(law.sd[g]))
         assert float(law.cdf(jnp.full((1, 4), 5.0))[0, g]) == pytest.approx(cdf(5.0), abs=1e-12)
@@ -77,13 +78,15 @@ def test_tables_meet_root_finding(kind, points, reach, precision, tolerance):
     rng = np.random.default_rng(2)
     weight = rng.dirichlet(np.ones(20))
     size = np.array(cases).T  # counts dominate where there are many, so components differ by less there
-    vary = lambda x: x * np.exp(0.3 * rng.normal(size=(20, 1)) / np.sqrt(np.maximum(x / 3, 1)))
+    def vary(x):
+        return x * np.exp(0.3 * rng.normal(size=(20, 1)) / np.sqrt(np.maximum(x / 3, 1)))
     a, b = vary(size[0]), vary(size[1])
     law, mean, sd = table(kind, held(weight, a, b), points, reach, precision)
     found = law.quantile(jnp.broadcast_to(PROBABILITIES[:, None], (3, 4)))
     for g in range(4):
         parts = make(a[:, g], b[:, g])
-        cdf = lambda x, parts=parts: weight @ parts.cdf(x)
+        def cdf(x, parts=parts):
+            return weight @ parts.cdf(x)
         exact = [root(cdf, p, 1e-12, top) for p in PROBABILITIES]
         np.testing.assert_allclose(found[:, g], exact, atol=tolerance * float(sd[g]))
         m = weight @ parts.mean()
@@ -121,7 +124,8 @@ def test_marginals_of_a_lattice_are_smooth(dim):
     grid = lattice(dim, {1: 33, 2: 300, 3: 1200}[dim], 5.5)
     direction = np.ones(dim) / np.sqrt(dim)
     at, weight = grid.z @ direction, np.exp(-0.5 * np.sum(grid.z**2, 1))
-    same = lambda x: x
+    def same(x):
+        return x
     law = point_table(
         jnp.asarray(weight / weight.sum()), jnp.asarray(at)[:, None], jnp.array([6.0 / grid.alias]), jnp.array([-5.5]), jnp.array([5.5]),
         64, "float64", same, same, jnp.zeros_like,

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -141,7 +141,7 @@ class NormalMixture(eqx.Module):
         far = self.mean + self.sd * start
         xi = jnp.arcsinh((far - self.centre) / self.scale)
 
-        def step(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        def step(state: Any) -> Any:
             count, low, high, xi, _ = state
             below, density = self.cdf_pdf(self.centre + self.scale * jnp.sinh(xi))
             score = ndtri(jnp.clip(below, 1e-300, 1 - 1e-16))
@@ -152,7 +152,7 @@ class NormalMixture(eqx.Module):
             new = jnp.where((new > low) & (new < high), new, jnp.where(off == 0, xi, 0.5 * (low + high)))
             return count + 1, low, high, new, jnp.max(jnp.abs(off))
 
-        def unfinished(state: tuple[Array, ...]) -> Array:
+        def unfinished(state: Any) -> Array:
             return (state[0] < 60) & (state[4] > self.tolerance)
 
         # what the expansion leaves out, from the size of its last terms
