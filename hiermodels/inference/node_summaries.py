@@ -200,11 +200,11 @@ def _summarise_point(name: str, held: _Held, interval: float, kind: str, thresho
             mean, sd = _moments(planes / jnp.sum(planes), jnp.where(planes[:, None] > 0, law.value(at), centre))
     elif held.factorised.dim == 0 or _fixed(held.factorised, name):
         known = centre + 0 * mean
-        chances = tuple(jnp.where(jnp.isnan(t), jnp.nan, (t >= known.reshape(shape)) * 1.0) for t in thresholds)
+        passed = tuple(jnp.where(jnp.isnan(t), jnp.nan, (t >= known.reshape(shape)) * 1.0) for t in thresholds)
         ends = [known.reshape(shape)] * 2
         if kind == "upper":
             ends[0] = jnp.full_like(ends[0], -jnp.inf)
-        return Summary(known.reshape(shape), known.reshape(shape), jnp.zeros_like(ends[1]), ends[0], ends[1], chances)
+        return Summary(known.reshape(shape), known.reshape(shape), jnp.zeros_like(ends[1]), ends[0], ends[1], passed)
     else:
         law = _value_table(held.nodes, held.weight, flat, mean, sd)
     median, lower, upper = _interval(law, flat.shape[1], interval, kind)
