@@ -101,7 +101,7 @@ def test_traces_do_not_grow_with_replicates_and_a_second_run_traces_nothing(tmp_
 
     partial = {"p": {"priors": {"sd_school": "half_normal(6)"}, "draws": 40, "tune": 40, "chains": 2}}
     other = {"p": {"priors": {"sd_school": "half_normal(7)"}, "draws": 40, "tune": 40, "chains": 2}}
-    few, many = traces(8, methods=partial), traces(80, methods=other)
+    few, many = traces(8, methods=partial), traces(800, methods=other)
     assert few >= 1
     assert many <= few
     assert traces(40, methods=other) == 0
