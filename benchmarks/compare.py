@@ -171,7 +171,10 @@ class Comparison:
 
     def _sweep(self, name: str) -> None:
         row, worker = self.rows[name], self.workers[name]
-        if self.sweep and not name.startswith("nutpie"):
+        twin = self.rows.get(name.replace("blackjax", "numpyro"), {})
+        if self.sweep and name.startswith("blackjax") and "rates" in twin:
+            row["chunk"] = worker.ask(do="use", chunk=twin["chunk"])["chunk"]
+        if self.sweep and not name.startswith("nutpie") and "rates" not in twin:
             found = worker.ask(do="sweep", seconds=self.seconds / 2)
             row["rates"], row["chunk"], row["auto"] = found["rates"], found["best"], name.startswith("ours")
             row["expected"] = found["rates"][str(found["best"])]

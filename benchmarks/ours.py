@@ -40,7 +40,10 @@ class Ours(Mapped):
         targets = tuple(Target(v) for v in variables)
         size = sum(target_sizes(problem.layout, targets))
         kind = jax.devices()[0].platform
-        self.chunk = auto_lanes(self.sampler, kind, dimension(problem.layout, settings), size + self.y.shape[1])
+        dim, numbers = dimension(problem.layout, settings), size + self.y.shape[1]
+        if self.accuracy == "fit" and dim > 1:  # hundreds to thousands of nodes instead of dozens
+            numbers *= 16
+        self.chunk = auto_lanes(self.sampler, kind, dim, numbers)
         self.auto = self.chunk
         with jax.enable_x64(True):
             design = as_jax(problem.data)

@@ -11,6 +11,7 @@ Which name do I want?
 - to fit it to data: `fit`, which gives a `Fit`; `load_fit` reads one that was saved;
 - to study how it behaves on simulated data: `run`, which gives a `Run`; `load_run` reads one from its folder;
 - data to try it on: `load_dataset`, `datasets`;
+- to recompute every number of the lectures on this machine: `verify`;
 - measures of performance: ``studies.measures``; figures and reports: ``reporting``.
 
 Names are loaded when they are first used: importing this package imports neither JAX nor pandas.
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from hiermodels.models.spec import Model
     from hiermodels.studies.results import Run, load_run
     from hiermodels.studies.runner import run
+    from hiermodels.verify import verify
 
     __version__: str
 
@@ -49,6 +51,7 @@ __all__ = [
     "reporting",
     "run",
     "studies",
+    "verify",
 ]
 
 _WHERE = {
@@ -59,6 +62,7 @@ _WHERE = {
     "load_fit": "hiermodels.fit",
     "load_run": "hiermodels.studies.results",
     "run": "hiermodels.studies.runner",
+    "verify": "hiermodels.verify",
 }
 _MODULES = {
     "datasets": "hiermodels.datasets",
@@ -74,7 +78,7 @@ class _Package(ModuleType):
     """The package with its names loaded on first use.
 
     Importing the module ``hiermodels.fit`` would bind that module to the package's attribute ``fit``, which
-    is the function's name: here ``hm.fit`` is the function whatever was imported before.
+    is the function's name: here ``hm.fit`` is the function whatever was imported before; so is ``hm.verify``.
     """
 
     @property
@@ -84,6 +88,15 @@ class _Package(ModuleType):
 
     @fit.setter
     def fit(self, module: ModuleType) -> None:
+        """The import system binds submodules; this name stays the function's."""
+
+    @property
+    def verify(self) -> Any:
+        """The function `hiermodels.verify.verify`."""
+        return import_module("hiermodels.verify").verify
+
+    @verify.setter
+    def verify(self, module: ModuleType) -> None:
         """The import system binds submodules; this name stays the function's."""
 
     def __getattr__(self, name: str) -> Any:

@@ -36,7 +36,7 @@ class FitSettings:
 
     Attributes
     ----------
-    pooling, sampler, marginalize, centred, draws, tune, chains, target_accept, seed, precision
+    pooling, sampler, marginalize, centred, draws, tune, chains, target_accept, seed, precision, step_size
         As in `fit`.
     """
 
@@ -50,6 +50,7 @@ class FitSettings:
     target_accept: float = 0.8
     seed: int = 0
     precision: str = "float64"
+    step_size: float | None = None
 
     def sampling(self) -> samplers.Settings:
         """What the sampler is built from.
@@ -68,9 +69,9 @@ class FitSettings:
         names = {f.name for f in dataclasses.fields(samplers.Settings)}
         settings = samplers.Settings(**{k: v for k, v in vars(self).items() if k in names})
         samplers.check_settings(settings)
-        if settings.sampler == "exact" and settings.chains < 2:
+        if settings.sampler in samplers.INDEPENDENT and settings.chains < 2:
             raise ValueError(
-                "chains: expected at least 2 for sampler='exact' (summaries compare them), found 1; "
+                f"chains: expected at least 2 for sampler={settings.sampler!r} (summaries compare them), found 1; "
                 "use chains=4"
             )
         return settings
@@ -91,6 +92,7 @@ def fit(
     seed: int = 0,
     precision: str = "float64",
     progress: bool = True,
+    step_size: float | None = None,
 ) -> Fit:
     """Fit a model to a table, on whatever device JAX finds.
 
@@ -104,9 +106,11 @@ def fit(
     pooling : str or mapping
         ``complete``, ``none`` or ``partial``; or group term to word, e.g. ``{"school": "none"}``.
     sampler : str
-        ``nuts``; or ``exact``: independent draws, where the hyperparameters are few.
+        ``nuts``; ``exact``: independent draws, where the hyperparameters are few; ``closed_form``: independent draws, where
+        the posterior has a closed form; ``gibbs`` and ``metropolis``, to compare with.
     marginalize : bool
-        Integrate group values out where the model allows it; False moves on every parameter.
+        Integrate group values out where the model allows it; False moves on every parameter, as ``gibbs`` and
+        ``metropolis`` always do.
     centred : bool
         Parameterisation of group values that stay explicit.
     draws, tune, chains : int
@@ -119,6 +123,8 @@ def fit(
         ``float64`` or ``float32``.
     progress : bool
         Say on standard error what takes more than a moment.
+    step_size : float, optional
+        Of ``metropolis``: sd of the step of every parameter on its own scale; tuned during warm-up by default.
 
     Returns
     -------
@@ -138,7 +144,7 @@ def fit(
     ('ok', (4, 1000, 8))
     """
     settings = FitSettings(
-        pooling, sampler, marginalize, centred, draws, tune, chains, target_accept, seed, precision
+        pooling, sampler, marginalize, centred, draws, tune, chains, target_accept, seed, precision, step_size
     )
     sampling = settings.sampling()
     if not isinstance(progress, bool):
@@ -154,6 +160,7 @@ def fit(
         problem: Problem | UserModel
         if isinstance(model, Model):
             problem = bind(model, frame, pooling)
+            samplers.check_data(problem.layout, problem.data, sampling)
             raw, seconds = draw(problem.layout, sampling, key, as_jax(problem.data), progress)
             heavy = bool(np.any(raw.stats.pop("heavy_weights", False)))
             if heavy:  # the exact engine distrusts its own quadrature here

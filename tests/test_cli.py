@@ -117,6 +117,50 @@ def test_new_writes_a_config_that_check_accepts(here, capsys, options, formula, 
         assert capsys.readouterr().out.endswith("ok\n")
 
 
+COUNT_STUDIES = {
+    "rats": (["--family", "binomial"], {"family": "binomial", "trials": "rats", "design": "rats"}),
+    "pumps": (["--family", "poisson"], {"family": "poisson", "exposure": "hours", "design": "pumps"}),
+    "baseball": (["--family", "binomial", "--data", "baseball"], {"formula": "hits ~ 1 + (1 | player)", "trials": "at_bats"}),
+    "nested": (["--family", "poisson", "--data", "counties"], {"formula": "deaths ~ 1 + (1 | state/county)", "exposure": "exposure"}),
+    "predictor": (["--family", "binomial", "--formula", "hits ~ 1 + x + (1 | player)"], {"trials": "trials"}),
+    "named": (["--family", "binomial", "--formula", "k ~ 1 + (1 | g)", "--trials", "n"], {"trials": "n"}),
+}
+
+
+@pytest.mark.parametrize("name", COUNT_STUDIES)
+def test_new_writes_studies_of_counts(here, name):
+    options, expected = COUNT_STUDIES[name]
+    assert _code(["new", "mine.yaml", *options]) == 0
+    found = read_config("mine.yaml")
+    assert {key: getattr(found.mechanisms, key) for key in expected} == expected
+    from hiermodels.studies.runner import bind_all
+
+    bind_all(found)  # every parameter has its truth, every method its priors
+    assert {"partial", "complete"} <= set(found.methods) and len(found.cells()) == 3
+
+
+def test_new_writes_a_job_array(here, capsys):
+    assert _code(["new", "job.sbatch"]) == 0
+    assert capsys.readouterr().out == "wrote job.sbatch; submit it with: sbatch job.sbatch CONFIG\n"
+    (here / "srun").write_text('#!/bin/bash\necho "$@" >> said\nexit 75\n')
+    (here / "scontrol").write_text('#!/bin/bash\necho scontrol "$@" >> said\n')
+    for name in ("srun", "scontrol"):
+        (here / name).chmod(0o755)
+    array = {"PATH": f"{here}:{os.environ['PATH']}", "HOME": str(here), "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_JOB_ID": "7"}
+    done = subprocess.run(["bash", "job.sbatch", "study.yaml", "--extend"], env=array, cwd=here, check=False)
+    assert done.returncode == 75
+    assert (here / "said").read_text().splitlines() == ["hiermodels run study.yaml --shard 3/20 --extend", "scontrol requeue 7_3"]
+    shards, tasks = re.search(r"SHARDS=(\d+)", text := (here / "job.sbatch").read_text()), re.search(r"--array=0-(\d+)", text)
+    assert int(shards[1]) == int(tasks[1]) + 1
+
+
+def test_fit_takes_a_word_a_level(here, capsys):
+    command = ["fit", "score ~ 1 + (1 | school/classroom)", "--data", "scores", "--sampler", "exact", "--draws", "50", "--chains", "2", "--quiet"]
+    assert _code([*command, "--pooling", "school=complete, school:classroom=none"]) == 0
+    said = capsys.readouterr().out
+    assert "theta_school:classroom[s1:c1]" in said and "sd_" not in said
+
+
 MENUS = {
     "models": {"three_levels", "two_levels_known", "build"},
     "priors": set(hm.priors.__all__),
@@ -331,6 +375,14 @@ BAD = {
     "prior that reaches nothing": (fitted(SCHOOLS, *SE, "--prior", "tau=half_normal(5)"), r"priors: 'tau' does not reach the likelihood .*; the parameters are Intercept, sd_school$"),
     "unknown sampler of a fit": (fitted(SCHOOLS, *SE, "--sampler", "nutz"), r"sampler: unknown sampler 'nutz'; did you mean 'nuts'\?"),
     "no draws": (fitted(SCHOOLS, *SE, "--draws", "0"), r"draws: expected a whole number >= 4, found 0; e\.g\. draws=1000"),
+    "pooling of a level without a word": (fitted(SCHOOLS, *SE, "--pooling", "school=none,"), r"--pooling 'school=none,': expected GROUP=WORD,GROUP=WORD, found ''; write e\.g\. --pooling school=none,school:classroom=partial"),
+    "pooling of a level twice": (fitted(SCHOOLS, *SE, "--pooling", "school=none,school=partial"), r"--pooling .*found 'school' twice"),
+    "unknown family of a new study": (command("new", "x.yaml", "--family", "binomal"), r"family: unknown family 'binomal'; did you mean 'binomial'\?"),
+    "new study of counts without trials": (command("new", "x.yaml", "--family", "binomial", "--data", "eight_schools"), r"eight_schools: expected a column of trials, whole numbers not below 'effect'; found none; name it with --trials"),
+    "shard out of range": (command("run", "study.yaml", "--shard", "4/3"), r"--shard '4/3': expected I/N with I from 0 to N-1, or from 1 to N; write e\.g\. --shard 3/20"),
+    "time limit in words": (command("run", "study.yaml", "--time-limit", "soon"), r"time limit: expected seconds or HH:MM:SS, more than none, found 'soon'; write e\.g\. 3600 or 01:00:00"),
+    "nothing to merge": (command("merge", "out"), r"merge: expected at least one run folder, found none; name the folders to join"),
+    "no run to merge": (command("merge", "out", "schools.csv"), r"schools\.csv: no run here: expected a folder with manifest\.json"),
     "unknown pooling": (fitted(SCHOOLS, *SE, "--pooling", "partal"), r"pooling: .*expected complete, none or partial, found 'partal'"),
     "empty table": (fitted(b""), r"d\.csv: expected a table, found an empty file; write a header line and rows"),
     "table without rows": (fitted("school,effect\n"), r"d\.csv: expected at least one row below the header, found none; add the data"),

@@ -371,8 +371,8 @@ MISTAKES = {
     "family": (("known_se: se", "family: norml"), r":3: mechanisms\.family: unknown family 'norml'; did you mean 'normal'\?"),
     "dataset": (("eight_schools", "eight_school"), r":4: mechanisms\.design: .*'eight_school'; did you mean 'eight_schools'\?"),
     "design file": (("eight_schools", "./nowhere.csv"), r":4: mechanisms\.design: .*nowhere\.csv: no such file"),
-    "design of nothing": (("eight_schools", "{obs: 3}"), r"mechanisms\.design: .*found no level"),
-    "level size": (("eight_schools", "{school: 0}"), r"mechanisms\.design\.school: .*at least 1 .*found 0"),
+    "design of nothing": (("eight_schools", "{predictors: {x: 'normal(0, 1)'}}"), r"mechanisms\.design: .*found no level"),
+    "level size": (("eight_schools", "{school: 0}"), r"mechanisms\.design\.school: .*at least 1.*found 0"),
     "obs": (("eight_schools", "{school: 4, obs: 'normal(0, 1)'}"), r"design\.obs: .*found 'normal\(0, 1\)'"),
     "level law": (("eight_schools", "{school: 'normal(1, 1)'}"), r"design\.school: .*found 'normal\(1, 1\)'"),
     "obs of none": (("eight_schools", "{school: 4, obs: 'integers(0, 3)'}"), r"design\.obs: .*at least 1"),
@@ -606,11 +606,12 @@ def test_the_shipped_schema_is_the_generated_one(tmp_path):
 def test_the_schema_knows_every_key_of_every_config():
     schema = to_schema()
     method = schema["$defs"]["Method"]["properties"]
-    assert set(schema["properties"]) == set(read_config("quick").resolved())
+    assert set(schema["properties"]) == {*read_config("quick").resolved(), "decisions", "stop"}
     assert schema["additionalProperties"] is schema["$defs"]["Method"]["additionalProperties"] is False
     for name in config_names():
-        s = read_config(name)
-        assert set(s.methods["none"].fit_settings()) <= set(method)
+        for written in read_config(name).resolved()["methods"].values():
+            kind = "Estimator" if "estimator" in written else "Host" if "host" in written else "Method"
+            assert set(written) - {"function"} <= set(schema["$defs"][kind]["properties"])
     assert schema["properties"]["failures"]["enum"][0] == "complete-case"
     assert schema["properties"]["replications"]["minimum"] == 1
     assert "function" not in method

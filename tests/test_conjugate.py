@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats as st
+from routes import count_quadrature
 from scipy import integrate, special
 from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
@@ -51,11 +52,10 @@ def rats_with_predictor():
 class Grid:
     """Posterior of a model with two hyperparameters on a fine grid: nodes u (n, 2) and weights (n,)."""
 
-    def __init__(self, model, stats, first, second, extra=None):
+    def __init__(self, model, stats, first, second):
         self.model, self.stats = model, stats
         self.u = jnp.stack(jnp.meshgrid(first, second, indexing="ij"), -1).reshape(-1, 2)
         density = jax.jit(jax.vmap(model.log_density, (0, None)))(self.u, stats)
-        density = density + (0.0 if extra is None else extra(self.u))
         weights = jnp.exp(density - density.max())
         self.weights = np.asarray(weights / weights.sum())
         self.phi = {k: np.asarray(v) for k, v in jax.vmap(model.constrain)(self.u).items()}
@@ -179,16 +179,15 @@ def test_rats_predictive_counts(rats):
 
 
 def test_pumps_target():
-    """Exp(1) on a and Gamma(.1, 1) on b = a / m, which is no prior of the menu: it replaces the model's own."""
-    priors = {"mean_pump": "power(1)", "shape_pump": "half_cauchy(1)"}
-    model, stats, _ = meet(replace(PUMPS, priors=priors), load_dataset("pumps"))
-
-    def extra(u):
-        log_a, log_b = u[:, 1], u[:, 1] - u[:, 0]
-        wanted = log_a - jnp.exp(log_a) + 0.1 * log_b - jnp.exp(log_b)
-        return wanted - jax.vmap(model.log_prior, (0, None))(u, stats)
-
-    grid = Grid(model, stats, jnp.linspace(-4.0, 7.0, 221), jnp.linspace(-4.5, 2.5, 141), extra)
+    """Exp(1) on a and Gamma(.1, 1) on b = a / m."""
+    priors = {"mean_pump": "gamma_rate(0.1, 1)", "shape_pump": "exponential(1)"}
+    model, stats, problem = meet(replace(PUMPS, priors=priors), load_dataset("pumps"))
+    u = jnp.array([0.2, -0.4])  # log m, log a: densities of a and b, times their derivatives by (m, a) and (log m, log a)
+    a, b = np.exp(-0.4), np.exp(-0.6)
+    expected = st.expon.logpdf(a) + st.gamma.logpdf(b, 0.1) + np.log(b) + np.log(a)
+    assert float(model.log_prior(u, stats)) == pytest.approx(expected, rel=1e-12)
+    assert problem.missing_moments == {"mean_pump": "mean", "new(pump)": "mean"}
+    grid = Grid(model, stats, jnp.linspace(-4.0, 7.0, 221), jnp.linspace(-4.5, 2.5, 141))
     a = grid.phi["shape_pump"]
     b = a / grid.phi["mean_pump"]
     for value, printed in ((a, (0.69717, 0.27078)), (b, (0.92681, 0.54282))):
@@ -202,6 +201,54 @@ def test_pumps_target():
     np.testing.assert_allclose(sd, printed, atol=1.1e-5)
 
 
+JOINT = {
+    # family, data, columns, informative groups needed, log prior in (mean, concentration)
+    "rats": (RATS, "experiment", "kappa", "tumors", "rats", lambda m, k: -np.log(m) - np.log1p(-m) - 2 * np.log(k)),
+    "pumps": (PUMPS, "pump", "shape", "failures", "hours", lambda m, a: -np.log(m) - 2 * np.log(a)),
+}
+
+
+@pytest.mark.parametrize("name", JOINT)
+def test_rgbp(name):
+    """Flat on the link of the mean and on one over the concentration: group means and sds against quadrature in SciPy."""
+    model, group, stem, y, size, log_prior = JOINT[name]
+    frame = load_dataset(name)
+    model, stats, problem = meet(replace(model, priors={group: "rgbp()"}), frame)
+    printed = {p.name: str(p.prior) for p in problem.layout.parameters}
+    assert printed == {f"mean_{group}": "beta(0, 0)" if name == "rats" else "power(1)", f"{stem}_{group}": "power(2)"}
+    first = jnp.linspace(-2.6, -1.0, 81) if name == "rats" else jnp.linspace(-4.0, 7.0, 221)
+    grid = Grid(model, stats, first, jnp.linspace(-3.5, 9.0, 251) if name == "pumps" else jnp.linspace(-1.0, 12.0, 261))
+    found = count_quadrature(frame[y], frame[size], model.layout.family, log_prior, (1.0, 15.0 if name == "rats" else 1.0), count=400)
+    mean, sd = grid.mixture(f"theta_{group}")
+    np.testing.assert_allclose(mean, found["theta"][0], atol=2e-4)
+    np.testing.assert_allclose(sd, found["theta"][1], atol=2e-4)
+
+
+@pytest.mark.parametrize(("y", "needed"), [([0, 3, 4, 0], None), ([0, 3, 0, 0], 2), ([0, 5, 5, 0], 2)])
+def test_rgbp_needs_two_interior_groups(y, needed):
+    frame = pd.DataFrame({"g": list("abcd"), "y": y, "n": 5})
+    model = Model("y ~ 1 + (1 | g)", family="binomial", trials="n", priors={"g": "rgbp()"})
+    if needed is None:
+        bind(model, frame)
+    else:
+        with pytest.raises(ValueError, match=rf"at least {needed} group\(s\) with 0 < y < trials are needed"):
+            bind(model, frame)
+
+
+def test_flat_on_one_over_the_rate_is_improper_for_any_counts():
+    """Why rgbp of a gamma population is flat on 1 / a: under a flat (log m, 1 / b) the mean runs off at small a."""
+    model, stats, _ = meet(PUMPS, load_dataset("pumps"))
+
+    def below(cut):
+        log_m = jnp.linspace(-8.0, cut, 4001)
+        u = jnp.stack([log_m, jnp.full_like(log_m, np.log(0.05))], 1)  # a = 0.05, ten pumps
+        return integrate.trapezoid(np.exp(jax.vmap(lambda v: model.log_likelihood(v, stats))(u) + log_m), log_m)
+
+    assert below(120.0) > 1e6 * below(80.0)
+    with pytest.raises(ValueError, match="the mean can grow without bound"):
+        bind(replace(PUMPS, priors={"mean_pump": "flat()", "shape_pump": "power(2)"}), load_dataset("pumps"))
+
+
 def test_ten_counties_target():
     """log m ~ N(0, 1.5^2), 1 / sqrt(a) ~ HN(1)."""
     frame = pd.DataFrame(
@@ -211,14 +258,9 @@ def test_ten_counties_target():
             "exposure": [0.4, 1.0, 0.7, 2.5, 1.8, 0.3, 3.1, 2.2, 0.9, 1.2],
         }
     )
-    model, stats, _ = meet(Model("deaths ~ 1 + (1 | county)", family="poisson", exposure="exposure"), frame)
-
-    def extra(u):
-        r = jnp.exp(-0.5 * u[:, 1])
-        wanted = -0.5 * (u[:, 0] / 1.5) ** 2 - 0.5 * r**2 + jnp.log(r)
-        return wanted - jax.vmap(model.log_prior, (0, None))(u, stats)
-
-    grid = Grid(model, stats, jnp.linspace(-1.2, 3.0, 106), jnp.linspace(-2.5, 22, 246), extra)
+    priors = {"mean_county": "log_normal(0, 1.5)", "shape_county": "half_normal_cv(1)"}
+    model, stats, _ = meet(Model("deaths ~ 1 + (1 | county)", family="poisson", exposure="exposure", priors=priors), frame)
+    grid = Grid(model, stats, jnp.linspace(-1.2, 3.0, 106), jnp.linspace(-2.5, 22, 246))
     log_m, r = np.log(grid.phi["mean_county"]), grid.phi["shape_county"] ** -0.5
     for value, printed in ((log_m, (0.84089, 0.21753)), (r, (0.30589, 0.23241))):
         assert (grid.mean(value), np.sqrt(grid.mean(value**2) - grid.mean(value) ** 2)) == pytest.approx(

@@ -14,6 +14,8 @@ COLUMNS = {
     "counties": ["state", "county", "deaths", "exposure"],
     "scores": ["school", "classroom", "score"],
     "individuals": ["id", "x", "y"],
+    "baskets": ["basket", "responses", "patients"],
+    "free_throws": ["player", "made", "attempts", "later_made", "later_attempts"],
 }
 
 
@@ -74,6 +76,22 @@ def test_individuals_are_the_seeded_generator_and_its_checksums():
     again = rng.normal(size=(75, 5))
     np.testing.assert_allclose(x, again, rtol=1e-15)
     np.testing.assert_allclose(y, a[:, None] + b[:, None] * again + 2 * rng.normal(size=(75, 5)), rtol=1e-12)
+
+
+def test_simulated_counts_are_their_seeded_generators():
+    """The lines of the datasets' README, and what a binomial count must be."""
+    baskets = load_dataset("baskets")
+    rng = np.random.default_rng(20260102)
+    patients = np.array([12, 16, 20, 20, 24, 28])
+    assert baskets.patients.tolist() == patients.tolist()
+    assert baskets.responses.tolist() == rng.binomial(patients, [0.15, 0.45, 0.15, 0.45, 0.15, 0.45]).tolist()
+    throws = load_dataset("free_throws")
+    rng = np.random.default_rng(20260101)
+    attempts, skill = rng.integers(5, 61, 24), rng.beta(18, 7, 24)
+    made, later = rng.binomial(attempts, skill), rng.integers(150, 401, 24)
+    again = np.c_[made, attempts, rng.binomial(later, skill), later]
+    np.testing.assert_array_equal(throws[["made", "attempts", "later_made", "later_attempts"]], again)
+    assert (throws.made <= throws.attempts).all() and throws.player.is_unique
 
 
 def test_frames_are_fresh():

@@ -378,7 +378,7 @@ def test_messages():
         summarise_nodes(factorised, nodes, stats, ("Intercept",), kind="eti")
     with pytest.raises(ValueError, match=r"between 0 and 1, found 95"):
         summarise_nodes(factorised, nodes, stats, ("Intercept",), interval=95)
-    with pytest.raises(ValueError, match="expected 'fit' or 'study', found 'best'"):
+    with pytest.raises(ValueError, match="expected one of study, refined, fit, found 'best'"):
         ExactSettings("best")
 
     class Wide:

@@ -98,6 +98,7 @@ PRIORS = {
     "normal": (1, 2), "student_t": (4, 1, 2), "flat": (), "half_normal": (5,), "half_cauchy": (5,), "half_t": (3, 2),
     "uniform": (1, 4), "exponential": (0.5,), "gamma": (2, 3), "beta": (2, 3), "flat_variance": (),
     "inverse_gamma_variance": (3, 4), "power": (0.5,), "reference": (), "fixed": (2,), "lkj": (2,), "bda3": (), "rgbp": (),
+    "scaled_normal": (1, 2), "log_normal": (0.5, 1.5), "half_normal_cv": (2,), "gamma_rate": (0.5, 2),
 }  # fmt: skip
 
 
@@ -140,7 +141,8 @@ def test_log_densities_against_scipy():
         np.testing.assert_allclose(found, shape, rtol=1e-12)
 
 
-PROPER = [n for n in priors.__all__ if getattr(priors, n)(*PRIORS[n]).proper and n not in ("fixed", "lkj", "bda3", "rgbp")]
+IN_UNITS = {"scaled_normal": ("Intercept", "real"), "gamma_rate": ("mean_g", "positive")}
+PROPER = [n for n in priors.__all__ if getattr(priors, n)(*PRIORS[n]).proper and n not in ("fixed", "lkj", "bda3", "rgbp", *IN_UNITS)]
 
 
 @pytest.mark.parametrize("name", PROPER)
@@ -161,6 +163,30 @@ def test_numpyro_distributions_are_the_same_law(name):
         grid = np.linspace(*np.quantile(draws, [0.2, 0.6]), 2001)
         share = np.trapezoid(np.exp(prior.log_density(grid)), grid)
     assert share == pytest.approx(0.4, abs=0.015)
+
+
+@pytest.mark.parametrize("name", IN_UNITS)
+def test_priors_in_units_of_another_parameter(name):
+    """The site given the unit has the record's density, the same as the plain law at those numbers; without the unit it is refused."""
+    import jax
+    from numpyro import handlers
+    from scipy import stats
+
+    from hiermodels.models.sites import distribution, hyperparameter
+
+    (of, kind), prior = IN_UNITS[name], getattr(priors, name)(*PRIORS[name])
+    x, unit = 1.3, 2.5
+    expected = {"scaled_normal": stats.norm(1, 2 * unit), "gamma_rate": stats.invgamma(0.5, scale=2 * unit)}[name]
+    with jax.enable_x64(True):
+        seeded = handlers.seed(lambda: hyperparameter(of, prior, kind, unit=unit), 0)
+        site = handlers.trace(seeded).get_trace()[of]
+        assert float(site["fn"].log_prob(x)) == pytest.approx(float(prior.log_density(np.float64(x), np.float64(unit))), rel=1e-12)
+        assert float(prior.log_density(np.float64(x), np.float64(unit))) == pytest.approx(expected.logpdf(x), rel=1e-12)
+        with pytest.raises(ValueError, match=f"is in units of {prior.unit(of)}, which this model has not"):
+            handlers.seed(lambda: hyperparameter(of, prior, kind), 0)()
+        with pytest.raises(ValueError, match="it is in units of another parameter"):
+            prior.log_density(x)
+    assert distribution(prior, kind) is None and priors.flat().unit(of) is None
 
 
 def test_improper_priors_have_no_distribution():
@@ -478,3 +504,18 @@ def test_sigma_needs_repeats():
         bind(Model(EIGHT), SCHOOLS)
     with pytest.raises(ValueError, match=r"sigma: power\(1\)"):
         bind(Model("effect ~ 1"), SCHOOLS.head(1))
+
+
+@pytest.mark.parametrize(("prior", "enough"), [("flat()", 4), ("flat_variance()", 6)])
+def test_one_row_a_group_tells_the_sum_of_two_variances_only(prior, enough):
+    """Both sds large together: r^(1 - (n - 1)) dr on the sds, r^(1 - (n - 1) / 2) dr on the variances."""
+    model = Model("y ~ 1 + (1 | g)", priors={"sd_g": prior, "sigma": prior})
+    frame = pd.DataFrame({"g": range(enough), "y": np.arange(enough) ** 2.0})
+    bind(model, frame)
+    with pytest.raises(ValueError, match="improper"):
+        bind(model, frame[:-1])
+
+
+def test_crossed_groupings_of_one_size_do_not_hide_one_another():
+    frame = pd.DataFrame([(i, j, i * j) for i in range(3) for j in range(3)], columns=["a", "b", "y"])
+    bind(Model("y ~ 1 + (1 | a) + (1 | b)", priors={"sd_a": "flat()", "sd_b": "flat()", "sigma": "fixed(1)"}), frame)

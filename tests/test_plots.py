@@ -139,7 +139,9 @@ def test_heat(performance):
     for ax, method in zip(figure.axes[:3], METHODS, strict=True):
         grid = want[want.method == method].pivot(index="groups", columns="sd_school", values="value")
         np.testing.assert_array_equal(ax.collections[0].get_array().reshape(2, 3), grid)
-        assert [t.get_text() for t in ax.texts] == [f"{v:.3g}" for v in grid.to_numpy().ravel()]
+        cells = want[want.method == method].sort_values(["groups", "sd_school"])
+        shown = [tables.number(v, e).replace(" ", "\n") for v, e in zip(cells["value"], cells["mcse"], strict=True)]
+        assert [t.get_text() for t in ax.texts] == shown
     assert "population" in words(figure)
 
 
@@ -160,6 +162,12 @@ def test_shrinkage(estimates, rep):
     (arrows,) = [c for c in ax.collections if isinstance(c, Quiver)]
     np.testing.assert_allclose(arrows.X + arrows.U, means["partial"])
     assert "truth regime: fixed" in words(figure) and ("replicate 0" in words(figure)) == (rep == 0)
+    errors = [c for c in ax.collections if c.get_label() == "± 2 Monte Carlo SE"]
+    assert len(errors) == (0 if rep == 0 else 2)
+    if rep is None:
+        widths = [np.ptp(segment[:, 0]) for segment in errors[1].get_segments()]
+        mcse = rows.groupby(["group", "method"])["estimate"].sem().unstack()["partial"]
+        np.testing.assert_allclose(widths, 4 * mcse.loc[means.index])
 
 
 def test_shrinkage_of_one_fit():
@@ -250,9 +258,21 @@ def test_every_figure_names_its_regime(estimates, performance):
         plots.plot_zip(estimates, "Intercept", where=cell),
         plots.plot_estimate_truth(estimates, "Intercept", where=cell),
         plots.plot_failures(estimates),
+        plots.plot_curve(two, "mse", "Intercept", x="groups"),
+        plots.plot_power(two.replace({"measure": {"cover": "power"}}), "Intercept", x="groups"),
+        plots.plot_nested_loop(two, "mse", "Intercept"),
+        plots.plot_ridge(estimates, "Intercept", where=cell),
+        plots.plot_estimate_se(estimates, "Intercept", where=cell),
+        plots.plot_ranks(estimates, "Intercept", where=cell),
+        plots.plot_ecdf_difference(estimates, "Intercept", where=cell),
+        plots.plot_coverage_curve(estimates, "Intercept", where=cell),
     ]
     del estimates.attrs["regime"]
-    assert len(figures) + 2 == len(plots.__all__)  # all but the arrays of one fit, and `save`
+    from hiermodels.reporting.plots import estimates as over_replicates
+    from hiermodels.reporting.plots import grids, measures, ranks, replicates
+
+    studies = [name for module in (over_replicates, grids, measures, ranks, replicates) for name in module.__all__]
+    assert len(figures) == len(studies) + 1  # and plot_shrinkage
     assert all("truth regime: population" in words(figure) for figure in figures)
     assert "truth regime: not stated" in words(plots.plot_bias(performance, "Intercept"))
 
@@ -351,8 +371,8 @@ def test_factors_missing_from_some_mechanisms(performance):
 
 
 def test_examples_in_the_docstrings():
-    from hiermodels.reporting import _figure, _replicates
+    from hiermodels.reporting.plots import shrinkage
 
-    for module in (plots, tables, _figure, _replicates):
+    for module in (tables, shrinkage):
         result = doctest.testmod(module)
         assert result.attempted > 0 and result.failed == 0

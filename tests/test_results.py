@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -13,10 +14,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from long_tables import make_estimates
 
-from hiermodels.studies import results
+from hiermodels.studies import chunks, results
 from hiermodels.studies.identity import check_identity, differences, identity_of
 from hiermodels.studies.measures import performance
+from hiermodels.studies.tables import count_failures
 
 CELLS = [{"hash": "0a", "factors": {"sd_school": 0.0}}, {"hash": "0b", "factors": {"sd_school": 10.0}}]
 
@@ -105,7 +108,7 @@ def test_the_name_appears_only_after_the_bytes_are_on_disk(tmp_path, monkeypatch
 
     def renamed(old, new):
         steps.append("rename")
-        assert old.read_bytes() == b"whole" and old.name == f"x.tmp-{os.getpid()}" and not new.exists()
+        assert old.read_bytes() == b"whole" and re.fullmatch(rf"x\.tmp-\w+-{os.getpid()}-[0-9a-f]{{8}}", old.name) and not new.exists()
         replace(old, new)
 
     monkeypatch.setattr(os, "replace", renamed)
@@ -118,7 +121,7 @@ def test_a_process_killed_while_it_writes_leaves_no_file_of_that_name(tmp_path):
     script = """
         import os, signal
         from pathlib import Path
-        from hiermodels.studies import results
+        from hiermodels.studies import chunks, results
         os.replace = lambda old, new: os.kill(os.getpid(), signal.SIGKILL)
         results.write_bytes(Path("run") / "00000.parquet", b"half" * 1000)
     """
@@ -140,7 +143,8 @@ def test_method_folders_are_safe_and_distinct(method, tmp_path):
     ]
     assert path.as_posix().lower() not in others
     results.write_chunk(tmp_path, "0a", method, 7, chunk(7))
-    assert results.complete_chunks(tmp_path, "0a", method) == {7}
+    assert results.stored_chunks(tmp_path, "0a", method) == {7}
+    assert results.chunk_is_whole(tmp_path, "0a", method, 7)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "text"])
@@ -158,10 +162,11 @@ def test_a_damaged_chunk_counts_as_absent_and_is_removed(folder, damage):
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"00001\.parquet: damaged .* type the command"):
         results.read_estimates(folder)
-    assert results.complete_chunks(folder, "0a", "none") == {0, 2}
+    assert results.stored_chunks(folder, "0a", "none") == {0, 1, 2}
+    assert [results.chunk_is_whole(folder, "0a", "none", index) for index in range(4)] == [True, False, True, False]
     assert not path.exists()
-    assert results.complete_chunks(folder, "0b", "none") == {0, 1, 2}
-    assert results.complete_chunks(folder, "0c", "none") == set()
+    assert results.stored_chunks(folder, "0a", "none") == {0, 2}
+    assert results.stored_chunks(folder, "0c", "none") == set()
 
 
 # Reading
@@ -285,7 +290,7 @@ def python(script, cwd):
 
 HOLD = """
     import time
-    from hiermodels.studies import results
+    from hiermodels.studies import chunks, results
     with results.locked("run"):
         print("held", flush=True)
         time.sleep(120)
@@ -309,11 +314,11 @@ def test_a_live_process_holds_the_folder_and_a_killed_one_does_not(tmp_path):
 
 def test_the_lock_is_let_go_and_leaves_no_trace_but_itself(tmp_path):
     for _ in range(2):
-        with results.locked(tmp_path / "run") as path:
-            (path / "keep.tmp-note").write_text("a user's own")
-            with pytest.raises(ValueError, match=f"process {os.getpid()}"), results.locked(path):
+        with results.locked(tmp_path / "run") as hold:
+            (hold.folder / "keep.tmp-note").write_text("a user's own")
+            with pytest.raises(ValueError, match=f"process {os.getpid()}"), results.locked(hold.folder):
                 pass
-            assert ".holder" in files(path)
+            assert ".holder" in files(hold.folder)
         assert files(tmp_path / "run") == [".lock", "keep.tmp-note"]
 
 
@@ -450,6 +455,69 @@ def test_differences_of_nested_values():
     old, new = {"a": [1, {"b": 2}], "c": None}, {"a": [1, {"b": 3}], "d": 1}
     found = list(differences(old, new))
     assert found == [("a[1].b", 2, 3), ("c", None, "(absent)"), ("d", "(absent)", 1)]
+
+
+MEASURES = ["bias", "pctbias", "mse", "mse_ratio", "cover", "power", "thetamedian"]
+
+
+@pytest.mark.parametrize("failures", ["complete-case", "paired-complete", "worst-case"])
+@pytest.mark.parametrize("rows", [1, 100, 1000])
+def test_cells_read_a_few_at_a_time_give_the_same_table(tmp_path, rows, failures):
+    whole = make_estimates(reps=12, sds=(0.0, 5.0, 20.0, 50.0))
+    whole = whole[~((whole["sd_school"] == 5) & (whole["method"] == "none"))]  # one cell lacks a method
+    cells = [{"hash": f"{i:02d}", "factors": {"sd_school": sd}} for i, sd in enumerate((0.0, 5.0, 20.0, 50.0))]
+    made = manifest(cells, methods={m: {} for m in ("complete", "none", "partial")}, replications=12)
+    made |= {"chunk": 5, "lanes": 5}
+    for cell in cells:
+        for method in ("complete", "none", "partial"):
+            part = whole[(whole["sd_school"] == cell["factors"]["sd_school"]) & (whole["method"] == method)]
+            for index in range(3):
+                some = part[part["rep"] // 5 == index]
+                results.write_chunk(tmp_path, cell["hash"], method, index, pa.Table.from_pandas(some, preserve_index=False))
+    options = {"factors": ["sd_school"], "measures": MEASURES, "regime": "population", "failures": failures, "reference": "none"}
+    frame = results.read_estimates(tmp_path, manifest=made)
+    assert len(frame) == len(whole)
+    batches = list(results.stream_estimates(tmp_path, made, 12, rows))
+    assert [len(b) for b in batches] == [len(b) for b in batches if len(b)] and sum(map(len, batches)) == len(whole)
+    assert len(batches) == {1: 4, 100: 4, 1000: 1}[rows] or len(batches) > 1
+    expected, notes = performance(frame, **options)
+    found, said = performance(iter(batches), **options)
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    assert said == notes and any("sd_school=" in line for line in notes)
+    counts = pd.concat([count_failures(b, ["sd_school"]) for b in batches], ignore_index=True)
+    pd.testing.assert_frame_equal(counts, count_failures(frame, ["sd_school"]))
+
+
+def test_a_reference_that_no_batch_has_is_refused(folder):
+    batches = results.stream_estimates(folder, manifest(), 10, 1)
+    with pytest.raises(ValueError, match="reference: unknown name 'nonne'; did you mean 'none'"):
+        performance(batches, factors=["sd_school"], measures=["mse_ratio"], regime="fixed", reference="nonne")
+
+
+def test_a_few_replicates_are_read_from_their_files_alone(folder, monkeypatch):
+    run, seen = results.load_run(folder), []
+    read = chunks.read_chunk
+    monkeypatch.setattr(chunks, "read_chunk", lambda path, *rest: (seen.append(path.name), read(path, *rest))[1])
+    found = run.first_replicates(3)
+    assert set(found["rep"]) == {0, 1, 2} and set(seen) == {"00000.parquet"} and len(seen) == 4
+
+
+def test_a_table_of_a_smaller_study_is_not_taken_for_that_of_a_larger_one(folder):
+    run = results.load_run(folder)
+    table, notes = performance(run.estimates, factors=["sd_school"], measures=["bias"], regime="fixed")
+    counts = run.failures
+    results.write_performance(folder, table, notes, failures=counts, stamp=results.stamp_of(run.config))
+    fresh = results.load_run(folder)
+    assert fresh.finished and len(fresh.performance) == len(table)
+    pd.testing.assert_frame_equal(fresh.failures, counts)
+    for changes in ({"replications": 11}, {"seed": 2}, {"performance": ["mse"]}, {"failures": "worst-case"}):
+        results.write_manifest(folder, manifest(**changes))
+        other = results.load_run(folder)
+        assert not other.finished
+        with pytest.raises(ValueError, match="is of the study before it was changed; type the command that extended it again"):
+            _ = other.performance
+    results.write_manifest(folder, manifest(aim="Another"))
+    assert results.load_run(folder).finished
 
 
 @pytest.mark.slow

@@ -41,12 +41,14 @@ def explicit_model(workload: Workload) -> Any:
 
 
 def statistics(workload: Workload, y: np.ndarray) -> np.ndarray:
-    """What the marginal density needs: the outcomes; class means and the sum of squares within; tallies."""
+    """What the marginal density needs: the outcomes; the mean and three sums of squares; tallies."""
     if workload.name == "W1":
         return y
     if workload.name == "W2":
-        y = y.reshape(-1, STUDENTS)
-        return np.append(y.mean(1), ((y - y.mean(1, keepdims=True)) ** 2).sum())
+        y = y.reshape(SCHOOLS, CLASSROOMS, STUDENTS)
+        classroom, school = y.mean(2), y.mean((1, 2))
+        between = (STUDENTS * (classroom - school[:, None]) ** 2).sum(), (STUDENTS * CLASSROOMS * (school - y.mean()) ** 2).sum()
+        return np.array([y.mean(), ((y - classroom[..., None]) ** 2).sum(), *between])
     n = workload.design()["n"]
     above = np.arange(n.max())
     return np.stack([(c[:, None] > above).sum(0) for c in (y, n - y, n)]).astype(float)
@@ -68,19 +70,15 @@ def marginal_model(workload: Workload) -> Any:
             pm.Potential("marginal", 0.5 * (pt.log(weight).sum() - fit - pt.log(precision)))
         elif workload.name == "W2":
             kappa, tau, sigma = (pm.HalfNormal(name, 5) for name in ("kappa", "tau", "sigma"))
-            size = np.full((SCHOOLS, CLASSROOMS), float(STUDENTS))
-            means, within = data[:-1].reshape((SCHOOLS, CLASSROOMS)), data[-1]
-            # classes seen from their schools, schools from the population, the population from its prior
-            weight = 1 / (tau**2 + sigma**2 / size)
-            total = weight.sum(1)
-            school = (weight * means).sum(1) / total
-            above = 1 / (kappa**2 + 1 / total)
-            precision = above.sum() + 1 / 10**2
-            centre = (above * school).sum() / precision
-            value = -(size.sum() - size.size) * pt.log(sigma) - 0.5 * within / sigma**2
-            value += 0.5 * (pt.log(weight).sum() - (weight * (means - school[:, None]) ** 2).sum() - pt.log(total).sum())
-            value += 0.5 * (pt.log(above).sum() - (above * (school - centre) ** 2).sum() - pt.log(precision))
-            pm.Potential("marginal", value - 0.5 * centre**2 / 10**2)
+            centre, within, classes, schools = (data[i] for i in range(4))
+            one = sigma**2
+            two = one + STUDENTS * tau**2
+            three = two + STUDENTS * CLASSROOMS * kappa**2
+            value = -0.5 * (SCHOOLS * CLASSROOMS * (STUDENTS - 1) * pt.log(one) + within / one)
+            value -= 0.5 * (SCHOOLS * (CLASSROOMS - 1) * pt.log(two) + classes / two)
+            value -= 0.5 * ((SCHOOLS - 1) * pt.log(three) + schools / three)
+            spread = three / (SCHOOLS * CLASSROOMS * STUDENTS) + 10**2
+            pm.Potential("marginal", value - 0.5 * (pt.log(spread) + centre**2 / spread))
         else:
             mu, kappa = pm.Uniform("mu", 0, 1), pm.HalfNormal("kappa", 50)
             i = np.arange(workload.design()["n"].max(), dtype=float)

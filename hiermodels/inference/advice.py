@@ -72,6 +72,7 @@ def judge(
 
 def _chains(diagnostics: pd.DataFrame, settings: Settings) -> list[tuple[str, str]]:
     found = []
+    better = ", or sampler='nuts'" if settings.sampler in ("gibbs", "metropolis") else ""
     if settings.chains < 2:
         found.append(("ok", "one chain alone cannot show whether chains agree (no R-hat); use chains=4"))
     high = diagnostics["r_hat"] > RHAT_LIMIT
@@ -82,7 +83,7 @@ def _chains(diagnostics: pd.DataFrame, settings: Settings) -> list[tuple[str, st
                 "rhat",
                 f"{_few(diagnostics.index[high])}: R-hat up to {worst:.3f} (above {RHAT_LIMIT}), the chains "
                 f"disagree; use more warm-up and draws, e.g. tune={2 * max(settings.tune, 500)}, "
-                f"draws={2 * settings.draws}",
+                f"draws={2 * settings.draws}{better}",
             )
         )
     ess = diagnostics[["ess_bulk", "ess_tail"]].min(axis=1)
@@ -94,7 +95,7 @@ def _chains(diagnostics: pd.DataFrame, settings: Settings) -> list[tuple[str, st
                 "low_ess",
                 f"{_few(diagnostics.index[low])}: effective sample size down to {ess.min():.0f} (below "
                 f"{ESS_LIMIT:.0f}), so intervals are rough; use more draws, e.g. "
-                f"draws={settings.draws * min(max(times, 2), 20)}",
+                f"draws={settings.draws * min(max(times, 2), 20)}{better}",
             )
         )
     return found

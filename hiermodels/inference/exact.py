@@ -13,7 +13,7 @@ How
 3. The estimate, `Nodes.quality`, is in units of the error that the accuracy allows: the disagreement of the lattice's two halves,
    squared (the error of the whole is of the order of the square of a half's), and the weight at its edge.
 
-Above `POOR` the posterior needs something better: ``accuracy="fit"`` after ``"study"``, then NUTS.
+Above `POOR` the posterior needs something better: ``accuracy="refined"`` after ``"study"``, then NUTS.
 """
 
 from __future__ import annotations
@@ -50,14 +50,15 @@ class ExactSettings:
     Attributes
     ----------
     accuracy : str
-        ``fit``: every summary within 1e-3 posterior sd; ``study``: at least as good as 400 independent draws.
+        ``fit``: every summary within 1e-3 posterior sd; ``study``: at least as good as 400 independent draws; ``refined``: as
+        ``study``, with more nodes.
     """
 
     accuracy: str = "fit"
 
     def __post_init__(self) -> None:
         if self.accuracy not in ACCURACIES:
-            raise ValueError(f"accuracy: expected 'fit' or 'study', found {self.accuracy!r}; use one of them")
+            raise ValueError(f"accuracy: expected one of {', '.join(ACCURACIES)}, found {self.accuracy!r}; use one of them")
 
 
 def exact(factorised: Factorised, settings: ExactSettings | None = None) -> Callable[[Array, Any], Nodes]:

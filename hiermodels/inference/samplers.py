@@ -7,7 +7,8 @@ Both returned functions are for one dataset, pure and jittable; a study is the s
 by their (hashable) arguments, so that equal settings share compiled programs.
 
 Which sampler? ``nuts`` always works; with ``marginalize=True`` it moves on the hyperparameters alone wherever the model
-factorises. ``exact`` gives independent draws and quadrature summaries where the hyperparameters are few.
+factorises. ``exact`` gives independent draws and quadrature summaries where the hyperparameters are few, ``closed_form``
+independent draws where they have a law in closed form. ``gibbs`` and ``metropolis`` are there to be compared with.
 """
 
 from __future__ import annotations
@@ -23,22 +24,35 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hiermodels.inference.chains import run_chains
+from hiermodels.inference.closed_form import check_variances, closed_form
 from hiermodels.inference.draws import Draws, Estimates
 from hiermodels.inference.exact import POOR, ExactSettings, Nodes, exact, sample_nodes, summarise_nodes
-from hiermodels.inference.laplace import laplace
-from hiermodels.inference.nuts import NutsSettings, nuts
+from hiermodels.inference.lanes import one_by_one
+from hiermodels.inference.nodes import ACCURACIES
 from hiermodels.inference.summaries import Interval, Target, judge, point, summarise
 from hiermodels.models.builder import Explicit
 from hiermodels.models.data import Data
 from hiermodels.models.factorise import factorise
-from hiermodels.models.hyper import width
-from hiermodels.models.spec import Layout, Parameter, sd_name
+from hiermodels.models.spec import Layout, sd_name
 
-__all__ = ["SAMPLERS", "Settings", "available", "check_settings", "dimension", "draw_model", "estimation_steps", "estimator", "sampler"]
+__all__ = [
+    "INDEPENDENT",
+    "SAMPLERS",
+    "Settings",
+    "available",
+    "check_data",
+    "check_settings",
+    "dimension",
+    "draw_model",
+    "estimation_steps",
+    "estimator",
+    "sampler",
+]
 
-SAMPLERS = ("nuts", "exact")
-_LAPLACE_LIMIT = 12
-"""Above this many dimensions chains start near a moment estimate instead of at a Laplace fit."""
+SAMPLERS = ("nuts", "exact", "gibbs", "metropolis", "closed_form")
+INDEPENDENT = ("exact", "closed_form")
+"""Samplers whose draws are independent."""
 
 
 @dataclass(frozen=True)
@@ -48,17 +62,21 @@ class Settings:
     Attributes
     ----------
     sampler : str
-        ``nuts`` or ``exact``.
+        One of `SAMPLERS`.
     marginalize : bool
-        Integrate out what is conjugate; False moves on every parameter.
+        Integrate out what is conjugate; False moves on every parameter. ``gibbs`` always moves on every parameter, in turn;
+        ``metropolis`` always on all of them at once.
     centred : bool
         Parameterisation of group effects where they stay explicit.
     draws, tune, chains : int
         Kept draws and warm-up draws of each chain, number of chains.
     target_accept : float
-        Acceptance rate that the step size is tuned to.
+        Acceptance rate that the step size of ``nuts`` is tuned to.
     accuracy : str
-        Of ``exact``: ``fit`` (every summary within 1e-3 posterior sd) or ``study`` (at least as good as 400 independent draws).
+        Of ``exact``: ``fit`` (every summary within 1e-3 posterior sd), ``study`` (at least as good as 400 independent draws), or
+        ``refined`` (as ``study``, with more nodes for hard posteriors).
+    step_size : float or None
+        Of ``metropolis``: sd of the step of every parameter on its own scale; None tunes it.
     """
 
     sampler: str = "nuts"
@@ -69,6 +87,7 @@ class Settings:
     chains: int = 4
     target_accept: float = 0.8
     accuracy: str = "fit"
+    step_size: float | None = None
 
 
 def check_settings(settings: Settings) -> None:
@@ -93,18 +112,42 @@ def check_settings(settings: Settings) -> None:
     for name in ("marginalize", "centred"):
         if not isinstance(getattr(settings, name), bool):
             raise ValueError(f"{name}: expected True or False, found {getattr(settings, name)!r}; give one of them")
-    if settings.accuracy not in ("fit", "study"):
-        raise ValueError(f"accuracy: expected 'fit' or 'study', found {settings.accuracy!r}; use one of them")
-    if settings.sampler == "exact" and not settings.marginalize:
-        raise ValueError("sampler='exact' integrates the group effects out; use it with marginalize=True, or use sampler='nuts'")
+    if settings.accuracy not in ACCURACIES:
+        raise ValueError(f"accuracy: expected one of {', '.join(ACCURACIES)}, found {settings.accuracy!r}; use one of them")
+    if settings.sampler in INDEPENDENT and not settings.marginalize:
+        raise ValueError(
+            f"sampler={settings.sampler!r} integrates the group effects out; use it with marginalize=True, or use sampler='nuts'"
+        )
+    step = settings.step_size
+    if step is not None and (isinstance(step, bool) or not isinstance(step, (int, float)) or not 0 < step < math.inf):
+        raise ValueError(f"step_size: expected a positive number or None, found {step!r}; e.g. step_size=0.1")
+    if step is not None and settings.sampler != "metropolis":
+        raise ValueError(f"step_size: sampler={settings.sampler!r} does not use it, metropolis does; leave it out")
+
+
+def check_data(layout: Layout, data: Data, settings: Settings) -> None:
+    """Refuse data that no draws of this sampler can be made of; host arrays.
+
+    Raises
+    ------
+    ValueError
+        For ``closed_form`` with unequal known variances.
+    """
+    if settings.sampler == "closed_form":
+        _model(layout, settings)
+        check_variances(layout, data)
 
 
 def _model(layout: Layout, settings: Settings) -> Any:
     """What the sampler moves on: the factorised model where asked and possible, else the explicit one."""
-    if not settings.marginalize:
-        return Explicit(layout, settings.centred)
-    if settings.sampler == "exact":
+    if settings.sampler == "closed_form":
+        model = factorise(layout)
+        closed_form(model)  # says why not
+        return model
+    if settings.sampler in ("exact", "gibbs"):
         return factorise(layout)
+    if settings.sampler == "metropolis" or not settings.marginalize:
+        return Explicit(layout, settings.centred)
     try:
         return factorise(layout)
     except ValueError:
@@ -128,72 +171,6 @@ def available(layout: Layout, settings: Settings) -> set[str]:
         return names
 
 
-def _chains(model: Any, settings: Settings, key: Array, stats: Any) -> tuple[Array, dict[str, Array]]:
-    """Positions (chain, draw, dim) and sample statistics."""
-    start_key, run_key = jax.random.split(key)
-    shape = (settings.chains, model.dim)
-    unbend, start = bent(model, stats)
-
-    def log_density(q: Array) -> Array:
-        u, log_jacobian = unbend(q)
-        return model.log_density(u, stats) + log_jacobian
-
-    inverse_mass = None
-    if model.dim <= _LAPLACE_LIMIT:
-        mode, covariance, _ = laplace(log_density, start)
-        noise = jax.random.normal(start_key, shape, start.dtype)
-        starts = mode + noise @ jnp.linalg.cholesky(covariance).T
-        inverse_mass = covariance
-    else:
-        starts = start + 0.1 * jax.random.normal(start_key, shape, start.dtype)
-    run = nuts(
-        log_density,
-        NutsSettings(
-            draws=settings.draws,
-            tune=max(settings.tune, 1),
-            chains=settings.chains,
-            target_accept=settings.target_accept,
-            dense_mass=1 < model.dim <= _LAPLACE_LIMIT,
-        ),
-    )
-    chains = run(run_key, starts, inverse_mass)
-    return jax.vmap(jax.vmap(lambda q: unbend(q)[0]))(chains.position), chains.stats
-
-
-def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]], Array]:
-    """Coordinates in which NUTS moves standard deviations, and where it starts in them.
-
-    A standard deviation is ``scale softplus(q)``: its logarithm far below the scale of the data, itself far above. On the
-    logarithm alone a group sd that may be zero has a long flat tail on one side and a cliff on the other, which one step
-    size cannot serve. Everything else keeps its unconstrained coordinate.
-
-    Returns
-    -------
-    unbend : callable
-        ``q -> (u, log |du / dq|)``, both of the model's unconstrained vector.
-    start : Array, shape (dim,)
-    """
-    start = model.start(stats)
-    curved = [_is_sd(p) for p in getattr(model, "parameters", ()) for _ in range(width(p))]
-    if len(curved) != model.dim or not any(curved):
-        return lambda q: (q, jnp.zeros((), q.dtype)), start
-    mask = jnp.array(curved)
-
-    def unbend(q: Array) -> tuple[Array, Array]:
-        inner = jnp.maximum(q, -30.0)  # below, softplus is the exponential to rounding
-        log_value = jnp.where(q < -30.0, q, jnp.log(jax.nn.softplus(inner)))
-        log_jacobian = jnp.where(mask, jax.nn.log_sigmoid(q) - log_value, 0.0)
-        return jnp.where(mask, start + log_value, q), jnp.sum(log_jacobian)
-
-    at_scale = math.log(math.expm1(1.0))  # softplus of it is one
-    return unbend, jnp.where(mask, at_scale, start)
-
-
-def _is_sd(parameter: Parameter) -> bool:
-    endless = parameter.kind == "positive" and math.isinf(parameter.prior.support("positive")[1])
-    return endless and (parameter.name == "sigma" or parameter.name.startswith("sd_"))
-
-
 def draw_model(model: Any, settings: Settings, key: Array, stats: Any) -> tuple[dict[str, Array], dict[str, Array]]:
     """Draws of every variable (chain, draw, ...) and the sampler's statistics."""
     chain_key, draw_key = jax.random.split(key)
@@ -202,18 +179,20 @@ def draw_model(model: Any, settings: Settings, key: Array, stats: Any) -> tuple[
         nodes = exact(model, ExactSettings(settings.accuracy))(chain_key, stats)
         heavy = jnp.broadcast_to(nodes.quality > POOR, shape)
         return sample_nodes(model, nodes, stats, draw_key, *shape), {"heavy_weights": heavy}
-    if model.dim == 0:
-        found: dict[str, Array] = {}
-        position = jnp.zeros((*shape, 0))
-    else:
-        position, found = _chains(model, settings, chain_key, stats)
+    position, found = run_chains(model, settings, chain_key, stats)
     return _draws(model, stats, draw_key, position), found
 
 
 def _draws(model: Any, stats: Any, key: Array, position: Array) -> dict[str, Array]:
     """Draws of every variable beside each position (chain, draw, dim)."""
-    keys = jax.random.split(key, position.shape[:2])
-    return jax.vmap(jax.vmap(lambda k, u: model.draw(k, u, stats)))(keys, position)
+
+    @one_by_one
+    def draws(data: Array, position: Array, stats: Any) -> dict[str, Array]:
+        keys = jax.random.split(jax.random.wrap_key_data(data, impl=impl), position.shape[:2])
+        return jax.vmap(jax.vmap(lambda k, u: model.draw(k, u, stats)))(keys, position)
+
+    data, impl = jax.random.key_data(key), jax.random.key_impl(key)
+    return draws(data, position, stats)
 
 
 @lru_cache(maxsize=256)
@@ -244,10 +223,13 @@ class Steps(NamedTuple):
         ``(key, data, truth) -> state``: the chains, or for exact posteriors the estimates already.
     second : callable or None
         ``(state, key, data, truth) -> Estimates``: draws of every variable, and their summaries.
+    draws : callable or None
+        ``(state, key, data) -> draws by variable``, those that the summaries are of; None where there are none.
     """
 
     first: Callable[[Array, Data, Array], Any]
     second: Callable[[Any, Array, Data, Array], Estimates] | None
+    draws: Callable[[Any, Array, Data], dict[str, Array]] | None = None
 
 
 @lru_cache(maxsize=256)
@@ -255,28 +237,26 @@ def estimation_steps(layout: Layout, settings: Settings, targets: tuple[Target, 
     """Estimates of one dataset in two steps; see `estimator`."""
     check_settings(settings)
     model = _model(layout, settings)
-    shape = (settings.chains, settings.draws)
+    independent = model.dim == 0 or settings.sampler in INDEPENDENT
 
     def chains(key: Array, data: Data, truth: Array) -> tuple[Array, Array]:
-        if model.dim == 0:
-            return jnp.zeros((*shape, 0)), jnp.zeros((), jnp.int32)
-        position, found = _chains(model, settings, jax.random.split(key, 4)[0], model.prepare(data))
-        return position, jnp.sum(found["diverging"]).astype(jnp.int32)
+        position, found = run_chains(model, settings, jax.random.split(key, 4)[0], model.prepare(data))
+        return position, jnp.sum(found.get("diverging", jnp.zeros(()))).astype(jnp.int32)
+
+    def draws(state: tuple[Array, Array], key: Array, data: Data) -> dict[str, Array]:
+        return _draws(model, model.prepare(data), jax.random.split(key, 4)[1], state[0])
 
     def summaries(state: tuple[Array, Array], key: Array, data: Data, truth: Array) -> Estimates:
-        position, divergences = state
-        _, draw_key, new_key, rank_key = jax.random.split(key, 4)
-        values = _draws(model, model.prepare(data), draw_key, position)
-        values = derive(layout, values, targets, data, new_key)
-        return summarise(values, targets, interval, rank_key, truth, divergences, independent=model.dim == 0)
+        _, _, new_key, rank_key = jax.random.split(key, 4)
+        values = derive(layout, draws(state, key, data), targets, data, new_key)
+        return summarise(values, targets, interval, rank_key, truth, state[1], independent=independent)
 
     def from_nodes(key: Array, data: Data, truth: Array) -> Estimates:
         stats = model.prepare(data)
-        node_key, rank_key = jax.random.split(key)
-        nodes = exact(model, ExactSettings(settings.accuracy))(node_key, stats)
-        return estimates_of_nodes(model, nodes, stats, targets, interval, rank_key, truth)
+        nodes = exact(model, ExactSettings(settings.accuracy))(key, stats)
+        return estimates_of_nodes(model, nodes, stats, targets, interval, truth)
 
-    return Steps(from_nodes, None) if settings.sampler == "exact" else Steps(chains, summaries)
+    return Steps(from_nodes, None) if settings.sampler == "exact" else Steps(chains, summaries, draws)
 
 
 def estimator(
@@ -330,7 +310,7 @@ def _new_group(layout: Layout, values: dict[str, Array], level: str, key: Array)
 
 
 def estimates_of_nodes(
-    model: Any, nodes: Nodes, stats: Any, targets: tuple[Target, ...], interval: Interval, key: Array, truth: Array
+    model: Any, nodes: Nodes, stats: Any, targets: tuple[Target, ...], interval: Interval, truth: Array
 ) -> Estimates:
     """Estimates from a mixture over nodes of the hyperparameters: no draws are made."""
     wanted = tuple(dict.fromkeys(t.variable for t in targets))
@@ -361,7 +341,7 @@ def estimates_of_nodes(
         for name, value in zip(parts, row, strict=True):
             parts[name].append(value)
     columns = {k: jnp.concatenate(v) for k, v in parts.items()}
-    ranks = _RANKS * columns["rank"] + jax.random.uniform(key, columns["rank"].shape, columns["rank"].dtype)
+    ranks = (_RANKS + 1) * columns["rank"]
     columns["rank"] = jnp.where(jnp.isfinite(truth), jnp.floor(jnp.clip(ranks, 0, _RANKS)), jnp.nan)
     columns["max_rank"] = jnp.where(jnp.isfinite(columns["rank"]), float(_RANKS), jnp.nan)
     none = jnp.full_like(columns["estimate"], jnp.nan)
@@ -377,7 +357,7 @@ def estimates_of_nodes(
 
 
 _RANKS = 1000
-"""Exact posteriors have a probability of the truth, not a rank: it is reported in thousandths."""
+"""Exact posteriors have a probability of the truth, not a rank: it is cut into 1,001 equal cells, uniform if it is."""
 
 
 def _sizes(layout: Layout, targets: tuple[Target, ...]) -> list[int]:

@@ -35,7 +35,7 @@ from numpyro.distributions import constraints
 from hiermodels.models import count_sites, hyper, starting
 from hiermodels.models.data import Data, variable_names
 from hiermodels.models.factorise import factorise
-from hiermodels.models.sites import Site, find_sites, flat_log_density, hyperparameter, padded, to_flat
+from hiermodels.models.sites import Site, find_sites, flat_log_density, hyperparameter, in_order, padded, to_flat
 from hiermodels.models.spec import Layout, LevelLayout, Parameter, sd_name
 
 __all__ = ["Explicit", "build", "marginalised"]
@@ -107,14 +107,14 @@ def _normal_model(layout: Layout, centred: bool, data: Data, y: Array | None) ->
 
 def _hyperparameters(parameters: tuple[Parameter, ...], variances: Array | None) -> dict[str, Array]:
     """Values by name; a correlation as its lower Cholesky factor."""
-    phi = {}
-    for p in parameters:
+    phi: dict[str, Array] = {}
+    for p in in_order(parameters):
         if p.kind == "correlation":
             factor = numpyro.sample(f"chol_{p.name[4:]}", dist.LKJCholesky(p.size, p.prior.args[0]))
             numpyro.deterministic(p.name, factor @ factor.T)
             phi[p.name] = factor
         else:
-            phi[p.name] = hyperparameter(p.name, p.prior, p.kind, variances)
+            phi[p.name] = hyperparameter(p.name, p.prior, p.kind, variances, phi.get(p.prior.unit(p.name) or ""))
     return phi
 
 
@@ -288,8 +288,8 @@ class Explicit:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Hyperparameters and coefficients."""
-        return self.layout.parameters
+        """Hyperparameters and coefficients, in the order of their sites."""
+        return in_order(self.layout.parameters)
 
     @property
     def sites(self) -> tuple[Site, ...]:

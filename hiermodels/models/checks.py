@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["constant_predictors", "design", "outcome_columns", "prior_fits", "warnings"]
 
 _FITS = {
-    "real": {"flat", "normal", "student_t", "uniform", "fixed"},
+    "real": {"flat", "normal", "scaled_normal", "student_t", "uniform", "fixed"},
     "positive": {
         "flat", "half_normal", "half_cauchy", "half_t", "uniform", "exponential", "gamma", "flat_variance",
-        "inverse_gamma_variance", "power", "reference", "fixed",
+        "inverse_gamma_variance", "power", "reference", "log_normal", "half_normal_cv", "gamma_rate", "fixed",
     },
     "unit": {"flat", "uniform", "beta", "fixed"},
     "correlation": {"lkj"},

@@ -46,7 +46,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import betaln, gammaln
 
-from hiermodels.models import hyper
+from hiermodels.models import hyper, variates
 from hiermodels.models.component import Component
 from hiermodels.models.count_stats import CountStats, has_tally, moment_estimates, reduce_counts
 from hiermodels.models.counts import (
@@ -423,6 +423,47 @@ class Conjugate:
             level = self.layout.levels[i]
             x = jax.ops.segment_sum(x, stats.parent[i], num_segments=self.layout.levels[level.parent].size)
         return x
+
+    # rates beside hyperparameters ----------------------------------------------------------------------------
+
+    @property
+    def has_population(self) -> bool:
+        """Whether units have rates of their own that follow a population law."""
+        return count_tree(self.layout).word == "partial"
+
+    @property
+    def blocks(self) -> list[tuple[int, int, int]]:
+        """Standardised values of groups above the units in u: (level, first position, last position + 1)."""
+        above, found, start = count_tree(self.layout).above, [], hyper.dimension(self.parameters)
+        for level, size in zip((*above, *above[-1:]), self._latent_sizes, strict=True):
+            found.append((level, start, start + size))
+            start += size
+        return found
+
+    def draw_logs(self, key: Array, u: Array, stats: CountStats) -> tuple[Array, Array]:
+        """One draw of every unit's rate given u, as (log theta, log(1 - theta)) or (log theta, theta); (unit,)."""
+        law = self._law(u, stats)
+        if self._binomial:
+            both = variates.log_gamma(key, jnp.stack([law.a, law.b]))
+            return jax.nn.log_sigmoid(both[0] - both[1]), jax.nn.log_sigmoid(both[1] - both[0])
+        log_rate = variates.log_gamma(key, law.a) - jnp.log(law.b)
+        return log_rate, jnp.exp(log_rate)
+
+    def log_population(self, u: Array, logs: tuple[Array, Array], stats: CountStats) -> Array:
+        """Log density of every unit's rate under the population law at u, up to terms free of u; 0 for padding; (unit,)."""
+        log_m, log_rest = self._log_mean(u, stats)
+        a = self._concentration(u, stats)
+        if self._binomial:
+            alpha, beta = _positive(a * jnp.exp(log_m)), _positive(a * jnp.exp(log_rest))
+            value = alpha * logs[0] + beta * logs[1] - betaln(alpha, beta)
+        else:
+            log_rate = jnp.log(a) - log_m
+            value = a * (log_rate + logs[0]) - gammaln(a) - jnp.exp(log_rate + logs[0])
+        return jnp.where(stats.real[count_tree(self.layout).unit], value, 0.0)
+
+    def sum_up(self, x: Array, level: int, stats: CountStats) -> Array:
+        """Sum over the units below each group of a level, (unit,) -> (group,)."""
+        return self._sum_up(x, count_tree(self.layout).unit, level, stats)
 
     def available(self) -> set[str]:
         """Names of variables, of their means over groups, and of new groups."""

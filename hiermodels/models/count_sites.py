@@ -21,7 +21,7 @@ from numpyro.distributions import constraints
 from hiermodels.models.counts import check_tree, count_tree, log_precision, precision, rate_name
 from hiermodels.models.data import Data
 from hiermodels.models.populations import centre, link, spread_down
-from hiermodels.models.sites import hyperparameter, padded
+from hiermodels.models.sites import hyperparameter, in_order, padded
 from hiermodels.models.spec import Layout, sd_name, theta_name
 
 __all__ = ["check_tree", "count_model", "unit_site"]
@@ -44,7 +44,9 @@ def count_model(layout: Layout, centred: bool, data: Data, y: Array | None) -> N
     y : Array, shape (obs,), optional
         None simulates.
     """
-    phi = {p.name: hyperparameter(p.name, p.prior, p.kind) for p in layout.parameters}
+    phi: dict[str, Array] = {}
+    for p in in_order(layout.parameters):
+        phi[p.name] = hyperparameter(p.name, p.prior, p.kind, unit=phi.get(p.prior.unit(p.name) or ""))
     tree = count_tree(layout)
     if tree.unit < 0:
         rate = _row_means(layout, phi, data)

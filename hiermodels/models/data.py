@@ -21,6 +21,7 @@ from hiermodels.models.formula import columns, require_column
 from hiermodels.models.priors import Prior
 from hiermodels.models.propriety import check_propriety, missing_moments
 from hiermodels.models.spec import POOLING, Layout, LevelLayout, Model, Parameter, sd_name, theta_name
+from hiermodels.models.twins import find_twins
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,8 @@ class Data(eqx.Module):
         Padded index of the group's parent one level up.
     real : tuple of Array, each (group,)
         False for padding.
+    twin : tuple of Array, each (group,)
+        Kind of each group's design, where the layout counts such kinds (`hiermodels.models.twins`).
     """
 
     y: Any
@@ -59,6 +62,7 @@ class Data(eqx.Module):
     group: tuple[Any, ...]
     parent: tuple[Any, ...]
     real: tuple[Any, ...]
+    twin: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -285,6 +289,7 @@ def bind(
         layout = replace(layout, count_bound=count_bound(layout, size, data.group))
     else:
         checks.groupings(layout)
+        layout, data = _with_twins(layout, data)
     if not priors:
         nameless = tuple(Parameter(n, kind, Prior("flat"), "none", count) for n, kind, count in _wanted(family, layout))
         layout, data = _pad_rows(replace(layout, parameters=nameless), data, pad)
@@ -313,7 +318,18 @@ def _pad_rows(layout: Layout, data: Data, pad: bool) -> tuple[Layout, Data]:
         return np.concatenate([a, np.zeros((extra, *a.shape[1:]), a.dtype)])
 
     rows = (longer(data.y), longer(data.x), longer(data.weight), longer(data.size), tuple(longer(g) for g in data.group))
-    return replace(layout, obs=layout.obs + extra), Data(*rows, data.parent, data.real)
+    return replace(layout, obs=layout.obs + extra), Data(*rows, data.parent, data.real, data.twin)
+
+
+def _with_twins(layout: Layout, data: Data) -> tuple[Layout, Data]:
+    """Note which groups have the same design, so that they are computed once."""
+    if not layout.nested:
+        return layout, data
+    sizes = tuple(level.size for level in layout.levels)
+    twin = find_twins(data.x, data.weight, data.group, data.parent, sizes)
+    kinds = tuple(int(t[r].max()) + 1 for t, r in zip(twin, data.real, strict=False))
+    fields = (data.y, data.x, data.weight, data.size, data.group, data.parent, data.real)
+    return replace(layout, twins=kinds), Data(*fields, twin)
 
 
 def _blocks(terms: list[tuple[tuple[str, ...], bool]]) -> tuple[tuple[int, ...], ...]:
@@ -374,6 +390,10 @@ def _parameters(model: Model, family: families.Family, layout: Layout, y: np.nda
         else:
             prior, source = defaults.default_prior(name, kind, layout, y)
         checks.prior_fits(name, kind, prior)
+        unit = prior.unit(name)
+        if unit is not None and unit not in [w[0] for w in wanted]:
+            hint = "normal(mean, sd)" if kind == "real" else "gamma(shape, rate)"
+            raise ValueError(f"priors: {name}: {prior} is in units of {unit}, which this model has not; use {hint}")
         found.append(Parameter(name, kind, prior, source, count))
     return tuple(found)
 

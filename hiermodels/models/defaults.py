@@ -33,9 +33,9 @@ def expand_joint(
     """Write ``bda3()`` and ``rgbp()`` as priors of ``mean_<g>`` and ``kappa_<g>`` / ``shape_<g>``.
 
     With m the population mean, kappa = alpha + beta: (alpha + beta)^(-5/2) dalpha dbeta = kappa^(-3/2) dm dkappa, and
-    a^(-3/2) b^(-1) da db = a^(-3/2) m^(-1) da dm. ``rgbp``: flat on logit m (log m) and on 1 / kappa (1 / b). Where
-    predictors stand for the mean (``mean_<g>`` is not among ``wanted``) their coefficients keep flat priors, and ``rgbp`` of a
-    gamma population is flat on 1 / shape.
+    a^(-3/2) b^(-1) da db = a^(-3/2) m^(-1) da dm. ``rgbp``: flat on logit m (log m) and on 1 / kappa (1 / a; flat on 1 / b, with
+    b = a / m, would be improper for any counts: at a below one over the number of groups the mean runs off). Where predictors
+    stand for the mean (``mean_<g>`` is not among ``wanted``) their coefficients keep flat priors.
     """
     out = {}
     for name, prior in named.items():
@@ -48,7 +48,7 @@ def expand_joint(
             out[mean] = uniform(0, 1) if exact else beta(0, 0)
             out[f"kappa_{name}"] = power(1.5 if exact else 2)
         else:
-            out[mean] = power(1) if exact else flat()
+            out[mean] = power(1)
             out[f"shape_{name}"] = power(1.5 if exact else 2)
         if wanted is not None and mean not in wanted:
             del out[mean]

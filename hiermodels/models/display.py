@@ -161,6 +161,13 @@ class _Latex(_Plain):
             return f"\\mathrm{{N}}^{{+}}(0,\\, (2.5\\, \\text{{{inner}}})^{{2}})"
         if prior.name == "normal":  # the second number is a variance in the lines above
             return f"\\mathrm{{N}}({prior.args[0]:g},\\, {prior.args[1]:g}^{{2}})"
+        if prior.name == "scaled_normal":
+            return f"\\mathrm{{N}}({prior.args[0]:g},\\, ({prior.args[1]:g}\\, \\sigma)^{{2}})"
+        if prior.name == "gamma_rate":  # of a mean rate, given the shape
+            shape = self.parameter("shape", parameter.name.removeprefix("mean_"))
+            return f"\\mathrm{{InvGamma}}({prior.args[0]:g},\\, {prior.args[1]:g}\\, {shape})"
+        if prior.name == "half_normal_cv":
+            return f"\\left[\\mathrm{{N}}^{{+}}(0,\\, {prior.args[0]:g}^{{2}})\\right]^{{-2}}"
         if prior.name == "half_normal":
             return f"\\mathrm{{N}}^{{+}}(0,\\, {prior.args[0]:g}^{{2}})"
         return prior.latex()

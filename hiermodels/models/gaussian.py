@@ -27,10 +27,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hiermodels.models import hyper
+from hiermodels.models import hyper, variates
 from hiermodels.models.component import Component
 from hiermodels.models.data import Data
 from hiermodels.models.spec import Layout, LevelLayout, Parameter, sd_name, theta_name
+from hiermodels.models.twins import TwinStats, prepare_twins, twin_messages
 
 __all__ = ["Gaussian", "GaussianStats"]
 
@@ -52,6 +53,8 @@ class GaussianStats(eqx.Module):
         As in `Data`.
     variances : Array, shape (group,)
         Known variance of each group's mean, infinite for padding (what ``reference()`` needs).
+    twins : TwinStats or None
+        Sums over groups with the same design, where the layout has such.
     """
 
     cc: Array
@@ -63,6 +66,7 @@ class GaussianStats(eqx.Module):
     parent: tuple[Array, ...]
     real: tuple[Array, ...]
     variances: Array
+    twins: TwinStats | None = None
 
 
 class _Step(NamedTuple):
@@ -96,7 +100,7 @@ class Gaussian:
     Notes
     -----
     ``phi`` holds the standard deviations, correlations, sigma, and those population coefficients whose priors are neither
-    normal nor flat. Shapes: ``u`` (dim,), group axes padded.
+    normal (with an sd of their own, or in units of sigma) nor flat. Shapes: ``u`` (dim,), group axes padded.
     """
 
     layout: Layout
@@ -128,9 +132,10 @@ class Gaussian:
         place = {pair: n for n, pair in enumerate(upper)}
         cc = jnp.stack([jnp.stack([sums[place[min(i, j), max(i, j)]] for j in range(k)]) for i in range(k)])
         total = jnp.zeros(1).at[0].set(jnp.sum(data.weight)) if not self.layout.levels else self._gather(data.weight[None], data)[0]
+        cy, types = sums[len(upper) :], self.layout.twins
         return GaussianStats(
             cc,
-            sums[len(upper) :],
+            cy,
             jnp.sum(data.weight * y * y),
             jnp.sum(rows).astype(y.dtype),
             jnp.sum(jnp.where(rows, jnp.log(jnp.where(rows, data.weight, 1.0)), 0.0)),
@@ -138,6 +143,7 @@ class Gaussian:
             data.parent,
             data.real,
             jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1.0), jnp.inf),
+            prepare_twins(cc, cy, data.twin, data.parent, types) if types else None,
         )
 
     def _centred(self) -> bool:
@@ -170,7 +176,7 @@ class Gaussian:
     def log_likelihood(self, u: Array, stats: GaussianStats) -> Array:
         """log p(y | phi), every group value and integrated coefficient gone; normalised."""
         phi = self.constrain(u)
-        up = self._upward(phi, stats)
+        up = self._upward(phi, stats) if stats.twins is None else self._twins_upward(phi, stats, stats.twins)
         return up.constant + self._root(up, phi, stats)[2]
 
     def log_density(self, u: Array, stats: GaussianStats) -> Array:
@@ -212,12 +218,15 @@ class Gaussian:
                 found.append((r, 1.0))
         return found
 
+    def _twins_upward(self, phi: dict[str, Array], stats: GaussianStats, twins: TwinStats) -> _Pass:
+        inverse, constant = _residual(phi, stats)
+        directions = [self._directions(level, phi) for level in self.layout.levels]
+        precision, shift, gain = twin_messages(twins, inverse, directions)
+        return _Pass(precision, shift, constant + gain, [])
+
     def _upward(self, phi: dict[str, Array], stats: GaussianStats, tilt: dict[int, Array] | None = None) -> _Pass:
-        inverse = phi["sigma"] ** -2 if "sigma" in phi else 1.0
+        inverse, constant = _residual(phi, stats)
         precision, shift = stats.cc * inverse, stats.cy * inverse
-        constant = -0.5 * stats.yy * inverse - 0.5 * stats.rows * _LOG_2PI + 0.5 * stats.log_weight
-        if "sigma" in phi:
-            constant -= stats.rows * jnp.log(phi["sigma"])
         taken: list[list[_Step]] = [[] for _ in self.layout.levels]
         for i in reversed(range(len(self.layout.levels))):
             if tilt and i in tilt:
@@ -277,11 +286,14 @@ class Gaussian:
         precision, shift = precision[jnp.ix_(jnp.array(inside), jnp.array(inside))], shift[jnp.array(inside)]
         for n, c in enumerate(inside):
             prior = self.layout.parameter(self.layout.columns[c]).prior  # type: ignore[union-attr]
-            if prior.name == "normal":
+            if prior.name != "flat":
                 mean = prior.args[0] - (stats.shift if self.layout.columns[c] == "Intercept" else 0.0)
-                weight = prior.args[1] ** -2
+                weight: Array | float = prior.args[1] ** -2
+                log_sd: Array | float = math.log(prior.args[1])
+                if prior.name == "scaled_normal":
+                    weight, log_sd = weight * phi["sigma"] ** -2, log_sd + jnp.log(phi["sigma"])
                 precision, shift = precision.at[n, n].add(weight), shift.at[n].add(mean * weight)
-                gain += -0.5 * mean**2 * weight - 0.5 * _LOG_2PI - math.log(prior.args[1])
+                gain += -0.5 * mean**2 * weight - 0.5 * _LOG_2PI - log_sd
         covariance, log_determinant = _inverse(precision)
         mean = covariance @ shift
         gain += 0.5 * shift @ mean - 0.5 * log_determinant + 0.5 * len(inside) * _LOG_2PI
@@ -292,28 +304,44 @@ class Gaussian:
     def draw(self, key: Array, u: Array, stats: GaussianStats) -> dict[str, Array]:
         """One exact draw of everything else given phi: hyperparameters, coefficients, group values (padded axes)."""
         phi = self.constrain(u)
+        root, found, _ = self.descend(key, phi, stats)
+        values = self._report(phi, root, stats)
+        found = self._average_upwards(found, stats, lambda x, n: x / n)
+        for i, level in enumerate(self.layout.levels):
+            for e, name in zip(level.effects, self.layout.effect_names(level), strict=True):
+                values[name] = found[i][e] + self._offset(e, stats)
+        return values
+
+    def descend(self, key: Array, phi: dict[str, Array], stats: GaussianStats) -> tuple[Array, list[Array], list[Array]]:
+        """One exact draw of the coefficients given phi: the population's, then down the tree.
+
+        Returns
+        -------
+        root : Array, shape (column,)
+            The population's coefficients, on the scale of the centred outcome.
+        values, deviations : list of Array, each (column, group)
+            Every group's coefficients, and what it adds to its parent's; a level each, padding included.
+        """
         up = self._upward(phi, stats)
         mean, covariance, _ = self._root(up, phi, stats)
         keys = iter(jax.random.split(key, 1 + sum(len(s) for s in up.steps)))
         inside = self._split()[0]
         b = self._known_coefficients(phi, stats)
         if inside:
-            noise = jax.random.normal(next(keys), mean.shape, mean.dtype)
+            noise = variates.normal(next(keys), mean.shape, mean.dtype)
             b = b.at[jnp.array(inside)].set(mean + _root_of(covariance) @ noise)
-        values = self._report(phi, b, stats)
-        below, found = b[:, None], []
+        below = b[:, None]
+        values, deviations = [], []
         for i in range(len(self.layout.levels)):
             below = self._to_children(below, i, stats)
+            own = jnp.zeros_like(below)
             for step in reversed(up.steps[i]):
                 z_mean = (step.m - jnp.sum(step.lr * below, 0)) / step.q
-                z = z_mean + jax.random.normal(next(keys), z_mean.shape, z_mean.dtype) * step.q**-0.5
-                below = below + step.r[:, None] * z
-            found.append(below)
-        found = self._average_upwards(found, stats, lambda x, n: x / n)
-        for i, level in enumerate(self.layout.levels):
-            for e, name in zip(level.effects, self.layout.effect_names(level), strict=True):
-                values[name] = found[i][e] + self._offset(e, stats)
-        return values
+                z = z_mean + variates.normal(next(keys), z_mean.shape, z_mean.dtype) * step.q**-0.5
+                below, own = below + step.r[:, None] * z, own + step.r[:, None] * z
+            values.append(below)
+            deviations.append(own)
+        return b, values, deviations
 
     def components(self, u: Array, stats: GaussianStats, wanted: tuple[str, ...]) -> dict[str, Component]:
         """Law given phi of each wanted variable: a mixture over draws or nodes of phi is the exact posterior.
@@ -457,8 +485,15 @@ class Gaussian:
         return names
 
 
+def _residual(phi: dict[str, Array], stats: GaussianStats) -> tuple[Array | float, Array]:
+    """One over the residual variance, and the log likelihood of coefficients zero."""
+    inverse = phi["sigma"] ** -2 if "sigma" in phi else 1.0
+    constant = -0.5 * stats.yy * inverse - 0.5 * stats.rows * _LOG_2PI + 0.5 * stats.log_weight
+    return inverse, constant - stats.rows * jnp.log(phi["sigma"]) if "sigma" in phi else constant
+
+
 def _integrated(parameter: Parameter | None) -> bool:
-    return parameter is not None and parameter.kind == "real" and parameter.prior.name in ("normal", "flat")
+    return parameter is not None and parameter.kind == "real" and parameter.prior.name in ("normal", "scaled_normal", "flat")
 
 
 def _absorb(precision: Array, shift: Array, r: Array, proper: float) -> tuple[Array, Array, Array, _Step]:

@@ -84,14 +84,16 @@ def log_prior(parameters: tuple[Parameter, ...], u: Array, context: Array | None
         Known variances for ``reference()``.
     """
     total = jnp.zeros((), u.dtype)
+    units = constrain(parameters, u) if any(p.prior.unit(p.name) for p in parameters) else {}
     for p, start, stop in _slices(parameters):
         if p.prior.name == "fixed":
             continue
         value, jacobian = _one(p, u[start:stop])
+        unit = p.prior.unit(p.name)
         if p.kind == "correlation":
             total += log_lkj(value, p.prior.args[0]) + jacobian
         else:
-            total += p.prior.log_density(value, context) + jacobian
+            total += p.prior.log_density(value, context if unit is None else units[unit]) + jacobian
     return total
 
 

@@ -9,9 +9,10 @@ Which one?
 - group standard deviations: ``half_normal``, ``half_t``, ``half_cauchy``, ``exponential`` (proper); ``flat`` (on the
   sd), ``flat_variance`` (on the variance), ``reference`` (known variances), ``power`` (improper; the number of groups
   must be large enough, and the library checks it);
-- population coefficients: ``flat``, ``normal``, ``student_t``;
-- beta and gamma populations: ``beta`` / ``uniform`` for a mean in (0, 1), ``gamma`` / ``exponential`` / ``half_normal`` /
-  ``power`` for ``kappa`` and ``shape``, or the joint rules ``bda3`` and ``rgbp``;
+- population coefficients: ``flat``, ``normal``, ``student_t``; ``scaled_normal``, in units of the residual sd;
+- beta and gamma populations: ``beta`` / ``uniform`` for a mean in (0, 1), ``log_normal`` / ``gamma`` for a mean rate, ``gamma`` /
+  ``exponential`` / ``half_normal`` / ``half_normal_cv`` / ``power`` for ``kappa`` and ``shape``, ``gamma_rate`` for a mean rate
+  whose population's rate parameter has the gamma law, or the joint rules ``bda3`` and ``rgbp``;
 - correlations: ``lkj``; anything known: ``fixed``.
 """
 
@@ -35,15 +36,19 @@ __all__ = [
     "flat",
     "flat_variance",
     "gamma",
+    "gamma_rate",
     "half_cauchy",
     "half_normal",
+    "half_normal_cv",
     "half_t",
     "inverse_gamma_variance",
     "lkj",
+    "log_normal",
     "normal",
     "power",
     "reference",
     "rgbp",
+    "scaled_normal",
     "student_t",
     "uniform",
 ]
@@ -73,6 +78,12 @@ class Prior:
     def __str__(self) -> str:
         return f"{self.name}({', '.join(f'{a:g}' for a in self.args)})"
 
+    def unit(self, parameter: str) -> str | None:
+        """Name of the parameter that this prior of ``parameter`` is given in units of; None for most priors."""
+        if self.name == "scaled_normal":
+            return "sigma"
+        return f"shape_{parameter.removeprefix('mean_')}" if self.name == "gamma_rate" else None
+
     @property
     def proper(self) -> bool:
         """Whether the prior integrates to one on its own."""
@@ -84,6 +95,10 @@ class Prior:
         improper = {"flat": 0.0, "flat_variance": 1.0, "reference": -1.0}
         if self.name == "power":
             return -self.args[0]
+        if self.name == "gamma_rate":
+            return -self.args[0] - 1
+        if self.name == "half_normal_cv":
+            return -1.5
         if self.name == "beta" and min(self.args) <= 0:
             return 0.0
         return improper.get(self.name, -math.inf)
@@ -97,7 +112,7 @@ class Prior:
             return 1.0
         if self.name in ("gamma", "beta"):
             return self.args[0] - 1
-        return math.inf if self.name == "inverse_gamma_variance" else 0.0
+        return math.inf if self.name in ("inverse_gamma_variance", "log_normal", "half_normal_cv", "gamma_rate") else 0.0
 
     def moment_tail(self) -> float:
         """Exponent that rules which moments of a proper prior exist (``-inf``: all of them)."""
@@ -121,9 +136,16 @@ class Prior:
         x : Array
             Value of the parameter (a standard deviation for scale parameters).
         context : Array, optional
-            Known variances se_j^2, which ``reference`` needs; shape (group,).
+            What else the density depends on: known variances se_j^2, shape (group,), for ``reference``; the value of the
+            parameter `unit`, shape (), where there is one.
         """
-        return _LOG_DENSITY[self.name](x, *self.args) if self.name != "reference" else _log_reference(x, context)
+        if self.name == "reference":
+            return _log_reference(x, context)
+        if self.name in _IN_UNITS:
+            if context is None:
+                raise ValueError(f"prior {self}: it is in units of another parameter; name another prior, e.g. normal(0, 10)")
+            return _IN_UNITS[self.name](x, *self.args, context)
+        return _LOG_DENSITY[self.name](x, *self.args)
 
     def latex(self) -> str:
         """The prior's law in LaTeX, to the right of a tilde."""
@@ -138,6 +160,18 @@ def _log_reference(x: Array, variances: Array | None) -> Array:
         raise ValueError("prior reference(): it is defined for known variances; name another prior, e.g. half_normal(5)")
     # masked groups carry an infinite variance and add nothing
     return jnp.log(x) + 0.5 * jnp.log(jnp.sum((variances + x**2) ** -2.0))
+
+
+def _log_scaled_normal(x: Array, mean: float, ratio: float, sigma: Array) -> Array:
+    return -0.5 * ((x - mean) / (ratio * sigma)) ** 2 - jnp.log(ratio * sigma) - 0.5 * math.log(2 * math.pi)
+
+
+def _log_gamma_rate(x: Array, shape: float, rate: float, concentration: Array) -> Array:
+    scale = rate * concentration
+    return shape * jnp.log(scale) - math.lgamma(shape) - (shape + 1) * jnp.log(x) - scale / x
+
+
+_IN_UNITS: dict[str, Callable[..., Array]] = {"scaled_normal": _log_scaled_normal, "gamma_rate": _log_gamma_rate}
 
 
 def _log_half_t(x: Array, df: float, scale: float) -> Array:
@@ -171,6 +205,8 @@ _LOG_DENSITY: dict[str, Callable[..., Array]] = {
         shape * math.log(rate) - math.lgamma(shape) + (shape - 1) * jnp.log(x) - rate * x
     ),
     "beta": _log_beta,
+    "log_normal": lambda x, mean, sd: _log_normal(jnp.log(x), mean, sd) - jnp.log(x),
+    "half_normal_cv": lambda x, scale: _log_normal(x**-0.5, 0.0, scale) - 1.5 * jnp.log(x),
     "flat_variance": lambda x: jnp.log(2 * x),
     "inverse_gamma_variance": lambda x, shape, scale: (
         shape * math.log(scale) - math.lgamma(shape) - (2 * shape + 1) * jnp.log(x) - scale / x**2 + math.log(2.0)
@@ -225,6 +261,15 @@ def normal(mean: float, sd: float) -> Prior:
     return _check(sd > 0, _finite("normal", mean, sd), "sd > 0")
 
 
+def scaled_normal(mean: float, ratio: float) -> Prior:
+    """Normal law of a coefficient whose sd is ``ratio`` times sigma, the residual sd; conjugate where sigma is unknown.
+
+    theta | sigma ~ N(mean, (ratio sigma)^2). With ``sigma ~ inverse_gamma_variance(shape, scale)`` this is the
+    normal-inverse-gamma prior, under which the posterior of a normal sample is in closed form.
+    """
+    return _check(ratio > 0, _finite("scaled_normal", mean, ratio), "ratio > 0")
+
+
 def student_t(df: float, loc: float, scale: float) -> Prior:
     """Student t law of a coefficient with ``df`` degrees of freedom."""
     return _check(df > 0 and scale > 0, _finite("student_t", df, loc, scale), "df > 0 and scale > 0")
@@ -263,6 +308,24 @@ def exponential(rate: float) -> Prior:
 def gamma(shape: float, rate: float) -> Prior:
     """Gamma law with mean shape / rate."""
     return _check(shape > 0 and rate > 0, _finite("gamma", shape, rate), "shape > 0 and rate > 0")
+
+
+def gamma_rate(shape: float, rate: float) -> Prior:
+    """The rate parameter b = shape_<g> / mean_<g> of a gamma population is Gamma(shape, rate): a prior of ``mean_<g>``.
+
+    Given a = shape_<g> the mean is a / b, an inverse gamma variate with scale ``rate`` times a.
+    """
+    return _check(shape > 0 and rate > 0, _finite("gamma_rate", shape, rate), "shape > 0 and rate > 0")
+
+
+def log_normal(mean: float, sd: float) -> Prior:
+    """The logarithm is N(mean, sd^2)."""
+    return _check(sd > 0, _finite("log_normal", mean, sd), "sd > 0")
+
+
+def half_normal_cv(scale: float) -> Prior:
+    """1 / sqrt(x) is half normal: with x the shape of a gamma population, its coefficient of variation."""
+    return _check(scale > 0, _finite("half_normal_cv", scale), "scale > 0")
 
 
 def beta(a: float, b: float) -> Prior:
@@ -309,7 +372,7 @@ def bda3() -> Prior:
 
 
 def rgbp() -> Prior:
-    """Joint rule: flat coefficients on the link scale, 1 / kappa (1 / rate) uniform on the positive numbers."""
+    """Joint rule: flat coefficients on the link scale, 1 / kappa (1 / shape) uniform on the positive numbers."""
     return Prior("rgbp")
 
 

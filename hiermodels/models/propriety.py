@@ -6,7 +6,8 @@ scale m integrates to scale^(e_m + 1) where its prior has a heavy tail. The post
 
     e_l + sum over coarser m of max(0, e_m + 1) - (n_l - p) < -1,
 
-and a moment of order r of that scale exists iff the same holds with e_l + r. With flat sds this is "at least p + 2
+and a moment of order r of that scale exists iff the same holds with e_l + r. Where every group of a level has one child, the data
+tell the sum of the two variances only: each counts as coarser than the other. With flat sds this is "at least p + 2
 groups", with flat variances "at least p + 3"; for school / class / score with flat variances it is 4, 6 and 8. At zero the
 likelihood stays positive, so every prior must be integrable there (e > -1). Models of counts have their own rules:
 `hiermodels.models.propriety_counts`.
@@ -15,7 +16,7 @@ likelihood stays positive, so every prior must be integrable there (e > -1). Mod
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from hiermodels.models.spec import Layout, sd_name, theta_name
 if TYPE_CHECKING:
     from hiermodels.models.data import Data
 
-__all__ = ["check_propriety", "missing_moments"]
+__all__ = ["check_propriety", "has_moment", "missing_moments"]
 
 
 def check_propriety(layout: Layout, data: Data, outcome: bool) -> None:
@@ -52,17 +53,38 @@ def _flat_rank(layout: Layout, data: Data) -> int:
     return int(np.linalg.matrix_rank(data.x[:, flat])) if flat else 0
 
 
-def _scales(layout: Layout, data: Data) -> list[tuple[str, Prior, int, str]]:
-    """(parameter, prior, count of units, unit) coarse to fine, rows last."""
-    found = []
-    for level, real in zip(layout.levels, data.real, strict=True):
+class _Scale(NamedTuple):
+    """A standard deviation: how many units it has, what they are called, and the levels in which they nest."""
+
+    name: str
+    prior: Prior
+    units: int
+    unit: str
+    level: int
+    above: frozenset[int]
+
+
+def _scales(layout: Layout, data: Data) -> list[_Scale]:
+    """Every standard deviation, coarse to fine, rows last."""
+    found: list[_Scale] = []
+    above: list[frozenset[int]] = []
+    for i, (level, real) in enumerate(zip(layout.levels, data.real, strict=True)):
+        above.append(above[level.parent] | {level.parent} if level.parent >= 0 else frozenset[int]())
         for e in level.effects if level.pooling == "partial" else ():
             name = sd_name(level.name, layout.columns[e])
-            found.append((name, layout.parameter(name).prior, int(real.sum()), f"{level.name} groups"))  # type: ignore[union-attr]
+            prior = layout.parameter(name).prior  # type: ignore[union-attr]
+            found.append(_Scale(name, prior, int(real.sum()), f"{level.name} groups", i, above[i]))
     sigma = layout.parameter("sigma")
     if sigma is not None:
-        found.append(("sigma", sigma.prior, int((data.weight > 0).sum()), "rows"))
+        levels = range(len(layout.levels))
+        found.append(_Scale("sigma", sigma.prior, int((data.weight > 0).sum()), "rows", len(layout.levels), frozenset(levels)))
     return found
+
+
+def _coarser(one: _Scale, other: _Scale) -> bool:
+    """Whether a scale can hide below another that is large: it has fewer units, or the same ones in another level of the tree."""
+    tied = other.units == one.units and (other.level in one.above or one.level in other.above)
+    return other.units < one.units or tied
 
 
 def _unpooled_count(layout: Layout, data: Data) -> int:
@@ -73,30 +95,27 @@ def _unpooled_count(layout: Layout, data: Data) -> int:
     )
 
 
-def _tail_excess(scales: list[tuple[str, Prior, int, str]], i: int, rank: int, order: float = 0.0) -> float:
+def _tail_excess(scales: list[_Scale], i: int, rank: int, order: float = 0.0) -> float:
     """Exponent at infinity of scale i's marginal posterior plus one; negative iff the moment of this order exists."""
-    name, prior, count, _ = scales[i]
-    tail = prior.tail if order == 0 else prior.moment_tail()
+    here = scales[i]
+    tail = here.prior.tail if order == 0 else here.prior.moment_tail()
     if tail == -math.inf:
         return -math.inf
-    coarser = sum(max(0.0, p.tail + 1) for other, p, n, _ in scales[:i] if n < count or other == name)
-    return tail + order + coarser - (count - rank) + 1
+    coarser = sum(max(0.0, scale.prior.tail + 1) for scale in scales if _coarser(here, scale))
+    return tail + order + coarser - (here.units - rank) + 1
 
 
 def _check_normal(layout: Layout, data: Data, outcome: bool) -> None:
     rank = _flat_rank(layout, data) + _unpooled_count(layout, data)
     scales = _scales(layout, data)
-    for i, (name, prior, count, unit) in enumerate(scales):
+    for i, (name, prior, count, unit, _, _) in enumerate(scales):
         if prior.name == "fixed":
             continue
-        if prior.origin <= -1 and not (name == "sigma" and _replicated(layout, data, outcome)):
-            why = (
-                "there are no repeated observations to keep sigma from zero"
-                if name == "sigma"
-                else "the likelihood is positive at zero"
-            )
+        if name == "sigma":
+            _check_sigma(layout, data, outcome, prior)
+        elif prior.origin <= -1:
             raise ValueError(
-                f"priors: {name}: {prior} gives an improper posterior: it is not integrable at zero, where {why}; "
+                f"priors: {name}: {prior} gives an improper posterior: it is not integrable at zero, where the likelihood is positive; "
                 f"use flat(), half_normal(...) or reference()"
             )
         if prior.tail != -math.inf and _tail_excess(scales, i, rank) >= 0:
@@ -115,12 +134,69 @@ def _check_flat_only(layout: Layout, data: Data) -> None:
         raise ValueError(f"data: {rows} rows cannot inform {len(layout.population)} coefficients with flat priors; give them normal priors")
 
 
-def _replicated(layout: Layout, data: Data, outcome: bool) -> bool:
-    """Whether the residual sum of squares within the finest groups can be positive."""
-    rows = int((data.weight > 0).sum())
-    finest = int(data.real[-1].sum()) if layout.levels else 1
-    spread = not outcome or float(np.ptp(data.y[data.weight > 0])) > 0 if rows else False
-    return rows > finest and spread
+def _check_sigma(layout: Layout, data: Data, outcome: bool, prior: Prior) -> None:
+    """At sigma = 0 the likelihood is finite only where something is left over that coefficients and groups cannot follow."""
+    if prior.support("positive")[0] > 0 or math.isinf(prior.origin):
+        return
+    free, left = _left_over(layout, data)
+    if left if outcome else free > 0:
+        return
+    if prior.origin - free <= -1:
+        why = "there are no repeated observations" if free == 0 else "coefficients and groups fit every row exactly: nothing is left"
+        raise ValueError(
+            f"priors: sigma: {prior} gives an improper posterior: it is not integrable at zero, where {why} to keep sigma from zero; "
+            f"use inverse_gamma_variance(...)" + (", flat() or half_normal(...)" if free == 0 else "")
+        )
+
+
+def _left_over(layout: Layout, data: Data) -> tuple[int, bool]:
+    """Rows less the rank of the coefficients and finest free groups, and whether the outcome leaves a residual.
+
+    A coefficient in units of sigma counts as one more row, (mean - coefficient) / ratio. Coarser slopes are left out, which can
+    only leave more over.
+    """
+    rows = np.asarray(data.weight) > 0
+    x, y = np.asarray(data.x)[rows], np.asarray(data.y)[rows]
+    finest = next((i for i in reversed(range(len(layout.levels))) if _follows(layout, i)), None)
+    outer = np.column_stack([y, x[:, list(layout.population)]])
+    rank = 0
+    if finest is not None:
+        level = layout.levels[finest]
+        outer, rank = _within(outer, x[:, list(level.effects)], np.asarray(data.group[finest])[rows], level.size)
+    inner, target = outer[:, 1:], outer[:, 0]
+    gone = np.linalg.norm(inner, axis=0) <= 1e-10 * np.linalg.norm(x[:, list(layout.population)], axis=0)
+    inner = np.where(gone, 0.0, inner)
+    for place, c in enumerate(layout.population):
+        p = layout.parameter(layout.columns[c])
+        if p is not None and p.prior.name == "scaled_normal":
+            inner = np.vstack([inner, np.eye(inner.shape[1])[place] / p.prior.args[1]])
+            target = np.append(target, p.prior.args[0] / p.prior.args[1])
+    fitted, inner_rank = np.zeros(0), 0
+    if inner.shape[1]:
+        fitted, _, inner_rank, _ = np.linalg.lstsq(inner, target, rcond=1e-10)
+    residual = target - inner @ fitted
+    noise = 64 * np.finfo(float).eps * max(np.max(np.abs(y), initial=0.0), np.max(np.abs(target), initial=0.0))
+    return len(target) - rank - int(inner_rank), bool(np.max(np.abs(residual), initial=0.0) > noise)
+
+
+def _follows(layout: Layout, i: int) -> bool:
+    """Whether the groups of level i have values of their own."""
+    level = layout.levels[i]
+    if level.pooling == "partial":
+        sds = [layout.parameter(sd_name(level.name, layout.columns[e])) for e in level.effects]
+        return any(p is not None and p.prior != Prior("fixed", (0.0,)) for p in sds)
+    return level.pooling == "none"
+
+
+def _within(values: np.ndarray, effects: np.ndarray, group: np.ndarray, size: int) -> tuple[np.ndarray, int]:
+    """What is left of columns after each group's own least squares on its effects, and the rank of these."""
+    k = effects.shape[1]
+    squares, cross = np.zeros((size, k, k)), np.zeros((size, k, values.shape[1]))
+    np.add.at(squares, group, effects[:, :, None] * effects[:, None])
+    np.add.at(cross, group, effects[:, :, None] * values[:, None])
+    inverse = np.linalg.pinv(squares, rcond=1e-10, hermitian=True)
+    rank = int(np.sum(np.linalg.matrix_rank(squares, tol=None, hermitian=True)))
+    return values - np.einsum("nk,nkv->nv", effects, (inverse @ cross)[group]), rank
 
 
 def missing_moments(layout: Layout, data: Data) -> dict[str, str]:
@@ -138,7 +214,7 @@ def missing_moments(layout: Layout, data: Data) -> dict[str, str]:
     rank = _flat_rank(layout, data) + _unpooled_count(layout, data)
     scales = _scales(layout, data)
     worst = ""
-    for i, (name, prior, _, _) in enumerate(scales):
+    for i, (name, prior, *_) in enumerate(scales):
         if prior.name == "fixed":
             continue
         lost = "mean" if _tail_excess(scales, i, rank, 1) >= 0 else "sd" if _tail_excess(scales, i, rank, 2) >= 0 else ""
@@ -147,7 +223,7 @@ def missing_moments(layout: Layout, data: Data) -> dict[str, str]:
             worst = "mean" if "mean" in (lost, worst) else "sd"
     if worst:  # coefficients and coarse group values spread with the scales that estimate them
         for c in layout.population:
-            if (p := layout.parameter(layout.columns[c])) is not None and p.prior.name == "flat":
+            if (p := layout.parameter(layout.columns[c])) is not None and p.prior.name in ("flat", "scaled_normal"):
                 found.setdefault(p.name, worst)
         for level in layout.levels[:-1]:
             for e in level.effects:
@@ -155,3 +231,40 @@ def missing_moments(layout: Layout, data: Data) -> dict[str, str]:
         for level in layout.levels:
             found.setdefault(f"new({level.name})", worst)
     return found
+
+
+def has_moment(layout: Layout, data: Data, name: str, order: float) -> bool:
+    """Whether E[scale^order | y] exists for a scale of a normal hierarchy whose posterior is proper.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of family normal.
+    data : Data
+        NumPy arrays, as `hiermodels.models.data.bind` gives them.
+    name : str
+        ``sigma`` or ``sd_<g>``.
+    order : float
+        Positive.
+
+    Raises
+    ------
+    ValueError
+        For a name that is no scale of the model.
+
+    Examples
+    --------
+    >>> import hiermodels as hm
+    >>> from hiermodels.models.data import bind
+    >>> model = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "flat()"})
+    >>> problem = bind(model, hm.load_dataset("eight_schools"))
+    >>> [has_moment(problem.layout, problem.data, "sd_school", r) for r in (2, 4, 6)]
+    [True, True, False]
+    """
+    scales = _scales(layout, data)
+    place = next((i for i, scale in enumerate(scales) if scale.name == name), None)
+    if place is None:
+        raise ValueError(f"{name}: expected one of {', '.join(s.name for s in scales) or 'no scale'}; name a scale of the model")
+    if scales[place].prior.name == "fixed":
+        return True
+    return _tail_excess(scales, place, _flat_rank(layout, data) + _unpooled_count(layout, data), order) < 0

@@ -20,12 +20,24 @@ from numpyro.distributions import biject_to, constraints
 from numpyro.infer.util import log_density
 
 from hiermodels.models.priors import Prior, parse
+from hiermodels.models.spec import Parameter
 
-__all__ = ["Site", "distribution", "find_sites", "flat_log_density", "hyperparameter", "padded", "to_flat"]
+__all__ = [
+    "Site",
+    "distribution",
+    "find_sites",
+    "flat_log_density",
+    "hyperparameter",
+    "in_order",
+    "natural",
+    "natural_log_density",
+    "padded",
+    "to_flat",
+]
 
 
 def distribution(prior: Prior, kind: str = "positive") -> dist.Distribution | None:
-    """NumPyro's distribution of a proper prior; None where the prior is improper.
+    """NumPyro's distribution of a proper prior; None where the prior is improper, or in units of another parameter.
 
     Parameters
     ----------
@@ -40,7 +52,7 @@ def distribution(prior: Prior, kind: str = "positive") -> dist.Distribution | No
     >>> distribution(half_normal(5))  # doctest: +ELLIPSIS
     <numpyro.distributions.continuous.HalfNormal object at ...>
     """
-    if not prior.proper and not (kind == "unit" and prior.name == "flat"):
+    if prior.unit("") is not None or (not prior.proper and not (kind == "unit" and prior.name == "flat")):
         return None
     makers: dict[str, Callable[..., dist.Distribution]] = {
         "normal": dist.Normal,
@@ -52,6 +64,10 @@ def distribution(prior: Prior, kind: str = "positive") -> dist.Distribution | No
         "exponential": dist.Exponential,
         "gamma": dist.Gamma,
         "beta": dist.Beta,
+        "log_normal": dist.LogNormal,
+        "half_normal_cv": lambda scale: dist.TransformedDistribution(
+            dist.HalfNormal(scale), dist.transforms.PowerTransform(-2.0)
+        ),
         "flat": lambda: dist.Uniform(0.0, 1.0),
         "inverse_gamma_variance": lambda shape, scale: dist.TransformedDistribution(
             dist.InverseGamma(shape, scale), dist.transforms.PowerTransform(0.5)
@@ -64,7 +80,11 @@ _SUPPORT = {"real": constraints.real, "positive": constraints.positive, "unit": 
 
 
 def hyperparameter(
-    name: str, prior: Prior | str | float, kind: str = "positive", variances: Array | None = None
+    name: str,
+    prior: Prior | str | float,
+    kind: str = "positive",
+    variances: Array | None = None,
+    unit: Array | None = None,
 ) -> Array:
     """A parameter's site: sampled from its prior, or a constant where the prior is ``fixed``.
 
@@ -78,6 +98,9 @@ def hyperparameter(
         ``real``, ``positive`` or ``unit``.
     variances : Array, shape (group,), optional
         Known variances of the groups' means, which ``reference()`` needs.
+    unit : Array, shape (), optional
+        Value of the parameter that the prior is in units of: the residual sd for ``scaled_normal()``, the shape for
+        ``gamma_rate()``.
 
     Returns
     -------
@@ -87,6 +110,12 @@ def hyperparameter(
     prior = parse(prior, f"prior of {name}")
     if prior.name == "fixed":
         return numpyro.deterministic(name, jnp.asarray(prior.args[0]))
+    if prior.unit(name) is not None:
+        if unit is None:
+            raise ValueError(f"prior of {name}: {prior} is in units of {prior.unit(name)}, which this model has not; use another")
+        if prior.name == "scaled_normal":
+            return numpyro.sample(name, dist.Normal(prior.args[0], prior.args[1] * unit))
+        return numpyro.sample(name, dist.InverseGamma(prior.args[0], prior.args[1] * unit))
     law = distribution(prior, kind)
     if law is not None:
         return numpyro.sample(name, law)
@@ -94,6 +123,11 @@ def hyperparameter(
     if prior.name != "flat":
         numpyro.factor(f"prior_{name}", prior.log_density(value, variances))
     return value
+
+
+def in_order(parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
+    """Parameters in the order of sampling: those in units of another one come after it."""
+    return tuple(sorted(parameters, key=lambda p: p.prior.unit(p.name) is not None))
 
 
 def padded(
@@ -238,3 +272,77 @@ def to_flat(
     placed = handlers.substitute(handlers.seed(model, 0), substitute_fn=place)
     handlers.trace(placed).get_trace(*args, **kwargs)
     return jnp.concatenate([parts[s.name].reshape(-1) for s in sites]) if sites else jnp.zeros(0)
+
+
+def natural(
+    model: Callable[..., Any], sites: tuple[Site, ...], u: Array, *args: Any, **kwargs: Any
+) -> Array:
+    """The flat vector with every parameter on its own scale; what has no coordinates of its own (a correlation's factor) stays
+    unconstrained.
+
+    Parameters
+    ----------
+    model, sites
+        As in `flat_log_density`.
+    u : Array, shape (dim,)
+        Unconstrained.
+    """
+    trace = flat_log_density(model, sites, u, *args, **kwargs)[1]
+    parts = [
+        trace[s.name]["value"].reshape(-1) if _elementwise(trace[s.name]["fn"].support) else u[s.start : s.stop]
+        for s in sites
+    ]
+    return jnp.concatenate(parts) if parts else u
+
+
+def natural_log_density(
+    model: Callable[..., Any], sites: tuple[Site, ...], x: Array, *args: Any, **kwargs: Any
+) -> tuple[Array, Array]:
+    """Log density of the parameters on their own scales, and the unconstrained vector at them.
+
+    Parameters
+    ----------
+    model, sites
+        As in `flat_log_density`.
+    x : Array, shape (dim,)
+        As `natural` gives it. Outside the support the density is minus infinity.
+    """
+    where = {site.name: site for site in sites}
+    parts: dict[str, Array] = {}
+    inside: list[Array] = []
+    jacobians: list[Array] = []
+
+    def place(message: dict[str, Any]) -> Array | None:
+        site = where.get(message["name"]) if _latent(message) else None
+        if site is None:
+            return None
+        here, support = x[site.start : site.stop].reshape(site.shape), message["fn"].support
+        transform = biject_to(support)
+        if not _elementwise(support):
+            value = transform(here)
+            parts[site.name] = here
+            jacobians.append(jnp.sum(transform.log_abs_det_jacobian(here, value)))
+            return value
+        fine = _base(support)(here)
+        inside.append(jnp.all(fine))
+        value = jnp.where(fine, here, transform(jnp.zeros_like(here)))
+        parts[site.name] = transform.inv(value)
+        return value
+
+    placed = handlers.substitute(handlers.seed(model, 0), substitute_fn=place)
+    total, _ = log_density(placed, args, kwargs, {})
+    total = total + sum(jacobians, start=jnp.zeros((), x.dtype))
+    fine = jnp.all(jnp.stack(inside)) if inside else jnp.array(True)
+    u = jnp.concatenate([parts[s.name].reshape(-1) for s in sites]) if sites else x
+    return jnp.where(fine, total, -jnp.inf), u
+
+
+def _base(support: Any) -> Any:
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return support
+
+
+def _elementwise(support: Any) -> bool:
+    """Whether each number of a value is a parameter by itself."""
+    return _base(support).event_dim == 0

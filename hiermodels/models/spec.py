@@ -222,6 +222,8 @@ class Layout:
         Rows, padding included.
     count_bound : int
         Most trials of a group, rounded up to a power of two; 0 where it does not apply.
+    twins : tuple of int
+        Kinds of groups with the same design, a level each; empty where few groups are alike.
     """
 
     family: str
@@ -232,6 +234,7 @@ class Layout:
     parameters: tuple[Parameter, ...]
     obs: int
     count_bound: int = 0
+    twins: tuple[int, ...] = ()
 
     @property
     def nested(self) -> bool:

@@ -12,7 +12,7 @@ import textwrap
 import threading
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -20,6 +20,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from PIL import Image
 
 from hiermodels.reporting._rows import label
 
@@ -32,18 +34,30 @@ _SAVING = threading.Lock()
 
 
 class StudyFigure(Figure):
-    """A matplotlib figure that a notebook shows without ``pyplot``."""
+    """A matplotlib figure that a notebook shows without ``pyplot``, in 256 colours: a third of the bytes."""
 
     def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=110)
-        return buffer.getvalue()
+        full, small = io.BytesIO(), io.BytesIO()
+        self.savefig(full, format="png", dpi=100, facecolor="white")
+        Image.open(full).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE).save(small, format="png", optimize=True)
+        return small.getvalue()
 
 
 def canvas(
-    count: int, ax: Axes | None = None, *, height: float = 3.1, share: bool = False, wide: bool = False
+    count: int,
+    ax: Axes | None = None,
+    *,
+    height: float = 3.1,
+    share: bool | Literal["row"] = False,
+    wide: bool = False,
+    columns: int = 0,
+    ratios: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels, at most two abreast, or the caller's own axes for one panel."""
+    """A figure with so many panels, or the caller's own axes for one panel.
+
+    Panels stand two abreast, one below the other with ``wide``, or ``columns`` abreast; ``height`` is that of a row in
+    inches, ``share`` the axes that share their scale along y, ``ratios`` the relative heights of rows.
+    """
     if ax is not None:
         if count > 1:
             raise ValueError(
@@ -52,13 +66,14 @@ def canvas(
         found = ax.get_figure(root=True)
         assert found is not None
         return found, [ax]
-    columns = 1 if count == 1 or wide else 2
+    columns = columns or (1 if count == 1 or wide else 2)
     rows = math.ceil(count / columns)
-    width = 5.2 if columns == 1 else 6.8
+    width = {1: 5.2, 2: 6.8}.get(columns, 3.1 * columns)
     figure = StudyFigure(figsize=(width, height * rows + 1.3))
     figure.set_layout_engine("constrained", w_pad=0.09, h_pad=0.09)
     FigureCanvasAgg(figure)
-    axes = list(np.ravel(figure.subplots(rows, columns, squeeze=False, sharey=share)))
+    grid = {"height_ratios": ratios} if ratios else None
+    axes = list(np.ravel(figure.subplots(rows, columns, squeeze=False, sharey=share, gridspec_kw=grid)))
     for empty in axes[count:]:
         empty.remove()
     for one in axes[:count]:
@@ -73,7 +88,7 @@ def heading(figure: Figure, axes: Sequence[Axes], own: bool, what: str, *more: s
     """Title in a few lines: what is shown, then the truth regime and the number of replicates."""
     width = int(figure.get_figwidth() * 72 / (0.56 * (TEXT + 1)))
     lines = [
-        *textwrap.wrap(what[:1].upper() + what[1:], width),
+        *textwrap.wrap(what if "_" in what.split(" ")[0] else what[:1].upper() + what[1:], width),  # names stay as they are
         *textwrap.wrap("; ".join(m for m in more if m), width),
     ]
     if own:
@@ -102,8 +117,9 @@ def legend(figure: Figure, axes: Sequence[Axes], own: bool) -> None:
         columns = (
             len(seen) if sum(map(len, seen)) + 6 * len(seen) < room else int(room / (max(map(len, seen)) + 6))
         )
+        handles = [_visible(handle) for handle in seen.values()]
         figure.legend(
-            seen.values(),
+            handles,
             seen.keys(),
             loc="outside lower center",
             ncols=max(columns, 1),
@@ -112,6 +128,16 @@ def legend(figure: Figure, axes: Sequence[Axes], own: bool) -> None:
         )
     else:
         axes[0].legend(seen.values(), seen.keys(), fontsize=TEXT - 2, frameon=False)
+
+
+def _visible(handle: Any) -> Any:
+    """A legend's handle; points too small to be seen there are enlarged."""
+    if isinstance(handle, Line2D) and handle.get_linestyle() == "None" and (handle.get_markersize() < 4 or handle.get_marker() == "."):
+        shown = Line2D([], [])
+        shown.update_from(handle)
+        shown.set(markersize=8 if handle.get_marker() == "." else 5, alpha=1.0)
+        return shown
+    return handle
 
 
 def percent(value: float, _: object = None) -> str:
@@ -143,6 +169,79 @@ def name_ticks(ax: Axes, values: Sequence[object], room: int = 30) -> None:
             text.set(rotation=35, ha="right", rotation_mode="anchor")
 
 
+def interval_word(source: Any, prob: float) -> str:
+    """What the intervals of a source are called; those of a table from elsewhere have no known level."""
+    return "interval" if isinstance(source, pd.DataFrame) else f"{100 * prob:.6g}% interval"
+
+
+def interval_bars(
+    ax: Axes, at: np.ndarray, table: pd.DataFrame, word: str, *, horizontal: bool = False, shade: str = PALETTE[0]
+) -> None:
+    """Intervals as thin bars; twice the Monte Carlo standard error either side of the estimate as thick ones.
+
+    What a table does not have is left out.
+    """
+    draw = ax.hlines if horizontal else ax.vlines
+    lower, upper = table["lower"].to_numpy(float), table["upper"].to_numpy(float)
+    if np.isfinite(lower).any() or np.isfinite(upper).any():
+        draw(at, lower, upper, color=shade, linewidth=1.1, label=word, zorder=2)
+    estimate, mcse = table["estimate"].to_numpy(float), table["mcse"].to_numpy(float)
+    if np.isfinite(mcse).any():
+        draw(at, estimate - 2 * mcse, estimate + 2 * mcse, color="black", linewidth=2.2, label="± 2 Monte Carlo SE", zorder=6)
+
+
+def apart(values: np.ndarray, gap: float) -> np.ndarray:
+    """Places nearest to the values, in their order, that stand at least a gap apart (least squares).
+
+    Examples
+    --------
+    >>> apart(np.array([0.0, 0.0, 5.0]), 1.0).tolist()
+    [-0.5, 0.5, 5.0]
+    """
+    from scipy.optimize import isotonic_regression
+
+    order = np.argsort(values, kind="stable")
+    steps = gap * np.arange(len(values))
+    found = np.empty(len(values))
+    found[order] = isotonic_regression(np.asarray(values, float)[order] - steps).x + steps
+    return found
+
+
+def _inches(ax: Axes) -> tuple[float, float]:
+    box, figure = ax.get_position(), ax.get_figure(root=True)
+    assert figure is not None
+    return box.width * figure.get_figwidth(), box.height * figure.get_figheight()
+
+
+def end_labels(ax: Axes, x: float, ends: np.ndarray, names: Sequence[str]) -> None:
+    """Name lines at their right ends, names apart from one another and joined to their lines."""
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high)
+    places = apart(ends, (high - low) * 1.15 * (TEXT - 2) / 72 / _inches(ax)[1])
+    for end, place, name in zip(ends, places, names, strict=True):
+        ax.annotate(
+            name,
+            (x, end),
+            (1.035, place),
+            xycoords="data",
+            textcoords=ax.get_yaxis_transform(),
+            va="center",
+            fontsize=TEXT - 2,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0},
+        )
+
+
+def spread_labels(ax: Axes, x: np.ndarray, y: float, names: Sequence[str]) -> None:
+    """Name points of one height, names apart from one another."""
+    ax.margins(x=0.04)
+    ax.autoscale_view()
+    low, high = ax.get_xlim()
+    gap = (high - low) * 0.62 * (TEXT - 1) / 72 / _inches(ax)[0] * (max(map(len, names)) + 1)
+    for place, name in zip(apart(x, gap), names, strict=True):
+        ax.text(place, y, name, ha="center", va="bottom", fontsize=TEXT - 1)
+
+
 def save(figure: Figure, folder: str | Path, stem: str) -> list[Path]:
     """Write a figure as SVG and PNG, the same bytes for the same figure.
 
@@ -164,8 +263,6 @@ def save(figure: Figure, folder: str | Path, stem: str) -> list[Path]:
     --------
     >>> import tempfile
     >>> from matplotlib.figure import Figure
-
-    from hiermodels.reporting._rows import label
     >>> [path.name for path in save(Figure(), tempfile.mkdtemp(), "empty")]
     ['empty.svg', 'empty.png']
     """

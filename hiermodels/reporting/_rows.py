@@ -6,7 +6,7 @@ Nothing here needs matplotlib.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ import pandas as pd
 
 MOST_PANELS = 24
 MEAN = "[mean]"
+TOGETHER = (MEAN, "[any]", "[all]")
+"""Rows about all groups together: their average; any and all of the groups that a decision is about."""
 
 _IDENTIFIES = "rep method estimand group measure"
 _ESTIMATES = (
@@ -47,10 +49,12 @@ MEASURES = {
     "rank_cover": "rank-based coverage",
     "becover": "bias-eliminated coverage",
     "power": "power",
+    "type1": "type I error",
     "ciwidth": "interval width",
 }
 ZERO_IS_IDEAL = ("bias", "rbias", "pctbias", "relprec", "relerror", "rms_bias")
 SHARES = ("cover", "rank_cover", "becover")
+PERCENTAGES = (*SHARES, "power", "type1")
 
 
 def factors(table: pd.DataFrame) -> list[str]:
@@ -84,7 +88,8 @@ def target(estimand: str, group: str = "") -> str:
     """Name of an estimand with its group, ``theta_school [A]``; the average over groups is said in words."""
     if group == "" or (group == MEAN and "(" in estimand):
         return estimand
-    return f"{estimand}, mean over groups" if group == MEAN else f"{estimand} [{group}]"
+    words = {MEAN: "mean over groups", "[any]": "any group", "[all]": "all groups"}
+    return f"{estimand}, {words[group]}" if group in words else f"{estimand} [{group}]"
 
 
 def choose(
@@ -104,7 +109,7 @@ def choose(
         One estimand, several, or all (``None``).
     group
         One group, several, or ``None``: scalars and the averages over groups where the table has them, else
-        every group. ``"each"`` is every group without the averages.
+        every group. ``"each"`` is every group without the rows about all of them together.
     where
         Column to value, or to a list of values: ``{"sd_school": 5, "method": ["none", "partial"]}``.
 
@@ -118,7 +123,7 @@ def choose(
     if estimand is not None:
         wanted["estimand"] = estimand
     if group == "each":
-        rows = rows[rows["group"] != MEAN]
+        rows = rows[~rows["group"].isin(TOGETHER)]
     elif group is not None:
         wanted["group"] = group
     elif (rows["group"] == MEAN).any():
@@ -135,6 +140,11 @@ def choose(
             names = ", ".join(label(v) for v in there[:20])
             raise ValueError(f"{column}: expected one of {names}, found {', '.join(map(label, values))}")
     return rows
+
+
+def records(table: pd.DataFrame) -> Iterator[Any]:
+    """Rows of a table as named tuples."""
+    return iter(table.itertuples(index=False))
 
 
 def only(rows: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -161,7 +171,7 @@ def split(rows: pd.DataFrame, used: Iterable[str]) -> list[tuple[str, pd.DataFra
     if not keys:
         return [("", rows)]
     order = {c: {v: i for i, v in enumerate(levels(rows[c]))} for c in keys}
-    found = {_known(key): part for key, part in rows.groupby(keys, sort=False, dropna=False, observed=True)}
+    found = {known(key): part for key, part in rows.groupby(keys, sort=False, dropna=False, observed=True)}
     panels = [
         (_panel_title(dict(zip(keys, key, strict=True)), part), part)
         for key, part in sorted(
@@ -176,7 +186,7 @@ def split(rows: pd.DataFrame, used: Iterable[str]) -> list[tuple[str, pd.DataFra
     return panels
 
 
-def _known(key: Any) -> tuple[Any, ...]:
+def known(key: Any) -> tuple[Any, ...]:
     """A group's key with None for what is missing."""
     return tuple(None if pd.isna(value) else value for value in key)
 

@@ -59,8 +59,8 @@ def notes_of_run(run: Any) -> list[str]:
 def write_figures(run: Any) -> list[Path]:
     """Draw the figures that the run's tables allow and write them to ``figures/`` as SVG and PNG.
 
-    Coverage, bias, RMSE ratio, interval width, shrinkage from no to partial pooling, and failures where there
-    were any. A measure that the study did not ask for gives no figure.
+    Coverage, bias, RMSE ratio, interval width, power, a nested loop where several factors vary, ranks where truths come from
+    the prior, shrinkage from no to partial pooling, and failures where there were any. A measure that the study did not ask for gives no figure.
 
     Parameters
     ----------
@@ -115,6 +115,8 @@ def _figures(run: Any) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
             f"Mean width of the intervals. {bars}",
             lambda: plots.plot_ciwidth(table, regime=regime),
         )
+    yield from _over_factors(run, there, regime)
+    yield from _calibration(run, regime)
     yield from _shrinkage(run, regime)
     failures = run.failures
     if failures is not None and len(failures) and _troubled(failures):
@@ -125,14 +127,66 @@ def _figures(run: Any) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
         )
 
 
+def _over_factors(run: Any, there: set[str], regime: str) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+    """Power along a numeric factor, and the error over every combination where two factors or more vary."""
+    from hiermodels.reporting import plots
+    from hiermodels.reporting._rows import varying
+
+    table = run.performance
+    varied = varying(table, factors(table))
+    if "power" in there and any(table[c].dtype.kind in "iuf" for c in varied):
+        yield (
+            "power",
+            "Share of replicates whose decision fires; the dashed line is a power of 80%. Bars are 95% Monte Carlo intervals.",
+            lambda: plots.plot_power(table, regime=regime),
+        )
+    elif "power" in there:
+        yield "power", "Share of replicates whose decision fires.", lambda: plots.plot_measure(table, "power", regime=regime)
+    if "type1" in there:
+        yield (
+            "type1",
+            "Share of replicates in which a decision fires though its claim is false. Bars are 95% Monte Carlo intervals.",
+            lambda: plots.plot_measure(table, "type1", regime=regime),
+        )
+    measure = next((m for m in ("rmse", "mse", "cover") if m in there), None)
+    if len(varied) > 1 and measure is not None:
+        yield (
+            f"nested_loop_{measure}",
+            f"{MEASURES[measure].capitalize()} over every combination of {', '.join(varied)}. Bars are 95% Monte Carlo intervals.",
+            lambda: plots.plot_nested_loop(table, measure, regime=regime),
+        )
+
+
+def _calibration(run: Any, regime: str) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+    """Ranks of the truth, where truths are drawn from the prior."""
+    from hiermodels.reporting import plots
+
+    if "prior" not in regime:
+        return
+    estimates = run.estimates
+    if "rank" not in estimates or not estimates["rank"].notna().any():
+        return
+    yield (
+        "ranks",
+        "Histogram of the ranks of the truth among the draws; the band is what uniform ranks keep in each bin.",
+        lambda: plots.plot_ranks(estimates, regime=regime),
+    )
+    yield (
+        "ecdf_difference",
+        "Distribution function of the ranks less that of uniform ones, with a simultaneous 95% band.",
+        lambda: plots.plot_ecdf_difference(estimates, regime=regime),
+    )
+
+
 def _shrinkage(run: Any, regime: str) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
     """Arrows from a method without pooling to one with partial pooling, where a study has both."""
     from hiermodels.reporting import plots
 
     raw, pooled = _method_with(run, "none"), _method_with(run, "partial")
-    estimates = run.estimates
     if raw is None or pooled is None:
         return
+    few = hasattr(run, "first_replicates") and regime != "fixed"  # of a large run only what is drawn is read
+    estimates = run.first_replicates(1) if few else run.estimates
     group = estimates["group"].astype(object)
     both = [
         set(estimates.loc[(estimates["method"] == m) & group.notna() & (group != ""), "estimand"])

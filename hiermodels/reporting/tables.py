@@ -81,14 +81,14 @@ def widen(performance: pd.DataFrame, measures: Iterable[str] | None = None, *, g
     groups
         ``"mean"``: scalars and averages over groups; ``"each"``: the single groups.
     """
-    from hiermodels.reporting._rows import MEAN, factors, groups_of, label, target
+    from hiermodels.reporting._rows import MEAN, TOGETHER, factors, groups_of, label, target
 
     group = groups_of(performance)
     averaged = set(performance.loc[group == MEAN, "estimand"])
     if groups == "each":
-        keep = ~group.isin(["", MEAN])
+        keep = ~group.isin(["", *TOGETHER])
     else:
-        keep = group.isin(["", MEAN]) | ~performance["estimand"].isin(averaged)
+        keep = group.isin(["", *TOGETHER]) | ~performance["estimand"].isin(averaged)
     rows = performance.assign(group=group)[keep]
     columns = tuple(measures) if measures is not None else tuple(map(str, rows["measure"].unique()))
     rows = rows[rows["measure"].isin(columns)]

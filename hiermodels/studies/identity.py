@@ -13,12 +13,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["IDENTITY", "check_identity", "differences", "identity_of", "plain"]
+__all__ = ["IDENTITY", "check_identity", "check_sizes", "differences", "identity_of", "plain"]
 
 IDENTITY = ("mechanisms", "methods", "estimands", "interval", "seed", "precision")
 """Keys of a resolved configuration that determine results."""
 
-FREE = frozenset({"aim", "performance"})
+FREE = frozenset({"aim", "performance", "decisions", "stop"})
 ABSENT = "(absent)"
 RETRY = "retry-with-escalation"
 
@@ -137,9 +137,9 @@ def check_identity(
     _compare_named(before.pop("methods", {}), now.pop("methods", {}), "methods", refused, added)
     more = before.get("replications"), now.get("replications")
     if None not in more and more[0] != more[1]:
-        (added if more[0] < more[1] else refused).append(_line("replications", *more))
+        (added if more[0] < more[1] else refused).append(line("replications", *more))
         now["replications"] = more[0]
-    refused += [_line(*found) for found in differences(before, now) if not _harmless(*found)]
+    refused += [line(*found) for found in differences(before, now) if not _harmless(*found)]
     if refused:
         raise ValueError(
             f"{where} holds another study; take another folder with --out, or undo what differs:\n  "
@@ -153,6 +153,36 @@ def check_identity(
     return added
 
 
+def check_sizes(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "the run folder") -> None:
+    """Refuse to go on with other lanes or chunks than the files were made with: ``auto`` differs between devices.
+
+    Parameters
+    ----------
+    old, new : mapping
+        Manifests.
+    where : str
+        How to name the folder in messages.
+
+    Raises
+    ------
+    ValueError
+        With a line for each cell and method that both have and that differ.
+    """
+    found = []
+    for key in ("lanes", "chunk"):
+        before, now = plain(old.get(key)), plain(new.get(key))
+        if not (isinstance(before, dict) and isinstance(now, dict)):
+            continue
+        for cell in before.keys() & now.keys():
+            both = {m: (before[cell][m], now[cell][m]) for m in before[cell] if m in now[cell]}
+            found += [line(f"{key}.{cell}.{m}", *pair) for m, pair in both.items() if pair[0] != pair[1]]
+    if found:
+        raise ValueError(
+            f"{where} was made with other lanes or chunks, as by another version or kind of device; take another folder with "
+            "--out, or the device and versions that its manifest names:\n  " + "\n  ".join(sorted(found)[:10])
+        )
+
+
 def _harmless(key: str, old: Any, new: Any) -> bool:
     """Differences that leave every estimate as it is."""
     top = key.partition(".")[0].partition("[")[0]
@@ -164,8 +194,8 @@ def _harmless(key: str, old: Any, new: Any) -> bool:
 def _compare_named(old: Any, new: Any, key: str, refused: list[str], added: list[str]) -> None:
     """Compare two mappings of which the new one may have more entries; their order is free."""
     for name, value in old.items():
-        refused += [_line(*found) for found in differences(value, new.get(name, ABSENT), f"{key}.{name}")]
-    added += [_line(f"{key}.{name}", ABSENT, value) for name, value in new.items() if name not in old]
+        refused += [line(*found) for found in differences(value, new.get(name, ABSENT), f"{key}.{name}")]
+    added += [line(f"{key}.{name}", ABSENT, value) for name, value in new.items() if name not in old]
 
 
 def _by_hash(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -186,7 +216,8 @@ def _without(mapping: Any, key: str) -> Any:
     )
 
 
-def _line(key: str, old: Any, new: Any) -> str:
+def line(key: str, old: Any, new: Any) -> str:
+    """A difference in one line."""
     return f"{key}: {_short(old)} -> {_short(new)}"
 
 

@@ -14,7 +14,7 @@ means (`empse`, `rmse`, `modelse`, `relerror`, `relprec`, ratios) is that functi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -337,7 +337,7 @@ def ciwidth(errors: Errors) -> Measure:
 
 
 def performance(
-    estimates: pd.DataFrame,
+    estimates: pd.DataFrame | Iterable[pd.DataFrame],
     *,
     factors: Sequence[str],
     measures: Sequence[str],
@@ -357,10 +357,10 @@ def performance(
 
     Parameters
     ----------
-    estimates : pandas.DataFrame
+    estimates : pandas.DataFrame or iterable of them
         One row a replicate x cell x method x estimand x group, in any order; columns ``rep, <factors>,
         method, estimand, group, true, estimate, lower, upper, status`` and, where there are such, ``se, rank,
-        max_rank, n_try, ess_tail``.
+        max_rank, n_try, ess_tail``. Of a table too large for memory: batches of whole cells, one at a time.
     factors : sequence of str
         Columns whose values identify a cell.
     measures : sequence of str

@@ -353,7 +353,7 @@ def own_steps(layout: OwnLayout, settings: Settings, targets: tuple[Target, ...]
         values, divergences = state
         return summarise(values, targets, interval, jax.random.split(key)[1], truth, divergences)
 
-    return Steps(draws, summaries)
+    return Steps(draws, summaries, lambda state, key, data: state[0])
 
 
 # a method --------------------------------------------------------------------------------------------------------------

@@ -71,6 +71,7 @@ class Progress:
         """Add finished fits; failures are missing or flagged fits."""
         with self._lock:
             self.done += fits
+            self.total = max(self.total, self.done)
             self.failures += failures
             seconds = time.perf_counter() - self.started
             rate = self.done / max(seconds, 1e-9)

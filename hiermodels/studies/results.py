@@ -2,15 +2,15 @@
 
 ::
 
-    <folder>/config.yaml                                   as read
-             manifest.json                                 resolved config, identity, lanes, chunk, versions,
-             device, cells estimates/<cell hash>/<method>/00000.parquet  one file a finished chunk
-             performance.csv, performance.parquet          the table; the Parquet file carries its notes
-             timings.json, figures/, report.html .lock                                         held, by the
-             operating system, while a process works here
+    <folder>/config.yaml                     as read
+             manifest.json                   resolved config, identity, lanes, chunk, versions, device, cells
+             estimates/<cell hash>/<method>/00000.parquet   one file a finished chunk
+             performance.csv, .parquet       the table; the Parquet file carries its notes, the failures and which
+                                             study it is of, so that no table of a smaller one is taken for it
+             timings.json, figures/, report.html
+             .lock, .lock-<shard>            held, by the operating system, while a process works here
 
-Every file is written whole under a temporary name that ends in ``.tmp-<pid>``, flushed to disk, and renamed.
-Whatever stands under its own name is complete; a chunk that cannot be read back counts as absent.
+How files are written and folders held: `hiermodels.studies.disk`. A chunk that cannot be read back counts as absent.
 """
 
 from __future__ import annotations
@@ -19,31 +19,47 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hiermodels.studies.chunks import (
+    chunk_is_whole,
+    chunk_path,
+    parquet,
+    read_chunk,
+    read_parquet,
+    stored_chunks,
+    stream_estimates,
+    write_chunk,
+)
+from hiermodels.studies.disk import locked, write_bytes, write_json
 from hiermodels.studies.identity import check_identity, identity_of, plain
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 __all__ = [
     "Run",
     "check_identity",
+    "chunk_is_whole",
     "chunk_path",
-    "complete_chunks",
+    "drop_performance",
     "factors_of",
+    "join_timings",
     "load_run",
     "locked",
     "make_manifest",
+    "read_chunk",
     "read_estimates",
     "read_manifest",
+    "stamp_of",
+    "stored_chunks",
+    "stream_estimates",
+    "with_machine",
     "write_bytes",
     "write_chunk",
     "write_json",
@@ -52,8 +68,6 @@ __all__ = [
 ]
 
 _PACKAGES = ("hiermodels", "jax", "jaxlib", "numpyro", "numpy", "scipy", "pandas", "pyarrow")
-_TEMPORARY = re.compile(r"\.tmp-\d+$")
-_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -84,12 +98,14 @@ class Run:
         """One row a replicate x cell x method x estimand x group, of finished chunks; texts are coded."""
         return read_estimates(self.path, self.config.get("replications"), manifest=self.manifest)
 
+    def first_replicates(self, count: int) -> pd.DataFrame:
+        """`estimates` of replicates 0 to count - 1 alone; files that hold others are not read."""
+        return read_estimates(self.path, min(count, self.config["replications"]), manifest=self.manifest)
+
     @cached_property
     def performance(self) -> pd.DataFrame:
         """One row a cell x method x estimand x group x measure; `notes` say why values are missing."""
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(self._performance_file).to_pandas()
+        table = read_parquet(self._performance_file).to_pandas()
         if regime := self.manifest.get("regime"):
             table.attrs["regime"] = regime if isinstance(regime, str) else ", ".join(regime)  # for figures
         return table
@@ -97,17 +113,25 @@ class Run:
     @cached_property
     def notes(self) -> list[str]:
         """Notes to the table of performance."""
-        import pyarrow.parquet as pq
-
-        metadata = pq.read_schema(self._performance_file).metadata or {}
-        return list(json.loads(metadata.get(b"notes", b"[]")))
+        return list(json.loads(_metadata(self._performance_file).get(b"notes", b"[]")))
 
     @cached_property
     def failures(self) -> pd.DataFrame:
         """Fits by status, one row a cell x method; see `hiermodels.studies.tables.count_failures`."""
+        with contextlib.suppress(ValueError):  # not finished: of what is there
+            if stored := _metadata(self._performance_file).get(b"failures"):
+                return _frame_of(json.loads(stored))
         from hiermodels.studies.tables import count_failures
 
         return count_failures(self.estimates, self.factors)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is a table of performance of the whole study."""
+        try:
+            return self._performance_file.is_file()
+        except ValueError:
+            return False
 
     def report(self) -> Path:
         """Write ``report.html`` and the figures again from what is stored, and return the report's path."""
@@ -121,7 +145,38 @@ class Run:
         if not file.is_file():
             todo = "type the command that started it again"
             raise ValueError(f"{self.path}: not finished, so there is no table of performance yet; {todo}")
+        if _metadata(file).get(b"study", stamp := stamp_of(self.config).encode()) != stamp:
+            todo = "type the command that extended it again, or `hiermodels report` if nothing is missing"
+            raise ValueError(f"{self.path}: the table of performance here is of the study before it was changed; {todo}")
         return file
+
+
+def _metadata(file: Path) -> dict[bytes, bytes]:
+    import pyarrow.parquet as pq
+
+    return dict(pq.read_schema(file).metadata or {})
+
+
+def _frame_of(stored: Mapping[str, Any]) -> pd.DataFrame:
+    """A table from its columns; texts as the other tables have them."""
+    import pandas as pd
+
+    table = pd.DataFrame(dict(stored))
+    return table.astype({name: "str" for name in table if table[name].dtype == object})
+
+
+def stamp_of(config: Mapping[str, Any]) -> str:
+    """Hash of what a table of performance depends on: the identity, and how much of it is summarised how.
+
+    Examples
+    --------
+    >>> stamp_of({"seed": 1, "replications": 10}) == stamp_of({"seed": 1, "replications": 20})
+    False
+    """
+    part = {key: config.get(key) for key in ("replications", "performance", "failures")}
+    part |= {key: config[key] for key in ("decisions", "stop") if config.get(key)}
+    text = identity_of(config) + json.dumps(plain(part), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:
@@ -148,112 +203,6 @@ def load_run(path: str | os.PathLike[str]) -> Run:
             f"{folder}: no run here: expected a folder with manifest.json, such as runs/eight_schools"
         )
     return Run(folder, manifest["config"], manifest)
-
-
-@contextlib.contextmanager
-def locked(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Hold a run folder for this process alone, made if need be and cleared of dead runs' temporary files.
-
-    The operating system drops the lock when the process ends, in whatever way.
-
-    Parameters
-    ----------
-    folder : str or path
-        Run folder.
-
-    Yields
-    ------
-    pathlib.Path
-        The folder.
-
-    Raises
-    ------
-    ValueError
-        The folder cannot be written, or another live process holds it.
-    """
-    import filelock
-
-    folder = Path(folder)
-    lock = filelock.FileLock(folder / ".lock", timeout=0)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except filelock.Timeout:
-        raise ValueError(f"{folder}: {_holder(folder)} is at work here; wait until it ends, stop it, "
-                         "or choose another folder with --out") from None  # fmt: skip
-    except OSError as error:
-        raise _unwritable(folder, error) from None
-    try:
-        for leftover in folder.rglob("*.tmp-*"):
-            if _TEMPORARY.search(leftover.name):
-                leftover.unlink(missing_ok=True)
-        write_json(folder / ".holder", {"pid": os.getpid(), "host": socket.gethostname()})
-        yield folder
-    finally:
-        with contextlib.suppress(OSError):
-            (folder / ".holder").unlink(missing_ok=True)
-        lock.release()
-
-
-def _holder(folder: Path) -> str:
-    try:
-        holder = json.loads((folder / ".holder").read_bytes())
-        return f"process {holder['pid']} on {holder['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
-
-
-def _unwritable(path: Path, error: OSError) -> ValueError:
-    reason = error.strerror or type(error).__name__
-    return ValueError(
-        f"{path}: cannot be written ({reason}); choose a folder of yours with --out, or make room"
-    )
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: temporary name, flush to disk, rename.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        Its name; folders above it are made.
-    data : bytes
-        Its content.
-
-    Raises
-    ------
-    ValueError
-        It cannot be written.
-    """
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise _unwritable(path, error) from None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush a rename to disk where the system lets folders be flushed."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            with contextlib.suppress(OSError):
-                os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def make_manifest(
@@ -296,6 +245,28 @@ def make_manifest(
     return plain({**manifest, "versions": versions, "device": device, "cells": list(cells), **more})
 
 
+def with_machine(manifest: Mapping[str, Any], old: Mapping[str, Any] | None, busy: bool) -> dict[str, Any]:
+    """A manifest with the machines that computed the estimates: those of the old one, and this one if it is about to.
+
+    Parameters
+    ----------
+    manifest : mapping
+        Of this process.
+    old : mapping, optional
+        What the folder has.
+    busy : bool
+        Whether this process is going to compute chunks.
+    """
+    here = {"host": socket.gethostname(), "device": manifest["device"], "versions": manifest["versions"]}
+    if old is None:
+        return {**manifest, "machines": [here]}
+    machines = list(old.get("machines") or [{key: old.get(key) for key in ("device", "versions")}])
+    if busy:
+        return {**manifest, "machines": machines if here in machines else [*machines, here]}
+    kept = {key: old[key] for key in ("device", "versions") if key in old}
+    return {**manifest, **kept, "machines": machines}
+
+
 def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write ``manifest.json``."""
     write_json(Path(folder) / "manifest.json", manifest)
@@ -328,100 +299,6 @@ def factors_of(manifest: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(name for cell in manifest["cells"] for name in cell.get("factors", {})))
 
 
-def chunk_path(folder: str | os.PathLike[str], cell: str, method: str, index: int) -> Path:
-    """Where a chunk of estimates is stored.
-
-    Parameters
-    ----------
-    folder : str or path
-        Run folder.
-    cell : str
-        Hash of the cell.
-    method : str
-        Name of the method; what a file system may not like is replaced, and a hash of the name added.
-    index : int
-        Number of the chunk: rep // chunk.
-
-    Examples
-    --------
-    >>> chunk_path("runs/x", "0a1b", "partial", 3).as_posix()
-    'runs/x/estimates/0a1b/partial/00003.parquet'
-    """
-    return _method_folder(Path(folder), cell, method) / f"{index:05d}.parquet"
-
-
-def _method_folder(folder: Path, cell: str, method: str) -> Path:
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", method)[:60]
-    if safe.lower() != method or _RESERVED.fullmatch(safe):  # two names must not meet on any file system
-        safe += "-" + hashlib.blake2b(method.encode(), digest_size=4).hexdigest()
-    return folder / "estimates" / cell / safe
-
-
-def write_chunk(folder: str | os.PathLike[str], cell: str, method: str, index: int, table: pa.Table) -> Path:
-    """Store one finished chunk, whole or not at all.
-
-    Parameters
-    ----------
-    folder, cell, method, index
-        As in `chunk_path`.
-    table : pyarrow.Table
-        Its rows of the table of estimates.
-
-    Returns
-    -------
-    pathlib.Path
-        The file.
-    """
-    path = chunk_path(folder, cell, method, index)
-    write_bytes(path, _parquet(table))
-    return path
-
-
-def _parquet(table: pa.Table) -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    return sink.getvalue().to_pybytes()
-
-
-def complete_chunks(folder: str | os.PathLike[str], cell: str, method: str) -> set[int]:
-    """Numbers of the chunks that are stored and can be read back; files that cannot are removed.
-
-    Parameters
-    ----------
-    folder, cell, method
-        As in `chunk_path`.
-
-    Returns
-    -------
-    set of int
-    """
-    import pyarrow as pa
-
-    found = set()
-    for path in _chunk_files(Path(folder), cell, method):
-        try:
-            _read_parquet(path)
-            found.add(int(path.stem))
-        except (pa.ArrowException, OSError):
-            path.unlink()
-    return found
-
-
-def _chunk_files(folder: Path, cell: str, method: str) -> list[Path]:
-    files = _method_folder(folder, cell, method).glob("*.parquet")
-    return sorted((path for path in files if path.stem.isdigit()), key=lambda path: int(path.stem))
-
-
-def _read_parquet(path: Path) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    return pq.read_table(pa.BufferReader(path.read_bytes()), page_checksum_verification=True)
-
-
 def read_estimates(
     path: str | os.PathLike[str],
     replications: int | None = None,
@@ -449,46 +326,18 @@ def read_estimates(
     ValueError
         There is no run, nothing is stored yet, or a file is damaged.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    folder = Path(path)
-    manifest = load_run(folder).manifest if manifest is None else manifest
-    tables = []
-    for cell in manifest["cells"]:
-        for method in manifest["config"]["methods"]:
-            for file in _chunk_files(folder, cell["hash"], method):
-                try:
-                    table = _read_parquet(file)
-                except (pa.ArrowException, OSError) as error:
-                    todo = "type the command that made the run again, which computes it anew"
-                    raise ValueError(f"{file}: damaged ({_first_line(error)}); {todo}") from None
-                if replications is not None and pc.max(table["rep"]).as_py() >= replications:
-                    table = table.filter(pc.less(table["rep"], replications))
-                tables.append(_encoded(table))
-    if not tables:
-        raise ValueError(f"{folder}: no chunk is finished yet; type the command that made the run again")
-    whole = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
-    del tables
-    return whole.to_pandas(split_blocks=True, self_destruct=True)
+    manifest = load_run(path).manifest if manifest is None else manifest
+    return next(stream_estimates(Path(path), manifest, replications, rows=None))
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:120]
-
-
-def _encoded(table: pa.Table) -> pa.Table:
-    """Texts as codes."""
-    import pyarrow as pa
-
-    for place, field in enumerate(table.schema):
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-            column = table.column(place).cast(pa.string()).dictionary_encode()
-            table = table.set_column(place, field.name, column)
-    return table
-
-
-def write_performance(folder: str | os.PathLike[str], table: pd.DataFrame, notes: Sequence[str] = ()) -> None:
+def write_performance(
+    folder: str | os.PathLike[str],
+    table: pd.DataFrame,
+    notes: Sequence[str] = (),
+    *,
+    failures: pd.DataFrame | None = None,
+    stamp: str | None = None,
+) -> None:
     """Store the table of performance as CSV and Parquet: the same table gives the same bytes.
 
     Numbers are written with the fewest digits that give them back exactly, lines end in LF, missing values
@@ -502,6 +351,10 @@ def write_performance(folder: str | os.PathLike[str], table: pd.DataFrame, notes
         From `hiermodels.studies.measures.performance`.
     notes : sequence of str
         Its notes, kept in the Parquet file's metadata.
+    failures : pandas.DataFrame, optional
+        Fits by status, kept there too.
+    stamp : str, optional
+        `stamp_of` the study: a run whose configuration has another one is not finished.
     """
     import pyarrow as pa
 
@@ -509,5 +362,27 @@ def write_performance(folder: str | os.PathLike[str], table: pd.DataFrame, notes
     text = table.to_csv(index=False, lineterminator="\n", na_rep="NA")
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     metadata = {**(arrow.schema.metadata or {}), b"notes": json.dumps(list(notes)).encode()}
+    if failures is not None:
+        metadata[b"failures"] = json.dumps(failures.to_dict("list")).encode()
+    if stamp is not None:
+        metadata[b"study"] = stamp.encode()
     write_bytes(folder / "performance.csv", text.encode())
-    write_bytes(folder / "performance.parquet", _parquet(arrow.replace_schema_metadata(metadata)))
+    write_bytes(folder / "performance.parquet", parquet(arrow.replace_schema_metadata(metadata)))
+
+
+def join_timings(folder: Path, folders: Sequence[Path]) -> None:
+    """Sum up in ``timings.json`` what processes that worked apart have written in theirs."""
+    files = sorted({file for place in folders for file in place.glob("timings*.json") if file != folder / "timings.json"})
+    parts = [json.loads(file.read_bytes()) for file in files]
+    if not parts:
+        return
+    programs = dict(item for part in parts for item in part["compile_seconds"].items())
+    summed = {key: sum(part[key] for part in parts) for key in ("wall_seconds", "writing_seconds", "fits") if all(key in p for p in parts)}
+    chunks = [second for part in parts for second in part["chunk_seconds"]]
+    write_json(folder / "timings.json", {"processes": len(parts), **summed, "compile_seconds": programs, "chunk_seconds": chunks})
+
+
+def drop_performance(folder: Path) -> None:
+    """Remove the tables and the report of a study that is about to become a larger one."""
+    for name in ("performance.csv", "performance.parquet", "report.html"):
+        (folder / name).unlink(missing_ok=True)

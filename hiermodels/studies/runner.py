@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from hiermodels.datasets import is_file
 from hiermodels.studies import results
-from hiermodels.studies.config import Cell, Study, read_config, regime
-from hiermodels.studies.identity import check_identity
-from hiermodels.studies.measures import performance
+from hiermodels.studies.config import Cell, Study, config_names, read_config, regime
+from hiermodels.studies.execution import Pool, Threads, Timings, execute
+from hiermodels.studies.identity import check_identity, check_sizes
+from hiermodels.studies.interruption import Deadline, Interrupted, TimeUp, read_duration, terminable
+from hiermodels.studies.machine import cores
 from hiermodels.studies.progress import Progress
 from hiermodels.studies.results import Run, load_run
+from hiermodels.studies.rounds import by_rounds, check_shard, kept_stops
+from hiermodels.studies.schedule import WHOLE, Schedule, Shard, read_shard, shard_of_array
+from hiermodels.studies.summary import summarise
 
-__all__ = ["Interrupted", "bind_all", "cores", "dry_run", "execute", "finish", "plan_tasks", "run"]
+if TYPE_CHECKING:
+    from hiermodels.studies.disk import Hold
 
-
-class Interrupted(KeyboardInterrupt):
-    """A run was stopped; what is written stays, and the same command goes on from there."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One chunk: a cell's hash, a method, a number, and how many of its replicates count."""
-
-    cell: str
-    method: str
-    index: int
-    fits: int
-
-
-def cores() -> int:
-    """Cores that this process may use: its CPU affinity, cut by the control group's quota."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        count = min(count, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass
-    return count
+__all__ = ["Interrupted", "TimeUp", "bind_all", "cores", "dry_run", "read_study", "run", "truth_regime"]
 
 
 def default_workers() -> int:
@@ -128,22 +108,34 @@ def dry_run(study: Study) -> list[str]:
     return [*lines, "ok"]
 
 
-def plan_tasks(study: Study, folder: Path) -> tuple[list[Task], list[Task]]:
-    """All chunks of a study, and those still to be computed; every method's first chunks come first."""
-    from hiermodels.studies.tasks import lanes_of
+def read_study(
+    config: str | os.PathLike[str] | Mapping[str, Any],
+    replications: int | None = None,
+    functions: Mapping[str, Any] | None = None,
+) -> tuple[Study, Path]:
+    """A study and where it is run by default: of a config, or of a run folder as it was written there.
 
-    todo, everything = [], []
-    for cell in study.cells():
-        for method in study.methods:
-            _, chunk = lanes_of(study, cell, method)
-            have = results.complete_chunks(folder, cell.hash, method) if folder.is_dir() else set()
-            for index in range(-(-study.replications // chunk)):
-                task = Task(cell.hash, method, index, min(chunk, study.replications - index * chunk))
-                everything.append(task)
-                if index not in have:
-                    todo.append(task)
-    order = {c.hash: n for n, c in enumerate(study.cells())}
-    return everything, sorted(todo, key=lambda t: (t.index, order[t.cell]))
+    Parameters
+    ----------
+    config : path, name or mapping
+        A YAML file, the name of a shipped one, its content, or a run folder.
+    replications : int, optional
+        Instead of the config's.
+    functions : mapping, optional
+        Python functions by method's name or by place, as in `hiermodels.studies.config.read_config`.
+    """
+    source = Path(config) if isinstance(config, os.PathLike) else config
+    if not isinstance(source, Mapping) and (is_file(source) or source not in config_names()):
+        folder = Path(source)
+        manifest = results.read_manifest(folder) if folder.is_dir() else None
+        if manifest is not None:
+            resolved = manifest["config"] if replications is None else {**manifest["config"], "replications": replications}
+            file = folder / "config.yaml"
+            text = file.read_bytes() if file.is_file() else b""
+            name = str(manifest.get("name", folder.name))
+            return Study.from_resolved(resolved, source=text, name=name, functions=functions), folder
+    study = read_config(source, functions=functions, replications=replications)
+    return study, Path("runs") / study.name
 
 
 def run(
@@ -155,15 +147,19 @@ def run(
     extend: bool = False,
     progress: bool = True,
     functions: Mapping[str, Any] | None = None,
+    shard: str | Shard | None = None,
+    time_limit: float | str | None = None,
+    scheduler: str | None = None,
 ) -> Run:
     """Run a simulation study to its end, or go on with one that was stopped.
 
     Parameters
     ----------
     config : path, name or mapping
-        A YAML file, the name of a shipped one (``"eight_schools"``), or its content.
+        A YAML file, the name of a shipped one (``"eight_schools"``), its content, or a run folder, to go on with what was
+        begun there.
     out : path, optional
-        Run folder; by default ``runs/<config's stem>``.
+        Run folder; by default ``runs/<config's stem>``, or the run folder that was given.
     replications : int, optional
         Instead of the config's.
     workers : int, optional
@@ -173,11 +169,21 @@ def run(
     progress : bool
         Say on standard error what is compiled, how far the run is, and how long it will take.
     functions : mapping, optional
-        Python functions of a study, by place, as `Study.functions` gives them.
+        Python functions that a file or a run folder cannot hold, by the name of their method or by place
+        (``mechanisms.formula``, ``methods.mine.formula``).
+    shard : str, optional
+        ``"I/N"``: compute one N-th of the chunks; I counts from 0 or from 1. ``"auto"`` takes the numbers of a Slurm job
+        array, where there is one. Shards may share a run folder, on any number of machines, and the last to finish
+        summarises; or have folders of their own, which `hiermodels.studies.merge.merge` joins.
+    time_limit : float or str, optional
+        Seconds, or ``"HH:MM:SS"``, after which the run ends: no chunk is begun that would not be done by then.
+    scheduler : str, optional
+        Address of a Dask scheduler, ``"tcp://host:port"``, whose workers compute in the place of threads.
 
     Returns
     -------
     Run
+        Of a shard: without a table of performance while others are not finished.
 
     Notes
     -----
@@ -195,6 +201,8 @@ def run(
       filled in. Fields of `hiermodels.inference.draws.Estimates` have shape (target,): all estimands in the study's
       order, a scalar as one entry, group values as one entry a group on the padded axis of ``data.real`` (what stands at
       padding is ignored). Entries that do not apply are NaN.
+    - The function of a method with ``host: true``: ``(seed, DataFrame) -> mapping``, any Python, in processes of its own; see
+      `hiermodels.studies.host`. A file may say ``mine: {host: true}`` and get its function through ``functions={"mine": f}``.
 
     A function is known by its name alone: change one, and the run wants a new folder.
 
@@ -203,7 +211,7 @@ def run(
     ValueError
         For a config that cannot be run, a folder that holds another study or is in use.
     Interrupted
-        At Ctrl-C, after running chunks were dropped; finished ones are kept.
+        At Ctrl-C; chunks that end within 20 seconds are kept, as those before. `TimeUp` at SIGTERM or the time limit.
 
     Examples
     --------
@@ -211,26 +219,42 @@ def run(
     >>> run = hm.run("quick", "runs/example", progress=False)  # doctest: +SKIP
     >>> run.performance.query("measure == 'cover'")  # doctest: +SKIP
     """
-    source = Path(config) if isinstance(config, os.PathLike) else config
-    study = read_config(source) if replications is None else read_config(source, replications=replications)
-    folder = Path(out) if out is not None else Path("runs") / study.name
+    deadline = Deadline(None if time_limit is None else read_duration(time_limit))
+    part = _shard(shard)
     _check_workers(workers)
-    bind_all(study)
-    with results.locked(folder):
-        old = results.read_manifest(folder)
-        cells = [{"hash": c.hash, "factors": c.factors, "regime": truth_regime(study, c)} for c in study.cells()]
-        if old is not None:
-            check_identity(old, study.resolved(), extend, cells=cells, where=str(folder))
-        everything, todo = plan_tasks(study, folder)
-        _write_start(study, folder, cells)
-        total = sum(t.fits for t in todo)
-        with Progress(total, progress) as bar:
-            if todo and len(todo) < len(everything):
-                bar.say(f"{len(everything) - len(todo)} of {len(everything)} chunks are there; going on with {len(todo)}")
-            started = time.perf_counter()
-            chunk_seconds = execute(study, folder, todo, workers or default_workers(), bar)
-            _write_timings(folder, time.perf_counter() - started, chunk_seconds, todo)
-        return finish(study, folder)
+    with terminable():
+        study, folder = read_study(config, replications, functions)
+        folder = folder if out is None else Path(out)
+        bind_all(study)
+        check_shard(study, part)
+        manifest = kept_stops(_manifest(study), results.read_manifest(folder))
+        schedule = Schedule.of(manifest, part)
+        with results.locked(folder, part.name) as hold:
+            with hold.alone():
+                _enter(study, folder, manifest, schedule, extend)
+            chunks, fits = _left(schedule, folder)
+            with Progress(fits, progress) as bar:
+                if 0 < chunks < schedule.count():
+                    bar.say(f"{schedule.count() - chunks} of {schedule.count()} chunks are there; going on with {chunks}")
+                began = time.perf_counter()
+                timings = Timings()
+
+                def compute(some: Schedule) -> None:
+                    with _pool(study, some, workers, deadline, scheduler, bar) as pool:
+                        timings.add(execute(some.todo(folder), folder, pool, deadline, bar))
+
+                if study.stop:
+                    manifest = by_rounds(study, manifest, schedule, folder, compute)
+                else:
+                    compute(schedule)
+                _write_timings(folder, part, time.perf_counter() - began, timings)
+                return _finish(hold, manifest, bar)
+
+
+def _shard(shard: str | Shard | None) -> Shard:
+    if shard == "auto":
+        return shard_of_array() or WHOLE
+    return read_shard(shard) if isinstance(shard, str) else shard or WHOLE
 
 
 def _check_workers(workers: int | None) -> None:
@@ -238,9 +262,32 @@ def _check_workers(workers: int | None) -> None:
         raise ValueError(f"workers: expected a whole number of at least 1, found {workers!r}; leave it out for one a core")
 
 
-def _write_start(study: Study, folder: Path, cells: list[dict[str, Any]]) -> None:
+@contextmanager
+def _pool(
+    study: Study, schedule: Schedule, workers: int | None, deadline: Deadline, scheduler: str | None, bar: Progress
+) -> Iterator[Pool]:
+    """What computes: threads here, or the workers of a cluster."""
+    from hiermodels.studies.tasks import run_chunk
+
+    resolved, functions = study.resolved(), study.functions()
+    if scheduler is None:
+        yield Threads(
+            lambda task: run_chunk(resolved, task.cell, task.method, task.index, functions=functions, announce=bar.say),
+            workers or default_workers(),
+            deadline,
+        )
+        return
+    from hiermodels.studies.cluster import cluster
+
+    with cluster(scheduler, resolved, functions, schedule.sizes(), bar.say) as pool:
+        yield pool
+
+
+def _manifest(study: Study) -> dict[str, Any]:
+    """What the run folder is going to say about itself."""
     import jax
 
+    from hiermodels.inference.direct import describe
     from hiermodels.models.display import latex, text
     from hiermodels.studies.tasks import fit_of, lanes_of
 
@@ -256,10 +303,14 @@ def _write_start(study: Study, folder: Path, cells: list[dict[str, Any]]) -> Non
         if callable(written):
             models[name] = {"text": f"Python function {getattr(written, '__name__', 'of its own')}", "latex": ""}
             continue
+        if method.estimator is not None:
+            models[name] = {"text": describe(method.estimator), "latex": ""}
+            continue
         layout = fit_of(study, first, name).problem.layout
         models[name] = {"text": text(method.model(), layout), "latex": latex(method.model(), layout)}
     device = jax.devices()[0]
-    manifest = results.make_manifest(
+    cells = [{"hash": c.hash, "factors": c.factors, "regime": truth_regime(study, c)} for c in study.cells()]
+    return results.make_manifest(
         study.resolved(),
         cells=cells,
         lanes=lanes,
@@ -269,105 +320,60 @@ def _write_start(study: Study, folder: Path, cells: list[dict[str, Any]]) -> Non
         models=models,
         name=study.name,
     )
+
+
+def _enter(study: Study, folder: Path, manifest: dict[str, Any], schedule: Schedule, extend: bool) -> None:
+    """Check that the folder is this study's, and write down what it is about to hold.
+
+    A table of a smaller study goes; machines that have nothing to add leave no trace.
+    """
+    old = results.read_manifest(folder)
+    if old is not None:
+        check_identity(old, study.resolved(), extend, cells=manifest["cells"], where=str(folder))
+        check_sizes(old, manifest, str(folder))
+    if next(Schedule.of(manifest).missing(folder), None):
+        results.drop_performance(folder)
+    busy = next(schedule.missing(folder), None) is not None
     results.write_bytes(folder / "config.yaml", study.source)
-    results.write_manifest(folder, manifest)
+    results.write_manifest(folder, results.with_machine(manifest, old, busy))
 
 
-def execute(study: Study, folder: Path, todo: list[Task], workers: int, bar: Progress) -> list[float]:
-    """Compute and write chunks on threads; returns seconds a chunk."""
-    from hiermodels.studies.tasks import run_chunk
-
-    resolved, functions = study.resolved(), study.functions()
-    stop = threading.Event()
-    seconds: list[float] = []
-
-    def work(task: Task) -> None:
-        if stop.is_set():
-            return
-        started = time.perf_counter()
-        table = run_chunk(resolved, task.cell, task.method, task.index, functions=functions, announce=bar.say)
-        if stop.is_set():
-            return
-        results.write_chunk(folder, task.cell, task.method, task.index, table)
-        seconds.append(time.perf_counter() - started)
-        bar.advance(task.fits, _troubled(table, task))
-
-    with _signals(), concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(work, task) for task in todo]
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                future.result()
-        except KeyboardInterrupt:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise Interrupted(f"stopped; type the same command again to go on from {folder}") from None
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return seconds
+def _left(schedule: Schedule, folder: Path) -> tuple[int, int]:
+    """Chunks and fits that are still to be made."""
+    chunks = fits = 0
+    for combination, indices in schedule.missing(folder):
+        chunks += len(indices)
+        fits += sum(combination.task(i, schedule.replications).fits for i in indices)
+    return chunks, fits
 
 
-@contextmanager
-def _signals() -> Iterator[None]:
-    """SIGTERM ends a run as cleanly as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _finish(hold: Hold, manifest: dict[str, Any], bar: Progress) -> Run:
+    """Summarise, unless other shards are still to come or one of them is at it."""
+    everything = Schedule.of(manifest)
+    lacking = sum(len(indices) for _, indices in everything.missing(hold.folder))
+    if lacking:
+        chunks = everything.count()
+        bar.say(f"shard {hold.shard}: done; {chunks - lacking} of the study's {chunks} chunks are in {hold.folder}")
+        return load_run(hold.folder)
+    with hold.summarising() as mine:
+        if mine and hold.shard:
+            results.join_timings(hold.folder, [hold.folder])
+        return summarise(hold.folder) if mine else load_run(hold.folder)
 
 
-def _troubled(table: Any, task: Task) -> int:
-    """Fits of a chunk with a status other than ok, among the replicates that count."""
-    import numpy as np
-
-    if table.num_rows == 0:
-        return 0
-    rep = table["rep"].to_numpy()
-    codes = np.concatenate([c.indices.to_numpy(zero_copy_only=False) for c in table["status"].chunks])
-    bad = rep[codes != 0]
-    return int(np.sum(np.unique(bad) < rep.min() + task.fits))
-
-
-def finish(study: Study, folder: Path) -> Run:
-    """Summarise what is stored: tables, figures, report."""
-    found = load_run(folder)
-    regimes = found.manifest["regime"]
-    table, notes = performance(
-        found.estimates,
-        factors=found.factors,
-        measures=list(study.performance),
-        interval=study.interval.level,
-        failures=study.failures,
-        regime=regimes[0] if len(regimes) == 1 else "mixed",
-    )
-    results.write_performance(folder, table, notes)
-    found = load_run(folder)
-    found.report()
-    return found
-
-
-def _write_timings(folder: Path, wall: float, chunk_seconds: list[float], todo: list[Task]) -> None:
+def _write_timings(folder: Path, part: Shard, wall: float, timings: Timings) -> None:
     from hiermodels.studies.tasks import compile_seconds
 
-    if not todo:
+    if not timings.chunks:
         return
-    fits = sum(t.fits for t in todo)
     results.write_json(
-        folder / "timings.json",
+        folder / (f"timings-{part.name}.json" if part.name else "timings.json"),
         {
             "wall_seconds": wall,
             "compile_seconds": dict(compile_seconds),
-            "chunk_seconds": chunk_seconds,
-            "fits": fits,
-            "fits_per_second": fits / wall,
+            "chunk_seconds": timings.chunks,
+            "writing_seconds": timings.writing,
+            "fits": timings.fits,
+            "fits_per_second": timings.fits / wall,
         },
     )

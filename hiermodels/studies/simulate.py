@@ -23,13 +23,14 @@ from hiermodels.models.data import Data, Problem, bind
 from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Model, sd_name
 from hiermodels.studies.config.cells import method_key_material
-from hiermodels.studies.config.designs import design_table
+from hiermodels.studies.config.designs import SIZES, design_table
 from hiermodels.studies.config.texts import read_law
+from hiermodels.studies.deviant import Deviation, simulate_deviant
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Truth", "data_key", "design_frame", "method_key", "read_truth", "simulator"]
+__all__ = ["Truth", "data_key", "design_frame", "method_key", "read_truth", "simulate_given", "simulator"]
 
 
 def data_key(seed: int | Array, cell_material: int | Array, reps: Array) -> Array:
@@ -85,10 +86,25 @@ def design_frame(design: Any, seed: int, material: int) -> pd.DataFrame:
 
 
 def _count(law: Any, size: int, rng: np.random.Generator) -> np.ndarray:
-    name, args = read_law(law, ("integers",))
+    name, args = read_law(law, SIZES)
     if name == "constant":
         return np.full(size, int(args[0]))
+    if name == "unequal":
+        return _unequal(float(args[0]), float(args[1]), size, rng)
     return rng.integers(int(args[0]), int(args[1]), size, endpoint=True)
+
+
+def _unequal(mean: float, cv: float, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Sizes from a gamma law with this mean and coefficient of variation, rounded, at least 1.
+
+    One is drawn from each of ``size`` equal strata, in random order, so that a cell's mean and coefficient come out as asked.
+    """
+    from scipy import stats
+
+    if cv == 0:
+        return np.full(size, round(mean))
+    u = (rng.permutation(size) + rng.random(size)) / size
+    return np.maximum(np.rint(stats.gamma.ppf(u, cv**-2, scale=mean * cv**2)), 1).astype(int)
 
 
 def _nested(levels: Mapping[str, Any], obs: Any, rng: np.random.Generator) -> pd.DataFrame:
@@ -190,6 +206,9 @@ def read_truth(truth: Mapping[str, Any], problem: Problem) -> tuple[Truth, dict[
     for name, law in laws:
         if not law.proper and law.name != "fixed":
             raise ValueError(f"truth: {name}: {law} cannot be drawn from; use a proper law, e.g. normal(0, 20)")
+        unit = law.unit(name)
+        if unit is not None and unit not in truth:
+            raise ValueError(f"truth: {name}: {law} is in units of {unit}, which has no truth here; add {unit}, or use another law")
     return Truth(tuple(laws), tuple(numbers), tuple(fixed)), values
 
 
@@ -232,23 +251,38 @@ def _complete(layout: Layout, truth: Mapping[str, Any], scalars: Mapping[str, An
 
 
 @lru_cache(maxsize=128)
-def simulator(layout: Layout, truth: Truth) -> Callable[[Array, Data, dict[str, Array]], tuple[Array, dict[str, Array]]]:
+def simulator(
+    layout: Layout, truth: Truth, deviation: Deviation | None = None
+) -> Callable[[Array, Data, dict[str, Array]], tuple[Any, dict[str, Array]]]:
     """One dataset of a mechanism.
+
+    Parameters
+    ----------
+    layout : Layout
+    truth : Truth
+    deviation : Deviation, optional
+        How datasets differ from what the model says; see `hiermodels.studies.deviations`.
 
     Returns
     -------
     callable
         ``simulate(key, design, values) -> (y, true)``: the outcome, shape (obs,), and the true value of every variable,
-        of its average over groups (``mean(theta_school)``) and of a new group (``new(school)``); NaN where undefined.
+        of its average over groups (``mean(theta_school)``) and of a new group (``new(school)``); NaN where undefined. Under
+        a deviation that takes rows away, y is a `hiermodels.studies.deviant.Rows`.
     """
     draw = _simulate_normal if layout.family == "normal" else _simulate_counts
 
     def simulate(key: Array, design: Data, values: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         law_key, value_key = jax.random.split(key)
         known = dict(values)
-        for i, (name, law) in enumerate(truth.laws):
-            known[name] = draw_from(law, jax.random.fold_in(law_key, i))
-        y, true = draw(layout, value_key, design, known)
+        # laws in units of another parameter come after it
+        for i, (name, law) in sorted(enumerate(truth.laws), key=lambda entry: entry[1][1].unit(entry[1][0]) is not None):
+            known[name] = draw_from(law, jax.random.fold_in(law_key, i), known.get(law.unit(name) or ""), _size(layout, name))
+        y: Any
+        if deviation is None:
+            y, true = draw(layout, value_key, design, known)
+        else:
+            y, true = simulate_deviant(layout, deviation, value_key, design, known)
         for i, level in enumerate(layout.levels):
             real = design.real[i]
             for name in layout.effect_names(level):
@@ -258,13 +292,40 @@ def simulator(layout: Layout, truth: Truth) -> Callable[[Array, Data, dict[str, 
     return simulate
 
 
-def draw_from(law: Prior, key: Array) -> Array:
-    """One draw from a proper prior, through the inverse of its distribution function or the library's sampler."""
+def simulate_given(layout: Layout, key: Array, design: Data, values: Mapping[str, Array]) -> Array:
+    """One more outcome of the same rows, given every parameter and group value (padded axes); shape (obs,)."""
+    draw = _simulate_normal if layout.family == "normal" else _simulate_counts
+    return draw(layout, key, design, dict(values))[0]
+
+
+def _size(layout: Layout, name: str) -> int:
+    """Number of effects of a correlation, else 1."""
+    parameter = layout.parameter(name)
+    return 1 if parameter is None else parameter.size
+
+
+def draw_from(law: Prior, key: Array, unit: Array | None = None, size: int = 1) -> Array:
+    """One draw from a proper prior, through the inverse of its distribution function or the library's sampler.
+
+    ``unit`` is the value of the parameter that the law is in units of (`hiermodels.models.priors.Prior.unit`); a correlation of ``size`` effects is a matrix, shape (size, size).
+    """
     a = law.args
+    if law.name == "lkj":
+        import numpyro.distributions as dist
+
+        return dist.LKJ(size, a[0]).sample(key)
     if law.name == "fixed":
         return jnp.asarray(a[0])
     if law.name == "normal":
         return a[0] + a[1] * jax.random.normal(key)
+    if law.name == "scaled_normal" and unit is not None:
+        return a[0] + a[1] * unit * jax.random.normal(key)
+    if law.name == "gamma_rate" and unit is not None:
+        return a[1] * unit / jax.random.gamma(key, a[0])
+    if law.name == "log_normal":
+        return jnp.exp(a[0] + a[1] * jax.random.normal(key))
+    if law.name == "half_normal_cv":
+        return (a[0] * jax.random.normal(key)) ** -2
     if law.name == "student_t":
         return a[1] + a[2] * jax.random.t(key, a[0])
     if law.name == "half_normal":
@@ -315,13 +376,17 @@ def _simulate_normal(layout: Layout, key: Array, design: Data, known: dict[str, 
 
 
 def _correlated(layout: Layout, level: Any, key: Array, known: dict[str, Array]) -> Array:
-    """Group deviations, shape (effect, group): independent, or with one common correlation within a block."""
-    z = jax.random.normal(key, (len(level.effects), level.size))
+    """Group deviations, shape (effect, group): independent, or correlated within a block, by one number or a matrix."""
+    return correlate(layout, level, jax.random.normal(key, (len(level.effects), level.size)), known)
+
+
+def correlate(layout: Layout, level: Any, z: Array, known: dict[str, Array]) -> Array:
+    """Standardised deviations, shape (effect, group), with a level's correlations and standard deviations."""
     correlation = known.get(f"cor_{level.name}", jnp.zeros(()))
     rows = list(z)
     for block in level.blocks:
         if len(block) > 1:
-            matrix = jnp.eye(len(block)) * (1 - correlation) + correlation
+            matrix = correlation if correlation.ndim else jnp.eye(len(block)) * (1 - correlation) + correlation
             mixed = jnp.linalg.cholesky(matrix) @ z[jnp.array(block)]
             for n, b in enumerate(block):
                 rows[b] = mixed[n]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ REGIMES = {
     "population": "Hyperparameters are fixed, groups are redrawn (regime: population): bias and coverage of "
     "a group are averages over the population of groups.",
     "prior": "Hyperparameters are drawn anew for each dataset (regime: prior): coverage checks calibration where truths and priors agree.",
+    "mixed": "Truth regimes differ between cells (regime: mixed): bias and coverage mean something else in each; compare like with like.",
 }
 """Truth regimes and what they mean for the reader."""
 
@@ -73,11 +74,16 @@ class Axis:
         return len(self.labels)
 
 
-def _axis(column: pd.Series) -> Axis:
+def _axis(column: pd.Series, known: dict[Any, int] | None = None) -> Axis:
+    """Codes of a column; those of `known` labels are kept, and new ones join them."""
     import pandas as pd
 
     codes, labels = pd.factorize(column, use_na_sentinel=False)
-    return Axis(codes.astype(np.int64, copy=False), list(labels))
+    codes = codes.astype(np.int64, copy=False)
+    if known is None:
+        return Axis(codes, list(labels))
+    place = [known.setdefault(None if _missing(label) else label, len(known)) for label in labels]
+    return Axis(codes if place == list(range(len(place))) else np.array(place, np.int64)[codes], list(known))
 
 
 def _cells(frame: pd.DataFrame, factors: Sequence[str]) -> tuple[Axis, pd.DataFrame]:
@@ -90,6 +96,9 @@ def _cells(frame: pd.DataFrame, factors: Sequence[str]) -> tuple[Axis, pd.DataFr
         joint = pd.factorize(joint * len(axis) + axis.codes)[0].astype(np.int64, copy=False)
     first = np.sort(np.unique(joint, return_index=True)[1])
     values = frame[list(factors)].iloc[first].reset_index(drop=True)
+    for name in values:
+        if isinstance(values[name].dtype, pd.CategoricalDtype):
+            values[name] = values[name].astype(values[name].cat.categories.dtype)
     return Axis(joint, list(range(len(first)))), values
 
 
@@ -107,13 +116,22 @@ class Block:
     present: NDArray[np.bool_]
 
 
-class _Layout:
-    """The long table sorted into blocks without being copied: an order of its rows and their keys."""
+class _Names:
+    """Codes of methods, estimands and groups, the same in every batch: in order of first appearance."""
 
-    def __init__(self, frame: pd.DataFrame, factors: Sequence[str]) -> None:
+    def __init__(self) -> None:
+        self.methods: dict[Any, int] = {}
+        self.estimands: dict[Any, int] = {}
+        self.groups: dict[Any, int] = {}
+
+
+class _Layout:
+    """A batch of the long table sorted into blocks without being copied: an order of its rows and their keys."""
+
+    def __init__(self, frame: pd.DataFrame, factors: Sequence[str], names: _Names) -> None:
         self.cells, self.cell_values = _cells(frame, factors)
-        self.methods, self.estimands = _axis(frame["method"]), _axis(frame["estimand"])
-        self.groups = _axis(frame["group"])
+        self.methods, self.estimands = _axis(frame["method"], names.methods), _axis(frame["estimand"], names.estimands)
+        self.groups = _axis(frame["group"], names.groups)
         self.group_labels = np.array(["" if _missing(g) else str(g) for g in self.groups.labels], object)
         self.status = _severity(frame["status"])
         rep = frame["rep"].to_numpy(np.int64)
@@ -187,7 +205,7 @@ def _severity(column: pd.Series) -> NDArray[np.int8]:
 
 
 def tabulate(
-    estimates: pd.DataFrame,
+    estimates: pd.DataFrame | Iterable[pd.DataFrame],
     *,
     factors: list[str],
     functions: Mapping[str, Callable[[Errors], Measure]],
@@ -200,22 +218,31 @@ def tabulate(
     decisions: Mapping[str, float],
     settings: Mapping[str, Any],
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The work behind `hiermodels.studies.measures.performance`, which describes the parameters."""
+    """The work behind `hiermodels.studies.measures.performance`, which describes the parameters.
+
+    Estimates may come in batches of whole cells; one batch is in memory at a time.
+    """
+    import pandas as pd
+
     known("failures", failures, POLICIES)
     known("regime", regime, REGIMES)
     if not 0 < settings["interval"] < 1:
         raise ValueError(
             f"interval: expected a number between 0 and 1, such as 0.95, found {settings['interval']!r}"
         )
+    scorer = _Scorer(factors, functions, over_groups, paired, failures, reference, regime, decisions, settings)
+    for batch in [estimates] if isinstance(estimates, pd.DataFrame) else estimates:
+        scorer.read(_checked(batch, factors), exclude_flagged)
+    return scorer.table(), scorer.notes(exclude_flagged)
+
+
+def _checked(estimates: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
+    """A batch that has rows and every column that is needed."""
     absent = [name for name in (*_REQUIRED, *factors) if name not in estimates]
     if absent or not len(estimates):
         expected, found = ", ".join((*_REQUIRED, *factors)), ", ".join(absent) or "every row"
         raise ValueError(f"estimates: expected rows with the columns {expected}; missing: {found}")
-    layout = _Layout(estimates, factors)
-    scorer = _Scorer(layout, functions, over_groups, paired, failures, reference, regime, decisions, settings)
-    for blocks in layout.shared():
-        scorer.add([_kept(b, exclude_flagged) for b in blocks])
-    return scorer.table(), scorer.notes(exclude_flagged)
+    return estimates
 
 
 def _kept(block: Block, exclude_flagged: bool) -> Block:
@@ -229,7 +256,7 @@ class _Scorer:
 
     def __init__(
         self,
-        layout: _Layout,
+        factors: Sequence[str],
         functions: Mapping[str, Callable[[Errors], Measure]],
         over_groups: Set[str],
         paired: Set[str],
@@ -239,15 +266,36 @@ class _Scorer:
         decisions: Mapping[str, float],
         settings: Mapping[str, Any],
     ) -> None:
-        methods = [str(m) for m in layout.methods.labels]
-        self.reference = methods.index(known("reference", reference or methods[0], methods))
+        self.factors, self.names, self.reference_name = factors, _Names(), reference
         self.compares = any(name in paired for name in functions)
-        self.layout, self.functions, self.over_groups, self.paired = layout, functions, over_groups, paired
+        self.functions, self.over_groups, self.paired = functions, over_groups, paired
         self.failures, self.regime, self.decisions, self.settings = failures, regime, decisions, settings
         self.rows: dict[tuple[int, int, int], dict[str, NDArray[Any]]] = {}
         self.reasons: dict[tuple[str, str], dict[str, set[int]]] = {}
         self.lost: dict[str, float] = {}
         self.fits = np.zeros(3, np.int64)
+        self.cell_values: list[pd.DataFrame] = []
+        self.cells = 0
+
+    def read(self, estimates: pd.DataFrame, exclude_flagged: bool) -> None:
+        """Score every block of a batch."""
+        layout = self.layout = _Layout(estimates, self.factors, self.names)
+        for blocks in layout.shared():
+            self.add([_kept(b, exclude_flagged) for b in blocks])
+        self.cell_values.append(layout.cell_values)
+        self.cells += len(layout.cells)
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods so far."""
+        return [str(m) for m in self.names.methods]
+
+    @property
+    def reference(self) -> int:
+        """Code of the method that others are compared with; -1 while it has not been seen."""
+        if self.reference_name is None:
+            return 0
+        return self.methods.index(self.reference_name) if self.reference_name in self.methods else -1
 
     def add(self, blocks: list[Block]) -> None:
         """Score the blocks of one cell and estimand."""
@@ -280,7 +328,7 @@ class _Scorer:
         if any(labels != ""):
             versions.append((Errors(**shared, average=True), np.array([AVERAGE], object)))
         parts = [self._score(errors, names, block, name) for errors, names in versions]
-        self.rows[block.cell, block.method, block.estimand] = {
+        self.rows[self.cells + block.cell, block.method, block.estimand] = {
             key: np.concatenate([part[key] for part in parts]) for key in parts[0]
         }
 
@@ -291,8 +339,9 @@ class _Scorer:
         if estimand.startswith("P("):
             return default
         ends = np.isfinite(block.columns["lower"]) | np.isfinite(block.columns["upper"])
-        seen = block.columns["estimate"][block.present]
+        seen, true = block.columns["estimate"][block.present], block.columns["true"][block.present]
         probability = len(seen) and not ends.any() and bool(((seen >= 0) & (seen <= 1)).all())
+        probability = probability and bool(((true == 0) | (true == 1) | np.isnan(true)).all())
         return default if probability else None
 
     def _score(
@@ -302,7 +351,7 @@ class _Scorer:
         results = {name: self._measured(name, errors, block) for name in names}
         for name, measure in results.items():
             for reason in filter(None, np.unique(measure.note).tolist()):
-                self.reasons.setdefault((name, reason), {}).setdefault(estimand, set()).add(block.cell)
+                self.reasons.setdefault((name, reason), {}).setdefault(estimand, set()).add(self.cells + block.cell)
         if "cover" in results:
             self._short_chains(errors, results["cover"], block, estimand)
         retried = block.columns["n_try"] > 1 if "n_try" in block.columns else np.zeros_like(block.failed)
@@ -343,16 +392,14 @@ class _Scorer:
         """All rows, in order of cell, method, estimand, group, measure."""
         import pandas as pd
 
-        layout, order = self.layout, sorted(self.rows)
+        known("reference", self.reference_name or self.methods[0], self.methods)
+        order = sorted(self.rows)
         parts = [self.rows[who] for who in order]
         lengths = [len(part["value"]) for part in parts]
         cell, method, estimand = np.repeat(np.array(order, np.int64).reshape(-1, 3), lengths, axis=0).T
-        table = layout.cell_values.iloc[cell].reset_index(drop=True)
-        for column in table:
-            if isinstance(table[column].dtype, pd.CategoricalDtype):
-                table[column] = table[column].astype(table[column].cat.categories.dtype)
-        table["method"] = pd.array([str(m) for m in layout.methods.labels], dtype="str").take(method)
-        table["estimand"] = pd.array([str(e) for e in layout.estimands.labels], dtype="str").take(estimand)
+        table = pd.concat(self.cell_values, ignore_index=True).iloc[cell].reset_index(drop=True)
+        table["method"] = pd.array(self.methods, dtype="str").take(method)
+        table["estimand"] = pd.array([str(e) for e in self.names.estimands], dtype="str").take(estimand)
         for key in parts[0]:
             numbers = np.concatenate([part[key] for part in parts])
             table[key] = pd.array(numbers, dtype="str") if numbers.dtype == object else numbers
@@ -371,7 +418,7 @@ class _Scorer:
                 "Flagged fits are left out, which conditions on convergence: compare with the full table."
             )
         if self.compares:
-            reference = self.layout.methods.labels[self.reference]
+            reference = self.methods[self.reference]
             notes.append(f"Comparisons are with method {reference!r}, paired by replicate.")
         for (measure, reason), estimands in self.reasons.items():
             places = "; ".join(name + self._where(cells) for name, cells in estimands.items())
@@ -396,9 +443,11 @@ class _Scorer:
 
     def _where(self, cells: set[int]) -> str:
         """In which cells, in words; empty if in all of them."""
-        if len(cells) == len(self.layout.cells):
+        if len(cells) == self.cells:
             return ""
-        rows = self.layout.cell_values.iloc[sorted(cells)[:3]]
+        import pandas as pd
+
+        rows = pd.concat(self.cell_values, ignore_index=True).iloc[sorted(cells)[:3]]
         words = [
             " ".join(f"{k}={_plain(v)}" for k, v in zip(rows.columns, row, strict=True))
             for row in rows.itertuples(index=False)

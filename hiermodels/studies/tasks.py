@@ -22,22 +22,27 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hiermodels.inference.direct import available_directly, check_design, direct_estimator
 from hiermodels.inference.draws import STATUS, Estimates
 from hiermodels.inference.nuts import auto_lanes
-from hiermodels.inference.samplers import Settings, available, dimension, estimation_steps, target_sizes
+from hiermodels.inference.samplers import Settings, available, check_data, dimension, estimation_steps, target_sizes
 from hiermodels.inference.summaries import Interval, Target
-from hiermodels.models.data import as_jax, bind
+from hiermodels.models.data import Problem, as_jax, bind
 from hiermodels.models.spec import Model
-from hiermodels.studies import own
+from hiermodels.studies import host, own
 from hiermodels.studies.config import Cell, Estimand, Method, Study, data_key_material
+from hiermodels.studies.config.deviating import read_deviations
+from hiermodels.studies.deviant import Deviation, Rows, any_rows, read_deviation, without_empty
+from hiermodels.studies.frames import frames
 from hiermodels.studies.own import OwnLayout
 from hiermodels.studies.simulate import Truth, bind_design, data_key, design_frame, method_key, read_truth, simulator
+from hiermodels.studies.widened import sizes_vary, widened
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["Fit", "Mechanism", "compiled", "fit_of", "lanes_of", "mechanism_of", "run_chunk", "simulate_chunk"]
+__all__ = ["Fit", "Mechanism", "compiled", "estimates_from", "fit_of", "lanes_of", "mechanism_of", "plain_fit", "run_chunk", "simulate_chunk"]
 
 log = logging.getLogger("hiermodels.studies")
 
@@ -60,6 +65,7 @@ class Mechanism:
     truth: Truth
     values: dict[str, np.ndarray]
     key: int
+    deviation: Deviation | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class Fit:
     function: Callable[..., Estimates] | None
 
 
-_AUTO_CHUNK = {"nuts": 50, "exact": 256}
+_AUTO_CHUNK = {"nuts": 50, "exact": 256, "host": 16}
 """Replicates a file, before rounding up to whole lanes: a few seconds of work, so that a killed run loses little."""
 
 _NUMBERS = 1 << 20
@@ -142,7 +148,8 @@ def mechanism_of(study: Study, cell: Cell) -> Mechanism:
     model = Model(m.formula, m.family, known_se=m.known_se, trials=m.trials, exposure=m.exposure, weights=m.weights)
     problem = bind_design(model, frame)
     truth, values = read_truth(cell.truth, problem)
-    return Mechanism(cell, frame, problem, truth, values, material)
+    deviation = read_deviation(read_deviations(cell.deviation), problem, cell.truth)
+    return Mechanism(cell, frame, problem, truth, values, material, deviation)
 
 
 @_cached
@@ -155,16 +162,23 @@ def fit_of(study: Study, cell: Cell, name: str) -> Fit:
         Starting with ``methods.<name>``.
     """
     mechanism, method = mechanism_of(study, cell), study.methods[name]
+    if method.kind == "host":
+        if method.function is None:
+            raise ValueError(f"methods.{name}: host: expected a Python function; run it with hiermodels.run(..., functions={{{name!r}: f}})")
+        host.portable(method.function)
+        return plain_fit(study, mechanism, method.estimands, method.function)
     try:
-        problem = _meet(study, mechanism.frame, method)
+        problem = _meet(study, mechanism, method)
+        if isinstance(problem, Problem) and method.kind == "posterior":
+            check_data(problem.layout, problem.data, _settings(method))
     except ValueError as error:
         raise ValueError(f"methods.{name}: {error}") from None
     settings = _settings(method)
-    known = _available(problem.layout, settings)
+    known = _available(method, problem, settings)
     targets, names, sources = [], [], []
     for estimand in study.estimands:
         target = _target(estimand, problem)
-        if target.variable not in known and method.function is None:
+        if known is not None and (target.variable not in known or (method.estimator and target.threshold is not None)):
             continue
         targets.append(target)
         names.append((estimand.name, _labels(target.variable, problem)))
@@ -174,29 +188,85 @@ def fit_of(study: Study, cell: Cell, name: str) -> Fit:
     if method.function is not None:
         with jax.enable_x64(study.precision == "float64"):
             own.check_estimates(method.function, sum(target_sizes(problem.layout, tuple(targets))), as_jax(problem.data))
-    return Fit(problem, settings, tuple(targets), interval, tuple(names), positions, tuple(sources), method.function)
+    function = method.function
+    if method.estimator is not None:
+        function = direct_estimator(method.estimator, _frozen(method), problem.layout, tuple(targets), interval)
+    return Fit(problem, settings, tuple(targets), interval, tuple(names), positions, tuple(sources), function)
 
 
-def _meet(study: Study, frame: pd.DataFrame, method: Method) -> AnyProblem:
+def plain_fit(
+    study: Study, mechanism: Mechanism, names: tuple[str, ...] | None = None, function: Callable[..., Any] | None = None
+) -> Fit:
+    """Estimands as they stand in the mechanism, for estimates that are made elsewhere; all of the study's without ``names``."""
+    problem = mechanism.problem
+    wanted = [e for e in study.estimands if names is None or e.name in names]
+    targets = tuple(_target(e, problem) for e in wanted)
+    labels = tuple((e.name, _labels(t.variable, problem)) for e, t in zip(wanted, targets, strict=True))
+    sources = tuple(_source(t.variable, problem, problem) for t in targets)
+    interval = Interval(study.interval.level, study.interval.kind)
+    return Fit(problem, Settings(sampler="host"), targets, interval, labels, _real_positions(problem, targets), sources, function)
+
+
+def _meet(study: Study, mechanism: Mechanism, method: Method) -> AnyProblem:
     """A method's model on the design: a formula, a NumPyro function, or for a method in Python its mechanism's."""
-    outcome = own.outcome_of(study.mechanisms.formula)
+    frame, outcome = mechanism.frame, own.outcome_of(study.mechanisms.formula)
+    if callable(method.formula) and method.estimator is not None:
+        raise ValueError(f"formula: {method.estimator} needs a formula, found a NumPyro function; write e.g. y ~ 1 + (1 | group)")
     if callable(method.formula):
+        if mechanism.deviation is not None and mechanism.deviation.changes_rows:
+            raise ValueError("formula: a NumPyro function cannot be told which groups are missing or small; write a formula")
         if method.function is None:
             own.check_method(method)
         return own.bind_own(method.formula, frame, outcome)
     model = method.model()
     if model.parsed.outcome != outcome:
         raise ValueError(f"formula: expected the outcome that is simulated, {outcome!r}, found {model.parsed.outcome!r}; mend it")
-    return bind(model, frame, method.pooling, outcome=False, priors=method.function is None)
+    problem = bind(model, frame, method.pooling, outcome=False, priors=method.kind == "posterior")
+    if method.kind == "posterior" and mechanism.deviation is None and sizes_vary(mechanism.cell):
+        problem = widened(problem)
+    if mechanism.deviation is not None and mechanism.deviation.changes_rows:
+        problem = any_rows(problem)
+        for level, share in mechanism.deviation.missing:
+            _check_remaining(model, mechanism, method, level, share)
+    if method.estimator is not None:
+        check_design(method.estimator, problem)
+    return problem
 
 
-def _available(layout: AnyLayout, settings: Settings) -> set[str]:
-    return layout.available() if isinstance(layout, OwnLayout) else available(layout, settings)
+def _check_remaining(model: Model, mechanism: Mechanism, method: Method, level: str, share: float) -> None:
+    """Whether the model can still be fitted without the groups that are missing from each dataset."""
+    code = mechanism.frame.groupby(level.split(":"), sort=False, observed=True).ngroup()
+    count = int(code.max()) + 1
+    gone = round(share * count)
+    try:
+        if gone >= count:
+            raise ValueError(f"no {level} is left; lower missing")
+        rest = mechanism.frame[code >= gone]
+        problem = bind(model, rest, method.pooling, outcome=False, priors=method.kind == "posterior")
+        if method.estimator is not None:
+            check_design(method.estimator, problem)
+    except ValueError as error:
+        raise ValueError(f"with {gone} of {count} {level} missing: {error}") from None
+
+
+def _available(method: Method, problem: AnyProblem, settings: Settings) -> set[str] | None:
+    """Variables that a method has; None where only its function knows."""
+    if method.kind in ("function", "host"):
+        return None
+    if method.estimator is not None:
+        return available_directly(method.estimator, _frozen(method), problem)
+    return problem.layout.available() if isinstance(problem.layout, OwnLayout) else available(problem.layout, settings)
+
+
+def _frozen(method: Method) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(method.settings.items()))
 
 
 def _settings(method: Method) -> Settings:
     given = method.fit_settings()
     given.pop("pooling")
+    if method.kind in ("estimator", "host"):
+        given["sampler"] = method.estimator or "host"
     return Settings(**given, accuracy="study")
 
 
@@ -254,11 +324,11 @@ def _source(variable: str, fit: AnyProblem, mechanism: AnyProblem) -> tuple[str 
 
 
 @lru_cache(maxsize=256)
-def _simulation(layout: AnyLayout, truth: Truth) -> Any:
+def _simulation(layout: AnyLayout, truth: Truth, deviation: Deviation | None) -> Any:
     """Program: datasets of a chunk and the true value of every variable; the same for all methods."""
-    simulate = own.own_simulator(layout, truth) if isinstance(layout, OwnLayout) else simulator(layout, truth)
+    simulate = own.own_simulator(layout, truth) if isinstance(layout, OwnLayout) else simulator(layout, truth, deviation)
 
-    def chunk(seed: Array, cell: Array, reps: Array, design: Any, values: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    def chunk(seed: Array, cell: Array, reps: Array, design: Any, values: dict[str, Array]) -> tuple[Any, dict[str, Array]]:
         log.debug("tracing simulation")
         return jax.vmap(simulate, in_axes=(0, None, None))(data_key(seed, cell, reps), design, values)
 
@@ -287,18 +357,20 @@ def _estimation(
     numbers = settings.chains * settings.draws * max(1, sum(target_sizes(layout, targets)))
     few = max(1, min(lanes, _NUMBERS // numbers))
 
-    def chunk(keys: Array, outcomes: Array, truth: Array, design: Any) -> Estimates:
+    def chunk(keys: Array, outcomes: Any, truth: Array, design: Any) -> Estimates:
         log.debug("tracing estimation with %s", settings.sampler)
 
-        def data(y: Array) -> Any:
+        def data(y: Any) -> Any:
+            if isinstance(y, Rows):
+                return y.onto(layout, design)
             return layout.with_outcome(design, y) if isinstance(layout, OwnLayout) else eqx.tree_at(lambda d: d.y, design, y)
 
         rows = (keys, outcomes, truth)
-        state = jax.lax.map(lambda r: steps.first(r[0], data(r[1]), r[2]), rows, batch_size=min(lanes, len(outcomes)))
+        state = jax.lax.map(lambda r: steps.first(r[0], data(r[1]), r[2]), rows, batch_size=min(lanes, len(keys)))
         if steps.second is None:
             return state
         finish = steps.second
-        return jax.lax.map(lambda r: finish(r[0], r[1], data(r[2]), r[3]), (state, *rows), batch_size=min(few, len(outcomes)))
+        return jax.lax.map(lambda r: finish(r[0], r[1], data(r[2]), r[3]), (state, *rows), batch_size=min(few, len(keys)))
 
     return jax.jit(chunk)
 
@@ -334,11 +406,15 @@ def lanes_of(study: Study, cell: Cell, name: str) -> tuple[int, int]:
     fit = fit_of(study, cell, name)
     layout = fit.problem.layout
     size = sum(target_sizes(layout, fit.targets)) + layout.obs
-    dim = layout.model.dim if isinstance(layout, OwnLayout) else dimension(layout, fit.settings)
+    if study.methods[name].kind in ("estimator", "host"):
+        dim = 1
+    else:
+        dim = layout.model.dim if isinstance(layout, OwnLayout) else dimension(layout, fit.settings)
     kind = jax.devices()[0].platform
-    auto = auto_lanes(fit.settings.sampler, kind, dim, size)
+    auto = 1 if study.methods[name].kind == "host" else auto_lanes(fit.settings.sampler, kind, dim, size)
     lanes = auto if study.lanes == "auto" else int(study.lanes)
-    chunk = _AUTO_CHUNK.get(fit.settings.sampler, 64) if study.chunk == "auto" else int(study.chunk)
+    kind_of_work = "exact" if study.methods[name].estimator is not None else fit.settings.sampler
+    chunk = _AUTO_CHUNK.get(kind_of_work, 64) if study.chunk == "auto" else int(study.chunk)
     return lanes, -(-chunk // lanes) * lanes
 
 
@@ -348,12 +424,13 @@ def trace(study: Study, cell: Cell, name: str) -> None:
     with jax.enable_x64(True):
         program, args = _simulation_call(study, mechanism, np.arange(1))
         jax.eval_shape(program, *args)
-    if not fit.targets:
+    if not fit.targets or study.methods[name].kind == "host":
         return
     with jax.enable_x64(study.precision == "float64"):
         dtype = jnp.result_type(float)
         keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
-        rows = jax.ShapeDtypeStruct((1, fit.problem.layout.obs), dtype)
+        rows: Any = jax.ShapeDtypeStruct((1, fit.problem.layout.obs), dtype)
+        rows = Rows(rows, rows, rows) if mechanism.deviation is not None and mechanism.deviation.changes_rows else rows
         truth = jax.ShapeDtypeStruct((1, sum(target_sizes(fit.problem.layout, fit.targets))), dtype)
         program = _estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, 1, fit.function)
         jax.eval_shape(program, keys, rows, truth, as_jax(fit.problem.data))
@@ -364,8 +441,8 @@ def trace(study: Study, cell: Cell, name: str) -> None:
 
 def simulate_chunk(
     study: Study, mechanism: Mechanism, reps: np.ndarray, announce: Callable[[str], None] | None = None
-) -> tuple[Array, dict[str, np.ndarray]]:
-    """Outcomes (replicate, obs) and the true value of every variable (replicate, ...), in float64."""
+) -> tuple[Any, dict[str, np.ndarray]]:
+    """Outcomes (replicate, obs), or `Rows` of that shape, and the true value of every variable (replicate, ...), in float64."""
     with jax.enable_x64(True):
         program, args = _simulation_call(study, mechanism, reps)
         outcomes, true = compiled(program, args, "the simulation", announce)(*args)
@@ -373,7 +450,7 @@ def simulate_chunk(
 
 
 def _simulation_call(study: Study, mechanism: Mechanism, reps: np.ndarray) -> tuple[Any, tuple[Any, ...]]:
-    program = _simulation(mechanism.problem.layout, mechanism.truth)
+    program = _simulation(mechanism.problem.layout, mechanism.truth, mechanism.deviation)
     args = (
         jnp.asarray(study.seed, jnp.uint32),
         jnp.asarray(mechanism.key, jnp.uint32),
@@ -439,10 +516,42 @@ def run_chunk(
         return table_of(study, place, method, fit, reps, None, None)
     outcomes, true = simulate_chunk(study, mechanism, reps, announce)
     truth = truth_of(fit, true)
+    if study.methods[method].kind == "host":
+        return _by_host(study, place, method, fit, reps, outcomes, truth)
     estimates = _estimate(study, fit, method, mechanism.key, reps, outcomes, truth, lanes, announce)
-    host = jax.tree.map(np.asarray, estimates)
-    host = _again(study, fit, method, mechanism.key, reps, outcomes, truth, host, announce)
-    return table_of(study, place, method, fit, reps, host, truth)
+    found = jax.tree.map(np.asarray, estimates)
+    found = _again(study, fit, method, mechanism.key, reps, outcomes, truth, found, announce)
+    if isinstance(outcomes, Rows) and isinstance(fit.problem, Problem):
+        found = without_empty(fit.problem, fit.targets, np.asarray(outcomes.weight) > 0, found)
+    return table_of(study, place, method, fit, reps, found, truth)
+
+
+def _by_host(study: Study, cell: Cell, method: str, fit: Fit, reps: np.ndarray, outcomes: Any, truth: np.ndarray) -> pa.Table:
+    """Estimates of a chunk by a user's function in another process."""
+    mechanism, function = mechanism_of(study, cell), fit.function
+    with jax.enable_x64(True):
+        keys = method_key(study.seed, mechanism.key, method, jnp.asarray(reps, jnp.uint32))
+        words = np.asarray(jax.random.key_data(keys)).astype(object)
+    seeds = [int(a) << 32 | int(b) for a, b in words]
+    tables = list(frames(mechanism.problem, mechanism.frame, outcomes))
+    assert function is not None
+    try:
+        numbers, messages = host.estimate_all(function, fit.names, seeds, tables)
+    except ValueError as error:
+        raise ValueError(f"methods.{method}: {error}") from None
+    return table_of(study, cell, method, fit, reps, estimates_from(fit, numbers), truth, messages)
+
+
+def estimates_from(fit: Fit, numbers: np.ndarray) -> Estimates:
+    """Estimates from numbers (replicate, target, 4): estimate, se, lower, upper; missing where there is no finite estimate."""
+    shape = (len(numbers), sum(target_sizes(fit.problem.layout, fit.targets)))
+    wide: Any = np.full((*shape, 4), np.nan)
+    wide[:, fit.positions] = numbers
+    none: Any = np.full(shape, np.nan)
+    one: Any = np.ones(len(numbers), np.int32)
+    status: Any = np.where(np.isfinite(wide[..., 0]), 0, STATUS.index("nonfinite")).astype(np.int32)
+    estimate, se, lower, upper = (wide[..., i] for i in range(4))
+    return Estimates(estimate, none, se, lower, upper, none, none, none, none, none, status, 0 * one, one)
 
 
 def _estimate(
@@ -451,7 +560,7 @@ def _estimate(
     method: str,
     cell_key: int,
     reps: np.ndarray,
-    outcomes: Array,
+    outcomes: Any,
     truth: np.ndarray,
     lanes: int,
     announce: Callable[[str], None] | None,
@@ -461,11 +570,11 @@ def _estimate(
         keys = method_key(study.seed, cell_key, method, jnp.asarray(reps, jnp.uint32))
         if attempt:
             keys = jax.vmap(lambda k: jax.random.fold_in(k, attempt))(keys)
-        outcomes = _fit_rows(outcomes, fit.problem.layout.obs)
+        outcomes = jax.tree.map(lambda a: _fit_rows(a, fit.problem.layout.obs), outcomes)
     with jax.enable_x64(study.precision == "float64"):
         dtype = jnp.result_type(float)
         program = _estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, lanes, fit.function)
-        args = (keys, outcomes.astype(dtype), jnp.asarray(truth, dtype), as_jax(fit.problem.data))
+        args = (keys, jax.tree.map(lambda a: a.astype(dtype), outcomes), jnp.asarray(truth, dtype), as_jax(fit.problem.data))
         return compiled(program, args, f"{method} ({fit.settings.sampler})", announce)(*args)
 
 
@@ -481,12 +590,12 @@ def _again(
     method: str,
     cell_key: int,
     reps: np.ndarray,
-    outcomes: Array,
+    outcomes: Any,
     truth: np.ndarray,
     found: Estimates,
     announce: Callable[[str], None] | None,
 ) -> Estimates:
-    """Second tries: exact fits with heavy weights go to NUTS; under `retry-with-escalation` every fit that is not ok.
+    """Second tries: exact fits with heavy weights are refined, then go to NUTS; under `retry-with-escalation` every fit that is not ok.
 
     Datasets are retried in groups of eight, so that one program serves any number of them.
     """
@@ -499,7 +608,8 @@ def _again(
         for start in range(0, len(rows), 8):
             some = rows[start : start + 8]
             eight = np.resize(some, 8)
-            new = _estimate(study, harder, method, cell_key, reps[eight], outcomes[eight], truth[eight], 8, announce, attempt)
+            data = jax.tree.map(lambda a, eight=eight: a[eight], outcomes)
+            new = _estimate(study, harder, method, cell_key, reps[eight], data, truth[eight], 8, announce, attempt)
             found = jax.tree.map(lambda old, fresh, some=some: _replaced(old, np.asarray(fresh), some), found, new)
             found.n_try[some] = attempt + 1
     return found
@@ -512,7 +622,7 @@ def _replaced(old: np.ndarray, fresh: np.ndarray, rows: np.ndarray) -> np.ndarra
 
 
 def _escalations(study: Study, fit: Fit) -> list[Settings]:
-    """Settings of each further try: another engine, then more warm-up and a higher target acceptance."""
+    """Settings of each further try: more nodes, another engine, then more warm-up and a higher target acceptance."""
     if fit.function is not None:
         return []
     chains = replace(fit.settings, sampler="nuts")
@@ -521,14 +631,22 @@ def _escalations(study: Study, fit: Fit) -> list[Settings]:
         for k, a in ((1, 0.95), (2, 0.99))
     ][:_ESCALATIONS]
     if fit.settings.sampler == "exact":
-        return [chains, *harder] if study.failures == "retry-with-escalation" else [chains]
+        finer = replace(fit.settings, accuracy="refined")
+        return [finer, chains, *harder] if study.failures == "retry-with-escalation" else [finer, chains]
     return harder if study.failures == "retry-with-escalation" else []
 
 
 def table_of(
-    study: Study, cell: Cell, method: str, fit: Fit, reps: np.ndarray, found: Estimates | None, true: np.ndarray | None
+    study: Study,
+    cell: Cell,
+    method: str,
+    fit: Fit,
+    reps: np.ndarray,
+    found: Estimates | None,
+    true: np.ndarray | None,
+    messages: list[list[str]] | None = None,
 ) -> pa.Table:
-    """The estimates table of some replicates."""
+    """The estimates table of some replicates; with a column ``message`` where there are messages."""
     import pyarrow as pa
 
     labels = [(name, label) for name, block in fit.names for label in block]
@@ -560,4 +678,7 @@ def table_of(
     for name in ("rhat", "ess_bulk", "ess_tail"):
         columns[name] = numbers(None if found is None else getattr(found, name))
     columns["divergences"] = np.zeros(0, np.int64) if found is None else np.repeat(found.divergences.astype(np.int64), width)
+    if messages is not None:
+        told = [text for row in messages for text in row]
+        columns["message"] = words(told, np.arange(len(told)))
     return pa.table(columns)

@@ -21,6 +21,7 @@ from hiermodels.studies.config.cells import Cell, cell_hash, data_key_material, 
 from hiermodels.studies.config.designs import design_levels, design_table
 from hiermodels.studies.config.errors import ConfigError, from_pydantic, nearest, shown
 from hiermodels.studies.config.fields import ROLES, Interval
+from hiermodels.studies.config.rivals import estimator_names, rival_schemas
 from hiermodels.studies.config.source import MAX_BYTES, plain, read_yaml
 from hiermodels.studies.config.study import Mechanisms, Method, Study
 from hiermodels.studies.config.template import template
@@ -40,6 +41,7 @@ __all__ = [
     "data_key_material",
     "design_levels",
     "design_table",
+    "estimator_names",
     "method_key_material",
     "read_config",
     "read_estimand",
@@ -100,7 +102,9 @@ def config_path(name: str | Path) -> Path:
     return _folder() / f"{name}.yaml"
 
 
-def read_config(source: str | Path | Mapping[str, Any] | Study, **overrides: Any) -> Study:
+def read_config(
+    source: str | Path | Mapping[str, Any] | Study, *, functions: Mapping[str, Callable[..., Any]] | None = None, **overrides: Any
+) -> Study:
     """Read and check a study.
 
     Parameters
@@ -108,6 +112,9 @@ def read_config(source: str | Path | Mapping[str, Any] | Study, **overrides: Any
     source : str, Path, mapping or Study
         A file (a text with a dot or a slash), the name of a shipped config, or the same keys as a mapping, in
         which a method or formula may be a Python function and a design a data frame.
+    functions : mapping, optional
+        Python functions by the name of their method, or by place (``mechanisms.formula``, ``methods.mine.function``), put
+        where a file cannot name them.
     **overrides
         Top-level values that replace those of the file: ``replications``, ``seed``, ``precision``, ``lanes``,
         ``chunk``, ``interval``, ``performance``, ``failures``. None changes nothing.
@@ -132,10 +139,10 @@ def read_config(source: str | Path | Mapping[str, Any] | Study, **overrides: Any
     changed = _check_overrides(overrides)
     if isinstance(source, Study):
         data = {**source.resolved(), **changed}
-        return build(data, source=source.source, name=source.name, functions=source.functions())
+        return build(data, source=source.source, name=source.name, functions={**source.functions(), **(functions or {})})
     if isinstance(source, Mapping):
         data = {**plain(source), **changed}
-        study = build(data)
+        study = build(data, functions=functions)
         study._source = _dump(data)
         return study
     path = config_path(source)
@@ -145,7 +152,7 @@ def read_config(source: str | Path | Mapping[str, Any] | Study, **overrides: Any
         data |= changed
         lines = {place: line for place, line in lines.items() if not place or place[0] not in changed}
         lines |= {(key,): 0 for key in changed}
-    return build(data, source=raw, name=path.stem, file=str(path), lines=lines, folder=path.parent)
+    return build(data, source=raw, name=path.stem, functions=functions, file=str(path), lines=lines, folder=path.parent)
 
 
 def _check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,16 +205,30 @@ def build(
 
 
 def _with_functions(data: Any, functions: Mapping[str, Callable[..., Any]]) -> Any:
+    """Put functions where they belong: a place, or a method's name alone."""
+    methods = data.get("methods") if isinstance(data, Mapping) else None
+    methods = methods if isinstance(methods, Mapping) else {}
     for place, function in functions.items():
-        *way, last = place.split(".")
-        data = _put(data, (way[0], ".".join(way[1:])) if len(way) > 1 else tuple(way), last, function)
+        if not callable(function):
+            raise ConfigError(f"expected a function; found {shown(function)}; pass the function itself", file="functions", path=(place,))
+        if place == "mechanisms.formula":
+            data = {**data, "mechanisms": {**data["mechanisms"], "formula": function}}
+            continue
+        name, key = _method_of(place, methods)
+        settings = methods[name]
+        methods = {**methods, name: {**settings, key: function} if isinstance(settings, Mapping) else function}
+        data = {**data, "methods": methods}
     return data
 
 
-def _put(data: Any, way: tuple[str, ...], last: str, value: Any) -> Any:
-    if not way:
-        return {**data, last: value}
-    return {**data, way[0]: _put(data[way[0]], way[1:], last, value)}
+def _method_of(place: str, methods: Mapping[str, Any]) -> tuple[str, str]:
+    """Name of the method and key in it that a place stands for."""
+    name, key = place, "function"
+    if place not in methods and place.startswith("methods.") and place.endswith((".function", ".formula")):
+        name, _, key = place.removeprefix("methods.").rpartition(".")
+    if name not in methods:
+        raise ConfigError(f"unknown method {name!r}; {nearest(name, methods)}", file="functions", path=(place,))
+    return name, key
 
 
 def _inherit(data: Any) -> Any:
@@ -266,7 +287,12 @@ def to_schema() -> dict[str, Any]:
     schema = Study.model_json_schema()
     for part in (schema, *schema["$defs"].values()):
         part["description"] = part["description"].split("\n")[0]
-    del schema["$defs"]["Method"]["properties"]["function"]
+    posterior = schema["$defs"]["Method"]
+    for key in ("function", "estimator", "settings", "host", "estimands"):
+        del posterior["properties"][key]
+    schema["$defs"] |= rival_schemas(posterior)
+    kinds = [{"$ref": f"#/$defs/{name}"} for name in ("Method", "Estimator", "Host")]
+    schema["properties"]["methods"]["additionalProperties"] = {"anyOf": kinds}
     title = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A hiermodels study"}
     return {**title, **{k: v for k, v in schema.items() if k != "title"}}
 

@@ -7,11 +7,12 @@ import itertools
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.studies.config.designs import design_levels, design_table, read_design, read_size
-from hiermodels.studies.config.errors import problem, shown, within
+from hiermodels.studies.config.deviating import DEVIATIONS, PREFIX, canonical
+from hiermodels.studies.config.errors import nearest, problem, shown, within
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +67,8 @@ class Cell:
         Sixteen hexadecimal digits that depend on this row alone.
     thetas : tuple of str
         Group values that determine a dataset once they are fixed.
+    deviation : dict
+        How datasets differ from what the model says, what changes nothing left out.
     """
 
     factors: dict[str, float | str]
@@ -73,6 +76,7 @@ class Cell:
     design: str | dict[str, Any]
     hash: str
     thetas: tuple[str, ...] = ()
+    deviation: dict[str, Any] = field(default_factory=dict)
 
     def table(self) -> pd.DataFrame | None:
         """The design's table; None where the design is level sizes."""
@@ -191,7 +195,8 @@ def make_cells(mechanisms: Mechanisms) -> tuple[Cell, ...]:
         for name, value in row.items():
             _check_value(name, value, places[name])
         sizes = {name: value for name, value in row.items() if levels and (name in levels or name == "obs")}
-        truth = {**mechanisms.truth, **{name: value for name, value in row.items() if name not in sizes}}
+        changed = {name: value for name, value in row.items() if name.startswith(PREFIX)}
+        truth = {**mechanisms.truth, **{n: value for n, value in row.items() if n not in sizes and n not in changed}}
         key = cell_hash(row)
         if key in cells:
             raise problem(
@@ -204,6 +209,7 @@ def make_cells(mechanisms: Mechanisms) -> tuple[Cell, ...]:
             design=_resized(design, sizes, places),
             hash=key,
             thetas=leaves(mechanisms),
+            deviation=_deviation(mechanisms, changed, places),
         )
     return tuple(cells.values())
 
@@ -214,6 +220,23 @@ def _check_value(name: str, value: Any, place: tuple[Any, ...]) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number and not isinstance(value, str):
         raise problem(f"expected a number or text; found {shown(value)}; write e.g. 5", place)
+
+
+def _deviation(mechanisms: Mechanisms, changed: Mapping[str, Any], places: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+    """The cell's deviation; factors ``deviation.effects`` stand for entries of the key."""
+    own = {name.removeprefix(PREFIX): value for name, value in changed.items()}
+    for name in own:
+        if name not in DEVIATIONS:
+            raise problem(f"unknown deviation {name!r}; {nearest(name, DEVIATIONS)}", places[PREFIX + name])
+    given = {**mechanisms.deviation, **own}
+    if not given:
+        return {}
+    if callable(mechanisms.formula):
+        raise problem("expected a formula; found a NumPyro function; write the deviation into the function", ("deviation",))
+    from hiermodels.models.formula import parse_formula
+
+    groups = list(dict.fromkeys(g.name for g in parse_formula(mechanisms.formula).groups))
+    return canonical(given, mechanisms.family, groups, {name: places[PREFIX + name] for name in own})
 
 
 def _resized(design: Any, sizes: Mapping[str, Any], places: Mapping[str, tuple[Any, ...]]) -> Any:

@@ -30,9 +30,10 @@ def check_study(study: Study) -> None:
         if table is not None:
             _check_values(mechanisms, table)
     for name, method in study.methods.items():
-        if method.function is None:
-            with within("methods", name):
+        with within("methods", name):
+            if method.kind in ("posterior", "estimator"):
                 _check_method(method, mechanisms, known)
+            _check_host(method, study)
     _check_estimands(study)
     if isinstance(study.lanes, int) and isinstance(study.chunk, int) and study.chunk % study.lanes:
         raise problem(
@@ -135,12 +136,19 @@ def _check_method(method: Method, mechanisms: Mechanisms, known: list[str]) -> N
     _check_columns(method, known)
 
 
+def _check_host(method: Method, study: Study) -> None:
+    names = [e.name for e in study.estimands]
+    for i, name in enumerate(method.estimands or ()):
+        if name not in names:
+            raise problem(f"unknown estimand {name!r}; {nearest(name, names)}", ("estimands", i))
+
+
 def _check_estimands(study: Study) -> None:
     names: list[str] = []
     groups: list[str] = []
     columns: set[str] = set()
     parts: list[Mechanisms | Method] = [study.mechanisms]
-    parts += [m for m in study.methods.values() if m.function is None]
+    parts += [m for m in study.methods.values() if m.kind in ("posterior", "estimator")]
     for part in parts:
         parsed = _parsed(part)
         if parsed is None:

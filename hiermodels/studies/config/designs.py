@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["design_levels", "design_table", "read_design", "read_size"]
 
 MAX_UNITS = 100_000_000
+SIZES = ("integers", "unequal")
+"""Laws of sizes."""
 _FORMS = "a dataset's name, a file, or level sizes such as {school: 20, obs: 10}"
 
 
@@ -119,18 +121,24 @@ def _from_sizes(value: Mapping[str, Any]) -> dict[str, Any]:
         if name not in ("obs", "predictors"):
             with within(name):
                 out[name] = read_size(name, size)
-    if not out:
+    if not out and "obs" not in value:
         raise problem(f"expected {_FORMS}; found no level; name the levels and their sizes")
     levels = tuple(out)
     with within("obs"):
         out["obs"] = read_size("obs", value.get("obs", 1))
-    units = math.prod(size if isinstance(size, int) else read_law(size)[1][1] for size in out.values())
+    units = math.prod(size if isinstance(size, int) else _usual(size) for size in out.values())
     if units > MAX_UNITS:
         raise problem(
             f"expected at most {MAX_UNITS:,} units in a dataset; found {units:,}; make a level smaller"
         )
     out["predictors"] = _predictors(value.get("predictors") or {}, levels)
     return out
+
+
+def _usual(size: str) -> int:
+    """Most of an even law of sizes, the mean of an uneven one."""
+    law, numbers = read_law(size, SIZES)
+    return math.ceil(numbers[0] if law == "unequal" else numbers[1])
 
 
 def _predictors(predictors: Any, levels: tuple[str, ...]) -> dict[str, Any]:
@@ -147,7 +155,7 @@ def _predictors(predictors: Any, levels: tuple[str, ...]) -> dict[str, Any]:
 
 
 def read_size(name: str, value: Any) -> int | str:
-    """Size of a level or ``obs``: a number, or ``integers(low, high)`` drawn once a cell."""
+    """Size of a level or ``obs``: a number, ``integers(low, high)`` or ``unequal(mean, cv)``, drawn once a cell."""
     if (
         isinstance(value, int | float)
         and not isinstance(value, bool)
@@ -156,8 +164,10 @@ def read_size(name: str, value: Any) -> int | str:
     ):
         return int(value)
     if isinstance(value, str):
-        law, (low, high) = read_law(value, ("integers",))
+        law, (low, high) = read_law(value, SIZES)
+        if law == "unequal":
+            return f"{law}({low:g}, {high:g})"
         if low >= 1:
             return f"{law}({low}, {high})"
-    forms = "a whole number of at least 1 or integers(5, 15)"
+    forms = "a whole number of at least 1, integers(5, 15) or unequal(20, 0.4)"
     raise problem(f"expected {forms}; found {shown(value)}; write e.g. {name}: 10")

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema, model_validator
 
 from hiermodels.studies.config.designs import read_design
+from hiermodels.studies.config.deviating import check_deviation, deviation_schema
 from hiermodels.studies.config.errors import nearest, problem, shown
 from hiermodels.studies.config.texts import Estimand, read_estimands
 
@@ -293,6 +294,7 @@ _CROSSED_SCHEMA = {
     "additionalProperties": {"type": "array", "items": _GRID_VALUE, "minItems": 1},
 }
 _ROWS_SCHEMA = {"type": "array", "items": {"type": "object", "additionalProperties": _GRID_VALUE}}
+DeviationField = Annotated[dict[str, Any], BeforeValidator(check_deviation), WithJsonSchema(deviation_schema())]
 Grid = Annotated[Any, WithJsonSchema({"anyOf": [_CROSSED_SCHEMA, _ROWS_SCHEMA]})]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
+from hiermodels.studies.config.decisions import Decisions, StopRule, check_decisions
 from hiermodels.studies.config.errors import ConfigError, line_of, problem, shown, within
 from hiermodels.studies.config.fields import (
     FAILURES,
@@ -14,6 +15,7 @@ from hiermodels.studies.config.fields import (
     ROLES,
     Column,
     Design,
+    DeviationField,
     Estimands,
     FamilyName,
     Flag,
@@ -33,6 +35,7 @@ from hiermodels.studies.config.fields import (
     whole,
     words,
 )
+from hiermodels.studies.config.rivals import HOST_KEYS, MODEL_KEYS, rival
 
 if TYPE_CHECKING:
     from hiermodels.models.spec import Model
@@ -55,6 +58,15 @@ class Method(Part):
         As in `hiermodels.fit`.
     function : callable or None
         A method written in Python, ``(key, data) -> Estimates``; never from a file.
+    estimator : str or None
+        An estimator without draws instead, of `hiermodels.inference.estimators` or `hiermodels.inference.frequentist`; all
+        settings above but the model's are refused beside it.
+    settings : dict
+        Its settings, which a config writes beside it: ``{estimator: compromise, weight: 0.5}``.
+    host : bool
+        The function runs outside compiled code, ``(seed, DataFrame) -> mapping``: see `hiermodels.studies.host`.
+    estimands : tuple of str or None
+        Of a host function: the names of the estimands it gives, by default all.
     """
 
     pooling: Pooling = Field("partial", description="complete, none or partial; or group term to such a word")
@@ -73,19 +85,35 @@ class Method(Part):
     exposure: Column = Field(None, description="column of Poisson exposures")
     weights: Column = Field(None, description="column of weights")
     function: Annotated[Any, WithJsonSchema({})] = Field(None, description="only from Python")
+    estimator: str | None = Field(None, description="an estimator without draws")
+    settings: dict[str, Any] = Field({}, description="its settings")
+    host: Flag = Field(False, description="the function runs outside compiled code")
+    estimands: tuple[str, ...] | None = Field(None, description="what a host function gives")
 
     @model_validator(mode="before")
     @classmethod
     def _callable(cls, data: Any) -> Any:
         if callable(data):
             return {"function": data}
+        if isinstance(data, Mapping):
+            if "settings" in data:
+                raise problem("unknown key 'settings'; write an estimator's settings beside it", ("settings",))
+            if data.get("estimands") is not None and "host" not in data:
+                raise problem("expected no estimands but of a host function; found some; add host: true", ("estimands",))
         if isinstance(data, Mapping) and data.get("function") is not None and not callable(data["function"]):
             found = shown(data["function"])
             raise problem(
                 f"expected a sampler's name; found the function {found}; pass functions from Python",
                 ("function",),
             )
-        return data
+        return rival(data) if isinstance(data, Mapping) and ("estimator" in data or "host" in data) else data
+
+    @property
+    def kind(self) -> str:
+        """``posterior``, ``estimator``, ``host``, or ``function`` for a method in Python that is compiled."""
+        if self.estimator is not None:
+            return "estimator"
+        return "host" if self.host else "posterior" if self.function is None else "function"
 
     def model(self) -> Model:
         """The model that the method fits, as `hiermodels.Model`."""
@@ -114,6 +142,8 @@ class Mechanisms(Part):
         Variable to number, distribution text, or for thetas label -> number or a column of the design.
     grid : dict or list
         Factors: a mapping is crossed, a list of mappings is taken row by row.
+    deviation : dict
+        How datasets differ from what the model says; see `hiermodels.studies.deviations`.
     """
 
     formula: FormulaText = Field(
@@ -136,6 +166,7 @@ class Mechanisms(Part):
     grid: Grid = Field(
         {}, description="what varies: a mapping is crossed, a list of mappings is taken row by row"
     )
+    deviation: DeviationField = Field({}, description="how datasets differ from the model, e.g. effects: student_t(3)")
 
 
 class Study(Part):
@@ -150,8 +181,12 @@ class Study(Part):
     performance : tuple of str
         Measures, codes of `hiermodels.studies.measures`.
     interval : Interval
+    decisions : dict
+        Name to a threshold or a rule, as `hiermodels.studies.power.read_rules` reads it.
     replications : int
-        A cell.
+        A cell, at most.
+    stop : dict
+        Measure to target MCSE, and ``minimum``, as `hiermodels.studies.sequential.read_stop` reads it.
     failures : str
         What is done about fits that fail.
     seed : int
@@ -185,7 +220,9 @@ class Study(Part):
     interval: IntervalField = Field(
         Interval(), description="level of the credible intervals, or {level, kind}"
     )
+    decisions: Decisions = Field({}, description="when a decision fires: name to a threshold, or to a rule")
     replications: whole(1) = Field(examples=[250], description="datasets a cell")  # type: ignore[valid-type]
+    stop: StopRule = Field({}, description="measure to target MCSE at which a cell ends early, and a minimum")
     failures: words(*FAILURES) = Field(  # type: ignore[valid-type]
         examples=["complete-case"], description="what is done about fits that fail"
     )
@@ -208,6 +245,7 @@ class Study(Part):
         check_study(self)
         with within("mechanisms"):
             self._cells = make_cells(self.mechanisms)
+        check_decisions(self)
         return self
 
     @property
@@ -262,10 +300,11 @@ class Study(Part):
         >>> Study.from_resolved(study.resolved()).resolved() == study.resolved()
         True
         """
-        out = {name: getattr(self, name) for name in type(self).model_fields}
-        out["mechanisms"] = _named(dict(self.mechanisms))
+        spare = ("decisions", "stop")
+        out = {name: getattr(self, name) for name in type(self).model_fields if name not in spare or getattr(self, name)}
+        out["mechanisms"] = {k: v for k, v in _named(dict(self.mechanisms)).items() if k != "deviation" or v}
         out["estimands"] = [{e.name: e.text, "point": e.point} for e in self.estimands]
-        out["methods"] = {name: _named(dict(method)) for name, method in self.methods.items()}
+        out["methods"] = {name: _plain_method(method) for name, method in self.methods.items()}
         out["performance"] = list(self.performance)
         out["interval"] = {"level": self.interval.level, "kind": self.interval.kind}
         return out
@@ -295,9 +334,19 @@ class Study(Part):
 
 
 def _named(fields: dict[str, Any]) -> dict[str, Any]:
-    """Functions by name; a method's ``function`` only where there is one."""
-    out = {k: f"{v.__module__}:{v.__qualname__}" if callable(v) else _copy(v) for k, v in fields.items()}
-    return {k: v for k, v in out.items() if k != "function" or v is not None}
+    """Functions by name."""
+    return {k: f"{v.__module__}:{v.__qualname__}" if callable(v) else _copy(v) for k, v in fields.items()}
+
+
+def _plain_method(method: Method) -> dict[str, Any]:
+    """A method as a config would write it, keys of other kinds of methods left out."""
+    out = _named(dict(method))
+    settings = out.pop("settings")
+    if method.kind == "estimator":
+        return {**{k: out[k] for k in (*MODEL_KEYS, "estimator")}, **settings}
+    if method.kind == "host":
+        return {k: out[k] for k in (*MODEL_KEYS, *HOST_KEYS) if out[k] is not None or k in MODEL_KEYS}
+    return {k: v for k, v in out.items() if k not in ("estimator", "host", "estimands") and (k != "function" or v is not None)}
 
 
 def _copy(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,18 @@ if TYPE_CHECKING:
 
     from hiermodels.models.formula import Formula
 
-__all__ = ["template"]
+__all__ = ["TEMPLATE", "as_text", "sizes_text", "template"]
 
+_EXAMPLES = {
+    "normal": ("effect ~ 1 + (1 | school)", "eight_schools"),
+    "binomial": ("tumors ~ 1 + (1 | experiment)", "rats"),
+    "poisson": ("failures ~ 1 + (1 | pump)", "pumps"),
+}
 _SE_NAMES = ("se", "sigma", "stderr", "std_err", "std_error", "standard_error", "sem")
 
-_TEMPLATE = """\
+TEMPLATE = """\
 # A simulation study: `hiermodels check THIS_FILE` checks it, `hiermodels run THIS_FILE` runs it.
-# `hiermodels list models|priors|families|samplers|measures|datasets|configs` prints what may stand here.
+# `hiermodels list models|priors|families|samplers|estimators|measures|datasets|configs` prints what may stand here.
 
 aim: How do complete, no and partial pooling compare?
 
@@ -29,7 +35,7 @@ mechanisms:
   # As in lme4; nesting is (1 | school/classroom).
   formula: {formula}
   # normal, or binomial (with `trials: <column>`), or poisson (with `exposure: <column>`).
-  family: normal
+  family: {family}
 {known}\
   # A dataset's name, a file (CSV or Parquet), or level sizes in nesting order with `obs` units in each
   # finest group: {{school: 20, classroom: 4, obs: 10}}.
@@ -38,11 +44,13 @@ mechanisms:
   # not named (theta_<group>) are drawn from the model.
   truth: {{{truth}}}
 {grid}\
+  # deviation: {{effects: student_t(3), missing: 0.2}}   # how datasets differ from what the model says
 
 # What is estimated. Decisions are estimands too: {{benefit: P(Intercept > 0)}}.
 estimands: [{estimands}]
 
 # How it is estimated: any argument of hiermodels.fit, formula, family and priors. Every prior is best named.
+# Estimators without a posterior stand beside them: js: {{estimator: james_stein}}, hksj: {{estimator: hksj}}.
 methods:
 {methods}\
 
@@ -61,7 +69,14 @@ seed: 1
 """
 
 
-def template(formula: str | None = None, data: str | Path | None = None) -> str:
+def template(
+    formula: str | None = None,
+    data: str | Path | None = None,
+    family: str = "normal",
+    *,
+    trials: str | None = None,
+    exposure: str | None = None,
+) -> str:
     """A commented, valid config to start from.
 
     Parameters
@@ -71,6 +86,10 @@ def template(formula: str | None = None, data: str | Path | None = None) -> str:
     data : str or Path, optional
         A dataset's name or a file: its groups become the design, and its outcome sets the scale of the true
         values. Without it, the design is level sizes.
+    family : str
+        ``normal``, ``binomial`` or ``poisson``.
+    trials, exposure : str, optional
+        Columns of trials and exposures of counts; by default guessed from the data's columns.
 
     Returns
     -------
@@ -87,16 +106,26 @@ def template(formula: str | None = None, data: str | Path | None = None) -> str:
     >>> print(template("score ~ 1 + (1 | school)").splitlines()[8])
       formula: score ~ 1 + (1 | school)
     """
+    from hiermodels.models import families
     from hiermodels.models.formula import parse_formula, require_column
 
+    families.lookup(family)
     if formula is None and data is None:
-        formula, data = "effect ~ 1 + (1 | school)", "eight_schools"
+        formula, data = _EXAMPLES[family]
     table = None if data is None else read_table(data)
     parsed = parse_formula(formula if formula is not None else _guess(table, str(data)))
     if table is not None:
-        for column in _columns(parsed):
-            require_column(table, column, f"formula {parsed.text!r}")
-    return _filled(parsed, table, None if data is None else str(data))
+        for used in _columns(parsed):
+            require_column(table, used, f"formula {parsed.text!r}")
+    name = None if data is None else str(data)
+    if family == "normal":
+        return _filled(parsed, table, name)
+    from hiermodels.studies.config.count_template import count_template
+
+    for column in (parsed.outcome, trials, exposure):
+        if column is not None and table is not None:
+            require_column(table, column, f"family {family}")
+    return count_template(parsed, table, name, family, {"trials": trials, "exposure": exposure})
 
 
 def _columns(parsed: Formula) -> list[str]:
@@ -135,15 +164,16 @@ def _filled(parsed: Formula, table: pd.DataFrame | None, data: str | None) -> st
         truth["sigma"] = spread
     estimands = ["Intercept", *terms, *sds]
     estimands += [text for g in groups for text in (f"theta_{g}", f"mean(theta_{g})", f"new({g})")]
-    return _TEMPLATE.format(
-        formula=_plain(parsed.text),
-        known=f"  known_se: {_plain(se)}\n"
+    return TEMPLATE.format(
+        formula=as_text(parsed.text),
+        family="normal",
+        known=f"  known_se: {as_text(se)}\n"
         if se is not None
         else "  # known_se: <column of known standard errors>\n",
-        design=_plain(data) if data is not None else _sizes(parsed, terms),
-        truth=", ".join(f"{_plain(k)}: {v:g}" for k, v in truth.items()),
+        design=as_text(data) if data is not None else sizes_text(parsed),
+        truth=", ".join(f"{as_text(k)}: {v:g}" for k, v in truth.items()),
         grid=_grid(sds, spread),
-        estimands=", ".join(_plain(e) for e in estimands),
+        estimands=", ".join(as_text(e) for e in estimands),
         methods=_methods(parsed, table, sds, terms, spread),
     )
 
@@ -163,12 +193,14 @@ def _numeric(parsed: Formula, table: pd.DataFrame | None) -> set[str]:
     return terms if table is None else {t for t in terms if table[t].dtype.kind in "iufb"}
 
 
-def _sizes(parsed: Formula, terms: list[str]) -> str:
+def sizes_text(parsed: Formula, constants: Mapping[str, float] | None = None, obs: int = 10) -> str:
+    """A generated design in YAML: level sizes, and a law or number for every predictor."""
     levels = list(dict.fromkeys(f for g in parsed.groups for f in g.factors)) or ["unit"]
-    sizes = [f"{_plain(level)}: {20 if i == 0 else 4}" for i, level in enumerate(levels)]
-    laws = [f"{_plain(x)}: {_law(x, levels)}" for x in sorted(_predictors(parsed)) if x not in levels]
+    sizes = [f"{as_text(level)}: {20 if i == 0 else 4}" for i, level in enumerate(levels)]
+    laws = [f"{as_text(x)}: {_law(x, levels)}" for x in sorted(_predictors(parsed)) if x not in levels]
+    laws += [f"{as_text(x)}: {value:g}" for x, value in (constants or {}).items()]
     predictors = [f"predictors: {{{', '.join(laws)}}}"] if laws else []
-    return f"{{{', '.join([*sizes, 'obs: 10', *predictors])}}}"
+    return f"{{{', '.join([*sizes, f'obs: {obs}', *predictors])}}}"
 
 
 def _law(name: str, levels: list[str]) -> str:
@@ -179,7 +211,7 @@ def _grid(sds: list[str], spread: float) -> str:
     if not sds:
         return ""
     comment = "  # What varies: a mapping is crossed, a list of mappings is taken row by row.\n"
-    return f"{comment}  grid: {{{_plain(sds[0])}: [0, {spread:g}, {2 * spread:g}]}}\n"
+    return f"{comment}  grid: {{{as_text(sds[0])}: [0, {spread:g}, {2 * spread:g}]}}\n"
 
 
 def _methods(
@@ -187,7 +219,7 @@ def _methods(
 ) -> str:
     priors = {"Intercept": "flat()", **dict.fromkeys(terms, "flat()")}
     priors |= {sd: f"half_normal({2 * spread:g})" for sd in sds}
-    listed = ", ".join(f"{_plain(k)}: {v}" for k, v in priors.items())
+    listed = ", ".join(f"{as_text(k)}: {v}" for k, v in priors.items())
     lines = [f"  partial: {{pooling: partial, sampler: nuts, priors: {{{listed}}}}}\n"]
     if parsed.groups:
         none = [] if _between(parsed, table, terms) else ["  none: {pooling: none, sampler: exact}\n"]
@@ -203,7 +235,7 @@ def _between(parsed: Formula, table: pd.DataFrame | None, terms: list[str]) -> b
     return any(bool((grouped[t].nunique() <= 1).all()) for t in terms)
 
 
-def _plain(text: str) -> str:
+def as_text(text: str) -> str:
     """Text as a YAML scalar, quoted where it must be (also inside ``{}`` and ``[]``)."""
     text = str(text)
     number = re.fullmatch(r"[-+.\d].*|true|false|null|~|", text, re.IGNORECASE)

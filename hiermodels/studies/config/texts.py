@@ -151,12 +151,13 @@ def read_estimands(entries: Any) -> tuple[Estimand, ...]:
     return tuple(out)
 
 
-LAWS = {"half": 1, "normal": 2, "bernoulli": 1, "integers": 2}
-"""Laws of predictors and of ``obs``, with their numbers of arguments."""
+LAWS = {"half": 1, "normal": 2, "bernoulli": 1, "integers": 2, "unequal": 2}
+"""Laws of predictors and of sizes, with their numbers of arguments."""
+PREDICTORS = ("half", "normal", "bernoulli", "integers")
 
 
 def read_law(
-    value: Any, allowed: Iterable[str] = tuple(LAWS), levels: Iterable[str] = ()
+    value: Any, allowed: Iterable[str] = PREDICTORS, levels: Iterable[str] = ()
 ) -> tuple[str, tuple[Any, ...]]:
     """A law of a predictor: ``half(school)``, ``normal(0, 1)``, ``bernoulli(0.5)``, ``integers(5, 15)``.
 
@@ -210,6 +211,7 @@ def _example(law: str) -> str:
         "normal": "normal(0, 1)",
         "bernoulli": "bernoulli(0.5)",
         "integers": "integers(5, 15)",
+        "unequal": "unequal(20, 0.4)",
     }[law]
 
 
@@ -226,11 +228,15 @@ def _numbers(name: str, inside: list[str], value: str) -> tuple[float, ...]:
         "normal": lambda m, s: math.isfinite(m) and 0 < s < math.inf,
         "bernoulli": lambda p: 0 <= p <= 1,
         "integers": lambda a, b: a <= b,
+        "unequal": lambda mean, cv: 1 <= mean < math.inf and 0 <= cv < math.inf,
     }
     if not rules[name](*numbers):
-        wanted = {"normal": "an sd above 0", "bernoulli": "a share from 0 to 1", "integers": "low <= high"}[
-            name
-        ]
+        wanted = {
+            "normal": "an sd above 0",
+            "bernoulli": "a share from 0 to 1",
+            "integers": "low <= high",
+            "unequal": "a mean of at least 1 and a coefficient of variation of at least 0",
+        }[name]
         raise problem(f"expected {wanted} in {_example(name)}; found {shown(value)}; mend the numbers")
     return numbers
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hiermodels.studies.config.clusters import without_clusters
 from hiermodels.studies.config.errors import nearest, problem, shown
 from hiermodels.studies.config.texts import identifiers, variable_names
 
@@ -38,6 +39,9 @@ def read_truth(
     """
     out = {}
     parsed = None if callable(mechanisms.formula) else _parsed(mechanisms)
+    if parsed is not None:
+        groups = [g.name for g in parsed.groups]
+        truth, places = without_clusters(truth, mechanisms.family, groups, mechanisms.known_se is not None, places)
     for name, value in truth.items():
         at = places.get(name, ("truth", name))
         if parsed is not None:

@@ -1,14 +1,4 @@
-"""Figures of a study, one function each.
-
-They read the two long tables (*estimates*: one row per replicate, mechanism, method and estimand;
-*performance*: one row per mechanism, method, estimand and measure), from this library or from elsewhere, and
-compute nothing new. Every figure names the truth regime: pass ``regime=``, or let the table carry it as
-``table.attrs["regime"]``.
-
-Columns that vary and are neither on an axis nor a colour become panels; ``estimand=``, ``group=`` and
-``where=`` narrow the rows. With ``ax=`` a single panel is drawn on the caller's axes. Each function returns
-the matplotlib ``Figure``.
-"""
+"""One performance measure with its Monte Carlo intervals: dots, coverage, bias, interval width, RMSE ratio, lollipop."""
 
 from __future__ import annotations
 
@@ -21,16 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hiermodels.reporting import _figure as f
-from hiermodels.reporting._figure import save
-from hiermodels.reporting._replicates import (
-    plot_estimate_truth,
-    plot_failures,
-    plot_shrinkage,
-    plot_shrinkage_arrays,
-    plot_zip,
-)
 from hiermodels.reporting._rows import (
     MEASURES,
+    PERCENTAGES,
     SHARES,
     ZERO_IS_IDEAL,
     choose,
@@ -45,21 +28,7 @@ from hiermodels.reporting._rows import (
     varying,
 )
 
-__all__ = [
-    "plot_bias",
-    "plot_ciwidth",
-    "plot_coverage",
-    "plot_estimate_truth",
-    "plot_failures",
-    "plot_heat",
-    "plot_lollipop",
-    "plot_measure",
-    "plot_rmse_ratio",
-    "plot_shrinkage",
-    "plot_shrinkage_arrays",
-    "plot_zip",
-    "save",
-]
+__all__ = ["plot_bias", "plot_ciwidth", "plot_coverage", "plot_lollipop", "plot_measure", "plot_rmse_ratio"]
 
 Where = Mapping[str, Any] | None
 Names = str | Sequence[str] | None
@@ -139,7 +108,7 @@ def plot_measure(
         _dots(one, part, x, colour, looks)
         if reference is not None:
             one.axhline(reference, color=f.GREY, linestyle="--", linewidth=1, zorder=1)
-        if measure in (*SHARES, "power"):
+        if measure in PERCENTAGES:
             one.yaxis.set_major_formatter(f.percent)
         one.set_xlabel(x, fontsize=f.TEXT)
         one.set_ylabel(f.axis_name(word, part), fontsize=f.TEXT)
@@ -343,59 +312,3 @@ def plot_lollipop(
     f.heading(figure, axes, own, word + subject(rows), regime_of(performance, regime), replicates(rows))
     return figure
 
-
-def plot_heat(
-    performance: pd.DataFrame,
-    measure: str,
-    estimand: str,
-    x: str,
-    y: str,
-    *,
-    group: Names = None,
-    where: Where = None,
-    reference: float | None = None,
-    regime: str | None = None,
-    ax: Axes | None = None,
-) -> Figure:
-    """One performance measure over two factors, a panel a method, the value written in each cell.
-
-    Parameters
-    ----------
-    performance, measure, estimand, group, where, regime, ax
-        As in `plot_measure`.
-    x, y
-        The two factors.
-    reference
-        Centre of the colours; by default 0 for biases, else none.
-    """
-    rows = only(choose(performance, estimand=estimand, group=group, where=where), measure)
-    own, word = ax is None, MEASURES.get(measure, measure)
-    across, down = levels(rows[x]), levels(rows[y])
-    panels = split(rows, {x, y})
-    figure, axes = f.canvas(len(panels), ax, height=1.6 + 0.42 * len(down))
-    centre = 0.0 if reference is None and measure in ZERO_IS_IDEAL else reference
-    low, high = float(rows["value"].min()), float(rows["value"].max())
-    if centre is not None:
-        reach = max(abs(low - centre), abs(high - centre)) or 1.0
-        low, high = centre - reach, centre + reach
-    for one, (name, part) in zip(axes, panels, strict=True):
-        grid = (
-            part.pivot(index=y, columns=x, values="value").reindex(index=down, columns=across).to_numpy(float)
-        )
-        mesh = one.pcolormesh(grid, vmin=low, vmax=high, cmap="PuOr" if centre is not None else "cividis")
-        one.grid(False)
-        for (i, j), value in np.ndenumerate(grid):
-            if np.isfinite(value):
-                red, green, blue, _ = mesh.cmap(mesh.norm(value))
-                ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
-                one.text(
-                    j + 0.5, i + 0.5, f"{value:.3g}", ha="center", va="center", color=ink, fontsize=f.TEXT - 1
-                )
-        one.set_xticks(np.arange(len(across)) + 0.5, [label(v) for v in across])
-        one.set_yticks(np.arange(len(down)) + 0.5, [label(v) for v in down])
-        one.set_xlabel(x, fontsize=f.TEXT)
-        one.set_ylabel(y, fontsize=f.TEXT)
-        f.name_panel(one, name, own)
-    figure.colorbar(mesh, ax=axes, label=word).ax.yaxis.label.set_fontsize(f.TEXT)
-    f.heading(figure, axes, own, word + subject(rows), regime_of(performance, regime), replicates(rows))
-    return figure

@@ -1,0 +1,5 @@
+"""``python -m hiermodels.cli``."""
+
+from hiermodels.cli import main
+
+main()

@@ -1,0 +1,144 @@
+"""Densities that figures draw: of draws (kernel estimates), of priors, of a group's likelihood."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hiermodels.models.spec import theta_name
+from hiermodels.reporting._fits import declared, level_of, own_laws
+
+__all__ = ["density_of", "new_group", "prior_density", "triple_table"]
+
+
+def density_of(
+    x: np.ndarray, low: float = -np.inf, high: float = np.inf, points: int = 256, tail: float = 0.004
+) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel density of draws on a grid; mass near a boundary is reflected there.
+
+    Parameters
+    ----------
+    x : ndarray
+        Draws of any shape.
+    low, high : float
+        Support.
+    points : int
+        Of the grid.
+    tail : float
+        Share of the draws left out of the grid at either end.
+
+    Returns
+    -------
+    grid, density : ndarray, shape (points,)
+
+    Examples
+    --------
+    >>> grid, density = density_of(np.random.default_rng(0).exponential(size=4000), low=0.0)
+    >>> bool(grid[0] == 0 and 0.85 < density[0] < 1.15)
+    True
+    """
+    from scipy.stats import gaussian_kde
+
+    x = np.ravel(np.asarray(x, float))
+    ends = np.quantile(x, [tail, 1 - tail])
+    if ends[0] == ends[1]:
+        raise ValueError(f"draws: expected a number that varies, found {ends[0]:g} throughout; it has no density")
+    reach = 0.08 * (ends[1] - ends[0])
+    # a bounded variable's grid begins at the bound where the draws come near it
+    first = low if ends[0] - 3 * reach <= low else ends[0] - reach
+    last = high if ends[1] + 3 * reach >= high else ends[1] + reach
+    grid = np.linspace(first, last, points)
+    width = _silverman(x)
+    if width == 0.0:
+        raise ValueError("draws: expected a number that varies, found one value for most draws; it has no density")
+    parts = [x, *([2 * low - x] if np.isfinite(low) else []), *([2 * high - x] if np.isfinite(high) else [])]
+    both = np.concatenate(parts)
+    density = len(parts) * gaussian_kde(both, bw_method=width / both.std(ddof=1))(grid)
+    return grid, density
+
+
+def _silverman(x: np.ndarray) -> float:
+    """Bandwidth 0.9 min(sd, IQR / 1.34) n^(-1/5): Silverman (1986), Density Estimation, equation 3.31."""
+    quarter, three = np.quantile(x, [0.25, 0.75])
+    spread = min(x.std(ddof=1), (three - quarter) / 1.34) or x.std(ddof=1)
+    return float(0.9 * spread * len(x) ** -0.2)
+
+
+def prior_density(prior: Any, x: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
+    """Density of a prior on a grid, NaN where it is infinite.
+
+    Parameters
+    ----------
+    prior : Prior
+    x : ndarray
+    context : ndarray, optional
+        Known variances of the groups, for ``reference()``.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    with jax.enable_x64(True):
+        known = None if context is None else jnp.asarray(context)
+        low, high = prior.support("real") if prior.name == "uniform" else (-np.inf, np.inf)
+        found = np.exp(np.asarray(prior.log_density(jnp.asarray(x, dtype=float), known), float))
+    found = np.broadcast_to(found, x.shape).copy()
+    found[(x < low) | (x > high) | ~np.isfinite(found)] = np.nan
+    return found
+
+
+def triple_table(source: Any, group: str | None, level: str | None, points: int = 400) -> tuple[pd.DataFrame, str, str]:
+    """Densities ``x prior likelihood posterior`` of a group's value; its variable and its label."""
+    if isinstance(source, pd.DataFrame):
+        curves = [c for c in ("prior", "likelihood", "posterior") if c in source]
+        if "x" not in source or not curves:
+            there = ", ".join(map(str, source.columns))
+            raise ValueError(f"source: expected columns x and prior, likelihood or posterior, found {there}; rename them")
+        return source, "value", group or ""
+    fit = declared(source, "source")
+    problem = fit.problem
+    found = level_of(problem, level)
+    labels = problem.labels[found.name]
+    group = labels[0] if group is None else str(group)
+    if group not in labels:
+        raise ValueError(f"group: expected one of {', '.join(labels[:20])}, found {group!r}; name a {found.name}")
+    name = theta_name(found.name, "Intercept")
+    low, high = {"normal": (-np.inf, np.inf), "binomial": (0.0, 1.0), "poisson": (0.0, np.inf)}[problem.layout.family]
+    draws = fit.draws.values[name][..., labels.index(group)]
+    laws, new = own_laws(fit, found.name), new_group(fit, found)
+    edges = [np.quantile(draws, [0.001, 0.999])]
+    edges += [] if laws is None else [np.array([laws.ppf(0.005)[labels.index(group)], laws.ppf(0.995)[labels.index(group)]])]
+    edges += [] if new is None else [np.quantile(new, [0.005, 0.995])]
+    ends = np.array(edges)
+    first, last = float(ends[:, 0].min()), float(ends[:, 1].max())
+    near = 0.1 * (last - first)  # a bounded variable is shown up to its bound
+    grid = np.linspace(low if first - near < low else first, high if last + near > high else last, points)
+    table = pd.DataFrame({"x": grid})
+    if new is not None:
+        table["prior"] = np.interp(grid, *density_of(new, low, high, tail=0.001), left=0.0, right=0.0)
+    if laws is not None:
+        table["likelihood"] = laws.pdf(grid[:, None])[:, labels.index(group)]
+    table["posterior"] = np.interp(grid, *density_of(draws, low, high, tail=0.0005), left=0.0, right=0.0)
+    return table, name, group
+
+
+def new_group(fit: Any, level: Any) -> np.ndarray | None:
+    """Draws of the value of a group that is not in the data; None where groups are not pooled."""
+    values, family = fit.draws.values, fit.problem.layout.family
+    rng = np.random.default_rng(0)
+    mean, spread = values.get(f"mean_{level.name}"), values.get(f"kappa_{level.name}", values.get(f"shape_{level.name}"))
+    if family == "binomial" and mean is not None and spread is not None:
+        return rng.beta(mean * spread, (1 - mean) * spread)
+    if family == "poisson" and mean is not None and spread is not None:
+        return rng.gamma(spread) * mean / spread
+    if family != "normal" or "Intercept" not in values:
+        return None
+    names = [found.name for found in fit.problem.layout.levels]
+    total = np.asarray(values["Intercept"], float)
+    for above in names[: names.index(level.name) + 1]:
+        sd = values.get(f"sd_{above}")
+        if sd is None:
+            return None
+        total = total + sd * rng.standard_normal(total.shape)
+    return total

@@ -1,0 +1,167 @@
+"""Tables behind two figures of a fit: groups given the spread between them, and the tree of nested groups."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hiermodels.models.spec import theta_name
+from hiermodels.reporting._fits import declared, group_table, level_of
+
+__all__ = ["path_table", "tree_table"]
+
+
+def path_table(source: Any, level: str | None = None, points: int = 61) -> tuple[pd.DataFrame, str, str]:
+    """Conditional mean and sd of each group's value over the spread between groups.
+
+    Parameters
+    ----------
+    source : Fit or DataFrame
+    level : str, optional
+    points : int
+        Values of the spread, from 0 to its posterior's upper 2.5% point.
+
+    Returns
+    -------
+    table : DataFrame
+        ``spread group estimate se density``, a row a value of the spread and group.
+    spread : str
+        Name of the spread, ``sd_school``; for counts the concentration ``kappa_`` or ``shape_``.
+    estimand : str
+
+    Raises
+    ------
+    ValueError
+        For a table without the columns, or a model without such a hyperparameter.
+    """
+    if isinstance(source, pd.DataFrame):
+        missing = [c for c in ("spread", "group", "estimate") if c not in source]
+        if missing:
+            there = ", ".join(map(str, source.columns))
+            raise ValueError(f"source: expected columns spread, group, estimate, found {there}; rename or add {missing[0]!r}")
+        table = source if "se" in source else source.assign(se=np.nan)
+        return table.sort_values(["group", "spread"], kind="stable"), "spread between groups", "estimates"
+    import jax
+    from scipy.stats import gaussian_kde
+
+    from hiermodels.models import hyper
+    from hiermodels.models.data import as_jax
+    from hiermodels.models.factorise import factorise
+
+    problem = declared(source, "source").problem
+    layout, found = problem.layout, level_of(problem, level)
+    stems = {"normal": ("sd",), "binomial": ("kappa", "sd"), "poisson": ("shape", "sd")}[layout.family]
+    draws = source.draws.values
+    spread = next((f"{s}_{found.name}" for s in stems if f"{s}_{found.name}" in draws), None)
+    model = factorise(layout)
+    parameter = next((p for p in model.parameters if p.name == spread and p.prior.name != "fixed"), None)
+    if spread is None or parameter is None:
+        free = ", ".join(p.name for p in model.parameters) or "none"
+        raise ValueError(f"source: expected a spread of {found.name} that is estimated, found {free}; fit with partial pooling")
+    name = theta_name(found.name, "Intercept")
+    low, high = parameter.prior.support(parameter.kind)
+    reach = float(np.quantile(draws[spread], 0.975))
+    grid = np.linspace(low, min(reach, low + (high - low) * (1 - 1e-9)), points)
+    if layout.family != "normal":  # at a concentration of 0 a law of counts is degenerate
+        grid = grid[1:]
+    middle = {p.name: _middle(np.asarray(draws[p.name]), p.kind) for p in model.parameters if p.name in draws}
+    with jax.enable_x64(True):
+        stats = model.prepare(as_jax(problem.data))
+
+        def law(value: Any) -> Any:
+            u = hyper.unconstrain(model.parameters, middle | {spread: value})
+            return model.components(u, stats, (name,))[name]
+
+        laws = jax.jit(jax.vmap(law))(grid)
+        mean, sd = _moments(laws.kind, np.asarray(laws.a), np.asarray(laws.b))
+    places = problem.positions[found.name]
+    mean, sd = (np.broadcast_to(x, (len(grid), x.shape[-1]))[:, places] for x in (mean, sd))
+    labels = problem.labels[found.name]
+    x = np.ravel(draws[spread]).astype(float)
+    both = np.concatenate([x, 2 * low - x])  # reflected at the boundary
+    density = 2 * gaussian_kde(both, bw_method=0.5 * len(both) ** -0.2)(grid)
+    table = pd.DataFrame(
+        {
+            "spread": np.tile(grid, len(labels)),
+            "group": np.repeat(np.array(labels, object), len(grid)),
+            "estimate": mean.T.ravel(),
+            "se": sd.T.ravel(),
+            "density": np.tile(density, len(labels)),
+        }
+    )
+    return table, spread, name
+
+
+def _middle(x: np.ndarray, kind: str) -> np.ndarray:
+    """Posterior median of a hyperparameter; a correlation as its Cholesky factor."""
+    found = np.median(x.reshape(-1, *x.shape[2:]), axis=0)
+    return np.linalg.cholesky(found + 1e-9 * np.eye(len(found))) if kind == "correlation" else found
+
+
+def _moments(kind: str, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of a component (`hiermodels.models.component`)."""
+    if kind == "normal":
+        return a, np.sqrt(b)
+    if kind == "beta":
+        return a / (a + b), np.sqrt(a * b / (a + b + 1)) / (a + b)
+    if kind == "gamma":
+        return a / b, np.sqrt(a) / b
+    return a, np.zeros_like(a)
+
+
+def tree_table(source: Any) -> pd.DataFrame:
+    """Nodes of a nested hierarchy: ``level group parent estimate mcse raw``, the population first.
+
+    Parameters
+    ----------
+    source : Fit or DataFrame
+        A fit; or such a table, of which ``mcse`` and ``raw`` may be missing.
+
+    Raises
+    ------
+    ValueError
+        For crossed groups, and for a table whose parents are not there.
+    """
+    if not isinstance(source, pd.DataFrame):
+        return _tree_of_fit(source)
+    missing = [c for c in ("level", "group", "parent", "estimate") if c not in source]
+    if missing:
+        there = ", ".join(map(str, source.columns))
+        raise ValueError(f"source: expected columns level, group, parent, estimate, found {there}; add {missing[0]!r}")
+    table = source.astype({"level": str, "group": str, "parent": str})
+    for column in ("mcse", "raw"):
+        table[column] = table[column].astype(float) if column in table else np.nan
+    levels = list(dict.fromkeys(table["level"]))
+    for above, here in itertools.pairwise(levels):
+        strange = set(table.loc[table["level"] == here, "parent"]) - set(table.loc[table["level"] == above, "group"])
+        if strange:
+            raise ValueError(f"parent: expected groups of {above}, found {sorted(strange)[0]!r}; mend it or add its row")
+    return table
+
+
+def _tree_of_fit(fit: Any) -> pd.DataFrame:
+    problem = declared(fit, "source").problem
+    layout = problem.layout
+    level_of(problem, None)
+    if not layout.nested:
+        crossed = next(v.name for i, v in enumerate(layout.levels) if v.parent != i - 1)
+        raise ValueError(f"source: expected groups that nest, found {crossed} crossed with others; see plot_caterpillar")
+    name = "Intercept" if layout.family == "normal" else f"mean_{layout.levels[0].name}"
+    name = name if name in fit.draws.values else f"mean_{layout.levels[-1].name}"
+    top = fit.summary(name).iloc[0] if name in fit.draws.values else None
+    where = float("nan") if top is None else float(top["median"] if np.isnan(top["mean"]) else top["mean"])
+    mcse = float("nan") if top is None else float(top["mcse_mean"])
+    parts = [pd.DataFrame({"level": ["population"], "group": ["population"], "parent": [""], "estimate": where, "mcse": mcse})]
+    for i, level in enumerate(layout.levels):
+        table = group_table(fit, level.name)
+        parents = ["population"] * len(table)
+        if i > 0:
+            above = layout.levels[i - 1].name
+            padded = np.asarray(problem.data.parent[i])[problem.positions[level.name]]
+            labels = problem.labels[above]
+            parents = [labels[k] for k in np.searchsorted(problem.positions[above], padded)]
+        parts.append(table.assign(level=level.name, parent=parents)[["level", "group", "parent", "estimate", "mcse", "raw"]])
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,153 @@
+"""The config to start from where outcomes are counts: parameters, their scale and their columns."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from hiermodels.studies.config.template import TEMPLATE, as_text, sizes_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hiermodels.models.formula import Formula
+
+__all__ = ["count_template", "role_of"]
+
+_NAMES = {
+    "trials": ("trials", "n", "size", "total", "denominator", "at_bats"),
+    "exposure": ("exposure", "hours", "time", "years", "person_years", "offset"),
+}
+_PLANNED = {"trials": 20, "exposure": 10}
+"""What a generated design has in each row."""
+_RATE = {"binomial": 0.2, "poisson": 1.0}
+_TRUTHS = {"kappa": 20.0, "shape": 4.0, "log_kappa": 3.0, "log_shape": 1.5}
+
+
+def role_of(family: str) -> str:
+    """The column that a family of counts goes with.
+
+    Examples
+    --------
+    >>> role_of("binomial"), role_of("poisson")
+    ('trials', 'exposure')
+    """
+    return {"binomial": "trials", "poisson": "exposure"}[family]
+
+
+def count_template(
+    parsed: Formula, table: pd.DataFrame | None, data: str | None, family: str, columns: dict[str, str | None]
+) -> str:
+    """YAML text of a study of counts.
+
+    Parameters
+    ----------
+    parsed : Formula
+    table : DataFrame or None
+        The design's table.
+    data : str or None
+        Its name or file.
+    family : str
+        ``binomial`` or ``poisson``.
+    columns : dict
+        Columns of trials and exposures, where they are named.
+
+    Raises
+    ------
+    ValueError
+        Where the table has no column of trials.
+    """
+    role = role_of(family)
+    column = columns.get(role) or _column(parsed, table, role)
+    if column is None and role == "trials":
+        raise ValueError(f"{data}: expected a column of trials, whole numbers not below {parsed.outcome!r}; found none; name it with --trials")
+    design, problem = _design(parsed, table, data, family, column)
+    rate = _rate(parsed, table, family, column)
+    truth = {p.name: _true(p.name, p.kind, rate, family) for p in problem.layout.parameters}
+    thetas = [name for level in problem.layout.levels for name in level_names(problem, level)]
+    estimands = [*truth, *(text for name in thetas for text in (name, f"mean({name})"))]
+    estimands += [f"new({level.name})" for level in problem.layout.levels[-1:]]
+    return TEMPLATE.format(
+        formula=as_text(parsed.text),
+        family=family,
+        known=f"  {role}: {as_text(column)}\n" if column is not None else "",
+        design=design,
+        truth=", ".join(f"{as_text(k)}: {v:g}" for k, v in truth.items()),
+        grid=_grid(truth),
+        estimands=", ".join(map(as_text, estimands)),
+        methods=_methods(problem),
+    )
+
+
+def level_names(problem: Any, level: Any) -> tuple[str, ...]:
+    """Group values of a level that counts report: those of its intercept."""
+    return tuple(name for name in problem.layout.effect_names(level) if name == f"theta_{level.name}")
+
+
+def _design(parsed: Formula, table: pd.DataFrame | None, data: str | None, family: str, column: str | None) -> tuple[str, Any]:
+    """The design as YAML, and the mechanism on it."""
+    from ruamel.yaml import YAML
+
+    from hiermodels.models.spec import Model
+    from hiermodels.studies.simulate import bind_design, design_frame
+
+    role = role_of(family)
+    if table is None:
+        rows = 1 if parsed.population.strip() != "1" else 10  # counts of a group share one rate, and so one predictor
+        text = sizes_text(parsed, {} if column is None else {column: _PLANNED[role]}, rows)
+        frame = design_frame(YAML(typ="safe", pure=True).load(text), 1, 0)
+    else:
+        text, frame = as_text(str(data)), table
+    return text, bind_design(Model(parsed.text, family, **{role: column}), frame)
+
+
+def _column(parsed: Formula, table: pd.DataFrame | None, role: str) -> str | None:
+    """The column of a table that looks the part; of a generated design, a name for it."""
+    if table is None:
+        return role
+    taken = {parsed.outcome, *(f for g in parsed.groups for f in g.factors)}
+    numbers = [c for c in table.columns if c not in taken and table[c].dtype.kind in "iuf"]
+    if role == "trials":
+        numbers = [c for c in numbers if table[c].dtype.kind in "iu" and (table[c] >= table[parsed.outcome]).all()]
+    else:
+        numbers = [c for c in numbers if (table[c] > 0).all()]
+    named = [c for c in numbers if c.lower() in _NAMES[role]]
+    return next(iter([*named, *(numbers if role == "trials" else [])]), None)
+
+
+def _rate(parsed: Formula, table: pd.DataFrame | None, family: str, column: str | None) -> float:
+    """The pooled rate of the data, in two digits; inside its range."""
+    if table is None or parsed.outcome not in table.columns:
+        return _RATE[family]
+    size = float(table[column].sum()) if column is not None else float(len(table))
+    rate = float(table[parsed.outcome].sum()) / size
+    low, high = (0.01, 0.99) if family == "binomial" else (0.01, math.inf)
+    return float(f"{min(max(rate, low), high):.2g}")
+
+
+def _true(name: str, kind: str, rate: float, family: str) -> float:
+    if name.startswith("mean_"):
+        return rate
+    if name == "Intercept":
+        return float(f"{math.log(rate / (1 - rate)) if family == 'binomial' else math.log(rate):.2g}")
+    stem = next((s for s in _TRUTHS if name == s or name.startswith(f"{s}_")), None)
+    return _TRUTHS[stem] if stem is not None else 0.5
+
+
+def _grid(truth: dict[str, float]) -> str:
+    varied = next((n for n in truth if n.startswith(("kappa_", "shape_", "sd_"))), None)
+    if varied is None:
+        return ""
+    comment = "  # What varies: a mapping is crossed, a list of mappings is taken row by row.\n"
+    return f"{comment}  grid: {{{as_text(varied)}: [{', '.join(f'{truth[varied] * k:g}' for k in (0.25, 1, 4))}]}}\n"
+
+
+def _methods(problem: Any) -> str:
+    """Pooling of every kind that the design has; the population's prior is named where it has a joint one."""
+    names = [p.name for p in problem.layout.parameters]
+    joint = next((n.removeprefix("mean_") for n in names if n.startswith("mean_")), None)
+    priors = f", priors: {{{as_text(joint)}: bda3()}}" if joint is not None else ""
+    lines = ["  complete: {pooling: complete, sampler: exact}\n"]
+    if joint is not None:
+        lines.append("  none: {pooling: none, sampler: exact}\n")
+    return "".join([*lines, f"  partial: {{pooling: partial, sampler: nuts{priors}}}\n"])

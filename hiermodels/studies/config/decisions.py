@@ -1,0 +1,82 @@
+"""``decisions`` and ``stop`` of a config: read and checked; what they mean is in `hiermodels.studies.power` and `sequential`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from hiermodels.studies.config.errors import nearest, problem
+
+if TYPE_CHECKING:
+    from hiermodels.studies.config.study import Study
+
+__all__ = ["Decisions", "StopRule", "check_decisions"]
+
+_NUMBER = {"type": "number"}
+_RULE_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "estimand": {"type": "string"},
+        "above": _NUMBER,
+        "excludes": _NUMBER,
+        "side": {"enum": ["both", "above", "below"]},
+        "type1": _NUMBER,
+        "null": {"type": "object", "additionalProperties": {"type": ["number", "string"]}},
+    },
+    "additionalProperties": False,
+}
+
+
+def _decisions(value: Any) -> dict[str, Any]:
+    from hiermodels.studies.power import read_rules
+
+    if value is None:
+        return {}
+    try:
+        read_rules(value)
+    except ValueError as error:
+        name, colon, rest = str(error).partition(": ")
+        known = isinstance(value, Mapping) and name in value
+        raise problem(rest if known and colon else str(error), (name,) if known and colon else ()) from None
+    return {str(name): dict(rule) if isinstance(rule, Mapping) else rule for name, rule in value.items()}
+
+
+def _stop(value: Any) -> dict[str, Any]:
+    from hiermodels.studies.sequential import read_stop
+
+    if value is None or value == {}:
+        return {}
+    try:
+        rule = read_stop(value)
+    except ValueError as error:
+        raise problem(str(error)) from None
+    return {**rule.targets, "minimum": rule.minimum}
+
+
+Decisions = Annotated[
+    dict[str, Any],
+    BeforeValidator(_decisions),
+    WithJsonSchema({"type": "object", "additionalProperties": {"anyOf": [_NUMBER, _RULE_SCHEMA]}}),
+]
+StopRule = Annotated[dict[str, Any], BeforeValidator(_stop), WithJsonSchema({"type": "object", "additionalProperties": _NUMBER})]
+
+
+def check_decisions(study: Study) -> None:
+    """Every decision reads an estimand of the study, and of the right kind; every null cell is named by factors of the grid."""
+    from hiermodels.studies.power import read_rules
+
+    known = {e.name: e for e in study.estimands}
+    factors = {name for cell in study.cells() for name in cell.factors}
+    for rule in read_rules(study.decisions):
+        at = ("decisions", rule.name)
+        if rule.estimand not in known:
+            raise problem(f"expected an estimand of the study; found {rule.estimand!r}; {nearest(rule.estimand, known)}", at)
+        probability = known[rule.estimand].kind == "probability"
+        if probability != (rule.excludes is None):
+            wanted = "excludes: <number> for an estimand with an interval" if rule.excludes is None else "above: <threshold> for a posterior probability"
+            raise problem(f"expected {wanted}; found {known[rule.estimand].text!r}; mend the rule", at)
+        for name in rule.null:
+            if name not in factors:
+                raise problem(f"expected a factor of the grid; found {name!r}; {nearest(name, factors)}", (*at, "null"))

@@ -1,0 +1,302 @@
+"""Datasets of a mechanism that deviates from the model; the laws are those of `hiermodels.studies.deviations`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from hiermodels.inference.draws import STATUS, Estimates
+from hiermodels.inference.samplers import target_sizes
+from hiermodels.inference.summaries import Target
+from hiermodels.models.counts import precision, rate_name
+from hiermodels.models.data import Data, Problem
+from hiermodels.models.populations import simulate_counts
+from hiermodels.models.spec import Layout, sd_name, theta_name
+from hiermodels.studies import deviations
+
+__all__ = ["Deviation", "Rows", "any_rows", "read_deviation", "simulate_deviant", "without_empty"]
+
+Law = tuple[str, tuple[float, ...]]
+"""A law's name and its numbers, e.g. ``("student_t", (3.0,))``."""
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """What a cell's mechanism does otherwise; pairs (level, what), so that programs can be cached by it."""
+
+    effects: tuple[tuple[str, Law], ...] = ()
+    errors: Law | None = None
+    heteroscedastic: tuple[tuple[str, float], ...] = ()
+    overdispersion: float = 0.0
+    dependence: tuple[tuple[str, Law], ...] = ()
+    missing: tuple[tuple[str, float], ...] = ()
+    sizes: tuple[tuple[str, Law], ...] = ()
+
+    @property
+    def changes_rows(self) -> bool:
+        """Whether datasets differ from their design in more than the outcome."""
+        return bool(self.missing or self.sizes)
+
+
+class Rows(eqx.Module):
+    """The rows of simulated data where they differ from the design's in more than the outcome.
+
+    Attributes
+    ----------
+    y : Array, shape (..., obs)
+        Outcome; 0 where there is no row.
+    weight, size : Array, shape (..., obs)
+        Factors of the design's precision weight and of its trials or exposure; 0 where there is no row.
+    """
+
+    y: Any
+    weight: Any
+    size: Any
+
+    def onto(self, layout: Layout, data: Data) -> Data:
+        """A method's design with these rows."""
+        weight = self.weight if layout.known else (self.weight > 0).astype(self.weight.dtype)
+        size = data.size * self.size
+        changed = (self.y, data.weight * weight, jnp.round(size) if layout.family == "binomial" else size)
+        return eqx.tree_at(lambda d: (d.y, d.weight, d.size), data, changed)
+
+
+def any_rows(problem: Problem) -> Problem:
+    """A model on a design whose rows may go or change: what is known of the design alone (groups that are alike) is forgotten."""
+    return replace(problem, layout=replace(problem.layout, twins=()), data=replace(problem.data, twin=()))
+
+
+def read_deviation(given: Mapping[str, Any], problem: Problem, truth: Mapping[str, Any]) -> Deviation | None:
+    """A cell's deviation, checked against the groupings, the family and the truth.
+
+    Parameters
+    ----------
+    given : mapping
+        As `hiermodels.studies.config.deviating.read_deviations` gives it: laws as (name, numbers), by level where levels count.
+    problem : Problem
+        The mechanism's model on its design.
+    truth : mapping
+        True values of the cell.
+
+    Raises
+    ------
+    ValueError
+        Starting with ``deviation``.
+    """
+    if not given:
+        return None
+    layout = problem.layout
+    names = [level.name for level in layout.levels]
+    if "sizes" in given and layout.family == "poisson" and problem.model.exposure is None:
+        raise ValueError("deviation: sizes: expected a column of exposures, which then differ; add exposure, or remove sizes")
+    if layout.family != "normal" and len(names) > 1 and {"effects", "dependence"} & set(given):
+        raise ValueError("deviation: effects and dependence of counts need a single grouping; use overdispersion, missing or sizes")
+    if "dependence" in given and layout.family != "normal":
+        raise ValueError("deviation: dependence: expected a normal outcome; use effects or overdispersion for counts")
+    simple = [layout.columns[c] for c in layout.population] == ["Intercept"]
+    if "effects" in given and layout.family != "normal" and not simple:
+        raise ValueError("deviation: effects: expected counts without predictors; drop them, or use overdispersion")
+    for key in ("effects", "dependence"):
+        for name in given.get(key, {}):
+            if theta_name(name, "Intercept") in truth:
+                raise ValueError(f"deviation: {key}: the values of {name} are fixed by the truth; remove one of the two")
+    by_level = {k: tuple(given.get(k, {}).items()) for k in ("effects", "heteroscedastic", "dependence", "missing", "sizes")}
+    return Deviation(errors=given.get("errors"), overdispersion=given.get("overdispersion", 0.0), **by_level)
+
+
+def simulate_deviant(
+    layout: Layout, deviation: Deviation, key: Array, design: Data, known: dict[str, Array]
+) -> tuple[Array | Rows, dict[str, Array]]:
+    """One dataset; as the simulators of `hiermodels.studies.simulate`, with `Rows` where rows go or change."""
+    simulate = _normal if layout.family == "normal" else _counts
+    return simulate(layout, deviation, key, design, known)
+
+
+def _standard(law: Law | None, key: Array, shape: tuple[int, ...]) -> Array:
+    """Draws of a law with mean 0 and variance 1; None is the normal law."""
+    return jax.random.normal(key, shape) if law is None else getattr(deviations, law[0])(key, shape, *law[1])
+
+
+def _normal(
+    layout: Layout, deviation: Deviation, key: Array, design: Data, known: dict[str, Array]
+) -> tuple[Array | Rows, dict[str, Array]]:
+    """Down the tree: population coefficients, group deviations, rows."""
+    from hiermodels.studies.simulate import _row_coefficients, correlate
+
+    effect_key, new_key, design_key, error_key = jax.random.split(key, 4)
+    nan = jnp.full((), jnp.nan)
+    true = {p.name: known.get(p.name, jnp.zeros(()) if p.kind == "correlation" else nan) for p in layout.parameters}
+    root = [known.get(layout.columns[c], nan) if c in layout.population else jnp.zeros(()) for c in range(len(layout.columns))]
+    values: list[list[Array]] = []
+    new = known.get("Intercept", nan)
+    laws, dependence = dict(deviation.effects), dict(deviation.dependence)
+    for i, level in enumerate(layout.levels):
+        up = [jnp.broadcast_to(b, (1,)) for b in root] if level.parent < 0 else values[level.parent]
+        here = [b[design.parent[i]] if level.parent >= 0 else jnp.broadcast_to(b, (level.size,)) for b in up]
+        own_key, common_key = jax.random.split(jax.random.fold_in(effect_key, i))
+        z = _standard(laws.get(level.name), own_key, (len(level.effects), level.size))
+        if level.name in dependence:
+            how, numbers = dependence[level.name]
+            z = getattr(deviations, how)(common_key, z, design.real[i], *numbers)
+        noise = correlate(layout, level, z, known)
+        for position, (e, name) in enumerate(zip(level.effects, layout.effect_names(level), strict=True)):
+            here[e] = known[name] if name in known else here[e] + noise[position]
+            true[name] = here[e]
+            if layout.columns[e] == "Intercept":
+                drawn = _standard(laws.get(level.name), jax.random.fold_in(new_key, i), ())
+                new = new + known.get(sd_name(level.name, "Intercept"), nan) * drawn
+        true[f"new({level.name})"] = new
+        values.append(here)
+    coefficients = _row_coefficients(layout, design, root, values)
+    mean = sum(coefficients[c] * design.x[:, c] for c in range(len(layout.columns)))
+    weight, size = _redesigned(layout, deviation, design_key, design, true)
+    real = design.weight * weight > 0
+    sd = (1.0 if layout.known else known["sigma"]) / jnp.sqrt(jnp.where(real, design.weight * weight, 1.0))
+    spread_key, noise_key = jax.random.split(error_key)
+    for i, level in enumerate(layout.levels):
+        if level.name in dict(deviation.heteroscedastic):
+            variation = dict(deviation.heteroscedastic)[level.name]
+            factor = deviations.heteroscedastic(jax.random.fold_in(spread_key, i), level.size, variation)
+            sd = sd * jnp.sqrt(factor)[design.group[i]]
+    y = jnp.where(real, mean + sd * _standard(deviation.errors, noise_key, (layout.obs,)), 0.0)
+    return (Rows(y, weight, size) if deviation.changes_rows else y), true
+
+
+def _counts(
+    layout: Layout, deviation: Deviation, key: Array, design: Data, known: dict[str, Array]
+) -> tuple[Array | Rows, dict[str, Array]]:
+    """Rates as the model draws them or from another population, then rows of their own."""
+    model_key, effect_key, new_key, design_key, row_key = jax.random.split(key, 5)
+    last = layout.levels[-1]
+    theta, laws = theta_name(last.name, "Intercept"), dict(deviation.effects)
+    if last.name in laws:
+        mean, concentration = known[str(rate_name(layout))], known[precision(layout)]
+        draw = getattr(deviations, laws[last.name][0])
+        known = {**known, theta: draw(effect_key, (last.size,), mean, concentration)}
+        drawn_new = draw(new_key, (), mean, concentration)
+    _, true = simulate_counts(layout, model_key, design, known)
+    if last.name in laws:
+        true[f"new({last.name})"] = drawn_new
+    weight, size = _redesigned(layout, deviation, design_key, design, true)
+    units, rate = design.size * size, true[theta][design.group[-1]]
+    if layout.family == "binomial":
+        units = jnp.round(units)
+        trials = jnp.where(units > 0, units, 1.0)
+        if deviation.overdispersion:
+            y = deviations.overdispersed_binomial(row_key, trials, rate, deviation.overdispersion)
+        else:
+            y = jax.random.binomial(row_key, trials, rate)
+    elif deviation.overdispersion:
+        y = deviations.overdispersed_poisson(row_key, units * rate, deviation.overdispersion)
+    else:
+        y = jax.random.poisson(row_key, units * rate).astype(rate.dtype)
+    y = jnp.where(units > 0, y, 0.0)
+    return (Rows(y, weight, size) if deviation.changes_rows else y), true
+
+
+def _redesigned(
+    layout: Layout, deviation: Deviation, key: Array, design: Data, true: Mapping[str, Array]
+) -> tuple[Array, Array]:
+    """Factors of each row's precision and of its trials or exposure, 0 where a row is not there."""
+    counts = layout.family != "normal"
+    present = design.size > 0 if counts else design.weight > 0
+    factor = present.astype(jnp.result_type(float))
+    sizes, gone = dict(deviation.sizes), dict(deviation.missing)
+    for i, level in enumerate(layout.levels):
+        group, real = design.group[i], design.real[i]
+        if level.name in sizes:
+            how, numbers = sizes[level.name]
+            share = getattr(deviations, how)(true[theta_name(level.name, "Intercept")], real, *numbers)[group]
+            factor = factor * _kept(layout, design, present, group, share)
+        if level.name in gone:
+            factor = factor * ~deviations.missing(jax.random.fold_in(key, i), real, gone[level.name])[group]
+    there = (factor > 0).astype(factor.dtype)
+    return (there, factor) if counts else (factor, there)
+
+
+def _kept(layout: Layout, design: Data, present: Array, group: Array, share: Array) -> Array:
+    """What is left of each row's precision, trials or exposure, or whether it is there, at a share of its group's data."""
+    if layout.family == "binomial":
+        whole = jnp.where(present, design.size, 1.0)
+        return jnp.maximum(jnp.round(whole * share), 1.0) / whole
+    if layout.family == "poisson" or layout.known:
+        return share
+    count = jnp.zeros(layout.obs).at[group].add(present)[group]
+    return (_place_within(group, present) < jnp.maximum(jnp.ceil(count * share), 1.0)).astype(share.dtype)
+
+
+def _place_within(group: Array, present: Array) -> Array:
+    """Number of rows of the same group before each row."""
+    code = jnp.where(present, group, jnp.iinfo(group.dtype).max)
+    order = jnp.argsort(code, stable=True)
+    ordered = code[order]
+    return jnp.zeros_like(order).at[order].set(jnp.arange(len(order)) - jnp.searchsorted(ordered, ordered))
+
+
+# estimates of groups without data ---------------------------------------------------------------------------------------
+
+
+def without_empty(problem: Problem, targets: tuple[Target, ...], present: np.ndarray, found: Estimates) -> Estimates:
+    """Estimates with those taken away that no pooling cannot have: of groups without a row, whose posterior is improper.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of the method.
+    targets : tuple of Target
+        What it estimates.
+    present : ndarray of bool, shape (replicate, obs)
+        Rows that are there.
+    found : Estimates
+        NumPy arrays, a row a replicate.
+    """
+    layout = problem.layout
+    unpooled = [i for i, level in enumerate(layout.levels) if level.pooling == "none"]
+    if not unpooled:
+        return found
+    empty = {i: ~problem.data.real[i] & np.zeros((len(present), 1), bool) for i in range(len(layout.levels))}
+    for i in unpooled:
+        _spread_emptiness(problem, i, present, empty)
+    at = {name: i for i, level in enumerate(layout.levels) for name in layout.effect_names(level)}
+    gone, start = np.zeros(found.estimate.shape, bool), 0
+    for target, size in zip(targets, target_sizes(layout, targets), strict=True):
+        if target.variable in at:
+            gone[:, start : start + size] = empty[at[target.variable]]
+        elif target.variable.startswith("mean(") and target.variable[5:-1] in at:
+            gone[:, start] = empty[at[target.variable[5:-1]]].any(1)
+        start += size
+    numbers = ("estimate", "median", "se", "lower", "upper", "rank", "max_rank", "rhat", "ess_bulk", "ess_tail")
+    blank: dict[str, Any] = {name: np.where(gone, np.nan, getattr(found, name)) for name in numbers}
+    blank["status"] = np.where(gone, STATUS.index("nonfinite"), found.status)
+    return replace(found, **blank)
+
+
+def _gathered(marks: np.ndarray, group: np.ndarray, size: int) -> np.ndarray:
+    """How many marks each group has; (replicate, member) -> (replicate, group)."""
+    counts = np.zeros((size, len(marks)), int)
+    np.add.at(counts, group, marks.T)
+    return counts.T
+
+
+def _spread_emptiness(problem: Problem, unpooled: int, present: np.ndarray, empty: dict[int, np.ndarray]) -> None:
+    """Mark groups without rows at an unpooled level, the coarser ones that average them, and the finer ones in them."""
+    levels, data = problem.layout.levels, problem.data
+    rows = min(problem.layout.obs, present.shape[1])
+    there = present[:, :rows] & (data.weight[:rows] > 0)
+    here = {unpooled: (_gathered(there, data.group[unpooled][:rows], levels[unpooled].size) == 0) & data.real[unpooled]}
+    fine = unpooled
+    while (coarse := levels[fine].parent) >= 0:
+        here[coarse] = _gathered(here[fine], data.parent[fine], levels[coarse].size) > 0
+        fine = coarse
+    for i in range(unpooled + 1, len(levels)):
+        if levels[i].parent in here and levels[i].parent >= unpooled:
+            here[i] = here[levels[i].parent][:, data.parent[i]]
+    for i, marks in here.items():
+        empty[i] = empty[i] | marks

@@ -1,0 +1,225 @@
+"""Files that are whole or not there, and folders that processes do not fight over.
+
+Every file is written under a temporary name of its own, flushed to disk, and renamed: whatever stands under its own name
+is complete, also on file systems that many machines share. Temporary names end in ``.tmp-<host>-<process>-<token>``.
+
+A folder is held by one process, or by the shards of one study together. Locks are the operating system's (``flock``), so
+that a process that dies in whatever way lets go of them: ``.lock`` for the whole folder, which shards take for moments
+only, and ``.lock-<shard>`` for as long as a shard computes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Hold", "locked", "write_bytes", "write_json"]
+
+_HOST = re.sub(r"\W", "_", socket.gethostname())[:40] or "host"
+_TOKEN = secrets.token_hex(4)
+_TEMPORARY = re.compile(r"\.tmp-(?:(?P<host>\w+)-)?(?P<pid>\d+)(?:-[0-9a-f]{8})?$")
+_PATIENCE = 60.0
+"""Seconds that a shard waits for the folder's lock, which other shards hold for moments."""
+_LOCKLESS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
+"""What file systems without locks answer; files are whole there all the same."""
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: temporary name, flush to disk, rename.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Its name; folders above it are made.
+    data : bytes
+        Its content.
+
+    Raises
+    ------
+    ValueError
+        It cannot be written.
+    """
+    temporary = path.with_name(f"{path.name}.tmp-{_HOST}-{os.getpid()}-{_TOKEN}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush a rename to disk where the system lets folders be flushed."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):
+                os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def unwritable(path: Path, error: OSError) -> ValueError:
+    """What to say of a place that cannot be written."""
+    reason = error.strerror or type(error).__name__
+    return ValueError(f"{path}: cannot be written ({reason}); choose a folder of yours with --out, or make room")
+
+
+class Hold:
+    """A run folder that this process holds, alone or beside other shards of its study; made by `locked`.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+    shard : str
+        Part of file names that belongs to this shard; empty where the folder is held alone.
+    """
+
+    def __init__(self, folder: Path, shard: str) -> None:
+        self.folder, self.shard = folder, shard
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else enters this block for this folder, nor comes to hold it, at the same time.
+
+        Raises
+        ------
+        ValueError
+            Another process holds the folder alone.
+        """
+        if not self.shard:
+            yield
+            return
+        with _lock(self.folder, ".lock", _PATIENCE):
+            yield
+
+    @contextlib.contextmanager
+    def summarising(self) -> Iterator[bool]:
+        """Whether it falls to this process to summarise: False while another one does."""
+        if not self.shard:
+            yield True
+            return
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(_lock(self.folder, ".lock-summary"))
+            except ValueError:
+                yield False
+            else:
+                yield True
+
+
+@contextlib.contextmanager
+def locked(folder: str | os.PathLike[str], shard: str = "") -> Iterator[Hold]:
+    """Hold a run folder, made if need be and cleared of dead processes' temporary files.
+
+    The operating system drops the locks when the process ends, in whatever way.
+
+    Parameters
+    ----------
+    folder : str or path
+        Run folder.
+    shard : str
+        Hold it beside other shards, under this name; by default alone.
+
+    Yields
+    ------
+    Hold
+
+    Raises
+    ------
+    ValueError
+        The folder cannot be written, or a live process is in the way.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    with contextlib.ExitStack() as stack:
+        if shard:
+            with _lock(folder, ".lock", _PATIENCE):
+                stack.enter_context(_lock(folder, f".lock-{shard}"))
+        else:
+            stack.enter_context(_lock(folder, ".lock"))
+            for other in sorted(folder.glob(".lock-*")):
+                with _lock(folder, other.name):
+                    pass
+                other.unlink(missing_ok=True)
+        _clear(folder, everything=not shard)
+        yield Hold(folder, shard)
+
+
+@contextlib.contextmanager
+def _lock(folder: Path, name: str, patience: float = 0.0) -> Iterator[None]:
+    """Hold one lock file; who does is written beside it, for messages."""
+    import filelock
+
+    lock, holder = filelock.FileLock(folder / name), folder / name.replace(".lock", ".holder")
+    try:
+        lock.acquire(timeout=patience)
+    except filelock.Timeout:
+        what = "is at work here" if name == ".lock" else f"is at work here ({name.removeprefix('.lock-')})"
+        raise ValueError(
+            f"{folder}: {_who(holder)} {what}; wait until it ends, stop it, or choose another folder with --out"
+        ) from None
+    except OSError as error:
+        if error.errno not in _LOCKLESS:
+            raise unwritable(folder, error) from None
+    try:
+        with contextlib.suppress(OSError):
+            holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _who(holder: Path) -> str:
+    try:
+        found = json.loads(holder.read_bytes())
+        return f"process {found['pid']} on {found['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def _clear(folder: Path, *, everything: bool) -> None:
+    """Remove temporary files: all of them, or those whose process is known to be dead."""
+    for leftover in folder.rglob("*.tmp-*"):
+        found = _TEMPORARY.search(leftover.name)
+        if found and (everything or _dead(leftover, found)):
+            leftover.unlink(missing_ok=True)
+
+
+def _dead(file: Path, found: re.Match[str]) -> bool:
+    if found["host"] == _HOST and os.name == "posix":
+        try:
+            os.kill(int(found["pid"]), 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        return False
+    with contextlib.suppress(OSError):
+        return time.time() - file.stat().st_mtime > 86_400  # another machine's: a chunk is not written for a day
+    return False

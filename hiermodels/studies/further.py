@@ -1,0 +1,77 @@
+"""What a run's summary holds besides measures of performance: decisions, and tests of calibration.
+
+Both are read off the estimates as they stream by, a few cells at a time; nothing is fitted again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hiermodels.studies.power import operating, read_rules
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hiermodels.studies.results import Run
+
+__all__ = ["Further"]
+
+
+class Further:
+    """Collects what decisions and calibration need while a run's estimates are read.
+
+    Parameters
+    ----------
+    run : Run
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._rules = read_rules(run.config.get("decisions") or {})
+        self._factors, self._failures = run.factors, str(run.config["failures"])
+        regimes = run.manifest.get("regime") or []
+        self._prior = list(regimes) == ["prior"]
+        self._decided: list[pd.DataFrame] = []
+        self._tests: list[Any] = []
+
+    def read(self, batch: pd.DataFrame) -> None:
+        """Take note of a batch of whole cells."""
+        if self._rules:
+            columns = [c for c in ("rep", *self._factors, "method", "estimand", "group", "true", "estimate", "lower", "upper", "status", "n_try") if c in batch]
+            wanted = batch["estimand"].isin({rule.estimand for rule in self._rules})
+            self._decided.append(batch.loc[wanted, columns])
+        if self._prior and np.isfinite(batch["max_rank"].to_numpy(float)).any():
+            from hiermodels.studies.calibration import calibration
+
+            self._tests.append(calibration(batch, self._factors).table)
+
+    def decisions(self, table: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, list[str]]:
+        """The table of performance with the operating characteristics of the study's decisions after it.
+
+        A decision named as its estimand takes the place of that estimand's `power`, which has a threshold of its own.
+        """
+        if not self._rules:
+            return table, notes
+        import pandas as pd
+
+        estimates = pd.concat(self._decided, ignore_index=True)
+        regime = "prior" if self._prior else "population"
+        found, more = operating(estimates, self._rules, factors=self._factors, regime=regime, failures=self._failures)
+        for name in self._factors:
+            found[name] = found[name].astype(table[name].dtype)
+        explained = "type1: share of a decision's false claims that fire; power: of its true ones; [any], [all]: of all groups together."
+        replaced = (table["measure"] == "power") & table["estimand"].isin([rule.name for rule in self._rules])
+        return pd.concat([table[~replaced], found[table.columns]], ignore_index=True), [*notes, explained, *(n for n in more if n not in notes)]
+
+    def calibration(self) -> bytes | None:
+        """Tests of calibration as CSV, adjusted over all of them; None where truths do not come from priors, or without ranks."""
+        if not self._tests:
+            return None
+        import pandas as pd
+
+        from hiermodels.studies.sbc_tests import holm
+
+        table = pd.concat(self._tests, ignore_index=True)
+        table["p_joint"] = holm(table["p"])
+        return table.to_csv(index=False, lineterminator="\n", na_rep="NA").encode()

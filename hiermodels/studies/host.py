@@ -1,0 +1,230 @@
+"""A user's method outside compiled code: a Python function in processes of its own, one dataset at a time.
+
+    function(seed: int, data: DataFrame) -> {estimand: number, or (estimate, se, lower, upper), or {group label: one of these}}
+
+It may call anything: R, a fitted package, a simulation. ``data`` has the design's columns and the outcome; ``seed`` depends on
+the study's seed, the cell, the replicate and the method's name alone, so that results do not depend on the number of workers.
+What goes wrong in it is a missing estimate (status ``nonfinite``) of that replicate, with the reason in the column
+``message`` of the estimates; a process that dies is started again for the next replicate.
+
+Each thread of a run keeps one process, started afresh ("spawn"): the function is imported there by its module's name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Wanted", "estimate_all", "portable"]
+
+Wanted = tuple[tuple[str, tuple[str, ...]], ...]
+"""Estimands that a function is to give, each with its group labels; ``("",)`` for a single number."""
+
+PARTS = ("estimate", "se", "lower", "upper")
+_MAIN = "a script must guard what it runs with `if __name__ == '__main__':`"
+
+
+def portable(function: Callable[..., Any]) -> bytes:
+    """The function as bytes for another process.
+
+    A process that is only being made, and runs its parent's script for want of a guard, ends here.
+
+    Raises
+    ------
+    ValueError
+        For a function that another process cannot import: a lambda, one made inside another function or in a notebook.
+
+    Examples
+    --------
+    >>> portable(lambda seed, data: {})
+    Traceback (most recent call last):
+    ValueError: function: '<lambda>' cannot be sent to another process; define it with def at the top of a module file and ...
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(1)
+    name = getattr(function, "__qualname__", repr(function))
+    todo = "define it with def at the top of a module file and import it"
+    interactive = getattr(function, "__module__", "") == "__main__" and not hasattr(sys.modules["__main__"], "__file__")
+    try:
+        whole = pickle.dumps(function)
+    except Exception:
+        raise ValueError(f"function: {name!r} cannot be sent to another process; {todo}") from None
+    if interactive:
+        raise ValueError(f"function: {name!r} lives in a notebook or console, where no other process finds it; {todo}")
+    return whole
+
+
+def estimate_all(
+    function: Callable[..., Any], wanted: Wanted, seeds: Sequence[int], frames: Sequence[pd.DataFrame]
+) -> tuple[np.ndarray, list[list[str]]]:
+    """Call a function on some datasets in this thread's process.
+
+    Parameters
+    ----------
+    function : callable
+    wanted : Wanted
+    seeds : sequence of int
+    frames : sequence of DataFrame
+
+    Returns
+    -------
+    numbers : ndarray, shape (dataset, target, 4)
+        Estimate, se, lower, upper; NaN where there is none. Targets are all labels of all estimands.
+    messages : list of list of str
+        Why an estimate is missing, a text a dataset and target; empty where there is nothing to say.
+
+    Raises
+    ------
+    ValueError
+        If the function cannot be brought into another process at all.
+    """
+    whole = portable(function)
+    width = sum(len(labels) for _, labels in wanted)
+    numbers, messages = [], []
+    for seed, frame in zip(seeds, frames, strict=True):
+        try:
+            found, reasons = _process(whole).submit(_call, seed, frame, wanted).result()
+        except BrokenProcessPool:
+            _forget(whole)
+            found, reasons = np.full((width, 4), np.nan), ["the process died; memory, a crash or an exit in the function"] * width
+        numbers.append(found)
+        messages.append(reasons)
+    return np.stack(numbers), messages
+
+
+_thread = threading.local()
+
+
+def _process(whole: bytes) -> ProcessPoolExecutor:
+    """The process that this thread keeps for a function, begun and tried out on first use."""
+    pools: dict[bytes, ProcessPoolExecutor] = _thread.__dict__.setdefault("pools", {})
+    key = hashlib.blake2b(whole).digest()
+    if key not in pools:
+        spawn = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(whole,))
+        try:
+            problem = pool.submit(_ready).result()
+        except BrokenProcessPool:
+            problem = f"the new process ended at once; {_MAIN}"
+        if problem:
+            pool.shutdown(wait=False)
+            raise ValueError(f"function: it cannot be used in another process: {problem}")
+        pools[key] = pool
+    return pools[key]
+
+
+def _forget(whole: bytes) -> None:
+    _thread.pools.pop(hashlib.blake2b(whole).digest()).shutdown(wait=False)
+
+
+# in the other process ---------------------------------------------------------------------------------------------------
+
+_here: dict[str, Any] = {}
+
+
+def _begin(whole: bytes) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's to answer
+    threading.Thread(target=_follow, daemon=True).start()
+    try:
+        _here["function"], _here["problem"] = pickle.loads(whole), ""
+    except Exception as error:
+        _here["problem"] = f"{_reason(error)}; its module must be importable there, and {_MAIN}"
+
+
+def _follow() -> None:
+    """End with the process that began this one, however it ends."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _ready() -> str:
+    return str(_here["problem"])
+
+
+def _call(seed: int, frame: pd.DataFrame, wanted: Wanted) -> tuple[np.ndarray, list[str]]:
+    width = sum(len(labels) for _, labels in wanted)
+    try:
+        return read_result(_here["function"](seed, frame), wanted)
+    except (Exception, SystemExit) as error:
+        return np.full((width, 4), np.nan), [_reason(error)] * width
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
+
+
+def read_result(result: Any, wanted: Wanted) -> tuple[np.ndarray, list[str]]:
+    """Numbers (target, 4) of what a function returned, and what is wrong with them.
+
+    Raises
+    ------
+    ValueError
+        For a result that is no mapping, or names no estimand.
+
+    Examples
+    --------
+    >>> read_result({"Intercept": (8.0, 1.0, 6.0, 10.0)}, (("Intercept", ("",)), ("sd_school", ("",))))
+    (array([[ 8.,  1.,  6., 10.],
+           [nan, nan, nan, nan]]), ['', "no value of 'sd_school'"])
+    """
+    names = [name for name, _ in wanted]
+    if not isinstance(result, Mapping):
+        raise ValueError(f"expected a mapping of estimand to numbers, found {type(result).__name__}")
+    for name in result:
+        if name not in names:
+            near = difflib.get_close_matches(str(name), names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"they are {', '.join(names)}"
+            raise ValueError(f"{name!r} is none of the estimands asked for; {hint}")
+    numbers, messages = [], []
+    for name, labels in wanted:
+        value = result.get(name)
+        for label in labels:
+            row, message = _numbers(_of_group(value, label) if label else value)
+            where = f"{name!r} of {label!r}" if label else repr(name)
+            numbers.append(row)
+            messages.append(f"{message} of {where}" if message else "")
+    return np.array(numbers, float).reshape(-1, 4), messages
+
+
+def _of_group(value: Any, label: str) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping) and hasattr(value, "to_dict"):
+        value = value.to_dict()
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected a mapping of group label to numbers, found {type(value).__name__}")
+    return {str(k): v for k, v in value.items()}.get(label)
+
+
+def _numbers(value: Any) -> tuple[list[float], str]:
+    """Estimate, se, lower and upper; why there is no estimate."""
+    nan = float("nan")
+    if isinstance(value, Mapping):
+        value = [value.get(part) for part in PARTS]
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if value is None:
+        return [nan] * 4, "no value"
+    row = [value, None, None, None] if isinstance(value, int | float | np.number) else list(value)
+    if len(row) != 4:
+        raise ValueError(f"expected a number or (estimate, se, lower, upper), found {len(row)} of them")
+    numbers = [nan if v is None else float(v) for v in row]
+    return numbers, "" if np.isfinite(numbers[0]) else "no finite estimate"

@@ -1,0 +1,29 @@
+"""Methods of a run whose estimates were made elsewhere: their names, kept in ``imported.json`` beside the manifest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hiermodels.studies.disk import write_json
+
+__all__ = ["imported_methods", "note_imported"]
+
+
+def imported_methods(folder: str | Path) -> dict[str, dict[str, Any]]:
+    """What was imported into a run folder, by method, in the order of import.
+
+    Examples
+    --------
+    >>> imported_methods("no/such/run")
+    {}
+    """
+    file = Path(folder) / "imported.json"
+    return dict(json.loads(file.read_bytes())) if file.is_file() else {}
+
+
+def note_imported(folder: str | Path, method: str, about: Mapping[str, Any]) -> None:
+    """Add a method to those imported, or put it in the place of one of its name."""
+    write_json(Path(folder) / "imported.json", {**imported_methods(folder), method: dict(about)})

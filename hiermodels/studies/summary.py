@@ -1,0 +1,82 @@
+"""From stored estimates to the table of performance, the figures and the report; nothing is fitted again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hiermodels.studies import results
+from hiermodels.studies.further import Further
+from hiermodels.studies.measures import performance
+from hiermodels.studies.results import Run, load_run
+from hiermodels.studies.schedule import say_missing
+from hiermodels.studies.tables import count_failures
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["summarise"]
+
+_SPARE = ("median", "rhat", "divergences")
+"""Columns of the estimates that no measure reads."""
+
+
+def summarise(folder: str | Path, measures: Sequence[str] | None = None, *, report: bool = True) -> Run:
+    """Compute the table of performance of a finished run again, and write its report.
+
+    Estimates are read a few cells at a time, so that a run may be larger than memory.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Run folder.
+    measures : sequence of str, optional
+        Codes of `hiermodels.studies.measures`, in the place of the study's; the run remembers them.
+    report : bool
+        Figures and report too.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ValueError
+        If chunks are missing (each is named, with the command that makes it) or damaged, or a measure is unknown.
+    """
+    run = load_run(folder)
+    if text := say_missing(run.manifest, run.path):
+        raise ValueError(text)
+    config = run.config if measures is None else {**run.config, "performance": list(measures)}
+    failures: list[pd.DataFrame] = []
+    further = Further(run)
+
+    def batches() -> Iterator[pd.DataFrame]:
+        for batch in results.stream_estimates(run.path, run.manifest, config["replications"], spare=_SPARE):
+            failures.append(count_failures(batch, run.factors))
+            further.read(batch)
+            yield batch
+
+    regimes = run.manifest["regime"]
+    table, notes = performance(
+        batches(),
+        factors=run.factors,
+        measures=config["performance"],
+        interval=config["interval"]["level"],
+        failures=config["failures"],
+        regime=regimes[0] if len(regimes) == 1 else "mixed",
+    )
+    table, notes = further.decisions(table, notes)
+    if (tests := further.calibration()) is not None:
+        results.write_bytes(run.path / "calibration.csv", tests)
+    import pandas as pd
+
+    if measures is not None:
+        results.write_manifest(run.path, {**run.manifest, "config": config})
+    counts = pd.concat(failures, ignore_index=True)
+    results.write_performance(run.path, table, notes, failures=counts, stamp=results.stamp_of(config))
+    found = load_run(run.path)
+    if report:
+        found.report()
+    return found

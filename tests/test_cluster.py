@@ -1,0 +1,113 @@
+"""A study on a Dask cluster: the rows of a local run, also when a worker is killed in the middle."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import hiermodels as hm
+from hiermodels.cli import _code
+from hiermodels.studies import cluster, results
+from hiermodels.studies.cluster import remote_chunk
+from hiermodels.studies.config import read_config
+from hiermodels.studies.merge import unequal_columns
+
+STUDY = {
+    "mechanisms": {
+        "formula": "effect ~ 1 + (1 | school)",
+        "known_se": "se",
+        "design": "eight_schools",
+        "truth": {"Intercept": 8, "sd_school": 10},
+        "grid": {"sd_school": [0, 10]},
+    },
+    "estimands": ["Intercept", "theta_school"],
+    "methods": {
+        "complete": {"pooling": "complete", "sampler": "exact"},
+        "partial": {"priors": {"Intercept": "flat()", "sd_school": "half_normal(20)"}, "draws": 400, "tune": 400, "chains": 2},
+    },
+    "performance": ["bias", "cover"],
+    "replications": 64,
+    "failures": "complete-case",
+    "seed": 3,
+    "lanes": 4,
+    "chunk": 4,
+}
+
+
+def test_a_scheduler_that_does_not_answer_is_bad_input(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("distributed", reason="needs the extra `cluster`")
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.2)
+    file = tmp_path / "study.yaml"
+    file.write_text(json.dumps({**STUDY, "methods": {"complete": STUDY["methods"]["complete"]}}))
+    assert _code(["run", str(file), "--out", str(tmp_path / "run"), "--scheduler", "tcp://127.0.0.1:9"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: --scheduler tcp://127.0.0.1:9: expected a Dask scheduler that answers, found: ")
+    assert said.count("\n") == 1
+
+
+def test_without_distributed_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ValueError, match=r"expected the package distributed, found none; pip install 'hiermodels\[cluster\]'"), cluster.cluster("tcp://127.0.0.1:9", {}, {}, lambda task: (1, 1), print):
+        pass
+
+
+def test_a_worker_that_would_cut_otherwise_refuses():
+    study = read_config(STUDY)
+    with pytest.raises(ValueError, match=r"--scheduler: expected lanes and chunk \(8, 8\) for complete, found \(4, 4\) on a worker with cpu"):
+        remote_chunk(study.resolved(), {}, study.cells()[0].hash, "complete", 0, (8, 8))
+
+
+@contextmanager
+def process(*arguments: str, **more):
+    started = subprocess.Popen([sys.executable, "-m", *arguments], **more)
+    try:
+        yield started
+    finally:
+        if started.poll() is None:
+            started.kill()
+        started.wait(30)
+
+
+def wait_for(condition, seconds=120):
+    end = time.time() + seconds
+    while not condition():
+        assert time.time() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_worker_killed_in_the_middle_loses_nothing(tmp_path):
+    pytest.importorskip("distributed", reason="needs the extra `cluster`")
+    file, folder = tmp_path / "study.yaml", tmp_path / "run"
+    file.write_text(json.dumps(STUDY))
+    place = tmp_path / "scheduler.json"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    one = ("distributed.cli.dask_worker", "--scheduler-file", str(place), "--nthreads", "1", "--no-dashboard", "--no-nanny", "--host", "127.0.0.1")
+    with (
+        process("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(place), **quiet),
+        process(*one, **quiet) as first,
+        process(*one, **quiet),
+    ):
+        wait_for(place.exists)
+        address = json.loads(place.read_text())["address"]
+        with process("hiermodels.cli", "run", str(file), "--out", str(folder), "--scheduler", address, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as run:
+            wait_for(lambda: len(list(folder.rglob("estimates/**/*.parquet"))) >= 20 or run.poll() is not None)
+            assert run.poll() is None
+            first.send_signal(signal.SIGKILL)
+            _, error = run.communicate(timeout=300)
+            assert run.returncode == 0, error
+    assert "2 worker(s), 2 thread(s) behind tcp://127.0.0.1:" in error
+    local = hm.run(file, tmp_path / "local", progress=False)
+    for cell in local.manifest["cells"]:
+        for method in STUDY["methods"]:
+            for index in sorted(results.stored_chunks(local.path, cell["hash"], method)):
+                pair = [results.read_chunk(results.chunk_path(path, cell["hash"], method, index)) for path in (local.path, folder)]
+                assert unequal_columns(*pair) == []
+    assert (folder / "performance.csv").read_bytes() == Path(local.path / "performance.csv").read_bytes()

@@ -1,0 +1,207 @@
+"""Damaged configs and tables: a study or one clear sentence, never a traceback, a hang, or half a table."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from mutations import mutated_config, mutated_table
+
+import hiermodels as hm
+from hiermodels.cli import _code
+from hiermodels.datasets import read_table
+from hiermodels.models.data import bind
+from hiermodels.studies import results
+from hiermodels.studies.config import config_names, config_path, read_config
+from hiermodels.studies.config.source import read_yaml
+from hiermodels.studies.runner import bind_all
+
+PACKAGE = str(Path(hm.__file__).parent)
+SECONDS = 60
+"""Longer than any of these may take, even on a busy machine."""
+
+EXACT = b"""\
+aim: Small enough to run.
+mechanisms:
+  formula: effect ~ 1 + (1 | school)
+  family: normal
+  known_se: se
+  design: eight_schools
+  truth: {Intercept: 8, sd_school: 10}
+  grid: {sd_school: [0, 10]}
+estimands: [Intercept, sd_school, theta_school, {benefit: P(Intercept > 0)}]
+methods:
+  complete: {pooling: complete, sampler: exact}
+  none: {pooling: none, sampler: exact}
+  partial: {pooling: partial, sampler: exact, priors: {Intercept: flat(), sd_school: half_normal(20)}}
+performance: [bias, mse, cover, ciwidth]
+interval: 0.95
+replications: 3
+failures: complete-case
+seed: 1
+lanes: 4
+chunk: 4
+"""
+FITS = {
+    "eight_schools": ("effect ~ 1 + (1 | school)", {"known_se": "se"}),
+    "scores": ("score ~ 1 + (1 | school/classroom)", {}),
+    "pumps": ("failures ~ 1 + (1 | pump)", {"family": "poisson", "exposure": "hours"}),
+    "rats": ("tumors ~ 1 + (1 | experiment)", {"family": "binomial", "trials": "rats"}),
+    "counties": ("deaths ~ 1 + (1 | state/county)", {"family": "poisson", "exposure": "exposure"}),
+}
+
+
+class Hang(Exception):
+    """Took too long."""
+
+
+@contextmanager
+def in_time():
+    def stop(*_):
+        raise Hang
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def refused(error: Exception) -> bool:
+    """Whether an error is one that the library raises on purpose, in one line that a person can read."""
+    where = traceback.extract_tb(error.__traceback__)[-1].filename
+    text = str(error)
+    return isinstance(error, ValueError) and where.startswith(PACKAGE) and 10 < len(text) < 1000 and "\n" not in text and "Traceback" not in text
+
+
+def sources() -> list[tuple[bytes, dict]]:
+    found = [config_path(name).read_bytes() for name in config_names()]
+    return [(raw, read_yaml(raw)[0]) for raw in [EXACT, *found]]
+
+
+def read_and_bind(path: Path) -> bool:
+    """Whether a config is a study; what it says otherwise must be clear."""
+    try:
+        with in_time():
+            bind_all(read_config(path))
+    except Exception as error:
+        if not refused(error):
+            raise
+        return False
+    return True
+
+
+def check_configs(folder: Path, numbers: range) -> int:
+    known, valid, path = sources(), 0, folder / "study.yaml"
+    for number in numbers:
+        path.write_bytes(mutated_config(*known[number % len(known)], number))
+        try:
+            valid += read_and_bind(path)
+        except Exception as error:
+            raise AssertionError(f"config {number}: {type(error).__name__}: {error}\n{path.read_text(errors='replace')[:1500]}") from error
+    return valid
+
+
+def check_tables(folder: Path, numbers: range) -> int:
+    valid, path, names = 0, folder / "table.csv", list(FITS)
+    for number in numbers:
+        name = names[number % len(names)]
+        path.write_bytes(mutated_table((Path(PACKAGE) / "datasets" / f"{name}.csv").read_bytes(), number))
+        formula, options = FITS[name]
+        try:
+            with in_time():
+                bind(hm.Model(formula, **options), read_table(path))
+            valid += 1
+        except Exception as error:
+            if not refused(error):
+                raise AssertionError(f"table {number} of {name}: {type(error).__name__}: {error}\n{path.read_bytes()[:800]!r}") from error
+    return valid
+
+
+def check_runs(folder: Path, numbers: range, wanted: int, monkeypatch) -> None:
+    """Run studies that are valid though mutated: a whole table, or none."""
+    monkeypatch.setattr(results.Run, "report", lambda run: run.path / "report.html")
+    data, done = read_yaml(EXACT)[0], 0
+    for number in numbers:
+        path, out = folder / f"s{number}.yaml", folder / f"run{number}"
+        path.write_bytes(mutated_config(EXACT, data, number))
+        if not read_and_bind(path) or read_config(path).replications > 500 or _slow(read_config(path)):
+            continue
+        code = _code(["run", str(path), "--out", str(out), "--quiet", "--workers", "1"])
+        assert code in (0, 2), number
+        run = hm.load_run(out) if (out / "manifest.json").is_file() else None
+        assert (run is not None and run.finished) == (code == 0), number
+        if run is not None and run.finished:
+            study = read_config(path)
+            assert set(run.performance["n_sim"]) == {study.replications}, number
+            assert set(run.performance["measure"]) <= set(study.performance), number
+        done += 1
+        if done == wanted:
+            return
+    raise AssertionError(f"only {done} of {wanted} mutated studies were valid")
+
+
+def _slow(study) -> bool:
+    """Studies whose compilation or size is not what is tested here."""
+    return any(m.sampler == "nuts" or m.draws > 5000 for m in study.methods.values()) or len(study.cells()) > 8
+
+
+def test_a_hundred_damaged_configs(tmp_path):
+    assert 5 <= check_configs(tmp_path, range(100)) <= 80
+
+
+def test_fifty_damaged_tables(tmp_path):
+    assert 10 <= check_tables(tmp_path, range(50)) <= 45
+
+
+def test_damaged_parquet_is_told(tmp_path):
+    path = tmp_path / "table.parquet"
+    hm.load_dataset("eight_schools").to_parquet(path)
+    whole = path.read_bytes()
+    for number in range(30):
+        data = bytearray(whole)
+        data[zlib.crc32(bytes([number])) % len(data)] ^= 1 + number
+        path.write_bytes(bytes(data) if number % 3 else bytes(data[: len(data) - 1 - 40 * number]))
+        try:
+            with in_time():
+                bind(hm.Model(FITS["eight_schools"][0], known_se="se"), read_table(path))
+        except Exception as error:
+            assert refused(error), (number, error)
+
+
+def test_damaged_configs_run_to_a_whole_table_or_none(tmp_path, monkeypatch, capsys):
+    check_runs(tmp_path, range(10_000, 10_100), 3, monkeypatch)
+
+
+@pytest.mark.slow
+def test_two_thousand_damaged_configs(tmp_path):
+    assert 100 <= check_configs(tmp_path, range(2000)) <= 1600
+
+
+@pytest.mark.slow
+def test_five_hundred_damaged_tables(tmp_path):
+    assert 100 <= check_tables(tmp_path, range(500)) <= 450
+
+
+@pytest.mark.slow
+def test_fifty_damaged_configs_run_to_a_whole_table_or_none(tmp_path, monkeypatch, capsys):
+    check_runs(tmp_path, range(10_000, 11_000), 50, monkeypatch)
+
+
+if __name__ == "__main__":  # print every failure: python tests/test_fuzz.py 0 2000
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        for one in range(*map(int, sys.argv[1:3])):
+            for check in (check_configs, check_tables):
+                try:
+                    check(Path(name), range(one, one + 1))
+                except AssertionError as failure:
+                    print(str(failure)[:600], "\n")
