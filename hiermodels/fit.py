@@ -397,14 +397,14 @@ class Fit:
                 f"level: expected one of {', '.join(names)}, found {level!r}; name a grouping of the model"
             )
         level = level or names[-1]
-        if problem.layout.family != "normal" and level != names[-1]:
+        if not problem.layout.normal_groups and level != names[-1]:
             raise ValueError(
                 f"level: expected {names[-1]}, the finest grouping of counts, found {level!r}: coarser ones "
                 f"have no estimate of their own; plot {names[-1]}"
             )
         name, values = f"theta_{level}", self.draws.values
         self._chosen(name)
-        normal = problem.layout.family == "normal"
+        normal = problem.layout.normal_groups
         centre = next((p for p in ("Intercept" if normal else "", f"mean_{level}") if p in values), None)
         return plots.plot_shrinkage_arrays(
             raw_estimates(values, problem, level),
@@ -439,6 +439,14 @@ class Fit:
         from hiermodels.models import display
 
         return display.latex(self.model, self._declared.layout) if self._declared else ""
+
+    def code(self) -> str:
+        """The model with the priors in use, as source of a NumPyro function; see `hiermodels.Model.code`."""
+        from hiermodels.models.code import text
+
+        if self._declared is None:
+            raise ValueError("code: expected a fit of hm.Model, found one of a function, whose source is its own")
+        return text(self.model, self._declared.layout)
 
     def __repr__(self) -> str:
         what = self.model.formula if self._declared else getattr(self.model, "__name__", "function")

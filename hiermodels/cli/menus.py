@@ -61,7 +61,7 @@ def _menu(kind: str) -> list[tuple[str, str]]:
         entry = getattr(module, name)
         doc = (getattr(entry, "__doc__", None) or "").strip().splitlines()
         if kind == "families":
-            doc = [f"link {entry.link}, groups {entry.conjugate}"]
+            doc = [f"link {entry.link}, groups {entry.groups}, {'integrated out' if entry.conjugate else 'explicit NUTS'}"]
         found.append((name, doc[0] if doc else ""))
     return found
 

@@ -132,7 +132,7 @@ def _only(factorised: Factorised) -> Parameter:
     """The one hyperparameter of a posterior in closed form; any other posterior is refused, with the reason."""
     layout, free = factorised.layout, [p for p in factorised.parameters if hyper.width(p)]
     way = "use sampler='exact' or 'nuts'"
-    if layout.family != "normal":
+    if not layout.gaussian:
         names = ", ".join(p.name for p in free)
         raise ValueError(f"sampler: 'closed_form': the population of groups of counts ({names}) has no closed form; {way}")
     others = [p for p in free if p.name != "sigma"]

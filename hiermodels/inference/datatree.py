@@ -5,6 +5,8 @@
 | ``posterior`` | every variable, dimensions ``chain draw`` and its groupings, labels as coordinates |
 | ``sample_stats`` | what the sampler recorded (``diverging``, ...); absent for independent draws |
 | ``log_likelihood`` | of each row given its groups' draws |
+| ``log_prior`` | of each hyperparameter and coefficient; an improper one's attribute ``improper`` says that it is up to a constant |
+| ``posterior_predictive`` | one outcome a draw and row; on request |
 | ``observed_data`` | the outcome |
 | ``constant_data`` | the other columns that the model uses |
 
@@ -21,8 +23,9 @@ import numpy as np
 
 from hiermodels.inference.describe import Axes, axes
 from hiermodels.inference.draws import Draws
-from hiermodels.inference.predict import expected, fitted_rows, residual_sd
-from hiermodels.inference.rates import log_probability, row_rates
+from hiermodels.inference.likelihood import log_likelihood
+from hiermodels.inference.log_priors import improper_parameters, log_prior
+from hiermodels.inference.predict import predict
 from hiermodels.models.data import Problem
 from hiermodels.models.formula import variables
 from hiermodels.models.spec import Model
@@ -32,10 +35,30 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["log_likelihood", "predictions_tree", "to_datatree", "used_columns"]
+__all__ = [
+    "POINTWISE_LIMIT",
+    "by_row",
+    "columns_dataset",
+    "posterior_dataset",
+    "predictions_tree",
+    "row_dimension",
+    "to_datatree",
+    "used_columns",
+]
+
+POINTWISE_LIMIT = 50_000_000
+"""Numbers (draws times rows) above which ``pointwise=None`` leaves the log likelihood out: 400 MB."""
 
 
-def to_datatree(draws: Draws, problem: Problem | UserModel, frame: pd.DataFrame) -> xr.DataTree:
+def to_datatree(
+    draws: Draws,
+    problem: Problem | UserModel,
+    frame: pd.DataFrame,
+    *,
+    predictive: bool = False,
+    seed: int = 0,
+    pointwise: bool | None = None,
+) -> xr.DataTree:
     """Build the tree of a fit.
 
     Parameters
@@ -46,10 +69,21 @@ def to_datatree(draws: Draws, problem: Problem | UserModel, frame: pd.DataFrame)
         What was fitted; of a NumPyro function, dimensions are its plates.
     frame : DataFrame
         The data.
+    predictive : bool
+        Add ``posterior_predictive``: a replicated outcome of every row beside each draw.
+    seed : int
+        Of the replicated outcomes.
+    pointwise : bool or None
+        Whether to add ``log_likelihood``; None: where it has at most `POINTWISE_LIMIT` numbers.
 
     Returns
     -------
     DataTree
+
+    Raises
+    ------
+    ValueError
+        For replicated outcomes of a NumPyro function.
 
     Examples
     --------
@@ -62,15 +96,26 @@ def to_datatree(draws: Draws, problem: Problem | UserModel, frame: pd.DataFrame)
     import xarray as xr
 
     values = draws.values
-    row = _row_dimension(problem)
-    tree = {"posterior": _dataset(values, axes(values, problem))}
+    row = row_dimension(problem)
+    tree = {"posterior": posterior_dataset(values, problem)}
     if draws.stats:
         tree["sample_stats"] = _dataset(draws.stats, {name: [] for name in draws.stats})
     outcome, used = _roles(problem)
     if isinstance(problem, Problem):
-        tree["log_likelihood"] = _by_row({outcome: log_likelihood(values, problem, frame)}, frame, row)
-    tree["observed_data"] = _columns(frame, [outcome], row)
-    tree["constant_data"] = _columns(frame, [c for c in used if c != outcome], row)
+        if pointwise is None:
+            pointwise = _draw_count(values) * len(frame) <= POINTWISE_LIMIT
+        if pointwise:
+            tree["log_likelihood"] = by_row({outcome: log_likelihood(values, problem, frame)}, frame, row)
+        tree["log_prior"] = _log_priors(values, problem)
+        if predictive:
+            replicated = predict(values, problem, frame, None, kind="outcome", seed=seed)
+            tree["posterior_predictive"] = by_row({outcome: replicated}, frame, row)
+    elif predictive:
+        raise ValueError(
+            "predictive: expected a fit of hm.Model, found one of a function; use numpyro.infer.Predictive"
+        )
+    tree["observed_data"] = columns_dataset(frame, [outcome], row)
+    tree["constant_data"] = columns_dataset(frame, [c for c in used if c != outcome], row)
     return xr.DataTree.from_dict({name: _signed(data) for name, data in tree.items() if data.data_vars})
 
 
@@ -86,24 +131,13 @@ def predictions_tree(values: np.ndarray, problem: Problem, frame: pd.DataFrame) 
     """
     import xarray as xr
 
-    row, outcome = _row_dimension(problem), problem.model.outcome
+    row, outcome = row_dimension(problem), problem.model.outcome
     used = [c for c in used_columns(problem.model) if c != outcome and c in frame.columns]
     tree = {
-        "predictions": _by_row({outcome: values}, frame, row),
-        "predictions_constant_data": _columns(frame, used, row),
+        "predictions": by_row({outcome: values}, frame, row),
+        "predictions_constant_data": columns_dataset(frame, used, row),
     }
     return xr.DataTree.from_dict({name: _signed(data) for name, data in tree.items() if data.data_vars})
-
-
-def log_likelihood(values: Mapping[str, Any], problem: Problem, frame: pd.DataFrame) -> np.ndarray:
-    """Log density of each row's outcome given its groups' draws; shape (chain, draw, row)."""
-    rows = len(frame)
-    if problem.layout.family != "normal":
-        return log_probability(row_rates(values, problem, fitted_rows(problem, rows)), problem)
-    mean = expected(values, problem, fitted_rows(problem, rows))
-    sd = residual_sd(values, problem, frame)
-    y = np.asarray(problem.data.y)[:rows]
-    return -0.5 * ((y - mean) / sd) ** 2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
 
 
 def used_columns(model: Model) -> list[str]:
@@ -116,6 +150,21 @@ def used_columns(model: Model) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _log_priors(values: Mapping[str, Any], problem: Problem) -> xr.Dataset:
+    found = log_prior(values, problem)
+    data = _dataset(found, {name: [] for name in found})
+    laws = {p.name: str(p.prior) for p in problem.layout.parameters}
+    improper = {p.name for p in improper_parameters(problem.layout)}
+    for name in found:
+        data[name].attrs = {"prior": laws[name], "improper": int(name in improper)}
+    return data
+
+
+def _draw_count(values: Mapping[str, Any]) -> int:
+    chains, draws = next(iter(values.values())).shape[:2]
+    return chains * draws
+
+
 def _roles(problem: Problem | UserModel) -> tuple[str, list[str]]:
     """The outcome, and the columns that the model uses."""
     if isinstance(problem, UserModel):
@@ -123,8 +172,14 @@ def _roles(problem: Problem | UserModel) -> tuple[str, list[str]]:
     return problem.model.outcome, used_columns(problem.model)
 
 
-def _row_dimension(problem: Problem | UserModel) -> str:
+def row_dimension(problem: Problem | UserModel) -> str:
+    """Name of the dimension of rows: ``obs``, or ``obs_row`` where a column is called ``obs``."""
     return "obs_row" if "obs" in _roles(problem)[1] else "obs"
+
+
+def posterior_dataset(values: Mapping[str, Any], problem: Problem | UserModel) -> xr.Dataset:
+    """Variables (chain, draw, *dims), real groups only, with their labels."""
+    return _dataset(values, axes(values, problem))
 
 
 def _dataset(values: Mapping[str, Any], named: Axes) -> xr.Dataset:
@@ -141,11 +196,12 @@ def _dataset(values: Mapping[str, Any], named: Axes) -> xr.Dataset:
     return xr.Dataset(variables, coords)
 
 
-def _by_row(values: Mapping[str, Any], frame: pd.DataFrame, row: str) -> xr.Dataset:
+def by_row(values: Mapping[str, Any], frame: pd.DataFrame, row: str) -> xr.Dataset:
+    """Values of rows, each (chain, draw, row), labelled by the frame's index."""
     return _dataset(values, {name: [(row, list(_row_labels(frame)))] for name in values})
 
 
-def _columns(frame: pd.DataFrame, names: Sequence[str], row: str) -> xr.Dataset:
+def columns_dataset(frame: pd.DataFrame, names: Sequence[str], row: str) -> xr.Dataset:
     """Columns of the frame; numbers as they are, everything else as text."""
     import xarray as xr
 

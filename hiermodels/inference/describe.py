@@ -66,7 +66,7 @@ def real_groups(values: Mapping[str, Array], problem: Problem) -> dict[str, Any]
 def _group_values(layout: Layout) -> dict[str, str]:
     """Variables with a value a group, and their grouping; counts in nested groups have concentrations too."""
     found = {name: level.name for level in layout.levels for name in layout.effect_names(level)}
-    if layout.family != "normal":
+    if not layout.normal_groups:
         stem = f"log_{families.lookup(layout.family).precision}"
         found |= {theta_name(level.name, stem): level.name for level in layout.levels}
     return found

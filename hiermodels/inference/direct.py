@@ -151,6 +151,8 @@ def check_design(name: str, problem: Problem) -> None:
     if names != ["Intercept"]:
         found = ", ".join(n for n in names if n != "Intercept") or "no intercept"
         raise ValueError(f"{name}: expected 1 + (1 | {layout.levels[0].name}), found {found}; write the method's own formula")
+    if layout.family not in ("normal", "binomial", "poisson"):
+        raise ValueError(f"{name}: expected family normal, binomial or poisson, found {layout.family}; use sampler='nuts'")
     if needs[0] == "successes" and layout.family != "binomial":
         raise ValueError(f"{name}: expected binomial counts, found family {layout.family}; use james_stein")
     if layout.family == "normal" and not layout.known:

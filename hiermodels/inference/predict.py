@@ -6,7 +6,8 @@ Given its draw, an observation of a normal hierarchy has mean
 
 beta the population's coefficients and d_l the deviation of row i's group at level l from its parent. Groups
 in the data have drawn deviations; a group that is not in the data gets d_l ~ N(0, S_l), S_l the drawn
-covariance of its level, so a new class in a known school keeps the school's own draws.
+covariance of its level, so a new class in a known school keeps the school's own draws. Where the outcome has a logit or log link mu is
+the linear predictor, and the mean is its inverse link.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from hiermodels.inference.rates import average_rates, count_outcomes, row_rates
 from hiermodels.models import checks
 from hiermodels.models.data import Problem
 from hiermodels.models.formula import columns, require_column, variables
+from hiermodels.models.outcomes import inverse_link, row_law
 from hiermodels.models.spec import LevelLayout, sd_name, theta_name
 
 if TYPE_CHECKING:
@@ -104,23 +106,22 @@ def predict(
             raise ValueError(f"{name}: expected one of {', '.join(menu)}, found {value!r}; {hint}")
     rng = np.random.default_rng(seed)
     rows, table = _rows(problem, frame, new_data, groups), frame if new_data is None else new_data
-    if problem.layout.family != "normal":
+    if not problem.layout.normal_groups:
         rate = (
             average_rates(values, problem, rows, rng, kind)
             if groups == "average"
             else row_rates(values, problem, rows, rng)
         )
         return rate if kind == "mean" else count_outcomes(rate, problem, table, rng)
-    mean = (
-        _average(values, problem, rows, rng, kind)
-        if groups == "average"
-        else expected(values, problem, rows, rng)
-    )
-    return (
-        mean
-        if kind == "mean"
-        else mean + residual_sd(values, problem, table) * rng.standard_normal(mean.shape)
-    )
+    if groups == "average" and kind == "mean":
+        return _average_mean(values, problem, rows, rng)
+    eta = _average(values, problem, rows, rng, kind) if groups == "average" else expected(values, problem, rows, rng)
+    if kind == "mean":
+        return inverse_link(problem.layout, eta)
+    if problem.layout.gaussian:
+        return eta + residual_sd(values, problem, table) * rng.standard_normal(eta.shape)
+    _, weight, size = checks.outcome_columns(problem.model, table, outcome=False)
+    return row_law(problem.layout, eta, values, weight, size).rvs(eta.shape, random_state=rng)
 
 
 def residual_sd(values: Values, problem: Problem, frame: pd.DataFrame) -> np.ndarray:
@@ -144,7 +145,7 @@ def fitted_rows(problem: Problem, rows: int) -> Rows:
 def expected(
     values: Values, problem: Problem, rows: Rows, rng: np.random.Generator | None = None
 ) -> np.ndarray:
-    """Mean of each row's outcome given the draws, new groups drawn; shape (chain, draw, row)."""
+    """Linear predictor of each row given the draws, new groups drawn; shape (chain, draw, row)."""
     layout = problem.layout
     total = _population(values, problem, rows.x)
     for i, level in enumerate(layout.levels):
@@ -207,13 +208,41 @@ def _new_deviations(
     return found
 
 
+def _average_mean(values: Values, problem: Problem, rows: Rows, rng: np.random.Generator) -> np.ndarray:
+    """Mean over the combinations of groups in the data; on a link scale the means are averaged, not what is linked to them."""
+    layout = problem.layout
+    if layout.link == "identity" or not layout.levels:
+        return inverse_link(layout, _average(values, problem, rows, rng, "mean"))
+    base = _population(values, problem, rows.x)
+    seen = _combinations(problem)
+    deviations = {
+        (i, c): _deviation(values, problem, i, c)
+        for i, level in enumerate(layout.levels)
+        for c in level.effects
+        if np.any(rows.x[:, c])
+    }
+    total = np.zeros_like(base)
+    for combination in seen.T:
+        eta = base.copy()
+        for (i, c), deviation in deviations.items():
+            place = np.searchsorted(problem.positions[layout.levels[i].name], combination[i])
+            eta += deviation[..., place, None] * rows.x[:, c]
+        total += inverse_link(layout, eta)
+    return total / seen.shape[1]
+
+
+def _combinations(problem: Problem) -> np.ndarray:
+    """Padded indices of the groups that occur together; shape (level, combination)."""
+    real = np.asarray(problem.data.weight) > 0
+    return np.unique(np.stack([np.asarray(g)[real] for g in problem.data.group]), axis=1)
+
+
 def _average(values: Values, problem: Problem, rows: Rows, rng: np.random.Generator, kind: str) -> np.ndarray:
     """Mean over the combinations of groups in the data, or of one of them at random for an outcome."""
     total = _population(values, problem, rows.x)
     if not problem.layout.levels:
         return total
-    real = np.asarray(problem.data.weight) > 0
-    seen = np.unique(np.stack([np.asarray(g)[real] for g in problem.data.group]), axis=1)
+    seen = _combinations(problem)
     pick = None if kind == "mean" else rng.integers(seen.shape[1], size=total.shape)
     for i, level in enumerate(problem.layout.levels):
         place = np.searchsorted(problem.positions[level.name], seen[i])

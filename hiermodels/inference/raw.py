@@ -17,7 +17,8 @@ def raw_estimates(values: Mapping[str, Any], problem: Problem, level: str) -> np
 
     Normal: the precision-weighted mean of the outcome, less what the population's predictors explain at their
     posterior medians; a coarser group is the unweighted mean of its finest groups, as without pooling.
-    Binomial and Poisson: outcomes per trial or unit of exposure.
+    Binomial and Poisson: outcomes per trial or unit of exposure; with normal groups its logit or logarithm, half an event added, less
+    the mean of what the predictors explain.
 
     Parameters
     ----------
@@ -34,8 +35,10 @@ def raw_estimates(values: Mapping[str, Any], problem: Problem, level: str) -> np
     layout, data = problem.layout, problem.data
     names = [lv.name for lv in layout.levels]
     i, finest = names.index(level), len(names) - 1
-    if layout.family != "normal":
+    if not layout.normal_groups:
         return _sums(data.y, data, finest, problem) / _sums(data.size, data, finest, problem)
+    if layout.link != "identity":
+        return _on_link_scale(values, problem, i)
     y = np.array(data.y)
     for c in layout.population:
         if layout.columns[c] != "Intercept":
@@ -48,6 +51,18 @@ def raw_estimates(values: Mapping[str, Any], problem: Problem, level: str) -> np
     owner = np.searchsorted(problem.positions[level], pairs[1])
     mean = mean[np.searchsorted(problem.positions[names[finest]], pairs[0])]
     return np.bincount(owner, mean) / np.bincount(owner)
+
+
+def _on_link_scale(values: Mapping[str, Any], problem: Problem, i: int) -> np.ndarray:
+    layout, data = problem.layout, problem.data
+    y, size = _sums(data.y, data, i, problem), _sums(data.size, data, i, problem)
+    logit = layout.link == "logit"
+    raw = np.log((y + 0.5) / (size - y + 0.5)) if logit else np.log((y + 0.5) / size)
+    explained = np.zeros(layout.obs)
+    for c in layout.population:
+        if layout.columns[c] != "Intercept":
+            explained += data.x[:, c] * np.median(values[layout.columns[c]])
+    return raw - _sums(data.size * explained, data, i, problem) / size
 
 
 def _sums(rows: Any, data: Data, i: int, problem: Problem) -> np.ndarray:

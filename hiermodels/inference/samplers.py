@@ -295,7 +295,7 @@ def derive(layout: Layout, values: dict[str, Array], targets: tuple[Target, ...]
 
 def _new_group(layout: Layout, values: dict[str, Array], level: str, key: Array) -> Array:
     """A draw of a group not in the data, in ancestors not in the data, beside each draw."""
-    if layout.family != "normal":
+    if not layout.normal_groups:
         from hiermodels.models.conjugate import new_group
 
         return new_group(layout, values, level, key)

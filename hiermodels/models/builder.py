@@ -30,11 +30,11 @@ import numpyro
 import numpyro.distributions as dist
 from jax import Array
 from numpyro import handlers
-from numpyro.distributions import constraints
 
 from hiermodels.models import count_sites, hyper, starting
 from hiermodels.models.data import Data, variable_names
 from hiermodels.models.factorise import factorise
+from hiermodels.models.outcomes import outcome_law, unpooled_law
 from hiermodels.models.sites import Site, find_sites, flat_log_density, hyperparameter, in_order, padded, to_flat
 from hiermodels.models.spec import Layout, LevelLayout, Parameter, sd_name
 
@@ -73,7 +73,7 @@ def build(layout: Layout, centred: bool = False) -> Callable[..., None]:
     >>> [site.name for site in find_sites(build(problem.layout), data, data.y)]
     ['Intercept', 'sd_school', 'eta_school']
     """
-    if layout.family != "normal":
+    if not layout.normal_groups:
         count_sites.check_tree(layout)
         return lambda data, y=None: count_sites.count_model(layout, centred, data, y)
     for p in layout.parameters:
@@ -99,10 +99,8 @@ def _normal_model(layout: Layout, centred: bool, data: Data, y: Array | None) ->
         for e in level.effects:
             mean = mean + data.x[:, e] * (values[i][e] - above[e])[data.group[i]]
     _report(layout, centred, values, data)
-    rows = data.weight > 0
-    sd = phi.get("sigma", 1.0) * jnp.where(rows, data.weight, 1.0) ** -0.5
-    with handlers.mask(mask=rows):
-        numpyro.sample("y", dist.Normal(mean, sd), obs=y)
+    with handlers.mask(mask=data.weight > 0):
+        numpyro.sample("y", outcome_law(layout, mean, phi, data), obs=y)
 
 
 def _hyperparameters(parameters: tuple[Parameter, ...], variances: Array | None) -> dict[str, Array]:
@@ -146,9 +144,7 @@ def _group_values(
         here = _above(layout, i, values, population, data)
         if level.pooling == "none" and _unpooled_below(layout, i) is None:
             for e, name in zip(level.effects, layout.effect_names(level), strict=True):
-                here[e] = padded(
-                    name, dist.ImproperUniform(constraints.real, (level.size,), ()), data.real[i]
-                )
+                here[e] = padded(name, unpooled_law(layout, level.size), data.real[i])
         for block in level.blocks if level.pooling == "partial" else ():
             sample = _independent if len(block) == 1 else _correlated
             here |= sample(layout, level, block, centred, phi, here, data.real[i])

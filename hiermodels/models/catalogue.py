@@ -360,6 +360,14 @@ _NO_GROUPS = {"none": "no groups to keep apart", "partial": "no groups to pool"}
 _CROSSED = "counts integrate along nested groupings only; write a NumPyro function of your own"
 _NO_SLOPES = "a beta or gamma population has no slopes; write a NumPyro function of your own"
 
+_EXPLICIT = {
+    "student_t": "known or unknown",
+    "binomial_logit, bernoulli_logit": "given by the mean",
+    "poisson_log": "given by the mean",
+    "negative_binomial": "mean and shape",
+}
+"""Families with normal groups whose outcome is not normal, and what gives the outcome's variance."""
+
 
 def table() -> list[dict[str, str]]:
     """What is written out by hand, what the builder writes, and what is not there and why.
@@ -399,7 +407,7 @@ def table() -> list[dict[str, str]]:
             ),
             row("2, with slopes", "normal", variance, slopes),
         ]
-    for family, name in (("binomial", "beta_binomial"), ("poisson", "gamma_poisson")):
+    for family, name in (("binomial, bernoulli", "beta_binomial"), ("poisson", "gamma_poisson")):
         given = "given by the mean"
         found += [
             row("1", family, given, {"complete": "build", **_NO_GROUPS}),
@@ -408,5 +416,11 @@ def table() -> list[dict[str, str]]:
             row("4 and more", family, given, "build"),
             row("crossed", family, given, _CROSSED),
             row("2, with slopes", family, given, _NO_SLOPES),
+        ]
+    for name, variance in _EXPLICIT.items():
+        found += [
+            row("1", name, variance, {"complete": "build", **_NO_GROUPS}),
+            row("2 and more, with slopes", name, variance, "build"),
+            row("crossed", name, variance, {"complete": "build", "none": "one grouping at most", "partial": "build"}),
         ]
     return found

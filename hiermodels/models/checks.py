@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hiermodels.models import families
 from hiermodels.models.counts import count_tree
 from hiermodels.models.formula import require_column
 from hiermodels.models.priors import Prior
@@ -24,21 +25,27 @@ _FITS = {
         "flat", "half_normal", "half_cauchy", "half_t", "uniform", "exponential", "gamma", "flat_variance",
         "inverse_gamma_variance", "power", "reference", "log_normal", "half_normal_cv", "gamma_rate", "fixed",
     },
+    "above_one": {"half_normal", "half_cauchy", "half_t", "uniform", "exponential", "gamma", "log_normal", "fixed"},
     "unit": {"flat", "uniform", "beta", "fixed"},
     "correlation": {"lkj"},
 }  # fmt: skip
+
+
+_KINDS = {"above_one": "greater than one"}
 
 
 def prior_fits(name: str, kind: str, prior: Prior) -> None:
     """Refuse a prior on a parameter of another kind, e.g. ``normal`` on a standard deviation."""
     if prior.name not in _FITS[kind]:
         ok = ", ".join(sorted(_FITS[kind]))
-        raise ValueError(f"priors: {name}: {prior} does not fit a {kind} parameter; use one of {ok}")
+        raise ValueError(f"priors: {name}: {prior} does not fit a {_KINDS.get(kind, kind)} parameter; use one of {ok}")
     low, high = prior.support("real" if kind == "correlation" else kind)
     if not low < high or (prior.name == "uniform" and prior.args[0] < low):
-        raise ValueError(f"priors: {name}: {prior} reaches outside the values of a {kind} parameter; move its ends inside")
+        raise ValueError(f"priors: {name}: {prior} reaches outside the values of a {_KINDS.get(kind, kind)} parameter; move its ends inside")
     if prior.name == "fixed" and kind == "positive" and prior.args[0] < 0:
         raise ValueError(f"priors: {name}: {prior}: expected a value >= 0; give the standard deviation itself")
+    if prior.name == "fixed" and kind == "above_one" and prior.args[0] < 1:
+        raise ValueError(f"priors: {name}: {prior}: expected a value >= 1; fewer degrees of freedom leave no mean")
     if prior.name == "fixed" and kind == "unit" and not 0 < prior.args[0] < 1:
         raise ValueError(f"priors: {name}: {prior}: expected a value between 0 and 1; give a probability")
 
@@ -97,13 +104,26 @@ def outcome_columns(model: Model, frame: pd.DataFrame, outcome: bool) -> tuple[n
         _refuse(size, size != np.round(size), model.trials, "a whole number of trials", "trials are counts")
     if not outcome:
         return np.zeros(rows), weight, size
-    y = _numeric(frame, model.outcome, "outcome")
+    y = _numeric(_as_numbers(model, frame), model.outcome, "outcome")
     _refuse(y, ~np.isfinite(y), model.outcome, "a finite outcome", "drop or mend the row")
-    if model.family != "normal":
+    kind = families.lookup(model.family).outcome
+    if kind == "binary":
+        _refuse(y, (y != 0) & (y != 1), model.outcome, "0 or 1", f"family {model.family} has one trial a row; counts need trials=<column>")
+    elif kind == "count":
         _refuse(y, (y < 0) | (y != np.round(y)), model.outcome, "a count (0, 1, 2, ...)", "counts are whole and not negative")
     if model.trials is not None:
         _refuse(y, y > size, model.outcome, "at most the row's trials", "check which column holds the trials")
     return y, weight, size
+
+
+def _as_numbers(model: Model, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with a true / false outcome of one trial as 1 and 0."""
+    import pandas as pd
+
+    binary = families.lookup(model.family).outcome == "binary" and model.outcome in frame.columns
+    if binary and pd.api.types.is_bool_dtype(frame[model.outcome].dtype) and not frame[model.outcome].isna().any():
+        return frame.assign(**{model.outcome: frame[model.outcome].astype(int)})
+    return frame
 
 
 def groupings(layout: Layout) -> None:
@@ -223,7 +243,7 @@ def warnings(layout: Layout, data: Data, labels: dict[str, list[str]]) -> list[s
         count = len(labels[level.name])
         if count == 1 and level.pooling == "partial":
             found.append(f"{level.name}: one group alone says nothing about the spread between groups; the prior decides")
-    if layout.family == "normal" and not layout.known and layout.levels:
+    if layout.parameter("sigma") is not None and layout.levels:
         finest = layout.levels[-1]
         if len(data.y) == len(labels[finest.name]) and finest.pooling == "partial":
             found.append(f"{finest.name}: one row a group, so sigma and sd_{finest.name} cannot be told apart; their priors decide")

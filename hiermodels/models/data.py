@@ -44,7 +44,7 @@ class Data(eqx.Module):
     weight : Array, shape (obs,)
         Precision weight of a row: 1 / se^2 where known, else the given weight; 0 at padded rows.
     size : Array, shape (obs,)
-        Trials (binomial) or exposure (poisson), else 1; 0 at padded rows.
+        Trials or exposure of counts, else 1; 0 at padded rows.
     group : tuple of Array, each (obs,)
         Padded group index of each row, a level each.
     parent : tuple of Array, each (group,)
@@ -281,15 +281,15 @@ def bind(
 
     rows = len(frame)
     kept = tuple(names.index(n) for n in population if not _covered(names.index(n), levels))
-    layout = Layout(model.family, model.known_se is not None, tuple(names), kept, tuple(levels), (), rows)
+    layout = Layout(family.kernel, model.known_se is not None, tuple(names), kept, tuple(levels), (), rows)
     data = Data(y, x, weight, size, tuple(group), tuple(parent_index), tuple(real))
-    if family.name != "normal":
+    if not layout.normal_groups:
         check_tree(layout)
         checks.constant_predictors(layout, data, labels)
         layout = replace(layout, count_bound=count_bound(layout, size, data.group))
     else:
         checks.groupings(layout)
-        layout, data = _with_twins(layout, data)
+        layout, data = _with_twins(layout, data) if layout.gaussian else (layout, data)
     if not priors:
         nameless = tuple(Parameter(n, kind, Prior("flat"), "none", count) for n, kind, count in _wanted(family, layout))
         layout, data = _pad_rows(replace(layout, parameters=nameless), data, pad)
@@ -399,12 +399,12 @@ def _parameters(model: Model, family: families.Family, layout: Layout, y: np.nda
 
 
 def _wanted(family: families.Family, layout: Layout) -> list[tuple[str, str, int]]:
-    return _normal_parameters(layout) if family.name == "normal" else _count_parameters(family, layout)
+    return _normal_parameters(family, layout) if layout.normal_groups else count_parameters(layout)
 
 
 def _pooled_away(layout: Layout, family: families.Family) -> list[str]:
     """Parameters of the declaration that this pooling removes; their priors may stay written."""
-    if family.name != "normal":
+    if not layout.normal_groups:
         pooled = replace(layout, levels=tuple(replace(v, pooling="partial") for v in layout.levels), population=_full(layout))
         return [name for name, _, _ in count_parameters(pooled)]
     names = [layout.columns[c] for c in range(len(layout.columns))]
@@ -420,19 +420,16 @@ def _full(layout: Layout) -> tuple[int, ...]:
     return tuple(sorted({*layout.population, *covered}))
 
 
-def _normal_parameters(layout: Layout) -> list[tuple[str, str, int]]:
+def _normal_parameters(family: families.Family, layout: Layout) -> list[tuple[str, str, int]]:
+    """Coefficients, group sds and correlations, parameters of the outcome's own law."""
     wanted = [(layout.columns[c], "real", 1) for c in layout.population]
     for level in layout.levels:
         if level.pooling == "partial":
             wanted += [(sd_name(level.name, layout.columns[e]), "positive", 1) for e in level.effects]
             big = [b for b in level.blocks if len(b) > 1]
             wanted += [(f"cor_{level.name}", "correlation", len(b)) for b in big]
-    return wanted if layout.known else [*wanted, ("sigma", "positive", 1)]
-
-
-def _count_parameters(family: families.Family, layout: Layout) -> list[tuple[str, str, int]]:
-    """Beta and gamma populations: a mean (or coefficients on the link scale) and a concentration."""
-    return count_parameters(layout)
+    own = [name for name in family.own if not (layout.known and name == "sigma")]
+    return [*wanted, *((name, "above_one" if name == "nu" else "positive", 1) for name in own)]
 
 
 def variable_names(layout: Layout) -> list[str]:
@@ -440,7 +437,7 @@ def variable_names(layout: Layout) -> list[str]:
     names = [p.name for p in layout.parameters]
     for level in layout.levels:
         names += [theta_name(level.name, layout.columns[e]) for e in level.effects]
-    above = count_tree(layout).above if layout.family != "normal" else ()
+    above = () if layout.normal_groups else count_tree(layout).above
     return [*names, theta_name(layout.levels[above[-1]].name, log_precision(layout))] if above else names
 
 

@@ -11,6 +11,13 @@
 | one common probability or rate | Jeffreys: ``beta(0.5, 0.5)``, ``power(0.5)`` | no |
 | counts in deeper trees: group sds on the link scale | ``half_normal(1)`` | no |
 | their ``log_kappa``, ``log_shape`` | ``normal(3, 2)``, ``normal(1, 2)`` | no |
+| logit and log links with normal groups: coefficients | ``normal(0, 10)`` on the link scale | no |
+| their group sds | ``half_normal(1)`` on the link scale | no |
+| ``nu`` of `student_t` | ``gamma(2, 0.1)``, cut at 1 | no |
+| ``shape`` of `negative_binomial` | ``half_normal_cv(1)``: 1 / sqrt(shape) is half normal | no |
+
+Everything else of `student_t` is as for `normal`, but that no default group sd is ``reference()``. Without pooling, a group's coefficient on a
+link scale has the prior ``normal(0, 10)`` too: a flat one is improper where a group has no events.
 """
 
 from __future__ import annotations
@@ -21,10 +28,25 @@ import numpy as np
 
 from hiermodels.models import families
 from hiermodels.models.counts import count_tree
-from hiermodels.models.priors import Prior, beta, flat, half_normal, lkj, normal, power, reference, uniform
+from hiermodels.models.priors import (
+    Prior,
+    beta,
+    flat,
+    gamma,
+    half_normal,
+    half_normal_cv,
+    lkj,
+    normal,
+    power,
+    reference,
+    uniform,
+)
 from hiermodels.models.spec import Layout
 
-__all__ = ["default_prior", "expand_joint"]
+__all__ = ["UNPOOLED", "default_prior", "expand_joint"]
+
+UNPOOLED = normal(0, 10)
+"""Prior of a coefficient on a link scale: of the population, and of a group that is not pooled."""
 
 
 def expand_joint(
@@ -65,14 +87,18 @@ def default_prior(name: str, kind: str, layout: Layout, y: np.ndarray | None) ->
     """
     if kind == "correlation":
         return lkj(1), "default"
-    if layout.family != "normal":
+    if not layout.normal_groups:
         return _count_default(name, kind, layout), "default"
+    if layout.link != "identity":
+        return {"real": UNPOOLED, "positive": half_normal_cv(1) if name == "shape" else half_normal(1)}[kind], "default"
+    if name == "nu":
+        return gamma(2, 0.1), "default"
     if kind == "real":
         return flat(), "default"
     if name == "sigma":
         return power(1), "default"
     partial = [level for level in layout.levels if level.pooling == "partial"]
-    if layout.known and len(partial) == 1 and len(partial[0].effects) == 1 and layout.columns[partial[0].effects[0]] == "Intercept":
+    if layout.gaussian and layout.known and len(partial) == 1 and len(partial[0].effects) == 1 and layout.columns[partial[0].effects[0]] == "Intercept":
         return reference(), "default"
     if y is None:
         raise ValueError(

@@ -81,8 +81,8 @@ class _Plain:
     def parameter(self, stem: str, level: str, column: str = "Intercept") -> str:
         return sd_name(level, column) if stem == "sd" else f"{stem}_{level}"
 
-    def sigma(self) -> str:
-        return "sigma"
+    def own(self, name: str) -> str:
+        return name
 
     def square(self, symbol: str) -> str:
         return f"{symbol}^2"
@@ -138,8 +138,8 @@ class _Latex(_Plain):
         symbol = {"sd": "\\tau", "cor": "R", "mean": "m", "kappa": "\\kappa", "shape": "a"}[stem]
         return f"{symbol}_{self._label(level, column)}"
 
-    def sigma(self) -> str:
-        return "\\sigma"
+    def own(self, name: str) -> str:
+        return {"sigma": "\\sigma", "nu": "\\nu", "shape": "a"}[name]
 
     def square(self, symbol: str) -> str:
         return f"{{{symbol}}}^{{2}}" if "^" in symbol else f"{symbol}^{{2}}"
@@ -202,7 +202,7 @@ def _lines(model: Model, layout: Layout | None, style: _Plain) -> list[tuple[str
     if layout is None:
         layout, rules = _sketch(model)
     page = _Page(model, layout, style)
-    lines = _normal(page) if layout.family == "normal" else _counts(page)
+    lines = _normal(page) if layout.normal_groups else _counts(page)
     for p in layout.parameters:
         sign = "=" if p.prior.name == "fixed" else "~"
         right = f"{p.prior.args[0]:g}" if sign == "=" else style.prior(p, rules.get(p.name))
@@ -211,8 +211,8 @@ def _lines(model: Model, layout: Layout | None, style: _Plain) -> list[tuple[str
 
 
 def _symbol(page: _Page, p: Parameter) -> str:
-    if p.name == "sigma":
-        return page.style.sigma()
+    if p.name in ("sigma", "nu", "shape"):
+        return page.style.own(p.name)
     if p.name in page.layout.columns or p.name in ("log_kappa", "log_shape"):
         return page.style.coefficient(p.name)
     for level in page.layout.levels:
@@ -233,15 +233,41 @@ def _symbol(page: _Page, p: Parameter) -> str:
 
 def _normal(page: _Page) -> list[tuple[str, str, str]]:
     style, model = page.style, page.model
-    if model.known_se is not None:
-        variance = style.square(style.column(model.known_se))
-    else:
-        variance = style.square(style.sigma())
-        variance = style.ratio(variance, style.column(model.weights)) if model.weights else variance
-    lines = [(style.column(model.outcome), "~", style.law("N", _predictor(page), variance))]
+    outcome = _scaled_law(page) if page.layout.link == "identity" else _linked_law(page)
+    lines = [(style.column(model.outcome), "~", outcome)]
     for i in reversed(range(len(page.layout.levels))):
         lines += _level(page, i)
     return lines
+
+
+def _scaled_law(page: _Page) -> str:
+    """Normal or t law around the linear predictor."""
+    style, model = page.style, page.model
+    if model.known_se is not None:
+        variance = style.square(style.column(model.known_se))
+    else:
+        variance = style.square(style.own("sigma"))
+        variance = style.ratio(variance, style.column(model.weights)) if model.weights else variance
+    if page.layout.family == "student_t":
+        return style.law("t", style.own("nu"), _predictor(page), variance)
+    return style.law("N", _predictor(page), variance)
+
+
+def _linked_law(page: _Page) -> str:
+    """Law of a count or of one trial, its mean the inverse link of the linear predictor."""
+    style, link = page.style, page.layout.link
+    mean = style.law(style.inverse_link[link], _predictor(page))
+    if link == "logit":
+        return _trials_law(page, mean)
+    mean = (style.column(page.model.exposure) + style.times if page.model.exposure else "") + mean
+    if page.layout.family == "negative_binomial":
+        return style.law("NegBinomial", mean, style.own("shape"))
+    return style.law("Poisson", mean)
+
+
+def _trials_law(page: _Page, rate: str) -> str:
+    style, model = page.style, page.model
+    return style.law("Bernoulli", rate) if model.trials is None else style.law("Binomial", style.column(model.trials), rate)
 
 
 def _predictor(page: _Page) -> str:
@@ -301,7 +327,7 @@ def _level(page: _Page, i: int) -> list[tuple[str, str, str]]:
                 for s, n in zip(left, names, strict=True)
             ]
         elif level.pooling == "none":
-            lines += [(s, "~", _flat(style)) for s in left]
+            lines += [(s, "~", _unpooled(page)) for s in left]
         elif level.pooling == "complete":
             lines += [(s, "=", a) for s, a in zip(left, above, strict=True)]
         elif len(block) == 1:
@@ -316,8 +342,9 @@ def _level(page: _Page, i: int) -> list[tuple[str, str, str]]:
     return lines
 
 
-def _flat(style: _Plain) -> str:
-    return style.prior(Parameter("", "real", defaults.flat()), None)
+def _unpooled(page: _Page) -> str:
+    prior = defaults.flat() if page.layout.link == "identity" else defaults.UNPOOLED
+    return page.style.prior(Parameter("", "real", prior), None)
 
 
 # counts -----------------------------------------------------------------------------------------------------
@@ -401,7 +428,7 @@ def _units(page: _Page, unit: int, left: str, linked: bool) -> list[tuple[str, s
 def _count_law(page: _Page, rate: str) -> str:
     style, model = page.style, page.model
     if page.layout.family == "binomial":
-        return style.law("Binomial", style.column(str(model.trials)), rate)
+        return _trials_law(page, rate)
     size = style.column(model.exposure) + style.times if model.exposure else ""
     return style.law("Poisson", size + rate)
 
@@ -445,7 +472,7 @@ def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
             )
         )
     kept = tuple(names.index(n) for n in population)
-    layout = Layout(model.family, model.known_se is not None, tuple(names), kept, tuple(levels), (), 0)
+    layout = Layout(family.kernel, model.known_se is not None, tuple(names), kept, tuple(levels), (), 0)
     wanted = data._wanted(family, layout)
     named, rules, found = defaults.expand_joint(model.prior, family, [name for name, _, _ in wanted]), {}, []
     for name, kind, size in wanted:

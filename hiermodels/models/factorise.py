@@ -67,7 +67,9 @@ def factorise(layout: Layout) -> Factorised:
     >>> factorise(problem.layout).dim
     1
     """
-    if layout.family == "normal":
+    if layout.normal_groups and not layout.gaussian:
+        raise ValueError(f"{_why_not(layout)}; use sampler='nuts', which then moves on every parameter")
+    if layout.gaussian:
         if not layout.nested:
             crossed = next(v.name for i, v in enumerate(layout.levels) if v.parent != i - 1)
             raise ValueError(
@@ -78,3 +80,12 @@ def factorise(layout: Layout) -> Factorised:
     from hiermodels.models.conjugate import conjugate
 
     return conjugate(layout)
+
+
+def _why_not(layout: Layout) -> str:
+    """Why the normal groups of a family stay explicit."""
+    if not layout.levels:
+        return f"family {layout.family}: coefficients do not integrate out of its likelihood in closed form"
+    other = {"binomial_logit": "binomial (or bernoulli)", "poisson_log": "poisson"}.get(layout.family)
+    hint = f" (the groups of family {other} do)" if other else ""
+    return f"family {layout.family}: normal groups of {layout.levels[-1].name} do not integrate out of its likelihood in closed form{hint}"

@@ -1,10 +1,16 @@
-"""Families: distribution of an outcome given its group's value, link and conjugate population law.
+"""Families: distribution of an outcome given its group's value, link and law of the groups.
 
-| family | outcome given theta | population law of theta | integrates out |
+| family | outcome given theta | groups | how it is computed |
 |---|---|---|---|
-| `normal` | N(theta + predictors, se^2 or sigma^2) | normal, any depth, slopes too | every level and the coefficients |
-| `binomial` | Binomial(trials, theta) | Beta(mean kappa, (1 - mean) kappa) | the finest level |
-| `poisson` | Poisson(exposure theta) | Gamma(shape, shape / mean) | the finest level |
+| `normal` | N(theta + predictors, se^2 or sigma^2) | normal, any tree, slopes too | every level and the coefficients integrate out |
+| `binomial` | Binomial(trials, theta) | Beta(mean kappa, (1 - mean) kappa) | the finest level integrates out |
+| `bernoulli` | `binomial` with one trial | as `binomial` | as `binomial` |
+| `poisson` | Poisson(exposure theta) | Gamma(shape, shape / mean) | the finest level integrates out |
+| `student_t` | t with nu degrees of freedom around theta + predictors, scale se or sigma | normal | NUTS on everything |
+| `binomial_logit` | Binomial(trials, logistic(theta + predictors)) | normal on the logit scale | NUTS on everything |
+| `bernoulli_logit` | `binomial_logit` with one trial | as `binomial_logit` | NUTS on everything |
+| `poisson_log` | Poisson(exposure exp(theta + predictors)) | normal on the log scale | NUTS on everything |
+| `negative_binomial` | mean mu = exposure exp(theta + predictors), variance mu + mu^2 / shape | normal on the log scale | NUTS on everything |
 """
 
 from __future__ import annotations
@@ -12,7 +18,17 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
-__all__ = ["binomial", "normal", "poisson"]
+__all__ = [
+    "bernoulli",
+    "bernoulli_logit",
+    "binomial",
+    "binomial_logit",
+    "negative_binomial",
+    "normal",
+    "poisson",
+    "poisson_log",
+    "student_t",
+]
 
 
 @dataclass(frozen=True)
@@ -24,29 +40,84 @@ class Family:
     name : str
     link : str
         Scale on which predictors act: ``identity``, ``logit`` or ``log``.
-    conjugate : str
-        Law of the group values that integrates out: ``normal``, ``beta`` or ``gamma``.
+    groups : str
+        Law of the group values: ``normal`` (around the linear predictor), ``beta`` or ``gamma``.
     precision : str
-        Name stem of the population's concentration: ``sd``, ``kappa`` or ``shape``.
+        Name stem of the population's spread: ``sd``, ``kappa`` or ``shape``.
     columns : tuple of str
         Arguments of `hiermodels.Model` that apply; those that must be there are in ``needs``.
+    outcome : str
+        ``real``, ``count`` or ``binary``.
+    own : tuple of str
+        Parameters of the outcome's law itself; ``sigma`` goes where variances are known.
+    conjugate : bool
+        Whether the groups' law integrates out of the likelihood.
+    twin : str
+        Family of the same likelihood under which the model is computed: ``binomial`` for ``bernoulli``. Empty: itself.
     """
 
     name: str
     link: str
-    conjugate: str
+    groups: str
     precision: str
     columns: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    outcome: str = "count"
+    own: tuple[str, ...] = ()
+    conjugate: bool = False
+    twin: str = ""
+
+    @property
+    def kernel(self) -> str:
+        """Name of the family under which the model is computed.
+
+        Examples
+        --------
+        >>> bernoulli.kernel, poisson.kernel
+        ('binomial', 'poisson')
+        """
+        return self.twin or self.name
 
 
-normal = Family("normal", "identity", "normal", "sd", ("known_se", "weights"))
-binomial = Family("binomial", "logit", "beta", "kappa", ("trials",), ("trials",))
-poisson = Family("poisson", "log", "gamma", "shape", ("exposure",))
+normal = Family(
+    "normal", "identity", "normal", "sd", ("known_se", "weights"), outcome="real", own=("sigma",), conjugate=True
+)
+student_t = Family("student_t", "identity", "normal", "sd", ("known_se", "weights"), outcome="real", own=("sigma", "nu"))
+binomial = Family("binomial", "logit", "beta", "kappa", ("trials",), ("trials",), conjugate=True)
+bernoulli = Family("bernoulli", "logit", "beta", "kappa", (), outcome="binary", conjugate=True, twin="binomial")
+binomial_logit = Family("binomial_logit", "logit", "normal", "sd", ("trials",), ("trials",))
+bernoulli_logit = Family("bernoulli_logit", "logit", "normal", "sd", (), outcome="binary", twin="binomial_logit")
+poisson = Family("poisson", "log", "gamma", "shape", ("exposure",), conjugate=True)
+poisson_log = Family("poisson_log", "log", "normal", "sd", ("exposure",))
+negative_binomial = Family("negative_binomial", "log", "normal", "sd", ("exposure",), own=("shape",))
+
+_KNOWN_AS = {
+    "gaussian": "it is called 'normal' here",
+    "t": "it is called 'student_t' here",
+    "student": "it is called 'student_t' here",
+    "beta_binomial": "it is called 'binomial' here: groups have a beta law",
+    "gamma_poisson": "it is called 'poisson' here: groups have a gamma law",
+    "negbinomial": "it is called 'negative_binomial' here",
+    "nbinom": "it is called 'negative_binomial' here",
+    "logistic": "it is called 'bernoulli_logit' here ('binomial_logit' with trials)",
+    "gamma": "positive outcomes are not there: take logarithms and use 'normal', or write a NumPyro function",
+    "lognormal": "take logarithms of the outcome and use 'normal'",
+    "inverse_gaussian": "positive outcomes are not there: take logarithms and use 'normal', or write a NumPyro function",
+    "weibull": "survival times are not there: write a NumPyro function",
+    "exponential": "survival times are not there: write a NumPyro function",
+    "cox": "survival times are not there: write a NumPyro function",
+    "beta": "shares are not there: use 'binomial' with counts, or 'normal' on their logits",
+    "ordinal": "ordered categories are not there: write a NumPyro function, or 'bernoulli_logit' for one cut",
+    "cumulative": "ordered categories are not there: write a NumPyro function, or 'bernoulli_logit' for one cut",
+    "categorical": "several categories are not there: write a NumPyro function, or 'bernoulli_logit' for one against the rest",
+    "multinomial": "several categories are not there: write a NumPyro function, or 'binomial_logit' for one against the rest",
+    "zero_inflated_poisson": "zero inflation is not there: 'negative_binomial' is nearest, or write a NumPyro function",
+    "hurdle_poisson": "zero inflation is not there: 'negative_binomial' is nearest, or write a NumPyro function",
+}
 
 
 def lookup(name: str) -> Family:
-    """Family of this name; a misspelt one is answered with the nearest right one.
+    """Family of this name; a misspelt or absent one is answered with the nearest way on.
 
     Raises
     ------
@@ -59,6 +130,8 @@ def lookup(name: str) -> Family:
     """
     if isinstance(name, str) and name in __all__:
         return globals()[name]
+    menu = f"use one of {', '.join(__all__)}"
+    known = _KNOWN_AS.get(str(name).lower().replace(" ", "_").replace("-", "_"))
     near = difflib.get_close_matches(str(name), __all__, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(__all__)}"
+    hint = f"{known}; {menu}" if known else f"did you mean {near[0]!r}?" if near else menu
     raise ValueError(f"family: unknown family {name!r}; {hint}")

@@ -122,8 +122,10 @@ class Prior:
         return heavy[self.name](self.args) if self.name in heavy else self.tail
 
     def support(self, parameter: str) -> tuple[float, float]:
-        """Interval on which a parameter of this kind (``real positive unit``) lives under this prior."""
-        outer = {"real": (-math.inf, math.inf), "positive": (0.0, math.inf), "unit": (0.0, 1.0)}[parameter]
+        """Interval on which a parameter of this kind (``real positive above_one unit``) lives under this prior."""
+        outer = {
+            "real": (-math.inf, math.inf), "positive": (0.0, math.inf), "above_one": (1.0, math.inf), "unit": (0.0, 1.0)
+        }[parameter]  # fmt: skip
         if self.name == "uniform":
             return max(outer[0], self.args[0]), min(outer[1], self.args[1])
         return outer

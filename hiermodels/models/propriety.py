@@ -22,6 +22,7 @@ import numpy as np
 
 from hiermodels.models.priors import Prior
 from hiermodels.models.propriety_counts import check_counts, missing_count_moments
+from hiermodels.models.propriety_links import check_links, check_repeats, missing_link_moments
 from hiermodels.models.spec import Layout, sd_name, theta_name
 
 if TYPE_CHECKING:
@@ -38,8 +39,10 @@ def check_propriety(layout: Layout, data: Data, outcome: bool) -> None:
     ValueError
         Naming the parameter, its prior, the condition and a prior that works.
     """
-    if layout.family == "normal":
+    if layout.gaussian:
         _check_normal(layout, data, outcome)
+    elif layout.normal_groups:
+        _check_explicit(layout, data, outcome)
     else:
         check_counts(layout, data, outcome)
 
@@ -128,6 +131,26 @@ def _check_normal(layout: Layout, data: Data, outcome: bool) -> None:
         _check_flat_only(layout, data)
 
 
+def _check_explicit(layout: Layout, data: Data, outcome: bool) -> None:
+    """Outcomes that are not normal: proper priors of every scale but sigma, whose rows must be more than what is flat."""
+    check_links(layout, data)
+    if layout.link != "identity":
+        return
+    _check_flat_only(layout, data)
+    sigma, rank = layout.parameter("sigma"), _flat_rank(layout, data) + _unpooled_count(layout, data)
+    if sigma is None or sigma.prior.name == "fixed":
+        return
+    rows = int((data.weight > 0).sum())
+    if sigma.prior.tail + rank - rows >= -1:
+        raise ValueError(
+            f"priors: sigma: {sigma.prior} gives an improper posterior with {rows} rows and {rank} flat coefficients; "
+            f"use a proper prior, e.g. half_normal(...)"
+        )
+    _check_sigma(layout, data, outcome, sigma.prior)
+    if outcome:
+        check_repeats(layout, data, sigma.prior, rank)
+
+
 def _check_flat_only(layout: Layout, data: Data) -> None:
     rows = int((data.weight > 0).sum())
     if rows < _flat_rank(layout, data):
@@ -209,8 +232,10 @@ def missing_moments(layout: Layout, data: Data) -> dict[str, str]:
         ``"new(<g>)"`` is a key too.
     """
     found: dict[str, str] = {}
-    if layout.family != "normal":
+    if not layout.normal_groups:
         return missing_count_moments(layout, data)
+    if layout.link != "identity":
+        return missing_link_moments(layout, data)
     rank = _flat_rank(layout, data) + _unpooled_count(layout, data)
     scales = _scales(layout, data)
     worst = ""
@@ -239,7 +264,7 @@ def has_moment(layout: Layout, data: Data, name: str, order: float) -> bool:
     Parameters
     ----------
     layout : Layout
-        Of family normal.
+        With normal groups around a linear predictor in units of the outcome.
     data : Data
         NumPy arrays, as `hiermodels.models.data.bind` gives them.
     name : str

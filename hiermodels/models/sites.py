@@ -76,7 +76,12 @@ def distribution(prior: Prior, kind: str = "positive") -> dist.Distribution | No
     return makers[prior.name](*prior.args)
 
 
-_SUPPORT = {"real": constraints.real, "positive": constraints.positive, "unit": constraints.unit_interval}
+_SUPPORT = {
+    "real": constraints.real,
+    "positive": constraints.positive,
+    "above_one": constraints.greater_than(1.0),
+    "unit": constraints.unit_interval,
+}
 
 
 def hyperparameter(
@@ -95,7 +100,7 @@ def hyperparameter(
     prior : Prior or text
         Text is read by `hiermodels.models.priors.parse`.
     kind : str
-        ``real``, ``positive`` or ``unit``.
+        ``real``, ``positive``, ``unit``, or ``above_one``: a prior cut at one, its constant left out.
     variances : Array, shape (group,), optional
         Known variances of the groups' means, which ``reference()`` needs.
     unit : Array, shape (), optional
@@ -117,7 +122,7 @@ def hyperparameter(
             return numpyro.sample(name, dist.Normal(prior.args[0], prior.args[1] * unit))
         return numpyro.sample(name, dist.InverseGamma(prior.args[0], prior.args[1] * unit))
     law = distribution(prior, kind)
-    if law is not None:
+    if law is not None and (kind != "above_one" or prior.name == "uniform"):
         return numpyro.sample(name, law)
     value = numpyro.sample(name, dist.ImproperUniform(_SUPPORT[kind], (), ()))
     if prior.name != "flat":

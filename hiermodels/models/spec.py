@@ -40,7 +40,8 @@ class Model:
     formula : str
         As in lme4: ``score ~ 1 + treated + (1 | school/classroom)``.
     family : str
-        ``normal``, ``binomial`` or ``poisson``.
+        One of `hiermodels.models.families`: ``normal``, ``student_t``, ``binomial``, ``bernoulli``, ``poisson`` and their
+        normal-population forms ``binomial_logit``, ``bernoulli_logit``, ``poisson_log``, ``negative_binomial``.
     known_se, trials, exposure, weights : str, optional
         Column names: known standard errors of a normal outcome; binomial trials; Poisson exposure; weights that
         divide the residual variance (``sigma^2 / weight``).
@@ -77,7 +78,7 @@ class Model:
         parsed = parse_formula(self.formula)
         for role in ("known_se", "trials", "exposure", "weights"):
             if getattr(self, role) is not None and role not in family.columns:
-                used = ", ".join(family.columns)
+                used = ", ".join(family.columns) or "no other column"
                 raise ValueError(f"{role}: family {family.name} does not use it (it uses {used}); leave {role} out")
             if role in family.needs and getattr(self, role) is None:
                 raise ValueError(f"{role}: family {family.name} needs the column of its {role}; give {role}=<column>")
@@ -91,7 +92,7 @@ class Model:
         stems = tuple(f"{s}_{g}" for g in groups for s in ("sd", "cor", "kappa", "shape", "mean"))
         for name, prior in self.priors:
             if prior.name in ("bda3", "rgbp"):
-                if self.family == "normal" or name not in groups:
+                if families.lookup(self.family).groups == "normal" or name not in groups:
                     where = " or ".join(groups) or "a group term"
                     raise ValueError(
                         f"priors: {prior} is a joint prior of a beta or gamma population, keyed by {where}; found key {name!r}"
@@ -133,6 +134,39 @@ class Model:
 
         return latex(self)
 
+    def code(self, data: Any = None, pooling: str | Mapping[str, str] = "partial") -> str:
+        """Source of a NumPyro function of this very model: readable, standing alone, priors written out.
+
+        Parameters
+        ----------
+        data : DataFrame, optional
+            Needed where a default prior is scaled to the data, and for the names of categorical predictors.
+        pooling : str or mapping
+            As in `hiermodels.fit`; needs ``data`` unless it is ``partial``.
+
+        Returns
+        -------
+        str
+            Python: imports and ``def model(...)``. Group values are standardised deviations, as they are with ``centred=False``.
+
+        Raises
+        ------
+        ValueError
+            Without ``data`` where it is needed.
+
+        Examples
+        --------
+        >>> model = Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(5)"})
+        >>> "dist.HalfNormal(5.0)" in model.code()
+        True
+        """
+        from hiermodels.models.code import text
+        from hiermodels.models.data import bind
+
+        if data is None and pooling != "partial":
+            raise ValueError(f"code: pooling {pooling!r} needs the groups of the data; give data=<frame>")
+        return text(self, None if data is None else bind(self, data, pooling).layout)
+
     def _repr_latex_(self) -> str:
         return "$$" + self.latex() + "$$"
 
@@ -155,7 +189,7 @@ class Parameter:
     ----------
     name : str
     kind : str
-        ``real``, ``positive``, ``unit`` or ``correlation``.
+        ``real``, ``positive``, ``above_one``, ``unit`` or ``correlation``.
     prior : Prior
     source : str
         ``named`` by the user, ``default`` (the same for any data) or ``scaled`` (default scaled to the data).
@@ -208,6 +242,7 @@ class Layout:
     Attributes
     ----------
     family : str
+        That under which the model is computed: ``binomial`` for ``bernoulli`` too.
     known : bool
         Whether the outcome's variances are known.
     columns : tuple of str
@@ -235,6 +270,21 @@ class Layout:
     obs: int
     count_bound: int = 0
     twins: tuple[int, ...] = ()
+
+    @property
+    def normal_groups(self) -> bool:
+        """Whether group values are normal around a linear predictor, as all but beta and gamma populations are."""
+        return families.lookup(self.family).groups == "normal"
+
+    @property
+    def gaussian(self) -> bool:
+        """Whether the outcome is normal too, so that every level integrates out."""
+        return self.normal_groups and families.lookup(self.family).conjugate
+
+    @property
+    def link(self) -> str:
+        """Scale of the linear predictor: ``identity``, ``logit`` or ``log``."""
+        return families.lookup(self.family).link
 
     @property
     def nested(self) -> bool:

@@ -13,7 +13,10 @@ from hiermodels.models.data import Data
 from hiermodels.models.populations import link
 from hiermodels.models.spec import Layout, LevelLayout, Parameter, theta_name
 
-__all__ = ["moments"]
+__all__ = ["moments", "working"]
+
+_OWN = {"nu": 8.0, "shape": 2.0}
+"""Where the parameters of an outcome's own law start."""
 
 
 def moments(layout: Layout, data: Data) -> dict[str, Array]:
@@ -23,7 +26,30 @@ def moments(layout: Layout, data: Data) -> dict[str, Array]:
     Group values lie halfway between the group's own mean and the overall mean; group sds and sigma are half
     the spread of the outcome; other coefficients are zero. Group axes are padded.
     """
-    return _guess_normal(layout, data) if layout.family == "normal" else _guess_counts(layout, data)
+    return _guess_normal(layout, working(layout, data)) if layout.normal_groups else _guess_counts(layout, data)
+
+
+def working(layout: Layout, data: Data) -> Data:
+    """The data with outcomes on the scale of the linear predictor, weighted by what they tell about it.
+
+    A count's logit or logarithm has half an event added; its weight is the information of one row at the overall rate. An outcome
+    on that scale already is left alone, in units of its residual variance.
+    """
+    if layout.link == "identity":
+        return data
+    real = data.weight > 0
+    size = jnp.where(real, data.size, 1.0)
+    rate = (jnp.sum(data.y) + 0.5) / (jnp.sum(data.size) + 1.0)
+    if layout.link == "logit":
+        y, information = jnp.log((data.y + 0.5) / (size - data.y + 0.5)), size * rate * (1 - rate)
+    else:
+        y, information = jnp.log((data.y + 0.5) / size), size * rate
+    return _replace_outcome(data, jnp.where(real, y, 0.0), jnp.where(real, information, 0.0))
+
+
+def _replace_outcome(data: Data, y: Array, weight: Array) -> Data:
+    """The same design with other outcomes and weights."""
+    return Data(y, data.x, weight, data.size, data.group, data.parent, data.real, data.twin)
 
 
 def _guess_normal(layout: Layout, data: Data) -> dict[str, Array]:
@@ -32,7 +58,9 @@ def _guess_normal(layout: Layout, data: Data) -> dict[str, Array]:
     spread = jnp.sqrt(jnp.maximum(jnp.sum(data.weight * (data.y - centre) ** 2) / total, 1e-12))
     values: dict[str, Array] = {}
     for p in layout.parameters:
-        if p.kind == "positive":
+        if p.name in _OWN:
+            values[p.name] = _inside(p, jnp.asarray(_OWN[p.name]))
+        elif p.kind == "positive":
             values[p.name] = _inside(p, 0.5 * spread)
         elif p.kind == "real":
             values[p.name] = _inside(p, centre if p.name == "Intercept" else jnp.zeros(()))

@@ -104,7 +104,7 @@ def triple_table(source: Any, group: str | None, level: str | None, points: int 
     if group not in labels:
         raise ValueError(f"group: expected one of {', '.join(labels[:20])}, found {group!r}; name a {found.name}")
     name = theta_name(found.name, "Intercept")
-    low, high = {"normal": (-np.inf, np.inf), "binomial": (0.0, 1.0), "poisson": (0.0, np.inf)}[problem.layout.family]
+    low, high = {"binomial": (0.0, 1.0), "poisson": (0.0, np.inf)}.get(problem.layout.family, (-np.inf, np.inf))
     draws = fit.draws.values[name][..., labels.index(group)]
     laws, new = own_laws(fit, found.name), new_group(fit, found)
     edges = [np.quantile(draws, [0.001, 0.999])]
@@ -132,7 +132,7 @@ def new_group(fit: Any, level: Any) -> np.ndarray | None:
         return rng.beta(mean * spread, (1 - mean) * spread)
     if family == "poisson" and mean is not None and spread is not None:
         return rng.gamma(spread) * mean / spread
-    if family != "normal" or "Intercept" not in values:
+    if not fit.problem.layout.normal_groups or "Intercept" not in values:
         return None
     names = [found.name for found in fit.problem.layout.levels]
     total = np.asarray(values["Intercept"], float)

@@ -158,7 +158,7 @@ def own_laws(fit: FitLike, level: str | None = None) -> Any:
 
     Normal: N(mean of the rows, sampling variance of that mean), sigma at its posterior median where it is not known.
     A coarser normal grouping is the unweighted mean of its finest groups. Binomial: Beta(y + 1, n - y + 1). Poisson: Gamma(y + 1,
-    rate = exposure). Shape (group,); None for a coarser grouping of counts and where slopes vary or groups cross, where a
+    rate = exposure). Shape (group,); None for a coarser grouping of counts and where slopes vary or groups cross or a family has normal groups without a normal outcome, where a
     group's rows alone do not make a law of one number.
     """
     from scipy import stats
@@ -166,7 +166,9 @@ def own_laws(fit: FitLike, level: str | None = None) -> Any:
     problem = fit.problem
     found, layout, data = level_of(problem, level), problem.layout, problem.data
     finest = found.name == layout.levels[-1].name
-    if layout.family != "normal":
+    if layout.normal_groups and not layout.gaussian:
+        return None
+    if not layout.gaussian:
         if not finest:
             return None
         y, size = _totals(problem, found, data.y), _totals(problem, found, data.size)
@@ -231,7 +233,7 @@ def centre_of(source: Source, level: str | None = None) -> float | None:
         return None
     problem = source.problem
     found = level_of(problem, level)
-    name = "Intercept" if problem.layout.family == "normal" else f"mean_{found.name}"
+    name = "Intercept" if problem.layout.normal_groups else f"mean_{found.name}"
     if name not in source.draws.values:
         return None
     row = source.summary(name).iloc[0]

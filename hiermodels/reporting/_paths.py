@@ -53,7 +53,7 @@ def path_table(source: Any, level: str | None = None, points: int = 61) -> tuple
 
     problem = declared(source, "source").problem
     layout, found = problem.layout, level_of(problem, level)
-    stems = {"normal": ("sd",), "binomial": ("kappa", "sd"), "poisson": ("shape", "sd")}[layout.family]
+    stems = {"binomial": ("kappa", "sd"), "poisson": ("shape", "sd")}.get(layout.family, ("sd",))
     draws = source.draws.values
     spread = next((f"{s}_{found.name}" for s in stems if f"{s}_{found.name}" in draws), None)
     model = factorise(layout)
@@ -65,7 +65,7 @@ def path_table(source: Any, level: str | None = None, points: int = 61) -> tuple
     low, high = parameter.prior.support(parameter.kind)
     reach = float(np.quantile(draws[spread], 0.975))
     grid = np.linspace(low, min(reach, low + (high - low) * (1 - 1e-9)), points)
-    if layout.family != "normal":  # at a concentration of 0 a law of counts is degenerate
+    if not layout.gaussian:  # at a concentration of 0 a law of counts is degenerate
         grid = grid[1:]
     middle = {p.name: _middle(np.asarray(draws[p.name]), p.kind) for p in model.parameters if p.name in draws}
     with jax.enable_x64(True):
@@ -149,7 +149,7 @@ def _tree_of_fit(fit: Any) -> pd.DataFrame:
     if not layout.nested:
         crossed = next(v.name for i, v in enumerate(layout.levels) if v.parent != i - 1)
         raise ValueError(f"source: expected groups that nest, found {crossed} crossed with others; see plot_caterpillar")
-    name = "Intercept" if layout.family == "normal" else f"mean_{layout.levels[0].name}"
+    name = "Intercept" if layout.normal_groups else f"mean_{layout.levels[0].name}"
     name = name if name in fit.draws.values else f"mean_{layout.levels[-1].name}"
     top = fit.summary(name).iloc[0] if name in fit.draws.values else None
     where = float("nan") if top is None else float(top["median"] if np.isnan(top["mean"]) else top["mean"])

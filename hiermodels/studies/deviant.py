@@ -64,7 +64,7 @@ class Rows(eqx.Module):
         """A method's design with these rows."""
         weight = self.weight if layout.known else (self.weight > 0).astype(self.weight.dtype)
         size = data.size * self.size
-        changed = (self.y, data.weight * weight, jnp.round(size) if layout.family == "binomial" else size)
+        changed = (self.y, data.weight * weight, jnp.round(size) if layout.link == "logit" else size)
         return eqx.tree_at(lambda d: (d.y, d.weight, d.size), data, changed)
 
 

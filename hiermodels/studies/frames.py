@@ -48,7 +48,7 @@ def frames(problem: Any, frame: pd.DataFrame, outcomes: Any) -> Iterator[pd.Data
 def _outcome(problem: Any) -> tuple[str, bool]:
     """Name of the outcome, and whether it is a count."""
     if isinstance(problem, Problem):
-        return problem.model.outcome, problem.layout.family != "normal"
+        return problem.model.outcome, problem.layout.link != "identity"
     name = problem.layout.model.outcome
     return name, np.asarray(problem.data[name]).dtype.kind == "i"
 

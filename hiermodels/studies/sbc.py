@@ -32,6 +32,7 @@ from hiermodels.inference.diagnostics import convergence
 from hiermodels.inference.draws import Draws
 from hiermodels.inference.nuts import auto_lanes
 from hiermodels.models.data import Data
+from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.spec import Layout
 
 __all__ = ["Quantities", "Ranks", "log_likelihood", "map_replicates", "ranks"]
@@ -175,7 +176,11 @@ def log_likelihood(layout: Layout) -> Callable[[Mapping[str, Array], Data], Arra
     callable
         ``(values, data) -> Array`` of shape ().
     """
-    return (lambda values, data: _normal(layout, values, data)) if layout.family == "normal" else (lambda values, data: _counts(layout, values, data))
+    if layout.gaussian:
+        return lambda values, data: _normal(layout, values, data)
+    if layout.normal_groups:
+        return lambda values, data: _linked(layout, values, data)
+    return lambda values, data: _counts(layout, values, data)
 
 
 def _normal(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
@@ -183,6 +188,11 @@ def _normal(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
     sigma = jnp.ones(()) if layout.known else values["sigma"]
     square = jnp.where(real, data.weight * (data.y - linear_predictor(layout, values, data)) ** 2, 0.0)
     return -0.5 * jnp.sum(square) / sigma**2 - jnp.sum(real) * jnp.log(sigma)
+
+
+def _linked(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
+    law = outcome_law(layout, linear_predictor(layout, values, data), values, data)
+    return jnp.sum(jnp.where(data.weight > 0, law.log_prob(data.y), 0.0))
 
 
 def linear_predictor(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:

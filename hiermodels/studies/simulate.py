@@ -20,6 +20,7 @@ from jax import Array
 
 from hiermodels.models import priors
 from hiermodels.models.data import Data, Problem, bind
+from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Model, sd_name
 from hiermodels.studies.config.cells import method_key_material
@@ -270,7 +271,7 @@ def simulator(
         of its average over groups (``mean(theta_school)``) and of a new group (``new(school)``); NaN where undefined. Under
         a deviation that takes rows away, y is a `hiermodels.studies.deviant.Rows`.
     """
-    draw = _simulate_normal if layout.family == "normal" else _simulate_counts
+    draw = _simulate_normal if layout.normal_groups else _simulate_counts
 
     def simulate(key: Array, design: Data, values: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         law_key, value_key = jax.random.split(key)
@@ -294,7 +295,7 @@ def simulator(
 
 def simulate_given(layout: Layout, key: Array, design: Data, values: Mapping[str, Array]) -> Array:
     """One more outcome of the same rows, given every parameter and group value (padded axes); shape (obs,)."""
-    draw = _simulate_normal if layout.family == "normal" else _simulate_counts
+    draw = _simulate_normal if layout.normal_groups else _simulate_counts
     return draw(layout, key, design, dict(values))[0]
 
 
@@ -368,10 +369,13 @@ def _simulate_normal(layout: Layout, key: Array, design: Data, known: dict[str, 
         values.append(here)
     coefficients = _row_coefficients(layout, design, root, values)
     mean = sum(coefficients[c] * design.x[:, c] for c in range(len(layout.columns)))
-    sigma = 1.0 if layout.known else known["sigma"]
     real = design.weight > 0
-    noise_sd = sigma / jnp.sqrt(jnp.where(real, design.weight, 1.0))
-    y = mean + noise_sd * jax.random.normal(next(keys), (layout.obs,))
+    if layout.gaussian:
+        sigma = 1.0 if layout.known else known["sigma"]
+        noise_sd = sigma / jnp.sqrt(jnp.where(real, design.weight, 1.0))
+        y = mean + noise_sd * jax.random.normal(next(keys), (layout.obs,))
+    else:
+        y = outcome_law(layout, mean, known, design).sample(next(keys)).astype(mean.dtype)
     return jnp.where(real, y, 0.0), true
 
 

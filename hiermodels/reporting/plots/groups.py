@@ -177,7 +177,7 @@ def _pooled(fit: Any, level: str | None, prob: float) -> dict[str, tuple[float, 
     """Population mean, and the value of a group that is not in the data, each as estimate and interval."""
     problem = declared(fit, "source").problem
     found = level_of(problem, level)
-    name = "Intercept" if problem.layout.family == "normal" else f"mean_{found.name}"
+    name = "Intercept" if problem.layout.normal_groups else f"mean_{found.name}"
     below = {"population mean": _three(fit.summary(name, prob).iloc[0])} if name in fit.draws.values else {}
     new = new_group(fit, found)
     if new is not None:

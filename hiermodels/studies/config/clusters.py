@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from hiermodels.models.families import lookup
 from hiermodels.studies.config.errors import nearest, problem, shown
 
 __all__ = ["without_clusters"]
@@ -50,10 +51,14 @@ def without_clusters(
     >>> found
     {'sigma': 3.0, 'sd_school': 1.0}
     """
+    family = lookup(family).kernel
     stem = STEMS.get(family, "icc_")
     given = {name: value for name, value in truth.items() if name.startswith(("icc_", "cv_"))}
     if not given:
         return dict(truth), dict(places)
+    if family not in STEMS:
+        first = next(iter(given))
+        raise problem(f"expected sd_{first.partition('_')[2]} for family {family}; found {first}; give the sd", places.get(first, ("truth", first)))
     numbers = {name: _number(name, value, stem, groups, places.get(name, ("truth", name))) for name, value in given.items()}
     names = {name: f"{_target(family)}_{name.partition('_')[2]}" for name in given}
     for name, target in names.items():

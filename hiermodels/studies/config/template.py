@@ -109,7 +109,10 @@ def template(
     from hiermodels.models import families
     from hiermodels.models.formula import parse_formula, require_column
 
-    families.lookup(family)
+    if families.lookup(family).name not in _EXAMPLES:
+        raise ValueError(
+            f"family: there is no template for family {family}; write one for {', '.join(_EXAMPLES)} and change its family and truth"
+        )
     if formula is None and data is None:
         formula, data = _EXAMPLES[family]
     table = None if data is None else read_table(data)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from hiermodels.models.families import lookup
 from hiermodels.studies.config.errors import nearest, problem, shown, within
 
 __all__ = ["Estimand", "identifiers", "read_estimand", "read_estimands", "read_law", "variable_names"]
@@ -21,9 +22,10 @@ _FORMS = "a variable (sd_school), mean(theta_school), new(school) or P(treated >
 _MEDIANS = ("sd_", "sigma", "kappa_", "shape_")
 GROUP_STEMS = {
     "normal": ("sd", "theta", "cor"),
-    "binomial": ("mean", "kappa", "theta", "sd"),
-    "poisson": ("mean", "shape", "theta", "sd"),
+    "beta": ("mean", "kappa", "theta", "sd"),
+    "gamma": ("mean", "shape", "theta", "sd"),
 }
+"""Stems of a group term's variables, by the law of its groups."""
 
 
 @dataclass(frozen=True)
@@ -269,16 +271,16 @@ def variable_names(formula: Any, family: str, known: bool) -> tuple[list[str], s
     ['Intercept', 'sd_g', 'theta_g', 'cor_g']
     """
     names = ["Intercept", *sorted(identifiers(formula.population))]
-    if family == "normal" and not known:
-        names.append("sigma")
-    stems = GROUP_STEMS[family]
+    law = lookup(family)
+    names += [name for name in law.own if not (known and name == "sigma")]
+    stems = GROUP_STEMS[law.groups]
     for group in formula.groups:
         names += [f"{stem}_{group.name}" for stem in stems]
         names += [
             f"{stem}_{group.name}_{x}" for x in sorted(identifiers(group.effects)) for stem in ("sd", "theta")
         ]
-    if family != "normal" and len(formula.groups) > 1:  # nested populations: concentrations vary by group
-        spread = "log_kappa" if family == "binomial" else "log_shape"
+    if law.groups != "normal" and len(formula.groups) > 1:  # nested populations: concentrations vary by group
+        spread = f"log_{law.precision}"
         names.append(spread)
         names += [f"{stem}_{group.name}_{spread}" for group in formula.groups for stem in ("sd", "theta")]
     return names, identifiers(formula.population)

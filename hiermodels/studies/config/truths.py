@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hiermodels.models.families import lookup
 from hiermodels.studies.config.clusters import without_clusters
 from hiermodels.studies.config.errors import nearest, problem, shown
 from hiermodels.studies.config.texts import identifiers, variable_names
@@ -98,9 +99,11 @@ def _number(name: str, value: float, family: str, at: tuple[Any, ...]) -> float:
         "kappa_": (value > 0, "more than 0"),
         "shape_": (value > 0, "more than 0"),
         "cor_": (-1 <= value <= 1, "a number from -1 to 1"),
-        "mean_": (value > 0 and (family != "binomial" or value < 1), "a mean inside its range"),
+        "mean_": (value > 0 and (lookup(family).groups != "beta" or value < 1), "a mean inside its range"),
     }
     ok, wanted = next((rule for stem, rule in rules.items() if name.startswith(stem)), (True, "a number"))
+    if name in ("nu", "shape"):
+        ok, wanted = value > 0, "more than 0"
     if not math.isfinite(value) or not ok:
         raise problem(
             f"expected {wanted if math.isfinite(value) else 'a finite number'}; found {value:g}; mend it", at
@@ -193,10 +196,11 @@ def group_labels(table: pd.DataFrame, factors: tuple[str, ...]) -> dict[str, lis
 def _check_complete(
     parsed: Formula, mechanisms: Mechanisms, truth: Mapping[str, Any], table: pd.DataFrame | None
 ) -> None:
-    """Every parameter that a normal dataset needs has a true value; a fixed theta needs nothing above it."""
-    if mechanisms.family != "normal":
+    """Every parameter that a dataset with normal groups needs has a true value; a fixed theta needs nothing above it."""
+    law = lookup(mechanisms.family)
+    if law.groups != "normal":
         return
-    needed = [] if mechanisms.known_se is not None else ["sigma"]
+    needed = [name for name in law.own if not (mechanisms.known_se is not None and name == "sigma")]
     needed += [x for x in _slopes(parsed.population) if table is None or table[x].dtype.kind in "iufb"]
     free = [g for g in parsed.groups if not _settled(g.factors, parsed, truth)]
     needed += [f"sd_{g.name}" for g in free if not g.effects.startswith("0")]

@@ -1,0 +1,261 @@
+"""A model as the source of a NumPyro function that needs nothing of this library.
+
+`text` writes what `hiermodels.models.builder.build` samples without centring: the same sites under the same names, group values
+as ``theta_<g>``, and the outcome under its own name; `arguments` gives the arrays that the function is called with.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hiermodels.models import display
+from hiermodels.models.code_counts import count_lines
+from hiermodels.models.code_names import Names, law_of_count, prior_lines, rows
+from hiermodels.models.data import Problem
+from hiermodels.models.defaults import UNPOOLED
+from hiermodels.models.sites import in_order
+from hiermodels.models.spec import Layout, LevelLayout, Model, sd_name, theta_name
+
+__all__ = ["arguments", "text"]
+
+_HEAD = '''"""{formula}, family {family}.
+
+{laws}
+"""
+
+import jax
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from numpyro.distributions import constraints
+
+
+def model({signature}):
+'''
+
+
+def _signature(names: Names) -> dict[str, str]:
+    """Arguments by what they are: rows' groups, groups' counts and parents, columns, roles; the outcome last."""
+    model, layout = names.model, names.layout
+    found: dict[str, str] = {}
+    names.outcome()
+    for i, level in enumerate(layout.levels):
+        found[f"group {level.name}"] = names.group(level)
+        found[f"count {level.name}"] = names.count(level)
+        if level.parent >= 0:
+            found[f"parent {i}"] = names.parent(i)
+    for column in layout.columns:
+        if column != "Intercept":
+            found[f"column {column}"] = names(f"column {column}")
+    for role in ("known_se", "weights", "trials", "exposure"):
+        if (column := getattr(model, role)) is not None:
+            found[f"role {role}"] = names(f"role {column}")
+    if not layout.levels and not any(w.startswith(("column", "role")) for w in found):
+        found["rows"] = names("parameter rows")
+    return found
+
+
+def text(model: Model, layout: Layout | None = None) -> str:
+    """Source of a NumPyro function of this very model: imports, ``def model(...)``, priors written out.
+
+    Parameters
+    ----------
+    model : Model
+    layout : Layout, optional
+        Of a bound problem: its priors and pooling. Without it every level is pooled partially.
+
+    Raises
+    ------
+    ValueError
+        Without a layout where a default prior waits for the data's scale.
+
+    Examples
+    --------
+    >>> print(text(Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(5)"})).splitlines()[15])
+    def model(school, n_school, se, effect=None):
+    """
+    if layout is None:
+        layout, rules = display._sketch(model)
+        if rules:
+            name, rule = next(iter(rules.items()))
+            raise ValueError(f"code: the default prior of {name}, {rule}, waits for the data's scale; name a prior, or give data")
+    names = Names(model, layout)
+    signature = [*_signature(names).values(), f"{names.outcome()}=None"]
+    body: list[str] = []
+    for p in in_order(layout.parameters):
+        body += prior_lines(p, names, layout)
+    body += _tree_lines(names) if layout.normal_groups else count_lines(names)
+    head = _HEAD.format(
+        formula=model.formula, family=model.family, laws=display.text(model, layout), signature=", ".join(signature)
+    )
+    lines = head + "".join(f"    {line}\n" if line else "\n" for line in body)
+    for used, line in (("constraints.", "from numpyro.distributions import constraints\n"), ("jax.nn.", "import jax\n")):
+        if used not in lines:
+            lines = lines.replace(line, "", 1)
+    return lines
+
+
+def arguments(problem: Problem) -> dict[str, Any]:
+    """What `text`'s function is called with, by name: arrays of the rows and groups, counts, the outcome.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Returns
+    -------
+    dict
+        NumPy arrays and whole numbers; groups are numbered in the order of ``problem.labels``.
+    """
+    layout, data = problem.layout, problem.data
+    names = Names(problem.model, layout)
+    signature = _signature(names)
+    count = int((np.asarray(data.weight) > 0).sum())
+    found: dict[str, Any] = {}
+    for i, level in enumerate(layout.levels):
+        places = problem.positions[level.name]
+        found[f"group {level.name}"] = np.searchsorted(places, data.group[i][:count])
+        found[f"count {level.name}"] = len(places)
+        if level.parent >= 0:
+            above = problem.positions[layout.levels[level.parent].name]
+            found[f"parent {i}"] = np.searchsorted(above, data.parent[i][places])
+    for c, column in enumerate(layout.columns):
+        found[f"column {column}"] = np.asarray(data.x)[:count, c]
+    weight, size = np.asarray(data.weight)[:count], np.asarray(data.size)[:count]
+    found |= {"role known_se": weight**-0.5, "role weights": weight, "role trials": size.astype(int), "role exposure": size}
+    found["rows"] = count
+    return {name: found[what] for what, name in signature.items()} | {names.outcome(): np.asarray(data.y)[:count]}
+
+
+# normal groups ----------------------------------------------------------------------------------------------
+
+
+def _tree_lines(names: Names) -> list[str]:
+    layout = names.layout
+    lines: list[str] = []
+    for i, level in enumerate(layout.levels):
+        lines += _level_lines(names, i, level)
+    for i in reversed(range(len(layout.levels))):
+        lines += _mean_of_children(names, i)
+    return [*lines, f"{names('local mu')} = {_predictor(names)}", *_outcome_lines(names)]
+
+
+def _theta(names: Names, level: LevelLayout, column: str) -> str:
+    return names(f"value {theta_name(level.name, column)}")
+
+
+def _above(names: Names, i: int, column: int) -> str:
+    """What the groups of level i scatter around in one coefficient."""
+    layout, level = names.layout, names.layout.levels[i]
+    j, index = level.parent, names.parent(i) if level.parent >= 0 else ""
+    while j >= 0 and column not in layout.levels[j].effects:
+        index = f"{names.parent(j)}[{index}]" if layout.levels[j].parent >= 0 else ""
+        j = layout.levels[j].parent
+    if j >= 0:
+        return f"{_theta(names, layout.levels[j], layout.columns[column])}[{index}]"
+    return names.parameter(layout.columns[column]) if column in layout.population else "0.0"
+
+
+def _below(layout: Layout, i: int) -> int | None:
+    """The level one step below i on the way to an unpooled one, or None."""
+    for k in range(i + 1, len(layout.levels)):
+        child = layout.levels[k]
+        if child.parent == i and (child.pooling == "none" or _below(layout, k) is not None):
+            return k
+    return None
+
+
+def _level_lines(names: Names, i: int, level: LevelLayout) -> list[str]:
+    layout, count = names.layout, names.count(level)
+    if _below(layout, i) is not None:
+        return []
+    lines: list[str] = []
+    for block in level.blocks:
+        effects = [level.effects[b] for b in block]
+        columns = [layout.columns[e] for e in effects]
+        thetas = [(_theta(names, level, c), theta_name(level.name, c)) for c in columns]
+        above = [_above(names, i, e) for e in effects]
+        if level.pooling == "complete":
+            lines += [
+                f'{v} = numpyro.deterministic("{n}", jnp.broadcast_to({a}, ({count},)))'
+                for (v, n), a in zip(thetas, above, strict=True)
+            ]
+        elif level.pooling == "none":
+            flat = f"dist.ImproperUniform(constraints.real, ({count},), ())"
+            law = flat if layout.link == "identity" else f"dist.Normal(jnp.full({count}, {UNPOOLED.args[0]}), {UNPOOLED.args[1]})"
+            lines += [f'{v} = numpyro.sample("{n}", {law})' for v, n in thetas]
+        elif len(block) == 1:
+            (value, name), eta = thetas[0], "eta" + thetas[0][1][len("theta") :]
+            sd = names.parameter(sd_name(level.name, columns[0]))
+            lines.append(f'{names(f"value {eta}")} = numpyro.sample("{eta}", dist.Normal(jnp.zeros({count}), 1.0))')
+            lines.append(f'{value} = numpyro.deterministic("{name}", {above[0]} + {sd} * {names(f"value {eta}")})')
+        else:
+            lines += _block_lines(names, level, columns, thetas, above)
+    return lines
+
+
+def _block_lines(names: Names, level: LevelLayout, columns: list[str], thetas: list[tuple[str, str]], above: list[str]) -> list[str]:
+    """Correlated effects of a level."""
+    eta, whole = names(f"value eta_{level.name}"), names(f"value deviation_{level.name}")
+    sds = ", ".join(names.parameter(sd_name(level.name, c)) for c in columns)
+    chol = names.parameter(f"cor_{level.name}")
+    shape = f"({names.count(level)}, {len(columns)})"
+    lines = [
+        f'{eta} = numpyro.sample("eta_{level.name}", dist.Normal(jnp.zeros({shape}), 1.0).to_event(1))',
+        f"{whole} = {eta} @ (jnp.stack([{sds}])[:, None] * {chol}).T",
+    ]
+    for k, ((value, name), a) in enumerate(zip(thetas, above, strict=True)):
+        lines.append(f'{value} = numpyro.deterministic("{name}", {a} + {whole}[:, {k}])')
+    return lines
+
+
+def _mean_of_children(names: Names, i: int) -> list[str]:
+    """Values above an unpooled level: the unweighted means of its children."""
+    k = _below(names.layout, i)
+    if k is None:
+        return []
+    level, child = names.layout.levels[i], names.layout.levels[k]
+    parent, lines = names.parent(k), []
+    number = f"jnp.bincount({parent}, length={names.count(level)})"
+    for e in level.effects:
+        column = names.layout.columns[e]
+        total = f"jnp.zeros({names.count(level)}).at[{parent}].add({_theta(names, child, column)})"
+        name = theta_name(level.name, column)
+        lines.append(f'{_theta(names, level, column)} = numpyro.deterministic("{name}", {total} / {number})')
+    return lines
+
+
+def _predictor(names: Names) -> str:
+    """Linear predictor of the rows: each column's coefficient at the finest level at which it varies."""
+    layout, parts = names.layout, []
+    for c, column in enumerate(layout.columns):
+        holders = [i for i, v in enumerate(layout.levels) if c in v.effects]
+        leaves = [i for i in holders if not any(display._below(layout, k, i) for k in holders)]
+        terms = [f"{_theta(names, layout.levels[i], column)}[{names.group(layout.levels[i])}]" for i in leaves]
+        population = names.parameter(column) if c in layout.population else ""
+        if population:
+            terms += [population] if not leaves else []
+            terms += [f"-{'' if len(leaves) == 2 else f'{len(leaves) - 1} * '}{population}"] if len(leaves) > 1 else []
+        if not terms:
+            continue
+        value = " + ".join(terms).replace("+ -", "- ")
+        if column != "Intercept":
+            value = f"{f'({value})' if len(terms) > 1 else value} * {names(f'column {column}')}"
+        parts.append(value)
+    return " + ".join(parts) or "0.0"
+
+
+def _outcome_lines(names: Names) -> list[str]:
+    layout, model = names.layout, names.model
+    observed = f'numpyro.sample("{model.outcome}", {{law}}, obs={names.outcome()})'
+    mean = names("local mu")
+    if not layout.levels and len(layout.columns) == 1:
+        mean = f"jnp.broadcast_to({mean}, ({rows(names)},))"
+    if layout.link == "identity":
+        sd = names(f"role {model.known_se}") if model.known_se else names.parameter("sigma")
+        sd += f" * {names(f'role {model.weights}')} ** -0.5" if model.weights else ""
+        law = f"dist.StudentT({names.parameter('nu')}, {mean}, {sd})" if layout.family == "student_t" else f"dist.Normal({mean}, {sd})"
+        return [observed.format(law=law)]
+    return [observed.format(law=law_of_count(names, mean, "mu"))]

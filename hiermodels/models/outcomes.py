@@ -1,0 +1,102 @@
+"""Laws of an outcome around a linear predictor, and what each makes of one: means, outcomes, log densities.
+
+With eta the linear predictor of a row (its groups' deviations included), w its weight and size its trials or exposure:
+
+| family | law of the row's outcome | mean that is reported |
+|---|---|---|
+| `normal` | N(eta, sigma^2 / w), or 1 / w known | eta |
+| `student_t` | eta + sigma w^(-1/2) t_nu | eta |
+| `binomial_logit` | Binomial(size, logistic(eta)) | logistic(eta) |
+| `poisson_log` | Poisson(size exp(eta)) | exp(eta) |
+| `negative_binomial` | gamma mixture of Poisson laws, mean mu = size exp(eta), variance mu + mu^2 / shape | exp(eta) |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax import Array
+from numpyro.distributions import constraints
+
+from hiermodels.models.data import Data
+from hiermodels.models.defaults import UNPOOLED
+from hiermodels.models.spec import Layout
+
+__all__ = ["inverse_link", "outcome_law", "row_law", "unpooled_law"]
+
+
+def outcome_law(layout: Layout, eta: Array, values: Mapping[str, Array], data: Data) -> dist.Distribution:
+    """NumPyro's law of every row's outcome; padded rows have one that is valid and is to be masked.
+
+    Parameters
+    ----------
+    layout : Layout
+        With normal groups.
+    eta : Array, shape (obs,)
+        Linear predictor.
+    values : mapping of str to Array
+        ``sigma``, ``nu``, ``shape``: those that the family has.
+    data : Data
+
+    Returns
+    -------
+    Distribution
+        Batch shape (obs,).
+    """
+    real = data.weight > 0
+    if layout.link == "identity":
+        sd = values.get("sigma", 1.0) * jnp.where(real, data.weight, 1.0) ** -0.5
+        return dist.StudentT(values["nu"], eta, sd) if layout.family == "student_t" else dist.Normal(eta, sd)
+    size = jnp.where(real, data.size, 1.0)
+    if layout.link == "logit":
+        return dist.Binomial(jnp.round(size).astype(int), logits=eta)
+    if layout.family == "negative_binomial":
+        return dist.NegativeBinomial2(size * jnp.exp(eta), values["shape"])
+    return dist.Poisson(size * jnp.exp(eta))
+
+
+def unpooled_law(layout: Layout, size: int) -> dist.Distribution:
+    """Law of the coefficients of groups that are not pooled; batch shape (size,)."""
+    if layout.link == "identity":
+        return dist.ImproperUniform(constraints.real, (size,), ())
+    return dist.Normal(jnp.full(size, UNPOOLED.args[0]), UNPOOLED.args[1])
+
+
+def inverse_link(layout: Layout, eta: np.ndarray) -> np.ndarray:
+    """Mean that is reported at linear predictor eta: a value, a probability or a rate; any shape, on the host."""
+    if layout.link == "identity":
+        return eta
+    from scipy.special import expit
+
+    return expit(eta) if layout.link == "logit" else np.exp(eta)
+
+
+def row_law(layout: Layout, eta: np.ndarray, values: Mapping[str, Any], weight: np.ndarray, size: np.ndarray) -> Any:
+    """SciPy's frozen law of rows: its ``rvs`` are outcomes, its ``logpdf`` or ``logpmf`` is their log likelihood.
+
+    Parameters
+    ----------
+    layout : Layout
+        With normal groups.
+    eta : ndarray, shape (chain, draw, row)
+    values : mapping of str to ndarray
+        Draws by variable.
+    weight, size : ndarray, shape (row,)
+        Precision weight; trials or exposure.
+    """
+    from scipy import stats
+
+    if layout.link == "identity":
+        sd = weight**-0.5 if layout.known else values["sigma"][..., None] * weight**-0.5
+        return stats.t(values["nu"][..., None], eta, sd) if layout.family == "student_t" else stats.norm(eta, sd)
+    mean = inverse_link(layout, eta)
+    if layout.link == "logit":
+        return stats.binom(size.astype(int), mean)
+    if layout.family == "negative_binomial":
+        shape = values["shape"][..., None]
+        return stats.nbinom(shape, shape / (shape + size * mean))
+    return stats.poisson(size * mean)
