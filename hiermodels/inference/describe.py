@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from jax import Array
 
-__all__ = ["axes", "convergence_table", "moments_table", "real_groups", "scalar_names"]
+__all__ = ["axes", "convergence_table", "group_values", "moments_table", "real_groups", "scalar_names"]
 
 _BLOCK = 64
 """Scalars described in one call of the compiled program."""
@@ -50,7 +50,7 @@ def real_groups(values: Mapping[str, Array], problem: Problem) -> dict[str, Any]
         The same variables in reporting order; group axes in the order of ``problem.labels``.
     """
     layout = problem.layout
-    places = {name: problem.positions[level] for name, level in _group_values(layout).items()}
+    places = {name: problem.positions[level] for name, level in group_values(layout).items()}
     ordered = [p.name for p in layout.parameters if p.name in values]
     ordered += [name for name in places if name in values]
     ordered += [name for name in values if name not in ordered]
@@ -63,7 +63,7 @@ def real_groups(values: Mapping[str, Array], problem: Problem) -> dict[str, Any]
     return found
 
 
-def _group_values(layout: Layout) -> dict[str, str]:
+def group_values(layout: Layout) -> dict[str, str]:
     """Variables with a value a group, and their grouping; counts in nested groups have concentrations too."""
     found = {name: level.name for level in layout.levels for name in layout.effect_names(level)}
     if not layout.normal_groups:
@@ -82,7 +82,7 @@ def axes(values: Mapping[str, Any], problem: Problem | UserModel) -> Axes:
         return {name: _axes_of_plates(name, x, problem, values) for name, x in values.items()}
     layout = problem.layout
     found: Axes = {}
-    for name, grouping in _group_values(layout).items():
+    for name, grouping in group_values(layout).items():
         dim = f"{grouping}_group" if grouping in values else grouping
         found[name] = [(dim, problem.labels[grouping])]
     for level in layout.levels:
