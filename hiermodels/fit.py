@@ -43,7 +43,7 @@ class FitSettings:
     pooling: str | Mapping[str, str] = "partial"
     sampler: str = "nuts"
     marginalize: bool = True
-    centred: bool = False
+    centred: bool | str = False
     draws: int = 1000
     tune: int = 1000
     chains: int = 4
@@ -84,7 +84,7 @@ def fit(
     pooling: str | Mapping[str, str] = "partial",
     sampler: str = "nuts",
     marginalize: bool = True,
-    centred: bool = False,
+    centred: bool | str = False,
     draws: int = 1000,
     tune: int = 1000,
     chains: int = 4,
@@ -111,8 +111,9 @@ def fit(
     marginalize : bool
         Integrate group values out where the model allows it; False moves on every parameter, as ``gibbs`` and
         ``metropolis`` always do.
-    centred : bool
-        Parameterisation of group values that stay explicit.
+    centred : bool or "auto"
+        Parameterisation of group values that stay explicit: themselves, or standardised deviations from what they scatter around.
+        ``auto`` chooses term by term from the data and says so in ``print(fit)``.
     draws, tune, chains : int
         Kept draws and warm-up draws of each chain; number of chains.
     target_accept : float
@@ -161,6 +162,7 @@ def fit(
         if isinstance(model, Model):
             problem = bind(model, frame, pooling)
             samplers.check_data(problem.layout, problem.data, sampling)
+            sampling = samplers.chosen(problem.layout, problem.data, sampling)
             raw, seconds = draw(problem.layout, sampling, key, as_jax(problem.data), progress)
             heavy = bool(np.any(raw.stats.pop("heavy_weights", False)))
             if heavy:  # the exact engine distrusts its own quadrature here
@@ -467,7 +469,8 @@ class Fit:
         shown = table.round({"ess_bulk": 0, "ess_tail": 0, "r_hat": 3}).to_string(
             float_format="{:.4g}".format
         )
-        return "\n".join([head, "", shown, "", f"status: {self.status}", *(f"- {w}" for w in self.warnings)])
+        words = [] if self._declared is None else samplers.parameterisation(self._declared, self.settings.sampling())
+        return "\n".join([head, *words, "", shown, "", f"status: {self.status}", *(f"- {w}" for w in self.warnings)])
 
 
 def load_fit(path: str | os.PathLike[str]) -> Fit:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -32,8 +32,10 @@ from hiermodels.inference.lanes import one_by_one
 from hiermodels.inference.nodes import ACCURACIES
 from hiermodels.inference.summaries import Interval, Target, judge, point, summarise
 from hiermodels.models.builder import Explicit
-from hiermodels.models.data import Data
+from hiermodels.models.centring import centring
+from hiermodels.models.data import Data, Problem
 from hiermodels.models.factorise import factorise
+from hiermodels.models.sites import Centring
 from hiermodels.models.spec import Layout, sd_name
 
 __all__ = [
@@ -43,10 +45,12 @@ __all__ = [
     "available",
     "check_data",
     "check_settings",
+    "chosen",
     "dimension",
     "draw_model",
     "estimation_steps",
     "estimator",
+    "parameterisation",
     "sampler",
 ]
 
@@ -66,8 +70,9 @@ class Settings:
     marginalize : bool
         Integrate out what is conjugate; False moves on every parameter. ``gibbs`` always moves on every parameter, in turn;
         ``metropolis`` always on all of them at once.
-    centred : bool
-        Parameterisation of group effects where they stay explicit.
+    centred : bool, tuple of str, or "auto"
+        Parameterisation of group values that stay explicit: all centred or none, the names of the sites that are, or ``auto``, which
+        `chosen` turns into names.
     draws, tune, chains : int
         Kept draws and warm-up draws of each chain, number of chains.
     target_accept : float
@@ -81,7 +86,7 @@ class Settings:
 
     sampler: str = "nuts"
     marginalize: bool = True
-    centred: bool = False
+    centred: bool | str | tuple[str, ...] = False
     draws: int = 1000
     tune: int = 1000
     chains: int = 4
@@ -109,9 +114,10 @@ def check_settings(settings: Settings) -> None:
     accept = settings.target_accept
     if isinstance(accept, bool) or not isinstance(accept, (int, float)) or not 0.5 <= accept < 1:
         raise ValueError(f"target_accept: expected a number from 0.5 to below 1, found {accept!r}; e.g. 0.9")
-    for name in ("marginalize", "centred"):
-        if not isinstance(getattr(settings, name), bool):
-            raise ValueError(f"{name}: expected True or False, found {getattr(settings, name)!r}; give one of them")
+    if not isinstance(settings.marginalize, bool):
+        raise ValueError(f"marginalize: expected True or False, found {settings.marginalize!r}; give one of them")
+    if not isinstance(settings.centred, bool | tuple) and settings.centred != "auto":
+        raise ValueError(f"centred: expected True, False or 'auto', found {settings.centred!r}; give one of them")
     if settings.accuracy not in ACCURACIES:
         raise ValueError(f"accuracy: expected one of {', '.join(ACCURACIES)}, found {settings.accuracy!r}; use one of them")
     if settings.sampler in INDEPENDENT and not settings.marginalize:
@@ -123,6 +129,27 @@ def check_settings(settings: Settings) -> None:
         raise ValueError(f"step_size: expected a positive number or None, found {step!r}; e.g. step_size=0.1")
     if step is not None and settings.sampler != "metropolis":
         raise ValueError(f"step_size: sampler={settings.sampler!r} does not use it, metropolis does; leave it out")
+
+
+def chosen(layout: Layout, data: Data, settings: Settings) -> Settings:
+    """The settings with ``centred="auto"`` decided from the data (host arrays); see `hiermodels.models.centring`."""
+    return replace(settings, centred=centring(layout, data)) if settings.centred == "auto" else settings
+
+
+def _centring(settings: Settings) -> Centring:
+    """``auto`` that has not been decided stands for no centring."""
+    return False if isinstance(settings.centred, str) else settings.centred
+
+
+def parameterisation(problem: Problem, settings: Settings) -> list[str]:
+    """A line that says which group values were sampled as themselves, where ``centred="auto"`` chose; else nothing."""
+    layout = problem.layout
+    if settings.centred != "auto" or not isinstance(_model(layout, settings), Explicit):
+        return []
+    names = centring(layout, problem.data)
+    free = [s.name for s in Explicit(layout, names).sites if s.name.startswith(("eta_", "theta_", "coef_"))]
+    words = [f"{s} as {'itself' if s in names else 'standardised deviations'}" for s in free]
+    return [f"sampled: {', '.join(words)}"] if words else []
 
 
 def check_data(layout: Layout, data: Data, settings: Settings) -> None:
@@ -147,11 +174,11 @@ def _model(layout: Layout, settings: Settings) -> Any:
     if settings.sampler in ("exact", "gibbs"):
         return factorise(layout)
     if settings.sampler == "metropolis" or not settings.marginalize:
-        return Explicit(layout, settings.centred)
+        return Explicit(layout, _centring(settings))
     try:
         return factorise(layout)
     except ValueError:
-        return Explicit(layout, settings.centred)
+        return Explicit(layout, _centring(settings))
 
 
 def dimension(layout: Layout, settings: Settings) -> int:

@@ -35,22 +35,33 @@ from hiermodels.models import count_sites, hyper, starting
 from hiermodels.models.data import Data, variable_names
 from hiermodels.models.factorise import factorise
 from hiermodels.models.outcomes import outcome_law, unpooled_law
-from hiermodels.models.sites import Site, find_sites, flat_log_density, hyperparameter, in_order, padded, to_flat
+from hiermodels.models.priors import Prior
+from hiermodels.models.sites import (
+    Centring,
+    Site,
+    find_sites,
+    flat_log_density,
+    hyperparameter,
+    in_order,
+    is_centred,
+    padded,
+    to_flat,
+)
 from hiermodels.models.spec import Layout, LevelLayout, Parameter, sd_name
 
 __all__ = ["Explicit", "build", "marginalised"]
 
 
-def build(layout: Layout, centred: bool = False) -> Callable[..., None]:
+def build(layout: Layout, centred: Centring = False) -> Callable[..., None]:
     """A model that has met its design, as a NumPyro model function.
 
     Parameters
     ----------
     layout : Layout
         From `hiermodels.models.data.bind`; crossed groupings too.
-    centred : bool
+    centred : bool or tuple of str
         Sample the group values themselves (``theta_<g>``), or standardised deviations from their parents
-        (``eta_<g>``). Beta and gamma populations are sampled as themselves in any case.
+        (``eta_<g>``); or the names of the sites that are sampled themselves. Beta and gamma populations are in any case.
 
     Returns
     -------
@@ -76,18 +87,29 @@ def build(layout: Layout, centred: bool = False) -> Callable[..., None]:
     if not layout.normal_groups:
         count_sites.check_tree(layout)
         return lambda data, y=None: count_sites.count_model(layout, centred, data, y)
-    for p in layout.parameters:
-        if centred and p.prior.name == "fixed" and p.kind == "positive" and p.prior.args[0] == 0:
+    for p in layout.parameters if centred else ():
+        if p.prior == Prior("fixed", (0.0,)) and p.kind == "positive" and _spreads_centred(layout, p.name, centred):
             raise ValueError(
                 f"priors: {p.name}: {p.prior} leaves the centred group values no spread; use centred=False"
             )
     return lambda data, y=None: _normal_model(layout, centred, data, y)
 
 
+def _spreads_centred(layout: Layout, name: str, centred: Centring) -> bool:
+    """Whether this is the sd of group values that are sampled themselves."""
+    for level in layout.levels:
+        for block in level.blocks:
+            names = [sd_name(level.name, layout.columns[level.effects[b]]) for b in block]
+            site = f"coef_{level.name}" if len(block) > 1 else layout.effect_names(level)[block[0]]
+            if name in names and is_centred(centred, site):
+                return True
+    return False
+
+
 # normal hierarchies -----------------------------------------------------------------------------------------
 
 
-def _normal_model(layout: Layout, centred: bool, data: Data, y: Array | None) -> None:
+def _normal_model(layout: Layout, centred: Centring, data: Data, y: Array | None) -> None:
     phi = _hyperparameters(layout.parameters, _variances(layout, data))
     population = {c: phi[layout.columns[c]] for c in layout.population}
     values = _group_values(layout, centred, phi, population, data)
@@ -136,7 +158,7 @@ def _above(
 
 
 def _group_values(
-    layout: Layout, centred: bool, phi: dict[str, Array], population: dict[int, Array], data: Data
+    layout: Layout, centred: Centring, phi: dict[str, Array], population: dict[int, Array], data: Data
 ) -> list[dict[int, Array]]:
     """Sample every level, coarse to fine: a dict of column to coefficient of each group."""
     values: list[dict[int, Array]] = []
@@ -156,14 +178,14 @@ def _independent(
     layout: Layout,
     level: LevelLayout,
     block: tuple[int, ...],
-    centred: bool,
+    centred: Centring,
     phi: dict[str, Array],
     above: dict[int, Array],
     real: Array,
 ) -> dict[int, Array]:
     e = level.effects[block[0]]
     name, sd = layout.effect_names(level)[block[0]], phi[sd_name(level.name, layout.columns[e])]
-    if centred:
+    if is_centred(centred, name):
         return {e: padded(name, dist.Normal(above[e], sd), real)}
     eta = padded("eta" + name[len("theta") :], dist.Normal(jnp.zeros(level.size), 1.0), real)
     return {e: above[e] + sd * eta}
@@ -173,7 +195,7 @@ def _correlated(
     layout: Layout,
     level: LevelLayout,
     block: tuple[int, ...],
-    centred: bool,
+    centred: Centring,
     phi: dict[str, Array],
     above: dict[int, Array],
     real: Array,
@@ -182,7 +204,7 @@ def _correlated(
     sds = jnp.stack([phi[sd_name(level.name, layout.columns[e])] for e in effects])
     scale = sds[:, None] * phi[f"cor_{level.name}"]
     mean = jnp.stack([above[e] for e in effects], axis=-1)
-    if centred:
+    if is_centred(centred, f"coef_{level.name}"):
         whole = padded(f"coef_{level.name}", dist.MultivariateNormal(mean, scale_tril=scale), real)
     else:
         eta = padded(f"eta_{level.name}", dist.Normal(jnp.zeros_like(mean), 1.0).to_event(1), real)
@@ -199,7 +221,7 @@ def _unpooled_below(layout: Layout, i: int) -> int | None:
     return None
 
 
-def _report(layout: Layout, centred: bool, values: list[dict[int, Array]], data: Data) -> None:
+def _report(layout: Layout, centred: Centring, values: list[dict[int, Array]], data: Data) -> None:
     """Record group values; above an unpooled level a value is the unweighted mean of its children."""
     shown = [dict(v) for v in values]
     for i in reversed(range(len(layout.levels))):
@@ -222,20 +244,22 @@ def _mean_of_children(value: Array, parent: Array, real: Array, size: int) -> Ar
     return total(value) / jnp.maximum(total(jnp.ones_like(value)), 1.0)
 
 
-def _sampled(layout: Layout, i: int, centred: bool) -> set[int]:
+def _sampled(layout: Layout, i: int, centred: Centring) -> set[int]:
     """Columns whose group values are sites of their own."""
     level = layout.levels[i]
     if level.pooling == "none":
         return set(level.effects) if _unpooled_below(layout, i) is None else set()
-    own = {level.effects[b[0]] for b in level.blocks if len(b) == 1}
-    return own if centred and level.pooling == "partial" else set()
+    if level.pooling != "partial":
+        return set()
+    alone = [b[0] for b in level.blocks if len(b) == 1]
+    return {level.effects[b] for b in alone if is_centred(centred, layout.effect_names(level)[b])}
 
 
 # over one flat vector ---------------------------------------------------------------------------------------
 
 
 @cache
-def _explicit_sites(layout: Layout, centred: bool) -> tuple[Site, ...]:
+def _explicit_sites(layout: Layout, centred: Centring) -> tuple[Site, ...]:
     return find_sites(build(layout, centred), _blank(layout), jnp.zeros(layout.obs))
 
 
@@ -261,7 +285,7 @@ class Explicit:
     Parameters
     ----------
     layout : Layout
-    centred : bool
+    centred : bool or tuple of str
         As in `build`.
 
     Notes
@@ -280,7 +304,7 @@ class Explicit:
     """
 
     layout: Layout
-    centred: bool = False
+    centred: Centring = False
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

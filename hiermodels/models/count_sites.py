@@ -21,13 +21,13 @@ from numpyro.distributions import constraints
 from hiermodels.models.counts import check_tree, count_tree, log_precision, precision, rate_name
 from hiermodels.models.data import Data
 from hiermodels.models.populations import centre, link, spread_down
-from hiermodels.models.sites import hyperparameter, in_order, padded
+from hiermodels.models.sites import Centring, hyperparameter, in_order, is_centred, padded
 from hiermodels.models.spec import Layout, sd_name, theta_name
 
 __all__ = ["check_tree", "count_model", "unit_site"]
 
 
-def count_model(layout: Layout, centred: bool, data: Data, y: Array | None) -> None:
+def count_model(layout: Layout, centred: Centring, data: Data, y: Array | None) -> None:
     """Sample hyperparameters, group values and counts.
 
         theta_j ~ Beta(mean_j kappa, (1 - mean_j) kappa),    y ~ Binomial(trials, theta_j)
@@ -39,7 +39,7 @@ def count_model(layout: Layout, centred: bool, data: Data, y: Array | None) -> N
     ----------
     layout : Layout
         Of family binomial or poisson.
-    centred : bool
+    centred : bool or tuple of str
         For populations above the finest.
     y : Array, shape (obs,), optional
         None simulates.
@@ -105,7 +105,7 @@ def _jeffreys(layout: Layout, data: Data) -> Array:
     return rate
 
 
-def _pooled(layout: Layout, centred: bool, phi: dict[str, Array], data: Data) -> Array:
+def _pooled(layout: Layout, centred: Centring, phi: dict[str, Array], data: Data) -> Array:
     """Completely or partially pooled groups: values above the units, then the units' own."""
     tree, levels, beta = count_tree(layout), layout.levels, layout.family == "binomial"
     base, deviation = centre(layout, phi), jnp.zeros(())
@@ -144,8 +144,8 @@ def _pooled(layout: Layout, centred: bool, phi: dict[str, Array], data: Data) ->
     return rate
 
 
-def _normal(name: str, mean: Array, sd: Array, real: Array, centred: bool) -> Array:
-    if centred:
+def _normal(name: str, mean: Array, sd: Array, real: Array, centred: Centring) -> Array:
+    if is_centred(centred, name):
         return padded(name, dist.Normal(mean, sd), real)
     eta = padded("eta" + name[len("theta") :], dist.Normal(jnp.zeros_like(mean), 1.0), real)
     return numpyro.deterministic(name, mean + sd * eta)

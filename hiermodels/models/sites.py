@@ -23,12 +23,14 @@ from hiermodels.models.priors import Prior, parse
 from hiermodels.models.spec import Parameter
 
 __all__ = [
+    "Centring",
     "Site",
     "distribution",
     "find_sites",
     "flat_log_density",
     "hyperparameter",
     "in_order",
+    "is_centred",
     "natural",
     "natural_log_density",
     "padded",
@@ -75,6 +77,9 @@ def distribution(prior: Prior, kind: str = "positive") -> dist.Distribution | No
     }
     return makers[prior.name](*prior.args)
 
+
+Centring = bool | tuple[str, ...]
+"""Group values as they are or as standardised deviations: for all, or the names of those sites that are sampled as they are."""
 
 _SUPPORT = {
     "real": constraints.real,
@@ -133,6 +138,11 @@ def hyperparameter(
 def in_order(parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
     """Parameters in the order of sampling: those in units of another one come after it."""
     return tuple(sorted(parameters, key=lambda p: p.prior.unit(p.name) is not None))
+
+
+def is_centred(centred: Centring, name: str) -> bool:
+    """Whether a site of group values is sampled itself: by one word for all, or because it is named."""
+    return centred if isinstance(centred, bool) else name in centred
 
 
 def padded(
