@@ -17,6 +17,7 @@ from PIL import Image
 
 import hiermodels as hm
 from hiermodels.reporting import plots
+from hiermodels.studies.config import read_config
 
 PICTURES = Path(__file__).resolve().parents[1] / "pictures"
 LARGEST = 60_000
@@ -76,20 +77,8 @@ def _study(config: str, replications: int) -> hm.Run:
 
 
 _FOLDERS: list[tempfile.TemporaryDirectory] = []
-POPULATION = {
-    "mechanisms": {
-        "formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools",
-        "truth": {"Intercept": 8, "sd_school": 10}, "grid": {"sd_school": [0, 5, 10, 20]},
-    },
-    "estimands": ["Intercept", "sd_school", "theta_school"],
-    "methods": {
-        "complete": {"pooling": "complete", "sampler": "exact"},
-        "none": {"pooling": "none", "sampler": "exact"},
-        "partial": {"sampler": "exact", "priors": {"Intercept": "flat()", "sd_school": "reference()"}},
-    },
-    "performance": ["bias", "mse", "rmse", "rmse_ratio", "cover", "ciwidth"],
-    "replications": 300, "failures": "complete-case", "seed": 1,
-}  # fmt: skip
+MEASURES = ["bias", "mse", "rmse", "rmse_ratio", "cover", "ciwidth"]
+POPULATION = read_config("eight_schools", performance=MEASURES).resolved()
 FACTORIAL = {
     "mechanisms": {
         "formula": "score ~ 1 + (1 | school)", "design": {"school": 8, "obs": 5},
@@ -122,7 +111,7 @@ FRAGILE = {
 
 def population() -> hm.Run:
     """Eight schools' standard errors, effects redrawn."""
-    return study(POPULATION, 300)
+    return study(POPULATION, 250)
 
 
 def calibration() -> pd.DataFrame:
@@ -272,7 +261,7 @@ def plot_power() -> Figure:
 def plot_zip() -> Figure:
     """Every interval of a hundred datasets."""
     where = {"sd_school": 10, "method": ["complete", "partial"]}
-    return plots.plot_zip(study(POPULATION, 300).first_replicates(60), "theta_school", where=where, regime="population")
+    return plots.plot_zip(population().first_replicates(60), "theta_school", where=where, regime="population")
 
 
 def plot_estimate_truth() -> Figure:
