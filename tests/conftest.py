@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,21 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+_MAPS = Path("/proc/self/maps")
+_MOST = 15_000
+"""A process may hold 65,530 memory maps on Linux; each compiled program takes several, and past the limit XLA crashes."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _programs_are_dropped() -> Iterator[None]:
+    """A worker compiles thousands of small programs: forget them between modules before there are too many."""
+    yield
+    if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MOST:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many numbers of the table of targets were checked; with workers, counted from what they report."""
@@ -19,3 +36,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     counts = [value for r in reports for name, value in r.user_properties if name == "targets"]
     if counts:
         terminalreporter.write_line(f"targets: {sum(counts)} comparisons with numbers of the lectures in {len(counts)} tests")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _without_reports(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Figures and the page of a run take seconds; modules that look at them say ``REPORTS = True``."""
+    if getattr(request.module, "REPORTS", False):
+        yield
+        return
+    from hiermodels.studies import results
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results.Run, "report", lambda run: run.path / "report.html")
+        yield

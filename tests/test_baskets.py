@@ -27,6 +27,7 @@ TABLES = np.array([[1, 1, 1], [1, 5, 9], [3, 3, 3], [2, 2, 12], [20, 4, 10]])
 PATIENTS = np.array([[20, 20, 20], [20, 20, 20], [20, 20, 20], [10, 20, 20], [20, 20, 20]])
 
 
+@pytest.mark.slow
 def test_quadrature_and_the_librarys_exact_engine_agree():
     ours = beta_binomial(0.2, "beta(1, 3)", "gamma(2, 0.2)")(TABLES, PATIENTS)
     theirs = by_model(MODEL, 0.2)(TABLES, PATIENTS)

@@ -127,6 +127,7 @@ def prior_study(replications: int) -> dict:
     }
 
 
+@pytest.mark.slow
 def test_a_run_in_the_prior_regime_is_tested_and_another_prior_is_found_out(tmp_path):
     run = hm.run(prior_study(1500), tmp_path / "run", progress=False)
     found = calibration(run)
@@ -183,6 +184,7 @@ def by_hand(model, frame, factor, draws=80):
     return sample
 
 
+@pytest.mark.slow
 def test_a_conditional_variance_wrong_by_half_is_caught():
     model, frame = two_levels(20)
     found = sbc(model, frame, sampler=by_hand(model, frame, 1.5), replications=300)
@@ -204,6 +206,7 @@ def test_a_conditional_variance_wrong_by_a_tenth_is_caught_95_times_in_100_at_a_
     assert stats.binom.sf(failed[1.0] - 1, repeats, 0.01) > 1e-3, failed
 
 
+@pytest.mark.slow
 def test_a_sampler_that_ignores_the_data_is_caught_by_the_log_likelihood_alone():
     layout = bind(EIGHT, hm.load_dataset("eight_schools"), outcome=False).layout
 
@@ -290,6 +293,7 @@ def test_the_band_of_a_figure_is_around_zero(eight):
         eight.pit("theta")
 
 
+@pytest.mark.slow
 def test_posterior_sbc_judges_around_the_data():
     model = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(10)"})
     data = hm.load_dataset("eight_schools")

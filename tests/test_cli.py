@@ -15,6 +15,8 @@ from hiermodels.cli import _code
 from hiermodels.datasets import dataset_names
 from hiermodels.studies.config import config_names, read_config
 
+REPORTS = True
+
 SCHOOLS = "school,effect,se\nA,28,15\nB,8,10\nC,-3,16\nD,7,11\nE,-1,9\n"
 TWO = "school,effect,se\nA,1,2\nB,3,4\n"
 STUDY = """\

@@ -390,7 +390,7 @@ CLOSED = {
 }  # fmt: skip
 
 
-QUICK = ("bounded sigma", "baseball")
+QUICK = ("bounded sigma",)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in CLOSED])

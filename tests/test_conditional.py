@@ -53,6 +53,7 @@ def test_other_regimes_are_refused(tmp_path):
         rao_blackwell(hm.run(study, tmp_path / "run", progress=False))
 
 
+@pytest.mark.slow
 def test_trap_9_group_coverage_is_nominal_under_the_prior_and_not_under_a_fixed_truth(tmp_path):
     """The same analysis: under its own prior 95% for every group; under a fixed truth shrinkage trades it."""
     priors = {"Intercept": "normal(0, 10)", "sd_school": "half_normal(5)"}

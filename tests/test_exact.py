@@ -23,6 +23,11 @@ def _double():
         yield
 
 
+def some(cases, *quick):
+    """All cases; those that are not named are slow tests."""
+    return [pytest.param(c, marks=[] if c in quick else pytest.mark.slow) for c in cases]
+
+
 def solve(model, frame, wanted, accuracy="fit", **kwargs):
     problem = bind(model, frame)
     factorised = factorise(problem.layout)
@@ -55,7 +60,7 @@ EIGHT = {
 }
 
 
-@pytest.mark.parametrize("prior", EIGHT)
+@pytest.mark.parametrize("prior", some(EIGHT, "flat()"))
 def test_eight_schools_table(prior):
     model, frame = schools(sd_school=prior)
     wanted = ("sd_school", "Intercept", "theta_school")
@@ -94,6 +99,7 @@ def test_eight_schools_intervals_and_a_new_school():
     assert 1 - float(new.cdf[0]) == pytest.approx(0.8531, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_rats():
     frame = hm.load_dataset("rats")
     model = hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats")
@@ -117,6 +123,7 @@ def scores():
 THREE = "score ~ 1 + (1 | school/classroom)"
 
 
+@pytest.mark.slow
 def test_three_levels_unknown_scales(scores):
     priors = {name: "half_normal(10)" for name in ("sd_school", "sd_school:classroom", "sigma")}
     names = ("Intercept", *priors, "theta_school", "theta_school:classroom")
@@ -203,7 +210,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", some(CASES, "no spread", "two groups", "huge"))
 def test_every_summary_within_a_thousandth_of_an_sd(name):
     y, se, prior = CASES[name]
     model, frame = schools(y, se, sd_school=prior, Intercept="flat()")
@@ -255,7 +262,7 @@ STUDIES = {
 }
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", some(STUDIES, "nothing but noise"))
 def test_a_study_is_as_good_as_400_draws(name):
     formula, size, kappa, tau = STUDIES[name]
     frame, outcomes = nested(*size, kappa, tau)
@@ -287,7 +294,7 @@ def test_a_study_is_as_good_as_400_draws(name):
             assert np.sqrt(np.mean(off**2)) < 1, (variable, field)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("dim", some([1, 2, 3], 1))
 def test_draws_agree_with_quadrature(dim):
     if dim == 1:
         model, frame = schools(sd_school="half_normal(5)")
@@ -314,6 +321,7 @@ def test_draws_agree_with_quadrature(dim):
     assert abs(lagged) < 4 / np.sqrt(4000)
 
 
+@pytest.mark.slow
 def test_batched_equals_one_by_one():
     model, frame = schools(sd_school="half_normal(20)")
     problem = bind(model, frame)
@@ -338,12 +346,17 @@ def test_missing_data_give_missing_numbers(accuracy):
     model, frame = schools(sd_school="half_normal(5)")
     problem = bind(model, frame)
     factorised = factorise(problem.layout)
-    stats = factorised.prepare(eqx.tree_at(lambda d: d.y, as_jax(problem.data), jnp.full(8, jnp.nan)))
-    nodes = exact(factorised, ExactSettings(accuracy))(None, stats)
-    found = summarise_nodes(factorised, nodes, stats, ("sd_school", "theta_school"), thresholds={"theta_school": [0.0]})
+
+    @jax.jit
+    def run(data):
+        stats = factorised.prepare(data)
+        nodes = exact(factorised, ExactSettings(accuracy))(None, stats)
+        draws = sample_nodes(factorised, nodes, stats, jax.random.key(0), 2, 5)
+        return nodes, summarise_nodes(factorised, nodes, stats, ("sd_school", "theta_school"), thresholds={"theta_school": [0.0]}), draws
+
+    nodes, found, draws = run(eqx.tree_at(lambda d: d.y, as_jax(problem.data), jnp.full(8, jnp.nan)))
     assert not float(nodes.quality) <= POOR
     assert np.isnan(found["theta_school"].mean).all() and np.isnan(found["sd_school"].mean)
-    draws = sample_nodes(factorised, nodes, stats, jax.random.key(0), 2, 5)
     assert np.isnan(draws["theta_school"]).all()
 
 

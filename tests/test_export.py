@@ -13,6 +13,8 @@ from hiermodels.studies.export import datasets, export_datasets, import_estimate
 from hiermodels.studies.results import Run
 from hiermodels.studies.tasks import mechanism_of, simulate_chunk
 
+REPORTS = True
+
 CONFIG = {
     "mechanisms": {
         "formula": "effect ~ 1 + (1 | school)",

@@ -80,7 +80,7 @@ def assert_quantiles(fit, name, expected):
 # published posteriors ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("prior", EIGHT)
+@pytest.mark.parametrize("prior", [pytest.param(p, marks=[] if p == "flat()" else pytest.mark.slow) for p in EIGHT])
 def test_eight_schools(prior, schools, flat):
     fit = flat if prior == "flat()" else hm.fit(eight(prior), schools, draws=2000, progress=False)
     target, table = EIGHT[prior], fit.summary()
@@ -116,11 +116,13 @@ def test_baseball_by_exact_draws():
     assert list(fit.to_datatree().children) == [
         "posterior",
         "log_likelihood",
+        "log_prior",
         "observed_data",
         "constant_data",
     ]
 
 
+@pytest.mark.slow
 def test_three_levels(classes):
     table = classes.summary()
     assert_moments(table, "Intercept", 47.1940, 2.7634)
@@ -402,6 +404,7 @@ def test_unpooled_groups_tell_nothing_about_new_ones(schools):
         fit.predict(pd.DataFrame({"school": ["Z"]}), groups="new")
 
 
+@pytest.mark.slow
 def test_correlated_slopes():
     rng = np.random.default_rng(1)
     g, x = np.repeat(np.arange(8), 5), rng.normal(size=40)

@@ -50,8 +50,9 @@ def test_slice_steps_leave_the_density_as_it_is(log_density, law, width):
 def test_slice_steps_find_the_density_from_afar():
     with jax.enable_x64(True):
         z = jnp.full(4000, 40.0)
+        step = jax.jit(lambda key, z: slice_step(key, z, lambda t: -0.5 * ((t - 3) / 0.1) ** 2, jnp.asarray(1.0)))
         for key in jax.random.split(jax.random.key(1), 60):
-            z = slice_step(key, z, lambda t: -0.5 * ((t - 3) / 0.1) ** 2, jnp.asarray(1.0))
+            z = step(key, z)
     assert stats.kstest(np.asarray(z), stats.norm(3, 0.1).cdf).pvalue > 1e-3
 
 
@@ -113,6 +114,7 @@ def test_eight_schools(prior):
     within(found, {"sd_school": tau, "Intercept": mu, "theta_school": [first, *[np.nan] * 6, last]})
 
 
+@pytest.mark.slow
 def test_three_levels():
     frame = hm.load_dataset("scores")
     priors = dict.fromkeys(("sd_school", "sd_school:classroom", "sigma"), "half_normal(10)")

@@ -71,6 +71,7 @@ def test_density_on_the_natural_scale_is_the_unconstrained_one_less_its_jacobian
         assert float(natural_log_density(function, explicit.sites, x.at[place].set(-0.1), data, data.y)[0]) == -np.inf
 
 
+@pytest.mark.slow
 def test_eight_schools_beside_nuts():
     """The same posterior within its own error, and a small share of the effective draws of NUTS at the same number of steps."""
     model = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(5)"})

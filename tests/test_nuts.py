@@ -17,6 +17,7 @@ COVARIANCES = {
     2: np.array([[1.0, 0.9], [0.9, 1.0]]),
     5: np.diag([1e-4, 1e-2, 1.0, 1e2, 1e4]),
 }
+QUICK = ((1, True), (2, True))
 Y = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])
 SE = np.array([15.0, 10, 16, 11, 9, 11, 10, 18])
 
@@ -61,8 +62,10 @@ def assert_means(x, truth, z=4.5):
     assert (gap < z).all(), gap
 
 
-@pytest.mark.parametrize("dim", COVARIANCES)
-@pytest.mark.parametrize("dense", [False, True])
+@pytest.mark.parametrize(
+    ("dim", "dense"),
+    [pytest.param(d, dense, marks=[] if (d, dense) in QUICK else pytest.mark.slow) for d in COVARIANCES for dense in (False, True)],
+)
 def test_normal(dim, dense):
     covariance = COVARIANCES[dim]
     precision = np.linalg.inv(covariance)
@@ -96,7 +99,7 @@ def test_eight_schools_against_quadrature():
         assert_means((chains.position[..., 0] < np.interp(p, cdf, grid)).astype(float), p)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 10])
+@pytest.mark.parametrize("depth", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.slow)])
 def test_short_trajectories_keep_the_target(depth):
     """A tree cut off early is slower, not wrong."""
     settings = NutsSettings(draws=250, tune=250, max_tree_depth=depth)
@@ -117,6 +120,7 @@ def test_funnel_diverges():
     assert int(chains.stats["diverging"].sum()) > 5
 
 
+@pytest.mark.slow
 def test_scales_are_found_from_bad_starts():
     sd = np.array([1e-3, 1.0, 1e3])
     chains = many(
@@ -145,6 +149,7 @@ def test_stats():
     assert list(few.stats) == ["diverging"]
 
 
+@pytest.mark.slow
 def test_mapped_in_every_way_alike():
     y = jnp.asarray(Y + np.random.default_rng(0).normal(size=(6, 8)))
     keys = jax.random.split(jax.random.key(1), 6)

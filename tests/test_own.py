@@ -77,6 +77,7 @@ def both(tmp_path_factory):
     return config, folder, hm.run(config, folder, workers=1, progress=False)
 
 
+@pytest.mark.slow
 def test_function_as_model_agrees_with_the_library(both):
     run = both[2]
     assert set(run.estimates["status"]) <= {"ok", "divergent"}

@@ -56,6 +56,7 @@ def test_a_coverage_of_100_percent_in_the_pilot_still_asks_for_replicates():
     assert 250 < found["n_sim"].iloc[0] < 500
 
 
+@pytest.mark.slow
 def test_a_plan_is_kept_by_the_study(tmp_path):
     """The replications planned from a pilot bring the MCSE to its target, within what a pilot can know."""
     found = plan(STUDY, ["bias=0.25"], replications=128)
@@ -168,6 +169,7 @@ PRIORS = {"Intercept": "normal(0, 3)", "sd_school": "half_normal(1)", "sd_school
 THREE = hm.Model("y ~ 1 + treated + (1 | school/classroom)", priors=PRIORS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "frame"),
     [

@@ -79,6 +79,7 @@ def test_group_table_of_known_standard_errors(partial):
     np.testing.assert_array_equal(table[["lower", "upper"]], summary[["eti95_lb", "eti95_ub"]])
 
 
+@pytest.mark.slow
 def test_group_table_of_counts(rats):
     table, data = plots.group_table(rats), hm.load_dataset("rats")
     np.testing.assert_allclose(table["raw"], data.tumors / data.rats)

@@ -38,9 +38,7 @@ STUDY = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> hm.Run:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results.Run, "report", lambda run: run.path / "report.html")
-        return hm.run(STUDY, tmp_path_factory.mktemp("run") / "run", progress=False)
+    return hm.run(STUDY, tmp_path_factory.mktemp("run") / "run", progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +46,7 @@ def ninth(run):
     return replicate(run, 9, {"sd_school": 10})
 
 
+@pytest.mark.slow
 def test_its_rows_are_the_stored_ones(run, ninth):
     assert ninth.differences == {"complete": [], "partial": []}
     stored = run.estimates.query("sd_school == 10 and rep == 9")
@@ -140,8 +139,7 @@ def test_the_command_prints_and_saves(run, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_methods_without_draws_and_datasets_with_missing_groups(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(results.Run, "report", lambda run: run.path / "report.html")
+def test_methods_without_draws_and_datasets_with_missing_groups(tmp_path: Path):
     methods = {"js": {"estimator": "james_stein"}, "partial": STUDY["methods"]["partial"]}
     mechanisms = {**STUDY["mechanisms"], "grid": {}, "deviation": {"missing": 0.25}}
     study = {**STUDY, "methods": methods, "mechanisms": mechanisms, "estimands": ["theta_school"], "replications": 8}

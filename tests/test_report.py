@@ -18,6 +18,8 @@ from rich.console import Console
 from hiermodels.reporting import tables, terminal_table, write_figures, write_report
 from hiermodels.studies.tables import count_failures
 
+REPORTS = True
+
 EVIL = "<script>document.title='owned'</script>"
 VOID = {"meta", "input", "img", "br", "link", "hr"}
 

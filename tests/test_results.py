@@ -21,6 +21,8 @@ from hiermodels.studies.identity import check_identity, differences, identity_of
 from hiermodels.studies.measures import performance
 from hiermodels.studies.tables import count_failures
 
+REPORTS = True
+
 CELLS = [{"hash": "0a", "factors": {"sd_school": 0.0}}, {"hash": "0b", "factors": {"sd_school": 10.0}}]
 
 

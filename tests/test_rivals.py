@@ -15,7 +15,6 @@ from hiermodels.inference import estimators, frequentist
 from hiermodels.inference.frequentist import cluster_summaries
 from hiermodels.studies.config import ConfigError, Study, estimator_names, read_config
 from hiermodels.studies.measures import performance
-from hiermodels.studies.results import Run
 from hiermodels.studies.runner import bind_all, dry_run
 from hiermodels.studies.tasks import mechanism_of, run_chunk, simulate_chunk
 
@@ -87,9 +86,7 @@ def schools(tmp_path_factory):
     }
     config = study(methods=methods)
     folder = tmp_path_factory.mktemp("rivals") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Run, "report", lambda self: None)  # figures and HTML are tested elsewhere
-        return config, hm.run(config, folder, workers=2, progress=False)
+    return config, hm.run(config, folder, workers=2, progress=False)
 
 
 def test_rows_are_those_that_a_method_has(schools):
@@ -175,6 +172,7 @@ def test_intervals_follow_the_study_s():
         assert np.isneginf(lower).all() if p == 0.8 else np.isfinite(lower).all()
 
 
+@pytest.mark.slow
 def test_clusters():
     methods = {"t": {"estimator": "cluster_t"}, "welch": {"estimator": "cluster_t", "equal_variances": False}, "mixed": {"estimator": "satterthwaite"}}
     config = study(TRIAL, methods=methods, estimands=["Intercept", "treated", "sd_clinic", "sigma", "theta_clinic"])
@@ -192,6 +190,7 @@ def test_clusters():
     assert set(run[run["method"] == "t"]["estimand"]) == {"Intercept", "treated"}
 
 
+@pytest.mark.slow
 def test_proportions_and_rates():
     methods = {"arcsine": {"estimator": "arcsine_james_stein"}, "raw": {"estimator": "james_stein"}}
     config = study(BATTERS, methods=methods, estimands=["mean_player", "theta_player"])

@@ -166,6 +166,7 @@ def test_quadrature_has_converged():
         np.testing.assert_allclose(coarse[n][0], mean, atol=1e-3 * (sd or 2.0))
 
 
+@pytest.mark.slow
 def test_gibbs_and_quadrature_on_eight_schools():
     """The quick one of the table: Gibbs against dense sums."""
     case = NORMAL["two levels, known variances"]

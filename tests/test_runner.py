@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 import hiermodels as hm
+from hiermodels.reporting.report import write_report
 from hiermodels.studies import results, runner
 from hiermodels.studies.config import read_config
 
@@ -59,6 +60,7 @@ def whole(tmp_path_factory) -> Path:
 
 
 def test_run_folder_holds_what_it_should(whole):
+    write_report(hm.load_run(whole))
     names = {p.name for p in whole.iterdir()}
     assert {"config.yaml", "manifest.json", "estimates", "performance.csv", "performance.parquet", "figures", "report.html", "timings.json"} <= names
     run = hm.load_run(whole)
@@ -116,7 +118,7 @@ def _chunks(folder: Path) -> dict[str, float]:
     return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("estimates/**/*.parquet")}
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("share", [pytest.param(0.1, marks=pytest.mark.slow), 0.5, pytest.param(0.9, marks=pytest.mark.slow)])
 def test_killed_run_resumes_to_the_same_bytes(whole, tmp_path, share):
     config = tmp_path / "study.yaml"
     config.write_bytes((whole / "config.yaml").read_bytes())
@@ -154,6 +156,7 @@ def test_interrupt_is_clean_and_says_how_to_resume(whole, tmp_path):
     assert table(tmp_path / "run") == table(whole)
 
 
+@pytest.mark.slow
 def test_extension_needs_the_word_and_changes_no_old_row(whole, tmp_path):
     folder = tmp_path / "run"
     hm.run(study(replications=8), folder, progress=False)

@@ -62,6 +62,7 @@ def test_lanes_of_every_sampler(name):
         assert lanes & (lanes - 1) == 0 and 4 <= lanes <= 4096
 
 
+@pytest.mark.slow
 def test_every_sampler_in_one_study(tmp_path):
     """The same datasets by every sampler: the point estimates of a dataset agree, and independent draws have no R-hat."""
     methods = {name: {"sampler": name, "priors": {"sd_g": "flat_variance()"}, **FEW} for name in inference.__all__}

@@ -60,14 +60,6 @@ def same(one: pd.DataFrame, two: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(one, two, check_exact=True, check_categorical=False)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _without_figures():
-    """Figures and reports take seconds, and are tested elsewhere."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(results.Run, "report", lambda run: run.path / "report.html")
-        yield
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "run"
@@ -307,6 +299,7 @@ def _config(folder: Path, **changes) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_sigterm_and_the_time_limit_end_with_75_and_the_same_command_goes_on(tmp_path):
     _config(tmp_path, replications=20_000, chunk=256, lanes=64)
     command = ["run", "study.yaml", "--out", "run", "--workers", "1"]

@@ -109,6 +109,7 @@ def test_shrinkage_is_biased_and_better_for_fixed_effects(tmp_path):
     assert ratio == pytest.approx(8.9 / 12.9, abs=0.03)
 
 
+@pytest.mark.slow
 def test_datasets_that_are_not_finite_are_exactly_the_failed_ones(tmp_path):
     # a variance from an inverse gamma law with shape 0.001 overflows in about half of the replicates
     study = {
