@@ -1,4 +1,4 @@
-"""The one command: ``python -m benchmarks.run [compare | growth | crossover]``; see README.md."""
+"""The one command: ``python -m benchmarks.run [compare | growth | laboratory | crossover]``; see README.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    parser.add_argument("what", nargs="?", default="compare", choices=("compare", "growth", "crossover"))
+    parser.add_argument("what", nargs="?", default="compare", choices=("compare", "growth", "laboratory", "crossover"))
     parser.add_argument("--quick", action="store_true", help="few datasets, one round, no second start, no sweep, no record")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: the crossover of GPU and CPU")
     parser.add_argument("--workloads", default="W1,W2,W3")
@@ -78,6 +78,8 @@ def main() -> None:
         from benchmarks.crossover import crossover as job
     elif options.what == "growth":
         from benchmarks.growth import growth as job
+    elif options.what == "laboratory":
+        from benchmarks.laboratory import laboratory as job
     else:
         job = compare
     text, data = job(options)

@@ -1,0 +1,231 @@
+"""The laboratory's own costs: importing, the first row, storing chunks, a power curve, a summary of millions of rows, divergences.
+
+Every job runs in a process of its own (``python -m benchmarks.laboratory JOB``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import machine
+from benchmarks.mapped import forget_peak, peak_memory
+from benchmarks.tables import show, table
+
+ROOT = Path(__file__).resolve().parent.parent
+ROWS = 10_000_000
+TRIAL = {
+    "mechanisms": {
+        "formula": "score ~ 1 + treated + (1 | school/classroom)",
+        "design": {"school": 20, "classroom": 3, "obs": 10, "predictors": {"treated": "half(school)"}},
+        "truth": {"Intercept": 0, "treated": 0.4, "sd_school": 0.3, "sd_school:classroom": 0.2, "sigma": 1},
+    },
+    "estimands": ["treated"],
+    "decisions": {"benefit": {"estimand": "treated", "excludes": 0}},
+    "methods": {
+        "partial": {
+            "sampler": "exact",
+            "priors": {
+                "Intercept": "flat()",
+                "treated": "flat()",
+                "sd_school": "half_normal(1)",
+                "sd_school:classroom": "half_normal(1)",
+                "sigma": "half_normal(3)",
+            },
+        }
+    },
+    "performance": ["bias"],
+    "replications": 2000,
+    "failures": "complete-case",
+    "seed": 1,
+}
+SCHOOLS = (6, 8, 10, 12, 16, 20, 24, 28, 32, 40)
+
+
+def _python(code: str, **environment: str) -> float:
+    """Seconds that a Python process takes."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=os.environ | environment, capture_output=True)
+    return time.perf_counter() - start
+
+
+def imports() -> dict[str, Any]:
+    """Seconds to import this library and JAX, in turns, each beyond a bare interpreter; medians of nine."""
+    rounds = [[_python(code) for code in ("pass", "import jax", "import hiermodels")] for _ in range(9)]
+    bare, jax, ours = (statistics.median(column) for column in zip(*rounds, strict=True))
+    return {"jax": jax - bare, "hiermodels": ours - bare, "ratio": (ours - bare) / (jax - bare)}
+
+
+def first() -> dict[str, Any]:
+    """Seconds from the start of the process to the first stored chunk of a NUTS method of ``quick``: empty cache, then warm."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for word in ("cold", "warm"):
+            out = Path(name) / word
+            command = [sys.executable, "-m", "hiermodels.cli", "run", "quick", "--out", str(out), "--quiet"]
+            start = time.perf_counter()
+            environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(Path(name) / "cache")}
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while process.poll() is None and not any(out.glob("estimates/*/partial/*.parquet")):
+                time.sleep(0.01)
+            found[word] = time.perf_counter() - start
+            process.wait()
+    return found
+
+
+def storing() -> dict[str, Any]:
+    """Share of a study's time that goes into storing chunks: ten cells x 2,000 replicates by the exact engine, one worker."""
+    import hiermodels as hm
+    from hiermodels.studies import results
+
+    spent, write = [0.0], results.write_chunk
+
+    def timed(*arguments: Any, **named: Any) -> Path:
+        start = time.perf_counter()
+        try:
+            return write(*arguments, **named)
+        finally:
+            spent[0] += time.perf_counter() - start
+
+    results.write_chunk = timed
+    results.Run.report = lambda run: run.path / "report.html"  # type: ignore[method-assign]
+    study = {
+        **TRIAL,
+        "mechanisms": {**TRIAL["mechanisms"], "grid": {"treated": [0.1 * i for i in range(10)]}},  # type: ignore[dict-item]
+    }
+    with tempfile.TemporaryDirectory() as name:
+        start = time.perf_counter()
+        run = hm.run(study, Path(name) / "run", workers=1, progress=False)
+        seconds = time.perf_counter() - start
+        chunks = len(list(run.path.rglob("estimates/**/*.parquet")))
+    assert spent[0] > 0
+    return {"seconds": seconds, "storing": spent[0], "chunks": chunks, "share": spent[0] / seconds}
+
+
+def power() -> dict[str, Any]:
+    """Ten numbers of schools x 2,000 replicates of a three-level trial with treated schools, compilation included."""
+    from hiermodels.studies.power_curves import power_curve
+
+    start = time.perf_counter()
+    curve = power_curve(TRIAL, "benefit", vary={"school": SCHOOLS}, replications=2000)
+    seconds = time.perf_counter() - start
+    rows = curve.table
+    return {"seconds": seconds, "memory": peak_memory(), "least": float(rows["power"].min()), "most": float(rows["power"].max()), "fits": int(rows["n_sim"].sum())}
+
+
+def summary() -> dict[str, Any]:
+    """Seconds and peak memory to read and summarise ten million rows of estimates: 20 cells x 2 methods x 5,000 x 50 groups."""
+    import pyarrow as pa
+
+    from hiermodels.studies import results
+    from hiermodels.studies.config import read_config
+    from hiermodels.studies.measures import performance
+
+    cells, reps, groups, size = 20, 5000, 50, 1000
+    study = read_config(
+        {
+            **TRIAL,
+            "mechanisms": {
+                "formula": "y ~ 1 + (1 | g)",
+                "design": {"g": groups, "obs": 3},
+                "truth": {"Intercept": 0, "sd_g": 1, "sigma": 1},
+                "grid": {"sd_g": [float(i) for i in range(cells)]},
+            },
+            "estimands": ["theta_g"],
+            "decisions": {},
+            "methods": {m: {"sampler": "exact", "pooling": m} for m in ("none", "complete")},
+            "replications": reps,
+        }
+    )
+    places = [{"hash": c.hash, "factors": c.factors} for c in study.cells()]
+    stored = results.make_manifest(study, cells=places, lanes=8, chunk=size, device="cpu")
+    rng, labels = np.random.default_rng(0), pa.array([f"g{i}" for i in range(groups)] * size)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for cell in places:
+            for method in study.methods:
+                for index in range(reps // size):
+                    n = size * groups
+                    columns = {
+                        "rep": np.repeat(np.arange(index * size, (index + 1) * size), groups),
+                        "sd_g": np.full(n, cell["factors"]["sd_g"]),
+                        "method": pa.array([method] * n),
+                        "estimand": pa.array(["theta_g"] * n),
+                        "group": labels,
+                        "true": np.zeros(n),
+                        "estimate": rng.normal(size=n),
+                        "lower": np.full(n, -2.0),
+                        "upper": np.full(n, 2.0),
+                        "status": pa.array(["ok"] * n),
+                    }
+                    results.write_chunk(folder, cell["hash"], method, index, pa.table(columns))
+        forget_peak()
+        start = time.perf_counter()
+        frame = results.read_estimates(folder, manifest=stored)
+        found, _ = performance(frame, factors=["sd_g"], measures=["bias", "mse", "cover"], regime="fixed")
+        seconds = time.perf_counter() - start
+    assert len(frame) == ROWS
+    return {"rows": len(frame), "seconds": seconds, "memory": peak_memory(), "lines": len(found)}
+
+
+def divergences() -> dict[str, Any]:
+    """Replicates with any divergence, over the marginalised NUTS methods of every shipped config, at a tenth of its replications."""
+    import hiermodels as hm
+    from hiermodels.studies import results
+    from hiermodels.studies.config import config_names, read_config
+
+    results.Run.report = lambda run: run.path / "report.html"  # type: ignore[method-assign]
+    found: dict[str, dict[str, int]] = {}
+    for name in config_names():
+        study = read_config(name)
+        chosen = [m for m, method in study.methods.items() if method.sampler == "nuts" and method.marginalize]
+        if not chosen:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            run = hm.run(name, Path(folder) / "run", replications=max(20, study.replications // 10), progress=False)
+            rows = run.estimates
+            fits = rows[rows["method"].isin(chosen)].drop_duplicates([*run.factors, "method", "rep"])
+            found[name] = {"fits": len(fits), "divergent": int((fits["divergences"] > 0).sum())}
+        print(name, found[name], file=sys.stderr, flush=True)
+    fits, bad = (sum(row[key] for row in found.values()) for key in ("fits", "divergent"))
+    return {"fits": fits, "divergent": bad, "share": bad / max(fits, 1), "configs": len(found)}
+
+
+JOBS: dict[str, Callable[[], dict[str, Any]]] = {
+    "imports": imports,
+    "first": first,
+    "storing": storing,
+    "power": power,
+    "summary": summary,
+    "divergences": divergences,
+}
+
+
+def laboratory(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """All jobs, one after the other."""
+    found: dict[str, Any] = {}
+    for job in JOBS:
+        if options.quick and job == "divergences":
+            continue
+        done = subprocess.run([sys.executable, "-m", "benchmarks.laboratory", job], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+        found[job] = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"error": "stopped"}
+        print(job, found[job], file=sys.stderr, flush=True)
+    rows = [[job, str(JOBS[job].__doc__).strip(), ", ".join(f"{k} {v if isinstance(v, str) else show(v)}" for k, v in row.items())] for job, row in found.items()]
+    parts = [f"## {date.today().isoformat()}: laboratory", "\n".join(machine.describe()), table(("job", "what", "found (seconds, GB)"), rows)]
+    return "\n\n".join(parts) + "\n", found
+
+
+if __name__ == "__main__":
+    print(json.dumps(JOBS[sys.argv[1]]()))
