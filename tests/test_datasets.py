@@ -15,6 +15,11 @@ COLUMNS = {
     "scores": ["school", "classroom", "score"],
     "individuals": ["id", "x", "y"],
     "baskets": ["basket", "responses", "patients"],
+    "hospitals": ["hospital", "deaths", "operations"],
+    "growth": ["rat", "day", "weight"],
+    "pastes": ["batch", "cask", "strength"],
+    "penicillin": ["plate", "sample", "diameter"],
+    "radon": ["county", "floor", "uranium", "log_radon"],
     "free_throws": ["player", "made", "attempts", "later_made", "later_attempts"],
 }
 
@@ -76,6 +81,20 @@ def test_individuals_are_the_seeded_generator_and_its_checksums():
     again = rng.normal(size=(75, 5))
     np.testing.assert_allclose(x, again, rtol=1e-15)
     np.testing.assert_allclose(y, a[:, None] + b[:, None] * again + 2 * rng.normal(size=(75, 5)), rtol=1e-12)
+
+
+def test_radon_is_its_seeded_generator():
+    """The lines of the datasets' README; every county has a house."""
+    frame = load_dataset("radon")
+    rng = np.random.default_rng(20260103)
+    share = rng.gamma(0.5, size=85)
+    county = np.sort(np.r_[np.arange(85), rng.choice(85, 919 - 85, p=share / share.sum())])
+    uranium, floor = rng.normal(0, 0.37, 85).round(4), rng.binomial(1, 0.17, 919)
+    theta = 1.47 + 0.72 * uranium + rng.normal(0, 0.16, 85)
+    log_radon = (theta[county] - 0.67 * floor + rng.normal(0, 0.75, 919)).round(4)
+    np.testing.assert_array_equal(frame.county, county + 1)
+    np.testing.assert_array_equal(frame.floor, floor)
+    np.testing.assert_allclose(frame[["uranium", "log_radon"]], np.c_[uranium[county], log_radon], atol=1e-12)
 
 
 def test_simulated_counts_are_their_seeded_generators():

@@ -9,7 +9,7 @@ out by hand:
 | ``chol_<g>`` | LKJ, Cholesky factor of ``cor_<g>`` |
 | ``theta_<g>`` centred; ``eta_<g>`` non-centred | N(parent's value, sd^2); N(0, 1) |
 | ``coef_<g>`` centred; ``eta_<g>`` non-centred, correlated effects | multivariate; shape (group, effect) |
-| ``y`` | the outcome |
+| ``y`` | the outcome; ``y_`` where a predictor is called ``y`` |
 
 and records every ``theta_<g>`` and ``cor_<g>`` that is no site with `numpyro.deterministic`. Padded groups
 are masked; a factor ``padding_<site>`` keeps their values from drifting and is zero at zero.
@@ -44,6 +44,7 @@ from hiermodels.models.sites import (
     hyperparameter,
     in_order,
     is_centred,
+    outcome_site,
     padded,
     to_flat,
 )
@@ -122,7 +123,7 @@ def _normal_model(layout: Layout, centred: Centring, data: Data, y: Array | None
             mean = mean + data.x[:, e] * (values[i][e] - above[e])[data.group[i]]
     _report(layout, centred, values, data)
     with handlers.mask(mask=data.weight > 0):
-        numpyro.sample("y", outcome_law(layout, mean, phi, data), obs=y)
+        numpyro.sample(outcome_site(layout), outcome_law(layout, mean, phi, data), obs=y)
 
 
 def _hyperparameters(parameters: tuple[Parameter, ...], variances: Array | None) -> dict[str, Array]:

@@ -21,7 +21,7 @@ from numpyro.distributions import constraints
 from hiermodels.models.counts import check_tree, count_tree, log_precision, precision, rate_name
 from hiermodels.models.data import Data
 from hiermodels.models.populations import centre, link, spread_down
-from hiermodels.models.sites import Centring, hyperparameter, in_order, is_centred, padded
+from hiermodels.models.sites import Centring, hyperparameter, in_order, is_centred, outcome_site, padded
 from hiermodels.models.spec import Layout, sd_name, theta_name
 
 __all__ = ["check_tree", "count_model", "unit_site"]
@@ -60,7 +60,7 @@ def count_model(layout: Layout, centred: Centring, data: Data, y: Array | None) 
     else:
         law = dist.Poisson(size * rate)
     with handlers.mask(mask=rows):
-        numpyro.sample("y", law, obs=y)
+        numpyro.sample(outcome_site(layout), law, obs=y)
 
 
 def unit_site(layout: Layout) -> str:

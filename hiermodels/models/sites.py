@@ -20,7 +20,7 @@ from numpyro.distributions import biject_to, constraints
 from numpyro.infer.util import log_density
 
 from hiermodels.models.priors import Prior, parse
-from hiermodels.models.spec import Parameter
+from hiermodels.models.spec import Layout, Parameter
 
 __all__ = [
     "Centring",
@@ -33,6 +33,7 @@ __all__ = [
     "is_centred",
     "natural",
     "natural_log_density",
+    "outcome_site",
     "padded",
     "to_flat",
 ]
@@ -138,6 +139,11 @@ def hyperparameter(
 def in_order(parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
     """Parameters in the order of sampling: those in units of another one come after it."""
     return tuple(sorted(parameters, key=lambda p: p.prior.unit(p.name) is not None))
+
+
+def outcome_site(layout: Layout) -> str:
+    """Name of the outcome's site: ``y``, or ``y_`` beside a predictor of that name."""
+    return "y_" if "y" in layout.columns else "y"
 
 
 def is_centred(centred: Centring, name: str) -> bool:
