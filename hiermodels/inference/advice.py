@@ -103,9 +103,10 @@ def _chains(diagnostics: pd.DataFrame, settings: Settings) -> list[tuple[str, st
 
 def _against_divergences(problem: Problem | UserModel, settings: Settings) -> str:
     ways = []
-    if isinstance(problem, Problem) and not settings.marginalize:
+    if isinstance(problem, Problem) and not (settings.marginalize and _factorises(problem)):
         ways += ["use marginalize=True"] if _factorises(problem) else []
-        ways += ["use centred=False (non-centred)"] if settings.centred else []
+        ways += ["use centred=False (non-centred)"] if settings.centred is True else []
+        ways += ["use centred='auto'"] if settings.centred is False and problem.layout.normal_groups else []
     ways.append(f"raise target_accept, e.g. to {0.95 if settings.target_accept < 0.95 else 0.99}")
     return ", or ".join(ways)
 

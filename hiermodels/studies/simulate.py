@@ -278,7 +278,12 @@ def simulator(
         known = dict(values)
         # laws in units of another parameter come after it
         for i, (name, law) in sorted(enumerate(truth.laws), key=lambda entry: entry[1][1].unit(entry[1][0]) is not None):
-            known[name] = draw_from(law, jax.random.fold_in(law_key, i), known.get(law.unit(name) or ""), _size(layout, name))
+            one = jax.random.fold_in(law_key, i)
+            parameter = layout.parameter(name)
+            if parameter is not None and parameter.kind == "above_one":
+                known[name] = _above_one(law, one)
+            else:
+                known[name] = draw_from(law, one, known.get(law.unit(name) or ""), _size(layout, name))
         y: Any
         if deviation is None:
             y, true = draw(layout, value_key, design, known)
@@ -297,6 +302,17 @@ def simulate_given(layout: Layout, key: Array, design: Data, values: Mapping[str
     """One more outcome of the same rows, given every parameter and group value (padded axes); shape (obs,)."""
     draw = _simulate_normal if layout.normal_groups else _simulate_counts
     return draw(layout, key, design, dict(values))[0]
+
+
+def _above_one(law: Prior, key: Array) -> Array:
+    """A draw from a law cut at one: drawn again until it is greater."""
+
+    def again(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        key, _ = state
+        key, here = jax.random.split(key)
+        return key, draw_from(law, here)
+
+    return jax.lax.while_loop(lambda state: ~(state[1] > 1), again, again((key, jnp.zeros(()))))[1]
 
 
 def _size(layout: Layout, name: str) -> int:
