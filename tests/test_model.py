@@ -97,7 +97,7 @@ def test_refused_declarations(settings, message):
 PRIORS = {
     "normal": (1, 2), "student_t": (4, 1, 2), "flat": (), "half_normal": (5,), "half_cauchy": (5,), "half_t": (3, 2),
     "uniform": (1, 4), "exponential": (0.5,), "gamma": (2, 3), "beta": (2, 3), "flat_variance": (),
-    "inverse_gamma_variance": (3, 4), "power": (0.5,), "reference": (), "fixed": (2,), "lkj": (2,), "bda3": (), "rgbp": (),
+    "inverse_gamma_variance": (3, 4), "power": (0.5,), "reference": (), "jeffreys2": (), "fixed": (2,), "lkj": (2,), "bda3": (), "rgbp": (),
     "scaled_normal": (1, 2), "log_normal": (0.5, 1.5), "half_normal_cv": (2,), "gamma_rate": (0.5, 2),
 }  # fmt: skip
 
@@ -139,6 +139,8 @@ def test_log_densities_against_scipy():
         shape = [np.log(t * np.sqrt(np.sum((variances[:2] + t**2) ** -2))) for t in x]
         found = [float(priors.reference().log_density(t, variances)) for t in x]
         np.testing.assert_allclose(found, shape, rtol=1e-12)
+        together = [np.log(t * np.sqrt(np.sum((variances[:2] + t**2) ** -1) * np.sum((variances[:2] + t**2) ** -2))) for t in x]
+        np.testing.assert_allclose([float(priors.jeffreys2().log_density(t, variances)) for t in x], together, rtol=1e-12)
 
 
 IN_UNITS = {"scaled_normal": ("Intercept", "real"), "gamma_rate": ("mean_g", "positive")}
@@ -192,7 +194,7 @@ def test_priors_in_units_of_another_parameter(name):
 def test_improper_priors_have_no_distribution():
     from hiermodels.models.sites import distribution
 
-    for name in ("flat", "flat_variance", "reference", "power"):
+    for name in ("flat", "flat_variance", "reference", "jeffreys2", "power"):
         assert distribution(getattr(priors, name)(*PRIORS[name])) is None
     assert distribution(priors.beta(0, 0), "unit") is None
     assert distribution(priors.flat(), "unit") is not None

@@ -73,7 +73,7 @@ def _density(parameter: Parameter, values: Mapping[str, Any], problem: Problem) 
     unit = prior.unit(parameter.name)
     if unit is not None:
         return np.asarray(prior.log_density(jnp.asarray(x), jnp.asarray(values[unit], float)))
-    if prior.name != "reference":
+    if not prior.of_variances:
         return np.asarray(prior.log_density(jnp.asarray(x)))
     return _reference(prior, x, mean_variances(problem))
 

@@ -112,6 +112,7 @@ _DENSITIES = {
     "power": "-{0} * jnp.log({x})",
     "beta": "({0} - 1.0) * jnp.log({x}) + ({1} - 1.0) * jnp.log1p(-{x})",
     "reference": "jnp.log({x}) + 0.5 * jnp.log(jnp.sum(({v} + {x} ** 2) ** -2.0))",
+    "jeffreys2": "jnp.log({x}) + 0.5 * jnp.log(jnp.sum(1 / ({v} + {x} ** 2)) * jnp.sum(({v} + {x} ** 2) ** -2.0))",
 }
 
 
@@ -131,7 +132,7 @@ def prior_lines(p: Parameter, names: Names, layout: Layout) -> list[str]:
     lines = [f'{variable} = numpyro.sample("{p.name}", dist.ImproperUniform({_SUPPORT[p.kind]}, (), ()))']
     if prior.name == "flat":
         return lines
-    if prior.name == "reference":
+    if prior.of_variances:
         level = layout.levels[-1]
         total = f"jnp.zeros({names.count(level)}).at[{names.group(level)}].add({names(f'role {names.model.known_se}')} ** -2.0)"
         lines.append(f"{names('local variance')} = 1 / {total}")

@@ -81,7 +81,7 @@ def log_prior(parameters: tuple[Parameter, ...], u: Array, context: Array | None
     ----------
     u : Array, shape (dimension,)
     context : Array, optional
-        Known variances for ``reference()``.
+        Known variances for ``reference()`` and ``jeffreys2()``.
     """
     total = jnp.zeros((), u.dtype)
     units = constrain(parameters, u) if any(p.prior.unit(p.name) for p in parameters) else {}

@@ -7,7 +7,7 @@ evaluated. A density is for the standard deviation unless the name says variance
 Which one?
 
 - group standard deviations: ``half_normal``, ``half_t``, ``half_cauchy``, ``exponential`` (proper); ``flat`` (on the
-  sd), ``flat_variance`` (on the variance), ``reference`` (known variances), ``power`` (improper; the number of groups
+  sd), ``flat_variance`` (on the variance), ``reference`` and ``jeffreys2`` (known variances), ``power`` (improper; the number of groups
   must be large enough, and the library checks it);
 - population coefficients: ``flat``, ``normal``, ``student_t``; ``scaled_normal``, in units of the residual sd;
 - beta and gamma populations: ``beta`` / ``uniform`` for a mean in (0, 1), ``log_normal`` / ``gamma`` for a mean rate, ``gamma`` /
@@ -42,6 +42,7 @@ __all__ = [
     "half_normal_cv",
     "half_t",
     "inverse_gamma_variance",
+    "jeffreys2",
     "lkj",
     "log_normal",
     "normal",
@@ -85,14 +86,21 @@ class Prior:
         return f"shape_{parameter.removeprefix('mean_')}" if self.name == "gamma_rate" else None
 
     @property
+    def of_variances(self) -> bool:
+        """Whether the density is a function of the groups' known variances, and is not normalised."""
+        return self.name in _OF_VARIANCES
+
+    @property
     def proper(self) -> bool:
         """Whether the prior integrates to one on its own."""
+        if self.of_variances:
+            return False
         return self.tail == -math.inf or (self.tail < -1 and self.origin > -1)
 
     @property
     def tail(self) -> float:
         """Exponent ``e`` of the density ``x**e`` as x grows; ``-inf`` where it is integrable on its own."""
-        improper = {"flat": 0.0, "flat_variance": 1.0, "reference": -1.0}
+        improper = {"flat": 0.0, "flat_variance": 1.0, "reference": -1.0, "jeffreys2": -2.0}
         if self.name == "power":
             return -self.args[0]
         if self.name == "gamma_rate":
@@ -108,7 +116,7 @@ class Prior:
         """Exponent ``e`` of the density ``x**e`` as x falls to zero."""
         if self.name == "power":
             return -self.args[0]
-        if self.name in ("flat_variance", "reference"):
+        if self.name == "flat_variance" or self.of_variances:
             return 1.0
         if self.name in ("gamma", "beta"):
             return self.args[0] - 1
@@ -138,11 +146,13 @@ class Prior:
         x : Array
             Value of the parameter (a standard deviation for scale parameters).
         context : Array, optional
-            What else the density depends on: known variances se_j^2, shape (group,), for ``reference``; the value of the
+            What else the density depends on: known variances se_j^2, shape (group,), where `of_variances`; the value of the
             parameter `unit`, shape (), where there is one.
         """
-        if self.name == "reference":
-            return _log_reference(x, context)
+        if self.of_variances:
+            if context is None:
+                raise ValueError(f"prior {self}: it is defined for known variances; name another prior, e.g. half_normal(5)")
+            return _OF_VARIANCES[self.name](x, context)
         if self.name in _IN_UNITS:
             if context is None:
                 raise ValueError(f"prior {self}: it is in units of another parameter; name another prior, e.g. normal(0, 10)")
@@ -157,11 +167,16 @@ class Prior:
         )
 
 
-def _log_reference(x: Array, variances: Array | None) -> Array:
-    if variances is None:
-        raise ValueError("prior reference(): it is defined for known variances; name another prior, e.g. half_normal(5)")
+def _log_reference(x: Array, variances: Array) -> Array:
     # masked groups carry an infinite variance and add nothing
     return jnp.log(x) + 0.5 * jnp.log(jnp.sum((variances + x**2) ** -2.0))
+
+
+def _log_jeffreys2(x: Array, variances: Array) -> Array:
+    return _log_reference(x, variances) + 0.5 * jnp.log(jnp.sum(1 / (variances + x**2)))
+
+
+_OF_VARIANCES: dict[str, Callable[..., Array]] = {"reference": _log_reference, "jeffreys2": _log_jeffreys2}
 
 
 def _log_scaled_normal(x: Array, mean: float, ratio: float, sigma: Array) -> Array:
@@ -356,6 +371,15 @@ def reference() -> Prior:
     p(tau) ~ tau sqrt(sum_j w_j^2) with w_j = 1 / (se_j^2 + tau^2); proper posterior from two groups.
     """
     return Prior("reference")
+
+
+def jeffreys2() -> Prior:
+    """Jeffreys prior of the group sd and the mean together, for known variances.
+
+    p(tau) ~ tau sqrt(sum_j w_j sum_j w_j^2) with w_j = 1 / (se_j^2 + tau^2): narrower intervals than `reference`, which
+    cover less ("Jeffreys2" of Mathur, Research Synthesis Methods, 2025).
+    """
+    return Prior("jeffreys2")
 
 
 def fixed(value: float) -> Prior:

@@ -84,9 +84,9 @@ def check_counts(layout: Layout, data: Data, outcome: bool) -> None:
     """
     tree = count_tree(layout)
     for p in layout.parameters:
-        if p.prior.name == "reference":
+        if p.prior.of_variances:
             raise ValueError(
-                f"priors: {p.name}: reference() is defined for known normal variances; use exponential(1)"
+                f"priors: {p.name}: {p.prior} is defined for known normal variances; use exponential(1)"
             )
         if p.name.startswith("sd_") and not p.prior.proper:
             raise _improper(p.name, p.prior, "the likelihood does not fall with it", "use half_normal(...)")

@@ -108,7 +108,7 @@ def hyperparameter(
     kind : str
         ``real``, ``positive``, ``unit``, or ``above_one``: a prior cut at one, its constant left out.
     variances : Array, shape (group,), optional
-        Known variances of the groups' means, which ``reference()`` needs.
+        Known variances of the groups' means, which ``reference()`` and ``jeffreys2()`` need.
     unit : Array, shape (), optional
         Value of the parameter that the prior is in units of: the residual sd for ``scaled_normal()``, the shape for
         ``gamma_rate()``.
