@@ -221,9 +221,11 @@ def _mean_of_children(names: Names, i: int) -> list[str]:
     number = f"jnp.bincount({parent}, length={names.count(level)})"
     for e in level.effects:
         column = names.layout.columns[e]
-        total = f"jnp.zeros({names.count(level)}).at[{parent}].add({_theta(names, child, column)})"
+        value = f"jnp.zeros({names.count(level)}).at[{parent}].add({_theta(names, child, column)}) / {number}"
+        if e not in child.effects:
+            value = f"jnp.broadcast_to({_above(names, i, e)}, ({names.count(level)},))"
         name = theta_name(level.name, column)
-        lines.append(f'{_theta(names, level, column)} = numpyro.deterministic("{name}", {total} / {number})')
+        lines.append(f'{_theta(names, level, column)} = numpyro.deterministic("{name}", {value})')
     return lines
 
 

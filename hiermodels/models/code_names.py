@@ -12,6 +12,8 @@ from hiermodels.models.spec import Layout, LevelLayout, Model, Parameter
 
 __all__ = ["Names", "law_of_count", "prior_lines", "rows"]
 
+_TAKEN = ("jax", "jnp", "numpyro", "dist", "constraints", "model", "len")
+
 
 @dataclass
 class Names:
@@ -35,7 +37,7 @@ class Names:
                 plain = f"n_{plain}"
             elif what.startswith("coefficient "):
                 plain = plain if plain == "Intercept" else f"b_{plain}"
-            if plain[0].isdigit() or keyword.iskeyword(plain) or plain in ("jax", "jnp", "numpyro", "dist", "constraints", "model"):
+            if plain[0].isdigit() or keyword.iskeyword(plain) or plain in _TAKEN:
                 plain = f"v_{plain}"
             while plain in self._given.values():
                 plain += "_"
