@@ -26,6 +26,11 @@ def _programs_are_dropped() -> Iterator[None]:
     if _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > _MOST:
         import jax
 
+        from hiermodels.inference import compiled
+        from hiermodels.studies import tasks
+
+        tasks._programs.clear()
+        compiled._program.cache_clear()
         jax.clear_caches()
         gc.collect()
 

@@ -375,6 +375,8 @@ def _estimation(
     return jax.jit(chunk)
 
 
+MOST_PROGRAMS = 256
+"""Compiled programs that are kept: each holds memory maps, of which a process may have 65,530 on Linux."""
 _programs: dict[Any, Any] = {}
 _locks: dict[Any, threading.Lock] = {}
 _guard = threading.Lock()
@@ -389,13 +391,18 @@ def compiled(function: Any, args: tuple[Any, ...], what: str, announce: Callable
     with _guard:
         lock = _locks.setdefault(key, threading.Lock())
     with lock:
-        if key not in _programs:
+        program = _programs.get(key)
+        if program is None:
             if announce:
                 announce(f"compiling {what}")
             started = time.perf_counter()
-            _programs[key] = function.lower(*args).compile()
+            program = function.lower(*args).compile()
             compile_seconds[what] = compile_seconds.get(what, 0.0) + time.perf_counter() - started
-    return _programs[key]
+            with _guard:
+                _programs[key] = program
+                if len(_programs) > MOST_PROGRAMS:
+                    del _programs[next(iter(_programs))]
+    return program
 
 
 def lanes_of(study: Study, cell: Cell, name: str) -> tuple[int, int]:
