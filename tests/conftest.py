@@ -27,9 +27,9 @@ def _programs_are_dropped() -> Iterator[None]:
         import jax
 
         from hiermodels.inference import compiled
-        from hiermodels.studies import tasks
+        from hiermodels.studies import programs
 
-        tasks._programs.clear()
+        programs._programs.clear()
         compiled._program.cache_clear()
         jax.clear_caches()
         gc.collect()

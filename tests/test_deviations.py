@@ -21,8 +21,9 @@ from hiermodels.studies import deviations
 from hiermodels.studies.config import ConfigError, read_config
 from hiermodels.studies.deviant import Rows, without_empty
 from hiermodels.studies.frames import frames
+from hiermodels.studies.ready import fit_of, mechanism_of
 from hiermodels.studies.runner import bind_all
-from hiermodels.studies.tasks import fit_of, mechanism_of, run_chunk, simulate_chunk
+from hiermodels.studies.tasks import run_chunk, simulate_chunk
 
 R = 20_000
 LIMIT = 1e-4

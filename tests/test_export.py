@@ -10,8 +10,9 @@ import hiermodels as hm
 from hiermodels.cli import _code
 from hiermodels.studies.config import read_config
 from hiermodels.studies.export import datasets, export_datasets, import_estimates, read_cell
+from hiermodels.studies.ready import mechanism_of
 from hiermodels.studies.results import Run
-from hiermodels.studies.tasks import mechanism_of, simulate_chunk
+from hiermodels.studies.tasks import simulate_chunk
 
 REPORTS = True
 

@@ -14,9 +14,10 @@ import hiermodels as hm
 from hiermodels.studies import host
 from hiermodels.studies.config import ConfigError, read_config
 from hiermodels.studies.host import read_result
+from hiermodels.studies.ready import mechanism_of
 from hiermodels.studies.results import Run
 from hiermodels.studies.runner import bind_all, dry_run
-from hiermodels.studies.tasks import mechanism_of, run_chunk, simulate_chunk
+from hiermodels.studies.tasks import run_chunk, simulate_chunk
 
 SCHOOLS = {"formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools", "truth": {"Intercept": 8, "sd_school": 10}}
 

@@ -301,7 +301,7 @@ def test_unequal_clusters_have_the_mean_and_the_coefficient_of_variation_asked_f
 def test_unequal_clusters_cost_power_as_the_information_says():
     """Known variances: the information of an arm is the sum over its clusters of 1 / (tau^2 + sigma^2 / n_j)."""
     from hiermodels.studies.config import read_config
-    from hiermodels.studies.tasks import mechanism_of
+    from hiermodels.studies.ready import mechanism_of
 
     tau, effect = 0.2, 0.6
     study = cluster_trial(20, 8, effect, 1500)

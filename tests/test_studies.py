@@ -10,7 +10,8 @@ from scipy import stats
 
 import hiermodels as hm
 from hiermodels.studies.config import read_config
-from hiermodels.studies.tasks import mechanism_of, simulate_chunk
+from hiermodels.studies.ready import mechanism_of
+from hiermodels.studies.tasks import simulate_chunk
 
 EIGHT = {"formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools"}
 NUTS = {"sampler": "nuts", "draws": 250, "tune": 250}

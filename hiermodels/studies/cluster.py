@@ -84,7 +84,8 @@ def remote_chunk(
     ValueError
         Where the worker would cut the study otherwise than the process that asks, as on another kind of device.
     """
-    from hiermodels.studies.tasks import lanes_of, run_chunk, study_of
+    from hiermodels.studies.ready import lanes_of, study_of
+    from hiermodels.studies.tasks import run_chunk
 
     study = study_of(resolved, functions)
     place = next(c for c in study.cells() if c.hash == cell)

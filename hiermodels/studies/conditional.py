@@ -111,7 +111,8 @@ def _matrix(part: pd.DataFrame, column: str, reps: Any, labels: list[str]) -> Fl
 
 def _laws(study: Study, cell: Cell, reps: NDArray[Any]) -> tuple[dict[str, tuple[str, Floats, Floats]], Problem]:
     """Conditional law of every group value, (replicate, group) of its numbers: kind, a, b."""
-    from hiermodels.studies.tasks import mechanism_of, simulate_chunk
+    from hiermodels.studies.ready import mechanism_of
+    from hiermodels.studies.tasks import simulate_chunk
 
     m, mechanism = study.mechanisms, mechanism_of(study, cell)
     if callable(m.formula) or getattr(mechanism, "deviation", None) is not None:

@@ -25,7 +25,7 @@ from hiermodels.studies.results import Run, load_run
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hiermodels.studies.tasks import Fit
+    from hiermodels.studies.ready import Fit
 
 __all__ = ["datasets", "export_datasets", "import_estimates", "read_cell"]
 
@@ -76,7 +76,8 @@ def _simulated(study: Study, cells: Sequence[Cell]) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
     from hiermodels.studies.frames import frames
-    from hiermodels.studies.tasks import mechanism_of, simulate_chunk
+    from hiermodels.studies.ready import mechanism_of
+    from hiermodels.studies.tasks import simulate_chunk
 
     for cell in cells:
         mechanism = mechanism_of(study, cell)
@@ -361,7 +362,8 @@ def _strange_cell(study: Study, rows: pd.DataFrame, where: str) -> str:
 
 def _scored(study: Study, cell: Cell, method: str, rows: pd.DataFrame, where: str) -> tuple[Any, str]:
     """A cell's rows as stored estimates with true values, and a line about them."""
-    from hiermodels.studies.tasks import estimates_from, mechanism_of, plain_fit, simulate_chunk, table_of, truth_of
+    from hiermodels.studies.ready import mechanism_of, plain_fit, truth_of
+    from hiermodels.studies.tasks import estimates_from, simulate_chunk, table_of
 
     mechanism, reps = mechanism_of(study, cell), study.replications
     names = [e.name for e in study.estimands]

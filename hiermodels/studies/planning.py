@@ -271,7 +271,7 @@ def pilot(study: Study, replications: int, workers: int) -> tuple[pd.DataFrame, 
     """
     import pyarrow as pa
 
-    from hiermodels.studies.tasks import lanes_of
+    from hiermodels.studies.ready import lanes_of
 
     jobs = [(cell, method) for cell in study.cells() for method in study.methods]
     have = min(-(-replications // lanes_of(study, *job)[1]) * lanes_of(study, *job)[1] for job in jobs)
@@ -284,7 +284,8 @@ def pilot(study: Study, replications: int, workers: int) -> tuple[pd.DataFrame, 
 
 def _measured(study: Study, cell: Cell, method: str, replications: int) -> tuple[list[pa.Table], Cost]:
     """Chunks of one cell and method; the first is computed twice where it is the only one, to tell compiling from computing."""
-    from hiermodels.studies.tasks import lanes_of, run_chunk
+    from hiermodels.studies.ready import lanes_of
+    from hiermodels.studies.tasks import run_chunk
 
     _, chunk = lanes_of(study, cell, method)
     count = -(-replications // chunk)
@@ -311,15 +312,15 @@ def _resident() -> float:
 
 def program_bytes(study: Study, cell: Cell, method: str) -> int:
     """Working memory of the compiled program that fits a method on a cell, as its compiler states it; 0 where it does not."""
-    from hiermodels.studies import tasks
+    from hiermodels.studies import programs, ready
 
     if study.methods[method].kind == "host":
         return 0
-    fit = tasks.fit_of(study, cell, method)
-    lanes, _ = tasks.lanes_of(study, cell, method)
-    function = tasks._estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, lanes, fit.function)
+    fit = ready.fit_of(study, cell, method)
+    lanes, _ = ready.lanes_of(study, cell, method)
+    function = programs.estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, lanes, fit.function)
     sizes = [0]
-    for key, program in list(tasks._programs.items()):
+    for key, program in list(programs._programs.items()):
         try:
             found = program.memory_analysis() if key[0] is function else None
         except (AttributeError, NotImplementedError, TypeError, RuntimeError):

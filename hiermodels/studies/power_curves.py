@@ -192,7 +192,7 @@ def _rule(study: Study, estimand: str) -> Rule:
 
 
 def _units(study: Study) -> list[int]:
-    from hiermodels.studies.tasks import mechanism_of
+    from hiermodels.studies.ready import mechanism_of
 
     return [len(mechanism_of(study, cell).frame) for cell in study.cells()]
 

@@ -31,9 +31,10 @@ from hiermodels.studies.export import matching
 from hiermodels.studies.frames import frames
 from hiermodels.studies.merge import unequal_columns
 from hiermodels.studies.own import OwnLayout
+from hiermodels.studies.ready import Fit, Mechanism, fit_of, lanes_of, mechanism_of, truth_of
 from hiermodels.studies.results import Run, load_run
 from hiermodels.studies.simulate import method_key
-from hiermodels.studies.tasks import Fit, Mechanism, fit_of, lanes_of, mechanism_of, run_chunk, simulate_chunk, truth_of
+from hiermodels.studies.tasks import run_chunk, simulate_chunk
 
 if TYPE_CHECKING:
     import pandas as pd

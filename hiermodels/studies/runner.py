@@ -43,7 +43,7 @@ def bind_all(study: Study) -> None:
     ValueError
         Naming the method, column, parameter or level.
     """
-    from hiermodels.studies.tasks import fit_of, mechanism_of
+    from hiermodels.studies.ready import fit_of, mechanism_of
 
     for cell in study.cells():
         with _placed(study, "mechanisms"):
@@ -59,7 +59,7 @@ def bind_all(study: Study) -> None:
 def truth_regime(study: Study, cell: Cell) -> str:
     """Truth regime of a cell; of a mechanism in Python it shows only when the function meets its design."""
     from hiermodels.studies.own import OwnProblem, own_regime
-    from hiermodels.studies.tasks import mechanism_of
+    from hiermodels.studies.ready import mechanism_of
 
     mechanism = mechanism_of(study, cell)
     return own_regime(mechanism.problem, mechanism.truth) if isinstance(mechanism.problem, OwnProblem) else regime(cell)
@@ -87,7 +87,8 @@ def dry_run(study: Study) -> list[str]:
     ValueError
         As `bind_all`.
     """
-    from hiermodels.studies.tasks import fit_of, lanes_of, trace
+    from hiermodels.studies.ready import fit_of, lanes_of
+    from hiermodels.studies.tasks import trace
 
     bind_all(study)
     lines = [f"{study.name}: {len(study.cells())} cell(s) x {study.replications} replications x {len(study.methods)} method(s)"]
@@ -289,7 +290,7 @@ def _manifest(study: Study) -> dict[str, Any]:
 
     from hiermodels.inference.direct import describe
     from hiermodels.models.display import latex, text
-    from hiermodels.studies.tasks import fit_of, lanes_of
+    from hiermodels.studies.ready import fit_of, lanes_of
 
     lanes, chunks = {}, {}
     for cell in study.cells():
@@ -362,7 +363,7 @@ def _finish(hold: Hold, manifest: dict[str, Any], bar: Progress) -> Run:
 
 
 def _write_timings(folder: Path, part: Shard, wall: float, timings: Timings) -> None:
-    from hiermodels.studies.tasks import compile_seconds
+    from hiermodels.studies.programs import compile_seconds
 
     if not timings.chunks:
         return

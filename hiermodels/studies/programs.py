@@ -1,0 +1,112 @@
+"""Compiled programs of a study: one simulates a chunk's datasets, one maps a whole fit over them, a lane at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import equinox as eqx
+import jax
+from jax import Array
+
+from hiermodels.inference.draws import Estimates
+from hiermodels.inference.samplers import Settings, estimation_steps, target_sizes
+from hiermodels.inference.summaries import Interval, Target
+from hiermodels.studies import own
+from hiermodels.studies.deviant import Deviation, Rows
+from hiermodels.studies.own import OwnLayout
+from hiermodels.studies.ready import AnyLayout
+from hiermodels.studies.simulate import Truth, data_key, simulator
+
+__all__ = ["compile_seconds", "compiled", "estimation", "simulation"]
+
+log = logging.getLogger("hiermodels.studies")
+
+_NUMBERS = 1 << 20
+"""Draws of all targets that are sorted and summarised side by side."""
+
+
+@lru_cache(maxsize=256)
+def simulation(layout: AnyLayout, truth: Truth, deviation: Deviation | None) -> Any:
+    """Program: datasets of a chunk and the true value of every variable; the same for all methods."""
+    simulate = own.own_simulator(layout, truth) if isinstance(layout, OwnLayout) else simulator(layout, truth, deviation)
+
+    def chunk(seed: Array, cell: Array, reps: Array, design: Any, values: dict[str, Array]) -> tuple[Any, dict[str, Array]]:
+        log.debug("tracing simulation")
+        return jax.vmap(simulate, in_axes=(0, None, None))(data_key(seed, cell, reps), design, values)
+
+    return jax.jit(chunk)
+
+
+@lru_cache(maxsize=256)
+def estimation(
+    layout: AnyLayout,
+    settings: Settings,
+    targets: tuple[Target, ...],
+    interval: Interval,
+    lanes: int,
+    function: Any,
+) -> Any:
+    """Program: estimates of a chunk, ``lanes`` datasets in one vectorised step.
+
+    Summaries of draws sort, which wants fewer datasets side by side than chains do: a few million numbers at a time.
+    """
+    if function is not None:
+        steps = own.method_steps(function, sum(target_sizes(layout, targets)))
+    elif isinstance(layout, OwnLayout):
+        steps = own.own_steps(layout, settings, targets, interval)
+    else:
+        steps = estimation_steps(layout, settings, targets, interval)
+    numbers = settings.chains * settings.draws * max(1, sum(target_sizes(layout, targets)))
+    few = max(1, min(lanes, _NUMBERS // numbers))
+
+    def chunk(keys: Array, outcomes: Any, truth: Array, design: Any) -> Estimates:
+        log.debug("tracing estimation with %s", settings.sampler)
+
+        def data(y: Any) -> Any:
+            if isinstance(y, Rows):
+                return y.onto(layout, design)
+            return layout.with_outcome(design, y) if isinstance(layout, OwnLayout) else eqx.tree_at(lambda d: d.y, design, y)
+
+        rows = (keys, outcomes, truth)
+        state = jax.lax.map(lambda r: steps.first(r[0], data(r[1]), r[2]), rows, batch_size=min(lanes, len(keys)))
+        if steps.second is None:
+            return state
+        finish = steps.second
+        return jax.lax.map(lambda r: finish(r[0], r[1], data(r[2]), r[3]), (state, *rows), batch_size=min(few, len(keys)))
+
+    return jax.jit(chunk)
+
+
+MOST_PROGRAMS = 256
+"""Compiled programs that are kept: each holds memory maps, of which a process may have 65,530 on Linux."""
+_programs: dict[Any, Any] = {}
+_locks: dict[Any, threading.Lock] = {}
+_guard = threading.Lock()
+compile_seconds: dict[str, float] = {}
+"""Seconds spent tracing and compiling, by description; what `timings.json` reports."""
+
+
+def compiled(function: Any, args: tuple[Any, ...], what: str, announce: Callable[[str], None] | None = None) -> Any:
+    """The compiled program of a jitted function for arguments of these shapes; compiled once, announced, timed."""
+    shapes = tuple((a.shape, str(a.dtype)) for a in jax.tree.leaves(args))
+    key = (function, jax.tree.structure(args), shapes, jax.config.jax_enable_x64)
+    with _guard:
+        lock = _locks.setdefault(key, threading.Lock())
+    with lock:
+        program = _programs.get(key)
+        if program is None:
+            if announce:
+                announce(f"compiling {what}")
+            started = time.perf_counter()
+            program = function.lower(*args).compile()
+            compile_seconds[what] = compile_seconds.get(what, 0.0) + time.perf_counter() - started
+            with _guard:
+                _programs[key] = program
+                if len(_programs) > MOST_PROGRAMS:
+                    del _programs[next(iter(_programs))]
+    return program
