@@ -8,7 +8,8 @@
 Which name do I want?
 
 - to declare a model: `Model`, with `priors` by name (``hm.priors.half_normal(5)``);
-- to fit it to data: `fit`, which gives a `Fit`; `load_fit` reads one that was saved;
+- to see what it says before it has met the outcome: `prior_predictive`;
+- to fit it to data: `fit`, which gives a `Fit`; `load_fit` reads one that was saved; `compare` orders fits by predictive density;
 - to study how it behaves on simulated data: `run`, which gives a `Run`; `load_run` reads one from its folder;
 - data to try it on: `load_dataset`, `datasets`;
 - to recompute every number of the lectures on this machine: `verify`;
@@ -26,8 +27,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hiermodels import datasets, inference, models, reporting, studies
+    from hiermodels._fit_checks import compare
     from hiermodels.datasets import load_dataset
     from hiermodels.fit import Fit, fit, load_fit
+    from hiermodels.inference.prior_draws import prior_predictive
     from hiermodels.models import priors
     from hiermodels.models.spec import Model
     from hiermodels.studies.results import Run, load_run
@@ -40,6 +43,7 @@ __all__ = [
     "Fit",
     "Model",
     "Run",
+    "compare",
     "datasets",
     "fit",
     "inference",
@@ -47,6 +51,7 @@ __all__ = [
     "load_fit",
     "load_run",
     "models",
+    "prior_predictive",
     "priors",
     "reporting",
     "run",
@@ -58,9 +63,11 @@ _WHERE = {
     "Fit": "hiermodels.fit",
     "Model": "hiermodels.models.spec",
     "Run": "hiermodels.studies.results",
+    "compare": "hiermodels._fit_checks",
     "load_dataset": "hiermodels.datasets",
     "load_fit": "hiermodels.fit",
     "load_run": "hiermodels.studies.results",
+    "prior_predictive": "hiermodels.inference.prior_draws",
     "run": "hiermodels.studies.runner",
     "verify": "hiermodels.verify",
 }

@@ -26,6 +26,7 @@ from hiermodels.inference.draws import Draws
 from hiermodels.inference.likelihood import log_likelihood
 from hiermodels.inference.log_priors import improper_parameters, log_prior
 from hiermodels.inference.predict import predict
+from hiermodels.inference.user_densities import user_densities
 from hiermodels.models.data import Problem
 from hiermodels.models.formula import variables
 from hiermodels.models.spec import Model
@@ -97,23 +98,25 @@ def to_datatree(
 
     values = draws.values
     row = row_dimension(problem)
-    tree = {"posterior": posterior_dataset(values, problem)}
+    tree: dict[str, xr.Dataset] = {"posterior": posterior_dataset(values, problem)}
     if draws.stats:
         tree["sample_stats"] = _dataset(draws.stats, {name: [] for name in draws.stats})
     outcome, used = _roles(problem)
+    if pointwise is None:
+        pointwise = _draw_count(values) * len(frame) <= POINTWISE_LIMIT
     if isinstance(problem, Problem):
-        if pointwise is None:
-            pointwise = _draw_count(values) * len(frame) <= POINTWISE_LIMIT
         if pointwise:
             tree["log_likelihood"] = by_row({outcome: log_likelihood(values, problem, frame)}, frame, row)
         tree["log_prior"] = _log_priors(values, problem)
         if predictive:
             replicated = predict(values, problem, frame, None, kind="outcome", seed=seed)
             tree["posterior_predictive"] = by_row({outcome: replicated}, frame, row)
-    elif predictive:
-        raise ValueError(
-            "predictive: expected a fit of hm.Model, found one of a function; use numpyro.infer.Predictive"
-        )
+    else:
+        if predictive:
+            raise ValueError(
+                "predictive: expected a fit of hm.Model, found one of a function; use numpyro.infer.Predictive"
+            )
+        tree |= _user_densities(values, problem, frame, row, pointwise)
     tree["observed_data"] = columns_dataset(frame, [outcome], row)
     tree["constant_data"] = columns_dataset(frame, [c for c in used if c != outcome], row)
     return xr.DataTree.from_dict({name: _signed(data) for name, data in tree.items() if data.data_vars})
@@ -158,6 +161,21 @@ def _log_priors(values: Mapping[str, Any], problem: Problem) -> xr.Dataset:
     for name in found:
         data[name].attrs = {"prior": laws[name], "improper": int(name in improper)}
     return data
+
+
+def _user_densities(
+    values: Mapping[str, Any], model: UserModel, frame: pd.DataFrame, row: str, pointwise: bool
+) -> dict[str, xr.Dataset]:
+    """Log likelihood and log prior of a NumPyro function's sites."""
+    observed, prior = user_densities(model, values)
+    rows = [(row, list(_row_labels(frame)))]
+    named = {name: rows if x.shape[2:] == (len(frame),) else _numbered(name, x) for name, x in observed.items()}
+    found = {"log_likelihood": _dataset(observed, named)} if pointwise else {}
+    return found | {"log_prior": _dataset(prior, {name: [] for name in prior})}
+
+
+def _numbered(name: str, x: np.ndarray) -> list[tuple[str, Sequence[Any]]]:
+    return [(f"{name}_dim_{i}", range(n)) for i, n in enumerate(x.shape[2:])]
 
 
 def _draw_count(values: Mapping[str, Any]) -> int:

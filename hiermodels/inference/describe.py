@@ -57,7 +57,7 @@ def real_groups(values: Mapping[str, Array], problem: Problem) -> dict[str, Any]
     found = {name: np.asarray(values[name]) for name in ordered}
     for name, x in found.items():
         if name in places:
-            found[name] = x[..., places[name]]
+            found[name] = x if x.shape[-1] == len(places[name]) else x[..., places[name]]  # no padding, no copy
         elif (parameter := layout.parameter(name)) is not None and parameter.kind == "correlation":
             found[name] = np.where(np.eye(parameter.size, dtype=bool), np.ones_like(x), x)  # exactly
     return found

@@ -1,0 +1,123 @@
+"""Groups of counts beside draws of their population: its law, what it weighs against the group's own counts, its predictive density.
+
+    theta_j ~ Beta(kappa m_j, kappa (1 - m_j)),  y_j ~ Binomial(n_j, theta_j):  E(theta_j | y) = w_j m_j + (1 - w_j) y_j / n_j,  w_j = kappa / (kappa + n_j)
+    theta_j ~ Gamma(a, a / m_j),  y_j ~ Poisson(x_j theta_j):  w_j = a / (a + m_j x_j)
+
+A group's rows together are beta-binomial or negative binomial once theta_j is integrated out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from hiermodels.inference.group_messages import owners
+from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
+from hiermodels.models.data import Problem
+from hiermodels.models.spec import theta_name
+
+__all__ = ["Population", "count_log_likelihood", "count_weights", "population", "unit_level"]
+
+Values = Mapping[str, Any]
+
+
+class Population(NamedTuple):
+    """Law of each unit's rate before its own counts, and the counts.
+
+    Attributes
+    ----------
+    mean, concentration : ndarray, broadcasting to (draw, group)
+        m_j and kappa or a.
+    y, size : ndarray, shape (group,)
+        Sums over the group's rows: counts; trials or exposure.
+    """
+
+    mean: np.ndarray
+    concentration: np.ndarray
+    y: np.ndarray
+    size: np.ndarray
+
+
+def unit_level(problem: Problem) -> int | None:
+    """Position of the level whose groups have a beta or gamma law; None where groups are not pooled partially."""
+    tree = count_tree(problem.layout)
+    return tree.unit if tree.word == "partial" else None
+
+
+def population(values: Values, problem: Problem) -> Population:
+    """Law of the units' rates.
+
+    Parameters
+    ----------
+    values : mapping
+        From `hiermodels.inference.group_messages.flat_draws`, of a partially pooled model of counts.
+    """
+    layout, tree = problem.layout, count_tree(problem.layout)
+    y, size, rows = (_sums(problem, tree.unit, part) for part in (problem.data.y, problem.data.size, np.asarray(problem.data.size) > 0))
+    name = rate_name(layout)
+    if name is not None:
+        mean = values[name][:, None]
+    else:
+        eta = _centre(values, problem, tree.unit)
+        for c in layout.population:
+            if layout.columns[c] != "Intercept":
+                column = _sums(problem, tree.unit, np.where(np.asarray(problem.data.size) > 0, problem.data.x[:, c], 0.0)) / rows
+                eta = eta + values[layout.columns[c]][:, None] * column
+        mean = special.expit(eta) if layout.link == "logit" else np.exp(eta)
+    if not tree.above:
+        return Population(mean, values[precision(layout)][:, None], y, size)
+    top = tree.above[-1]
+    log_size = values[theta_name(layout.levels[top].name, log_precision(layout))]
+    return Population(mean, np.exp(log_size[:, _ancestors(problem, tree.unit, top)]), y, size)
+
+
+def count_weights(values: Values, problem: Problem) -> np.ndarray:
+    """Weight of the population's mean in each unit's posterior mean; (draw, group)."""
+    law = population(values, problem)
+    own = law.size if problem.layout.link == "logit" else law.mean * law.size
+    return law.concentration / (law.concentration + own)
+
+
+def count_log_likelihood(values: Values, problem: Problem) -> np.ndarray:
+    """Log probability of each unit's rows given its population, its rate integrated out; (draw, group).
+
+    Sum over rows of log C(n_i, y_i) + log B(kappa m + y, kappa (1 - m) + n - y) - log B(kappa m, kappa (1 - m)); or of y_i log x_i - log y_i!
+    + log Gamma(a + y) - log Gamma(a) + a log(b) - (a + y) log(b + x), b = a / m.
+    """
+    law, data = population(values, problem), problem.data
+    unit = count_tree(problem.layout).unit
+    y, size = np.asarray(data.y), np.asarray(data.size)
+    a = law.concentration
+    if problem.layout.link == "logit":
+        rows = special.gammaln(size + 1) - special.gammaln(y + 1) - special.gammaln(size - y + 1)
+        first, second = a * law.mean, a * (1 - law.mean)
+        group = special.betaln(first + law.y, second + law.size - law.y) - special.betaln(first, second)
+    else:
+        rows = special.xlogy(y, np.where(size > 0, size, 1.0)) - special.gammaln(y + 1)
+        b = a / law.mean
+        group = special.gammaln(a + law.y) - special.gammaln(a) + a * np.log(b) - (a + law.y) * np.log(b + law.size)
+    return group + _sums(problem, unit, rows)
+
+
+def _centre(values: Values, problem: Problem, unit: int) -> np.ndarray:
+    """Linear predictor of each unit with predictors at zero; (draw, group or 1)."""
+    if unit > 0:
+        above = theta_name(problem.layout.levels[unit - 1].name, "Intercept")
+        return values[above][:, _ancestors(problem, unit, unit - 1)]
+    return values["Intercept"][:, None] if "Intercept" in values else np.zeros((1, 1))
+
+
+def _ancestors(problem: Problem, i: int, top: int) -> np.ndarray:
+    """Place of each group's ancestor at level ``top``; shape (group,)."""
+    place = np.arange(len(problem.labels[problem.layout.levels[i].name]))
+    for j in range(i, top, -1):
+        place = owners(problem, j)[place]
+    return place
+
+
+def _sums(problem: Problem, i: int, rows: Any) -> np.ndarray:
+    level = problem.layout.levels[i]
+    return np.bincount(problem.data.group[i], rows, level.size)[problem.positions[level.name]]

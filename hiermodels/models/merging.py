@@ -1,0 +1,72 @@
+"""The same model again: priors merged over its own, and the part of a layout that programs depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from hiermodels.models import families
+from hiermodels.models.defaults import expand_joint
+from hiermodels.models.priors import Prior
+from hiermodels.models.spec import Layout, Model
+
+__all__ = ["refitted_model", "without_sources"]
+
+_JOINT = ("bda3", "rgbp")
+
+
+def refitted_model(model: Model, layout: Layout | None, priors: Mapping[str, Any] | None, *, keep_scaled: bool) -> Model:
+    """A model with priors merged over its own.
+
+    Parameters
+    ----------
+    model : Model
+    layout : Layout or None
+        Of the fit, with the priors in use; of need where defaults are kept.
+    priors : mapping of str to prior or None
+        A joint prior of a grouping replaces those of its mean and concentration, and is written out where one of these is replaced.
+    keep_scaled : bool
+        Name the defaults that were scaled to the data, so that other data do not change them.
+
+    Raises
+    ------
+    ValueError
+        As `hiermodels.Model`.
+
+    Examples
+    --------
+    >>> from hiermodels.models.spec import Model
+    >>> model = Model("y ~ 1 + (1 | g)", priors={"sd_g": "half_normal(5)", "sigma": "half_normal(2)"})
+    >>> again = refitted_model(model, None, {"sd_g": "half_t(3, 1)"}, keep_scaled=False)
+    >>> {name: str(prior) for name, prior in again.priors}
+    {'sd_g': 'half_t(3, 1)', 'sigma': 'half_normal(2)'}
+    """
+    if priors is None and not keep_scaled:
+        return model
+    new = dict(replace(model, priors=priors).priors)
+    merged = dict(model.priors)
+    for name in new:
+        merged = _make_room(merged, name, new[name], model)
+    if keep_scaled and layout is not None:
+        scaled = {p.name: p.prior for p in layout.parameters if p.source == "scaled"}
+        merged = scaled | merged
+    return replace(model, priors=merged | new)
+
+
+def without_sources(layout: Layout) -> Layout:
+    """The layout with no mark of where its priors came from: equal layouts share compiled programs."""
+    return replace(layout, parameters=tuple(replace(p, source="named") for p in layout.parameters))
+
+
+def _make_room(merged: dict[str, Prior], name: str, prior: Prior, model: Model) -> dict[str, Prior]:
+    """Priors without those that a new one replaces in other words."""
+    stems = ("mean_", families.lookup(model.family).precision + "_")
+    if prior.name in _JOINT:
+        return {k: v for k, v in merged.items() if k not in [stem + name for stem in stems]}
+    group = next((name.removeprefix(stem) for stem in stems if name.startswith(stem)), None)
+    joint = merged.get(group) if group is not None else None
+    if group is None or joint is None or joint.name not in _JOINT:
+        return merged
+    rest = {k: v for k, v in merged.items() if k != group}
+    return expand_joint({group: joint}, families.lookup(model.family)) | rest
