@@ -75,7 +75,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 def on_page_content(html: str, **_: Any) -> str:
     """Put the formulas in."""
-    return re.sub(r"(?:<p>)?FORMULA(\d+)SLOT(?:</p>)?", lambda match: _formulas[int(match[1])], html)
+    return re.sub(r"<p>FORMULA(\d+)SLOT</p>|FORMULA(\d+)SLOT", lambda match: _formulas[int(match[1] or match[2])], html)
 
 
 def outside_code(text: str, change: Any) -> str:
