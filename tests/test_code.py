@@ -34,6 +34,8 @@ ROWS = rows()
 SD = {"sd_g": "half_normal(2)"}
 MODELS = {
     "known variances, reference prior": (Model("effect ~ 1 + (1 | school)", known_se="se"), load_dataset("eight_schools"), "partial"),
+    "known variances, jeffreys2": (Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "jeffreys2()"}), load_dataset("eight_schools"),
+                                   "partial"),
     "unknown variance": (Model("y ~ 1 + x + (1 | g)", weights="w", priors=SD | {"x": "student_t(3, 0, 2)"}), ROWS, "partial"),
     "correlated slopes": (Model("y ~ 1 + x + (1 + x | g)", priors=SD | {"sd_g_x": "half_t(3, 2)", "cor_g": "lkj(2)"}), ROWS, "partial"),
     "independent slopes": (Model("y ~ 1 + (1 + x || g)", priors=SD | {"sd_g_x": "exponential(1)", "sigma": 2.0}), ROWS, "partial"),
