@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +27,9 @@ from hiermodels.studies.simulate import simulate_given
 OWN = {"student_t": {"sigma": 1.3, "nu": 4.5}, "negative_binomial": {"shape": 2.2}}
 ROLES = {"binomial_logit": {"trials": "n"}, "poisson_log": {"exposure": "hours"}, "negative_binomial": {"exposure": "hours"}}
 NORMAL_GROUPS = ("student_t", "binomial_logit", "bernoulli_logit", "poisson_log", "negative_binomial")
+
+TOLERANCE = {"negative_binomial": 1e-6}
+"""Relative: jax's betaln has an error of about 1e-6 where its arguments reach 8."""
 
 
 def frame_for(family):
@@ -100,7 +105,7 @@ def test_log_density_of_slopes_is_scipys(family):
             wanted = log_prob(family, frame.y.to_numpy(), eta, values, frame).sum() + own_prior(values)
             wanted += stats.norm(0, 10).logpdf([values["Intercept"], values["x"]]).sum()
             wanted += stats.halfnorm.logpdf([values["sd_g"], values["sd_g_x"]]).sum() + stats.norm.logpdf([*eta_g, *eta_x]).sum()
-            assert float(found) == pytest.approx(wanted, rel=1e-10)
+            assert float(found) == pytest.approx(wanted, rel=TOLERANCE.get(family, 1e-10))
 
 
 @pytest.mark.parametrize("pooling", ["complete", "none"])
@@ -118,7 +123,7 @@ def test_log_density_without_partial_pooling(family, pooling):
     wanted = log_prob(family, frame.y.to_numpy(), eta, values, frame).sum() + own_prior(values)
     if family != "student_t":
         wanted += stats.norm(0, 10).logpdf(0.4 if pooling == "complete" else theta).sum()
-    assert float(found) == pytest.approx(wanted, rel=1e-10)
+    assert float(found) == pytest.approx(wanted, rel=TOLERANCE.get(family, 1e-10))
 
 
 def test_a_predictor_may_be_called_y():
@@ -202,6 +207,8 @@ def test_outcomes_have_the_familys_moments(family):
     assert abs(square.mean() - variance.sum()) < 5 * square.std() / np.sqrt(len(drawn))
     again = predict(found, problem, frame, None, kind="outcome", seed=4)[0]
     np.testing.assert_array_equal(drawn, again)
+    if family not in ("binomial_logit", "negative_binomial"):  # compiling takes seconds
+        return
     with jax.enable_x64(True):  # the simulator of studies draws from the same law
         data = as_jax(problem.data)
         keys = jax.random.split(jax.random.key(1), 4000)
@@ -301,7 +308,7 @@ def test_priors_that_do_not_fit_are_refused(case):
 def test_t_outcomes_that_repeat_are_refused():
     """11 of 20 equal: with nu = 1 the density at sigma -> 0 is sigma^(9 - 10 - 1), which has no integral; 10 of 20 are fine."""
     for equal, proper in ((11, False), (10, True)):
-        frame = pd.DataFrame({"y": np.r_[np.full(equal, 2.0), np.arange(20.0 - equal)]})
+        frame = pd.DataFrame({"y": np.r_[np.full(equal, 2.0), 100 + np.arange(20.0 - equal)]})
         if proper:
             bind(Model("y ~ 1", "student_t"), frame)
         else:
@@ -376,15 +383,15 @@ def test_centring_is_refused_by_word():
 # posteriors ------------------------------------------------------------------------------------------------------------------
 
 
-def quadrature(log_rows, groups, prior_sd=10.0, points=121):
+def quadrature(log_rows, groups, prior_sd=10.0, points=41):
     """Posterior moments of one grouping by nodes: mu and log sd on a grid, each group's deviation by Gauss-Hermite.
 
     ``log_rows(eta)`` is the log likelihood of the groups at eta, shape (groups, nodes) to (groups, nodes).
     """
     z, w = np.polynomial.hermite_e.hermegauss(points)
     w = w / w.sum()
-    mu, sd = np.linspace(-5, 5, 161), np.exp(np.linspace(-5, 1.5, 120))
-    log_p, first = np.empty((161, 120)), np.empty((161, 120, groups))
+    mu, sd = np.linspace(-4.5, -0.5, 61), np.exp(np.linspace(-4, 1, 60))
+    log_p, first = np.empty((61, 60)), np.empty((61, 60, groups))
     for a, m in enumerate(mu):
         for b, s in enumerate(sd):
             eta = m + s * z
@@ -421,10 +428,10 @@ def test_a_fit_of_hospitals_is_the_posterior_by_quadrature():
     within(theta["mean"], exact["theta"], theta["mcse_mean"])
     new = fit.predict(pd.DataFrame({"hospital": ["M"]}), groups="new").predictions["deaths"].to_numpy()
     assert abs(new.mean() - exact["new rate"]) < 5 * new.std() / np.sqrt(200)  # a few hundred independent draws at the least
-    assert "sampled: theta_hospital as itself" in str(fit) or "sampled: eta_hospital as standardised deviations" in str(fit)
+    assert "sampled: eta_hospital as standardised deviations" in str(fit)  # 12 hospitals leave room for a small sd
     tree = fit.to_datatree()
     assert tree.log_likelihood["deaths"].shape == (2, 1000, 12)
-    assert fit.status in ("ok", "low_ess", "rhat")
+    assert fit.status == "ok" and "sampled" not in str(replace(fit, settings=replace(fit.settings, centred=False)))
 
 
 @pytest.mark.slow
