@@ -294,5 +294,5 @@ def _score(fit: Any) -> list[float]:
 
     with warnings.catch_warnings():  # the count of high k is in the table
         warnings.simplefilter("ignore")
-        found = fit.loo()
+        found = fit.loo(pointwise=True)
     return [float(found.elpd), float(found.se), float(found.p), float((found.pareto_k > found.good_k).sum())]

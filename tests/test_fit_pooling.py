@@ -100,21 +100,25 @@ def test_pooling_factor_against_dense_conditioning(slopes, i, e):
             assert found[s, j] == pytest.approx(left[e, e] / prior[e, e], abs=1e-9)
 
 
-def test_pooling_table_of_known_variances():
-    priors = {"sd_school": "fixed(10)"}
-    fit = hm.fit(hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors=priors), SCHOOLS, **DRAWS)
+@pytest.fixture(scope="module")
+def known():
+    """Nothing but the mean is unknown above the schools."""
+    return hm.fit(hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "fixed(10)"}), SCHOOLS, **DRAWS)
+
+
+def test_pooling_table_of_known_variances(known):
+    fit = known
     table = fit.pooling()
     expected = SCHOOLS["se"] ** 2 / (SCHOOLS["se"] ** 2 + 100)
     np.testing.assert_allclose(table["pooling"], expected, atol=1e-12)
     np.testing.assert_allclose(table["pooling_ub"], expected, atol=1e-12)
     assert table["raw"].tolist() == SCHOOLS["effect"].tolist()
     assert table.index.tolist() == SCHOOLS["school"].tolist()
-    summary = fit.summary("theta_school")
-    np.testing.assert_array_equal(table["mean"], summary["mean"])
+    np.testing.assert_array_equal(table["mean"], fit.summary("theta_school")["mean"])
     # what the factor is for: the posterior mean lies so far from the raw estimate towards the population mean, draw by draw of mu
     mu = fit.draws.values["Intercept"].mean()
     predicted = expected.to_numpy() * mu + (1 - expected.to_numpy()) * SCHOOLS["effect"].to_numpy()
-    assert np.all(np.abs(table["mean"] - predicted) < 4 * summary["sd"] / np.sqrt(1000))
+    assert np.all(np.abs(table["mean"] - predicted) < 4 * table["sd"] / np.sqrt(1000))
 
 
 def test_pooling_follows_the_draws_of_the_sd():
@@ -181,7 +185,7 @@ def test_other_poolings_have_factors_too(word):
 
 def test_ranks_of_independent_groups():
     """Without pooling theta_j ~ N(y_j, se_j^2): P(best) by one integral a group, E(rank) by pairs."""
-    fit = hm.fit(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), SCHOOLS, pooling="none", **(DRAWS | {"draws": 4000}))
+    fit = hm.fit(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), SCHOOLS, pooling="none", **(DRAWS | {"draws": 2000}))
     table = fit.ranks()
     y, se = SCHOOLS["effect"].to_numpy(float), SCHOOLS["se"].to_numpy(float)
     grid = np.linspace(-100, 150, 20001)
@@ -189,9 +193,9 @@ def test_ranks_of_independent_groups():
     for j in range(8):
         others = np.prod(np.delete(cdf, j, axis=0), axis=0)
         p = np.trapezoid(stats.norm.pdf(grid, y[j], se[j]) * others, grid)
-        assert abs(table["p_best"].iloc[j] - p) < 4.5 * np.sqrt(p * (1 - p) / 8000)
+        assert abs(table["p_best"].iloc[j] - p) < 4.5 * np.sqrt(p * (1 - p) / 4000)
         beaten = stats.norm.cdf((np.delete(y, j) - y[j]) / np.sqrt(np.delete(se, j) ** 2 + se[j] ** 2)).sum()
-        assert abs(table["expected_rank"].iloc[j] - 1 - beaten) < 4.5 * table["sd_rank"].iloc[j] / np.sqrt(8000)
+        assert abs(table["expected_rank"].iloc[j] - 1 - beaten) < 4.5 * table["sd_rank"].iloc[j] / np.sqrt(4000)
     low = fit.ranks(highest=False)
     np.testing.assert_allclose(low["expected_rank"], 9 - table["expected_rank"])
     assert table["p_best"].sum() == pytest.approx(1)
@@ -207,8 +211,8 @@ def test_ranks_of_groups_that_agree():
 # poolings side by side ---------------------------------------------------------------------------------------------------
 
 
-def test_compare_pooling():
-    fit = hm.fit(hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(10)"}), SCHOOLS, **DRAWS)
+def test_compare_pooling(known):
+    fit = known
     found = fit.compare_pooling()
     assert list(found.fits) == ["complete", "none", "partial"]
     assert found.fits["partial"] is fit
@@ -235,7 +239,6 @@ def test_compare_pooling():
         (lambda fit: fit.pooling(prob=2), "prob: expected a number between 0 and 1"),
     ],
 )
-def test_refusals(call, match):
-    fit = hm.fit(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), SCHOOLS, **(DRAWS | {"draws": 20}))
+def test_refusals(known, call, match):
     with pytest.raises(ValueError, match=match):
-        call(fit)
+        call(known)

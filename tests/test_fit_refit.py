@@ -9,13 +9,15 @@ from scipy import stats
 
 import hiermodels as hm
 from hiermodels.inference import compiled
+from hiermodels.models.data import bind
+from hiermodels.models.merging import refitted_model
 
 FRAME = pd.DataFrame({"g": np.repeat(list("abcde"), 3), "y": np.random.default_rng(2).normal(3, 2, 15)})
 
 
 @pytest.fixture(scope="module")
 def fit():
-    return hm.fit(hm.Model("y ~ 1 + (1 | g)"), FRAME, sampler="exact", draws=40, chains=2, progress=False)
+    return hm.fit(hm.Model("y ~ 1 + (1 | g)", priors={"sigma": "fixed(2)"}), FRAME, sampler="exact", draws=40, chains=2, progress=False)
 
 
 def test_nothing_changed_gives_the_same_draws(fit):
@@ -33,19 +35,20 @@ def test_data_of_the_same_shape_run_the_same_program(fit):
     prior = {p.name: p.prior for p in fit.problem.layout.parameters}["sd_g"]
     assert prior.name == "half_normal"  # scaled to the first data, and kept for the second
     assert again.model.prior["sd_g"] == prior
-    assert hm.fit(fit.model, other, sampler="exact", draws=40, chains=2, progress=False).problem.layout.parameter("sd_g").prior != prior
+    assert bind(fit.model, other).layout.parameter("sd_g").prior != prior
 
 
 def test_priors_are_merged(fit):
     model = hm.Model("y ~ 1 + (1 | g)", priors={"sd_g": "half_normal(5)", "sigma": "half_normal(2)"})
-    again = hm.fit(model, FRAME, sampler="exact", draws=40, chains=2, progress=False).refit(priors={"sd_g": "exponential(1)"})
-    assert {k: str(v) for k, v in again.model.priors} == {"sd_g": "exponential(1)", "sigma": "half_normal(2)"}
-    assert fit.model.priors == ()
+    again = refitted_model(model, None, {"sd_g": "exponential(1)"}, keep_scaled=False)
+    assert {k: str(v) for k, v in again.priors} == {"sd_g": "exponential(1)", "sigma": "half_normal(2)"}
+    fixed = fit.refit(priors={"sd_g": "fixed(1)"})
+    assert {k: str(v) for k, v in fixed.model.priors} == {"sd_g": "fixed(1)", "sigma": "fixed(2)"}
+    assert (fixed.draws.values["sd_g"] == 1).all()
+    assert list(fit.model.prior) == ["sigma"]
 
 
 def test_a_joint_prior_makes_room():
-    from hiermodels.models.merging import refitted_model
-
     model = hm.Model("y ~ 1 + (1 | g)", family="binomial", trials="n", priors={"g": "bda3()"})
     part = refitted_model(model, None, {"kappa_g": "gamma(2, 0.1)"}, keep_scaled=False)
     assert {k: str(v) for k, v in part.priors} == {"kappa_g": "gamma(2, 0.1)", "mean_g": "uniform(0, 1)"}

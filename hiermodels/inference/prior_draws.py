@@ -124,7 +124,7 @@ def _simulate(problem: Problem, draws: int, seed: int) -> tuple[dict[str, np.nda
         run = Predictive(
             build(problem.layout), given or None, num_samples=draws, return_sites=names, parallel=True
         )
-        found = {**given, **run(key, as_jax(problem.data), None)}
+        found = {**given, **jax.jit(lambda key, data: run(key, data, None))(key, as_jax(problem.data))}
         values = {name: np.asarray(found[name])[None] for name in names}
     return values, values.pop("y")
 
