@@ -19,6 +19,18 @@ _MOST = 15_000
 """A process may hold 65,530 memory maps on Linux; each compiled program takes several, and past the limit XLA crashes."""
 
 
+LONG = Path(__file__).parent / "long.txt"
+"""Tests that take more than a few seconds, most of them compiling: a line each, marked ``slow`` beside those that say so themselves."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of `LONG`."""
+    long, here = set(LONG.read_text().splitlines()), {item.nodeid.removeprefix("tests/"): item for item in items}
+    for name in long & here.keys():
+        here[name].add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _programs_are_dropped() -> Iterator[None]:
     """A worker compiles thousands of small programs: forget them between modules before there are too many."""
