@@ -74,7 +74,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Put the formulas in."""
+    """Put the formulas in; take the backslash of a bar in a cell of a table away, which GitHub needs and code would show."""
+    html = re.sub(r"<td.*?</td>", lambda match: match[0].replace("\\|", "|"), html, flags=re.S)
     return re.sub(r"<p>FORMULA(\d+)SLOT</p>|FORMULA(\d+)SLOT", lambda match: _formulas[int(match[1] or match[2])], html)
 
 
