@@ -80,6 +80,7 @@ def test_pastes_are_at_the_published_estimates():
     check_mode(PASTES, frame, dict(zip(("sd_batch", "sd_batch:cask", "sigma"), sds, strict=True)))
 
 
+@pytest.mark.slow
 def test_pastes_posterior_is_that_of_three_sums_of_squares():
     fit = hm.fit(PASTES, hm.load_dataset("pastes"), sampler="exact", progress=False)
     between, casks, rest = pastes_sums()
@@ -198,6 +199,7 @@ def test_radon_two_routes_agree():
 # hospitals: counts of deaths --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # quick: the logit-normal hospitals of test_families
 def test_hospitals_are_the_posterior_by_quadrature():
     """Beta-binomial with the default prior, kappa^(-3/2): exact draws against 240 x 240 nodes."""
     frame = hm.load_dataset("hospitals")
