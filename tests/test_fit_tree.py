@@ -10,6 +10,11 @@ from arviz_stats import psense_summary
 from scipy import stats
 
 import hiermodels as hm
+from hiermodels.inference.datatree import to_datatree
+from hiermodels.inference.draws import Draws
+from hiermodels.inference.log_priors import log_prior
+from hiermodels.models.data import bind
+from hiermodels.models.user import user_model
 
 PROPER = {"Intercept": "normal(5, 20)", "sd_school": "half_normal(10)"}
 SCHEMA = {"lp", "acceptance_rate", "step_size", "tree_depth", "n_steps", "diverging", "energy", "reached_max_treedepth"}
@@ -66,7 +71,7 @@ def case(request):
 
 @pytest.fixture(scope="module")
 def exact():
-    return fit_schools(sampler="exact", draws=500)
+    return fit_schools(sampler="exact")
 
 
 def test_groups_and_schema_names(case):
@@ -126,21 +131,18 @@ def test_log_prior_of_populations():
 
 def test_improper_priors_are_zero_or_up_to_a_constant():
     frame = hm.load_dataset("eight_schools")
-    model = hm.Model("effect ~ 1 + (1 | school)", known_se="se")
-    fit = hm.fit(model, frame, sampler="exact", **{k: v for k, v in QUICK.items() if k != "tune"})
-    found = fit.to_datatree().log_prior
+    problem = bind(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), frame)
+    tau, se = np.array([[0.1, 1.0, 30.0]]), frame["se"].to_numpy()
+    values = {"Intercept": np.array([[1.0, 2.0, 3.0]]), "sd_school": tau, "theta_school": np.ones((1, 3, 8))}
+    found = to_datatree(Draws(values, {}), problem, frame).log_prior
     assert (found["Intercept"] == 0).all()
     assert found["Intercept"].attrs["improper"] == found["sd_school"].attrs["improper"] == 1
     # reference(): tau sqrt(sum 1 / (se^2 + tau^2)^2), written out
-    tau, se = fit.draws.values["sd_school"], frame["se"].to_numpy()
     expected = np.log(tau) + 0.5 * np.log((1 / (se**2 + tau[..., None] ** 2) ** 2).sum(-1))
     np.testing.assert_allclose(found["sd_school"], expected, atol=1e-10)
 
 
 def test_log_prior_of_a_correlation():
-    from hiermodels.inference.log_priors import log_prior
-    from hiermodels.models.data import bind
-
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"g": np.repeat(list("abcdef"), 4), "x": np.tile(np.arange(4.0), 6), "y": rng.normal(size=24)})
     problem = bind(hm.Model("y ~ 1 + x + (1 + x | g)", priors={"cor_g": "lkj(3)", "sigma": "fixed(1)"}), frame)
@@ -171,14 +173,16 @@ def test_a_function_has_densities_but_no_replicates():
 
     def own(se, effect=None):
         mu = numpyro.sample("mu", dist.Normal(0, 20))
+        numpyro.factor("nothing", 0.0)
         numpyro.sample("effect", dist.Normal(mu, se), obs=effect)
 
-    fit = hm.fit(own, hm.load_dataset("eight_schools"), **QUICK)
-    tree, mu = fit.to_datatree(), fit.draws.values["mu"]
-    expected = stats.norm.logpdf(fit.data["effect"], mu[..., None], fit.data["se"])
+    frame, mu = hm.load_dataset("eight_schools"), np.random.default_rng(0).normal(8, 4, (2, 100))
+    model, draws = user_model(own, frame, "effect"), Draws({"mu": mu}, {})
+    tree = to_datatree(draws, model, frame)
+    expected = stats.norm.logpdf(frame["effect"], mu[..., None], frame["se"])
     np.testing.assert_allclose(tree.log_likelihood["effect"], expected, atol=1e-9)
+    assert list(tree.log_likelihood.data_vars) == ["effect"]
     np.testing.assert_allclose(tree.log_prior["mu"], stats.norm(0, 20).logpdf(mu), atol=1e-9)
     assert az.loo(tree).n_data_points == 8
-    for call in (lambda: fit.to_datatree(predictive=True), fit.fitted, fit.leave_one_group_out, fit.ranks):
-        with pytest.raises(ValueError, match=r"expected a fit of hm\.Model"):
-            call()
+    with pytest.raises(ValueError, match=r"expected a fit of hm\.Model"):
+        to_datatree(draws, model, frame, predictive=True)

@@ -26,6 +26,9 @@ Values = Mapping[str, Any]
 _STEPS = 24
 """Places on either side of the mode."""
 _STEP = 1 / 3
+_WIDE = 240
+"""Places of a t law, whose density may have several peaks: from the outermost of them to the other end of the deviations' own law."""
+_REACH = 9.0
 _SCORING = 30
 _BLOCK = 2_000_000
 """Numbers (draws times rows) at a time."""
@@ -79,8 +82,12 @@ def _block(values: Values, problem: Problem, i: int) -> np.ndarray:
         return np.add.reduceat(each, starts, axis=1) - 0.5 * z**2 - 0.5 * np.log(2 * np.pi)
 
     mode, scale = _mode(values, problem, eta, x, sd, rows, starts, owner)
-    places = _STEP * np.arange(-_STEPS, _STEPS + 1)
-    return special.logsumexp(np.stack([log_density(mode + scale * u) for u in places]), axis=0) + np.log(_STEP * scale)
+    if layout.family == "student_t":
+        low, high = np.minimum(mode - _REACH * scale, -_REACH), np.maximum(mode + _REACH * scale, _REACH)
+        step, count = (high - low) / _WIDE, _WIDE + 1
+    else:
+        low, step, count = mode - _STEPS * _STEP * scale, _STEP * scale, 2 * _STEPS + 1
+    return special.logsumexp(np.stack([log_density(low + k * step) for k in range(count)]), axis=0) + np.log(step)
 
 
 def _rest(values: Values, problem: Problem, i: int) -> np.ndarray:

@@ -26,7 +26,6 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import betaln
 
 __all__ = [
     "bda3",
@@ -205,7 +204,7 @@ def _log_normal(x: Array, mean: float, sd: float) -> Array:
 
 
 def _log_beta(x: Array, a: float, b: float) -> Array:
-    constant = -betaln(a, b) if a > 0 and b > 0 else 0.0
+    constant = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) if a > 0 and b > 0 else 0.0
     return (a - 1) * jnp.log(x) + (b - 1) * jnp.log1p(-x) + constant
 
 
