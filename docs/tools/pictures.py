@@ -275,7 +275,8 @@ def plot_zip() -> Figure:
 def plot_estimate_truth() -> Figure:
     """Estimates against truths."""
     table = population().first_replicates(60)
-    return plots.plot_estimate_truth(table, "theta_school", where={"sd_school": 10}, regime="population")
+    where = {"sd_school": 10, "method": ["none", "partial"]}
+    return plots.plot_estimate_truth(table, "theta_school", where=where, regime="population")
 
 
 def plot_estimate_se() -> Figure:
