@@ -83,14 +83,14 @@ FACTORIAL = {
     "mechanisms": {
         "formula": "score ~ 1 + (1 | school)", "design": {"school": 8, "obs": 5},
         "truth": {"Intercept": 0, "sd_school": 1, "sigma": 2},
-        "grid": {"school": [4, 8, 16], "obs": [2, 8], "sd_school": [0.25, 1, 2]},
+        "grid": {"school": [4, 8], "obs": [2, 8], "sd_school": [0.25, 1, 2]},
     },
     "estimands": ["Intercept", "theta_school"],
     "methods": {
         "none": {"pooling": "none", "sampler": "exact", "priors": {"sigma": "half_normal(5)"}},
         "partial": {"sampler": "exact", "priors": {"Intercept": "normal(0, 10)", "sd_school": "half_normal(2)", "sigma": "half_normal(5)"}},
     },
-    "performance": ["rmse", "cover"], "replications": 100, "failures": "complete-case", "seed": 1,
+    "performance": ["rmse", "cover"], "replications": 60, "failures": "complete-case", "seed": 1,
 }  # fmt: skip
 CALIBRATED = {
     "mechanisms": POPULATION["mechanisms"] | {"truth": {"Intercept": "normal(0, 20)", "sd_school": "half_normal(10)"}, "grid": {}},
@@ -116,6 +116,10 @@ FRAGILE = {
     },
     "performance": ["bias"], "replications": 40, "failures": "complete-case", "seed": 1,
 }  # fmt: skip
+
+POWER = read_config("cluster_power").resolved()
+POWER["mechanisms"]["grid"] = {"school": [8, 16, 32], "treated": [0, 0.4]}
+POWER["methods"] = {name: POWER["methods"][name] for name in ("cluster_t", "partial")}
 
 
 def population() -> hm.Run:
@@ -247,12 +251,12 @@ def plot_lollipop() -> Figure:
 def plot_heat() -> Figure:
     """Error over two factors."""
     where = {"obs": 2}
-    return plots.plot_heat(study(FACTORIAL, 100).performance, "rmse", "theta_school", "sd_school", "school", where=where, **MEAN)
+    return plots.plot_heat(study(FACTORIAL, 60).performance, "rmse", "theta_school", "sd_school", "school", where=where, **MEAN)
 
 
 def plot_nested_loop() -> Figure:
     """Error over three factors."""
-    table = study(FACTORIAL, 100).performance
+    table = study(FACTORIAL, 60).performance
     return plots.plot_nested_loop(table, "rmse", "theta_school", order=["obs", "school", "sd_school"], **MEAN)
 
 
@@ -263,7 +267,7 @@ def plot_curve() -> Figure:
 
 def plot_power() -> Figure:
     """Power of a trial that treats whole schools."""
-    return plots.plot_power(study("cluster_power", 150).performance, "differs", x="school", where={"treated": 0.4})
+    return plots.plot_power(study(POWER, 100).performance, "differs", x="school", where={"treated": 0.4})
 
 
 def plot_zip() -> Figure:
