@@ -10,12 +10,12 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 import hiermodels as hm
 from hiermodels.models.data import bind
 from hiermodels.reporting import plots
 from hiermodels.studies.config import read_config
+from hiermodels.studies.config.source import read_yaml
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -94,8 +94,9 @@ def test_blocks_of_python_are_python_and_use_what_there_is(page):
         assert hasattr(hm.Fit, name) or name in {"status", "warnings"}, (name_of(page), name)
 
 
-def read_yaml(text):
-    return YAML(typ="safe").load(textwrap.dedent(text))
+def plain(text):
+    """A block of YAML as the library reads it."""
+    return read_yaml(text.encode())[0]
 
 
 def complete(fragment, base):
@@ -106,7 +107,7 @@ def complete(fragment, base):
 
 
 def test_every_fragment_of_the_guide_to_studies_makes_a_study():
-    whole, *fragments = map(read_yaml, blocks(DOCS / "studies.md", "yaml"))
+    whole, *fragments = map(plain, blocks(DOCS / "studies.md", "yaml"))
     assert len(read_config(whole).cells()) == 4
     assert len(fragments) >= 12
     for fragment in fragments:
@@ -115,12 +116,12 @@ def test_every_fragment_of_the_guide_to_studies_makes_a_study():
 
 def test_the_studies_of_the_readme(tmp_path, monkeypatch):
     shown, own = blocks(ROOT / "README.md", "yaml")
-    assert read_yaml(shown) == read_yaml((ROOT / "configs" / "eight_schools.yaml").read_text(encoding="utf-8"))
+    assert plain(shown) == plain((ROOT / "configs" / "eight_schools.yaml").read_text(encoding="utf-8"))
     (tmp_path / "my.csv").write_text("school,classroom,treated,score\nA,1,0,50.5\nA,2,0,49\nB,1,1,52\nB,2,1,55.5\n")
     monkeypatch.chdir(tmp_path)
     formula = {"formula": "score ~ 1 + treated + (1 | school/classroom)"}
     methods = {"none": {"pooling": "complete", "priors": {"sigma": "half_normal(5)"}}}
-    study = read_yaml(shown) | {"mechanisms": formula | read_yaml(own), "methods": methods, "estimands": ["treated"]}
+    study = plain(shown) | {"mechanisms": formula | plain(own), "methods": methods, "estimands": ["treated"]}
     assert len(read_config(study).cells()) == 4
 
 
