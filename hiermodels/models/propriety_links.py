@@ -80,7 +80,7 @@ def check_repeats(layout: Layout, data: Data, prior: Prior, rank: int) -> None:
 def missing_link_moments(layout: Layout, data: Data) -> dict[str, str]:
     """Scales whose posterior mean or sd does not exist, by name; see `hiermodels.models.propriety.missing_moments`."""
     found: dict[str, str] = {}
-    informative = {}
+    informative: dict[str, int] = {}
     for i, level in enumerate(layout.levels):
         y, size = (np.bincount(data.group[i], a, level.size) for a in (data.y, data.size))
         count = int(np.sum((y > 0) & (y < size) if layout.link == "logit" else y > 0))
