@@ -150,7 +150,7 @@ def summary() -> dict[str, Any]:
         }
     )
     places = [{"hash": c.hash, "factors": c.factors} for c in study.cells()]
-    stored = results.make_manifest(study, cells=places, lanes=8, chunk=size, device="cpu")
+    stored = results.make_manifest(study.resolved(), cells=places, lanes=8, chunk=size, device="cpu")
     rng, labels = np.random.default_rng(0), pa.array([f"g{i}" for i in range(groups)] * size)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
