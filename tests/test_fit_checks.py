@@ -385,7 +385,7 @@ def test_deviations_are_integrated(family):
 
             each = density(part["y"].to_numpy(), eta + v["sd_g"][s] * grid[:, None], v, s).sum(1)
             expected = special.logsumexp(each + stats.norm.logpdf(grid)) + np.log(grid[1] - grid[0])
-            assert found[s, j] == pytest.approx(expected, abs=1e-8)
+            assert found[s, j] == pytest.approx(expected, abs=1e-6)  # skew tails end at eight sds
 
 
 def test_crossed_groups_are_integrated():

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from arviz_stats import psense_summary
+from same_fit import assert_same
 from scipy import stats
 
 import hiermodels as hm
@@ -71,6 +72,7 @@ def case(request):
 
 @pytest.fixture(scope="module")
 def exact():
+    """The program is the first case's."""
     return fit_schools(sampler="exact")
 
 
@@ -107,6 +109,11 @@ def test_arviz_runs_unmodified(case):
     az.plot_rank(tree, var_names=names, backend="none")
     az.plot_ppc_dist(tree, num_samples=5, backend="none")
     assert az.loo(tree, pointwise=True).elpd_i.shape == (len(tree.observed_data[outcome]),)
+
+
+def test_file_round_trip_is_identical(case, tmp_path):
+    case.save(tmp_path / "fit.nc")
+    assert_same(case, hm.load_fit(tmp_path / "fit.nc"), tmp_path / "fit.nc")
 
 
 def test_log_prior_of_normal_and_half_normal(exact):
