@@ -168,8 +168,8 @@ def _user_densities(
 ) -> dict[str, xr.Dataset]:
     """Log likelihood and log prior of a NumPyro function's sites."""
     observed, prior = user_densities(model, values)
-    rows = [(row, list(_row_labels(frame)))]
-    named = {name: rows if x.shape[2:] == (len(frame),) else _numbered(name, x) for name, x in observed.items()}
+    rows: list[tuple[str, Sequence[Any]]] = [(row, list(_row_labels(frame)))]
+    named: Axes = {name: rows if x.shape[2:] == (len(frame),) else _numbered(name, x) for name, x in observed.items()}
     found = {"log_likelihood": _dataset(observed, named)} if pointwise else {}
     return found | {"log_prior": _dataset(prior, {name: [] for name in prior})}
 

@@ -88,7 +88,7 @@ def diagnose(draws: Draws, diagnostics: pd.DataFrame, status: str, warnings: tup
     if "diverging" in stats:
         rows.append(("divergences", float(np.sum(stats["diverging"])), 0.0, not np.any(stats["diverging"]), ""))
     if "energy" in stats:
-        low = energy_fractions(stats["energy"])
+        low = energy_fractions(np.asarray(stats["energy"]))
         worst = int(np.argmin(low))
         rows.append(("E-BFMI", float(low[worst]), BFMI_LIMIT, bool(low[worst] >= BFMI_LIMIT), f"chain {worst}"))
         if low[worst] < BFMI_LIMIT:

@@ -113,7 +113,7 @@ def _refuse_improper(problem: Problem) -> None:
         )
 
 
-def _simulate(problem: Problem, draws: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _simulate(problem: Problem, draws: int, seed: int) -> tuple[dict[str, Any], np.ndarray]:
     """Every variable (padded axes) and the outcome (padded rows), each (1, draw, ...)."""
     from numpyro.infer import Predictive
 
@@ -125,7 +125,7 @@ def _simulate(problem: Problem, draws: int, seed: int) -> tuple[dict[str, np.nda
             build(problem.layout), given or None, num_samples=draws, return_sites=names, parallel=True
         )
         found = {**given, **jax.jit(lambda key, data: run(key, data, None))(key, as_jax(problem.data))}
-        values = {name: np.asarray(found[name])[None] for name in names}
+        values: dict[str, Any] = {name: np.asarray(found[name])[None] for name in names}
     return values, values.pop("y")
 
 
