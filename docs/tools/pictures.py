@@ -64,16 +64,16 @@ def lines(pooling: str) -> hm.Fit:
     return hm.fit(model, hm.load_dataset("individuals"), sampler="exact", pooling=pooling, progress=False)
 
 
-def study(config: str | dict, replications: int) -> hm.Run:
+def study(config: str | dict, replications: int, workers: int | None = None) -> hm.Run:
     """A study in a folder that goes away."""
-    return _study(json.dumps(config), replications)
+    return _study(json.dumps(config), replications, workers)
 
 
 @cache
-def _study(config: str, replications: int) -> hm.Run:
+def _study(config: str, replications: int, workers: int | None) -> hm.Run:
     folder = tempfile.TemporaryDirectory()
     _FOLDERS.append(folder)
-    return hm.run(json.loads(config), Path(folder.name) / "run", replications=replications, progress=False)
+    return hm.run(json.loads(config), Path(folder.name) / "run", replications=replications, workers=workers, progress=False)
 
 
 _FOLDERS: list[tempfile.TemporaryDirectory] = []
@@ -303,7 +303,7 @@ def plot_shrinkage() -> Figure:
 
 def plot_failures() -> Figure:
     """Fits that are flagged."""
-    return plots.plot_failures(study(FRAGILE, 40).failures, regime="population")
+    return plots.plot_failures(study(FRAGILE, 40, 1).failures, regime="population")
 
 
 def plot_ranks() -> Figure:
