@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -178,3 +179,31 @@ def test_retries_are_made_and_counted(tmp_path, policy):
     assert tries.max() > 1
     assert (run.performance["n_retried"] == int((tries > 1).sum())).all()
     assert isinstance(run.failures, pd.DataFrame)
+
+
+def test_threads_that_trace_models_do_not_meet_one_another_s_sites():
+    """NumPyro's handlers stand in one stack a process; without turns a trace finds the sites of both."""
+    import time
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpyro
+    import numpyro.distributions as dist
+    from numpyro import handlers
+
+    from hiermodels.studies.programs import compiled
+
+    def traced(seconds):
+        def model():
+            numpyro.sample("x", dist.Normal(0.0, 1.0))
+            time.sleep(seconds)
+            numpyro.sample("z", dist.Normal(0.0, 1.0))
+
+        def run(value):
+            assert list(handlers.trace(handlers.seed(model, 0)).get_trace()) == ["x", "z"]
+            return value + 1
+
+        return jax.jit(run)
+
+    with ThreadPoolExecutor(2) as pool:
+        programs = list(pool.map(lambda seconds: compiled(traced(seconds), (jnp.ones(3),), "a model"), (0.2, 0.3)))
+    assert [float(p(jnp.ones(3))[0]) for p in programs] == [2.0, 2.0]

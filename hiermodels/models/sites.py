@@ -7,6 +7,7 @@ A proper prior is a NumPyro distribution. An improper one is `ImproperUniform` o
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from hiermodels.models.priors import Prior, parse
 from hiermodels.models.spec import Layout, Parameter
 
 __all__ = [
+    "TRACING",
     "Centring",
     "Site",
     "distribution",
@@ -37,6 +39,9 @@ __all__ = [
     "padded",
     "to_flat",
 ]
+
+TRACING = threading.RLock()
+"""NumPyro keeps its handlers in one stack a process: threads that trace models take turns, or see one another's sites."""
 
 
 def distribution(prior: Prior, kind: str = "positive") -> dist.Distribution | None:
@@ -225,7 +230,8 @@ def find_sites(model: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Si
             *args, **kwargs
         )
 
-    jax.eval_shape(run)
+    with TRACING:
+        jax.eval_shape(run)
     return tuple(found)
 
 

@@ -16,6 +16,7 @@ from jax import Array
 from hiermodels.inference.draws import Estimates
 from hiermodels.inference.samplers import Settings, estimation_steps, target_sizes
 from hiermodels.inference.summaries import Interval, Target
+from hiermodels.models.sites import TRACING
 from hiermodels.studies import own
 from hiermodels.studies.deviant import Deviation, Rows
 from hiermodels.studies.own import OwnLayout
@@ -103,7 +104,9 @@ def compiled(function: Any, args: tuple[Any, ...], what: str, announce: Callable
             if announce:
                 announce(f"compiling {what}")
             started = time.perf_counter()
-            program = function.lower(*args).compile()
+            with TRACING:
+                lowered = function.lower(*args)
+            program = lowered.compile()
             compile_seconds[what] = compile_seconds.get(what, 0.0) + time.perf_counter() - started
             with _guard:
                 _programs[key] = program
