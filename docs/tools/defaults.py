@@ -315,7 +315,7 @@ def main() -> None:
         print(name, flush=True)
     stored = {name: FOLDER / f"{name}.csv" for name in SETTINGS}
     parts = [section(name, pd.read_csv(file)) for name, file in stored.items() if file.exists()]
-    verdict = FOLDER / "verdict.md"
+    verdict = FOLDER / "verdict.txt"
     PAGE.write_text("\n".join([HEAD, *([verdict.read_text()] if verdict.exists() else []), *parts]))
 
 
