@@ -36,27 +36,7 @@ def check_prob(prob: float) -> None:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class FitCore:
-    """A posterior: draws with their labels; what they are, and what they say of rows.
-
-    Attributes
-    ----------
-    model : Model or callable
-    data : DataFrame
-        The table that was fitted.
-    settings : FitSettings
-    draws : Draws
-        NumPy arrays by variable, (chain, draw, *dims); groups in the order of ``problem.labels``.
-    diagnostics : DataFrame
-        ``ess_bulk ess_tail r_hat mcse_mean mcse_sd``, a row a scalar (``theta_school[A]``).
-    status : str
-        The worst of ``ok heavy_weights low_ess rhat divergent nonfinite``.
-    warnings : tuple of str
-        Sentences: what is doubtful and what to do about it.
-    seconds : dict
-        ``compile`` (0 where the program was there already) and ``sample``.
-    problem : Problem or UserModel
-        The model bound to the data: the layout with the priors in use, labels.
-    """
+    """What `hiermodels.fit.Fit` holds, whose docstring says what each attribute is, and what it says of rows."""
 
     model: Any
     data: pd.DataFrame
