@@ -58,6 +58,27 @@ def test_normal_mixture_with_tails_too_heavy_for_moments():
         assert weight @ stats.norm.cdf(float(x) / scale[:, 0]) == pytest.approx(p, rel=1e-4)
 
 
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("reach", [12, 20, 60])
+def test_tails_that_carry_little_mass_and_the_whole_variance(precision, reach):
+    """A start from the moments lies where F rounds to 0 or 1: the search must come back."""
+    scale = np.exp(np.linspace(0, reach, 80))
+    weight = scale**-1.2 / np.sum(scale**-1.2)
+    a, b = np.linspace(0, 1, 80)[:, None] * np.array([1.0, 50.0]), scale[:, None] ** 2 * np.array([1.0, 4.0])
+    law = NormalMixture.build(held(weight, a, b), jnp.asarray(a[0]), jnp.asarray(b[0]), 0.05, precision)
+    found = np.asarray(law.quantile(jnp.broadcast_to(PROBABILITIES[:, None], (3, 2))))
+    assert np.all(np.diff(found, axis=0) > 0)
+    for g in range(2):
+        below = [weight @ stats.norm.cdf((x - a[:, g]) / np.sqrt(b[:, g])) for x in found[:, g]]
+        np.testing.assert_allclose(stats.norm.ppf(below), stats.norm.ppf(PROBABILITIES), atol=0.01)
+
+
+def test_quantiles_of_a_law_that_is_not_a_number_are_not_numbers():
+    law = normal_mixture(np.ones(2) / 2, np.array([[1.0, 1.0], [2.0, np.nan]]), np.ones((2, 2)))
+    found = np.asarray(law.quantile(jnp.broadcast_to(PROBABILITIES[:, None], (3, 2))))
+    assert np.isfinite(found[:, 0]).all() and np.isnan(found[:, 1]).all()
+
+
 def test_one_component_and_a_variable_that_is_known():
     law = normal_mixture(np.ones(1), np.array([[3.0, 3.0]]), np.array([[4.0, 0.0]]))
     found = law.quantile(jnp.broadcast_to(PROBABILITIES[:, None], (3, 2)))

@@ -32,6 +32,8 @@ __all__ = ["NormalMixture", "Summary", "Table", "density_table", "hdi", "point_t
 
 _ROOT_2 = math.sqrt(2.0)
 _ROOT_2PI = math.sqrt(2 * math.pi)
+_FAR, _NARROW, _STEPS = 40.0, 1e-6, 100
+"""Bracket of ``xi`` at first, the width at which a jump of F is its quantile, and the most steps of a search."""
 _ORDER = 5
 """The smoothing kernel leaves moments up to 2 * _ORDER + 1 alone."""
 
@@ -134,36 +136,52 @@ class NormalMixture(eqx.Module):
         return self.cdf_pdf(x)[1]
 
     def quantile(self, p: Array) -> Array:
-        """Values with probability p below, p of shape (k, group)."""
+        """Values with probability p below, p of shape (k, group); NaN where the search did not end."""
         z = ndtri(p)
         skewness, kurtosis = jnp.clip(self.skewness, -1.5, 1.5), jnp.clip(self.kurtosis, -1.0, 3.0)
         start = z + (z**2 - 1) * skewness / 6 + (z**3 - 3 * z) * kurtosis / 24 - (2 * z**3 - 5 * z) * skewness**2 / 36
         far = self.mean + self.sd * start
         xi = jnp.arcsinh((far - self.centre) / self.scale)
+        # moments of the heaviest tails overflow: the bulk is a start too
+        xi = jnp.where(jnp.isfinite(self.mean + self.sd + start), jnp.clip(xi, -_FAR, _FAR), jnp.arcsinh(0.5 * z))
 
-        def step(state: Any) -> Any:
-            count, low, high, xi, _ = state
-            below, density = self.cdf_pdf(self.centre + self.scale * jnp.sinh(xi))
+        def step(state: _Search) -> _Search:
+            below, density = self.cdf_pdf(self.centre + self.scale * jnp.sinh(state.xi))
             score = ndtri(jnp.clip(below, 1e-300, 1 - 1e-16))
             off = score - z
-            low, high = jnp.where(off < 0, xi, low), jnp.where(off > 0, xi, high)
-            slope = density * self.scale * jnp.cosh(xi) * _ROOT_2PI * jnp.exp(0.5 * score**2)
-            new = xi - off / slope
-            new = jnp.where((new > low) & (new < high), new, jnp.where(off == 0, xi, 0.5 * (low + high)))
-            return count + 1, low, high, new, jnp.max(jnp.abs(off))
+            low, high = jnp.where(off < 0, state.xi, state.low), jnp.where(off > 0, state.xi, state.high)
+            slope = density * self.scale * jnp.cosh(state.xi) * _ROOT_2PI * jnp.exp(0.5 * score**2)
+            new = state.xi - off / slope
+            # where F rounds to 0 or 1 its slope says nothing about the distance: a step must halve what is left, or the bracket
+            least = jnp.maximum(0.5 * jnp.abs(state.off), self.tolerance)
+            helps = (new > low) & (new < high) & (jnp.abs(off) <= least)
+            new = jnp.where(helps, new, jnp.where(off == 0, state.xi, 0.5 * (low + high)))
+            new = jnp.where(jnp.isnan(off), off, new)
+            found = _Search(state.count + 1, low, high, new, off)
+            return jax.tree.map(lambda a, b: jnp.where(unsolved(state), a, b), found, state)._replace(count=found.count)
 
-        def unfinished(state: Any) -> Array:
-            return (state[0] < 60) & (state[4] > self.tolerance)
+        def unsolved(state: _Search) -> Array:
+            return (jnp.abs(state.off) > self.tolerance) & (state.high - state.low > _NARROW)
 
         # what the expansion leaves out, from the size of its last terms
         s, k = jnp.abs(self.skewness), jnp.abs(self.kurtosis)
         left = jnp.max(0.2 * k**2 + 0.2 * s * k + 0.1 * s**3)
         left = jnp.where(left < 0.4 * self.tolerance, 0.0, jnp.inf)
 
-        wide = jnp.full_like(xi, 40.0)
-        state = (jnp.zeros((), jnp.int32), -wide, wide, xi, left.astype(xi.dtype))
-        xi = jax.lax.while_loop(unfinished, step, state)[3]
-        return self.centre + self.scale * jnp.sinh(xi)
+        wide = jnp.full_like(xi, _FAR)
+        begin = _Search(jnp.zeros((), jnp.int32), -wide, wide, xi, jnp.broadcast_to(left.astype(xi.dtype), xi.shape))
+        end = jax.lax.while_loop(lambda state: (state.count < _STEPS) & jnp.any(unsolved(state)), step, begin)
+        return jnp.where(unsolved(end), jnp.nan, self.centre + self.scale * jnp.sinh(end.xi))
+
+
+class _Search(NamedTuple):
+    """Where the quantiles are sought: brackets, places and the normal scores that are still missing, (k, group) each."""
+
+    count: Array
+    low: Array
+    high: Array
+    xi: Array
+    off: Array
 
 
 def _positive(variance: Array, mean: Array) -> Array:
