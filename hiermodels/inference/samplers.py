@@ -377,7 +377,8 @@ def estimates_of_nodes(
         else:
             error = nan if target.no_moment else sd
             ends = (jnp.atleast_1d(summary.lower), jnp.atleast_1d(summary.upper))
-            row = (point(mean, median, target), median, error, *ends, below, nan)
+            lost = jnp.isnan(ends[0]) | jnp.isnan(ends[1])  # a quantile that was not found: the whole row is missing
+            row = (jnp.where(lost, nan, point(mean, median, target)), median, error, *ends, below, nan)
         for name, value in zip(parts, row, strict=True):
             parts[name].append(value)
     columns = {k: jnp.concatenate(v) for k, v in parts.items()}
