@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 
 def averages(seed, data):
@@ -29,6 +33,15 @@ def moody(seed, data):
     if second < 0:
         return {"Intercept": float("nan")}
     return {"Intercept": first}
+
+
+def stuck(seed, data):
+    """Never ends where the first effect is negative, nor does what it began; its number and that one's are in a file."""
+    if data["effect"].iloc[0] < 0:
+        begun = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        Path(os.environ["STUCK"]).write_text(f"{os.getpid()} {begun.pid}")
+        time.sleep(600)
+    return {"Intercept": data["effect"].iloc[0]}
 
 
 def misspelt(seed, data):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import host_methods
 import numpy as np
@@ -12,8 +15,9 @@ import pytest
 
 import hiermodels as hm
 from hiermodels.studies import host
-from hiermodels.studies.config import ConfigError, read_config
+from hiermodels.studies.config import ConfigError, Study, read_config
 from hiermodels.studies.host import read_result
+from hiermodels.studies.identity import check_identity
 from hiermodels.studies.ready import mechanism_of
 from hiermodels.studies.results import Run
 from hiermodels.studies.runner import bind_all, dry_run
@@ -106,6 +110,43 @@ def test_what_goes_wrong_is_a_row_with_its_reason():
     assert (rows["estimate"][rows["status"] == "ok"] == y[:, 0][~(died | raised | nothing)]).all()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="groups of processes")
+def test_what_takes_too_long_is_ended_and_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("STUCK", str(tmp_path / "numbers"))
+    mechanisms = SCHOOLS | {"truth": {"Intercept": 0, "sd_school": 10}}
+    method = {"host": True, "function": host_methods.stuck, "timeout": 1}
+    config = study(methods={"mine": method}, estimands=["Intercept"], mechanisms=mechanisms)
+    rows, y = chunk(config), data(config, 4)[0]
+    late = y[:, 0] < 0
+    assert late.any() and not late[-1]  # after one that does not end comes one that does
+    assert rows["message"][late].unique().tolist() == ["no result within 1 s (timeout); the process was ended"]
+    assert (rows["status"][late] == "nonfinite").all() and (rows["estimate"][~late] == y[~late, 0]).all()
+    for number in (tmp_path / "numbers").read_text().split():
+        wait_for_end(int(number))
+
+
+def wait_for_end(number: int) -> None:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            os.kill(number, 0)
+        except ProcessLookupError:
+            return
+        state = Path(f"/proc/{number}/stat")
+        if state.is_file() and state.read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"process {number} lives")
+
+
+def test_a_run_that_hung_goes_on_with_a_timeout():
+    old, new = (study(methods={"mine": {"host": True, "function": host_methods.averages} | more}) for more in ({}, {"timeout": 60}))
+    before, now = (read_config(c).resolved() for c in (old, new))
+    assert "timeout" not in before["methods"]["mine"] and now["methods"]["mine"]["timeout"] == 60
+    assert check_identity({"config": before}, now) == []
+    assert Study.from_resolved(now, functions={"mine": host_methods.averages}).methods["mine"].timeout == 60
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
@@ -160,6 +201,11 @@ def test_a_file_gets_its_function_from_python(tmp_path):
         ({"host": False}, r"methods\.mine\.host: expected true; found false"),
         ({"host": True, "sampler": "nuts"}, r"methods\.mine\.sampler: expected no sampler beside host"),
         ({"host": True, "weight": 3}, r"methods\.mine\.weight: unknown key 'weight' beside host"),
+        ({"host": True, "timeout": 0}, r"methods\.mine\.timeout: expected a number of seconds above 0; found 0; write e\.g\. 60"),
+        ({"host": True, "timeout": float("inf")}, r"methods\.mine\.timeout: expected a number of seconds above 0"),
+        ({"host": True, "timeout": True}, r"methods\.mine\.timeout: expected a number of seconds above 0; found true"),
+        ({"host": True, "timeout": "1 min"}, r"methods\.mine\.timeout: expected a number of seconds above 0"),
+        ({"sampler": "nuts", "timeout": 5}, r"methods\.mine\.timeout: expected no timeout but of a host function; found some"),
         ({"host": True, "estimands": []}, r"methods\.mine\.estimands: expected a list of estimands"),
     ],
 )
@@ -205,7 +251,7 @@ def test_results_in_all_their_forms():
 def test_seeds_depend_on_cell_replicate_and_method_alone(monkeypatch):
     seen = {}
 
-    def spy(function, wanted, seeds, frames):
+    def spy(function, wanted, seeds, frames, timeout):
         seen.setdefault(len(seen), seeds)
         return np.zeros((len(seeds), sum(len(labels) for _, labels in wanted), 4)), [[""] * 10] * len(seeds)
 

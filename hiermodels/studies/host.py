@@ -5,15 +5,18 @@
 It may call anything: R, a fitted package, a simulation. ``data`` has the design's columns and the outcome; ``seed`` depends on
 the study's seed, the cell, the replicate and the method's name alone, so that results do not depend on the number of workers.
 What goes wrong in it is a missing estimate (status ``nonfinite``) of that replicate, with the reason in the column
-``message`` of the estimates; a process that dies is started again for the next replicate.
+``message`` of the estimates; a process that dies, or is ended with all that it began because a replicate took longer than the
+method's ``timeout``, is started again for the next replicate.
 
 Each thread of a run keeps one process, started afresh ("spawn"): the function is imported there by its module's name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -70,7 +73,11 @@ def portable(function: Callable[..., Any]) -> bytes:
 
 
 def estimate_all(
-    function: Callable[..., Any], wanted: Wanted, seeds: Sequence[int], frames: Sequence[pd.DataFrame]
+    function: Callable[..., Any],
+    wanted: Wanted,
+    seeds: Sequence[int],
+    frames: Sequence[pd.DataFrame],
+    timeout: float | None = None,
 ) -> tuple[np.ndarray, list[list[str]]]:
     """Call a function on some datasets in this thread's process.
 
@@ -80,6 +87,8 @@ def estimate_all(
     wanted : Wanted
     seeds : sequence of int
     frames : sequence of DataFrame
+    timeout : float, optional
+        Seconds that one dataset may take; starting a process is not counted.
 
     Returns
     -------
@@ -97,11 +106,16 @@ def estimate_all(
     width = sum(len(labels) for _, labels in wanted)
     numbers, messages = [], []
     for seed, frame in zip(seeds, frames, strict=True):
+        found, reason = np.full((width, 4), np.nan), ""
         try:
-            found, reasons = _process(whole).submit(_call, seed, frame, wanted).result()
+            found, reasons = _process(whole).submit(_call, seed, frame, wanted).result(timeout)
         except BrokenProcessPool:
+            reason = "the process died; memory, a crash or an exit in the function"
+        except TimeoutError:
+            reason = f"no result within {timeout:g} s (timeout); the process was ended"
+        if reason:
             _forget(whole)
-            found, reasons = np.full((width, 4), np.nan), ["the process died; memory, a crash or an exit in the function"] * width
+            reasons = [reason] * width
         numbers.append(found)
         messages.append(reasons)
     return np.stack(numbers), messages
@@ -112,24 +126,31 @@ _thread = threading.local()
 
 def _process(whole: bytes) -> ProcessPoolExecutor:
     """The process that this thread keeps for a function, begun and tried out on first use."""
-    pools: dict[bytes, ProcessPoolExecutor] = _thread.__dict__.setdefault("pools", {})
+    pools: dict[bytes, tuple[ProcessPoolExecutor, int]] = _thread.__dict__.setdefault("pools", {})
     key = hashlib.blake2b(whole).digest()
     if key not in pools:
         spawn = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(whole,))
         try:
-            problem = pool.submit(_ready).result()
+            problem, number = pool.submit(_ready).result()
         except BrokenProcessPool:
-            problem = f"the new process ended at once; {_MAIN}"
+            number, problem = 0, f"the new process ended at once; {_MAIN}"
         if problem:
             pool.shutdown(wait=False)
             raise ValueError(f"function: it cannot be used in another process: {problem}")
-        pools[key] = pool
-    return pools[key]
+        pools[key] = pool, number
+    return pools[key][0]
 
 
 def _forget(whole: bytes) -> None:
-    _thread.pools.pop(hashlib.blake2b(whole).digest()).shutdown(wait=False)
+    """Have done with a process, which may be dead or at work, and with the processes that it began."""
+    pool, number = _thread.pools.pop(hashlib.blake2b(whole).digest())
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if os.name == "posix":
+            os.killpg(number, signal.SIGKILL)
+        else:
+            os.kill(number, signal.SIGTERM)
+    pool.shutdown(wait=False)
 
 
 # in the other process ---------------------------------------------------------------------------------------------------
@@ -139,7 +160,10 @@ _here: dict[str, Any] = {}
 
 def _begin(whole: bytes) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's to answer
+    if os.name == "posix":
+        os.setpgid(0, 0)  # a group of its own, so that what the function begins can be ended with it
     threading.Thread(target=_follow, daemon=True).start()
+    importlib.import_module("pandas")  # now, so that no dataset's time goes into it
     try:
         _here["function"], _here["problem"] = pickle.loads(whole), ""
     except Exception as error:
@@ -151,18 +175,21 @@ def _follow() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
+        if os.name == "posix":
+            os.killpg(0, signal.SIGKILL)
         os._exit(1)
 
 
-def _ready() -> str:
-    return str(_here["problem"])
+def _ready() -> tuple[str, int]:
+    """What is wrong with this process, and its number."""
+    return str(_here["problem"]), os.getpid()
 
 
 def _call(seed: int, frame: pd.DataFrame, wanted: Wanted) -> tuple[np.ndarray, list[str]]:
     width = sum(len(labels) for _, labels in wanted)
     try:
         return read_result(_here["function"](seed, frame), wanted)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         return np.full((width, 4), np.nan), [_reason(error)] * width
 
 

@@ -1,7 +1,8 @@
 """Whether a run folder may be continued with this configuration.
 
 What determines results (mechanisms, methods, estimands, interval, seed, precision, and the lanes and chunks
-that the files were made with) must be what it was. `aim`, `performance` and the summary of failures are free.
+that the files were made with) must be what it was. `aim`, `performance`, the summary of failures and how long a host function
+may take are free: a run that hangs is stopped, given a `timeout` and gone on with.
 More replications, cells or methods extend a run, if that is asked for. Everything else is refused, with the
 differences.
 """
@@ -13,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["IDENTITY", "check_identity", "check_sizes", "differences", "identity_of", "plain"]
+__all__ = ["IDENTITY", "check_identity", "check_sizes", "differences", "identity_of", "plain", "timeless"]
 
 IDENTITY = ("mechanisms", "methods", "estimands", "interval", "seed", "precision")
 """Keys of a resolved configuration that determine results."""
@@ -134,7 +135,7 @@ def check_identity(
         _compare_named(_by_hash(old_cells), _by_hash(new_cells), "cells", refused, added)
     for config in (before, now):
         config.pop("cells", None)
-    _compare_named(before.pop("methods", {}), now.pop("methods", {}), "methods", refused, added)
+    _compare_named(timeless(before.pop("methods", {})), timeless(now.pop("methods", {})), "methods", refused, added)
     more = before.get("replications"), now.get("replications")
     if None not in more and more[0] != more[1]:
         (added if more[0] < more[1] else refused).append(line("replications", *more))
@@ -189,6 +190,11 @@ def _harmless(key: str, old: Any, new: Any) -> bool:
     if top == "failures":
         return RETRY not in (old, new)
     return top in FREE or (top in ("lanes", "chunk") and "auto" in (old, new))
+
+
+def timeless(methods: Any) -> Any:
+    """Methods without how long they may take."""
+    return {name: _without(method, "timeout") for name, method in methods.items()}
 
 
 def _compare_named(old: Any, new: Any, key: str, refused: list[str], added: list[str]) -> None:

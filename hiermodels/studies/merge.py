@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hiermodels.studies import results
 from hiermodels.studies.config import Study
 from hiermodels.studies.config.cells import cell_hash, rows_of
-from hiermodels.studies.identity import FREE, RETRY, check_sizes, differences, line, plain
+from hiermodels.studies.identity import FREE, RETRY, check_sizes, differences, line, plain, timeless
 from hiermodels.studies.imported import imported_methods, note_imported
 from hiermodels.studies.results import Run, load_run
 from hiermodels.studies.schedule import Combination, Schedule, say_missing
@@ -123,8 +123,9 @@ def _check_same(first: Run, part: Run) -> None:
     """Refuse parts that differ in more than cells, methods and replications."""
     before, now = (_comparable(run.config) for run in (first, part))
     found = [line(*d) for d in differences(before, now) if not _free(*d)]
-    for name in first.config["methods"].keys() & part.config["methods"].keys():
-        found += [line(*d) for d in differences(first.config["methods"][name], part.config["methods"][name], f"methods.{name}")]
+    one, other = timeless(first.config["methods"]), timeless(part.config["methods"])
+    for name in one.keys() & other.keys():
+        found += [line(*d) for d in differences(one[name], other[name], f"methods.{name}")]
     found += [line(*d) for d in differences(_kinds(first), _kinds(part), "factors")]
     if found:
         raise ValueError(

@@ -138,7 +138,7 @@ def _by_host(study: Study, cell: Cell, method: str, fit: Fit, reps: np.ndarray, 
     tables = list(frames(mechanism.problem, mechanism.frame, outcomes))
     assert function is not None
     try:
-        numbers, messages = host.estimate_all(function, fit.names, seeds, tables)
+        numbers, messages = host.estimate_all(function, fit.names, seeds, tables, study.methods[method].timeout)
     except ValueError as error:
         raise ValueError(f"methods.{method}: {error}") from None
     return table_of(study, cell, method, fit, reps, estimates_from(fit, numbers), truth, messages)

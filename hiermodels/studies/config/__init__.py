@@ -288,7 +288,7 @@ def to_schema() -> dict[str, Any]:
     for part in (schema, *schema["$defs"].values()):
         part["description"] = part["description"].split("\n")[0]
     posterior = schema["$defs"]["Method"]
-    for key in ("function", "estimator", "settings", "host", "estimands"):
+    for key in ("function", "estimator", "settings", "host", "estimands", "timeout"):
         del posterior["properties"][key]
     schema["$defs"] |= rival_schemas(posterior)
     kinds = [{"$ref": f"#/$defs/{name}"} for name in ("Method", "Estimator", "Host")]

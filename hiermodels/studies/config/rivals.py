@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ __all__ = ["MODEL_KEYS", "estimator_names", "rival", "rival_schemas"]
 MODEL_KEYS = ("formula", "family", *ROLES)
 """Keys that every kind of method has: the model, or what it takes of one."""
 
-HOST_KEYS = ("host", "function", "estimands")
+HOST_KEYS = ("host", "function", "estimands", "timeout")
 _POSTERIOR = ("pooling", "sampler", "priors", "marginalize", "centred", "draws", "tune", "chains", "target_accept")
 
 
@@ -60,6 +61,10 @@ def _host(data: Mapping[str, Any]) -> dict[str, Any]:
     names = data.get("estimands")
     if names is not None and (not isinstance(names, list | tuple) or not names or not all(isinstance(n, str) for n in names)):
         raise problem(f"expected a list of estimands' names; found {shown(names)}; write e.g. [Intercept]", ("estimands",))
+    timeout = data.get("timeout")
+    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if timeout is not None and not (number and 0 < timeout < math.inf):
+        raise problem(f"expected a number of seconds above 0; found {shown(timeout)}; write e.g. 60", ("timeout",))
     return {**data, "estimands": None if names is None else tuple(names)}
 
 
@@ -87,7 +92,12 @@ def rival_schemas(method: Mapping[str, Any]) -> dict[str, Any]:
     host = {
         "additionalProperties": False,
         "description": "A Python function outside compiled code, given to hiermodels.run.",
-        "properties": {"host": {"const": True}, "estimands": {"type": "array", "items": {"type": "string"}}, **model},
+        "properties": {
+            "host": {"const": True},
+            "estimands": {"type": "array", "items": {"type": "string"}},
+            "timeout": {"type": "number", "exclusiveMinimum": 0, "description": "seconds that one dataset may take"},
+            **model,
+        },
         "required": ["host"],
         "type": "object",
     }

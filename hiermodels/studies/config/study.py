@@ -67,6 +67,8 @@ class Method(Part):
         The function runs outside compiled code, ``(seed, DataFrame) -> mapping``: see `hiermodels.studies.host`.
     estimands : tuple of str or None
         Of a host function: the names of the estimands it gives, by default all.
+    timeout : float or None
+        Of a host function: seconds after which a dataset has no estimate and the process is ended; by default none.
     """
 
     pooling: Pooling = Field("partial", description="complete, none or partial; or group term to such a word")
@@ -89,6 +91,7 @@ class Method(Part):
     settings: dict[str, Any] = Field({}, description="its settings")
     host: Flag = Field(False, description="the function runs outside compiled code")
     estimands: tuple[str, ...] | None = Field(None, description="what a host function gives")
+    timeout: float | None = Field(None, description="seconds that a host function may take a dataset")
 
     @model_validator(mode="before")
     @classmethod
@@ -98,8 +101,9 @@ class Method(Part):
         if isinstance(data, Mapping):
             if "settings" in data:
                 raise problem("unknown key 'settings'; write an estimator's settings beside it", ("settings",))
-            if data.get("estimands") is not None and "host" not in data:
-                raise problem("expected no estimands but of a host function; found some; add host: true", ("estimands",))
+            for key in ("estimands", "timeout"):
+                if data.get(key) is not None and "host" not in data:
+                    raise problem(f"expected no {key} but of a host function; found some; add host: true", (key,))
         if isinstance(data, Mapping) and data.get("function") is not None and not callable(data["function"]):
             found = shown(data["function"])
             raise problem(
@@ -346,7 +350,7 @@ def _plain_method(method: Method) -> dict[str, Any]:
         return {**{k: out[k] for k in (*MODEL_KEYS, "estimator")}, **settings}
     if method.kind == "host":
         return {k: out[k] for k in (*MODEL_KEYS, *HOST_KEYS) if out[k] is not None or k in MODEL_KEYS}
-    return {k: v for k, v in out.items() if k not in ("estimator", "host", "estimands") and (k != "function" or v is not None)}
+    return {k: v for k, v in out.items() if k not in ("estimator", "host", "estimands", "timeout") and (k != "function" or v is not None)}
 
 
 def _copy(value: Any) -> Any:
