@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiermodels._fit_core import FitCore
-from hiermodels.inference.samplers import INDEPENDENT
 from hiermodels.models.user import UserModel
 
 if TYPE_CHECKING:
@@ -148,9 +147,8 @@ class Checks(FitCore):
         found = self._level(level, "leave_one_group_out")
         if refit not in (None, True, False):
             raise ValueError(f"refit: expected True, False or None, found {refit!r}; give one of them")
-        independent = self.settings.sampler in INDEPENDENT and not self.draws.stats
         return leave_one_group_out(
-            self.draws.values, problem, self.data, found, self._without, force=refit, independent=independent
+            self.draws.values, problem, self.data, found, self._without, force=refit, independent=self.draws.independent
         )
 
     def _without(self, frame: pd.DataFrame) -> tuple[Mapping[str, Any], Problem]:

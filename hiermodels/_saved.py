@@ -94,7 +94,8 @@ def load(path: Path) -> Fit:
     frame = pd.read_parquet(io.BytesIO(tree["frame"]["parquet"].to_numpy().tobytes()))
     values: dict[str, Any] = {name: tree["posterior"][name].to_numpy() for name in header["variables"]}
     stats: dict[str, Any] = {name: tree["sample_stats"][name].to_numpy() for name in header["stats"]}
-    draws = Draws(values, stats)
+    error = header.get("error")
+    draws = Draws(values, stats, header.get("independent", not stats), None if error is None else np.asarray(error))
     table = tree["diagnostics"]["convergence"]
     diagnostics = pd.DataFrame(
         table.to_numpy(),
@@ -124,6 +125,8 @@ def _header(fit: Fit) -> dict[str, Any]:
         "settings": dataclasses.asdict(fit.settings),
         "variables": list(fit.draws.values),
         "stats": list(fit.draws.stats),
+        "independent": fit.draws.independent,
+        "error": None if fit.draws.error is None else float(fit.draws.error),
         "status": fit.status,
         "warnings": fit.warnings,
         "seconds": fit.seconds,

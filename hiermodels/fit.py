@@ -125,7 +125,7 @@ def fit(
                 sampling = replace(sampling, sampler="nuts")
                 raw, more = draw(layout, sampling, key, as_jax(problem.data), progress)
                 seconds = {name: seconds[name] + more[name] for name in seconds}
-            found = Draws(describe.real_groups(raw.values, problem), raw.stats)
+            found = replace(raw, values=describe.real_groups(raw.values, problem))
         else:
             problem = meet_function(model, frame, settings)
             found, seconds = draw_user(problem, sampling, key, progress)
@@ -177,7 +177,7 @@ class Fit(PoolingViews, Checks):
         priors : mapping of str to prior, optional
             Merged over the model's own.
         data : DataFrame, optional
-            Other rows, with the same columns. Default priors that were scaled to the first data stay what they were, so that two fits
+            Other rows, with the same columns. Default priors that were scaled to the first known variances stay what they were, so that two fits
             differ in their data alone, and data of the same shape run the program that is already compiled.
         **settings
             Of `fit`: ``pooling``, ``sampler``, ``draws``, ``seed``, ... and ``progress``.

@@ -71,6 +71,8 @@ def normal_quadrature(frame, y, scales, terms, *, population=("Intercept",), se=
         A grouping: names of sds are ``sd_<label>`` and ``sd_<label>_<column>``, correlated iff ``cor_<label>`` is in ``scales``.
     population : tuple of str
         Columns with a population coefficient; flat unless in ``normal``, a dict of column to (mean, sd).
+    count : int or dict
+        Nodes an axis, or by parameter.
     se : str, optional
         Column of known standard errors; else ``sigma`` is in ``scales``.
 
@@ -83,7 +85,8 @@ def normal_quadrature(frame, y, scales, terms, *, population=("Intercept",), se=
     column |= {c: frame[c].to_numpy(float) for c in population if c != "Intercept"}
     normal = dict(normal)
     x = np.column_stack([column[c] for c in population])
-    axes = [interval(-1, 1, count) if size is None else half_line(count, size) for _, size in scales.values()]
+    counts = count if isinstance(count, dict) else dict.fromkeys(scales, count)
+    axes = [interval(-1, 1, counts[n]) if size is None else half_line(counts[n], size) for n, (_, size) in scales.items()]
     nodes = np.array(list(itertools.product(*(a[0] for a in axes))))
     log_w = np.array([sum(w) for w in itertools.product(*(a[1] for a in axes))])
     names = list(scales)

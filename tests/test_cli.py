@@ -346,7 +346,7 @@ BAD = {
     "a tag that names code": (changed("seed: 1", "seed: !!python/object/apply:os.system ['touch ran']"), r"study\.yaml:15: seed: expected plain YAML; found the tag '!!python/object/apply:os\.system'; remove it"),
     "code as a prior": (changed("half_normal(20)", "\"__import__('os').system('touch ran')\""), r"study\.yaml:11: methods\.partial\.priors\.sd_school: .*expected"),
     "improper with two groups": (changed("half_normal(20)", "flat()", TWO), r"study\.yaml:11: methods\.partial\.priors\.sd_school: flat\(\) gives an improper posterior with 2 school groups: at least 3 are needed; use a proper prior"),
-    "default that needs data": (changed("sampler: exact, priors: {sd_school: half_normal(20)}", "known_se: null, priors: {sigma: half_normal(9)}"), r"study\.yaml:11: methods\.partial\.priors: sd_school: its default is scaled to the data, which a study has not got; name it"),
+    "default that tells two sds apart": (changed("sampler: exact, priors: {sd_school: half_normal(20)}", "known_se: null, priors: {sigma: half_normal(9)}"), r"study\.yaml:11: methods\.partial\.priors\.sigma: half_normal\(9\): there are no repeated observations to keep sigma from zero"),
     # the design's table
     "negative standard error": (table(SCHOOLS.replace("8,10", "8,-10")), r"study\.yaml:4: mechanisms\.known_se: expected positive numbers in column 'se' of schools\.csv; found -10 in row 1 \(from 0\); mend the table"),
     "missing column of a design": (table(SCHOOLS.replace("school", "scool")), r"study\.yaml:3: mechanisms\.formula: no column 'school' in the design; did you mean 'scool'\?"),

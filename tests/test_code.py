@@ -151,7 +151,7 @@ def test_source_reads_as_mathematics_and_python():
 @pytest.mark.parametrize(
     ("model", "settings", "message"),
     [
-        (Model("y ~ 1 + (1 | g)"), {}, r"code: the default prior of sd_g, half_normal\(2.5 sd\(y\)\), waits for the data's scale; name a prior"),
+        (Model("y ~ 1 + (1 + x || g)", known_se="s"), {}, r"code: the default prior of sd_g is in units of s, which waits for data; name a prior"),
         (Model("y ~ 1 + (1 | g)", priors=SD), {"pooling": "none"}, r"code: pooling 'none' needs the groups of the data; give data=<frame>"),
     ],
 )

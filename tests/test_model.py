@@ -98,7 +98,7 @@ PRIORS = {
     "normal": (1, 2), "student_t": (4, 1, 2), "flat": (), "half_normal": (5,), "half_cauchy": (5,), "half_t": (3, 2),
     "uniform": (1, 4), "exponential": (0.5,), "gamma": (2, 3), "beta": (2, 3), "flat_variance": (),
     "inverse_gamma_variance": (3, 4), "power": (0.5,), "reference": (), "jeffreys2": (), "fixed": (2,), "lkj": (2,), "bda3": (), "rgbp": (),
-    "scaled_normal": (1, 2), "log_normal": (0.5, 1.5), "half_normal_cv": (2,), "gamma_rate": (0.5, 2),
+    "scaled_normal": (1, 2), "log_normal": (0.5, 1.5), "half_normal_cv": (2,), "gamma_rate": (0.5, 2), "scaled_half_t": (3, 2),
 }  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def test_log_densities_against_scipy():
         np.testing.assert_allclose([float(priors.jeffreys2().log_density(t, variances)) for t in x], together, rtol=1e-12)
 
 
-IN_UNITS = {"scaled_normal": ("Intercept", "real"), "gamma_rate": ("mean_g", "positive")}
+IN_UNITS = {"scaled_normal": ("Intercept", "real"), "gamma_rate": ("mean_g", "positive"), "scaled_half_t": ("sd_g", "positive")}
 PROPER = [n for n in priors.__all__ if getattr(priors, n)(*PRIORS[n]).proper and n not in ("fixed", "lkj", "bda3", "rgbp", *IN_UNITS)]
 
 
@@ -178,12 +178,13 @@ def test_priors_in_units_of_another_parameter(name):
 
     (of, kind), prior = IN_UNITS[name], getattr(priors, name)(*PRIORS[name])
     x, unit = 1.3, 2.5
-    expected = {"scaled_normal": stats.norm(1, 2 * unit), "gamma_rate": stats.invgamma(0.5, scale=2 * unit)}[name]
+    law = {"scaled_normal": stats.norm(1, 2 * unit), "gamma_rate": stats.invgamma(0.5, scale=2 * unit), "scaled_half_t": stats.t(3, 0, 2 * unit)}
+    expected = law[name].logpdf(x) + (np.log(2) if name == "scaled_half_t" else 0.0)
     with jax.enable_x64(True):
         seeded = handlers.seed(lambda: hyperparameter(of, prior, kind, unit=unit), 0)
         site = handlers.trace(seeded).get_trace()[of]
         assert float(site["fn"].log_prob(x)) == pytest.approx(float(prior.log_density(np.float64(x), np.float64(unit))), rel=1e-12)
-        assert float(prior.log_density(np.float64(x), np.float64(unit))) == pytest.approx(expected.logpdf(x), rel=1e-12)
+        assert float(prior.log_density(np.float64(x), np.float64(unit))) == pytest.approx(expected, rel=1e-12)
         with pytest.raises(ValueError, match=f"is in units of {prior.unit(of)}, which this model has not"):
             handlers.seed(lambda: hyperparameter(of, prior, kind), 0)()
         with pytest.raises(ValueError, match="it is in units of another parameter"):
@@ -248,13 +249,14 @@ def test_priors_of_parameters_that_pooling_removes_may_stay():
 
 
 def test_defaults_and_their_sources():
-    layout = bind(Model(NESTED), SCORES).layout
-    found = {p.name: (str(p.prior), p.source) for p in layout.parameters}
-    scaled = (f"half_normal({2.5 * SCORES['score'].std(ddof=0):.3g})", "scaled")
-    assert found == {"Intercept": ("flat()", "default"), "sd_school": scaled, "sd_school:classroom": scaled, "sigma": ("power(1)", "default")}
+    of_sd = ("scaled_half_t(3, 2.5)", "default")
+    for outcome in (True, False):  # a study, which has no outcome when it is declared, has the same
+        found = {p.name: (str(p.prior), p.source) for p in bind(Model(NESTED), SCORES, outcome=outcome).layout.parameters}
+        assert found == {"Intercept": ("flat()", "default"), "sd_school": of_sd, "sd_school:classroom": of_sd, "sigma": ("power(1)", "default")}
     assert str(bind(Model(EIGHT, known_se="se"), SCHOOLS).layout.parameter("sd_school").prior) == "reference()"
-    with pytest.raises(ValueError, match=r"sd_school: its default is scaled to the data.*name it, e\.g\. sd_school: half_normal\(5\)"):
-        bind(Model(NESTED), SCORES, outcome=False)
+    two = bind(Model("effect ~ 1 + (1 | school) + (1 | half)", known_se="se"), SCHOOLS.assign(half=list("aabb") * 2)).layout
+    typical = np.mean(SCHOOLS["se"] ** -2.0) ** -0.5
+    assert {(str(p.prior), p.source) for p in two.parameters if p.kind == "positive"} == {(f"half_t(3, {2.5 * typical:.3g})", "scaled")}
 
 
 # display --------------------------------------------------------------------------------------------------------------------
@@ -277,15 +279,20 @@ class TestDisplay:
             "theta_school_j ~ N(Intercept, sd_school^2)",
             "Intercept ~ flat()",
             "treated ~ flat()",
-            "sd_school ~ half_normal(2.5 sd(score))",
-            "sd_school:classroom ~ half_normal(2.5 sd(score))",
+            "sd_school ~ scaled_half_t(3, 2.5)",
+            "sd_school:classroom ~ scaled_half_t(3, 2.5)",
             "sigma ~ power(1)",
         ]
+
+    def test_defaults_that_wait_for_known_variances(self):
+        model = Model("y ~ 1 + (1 + x || g)", known_se="se")
+        assert "sd_g_x ~ half_t(3, 2.5 se)" in str(model)
+        assert r"\mathrm{t}^{+}_{3}(0,\, (2.5\, \text{se})^{2})" in latex(model)
 
     def test_bound_problem_shows_the_priors_in_use_and_the_pooling(self):
         model = Model(NESTED)
         partial = text(model, bind(model, SCORES).layout)
-        assert "sd_school ~ half_normal(12.3)" in partial
+        assert "sd_school ~ scaled_half_t(3, 2.5)" in partial
         none = text(model, bind(model, SCORES, "none").layout).splitlines()
         assert none == [
             "score_i ~ N(theta_school:classroom[i], sigma^2)",

@@ -101,7 +101,7 @@ NORMAL = {
     ),
     "varying slopes, correlated": Normal(
         hm.Model("y ~ 1 + x + (1 + x | id)", priors=OF_ID), INDIVIDUALS, {**SLOPES, "cor_id": (lambda r: np.zeros_like(r), None)},
-        [("id", ["id"], ["Intercept", "x"])], {"population": ("Intercept", "x"), "count": 18}, SLOPE_TRUTH,
+        [("id", ["id"], ["Intercept", "x"])], {"population": ("Intercept", "x"), "count": {"sd_id": 24, "sd_id_x": 24, "sigma": 32, "cor_id": 10}}, SLOPE_TRUTH,
     ),
     "crossed": Normal(
         hm.Model("y ~ 1 + (1 | a) + (1 | b)", priors={"sd_a": "half_normal(3)", "sd_b": "half_normal(3)", "sigma": "half_normal(4)"}), CROSSED,
@@ -238,7 +238,9 @@ def county_density(y, x, state, priors):
         mu, om, al, et = v[:, 0], np.exp(v[:, 1]), v[:, 2], np.exp(v[:, 3])
         z, w = v[:, 4 : 4 + states], v[:, 4 + states :]
         m, a = np.exp(mu[:, None] + om[:, None] * z)[:, state], np.exp(al[:, None] + et[:, None] * w)[:, state]
-        log_p = special.gammaln(a + y) - special.gammaln(a) + a * np.log(a / (a + m * x)) + y * np.log(m / (a + m * x))
+        # a difference of log-gammas is noise where a is huge, and one such draw would carry the whole weight
+        rising = sum(np.where(k < y, np.log((a + k) / (a + m * x)), 0.0) for k in range(int(y.max())))
+        log_p = rising - a * np.log1p(m * x / a) + y * np.log(m)
         out = log_p.sum(1) - 0.5 * (z**2).sum(1) - 0.5 * (w**2).sum(1) - 0.5 * (mu / mu_sd) ** 2 - 0.5 * ((al - al_law[0]) / al_law[1]) ** 2
         return out - 0.5 * (om / om_scale) ** 2 + v[:, 1] - 0.5 * (et / et_scale) ** 2 + v[:, 3]
 

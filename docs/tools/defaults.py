@@ -136,6 +136,13 @@ def sd_priors(name: str, scale: float, **others: str) -> dict[str, dict[str, str
     return {key: {**others, name: text} for key, text in menu.items()}
 
 
+def in_units_of_sigma(*names: str) -> dict[str, dict[str, str]]:
+    """Candidates for group sds that ask for no scale: half Cauchy and half t with 3 degrees of freedom."""
+    menu = {"scaled_half_t1_1": (1, 1), "scaled_half_t3_1": (3, 1), "scaled_half_t3_2.5": (3, 2.5)}
+    others = {"Intercept": "flat()", "sigma": "power(1)"}
+    return {key: {**others, **dict.fromkeys(names, f"scaled_half_t({df}, {ratio})")} for key, (df, ratio) in menu.items()}
+
+
 S0 = round(math.sqrt(8 / sum(se**-2 for se in SE)), 2)
 OF_MU = {"Intercept": "mean", "theta_school": "groups", "new(school)": "new group"}
 SETTINGS = {
@@ -164,7 +171,7 @@ SETTINGS = {
         tuple(round(s / math.sqrt(5), 3) for s in SHARES),
         tuple(f"{s:g}" for s in SHARES),
         {j: {"school": j, "obs": 5, "predictors": {"treated": "half(school)"}} for j in (4, 8, 20)},
-        sd_priors("sd_school", round(1 / math.sqrt(5), 3), Intercept="flat()", treated="flat()", sigma="power(1)"),
+        in_units_of_sigma("sd_school") | sd_priors("sd_school", round(1 / math.sqrt(5), 3), Intercept="flat()", treated="flat()", sigma="power(1)"),
         {"Intercept": "mean", "treated": "treatment", "theta_school": "groups", "new(school)": "new group"},
         replications=1000,
     ),
@@ -176,13 +183,13 @@ SETTINGS = {
         (0.0, 0.3, 1.2),
         ("0", "0.3 sigma", "1.2 sigma"),
         {j: {"school": j, "classroom": 3, "obs": 5} for j in (3, 4, 8)},
-        {
+        in_units_of_sigma("sd_school", "sd_school:classroom")
+        | {
             key: {"Intercept": "flat()", "sd_school": text, "sd_school:classroom": text, "sigma": "power(1)"}
             for key, text in {
                 "half_normal_0.5": "half_normal(0.5)",
                 "half_normal_1": "half_normal(1)",
                 "half_normal_2.5": "half_normal(2.5)",
-                "half_t3_1": "half_t(3, 1)",
                 "exponential_1": "exponential(1)",
             }.items()
         },

@@ -63,7 +63,7 @@ def judge(
         found.append(
             ("divergent", f"{divergences} of {total} draws diverged, so regions may be missing; {remedy}")
         )
-    if draws.stats:  # draws without a chain have nothing to converge
+    if not draws.independent:  # draws without a chain have nothing to converge
         found += _chains(diagnostics, settings)
     status = max((word for word, _ in found), key=STATUS.index, default="ok")
     of_model = (*problem.warnings, *_moments(problem)) if isinstance(problem, Problem) else ()

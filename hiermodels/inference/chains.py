@@ -14,6 +14,7 @@ from hiermodels.inference.closed_form import closed_form
 from hiermodels.inference.gibbs import gibbs
 from hiermodels.inference.laplace import laplace
 from hiermodels.inference.metropolis import MetropolisSettings, metropolis
+from hiermodels.inference.nodes import block_size
 from hiermodels.inference.nuts import NutsSettings, nuts
 from hiermodels.models.builder import Explicit, build
 from hiermodels.models.hyper import width
@@ -30,14 +31,14 @@ _LAPLACE_LIMIT = 12
 
 
 def run_chains(model: Any, settings: Settings, key: Array, stats: Any) -> tuple[Array, dict[str, Array]]:
-    """Unconstrained positions (chain, draw, dim) by the sampler of the settings, and its statistics, each (chain, draw).
-
-    Statistics are empty for independent draws.
-    """
-    if settings.sampler == "closed_form":
-        return closed_form(model)(key, stats, (settings.chains, settings.draws)), {}
+    """Unconstrained positions (chain, draw, dim) by the sampler of the settings, and its statistics, each (chain, draw)."""
+    shape = (settings.chains, settings.draws)
     if model.dim == 0:
-        return jnp.zeros((settings.chains, settings.draws, 0)), {}
+        return jnp.zeros((*shape, 0)), {"lp": jnp.broadcast_to(model.log_density(jnp.zeros(0), stats), shape)}
+    if settings.sampler == "closed_form":
+        position = closed_form(model)(key, stats, shape)
+        lp = jax.lax.map(lambda u: model.log_density(u, stats), position.reshape(-1, model.dim), batch_size=block_size(model))
+        return position, {"lp": lp.reshape(shape)}
     run = {"gibbs": _gibbs, "metropolis": _metropolis}.get(settings.sampler, _nuts)
     return run(model, settings, key, stats)
 

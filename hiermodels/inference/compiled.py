@@ -84,7 +84,7 @@ def _user_program(function: _Function, settings: Settings, place: str, shapes: t
     model = function.model
 
     def sample(key: Array, data: dict[str, Array]) -> Draws:
-        return Draws(*draw_model(model, settings, key, data))
+        return draw_model(model, settings, key, data)
 
     arguments = jax.tree.unflatten(tree, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes])
     return jax.jit(sample).lower(*arguments).compile()

@@ -3,7 +3,7 @@
 | group | holds |
 |---|---|
 | ``posterior`` | every variable, dimensions ``chain draw`` and its groupings, labels as coordinates |
-| ``sample_stats`` | what the sampler recorded (``diverging``, ...); absent for independent draws |
+| ``sample_stats`` | what the sampler recorded: ``lp`` (log posterior density, up to a constant, of what it moved on, unconstrained) of every sampler; ``acceptance_rate``, ``diverging``, ... of those that have them. Attributes: ``independent`` draws; ``quadrature_error`` of exact ones, in posterior sds |
 | ``log_likelihood`` | of each row given its groups' draws |
 | ``log_prior`` | of each hyperparameter and coefficient; an improper one's attribute ``improper`` says that it is up to a constant |
 | ``posterior_predictive`` | one outcome a draw and row; on request |
@@ -100,7 +100,7 @@ def to_datatree(
     row = row_dimension(problem)
     tree: dict[str, xr.Dataset] = {"posterior": posterior_dataset(values, problem)}
     if draws.stats:
-        tree["sample_stats"] = _dataset(draws.stats, {name: [] for name in draws.stats})
+        tree["sample_stats"] = _sample_stats(draws)
     outcome, used = _roles(problem)
     if pointwise is None:
         pointwise = _draw_count(values) * len(frame) <= POINTWISE_LIMIT
@@ -151,6 +151,13 @@ def used_columns(model: Model) -> list[str]:
         found += [*variables(group.effects), *group.factors]
     found += [c for c in (model.known_se, model.trials, model.exposure, model.weights) if c is not None]
     return list(dict.fromkeys(found))
+
+
+def _sample_stats(draws: Draws) -> xr.Dataset:
+    facts: dict[str, int | float] = {"independent": int(draws.independent)}
+    if draws.error is not None:
+        facts["quadrature_error"] = float(draws.error)
+    return _dataset(draws.stats, {name: [] for name in draws.stats}).assign_attrs(facts)
 
 
 def _log_priors(values: Mapping[str, Any], problem: Problem) -> xr.Dataset:

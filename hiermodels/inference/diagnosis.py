@@ -83,7 +83,7 @@ def diagnose(draws: Draws, diagnostics: pd.DataFrame, status: str, warnings: tup
 
     rows, advice = [_finite(draws.values)], list(warnings)
     stats = draws.stats
-    if stats:  # independent draws have nothing to converge
+    if not draws.independent:  # independent draws have nothing to converge
         rows += _chains(diagnostics)
     if "diverging" in stats:
         rows.append(("divergences", float(np.sum(stats["diverging"])), 0.0, not np.any(stats["diverging"]), ""))

@@ -20,11 +20,18 @@ class Draws(eqx.Module):
         Variable name to array of shape (chain, draw, *dims), as documented in `hiermodels.models.spec`: ``Intercept``, ``sd_school``,
         ``theta_school`` (dims: group) and so on; group axes hold real groups only, in label order.
     stats : dict of str to Array
-        ArviZ's ``sample_stats`` by name, each (chain, draw); empty for independent draws.
+        ArviZ's ``sample_stats`` by name, each (chain, draw). ``lp`` is the log posterior density, up to a constant, of what the
+        sampler moved on, on its unconstrained scale.
+    independent : bool
+        The draws are independent: no Markov chain made them.
+    error : Array or None
+        Of quadrature: its estimate of its own error in posterior standard deviations, shape ().
     """
 
     values: dict[str, Array]
     stats: dict[str, Array]
+    independent: bool = eqx.field(default=False, static=True)
+    error: Array | None = None
 
 
 class Estimates(eqx.Module):

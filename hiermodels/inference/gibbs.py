@@ -137,6 +137,8 @@ def _normal_sweep(model: Gaussian) -> Sweep:
         for b in level.blocks
         if len(b) == 1
     } | {"sigma"}
+    if any(p.prior.name == "scaled_half_t" for p in free):
+        singles.discard("sigma")  # it is then the scale of a prior too
     conjugate = [p for p in free if p.name in singles and p.kind == "positive" and _conjugate(p)]
     real = [i for p in free if p.kind == "real" for i in places[p.name]]
     rest = [i for p in free if p not in conjugate and p.kind != "real" for i in places[p.name]]

@@ -12,7 +12,7 @@ from hiermodels.inference.mixtures import point_table
 from hiermodels.inference.nodes import ACCURACIES, Nodes, block_size, smoothing
 from hiermodels.models.factorise import Factorised
 
-__all__ = ["sample_nodes"]
+__all__ = ["sample_nodes", "weighed_draws"]
 
 _POOL = 8
 """Candidates a draw, where draws are resampled."""
@@ -31,23 +31,32 @@ def sample_nodes(
     dict of str to Array
         Each (chain, draw, *dims), group axes padded.
     """
+    return weighed_draws(factorised, nodes, stats, key, chains, draws)[0]
+
+
+def weighed_draws(
+    factorised: Factorised, nodes: Nodes, stats: Any, key: Array, chains: int, draws: int
+) -> tuple[dict[str, Array], Array]:
+    """`sample_nodes`, and the log posterior density of each draw's unconstrained hyperparameters, (chain, draw), up to a constant."""
     phi_key, draw_key = jax.random.split(key)
     count = chains * draws
     dim = factorised.dim
+    block = max(1, min(count, block_size(factorised)))
     if dim == 0:
         u = jnp.zeros((count, 0))
+        lp = jnp.broadcast_to(nodes.log_evidence, (count,))
     elif dim == 1:
         u = _invert(nodes, phi_key, count)
+        lp = jax.lax.map(lambda one: factorised.log_density(one, stats), u, batch_size=block)
     else:
-        u = _resample(factorised, nodes, stats, phi_key, count)
+        u, lp = _resample(factorised, nodes, stats, phi_key, count)
     keys = jax.random.split(draw_key, count)
-    block = max(1, min(count, block_size(factorised)))
 
     def draw(args: tuple[Array, Array]) -> dict[str, Array]:
         return factorised.draw(args[0], args[1], stats)
 
     values = jax.lax.map(draw, (keys, u), batch_size=block)
-    return {name: x.reshape(chains, draws, *x.shape[1:]) for name, x in values.items()}
+    return {name: x.reshape(chains, draws, *x.shape[1:]) for name, x in values.items()}, lp.reshape(chains, draws)
 
 
 def _invert(nodes: Nodes, key: Array, count: int) -> Array:
@@ -68,7 +77,8 @@ def _invert(nodes: Nodes, key: Array, count: int) -> Array:
     return nodes.coordinates.u(law.quantile_at(p))
 
 
-def _resample(factorised: Factorised, nodes: Nodes, stats: Any, key: Array, count: int) -> Array:
+def _resample(factorised: Factorised, nodes: Nodes, stats: Any, key: Array, count: int) -> tuple[Array, Array]:
+    """Hyperparameters (draw, dim) and their log densities (draw,)."""
     assert nodes.coordinates is not None
     coordinates = nodes.coordinates
     grid, _ = smoothing(nodes)
@@ -77,14 +87,16 @@ def _resample(factorised: Factorised, nodes: Nodes, stats: Any, key: Array, coun
     spread = jax.random.uniform(keys[1], (_POOL * count, nodes.u.shape[1]), nodes.u.dtype, -0.5, 0.5)
     v = nodes.v[chosen] + grid.spacing * spread @ nodes.scale.T
 
-    def weigh(v: Array) -> tuple[Array, Array]:
+    def weigh(v: Array) -> tuple[Array, Array, Array]:
         u = coordinates.u(v)
-        return u, factorised.log_density(u, stats) + jnp.sum(coordinates.log_slope(v))
+        lp = factorised.log_density(u, stats)
+        return u, lp, lp + jnp.sum(coordinates.log_slope(v))
 
-    u, density = jax.lax.map(weigh, v, batch_size=min(_POOL * count, block_size(factorised), 4096))
+    u, lp, density = jax.lax.map(weigh, v, batch_size=min(_POOL * count, block_size(factorised), 4096))
     log_weight = jnp.where(density < jnp.inf, density, -jnp.inf) - nodes.log_weight[chosen]
     kept = _systematic(keys[2], log_weight, count)
-    return u[jax.random.permutation(keys[3], kept)]
+    kept = jax.random.permutation(keys[3], kept)
+    return u[kept], lp[kept]
 
 
 def _systematic(key: Array, log_weight: Array, count: int) -> Array:

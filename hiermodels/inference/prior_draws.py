@@ -43,7 +43,7 @@ def prior_predictive(
     model : Model
         Every parameter has a proper prior.
     data : DataFrame
-        The rows to simulate; the outcome's column may be missing, unless a default prior is scaled to it.
+        The rows to simulate; the outcome's column may be missing.
     draws : int
         Number of prior draws.
     seed : int

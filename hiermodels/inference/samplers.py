@@ -27,8 +27,9 @@ from jax import Array
 from hiermodels.inference.chains import run_chains
 from hiermodels.inference.closed_form import check_variances, closed_form
 from hiermodels.inference.draws import Draws, Estimates
-from hiermodels.inference.exact import POOR, ExactSettings, Nodes, exact, sample_nodes, summarise_nodes
+from hiermodels.inference.exact import POOR, ExactSettings, Nodes, exact, summarise_nodes
 from hiermodels.inference.lanes import one_by_one
+from hiermodels.inference.node_draws import weighed_draws
 from hiermodels.inference.nodes import ACCURACIES
 from hiermodels.inference.summaries import Interval, Target, judge, point, summarise
 from hiermodels.models.builder import Explicit
@@ -198,16 +199,22 @@ def available(layout: Layout, settings: Settings) -> set[str]:
         return names
 
 
-def draw_model(model: Any, settings: Settings, key: Array, stats: Any) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Draws of every variable (chain, draw, ...) and the sampler's statistics."""
+def draw_model(model: Any, settings: Settings, key: Array, stats: Any) -> Draws:
+    """Draws of every variable (chain, draw, ...) and the sampler's statistics, group axes padded."""
     chain_key, draw_key = jax.random.split(key)
     shape = (settings.chains, settings.draws)
     if settings.sampler == "exact":
         nodes = exact(model, ExactSettings(settings.accuracy))(chain_key, stats)
         heavy = jnp.broadcast_to(nodes.quality > POOR, shape)
-        return sample_nodes(model, nodes, stats, draw_key, *shape), {"heavy_weights": heavy}
+        values, lp = weighed_draws(model, nodes, stats, draw_key, *shape)
+        error = nodes.quality * ACCURACIES[settings.accuracy].allowed
+        return Draws(values, {"lp": lp, "heavy_weights": heavy}, independent=True, error=error)
     position, found = run_chains(model, settings, chain_key, stats)
-    return _draws(model, stats, draw_key, position), found
+    return Draws(_draws(model, stats, draw_key, position), found, independent=_independent(model, settings))
+
+
+def _independent(model: Any, settings: Settings) -> bool:
+    return model.dim == 0 or settings.sampler in INDEPENDENT
 
 
 _NUMBERS = 1 << 26
@@ -248,8 +255,7 @@ def sampler(layout: Layout, settings: Settings) -> Callable[[Array, Data], Draws
     model = _model(layout, settings)
 
     def sample(key: Array, data: Data) -> Draws:
-        values, stats = draw_model(model, settings, key, model.prepare(data))
-        return Draws(values, stats)
+        return draw_model(model, settings, key, model.prepare(data))
 
     return sample
 
@@ -277,7 +283,7 @@ def estimation_steps(layout: Layout, settings: Settings, targets: tuple[Target, 
     """Estimates of one dataset in two steps; see `estimator`."""
     check_settings(settings)
     model = _model(layout, settings)
-    independent = model.dim == 0 or settings.sampler in INDEPENDENT
+    independent = _independent(model, settings)
 
     def chains(key: Array, data: Data, truth: Array) -> tuple[Array, Array]:
         position, found = run_chains(model, settings, jax.random.split(key, 4)[0], model.prepare(data))

@@ -22,7 +22,7 @@ __all__ = ["constant_predictors", "design", "outcome_columns", "prior_fits", "wa
 _FITS = {
     "real": {"flat", "normal", "scaled_normal", "student_t", "uniform", "fixed"},
     "positive": {
-        "flat", "half_normal", "half_cauchy", "half_t", "uniform", "exponential", "gamma", "flat_variance",
+        "flat", "half_normal", "half_cauchy", "half_t", "scaled_half_t", "uniform", "exponential", "gamma", "flat_variance",
         "inverse_gamma_variance", "power", "reference", "jeffreys2", "log_normal", "half_normal_cv", "gamma_rate", "fixed",
     },
     "above_one": {"half_normal", "half_cauchy", "half_t", "uniform", "exponential", "gamma", "log_normal", "fixed"},

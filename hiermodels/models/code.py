@@ -69,7 +69,7 @@ def text(model: Model, layout: Layout | None = None) -> str:
     Raises
     ------
     ValueError
-        Without a layout where a default prior waits for the data's scale.
+        Without a layout where a default prior is in units of the known standard errors.
 
     Examples
     --------
@@ -79,8 +79,8 @@ def text(model: Model, layout: Layout | None = None) -> str:
     if layout is None:
         layout, rules = display._sketch(model)
         if rules:
-            name, rule = next(iter(rules.items()))
-            raise ValueError(f"code: the default prior of {name}, {rule}, waits for the data's scale; name a prior, or give data")
+            name, se = next(iter(rules.items()))
+            raise ValueError(f"code: the default prior of {name} is in units of {se}, which waits for data; name a prior, or give data")
     names = Names(model, layout)
     signature = [*_signature(names).values(), f"{names.outcome()}=None"]
     body: list[str] = []

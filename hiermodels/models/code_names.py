@@ -148,8 +148,11 @@ def _law(p: Parameter, names: Names) -> str | None:
     prior: Prior = p.prior
     unit = prior.unit(p.name)
     if unit is not None:
+        scale = f"{prior.args[1]} * {names.parameter(unit)}"
+        if prior.name == "scaled_half_t":
+            return f"dist.FoldedDistribution(dist.StudentT({prior.args[0]}, 0.0, {scale}))"
         kind = "Normal" if prior.name == "scaled_normal" else "InverseGamma"
-        return f"dist.{kind}({prior.args[0]}, {prior.args[1]} * {names.parameter(unit)})"
+        return f"dist.{kind}({prior.args[0]}, {scale})"
     if p.kind == "unit" and prior.name == "flat":
         return "dist.Uniform(0.0, 1.0)"
     return _LAWS[prior.name].format(*prior.args) if prior.proper else None

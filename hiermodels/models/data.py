@@ -294,7 +294,7 @@ def bind(
         nameless = tuple(Parameter(n, kind, Prior("flat"), "none", count) for n, kind, count in _wanted(family, layout))
         layout, data = _pad_rows(replace(layout, parameters=nameless), data, pad)
         return Problem(model, words, layout, data, labels, positions, {}, ())
-    parameters = _parameters(model, family, layout, y if outcome else None)
+    parameters = _parameters(model, family, layout, _typical_se(data))
     layout = replace(layout, parameters=parameters)
     checks.design(model, layout, data, labels)
     check_propriety(layout, data, outcome)
@@ -370,7 +370,7 @@ def check_words(words: dict[str, str], order: list[str], parents: list[int]) -> 
             j = parents[j]
 
 
-def _parameters(model: Model, family: families.Family, layout: Layout, y: np.ndarray | None) -> tuple[Parameter, ...]:
+def _parameters(model: Model, family: families.Family, layout: Layout, se: float) -> tuple[Parameter, ...]:
     from hiermodels.models import defaults
 
     wanted = _wanted(family, layout)
@@ -388,14 +388,21 @@ def _parameters(model: Model, family: families.Family, layout: Layout, y: np.nda
         if name in named:
             prior, source = named[name], "named"
         else:
-            prior, source = defaults.default_prior(name, kind, layout, y)
+            prior, source = defaults.default_prior(name, kind, layout, se)
         checks.prior_fits(name, kind, prior)
         unit = prior.unit(name)
         if unit is not None and unit not in [w[0] for w in wanted]:
-            hint = "normal(mean, sd)" if kind == "real" else "gamma(shape, rate)"
+            hint = {"scaled_normal": "normal(mean, sd)", "scaled_half_t": "half_t(df, scale)"}.get(prior.name, "gamma(shape, rate)")
             raise ValueError(f"priors: {name}: {prior} is in units of {unit}, which this model has not; use {hint}")
         found.append(Parameter(name, kind, prior, source, count))
     return tuple(found)
+
+
+def _typical_se(data: Data) -> float:
+    """Known standard error of a typical row, (mean precision)^(-1/2); of no meaning where variances are unknown."""
+    weight = np.asarray(data.weight)
+    there = weight[weight > 0]
+    return float(there.mean() ** -0.5) if len(there) else 1.0
 
 
 def _wanted(family: families.Family, layout: Layout) -> list[tuple[str, str, int]]:

@@ -1,10 +1,11 @@
 """Default priors, and the joint priors of beta and gamma populations written out.
 
-| parameter | default | needs the data's scale |
+| parameter | default | looks at |
 |---|---|---|
 | population coefficient | ``flat()`` | no |
 | group sd, known variances, one grouping of intercepts | ``reference()`` | no |
-| other group sd | ``half_normal(2.5 sd(y))`` | yes: a study must name it |
+| other group sd, known variances | ``half_t(3, 2.5 se)``, se a row's typical standard error | the known variances |
+| group sd, unknown variance | ``scaled_half_t(3, 2.5)``: sd / sigma is half t | no |
 | ``sigma`` | ``power(1)``, flat on the log scale | no |
 | ``cor`` | ``lkj(1)`` | no |
 | beta or gamma population | ``bda3()`` | no |
@@ -16,15 +17,14 @@
 | ``nu`` of `student_t` | ``gamma(2, 0.1)``, cut at 1 | no |
 | ``shape`` of `negative_binomial` | ``half_normal_cv(1)``: 1 / sqrt(shape) is half normal | no |
 
-Everything else of `student_t` is as for `normal`, but that no default group sd is ``reference()``. Without pooling, a group's coefficient on a
+None looks at the outcome, so that a fit and every dataset of a study have the same prior; the table they are chosen from is in
+the documents ("Default priors"). Everything else of `student_t` is as for `normal`. Without pooling, a group's coefficient on a
 link scale has the prior ``normal(0, 10)`` too: a flat one is improper where a group has no events.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-
-import numpy as np
 
 from hiermodels.models import families
 from hiermodels.models.counts import count_tree
@@ -35,16 +35,20 @@ from hiermodels.models.priors import (
     gamma,
     half_normal,
     half_normal_cv,
+    half_t,
     lkj,
     normal,
     power,
     reference,
+    scaled_half_t,
     uniform,
 )
 from hiermodels.models.spec import Layout
 
-__all__ = ["UNPOOLED", "default_prior", "expand_joint"]
+__all__ = ["GROUP_SD", "UNPOOLED", "default_prior", "expand_joint"]
 
+GROUP_SD = (3, 2.5)
+"""Degrees of freedom and scale of the half t law of a group sd, in standard deviations of one observation."""
 UNPOOLED = normal(0, 10)
 """Prior of a coefficient on a link scale: of the population, and of a group that is not pooled."""
 
@@ -77,13 +81,16 @@ def expand_joint(
     return out
 
 
-def default_prior(name: str, kind: str, layout: Layout, y: np.ndarray | None) -> tuple[Prior, str]:
-    """Prior of a parameter that was not named, and whether it is ``default`` or ``scaled`` to the data.
+def default_prior(name: str, kind: str, layout: Layout, se: float) -> tuple[Prior, str]:
+    """Prior of a parameter that was not named, and whether it is ``default`` or ``scaled`` to the known variances.
 
-    Raises
-    ------
-    ValueError
-        Where the default is scaled to the data and there are none (a study): name the prior.
+    Parameters
+    ----------
+    name, kind : str
+        Of the parameter.
+    layout : Layout
+    se : float
+        Typical known standard error of a row, ``(mean of se^-2)^(-1/2)``; used where variances are known.
     """
     if kind == "correlation":
         return lkj(1), "default"
@@ -100,12 +107,9 @@ def default_prior(name: str, kind: str, layout: Layout, y: np.ndarray | None) ->
     partial = [level for level in layout.levels if level.pooling == "partial"]
     if layout.gaussian and layout.known and len(partial) == 1 and len(partial[0].effects) == 1 and layout.columns[partial[0].effects[0]] == "Intercept":
         return reference(), "default"
-    if y is None:
-        raise ValueError(
-            f"priors: {name}: its default is scaled to the data, which a study has not got; name it, e.g. {name}: half_normal(5)"
-        )
-    spread = float(np.std(y)) or 1.0
-    return half_normal(float(f"{2.5 * spread:.3g}")), "scaled"
+    if layout.known:
+        return half_t(GROUP_SD[0], float(f"{GROUP_SD[1] * se:.3g}")), "scaled"
+    return scaled_half_t(*GROUP_SD), "default"
 
 
 def _count_default(name: str, kind: str, layout: Layout) -> Prior:

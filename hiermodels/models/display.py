@@ -25,7 +25,7 @@ def text(model: Model, layout: Layout | None = None) -> str:
     model : Model
     layout : Layout, optional
         Of a bound problem: then the priors in use (defaults with their numbers) and the pooling are shown.
-        Without it defaults that are scaled to the data are shown by their rule, and every level is partially
+        Without it defaults that are scaled to known variances are shown by their rule, and every level is partially
         pooled.
 
     Examples
@@ -35,8 +35,8 @@ def text(model: Model, layout: Layout | None = None) -> str:
     (theta_id, theta_id_x)_j ~ N((Intercept, x), S cor_id S), S = diag(sd_id, sd_id_x)
     Intercept ~ flat()
     x ~ flat()
-    sd_id ~ half_normal(2.5 sd(y))
-    sd_id_x ~ half_normal(2.5 sd(y))
+    sd_id ~ scaled_half_t(3, 2.5)
+    sd_id_x ~ scaled_half_t(3, 2.5)
     cor_id ~ lkj(1)
     sigma ~ exponential(1)
     """
@@ -103,7 +103,7 @@ class _Plain:
         return sentence
 
     def prior(self, parameter: Parameter, rule: str | None) -> str:
-        return rule or str(parameter.prior)
+        return str(parameter.prior) if rule is None else f"half_t({defaults.GROUP_SD[0]:g}, {defaults.GROUP_SD[1]:g} {rule})"
 
 
 class _Latex(_Plain):
@@ -157,12 +157,14 @@ class _Latex(_Plain):
     def prior(self, parameter: Parameter, rule: str | None) -> str:
         prior = parameter.prior
         if rule is not None:
-            inner = rule.split("2.5 ")[1][:-1].replace("_", "\\_")
-            return f"\\mathrm{{N}}^{{+}}(0,\\, (2.5\\, \\text{{{inner}}})^{{2}})"
+            df, times = defaults.GROUP_SD
+            return f"\\mathrm{{t}}^{{+}}_{{{df:g}}}(0,\\, ({times:g}\\, {self.words(rule)})^{{2}})"
         if prior.name == "normal":  # the second number is a variance in the lines above
             return f"\\mathrm{{N}}({prior.args[0]:g},\\, {prior.args[1]:g}^{{2}})"
         if prior.name == "scaled_normal":
             return f"\\mathrm{{N}}({prior.args[0]:g},\\, ({prior.args[1]:g}\\, \\sigma)^{{2}})"
+        if prior.name == "scaled_half_t":
+            return f"\\mathrm{{t}}^{{+}}_{{{prior.args[0]:g}}}(0,\\, ({prior.args[1]:g}\\, \\sigma)^{{2}})"
         if prior.name == "gamma_rate":  # of a mean rate, given the shape
             shape = self.parameter("shape", parameter.name.removeprefix("mean_"))
             return f"\\mathrm{{InvGamma}}({prior.args[0]:g},\\, {prior.args[1]:g}\\, {shape})"
@@ -479,10 +481,9 @@ def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
         if name in named:
             prior = named[name]
         else:
-            try:
-                prior, _ = defaults.default_prior(name, kind, layout, None)
-            except ValueError:
-                prior, rules[name] = defaults.half_normal(2.5), f"half_normal(2.5 sd({model.outcome}))"
+            prior, source = defaults.default_prior(name, kind, layout, 1.0)
+            if source == "scaled":
+                rules[name] = str(model.known_se)
         found.append(Parameter(name, kind, prior, "named", size))
     return replace(layout, parameters=tuple(found)), rules
 

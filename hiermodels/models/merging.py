@@ -27,7 +27,7 @@ def refitted_model(model: Model, layout: Layout | None, priors: Mapping[str, Any
     priors : mapping of str to prior or None
         A joint prior of a grouping replaces those of its mean and concentration, and is written out where one of these is replaced.
     keep_scaled : bool
-        Name the defaults that were scaled to the data, so that other data do not change them.
+        Name the defaults that were scaled to known variances, so that other data do not change them.
 
     Raises
     ------

@@ -6,8 +6,8 @@ evaluated. A density is for the standard deviation unless the name says variance
 
 Which one?
 
-- group standard deviations: ``half_normal``, ``half_t``, ``half_cauchy``, ``exponential`` (proper); ``flat`` (on the
-  sd), ``flat_variance`` (on the variance), ``reference`` and ``jeffreys2`` (known variances), ``power`` (improper; the number of groups
+- group standard deviations: ``half_normal``, ``half_t``, ``half_cauchy``, ``exponential`` (proper); ``scaled_half_t``, in units of
+  the residual sd; ``flat`` (on the sd), ``flat_variance`` (on the variance), ``reference`` and ``jeffreys2`` (known variances), ``power`` (improper; the number of groups
   must be large enough, and the library checks it);
 - population coefficients: ``flat``, ``normal``, ``student_t``; ``scaled_normal``, in units of the residual sd;
 - beta and gamma populations: ``beta`` / ``uniform`` for a mean in (0, 1), ``log_normal`` / ``gamma`` for a mean rate, ``gamma`` /
@@ -48,6 +48,7 @@ __all__ = [
     "power",
     "reference",
     "rgbp",
+    "scaled_half_t",
     "scaled_normal",
     "student_t",
     "uniform",
@@ -80,7 +81,7 @@ class Prior:
 
     def unit(self, parameter: str) -> str | None:
         """Name of the parameter that this prior of ``parameter`` is given in units of; None for most priors."""
-        if self.name == "scaled_normal":
+        if self.name in ("scaled_normal", "scaled_half_t"):
             return "sigma"
         return f"shape_{parameter.removeprefix('mean_')}" if self.name == "gamma_rate" else None
 
@@ -123,10 +124,11 @@ class Prior:
 
     def moment_tail(self) -> float:
         """Exponent that rules which moments of a proper prior exist (``-inf``: all of them)."""
-        heavy = {"half_cauchy": lambda a: -2.0, "half_t": lambda a: -(a[0] + 1), "student_t": lambda a: -(a[0] + 1)}
         if self.name == "inverse_gamma_variance":
             return -2 * self.args[0] - 1
-        return heavy[self.name](self.args) if self.name in heavy else self.tail
+        if self.name in ("half_t", "scaled_half_t", "student_t"):
+            return -(self.args[0] + 1)
+        return -2.0 if self.name == "half_cauchy" else self.tail
 
     def support(self, parameter: str) -> tuple[float, float]:
         """Interval on which a parameter of this kind (``real positive above_one unit``) lives under this prior."""
@@ -187,7 +189,15 @@ def _log_gamma_rate(x: Array, shape: float, rate: float, concentration: Array) -
     return shape * jnp.log(scale) - math.lgamma(shape) - (shape + 1) * jnp.log(x) - scale / x
 
 
-_IN_UNITS: dict[str, Callable[..., Array]] = {"scaled_normal": _log_scaled_normal, "gamma_rate": _log_gamma_rate}
+def _log_scaled_half_t(x: Array, df: float, ratio: float, sigma: Array) -> Array:
+    return _log_half_t(x / sigma, df, ratio) - jnp.log(sigma)
+
+
+_IN_UNITS: dict[str, Callable[..., Array]] = {
+    "scaled_normal": _log_scaled_normal,
+    "scaled_half_t": _log_scaled_half_t,
+    "gamma_rate": _log_gamma_rate,
+}
 
 
 def _log_half_t(x: Array, df: float, scale: float) -> Array:
@@ -309,6 +319,20 @@ def half_cauchy(scale: float) -> Prior:
 def half_t(df: float, scale: float) -> Prior:
     """Student t with ``df`` degrees of freedom, restricted to positive values."""
     return _check(df > 0 and scale > 0, _finite("half_t", df, scale), "df > 0 and scale > 0")
+
+
+def scaled_half_t(df: float, ratio: float) -> Prior:
+    """Half t law of a group sd in units of sigma, the residual sd: sd / sigma has ``half_t(df, ratio)``.
+
+    p(sd | sigma) = 2 t_df(sd / (ratio sigma)) / (ratio sigma). A change of the outcome's units changes nothing, so one text serves any data and
+    every dataset of a study.
+
+    Examples
+    --------
+    >>> str(scaled_half_t(3, 2.5))
+    'scaled_half_t(3, 2.5)'
+    """
+    return _check(df > 0 and ratio > 0, _finite("scaled_half_t", df, ratio), "df > 0 and ratio > 0")
 
 
 def uniform(low: float, high: float) -> Prior:

@@ -164,12 +164,26 @@ def _check_sigma(layout: Layout, data: Data, outcome: bool, prior: Prior) -> Non
     free, left = _left_over(layout, data)
     if left if outcome else free > 0:
         return
-    if prior.origin - free <= -1:
+    if free == 0 and any(p.source == "default" and p.prior.name == "scaled_half_t" for p in layout.parameters):
+        raise ValueError(
+            f"priors: sigma: {prior}: there are no repeated observations to keep sigma from zero, and only a default prior would tell it "
+            f"from the spread of groups; give known_se, or name priors of both"
+        )
+    if prior.origin + _scaled(layout) - free <= -1:
         why = "there are no repeated observations" if free == 0 else "coefficients and groups fit every row exactly: nothing is left"
         raise ValueError(
             f"priors: sigma: {prior} gives an improper posterior: it is not integrable at zero, where {why} to keep sigma from zero; "
             f"use inverse_gamma_variance(...)" + (", flat() or half_normal(...)" if free == 0 else "")
         )
+
+
+def _scaled(layout: Layout) -> float:
+    """Power of sigma by which priors in its units fall where it falls alone: the finest free groups' sds then are in their tails."""
+    finest = next((level for i, level in reversed(list(enumerate(layout.levels))) if _follows(layout, i)), None)
+    if finest is None or finest.pooling != "partial":
+        return 0.0
+    priors = [layout.parameter(sd_name(finest.name, layout.columns[e])).prior for e in finest.effects]  # type: ignore[union-attr]
+    return min(prior.args[0] if prior.name == "scaled_half_t" else 0.0 for prior in priors)
 
 
 def _left_over(layout: Layout, data: Data) -> tuple[int, bool]:

@@ -115,8 +115,8 @@ def hyperparameter(
     variances : Array, shape (group,), optional
         Known variances of the groups' means, which ``reference()`` and ``jeffreys2()`` need.
     unit : Array, shape (), optional
-        Value of the parameter that the prior is in units of: the residual sd for ``scaled_normal()``, the shape for
-        ``gamma_rate()``.
+        Value of the parameter that the prior is in units of: the residual sd for ``scaled_normal()`` and
+        ``scaled_half_t()``, the shape for ``gamma_rate()``.
 
     Returns
     -------
@@ -131,6 +131,8 @@ def hyperparameter(
             raise ValueError(f"prior of {name}: {prior} is in units of {prior.unit(name)}, which this model has not; use another")
         if prior.name == "scaled_normal":
             return numpyro.sample(name, dist.Normal(prior.args[0], prior.args[1] * unit))
+        if prior.name == "scaled_half_t":
+            return numpyro.sample(name, dist.FoldedDistribution(dist.StudentT(prior.args[0], 0.0, prior.args[1] * unit)))
         return numpyro.sample(name, dist.InverseGamma(prior.args[0], prior.args[1] * unit))
     law = distribution(prior, kind)
     if law is not None and (kind != "above_one" or prior.name == "uniform"):

@@ -140,7 +140,7 @@ class Model:
         Parameters
         ----------
         data : DataFrame, optional
-            Needed where a default prior is scaled to the data, and for the names of categorical predictors.
+            Needed for the names of categorical predictors, and for the numbers of defaults that are scaled to known variances.
         pooling : str or mapping
             As in `hiermodels.fit`; needs ``data`` unless it is ``partial``.
 
@@ -192,7 +192,7 @@ class Parameter:
         ``real``, ``positive``, ``above_one``, ``unit`` or ``correlation``.
     prior : Prior
     source : str
-        ``named`` by the user, ``default`` (the same for any data) or ``scaled`` (default scaled to the data).
+        ``named`` by the user, ``default`` (the same for any data) or ``scaled`` (default scaled to the known variances).
     size : int
         Number of effects of a correlation, else 1.
     """

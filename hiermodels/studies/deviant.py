@@ -17,6 +17,8 @@ from hiermodels.inference.samplers import target_sizes
 from hiermodels.inference.summaries import Target
 from hiermodels.models.counts import precision, rate_name
 from hiermodels.models.data import Data, Problem
+from hiermodels.models.families import lookup
+from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.populations import simulate_counts
 from hiermodels.models.spec import Layout, sd_name, theta_name
 from hiermodels.studies import deviations
@@ -29,7 +31,10 @@ Law = tuple[str, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Deviation:
-    """What a cell's mechanism does otherwise; pairs (level, what), so that programs can be cached by it."""
+    """What a cell's mechanism does otherwise; pairs (level, what), so that programs can be cached by it.
+
+    ``single`` says that a row is one trial: a group has less data by rows that go.
+    """
 
     effects: tuple[tuple[str, Law], ...] = ()
     errors: Law | None = None
@@ -38,6 +43,7 @@ class Deviation:
     dependence: tuple[tuple[str, Law], ...] = ()
     missing: tuple[tuple[str, float], ...] = ()
     sizes: tuple[tuple[str, Law], ...] = ()
+    single: bool = False
 
     @property
     def changes_rows(self) -> bool:
@@ -94,28 +100,27 @@ def read_deviation(given: Mapping[str, Any], problem: Problem, truth: Mapping[st
         return None
     layout = problem.layout
     names = [level.name for level in layout.levels]
-    if "sizes" in given and layout.family == "poisson" and problem.model.exposure is None:
+    if "sizes" in given and layout.link == "log" and problem.model.exposure is None:
         raise ValueError("deviation: sizes: expected a column of exposures, which then differ; add exposure, or remove sizes")
-    if layout.family != "normal" and len(names) > 1 and {"effects", "dependence"} & set(given):
-        raise ValueError("deviation: effects and dependence of counts need a single grouping; use overdispersion, missing or sizes")
-    if "dependence" in given and layout.family != "normal":
-        raise ValueError("deviation: dependence: expected a normal outcome; use effects or overdispersion for counts")
+    if not layout.normal_groups and len(names) > 1 and "effects" in given:
+        raise ValueError("deviation: effects of counts need a single grouping; use overdispersion, missing or sizes")
     simple = [layout.columns[c] for c in layout.population] == ["Intercept"]
-    if "effects" in given and layout.family != "normal" and not simple:
+    if "effects" in given and not layout.normal_groups and not simple:
         raise ValueError("deviation: effects: expected counts without predictors; drop them, or use overdispersion")
     for key in ("effects", "dependence"):
         for name in given.get(key, {}):
             if theta_name(name, "Intercept") in truth:
                 raise ValueError(f"deviation: {key}: the values of {name} are fixed by the truth; remove one of the two")
     by_level = {k: tuple(given.get(k, {}).items()) for k in ("effects", "heteroscedastic", "dependence", "missing", "sizes")}
-    return Deviation(errors=given.get("errors"), overdispersion=given.get("overdispersion", 0.0), **by_level)
+    single = lookup(problem.model.family).outcome == "binary"
+    return Deviation(errors=given.get("errors"), overdispersion=given.get("overdispersion", 0.0), single=single, **by_level)
 
 
 def simulate_deviant(
     layout: Layout, deviation: Deviation, key: Array, design: Data, known: dict[str, Array]
 ) -> tuple[Array | Rows, dict[str, Array]]:
     """One dataset; as the simulators of `hiermodels.studies.simulate`, with `Rows` where rows go or change."""
-    simulate = _normal if layout.family == "normal" else _counts
+    simulate = _normal if layout.normal_groups else _counts
     return simulate(layout, deviation, key, design, known)
 
 
@@ -158,15 +163,41 @@ def _normal(
     mean = sum(coefficients[c] * design.x[:, c] for c in range(len(layout.columns)))
     weight, size = _redesigned(layout, deviation, design_key, design, true)
     real = design.weight * weight > 0
+    if layout.gaussian:
+        y = _normal_rows(layout, deviation, error_key, design, mean, weight, known)
+    else:
+        y = _other_rows(layout, deviation, error_key, design, mean, weight, size, known)
+    y = jnp.where(real, y, 0.0)
+    return (Rows(y, weight, size) if deviation.changes_rows else y), true
+
+
+def _normal_rows(
+    layout: Layout, deviation: Deviation, key: Array, design: Data, mean: Array, weight: Array, known: dict[str, Array]
+) -> Array:
+    """Normal outcomes, or of another law of the errors."""
+    real = design.weight * weight > 0
     sd = (1.0 if layout.known else known["sigma"]) / jnp.sqrt(jnp.where(real, design.weight * weight, 1.0))
-    spread_key, noise_key = jax.random.split(error_key)
+    spread_key, noise_key = jax.random.split(key)
     for i, level in enumerate(layout.levels):
         if level.name in dict(deviation.heteroscedastic):
             variation = dict(deviation.heteroscedastic)[level.name]
             factor = deviations.heteroscedastic(jax.random.fold_in(spread_key, i), level.size, variation)
             sd = sd * jnp.sqrt(factor)[design.group[i]]
-    y = jnp.where(real, mean + sd * _standard(deviation.errors, noise_key, (layout.obs,)), 0.0)
-    return (Rows(y, weight, size) if deviation.changes_rows else y), true
+    return mean + sd * _standard(deviation.errors, noise_key, (layout.obs,))
+
+
+def _other_rows(
+    layout: Layout, deviation: Deviation, key: Array, design: Data, eta: Array, weight: Array, size: Array, known: dict[str, Array]
+) -> Array:
+    """Outcomes of a family with normal groups that is not normal itself, or more variable counts of the same means."""
+    units = design.size * size
+    if not deviation.overdispersion:
+        rows = eqx.tree_at(lambda d: (d.weight, d.size), design, (design.weight * weight, units))
+        return outcome_law(layout, eta, known, rows).sample(key).astype(eta.dtype)
+    if layout.link == "logit":
+        trials = jnp.where(units > 0, jnp.round(units), 1.0)
+        return deviations.overdispersed_binomial(key, trials, jax.nn.sigmoid(eta), deviation.overdispersion)
+    return deviations.overdispersed_poisson(key, units * jnp.exp(eta), deviation.overdispersion)
 
 
 def _counts(
@@ -205,8 +236,8 @@ def _redesigned(
     layout: Layout, deviation: Deviation, key: Array, design: Data, true: Mapping[str, Array]
 ) -> tuple[Array, Array]:
     """Factors of each row's precision and of its trials or exposure, 0 where a row is not there."""
-    counts = layout.family != "normal"
-    present = design.size > 0 if counts else design.weight > 0
+    counts = layout.link != "identity"
+    present = design.weight > 0 if layout.normal_groups else design.size > 0
     factor = present.astype(jnp.result_type(float))
     sizes, gone = dict(deviation.sizes), dict(deviation.missing)
     for i, level in enumerate(layout.levels):
@@ -214,19 +245,19 @@ def _redesigned(
         if level.name in sizes:
             how, numbers = sizes[level.name]
             share = getattr(deviations, how)(true[theta_name(level.name, "Intercept")], real, *numbers)[group]
-            factor = factor * _kept(layout, design, present, group, share)
+            factor = factor * _kept(layout, deviation, design, present, group, share)
         if level.name in gone:
             factor = factor * ~deviations.missing(jax.random.fold_in(key, i), real, gone[level.name])[group]
     there = (factor > 0).astype(factor.dtype)
     return (there, factor) if counts else (factor, there)
 
 
-def _kept(layout: Layout, design: Data, present: Array, group: Array, share: Array) -> Array:
+def _kept(layout: Layout, deviation: Deviation, design: Data, present: Array, group: Array, share: Array) -> Array:
     """What is left of each row's precision, trials or exposure, or whether it is there, at a share of its group's data."""
-    if layout.family == "binomial":
+    if layout.link == "logit" and not deviation.single:
         whole = jnp.where(present, design.size, 1.0)
         return jnp.maximum(jnp.round(whole * share), 1.0) / whole
-    if layout.family == "poisson" or layout.known:
+    if layout.link == "log" or layout.known:
         return share
     count = jnp.zeros(layout.obs).at[group].add(present)[group]
     return (_place_within(group, present) < jnp.maximum(jnp.ceil(count * share), 1.0)).astype(share.dtype)

@@ -129,6 +129,8 @@ def _process(whole: bytes) -> ProcessPoolExecutor:
     pools: dict[bytes, tuple[ProcessPoolExecutor, int]] = _thread.__dict__.setdefault("pools", {})
     key = hashlib.blake2b(whole).digest()
     if key not in pools:
+        if multiprocessing.current_process().daemon:  # a worker of Dask under its nanny, which may not begin processes
+            multiprocessing.current_process().daemon = False  # those of `_begin` end with the one that began them
         spawn = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(whole,))
         try:

@@ -345,9 +345,9 @@ def own_steps(layout: OwnLayout, settings: Settings, targets: tuple[Target, ...]
     wanted = {target.variable for target in targets}
 
     def draws(key: Array, data: Any, truth: Array) -> tuple[dict[str, Array], Array]:
-        values, stats = draw_model(layout.model, settings, jax.random.split(key)[0], data)
-        kept = {name: x for name, x in _means(layout, values, 2).items() if name in wanted}
-        return kept, jnp.sum(stats["diverging"]).astype(jnp.int32)
+        found = draw_model(layout.model, settings, jax.random.split(key)[0], data)
+        kept = {name: x for name, x in _means(layout, found.values, 2).items() if name in wanted}
+        return kept, jnp.sum(found.stats["diverging"]).astype(jnp.int32)
 
     def summaries(state: tuple[dict[str, Array], Array], key: Array, data: Any, truth: Array) -> Estimates:
         values, divergences = state

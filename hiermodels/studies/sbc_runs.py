@@ -230,8 +230,9 @@ def _bind_own(
     simulate = own.own_simulator(layout, Truth((), (), ()))
 
     def by_nuts(key: Array, data: Any) -> Draws:
-        values, stats = samplers.draw_model(layout.model, settings, key, data)
-        return Draws({n: x.reshape(*x.shape[:2], -1) if layout.shapes[n] else x for n, x in values.items()}, stats)
+        found = samplers.draw_model(layout.model, settings, key, data)
+        values = {n: x.reshape(*x.shape[:2], -1) if layout.shapes[n] else x for n, x in found.values.items()}
+        return replace(found, values=values)
 
     if isinstance(sampler, str) and sampler != "nuts":
         raise ValueError(f"sampler: expected nuts for a NumPyro function, found {sampler!r}; declare hm.Model(...) to choose")

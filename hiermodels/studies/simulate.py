@@ -337,6 +337,8 @@ def draw_from(law: Prior, key: Array, unit: Array | None = None, size: int = 1) 
         return a[0] + a[1] * jax.random.normal(key)
     if law.name == "scaled_normal" and unit is not None:
         return a[0] + a[1] * unit * jax.random.normal(key)
+    if law.name == "scaled_half_t" and unit is not None:
+        return a[1] * unit * jnp.abs(jax.random.t(key, a[0]))
     if law.name == "gamma_rate" and unit is not None:
         return a[1] * unit / jax.random.gamma(key, a[0])
     if law.name == "log_normal":

@@ -34,6 +34,9 @@ __all__ = ["plot_curve", "plot_heat", "plot_nested_loop", "plot_power"]
 Where = Mapping[str, Any] | None
 Names = str | Sequence[str] | None
 
+_BESIDE = 0.02
+"""Share of the axis between the marks of two methods at one place."""
+
 
 def plot_heat(
     performance: pd.DataFrame,
@@ -211,6 +214,8 @@ def plot_curve(
 ) -> Figure:
     """One performance measure along a numeric factor, to scale: a line a method, with 95% Monte Carlo intervals.
 
+    Methods stand a little beside each other, so that equal ones are all seen.
+
     Parameters
     ----------
     performance, measure, estimand, colour, group, where, regime, title, ax
@@ -248,10 +253,13 @@ def plot_curve(
     looks = f.looks(levels(performance[colour]))
     figure, axes = f.canvas(len(panels), ax, share=measure in PERCENTAGES)
     for one, (name, part) in zip(axes, panels, strict=True):
-        for level, (shade, marker) in looks.items():
+        ends = np.array([part[x].min(), part[x].max()], float)
+        for i, (level, (shade, marker)) in enumerate(looks.items()):
             these = part[part[colour] == level].sort_values(x)
             if len(these):
                 at = these[x].to_numpy(float)
+                beside = _BESIDE * (i - (len(looks) - 1) / 2)
+                at = at * (ends[1] / ends[0]) ** beside if log else at + beside * (ends[1] - ends[0])
                 one.vlines(at, these["lower"], these["upper"], color=shade, linewidth=1.8)
                 one.plot(at, these["value"], marker=marker, color=shade, markersize=6, linewidth=1.2, label=label(level))
         if line is not None:

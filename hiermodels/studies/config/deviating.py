@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hiermodels.models import families
 from hiermodels.studies.config.errors import nearest, problem, shown, within
 
 __all__ = ["DEVIATIONS", "PREFIX", "canonical", "check_deviation", "deviation_schema", "read_deviations"]
@@ -40,16 +41,23 @@ _LAWS: dict[str, tuple[str, Callable[..., bool], str]] = {
 }
 """Law: how it is written, what its numbers must be, in words."""
 
+_NORMAL = tuple(name for name in families.__all__ if families.lookup(name).groups == "normal")
+"""Families with normal groups, on the scale of their link."""
 _TEXTS: dict[str, dict[str, tuple[str, ...]]] = {
-    "effects": {"normal": tuple(_SHAPES), "binomial": ("logit_normal",), "poisson": ("lognormal",)},
+    "effects": {
+        **dict.fromkeys(_NORMAL, tuple(_SHAPES)),
+        **dict.fromkeys(("binomial", "bernoulli"), ("logit_normal",)),
+        "poisson": ("lognormal",),
+    },
     "errors": {"normal": tuple(_SHAPES)},
-    "dependence": {"normal": ("correlated", "clustered")},
-    "sizes": dict.fromkeys(("normal", "binomial", "poisson"), ("informative",)),
+    "dependence": dict.fromkeys(_NORMAL, ("correlated", "clustered")),
+    "sizes": dict.fromkeys(families.__all__, ("informative",)),
 }
+"""Key to families to laws."""
 _NUMBERS: dict[str, tuple[tuple[str, ...], Callable[[float], bool], str]] = {
     "heteroscedastic": (("normal",), lambda x: x >= 0, "a coefficient of variation of at least 0"),
-    "overdispersion": (("binomial", "poisson"), lambda x: x >= 0, "a number of at least 0"),
-    "missing": (("normal", "binomial", "poisson"), lambda x: 0 <= x < 1, "a share from 0 to below 1"),
+    "overdispersion": (("binomial", "binomial_logit", "poisson", "poisson_log"), lambda x: x >= 0, "a number of at least 0"),
+    "missing": (tuple(families.__all__), lambda x: 0 <= x < 1, "a share from 0 to below 1"),
 }
 DEVIATIONS = ("effects", "errors", "heteroscedastic", "overdispersion", "dependence", "missing", "sizes")
 """Keys of ``deviation``."""
@@ -118,21 +126,35 @@ def _everywhere(key: str, entry: Any, groups: Sequence[str]) -> dict[str, Any]:
 def _one(key: str, value: Any, family: str) -> str | float | None:
     """One text or number, checked; None where it changes nothing."""
     if key in _NUMBERS:
-        families, rule, wanted = _NUMBERS[key]
+        wanted_of, rule, wanted = _NUMBERS[key]
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not number or not rule(value) or (key == "overdispersion" and family == "binomial" and value >= 1):
-            extra = " and below 1 (a correlation)" if key == "overdispersion" and family == "binomial" else ""
+        correlation = key == "overdispersion" and family.startswith("binomial")
+        if not number or not rule(value) or (correlation and value >= 1):
+            extra = " and below 1 (a correlation)" if correlation else ""
             raise problem(f"expected {wanted}{extra}; found {shown(value)}; write e.g. 0.2")
-        if value and family not in families:
-            raise problem(f"expected family {' or '.join(families)} for {key}; found {family}; remove it")
+        if value and family not in wanted_of:
+            raise problem(f"expected family {' or '.join(wanted_of)} for {key}; found {family}; {_instead(key, family)}")
         return float(value) or None
     if isinstance(value, str) and value.strip() in ("none", "normal"):
         return None
     laws = _TEXTS[key].get(family)
     if laws is None:
-        raise problem(f"expected family {' or '.join(_TEXTS[key])} for {key}; found {family}; remove it, or use overdispersion")
+        raise problem(f"expected family {' or '.join(_TEXTS[key])} for {key}; found {family}; {_instead(key, family)}")
     name, numbers = _law(value, laws)
     return f"{name}({', '.join(f'{x:g}' for x in numbers)})" if numbers else name
+
+
+def _instead(key: str, family: str) -> str:
+    """The way on where a family has no such deviation."""
+    if key == "overdispersion" and family == "negative_binomial":
+        return "remove it: shape is its overdispersion"
+    if key == "overdispersion" and family.startswith("bernoulli"):
+        return "remove it: one trial cannot be overdispersed"
+    if key == "errors" and family == "student_t":
+        return "remove it: nu says how heavy the tails are, and a method of family student_t fits normal data with other errors"
+    if key in ("errors", "dependence", "heteroscedastic") and family in _NUMBERS["overdispersion"][0]:
+        return "remove it, or use overdispersion"
+    return "remove it"
 
 
 def _law(value: Any, laws: Sequence[str]) -> tuple[str, tuple[float, ...]]:
