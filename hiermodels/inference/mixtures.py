@@ -157,8 +157,8 @@ class NormalMixture(eqx.Module):
             helps = (new > low) & (new < high) & (jnp.abs(off) <= least)
             new = jnp.where(helps, new, jnp.where(off == 0, state.xi, 0.5 * (low + high)))
             new = jnp.where(jnp.isnan(off), off, new)
-            found = _Search(state.count + 1, low, high, new, off)
-            return jax.tree.map(lambda a, b: jnp.where(unsolved(state), a, b), found, state)._replace(count=found.count)
+            found = _Search(state.steps + 1, low, high, new, off)
+            return jax.tree.map(lambda a, b: jnp.where(unsolved(state), a, b), found, state)._replace(steps=found.steps)
 
         def unsolved(state: _Search) -> Array:
             return (jnp.abs(state.off) > self.tolerance) & (state.high - state.low > _NARROW)
@@ -170,14 +170,14 @@ class NormalMixture(eqx.Module):
 
         wide = jnp.full_like(xi, _FAR)
         begin = _Search(jnp.zeros((), jnp.int32), -wide, wide, xi, jnp.broadcast_to(left.astype(xi.dtype), xi.shape))
-        end = jax.lax.while_loop(lambda state: (state.count < _STEPS) & jnp.any(unsolved(state)), step, begin)
+        end = jax.lax.while_loop(lambda state: (state.steps < _STEPS) & jnp.any(unsolved(state)), step, begin)
         return jnp.where(unsolved(end), jnp.nan, self.centre + self.scale * jnp.sinh(end.xi))
 
 
 class _Search(NamedTuple):
     """Where the quantiles are sought: brackets, places and the normal scores that are still missing, (k, group) each."""
 
-    count: Array
+    steps: Array
     low: Array
     high: Array
     xi: Array
