@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
+import host_methods
+import pandas as pd
 import pytest
 
 import hiermodels as hm
@@ -61,7 +66,22 @@ def test_without_distributed_the_extra_is_named(tmp_path, monkeypatch):
 def test_a_worker_that_would_cut_otherwise_refuses():
     study = read_config(STUDY)
     with pytest.raises(ValueError, match=r"--scheduler: expected lanes and chunk \(8, 8\) for complete, found \(4, 4\) on a worker with cpu"):
-        remote_chunk(study.resolved(), {}, study.cells()[0].hash, "complete", 0, (8, 8))
+        remote_chunk(study.resolved(), pickle.dumps({}), study.cells()[0].hash, "complete", 0, (8, 8))
+
+
+def test_functions_that_a_worker_does_not_find(monkeypatch):
+    monkeypatch.setitem(sys.modules, "nowhere", module := ModuleType("nowhere"))
+    exec("def f(seed, data): return {}", vars(module))
+    whole = pickle.dumps({"methods.mine.function": module.f})
+    monkeypatch.delitem(sys.modules, "nowhere")
+    with pytest.raises(ValueError, match=r"--scheduler: a worker cannot import the functions of this study \(No module named 'nowhere'\); put their module"):
+        remote_chunk({}, whole, "", "mine", 0, (1, 1))
+
+
+def test_functions_stay_the_same_from_chunk_to_chunk():
+    cloudpickle = pytest.importorskip("cloudpickle", reason="needs the extra `cluster`")
+    whole = cloudpickle.dumps({"methods.mine.function": lambda key, data: None})
+    assert cluster._functions(whole) is cluster._functions(bytes(bytearray(whole)))
 
 
 @contextmanager
@@ -111,3 +131,30 @@ def test_a_worker_killed_in_the_middle_loses_nothing(tmp_path):
                 pair = [results.read_chunk(results.chunk_path(path, cell["hash"], method, index)) for path in (local.path, folder)]
                 assert unequal_columns(*pair) == []
     assert (folder / "performance.csv").read_bytes() == Path(local.path / "performance.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_function_in_processes_of_a_worker_under_its_nanny(tmp_path, monkeypatch):
+    pytest.importorskip("distributed", reason="needs the extra `cluster`")
+    monkeypatch.setattr(results.Run, "report", lambda self: None)
+    place = tmp_path / "scheduler.json"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    found = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}  # the scheduler has no such path
+    config = {
+        **{k: v for k, v in STUDY.items() if k != "lanes"},
+        "mechanisms": {**{k: v for k, v in STUDY["mechanisms"].items() if k != "grid"}, "truth": {"Intercept": 0, "sd_school": 10}},
+        "estimands": ["Intercept"],
+        "methods": {"mine": {"host": True, "function": host_methods.moody, "timeout": 60}},
+        "replications": 12,
+    }
+    with (
+        process("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(place), **quiet),
+        process("distributed.cli.dask_worker", "--scheduler-file", str(place), "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1", **quiet, env=found) as worker,
+    ):
+        wait_for(place.exists)
+        far = hm.run(config, tmp_path / "far", progress=False, scheduler=json.loads(place.read_text())["address"])
+        worker.terminate()
+        worker.wait(30)
+    near = hm.run(config, tmp_path / "near", progress=False)
+    assert far.estimates["message"].nunique() == 4 and (far.estimates["status"] == "ok").any()
+    pd.testing.assert_frame_equal(far.estimates, near.estimates)

@@ -8,9 +8,11 @@ back to this process, which alone writes; a run on a cluster is stopped, resumed
 from __future__ import annotations
 
 import concurrent.futures
+import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 from hiermodels.studies.execution import Computed, Future
@@ -52,8 +54,10 @@ class Cluster:
         functions: Mapping[str, Callable[..., Any]],
         sizes: Callable[[Task], tuple[int, int]],
     ) -> None:
+        import cloudpickle
+
         self._client, self._sizes = client, sizes
-        self._study = (dict(resolved), dict(functions))
+        self._study = (dict(resolved), cloudpickle.dumps(dict(functions)))
         self._executor = client.get_executor(pure=False, retries=RETRIES)
 
     def submit(self, task: Task) -> Future:
@@ -71,7 +75,7 @@ class Cluster:
 
 def remote_chunk(
     resolved: Mapping[str, Any],
-    functions: Mapping[str, Callable[..., Any]],
+    functions: bytes,
     cell: str,
     method: str,
     index: int,
@@ -79,15 +83,18 @@ def remote_chunk(
 ) -> Computed:
     """One chunk, on a worker; see `hiermodels.studies.tasks.run_chunk`.
 
+    The study's functions come pickled, so that the scheduler need not know their modules.
+
     Raises
     ------
     ValueError
-        Where the worker would cut the study otherwise than the process that asks, as on another kind of device.
+        Where the worker finds no module of the study's functions, or would cut the study otherwise than the process that asks, as on another kind of device.
     """
     from hiermodels.studies.ready import lanes_of, study_of
     from hiermodels.studies.tasks import run_chunk
 
-    study = study_of(resolved, functions)
+    known = _functions(functions)
+    study = study_of(resolved, known)
     place = next(c for c in study.cells() if c.hash == cell)
     if lanes_of(study, place, method) != tuple(sizes):
         import jax
@@ -97,8 +104,18 @@ def remote_chunk(
             f"with {jax.devices()[0].platform}; start this command on the same kind of device, or write lanes and chunk in the config"
         )
     started = time.perf_counter()
-    table = run_chunk(resolved, cell, method, index, functions=functions)
+    table = run_chunk(resolved, cell, method, index, functions=known)
     return Computed(table, time.perf_counter() - started)
+
+
+@lru_cache(maxsize=16)
+def _functions(whole: bytes) -> Mapping[str, Callable[..., Any]]:
+    """Functions by place; of the same bytes the same ones, so that nothing is compiled twice."""
+    try:
+        return pickle.loads(whole)
+    except (ImportError, AttributeError) as error:
+        todo = "put their module where workers find it, say by PYTHONPATH"
+        raise ValueError(f"--scheduler: a worker cannot import the functions of this study ({error}); {todo}") from None
 
 
 @contextmanager
