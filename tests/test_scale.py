@@ -85,6 +85,18 @@ def test_every_chunk_belongs_to_one_shard_and_shards_are_alike(cells, methods, r
     assert all({(t.cell, t.method, t.index) for t in a} <= {(t.cell, t.method, t.index) for t in b} for a, b in zip(parts, longer, strict=True))
 
 
+def test_the_longest_compilation_begins_first():
+    """NUTS in one cell, then what else there is, then NUTS in the other cells; later chunks as they are written."""
+    methods = {"raw": {"sampler": "exact"}, "nuts": {"sampler": "nuts"}, "reml": {"estimator": "reml"}}
+    cells = [{"hash": "a"}, {"hash": "b"}]
+    manifest = {"cells": cells, "config": {"methods": methods, "replications": 8}, "lanes": 4, "chunk": 4}
+    tasks = [f"{t.cell} {t.method} {t.index}" for t in Schedule.of(manifest).tasks()]
+    assert tasks[:6] == ["a nuts 0", "a raw 0", "a reml 0", "b raw 0", "b reml 0", "b nuts 0"]
+    assert tasks[6:] == [f"{c} {m} 1" for c in "ab" for m in methods]
+    parts = [list(Schedule.of(manifest, Shard(i, 3)).tasks()) for i in range(3)]
+    assert sorted(map(str, sum(parts, []))) == sorted(map(str, Schedule.of(manifest).tasks()))
+
+
 def test_the_last_chunk_counts_its_own_replicates_only():
     tasks = list(Schedule((Combination("a", "m", 4, 4),), 10).tasks())
     assert [t.fits for t in tasks] == [4, 4, 2]

@@ -129,7 +129,7 @@ class Task:
 class Combination:
     """A cell and a method, with the datasets in one step and the replicates in one file.
 
-    ``limit`` is the number of replicates at which the cell ends before the study does.
+    ``limit`` is the number of replicates at which the cell ends before the study does; ``place`` orders first chunks.
     """
 
     cell: str
@@ -137,6 +137,7 @@ class Combination:
     lanes: int
     chunk: int
     limit: int | None = None
+    place: int = 0
 
     def chunks(self, replications: int) -> int:
         """Chunks that hold this many replicates."""
@@ -176,17 +177,19 @@ class Schedule:
                 lanes=_size(manifest["lanes"], cell["hash"], method),
                 chunk=_size(manifest["chunk"], cell["hash"], method),
                 limit=manifest.get("stopped", {}).get(cell["hash"]),
+                place=_place(settings, i == 0),
             )
-            for cell in manifest["cells"]
-            for method in manifest["config"]["methods"]
+            for i, cell in enumerate(manifest["cells"])
+            for method, settings in manifest["config"]["methods"].items()
         ]
         return cls(tuple(combinations), manifest["config"]["replications"], shard)
 
     def tasks(self) -> Iterator[Task]:
-        """Every chunk, the first ones of all cells and methods before the second ones."""
+        """Every chunk, the first ones of all cells and methods before the second ones; the longest compilation begins first."""
         longest = max((c.chunks(self.replications) for c in self.combinations), default=0)
         for index in range(longest):
-            for number, combination in enumerate(self.combinations):
+            numbered = list(enumerate(self.combinations))
+            for number, combination in numbered if index else sorted(numbered, key=lambda one: one[1].place):
                 if index < combination.chunks(self.replications) and self.shard.has(number, index):
                     yield combination.task(index, self.replications)
 
@@ -215,6 +218,13 @@ class Schedule:
         if self.shard.count == 1:
             return sum(totals)
         return sum(self.shard.has(number, i) for number, total in enumerate(totals) for i in range(total))
+
+
+def _place(method: Mapping[str, Any], first: bool) -> int:
+    """NUTS takes longest to compile: it begins, in one cell; other methods use the time, other cells find the program there."""
+    if method.get("sampler", "nuts") != "nuts" or method.get("estimator") or method.get("host"):
+        return 1
+    return 0 if first else 2
 
 
 def _size(sizes: Any, cell: str, method: str) -> int:
