@@ -18,7 +18,6 @@ from hiermodels._fit_pooling import PoolingViews
 from hiermodels._fit_settings import FitSettings, as_frame, meet_function
 from hiermodels.inference import advice, describe, samplers
 from hiermodels.inference.compiled import draw, draw_user
-from hiermodels.inference.draws import Draws
 from hiermodels.models.data import Problem, as_jax, bind
 from hiermodels.models.merging import refitted_model, without_sources
 from hiermodels.models.spec import Model

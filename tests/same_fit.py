@@ -13,6 +13,7 @@ def assert_same(fit, back, path):
         assert list(ours) == list(theirs)
         for name, x in ours.items():
             np.testing.assert_array_equal(theirs[name], x, strict=True)
+    assert (back.draws.independent, back.draws.error) == (fit.draws.independent, fit.draws.error)
     for name in ("model", "settings", "status", "warnings", "seconds"):
         assert getattr(back, name) == getattr(fit, name), name
     assert back.problem.layout == fit.problem.layout
@@ -24,6 +25,6 @@ def assert_same(fit, back, path):
     assert back.to_datatree(predictive=True).identical(fit.to_datatree(predictive=True))
     assert str(back) == str(fit)
     tree = az.from_netcdf(path)
-    for group in ("posterior", "log_prior", "log_likelihood"):
+    for group in ("posterior", "sample_stats", "log_prior", "log_likelihood"):
         if group in fit.to_datatree().children:
             assert tree[group].to_dataset().identical(fit.to_datatree()[group].to_dataset())

@@ -420,11 +420,15 @@ def test_closed_form_draws_match_the_exact_engine(name):
 
 def test_fit_by_the_closed_form():
     fit = hm.fit(ONE, FRAME, sampler="closed_form", progress=False)
-    assert fit.status == "ok" and not fit.draws.stats
+    assert fit.status == "ok" and fit.draws.independent
     assert fit.draws.values["Intercept"].shape == (4, 1000)
     law = laws.normal_inverse_gamma(Y, 8, 1.5, 3, 2)
     assert stats.kstest(fit.draws.values["Intercept"].ravel(), law.theta.cdf).pvalue > 1e-3
     assert stats.kstest(fit.draws.values["sigma"].ravel() ** 2, law.variance.cdf).pvalue > 1e-3
+    # lp is of log sigma: the variance's density times its derivative, 2 sigma^2
+    sigma = fit.draws.values["sigma"]
+    off = fit.draws.stats["lp"] - law.variance.logpdf(sigma**2) - 2 * np.log(sigma)
+    assert np.ptp(off) < 1e-8
 
 
 SCHOOLS = hm.load_dataset("eight_schools")

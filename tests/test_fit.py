@@ -112,9 +112,10 @@ def test_baseball_by_exact_draws():
     assert abs(table.loc["Intercept", "sd"] - 0.019839) < 4 * table.loc["Intercept", "mcse_sd"]
     assert_quantiles(fit, "sd_player", {0.025: 0.00986, 0.5: 0.04500, 0.975: 0.09736})
     assert_quantiles(fit, "Intercept", {0.025: 0.22627, 0.975: 0.30459})
-    assert not fit.draws.stats
+    assert fit.draws.independent and list(fit.draws.stats) == ["lp"]
     assert list(fit.to_datatree().children) == [
         "posterior",
+        "sample_stats",
         "log_likelihood",
         "log_prior",
         "observed_data",

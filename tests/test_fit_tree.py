@@ -19,6 +19,7 @@ from hiermodels.models.user import user_model
 
 PROPER = {"Intercept": "normal(5, 20)", "sd_school": "half_normal(10)"}
 SCHEMA = {"lp", "acceptance_rate", "step_size", "tree_depth", "n_steps", "diverging", "energy", "reached_max_treedepth"}
+OWN = {"metropolis": {"acceptance_rate", "step_size"}}
 QUICK = {"draws": 60, "tune": 60, "chains": 2, "progress": False}
 
 
@@ -78,11 +79,13 @@ def exact():
 
 def test_groups_and_schema_names(case):
     tree = case.to_datatree(predictive=True, seed=3)
-    wanted = {"posterior", "log_likelihood", "log_prior", "posterior_predictive", "observed_data", "constant_data"}
-    assert set(tree.children) - {"sample_stats"} == wanted
-    assert ("sample_stats" in tree.children) == bool(case.draws.stats)
-    if case.draws.stats:
-        assert set(tree.sample_stats.data_vars) <= SCHEMA
+    wanted = {"posterior", "sample_stats", "log_likelihood", "log_prior", "posterior_predictive", "observed_data", "constant_data"}
+    assert set(tree.children) == wanted
+    recorded, sampler = tree.sample_stats, case.settings.sampler
+    assert set(recorded.data_vars) == (SCHEMA if sampler == "nuts" else {"lp"} | OWN.get(sampler, set()))
+    assert np.isfinite(recorded["lp"]).all() and recorded["lp"].dims == ("chain", "draw")
+    assert recorded.attrs["independent"] == (sampler == "exact")
+    assert ("quadrature_error" in recorded.attrs) == (sampler == "exact") and 0 <= recorded.attrs.get("quadrature_error", 0) < 1e-3
     grouping = next(iter(case.problem.labels))
     assert tree.posterior[grouping].to_numpy().tolist() == case.problem.labels[grouping]
     shape = case.draws.values[f"theta_{grouping}"].shape[:2]
@@ -95,7 +98,7 @@ def test_groups_and_schema_names(case):
     assert all(np.isfinite(tree.log_prior[name]).all() and tree.log_prior[name].attrs["improper"] == 0 for name in tree.log_prior.data_vars)
 
 
-def test_arviz_runs_unmodified(case):
+def test_arviz_runs_unmodified(case, capsys):
     tree = case.to_datatree(predictive=True)
     outcome = case.model.outcome
     names = [p.name for p in case.problem.layout.parameters]
@@ -108,12 +111,24 @@ def test_arviz_runs_unmodified(case):
     az.plot_dist(tree, var_names=names, backend="none")
     az.plot_rank(tree, var_names=names, backend="none")
     az.plot_ppc_dist(tree, num_samples=5, backend="none")
+    for plot in (az.plot_trace, az.plot_trace_dist, az.plot_parallel, az.plot_pair):  # these look for divergences
+        plot(tree, var_names=names, backend="none")
     assert az.loo(tree, pointwise=True).elpd_i.shape == (len(tree.observed_data[outcome]),)
+    az.diagnose(tree)
+    assert "No sample_stats group" not in capsys.readouterr().out
 
 
 def test_file_round_trip_is_identical(case, tmp_path):
     case.save(tmp_path / "fit.nc")
     assert_same(case, hm.load_fit(tmp_path / "fit.nc"), tmp_path / "fit.nc")
+
+
+def test_lp_is_the_log_density_of_the_hyperparameters(exact):
+    frame, tau = exact.data, exact.draws.values["sd_school"]
+    covariance = np.diag(frame["se"] ** 2.0) + 20**2
+    each = [stats.multivariate_normal(np.full(8, 5.0), covariance + t**2 * np.eye(8)).logpdf(frame["effect"]) for t in tau.ravel()]
+    expected = np.reshape(each, tau.shape) + stats.halfnorm(scale=10).logpdf(tau) + np.log(tau)
+    assert np.ptp(exact.draws.stats["lp"] - expected) < 1e-8
 
 
 def test_log_prior_of_normal_and_half_normal(exact):
@@ -130,6 +145,12 @@ def test_log_prior_of_populations():
     x, tree = rats.draws.values, rats.to_datatree()
     np.testing.assert_allclose(tree.log_prior["mean_experiment"], stats.beta(2, 8).logpdf(x["mean_experiment"]), atol=1e-10)
     np.testing.assert_allclose(tree.log_prior["kappa_experiment"], stats.gamma(2, scale=10).logpdf(x["kappa_experiment"]), atol=1e-10)
+    # lp is of logit mean and log kappa
+    m, k = x["mean_experiment"], x["kappa_experiment"]
+    rows = stats.betabinom.logpmf(rats.data["tumors"], rats.data["rats"], *(v[..., None] for v in (m * k, (1 - m) * k)))
+    jacobian = np.log(m) + np.log1p(-m) + np.log(k)
+    total = rows.sum(-1) + tree.log_prior["mean_experiment"].to_numpy() + tree.log_prior["kappa_experiment"].to_numpy() + jacobian
+    assert np.ptp(tree.sample_stats["lp"].to_numpy() - total) < 1e-8
     x, tree = pumps.draws.values, pumps.to_datatree()
     # 1 / sqrt(shape) is half normal: its density times the derivative shape^(-3/2) / 2
     expected = stats.halfnorm.logpdf(x["shape_pump"] ** -0.5) - 1.5 * np.log(x["shape_pump"]) - np.log(2)
