@@ -17,9 +17,11 @@ from hiermodels.inference.draws import Draws
 from hiermodels.inference.exact import ExactSettings, exact, sample_nodes
 from hiermodels.models.data import as_jax, bind
 from hiermodels.models.factorise import factorise
-from hiermodels.studies import sbc_tests
+from hiermodels.studies import sbc_runs, sbc_tests
 from hiermodels.studies.calibration import calibration, posterior_sbc, sbc
+from hiermodels.studies.config import read_config
 from hiermodels.studies.sbc import log_likelihood
+from hiermodels.studies.tasks import run_chunk
 
 EIGHT = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"Intercept": "normal(0, 20)", "sd_school": "half_normal(10)"})
 
@@ -206,16 +208,16 @@ def test_a_conditional_variance_wrong_by_a_tenth_is_caught_95_times_in_100_at_a_
     assert stats.binom.sf(failed[1.0] - 1, repeats, 0.01) > 1e-3, failed
 
 
+def from_prior(key, data):
+    """Draws that ignore the data."""
+    a, b, c = jax.random.split(key, 3)
+    mu, tau = 20 * jax.random.normal(a, (2, 50)), 10 * jnp.abs(jax.random.normal(b, (2, 50)))
+    theta = mu[..., None] + tau[..., None] * jax.random.normal(c, (2, 50, data.real[0].shape[0]))
+    return Draws({"Intercept": mu, "sd_school": tau, "theta_school": theta}, {})
+
+
 @pytest.mark.slow
 def test_a_sampler_that_ignores_the_data_is_caught_by_the_log_likelihood_alone():
-    layout = bind(EIGHT, hm.load_dataset("eight_schools"), outcome=False).layout
-
-    def from_prior(key, data):
-        a, b, c = jax.random.split(key, 3)
-        mu, tau = 20 * jax.random.normal(a, (2, 50)), 10 * jnp.abs(jax.random.normal(b, (2, 50)))
-        theta = mu[..., None] + tau[..., None] * jax.random.normal(c, (2, 50, layout.levels[0].size))
-        return Draws({"Intercept": mu, "sd_school": tau, "theta_school": theta}, {})
-
     table = sbc(EIGHT, "eight_schools", sampler=from_prior, replications=400).table.set_index(["estimand", "test"])
     for name in ("Intercept", "sd_school", "theta_school"):
         assert (table.loc[name, "p"] > 1e-3).all(), name
@@ -293,6 +295,46 @@ def test_the_band_of_a_figure_is_around_zero(eight):
         eight.pit("theta")
 
 
+def test_datasets_have_the_deviation():
+    frame, settings = hm.load_dataset("eight_schools"), sbc_runs.settings_of("exact", True, False, 25, 0, 2, 0.8)
+    bound, simulate = sbc_runs._bind_prior(EIGHT, frame, settings, "exact", {"missing": 0.25, "effects": {"school": "skewed(2)"}})
+    y, true = jax.jit(simulate)(jax.random.key(1), bound.data)
+    data = bound.with_outcome(bound.data, y)
+    there = np.asarray(data.weight) > 0
+    assert there.sum() == 6 and (np.asarray(data.y)[~there] == 0).all()
+    assert np.isfinite(true["theta_school"]).all() and not bound.problem.layout.twins
+
+
+@pytest.mark.slow
+def test_a_deviation_of_the_data_is_seen():
+    found = sbc(EIGHT, "eight_schools", sampler="exact", replications=500, draws=25, deviation={"dependence": "correlated(0.9)"})
+    table = found.table.set_index(["estimand", "test"])
+    assert table.loc[("sd_school", "chi2"), "p_joint"] < 1e-4  # groups that are alike look like a small sd
+    assert found.pit("sd_school").mean() > 0.54
+
+
+@pytest.mark.slow
+def test_a_study_in_the_prior_regime_has_its_deviation():
+    config = prior_study(200)
+    config["methods"] = {"right": config["methods"]["right"]}
+    config |= {"estimands": ["sd_school"], "lanes": 200, "chunk": 200}
+    config["mechanisms"]["deviation"] = {"dependence": "correlated(0.9)"}
+    study = read_config(config)
+    table = calibration(run_chunk(study.resolved(), study.cells()[0].hash, "right", 0).to_pandas()).table
+    assert table.loc[table["test"] == "chi2", "p"].item() < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["exact", "nuts"])
+def test_missing_groups_leave_ranks_uniform(sampler):
+    found = sbc(EIGHT, "eight_schools", sampler=sampler, replications=600, draws=50, deviation={"missing": 0.25})
+    assert found.passes(0.001)
+    three = {"a": 6, "b": 3, "obs": 4}
+    priors = {"Intercept": "normal(0, 3)", "sd_a": "half_normal(2)", "sd_a:b": "half_normal(1)", "sigma": "half_normal(2)"}
+    model = hm.Model("y ~ 1 + (1 | a/b)", priors=priors)
+    assert sbc(model, three, sampler=sampler, replications=400, draws=50, deviation={"missing": {"a": 0.5}}).passes(0.001)
+
+
 @pytest.mark.slow
 def test_posterior_sbc_judges_around_the_data():
     model = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(10)"})
@@ -323,6 +365,9 @@ def test_posterior_sbc_catches_a_wrong_sampler():
         (lambda: sbc(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), "eight_schools"), "priors: Intercept: flat\\(\\) is improper"),
         (lambda: sbc(EIGHT, "eight_scools"), "eight_schools"),
         (lambda: sbc(EIGHT, "eight_schools", replications=3), "replications: expected a whole number of at least 20"),
+        (lambda: sbc(EIGHT, "eight_schools", deviation={"errrors": "skewed(1)"}), "^deviation.errrors: unknown key 'errrors'; did you mean 'errors'"),
+        (lambda: sbc(EIGHT, "eight_schools", deviation={"missing": 2}), "^deviation.missing: expected a share from 0 to below 1; found 2"),
+        (lambda: sbc(lambda y=None: None, "eight_schools", deviation={"missing": 0.2}), "write the deviation into the function"),
         (lambda: sbc(EIGHT, "eight_schools", sampler="nutz"), "did you mean 'nuts'"),
         (lambda: sbc(EIGHT, "eight_schools", sampler="exact", quantities={"sd_school": lambda v, d: v["sd_school"]}), "choose another name"),
         (lambda: sbc(EIGHT, "eight_schools", sampler="exact", quantities={"t": lambda v, d: v["theta_school"]}), "expected one number a draw"),

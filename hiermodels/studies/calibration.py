@@ -72,7 +72,8 @@ def calibration(estimates: Run | pd.DataFrame, factors: Sequence[str] = (), *, b
     -----
     Ranks are uniform where truths come from the very priors that the method uses. Fits that gave nothing have no rank: they
     are counted in ``n_failed``, and leaving them out conditions on convergence. A method with other priors than the truths'
-    is expected to fail; its row says by how much.
+    is expected to fail; its row says by how much. So is one whose mechanism has a `deviation`: the study's datasets have it, the
+    method knows nothing of it, and what fails is the inference under that misspecification, not the program.
 
     Examples
     --------
@@ -170,6 +171,7 @@ def sbc(
     target_accept: float = 0.8,
     quantities: Mapping[str, Callable[..., Any]] | None = None,
     keep: Callable[[Any], Any] | None = None,
+    deviation: Mapping[str, Any] | None = None,
     by_group: bool = False,
     seed: int = 0,
     precision: str = "float64",
@@ -201,6 +203,11 @@ def sbc(
     keep : callable, optional
         ``data -> bool``: which datasets count. It sees the data alone, so the truths that are left are still draws from the
         posteriors of the data that are left.
+    deviation : mapping, optional
+        How datasets differ from the model that is fitted, as under ``mechanisms`` of a config: ``{"errors": "outliers(0.05, 5)"}``;
+        see `hiermodels.studies.deviations`. Truths still come from the priors, and the sampler knows nothing of it: ranks then
+        show the miscalibration of a right program under a wrong model. Missing groups alone leave ranks uniform: chance
+        takes them away.
     by_group : bool
         Test each group on its own as well.
     seed : int
@@ -216,7 +223,7 @@ def sbc(
     Raises
     ------
     ValueError
-        For an improper prior, a design or a sampler that cannot be used.
+        For an improper prior, a design, a sampler or a deviation that cannot be used.
 
     Examples
     --------
@@ -230,7 +237,7 @@ def sbc(
     from hiermodels.studies import sbc_runs
 
     settings = sbc_runs.settings_of(sampler, marginalize, centred, draws, tune, chains, target_accept)
-    found = sbc_runs.prior_ranks(model, design, settings, sampler, _count(replications), quantities or {}, keep, seed, precision, workers)
+    found = sbc_runs.prior_ranks(model, design, settings, sampler, _count(replications), quantities or {}, keep, {} if deviation is None else deviation, seed, precision, workers)
     return _judged(found, "prior", by_group, seed)
 
 

@@ -16,6 +16,7 @@ from hiermodels.inference.draws import Draws
 from hiermodels.inference.samplers import Settings
 from hiermodels.models.data import Problem, as_jax, bind
 from hiermodels.models.spec import Model
+from hiermodels.studies.deviant import Deviation, Rows, any_rows, read_deviation
 from hiermodels.studies.sbc import POINTS, Quantities, Ranks, lanes_for, log_likelihood, map_replicates, ranks
 from hiermodels.studies.simulate import Truth, design_frame, simulate_given, simulator
 
@@ -75,6 +76,7 @@ def prior_ranks(
     replications: int,
     functions: Mapping[str, Callable[..., Any]],
     keep: Callable[[Any], Any] | None,
+    deviation: Mapping[str, Any],
     seed: int,
     precision: str,
     workers: int | None,
@@ -84,7 +86,7 @@ def prior_ranks(
 
     frame, double = _frame(design, seed), _double(precision)
     with jax.enable_x64(double):
-        bound, simulate = _bind_prior(model, frame, settings, sampler)
+        bound, simulate = _bind_prior(model, frame, settings, sampler, deviation)
         quantities = _quantities(bound, functions, simulate)
         keys, prior_keys = _keys(seed, replications), _keys(seed, _TRUTHS, 1)
 
@@ -189,10 +191,12 @@ def _frame(design: Any, seed: int) -> pd.DataFrame:
 
 
 def _bind_prior(
-    model: Any, frame: pd.DataFrame, settings: Settings, sampler: Any
-) -> tuple[_Bound, Callable[[Array, Any], tuple[Array, dict[str, Array]]]]:
+    model: Any, frame: pd.DataFrame, settings: Settings, sampler: Any, deviation: Mapping[str, Any]
+) -> tuple[_Bound, Callable[[Array, Any], tuple[Any, dict[str, Array]]]]:
     """A model with proper priors on a design, and the simulator of its truths and datasets."""
     if callable(model) and not isinstance(model, Model):
+        if deviation:
+            raise ValueError("deviation: expected hm.Model, found a NumPyro function; write the deviation into the function")
         return _bind_own(model, frame, settings, sampler)
     if not isinstance(model, Model):
         raise ValueError(f"model: expected hm.Model or a NumPyro function, found {type(model).__name__}; write hm.Model(...)")
@@ -201,9 +205,27 @@ def _bind_prior(
     for name, law in laws:
         if not law.proper and law.name != "fixed":
             raise ValueError(f"priors: {name}: {law} is improper, so no truth can be drawn from it; name a proper one, e.g. half_normal(5)")
-    simulate = simulator(problem.layout, Truth(laws, (), ()))
-    bound = _bound(problem, settings, sampler)
+    other = _read_deviation(deviation, problem)
+    simulate = simulator(problem.layout, Truth(laws, (), ()), other)
+    bound = _bound(any_rows(problem) if other is not None and other.changes_rows else problem, settings, sampler)
     return bound, lambda key, data: simulate(key, data, {})
+
+
+def _read_deviation(given: Mapping[str, Any], problem: Problem) -> Deviation | None:
+    """A deviation as a config writes it, checked against the model."""
+    from pydantic_core import PydanticCustomError
+
+    from hiermodels.studies.config.deviating import canonical, check_deviation, read_deviations
+    from hiermodels.studies.config.errors import within
+
+    try:
+        with within("deviation"):
+            checked = check_deviation(given)
+        plain = canonical(checked, problem.model.family, [level.name for level in problem.layout.levels], {})
+    except PydanticCustomError as error:
+        context = error.context or {}
+        raise ValueError(f"{'.'.join(map(str, context['at']))}: {context['message']}") from None
+    return read_deviation(read_deviations(plain), problem, {})
 
 
 def _bound(problem: Problem, settings: Settings, sampler: Any) -> _Bound:
@@ -217,7 +239,11 @@ def _bound(problem: Problem, settings: Settings, sampler: Any) -> _Bound:
         dim = samplers.dimension(layout, settings)
         width = layout.obs + sum(level.size * len(level.effects) for level in layout.levels)
         lanes = lanes_for(name, dim, width)
-    return _Bound(problem, draw, as_jax(problem.data), lambda data, y: eqx.tree_at(lambda d: d.y, data, y), name, lanes, independent)
+
+    def with_outcome(data: Any, y: Any) -> Any:
+        return y.onto(layout, data) if isinstance(y, Rows) else eqx.tree_at(lambda d: d.y, data, y)
+
+    return _Bound(problem, draw, as_jax(problem.data), with_outcome, name, lanes, independent)
 
 
 def _bind_own(
