@@ -17,6 +17,7 @@ from hiermodels.inference import estimators
 from hiermodels.inference.draws import Estimates
 from hiermodels.models.data import as_jax, bind
 from hiermodels.models.factorise import factorise
+from hiermodels.models.outcomes import outcome_law
 from hiermodels.studies import deviations
 from hiermodels.studies.config import ConfigError, read_config
 from hiermodels.studies.deviant import Rows, without_empty
@@ -37,6 +38,11 @@ BATTERS = {"formula": "hits ~ 1 + (1 | player)", "family": "binomial", "trials":
            "truth": {"mean_player": 0.27, "kappa_player": 20}}  # fmt: skip
 COUNTS = {"formula": "y ~ 1 + (1 | g)", "family": "poisson", "exposure": "x", "design": {"g": 6, "predictors": {"x": 4}},
           "truth": {"mean_g": 2, "shape_g": 3}}  # fmt: skip
+VISITS = {"formula": "y ~ 1 + (1 | g)", "family": "poisson_log", "exposure": "t", "design": {"g": 6, "predictors": {"t": 4}},
+          "truth": {"Intercept": 0.5, "sd_g": 0.8}}  # fmt: skip
+TRIALS = {"formula": "y ~ 1 + (1 | g)", "family": "binomial_logit", "trials": "n", "design": {"g": 6, "predictors": {"n": 20}},
+          "truth": {"Intercept": -1, "sd_g": 0.8}}  # fmt: skip
+ANSWERS = {"formula": "y ~ 1 + (1 | g)", "family": "bernoulli_logit", "design": {"g": 6, "obs": 8}, "truth": {"Intercept": -1, "sd_g": 0.8}}
 
 
 def study(mechanisms=SCHOOLS, deviation=None, **changes) -> dict:
@@ -234,6 +240,31 @@ def test_logit_normal_population_of_batters():
     assert y.mean() == pytest.approx(45 * 0.27, rel=0.01)
 
 
+@pytest.mark.parametrize("mechanisms", [VISITS, pytest.param(TRIALS, marks=pytest.mark.slow)], ids=["log", "logit"])
+def test_effects_on_the_scale_of_a_link_and_overdispersion(mechanisms):
+    _, y, true = drawn(mechanisms, {"effects": "student_t(3)", "overdispersion": 0.3})
+    centre, theta = mechanisms["truth"]["Intercept"], true["theta_g"]
+    assert ks((theta[:, 0] - centre) / 0.8 * np.sqrt(3), stats.t(3).cdf) > LIMIT
+    assert ks((true["new(g)"] - centre) / 0.8 * np.sqrt(3), stats.t(3).cdf) > LIMIT
+    near = np.abs(theta - centre) < 2  # elsewhere a few rates are very large
+    if mechanisms is VISITS:
+        mean = 4 * np.exp(theta)
+        variance = mean + 0.3 * mean**2
+    else:
+        rate = 1 / (1 + np.exp(-theta))
+        mean, variance = 20 * rate, 20 * rate * (1 - rate) * (1 + 19 * 0.3)
+    off = (y - mean)[near]
+    assert abs(off.mean()) < 4 * np.sqrt(variance[near].mean() / near.sum())
+    assert np.mean(off**2) == pytest.approx(variance[near].mean(), rel=0.05)
+
+
+def test_dependent_groups_on_the_scale_of_a_link():
+    _, y, true = drawn({**VISITS, "truth": {"Intercept": 0.5, "sd_g": 0.3}}, {"dependence": "correlated(0.6)"})
+    z = (true["theta_g"] - 0.5) / 0.3
+    assert np.corrcoef(z[:, 0], z[:, 1])[0, 1] == pytest.approx(0.6, abs=0.02) and z.std() == pytest.approx(1, rel=0.02)
+    assert y.mean() == pytest.approx(4 * np.exp(0.5 + 0.045), rel=0.02)
+
+
 # mechanisms: rows -------------------------------------------------------------------------------------------------------
 
 
@@ -275,6 +306,21 @@ def test_informative_numbers_of_rows_and_trials():
     share = stats.norm.cdf((theta - theta.mean(1, keepdims=True)) / theta.std(1, keepdims=True))
     trials = np.round(45 * rows.size)
     assert (trials == np.maximum(np.round(45 * share), 1)).all() and (rows.y <= trials).all()
+
+
+def test_one_trial_rows_go_and_exposures_shrink():
+    gaps = {"sizes": "informative(1)", "missing": 0.5}
+    for mechanisms, whole in ((ANSWERS, 8), (VISITS, 1)):
+        _, rows, true = drawn(mechanisms, gaps, 200)
+        theta = true["theta_g"]
+        share = stats.norm.cdf((theta - theta.mean(1, keepdims=True)) / theta.std(1, keepdims=True))
+        there = (rows.weight > 0)[:, : 6 * whole].reshape(200, 6, whole)
+        gone = ~there.any(2)
+        assert (gone.sum(1) == 3).all() and (rows.y[rows.weight == 0] == 0).all()
+        if mechanisms is ANSWERS:
+            assert (there.sum(2)[~gone] == np.maximum(np.ceil(8 * share), 1)[~gone]).all()
+        else:
+            np.testing.assert_allclose(rows.size[:, :6][~gone], share[~gone], rtol=1e-9)
 
 
 # what methods see -------------------------------------------------------------------------------------------------------
@@ -320,6 +366,19 @@ def test_likelihoods_see_the_rows_that_are_there(mechanisms, method, theta):
     np.testing.assert_allclose(np.diff(values[0]), np.diff(values[1]), rtol=1e-8)
 
 
+@pytest.mark.parametrize("mechanisms", [VISITS, TRIALS, ANSWERS], ids=["log", "logit", "one trial"])
+def test_likelihoods_of_links_see_the_rows_that_are_there(mechanisms):
+    fit, gaps, whole, table, there = seen_by(study(mechanisms, GAPS), "m")
+    assert 0 < there.sum() < len(there)
+    with jax.enable_x64(True):
+        found = [
+            np.asarray(outcome_law(layout, jnp.full(layout.obs, 0.3), {}, data).log_prob(data.y))[np.asarray(data.weight) > 0]
+            for layout, data in ((fit.problem.layout, gaps), (whole.layout, table))
+        ]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-10)
+    assert len(found[0]) == there.sum()
+
+
 def test_estimators_see_the_rows_that_are_there():
     config = study(SCHOOLS, {"missing": 0.25, "sizes": "informative(1)"}, methods={"m": {"estimator": "morris"}}, estimands=["theta_school"])
     fit, gaps, whole, _, there = seen_by(config, "m")
@@ -336,8 +395,36 @@ def test_estimators_see_the_rows_that_are_there():
     assert np.isnan(found[~there]).all()
 
 
+SHRUNK = [
+    (SCHOOLS, {"estimator": "james_stein"}),
+    (SCHOOLS, {"estimator": "compromise", "weight": 0.3}),
+    (SCHOOLS, {"estimator": "morris"}),
+    (BATTERS, {"estimator": "arcsine_james_stein"}),
+]
+
+
+@pytest.mark.parametrize(("mechanisms", "method"), SHRUNK, ids=[method["estimator"] for _, method in SHRUNK])
+def test_averages_have_the_centre_for_a_missing_group(mechanisms, method):
+    level = "school" if mechanisms is SCHOOLS else "player"
+    config = study(mechanisms, {"missing": 0.25}, methods={"m": method}, estimands=[f"theta_{level}", f"mean(theta_{level})"])
+    fit, gaps, whole, _, there = seen_by(config, "m")
+    with jax.enable_x64(True):
+        found = fit.function(None, gaps)
+    theta, average = np.asarray(found.estimate)[:-1][: len(there)], float(found.estimate[-1])
+    data, settings = whole.data, {k: v for k, v in method.items() if k != "estimator"}
+    arrays = (data.y, 1 / data.weight) if mechanisms is SCHOOLS else (data.y, data.size)
+    alone = getattr(estimators, method["estimator"])(*arrays, **settings)
+    if method["estimator"] == "morris":
+        assert np.isfinite(theta).all() and alone.centre is None
+    else:
+        assert np.isnan(theta[~there]).all() and len(there) - there.sum() > 1
+    centre = alone.mean if alone.centre is None else alone.centre
+    assert average == pytest.approx(np.where(there, theta, centre).mean(), rel=1e-9)
+    assert np.asarray(found.status)[-1] == 0
+
+
 def test_no_pooling_has_no_estimate_of_a_missing_group():
-    methods = {"none": {"pooling": "none", "sampler": "exact"}, "js": {"estimator": "james_stein"}}
+    methods = {"none": {"pooling": "none", "sampler": "exact"}, "separate": {"estimator": "separate"}}
     config = study(SCHOOLS, {"missing": 0.25}, methods=methods, estimands=["theta_school", "mean(theta_school)"])
     found = read_config(config)
     cell = found.cells()[0]
@@ -399,10 +486,16 @@ MISTAKES = [
     (SCHOOLS, {"effects": {"scool": "skewed(1)"}}, r"deviation\.effects\.scool: unknown group term 'scool'; did you mean 'school'\?"),
     (SCHOOLS, {"errors": {"school": "skewed(1)"}}, r"deviation\.errors: expected one text; found a mapping"),
     (SCHOOLS, {"errors": "outliers(2, 3)"}, r"deviation\.errors: expected a share between 0 and 1"),
-    (SCHOOLS, {"overdispersion": 0.2}, r"deviation\.overdispersion: expected family binomial or poisson for overdispersion; found normal"),
+    (SCHOOLS, {"overdispersion": 0.2}, r"deviation\.overdispersion: expected family binomial or binomial_logit or poisson or poisson_log for overdispersion; found normal"),
     (BATTERS, {"errors": "skewed(1)"}, r"deviation\.errors: expected family normal for errors; found binomial; remove it"),
     (BATTERS, {"effects": "student_t(3)"}, r"deviation\.effects: expected none or logit_normal; found 'student_t\(3\)'"),
     (BATTERS, {"overdispersion": 1.5}, r"deviation\.overdispersion: .*below 1 \(a correlation\)"),
+    (VISITS, {"effects": "lognormal"}, r"deviation\.effects: expected none or student_t\(3\), .*found 'lognormal'"),
+    (VISITS, {"errors": "skewed(1)"}, r"deviation\.errors: expected family normal for errors; found poisson_log; remove it, or use overdispersion"),
+    (ANSWERS, {"overdispersion": 0.1}, r"deviation\.overdispersion: .*found bernoulli_logit; remove it: one trial cannot be overdispersed"),
+    ({**VISITS, "family": "negative_binomial"}, {"overdispersion": 0.1}, r"found negative_binomial; remove it: shape is its overdispersion"),
+    ({**SCHOOLS, "family": "student_t"}, {"errors": "skewed(1)"}, r"found student_t; remove it: nu says how heavy the tails are"),
+    ({**SCHOOLS, "family": "student_t"}, {"heteroscedastic": 0.5}, r"expected family normal for heteroscedastic; found student_t; remove it"),
     (SCHOOLS, {"missing": 1}, r"deviation\.missing: expected a share from 0 to below 1; found 1"),
     (NESTED, {"missing": 0.2}, r"deviation\.missing: expected to be told which grouping is meant; found 0\.2; write \{a: 0\.2\}"),
     (SCHOOLS, {"dependence": "clustered(2.5, 0.5)"}, r"deviation\.dependence: expected a whole number of clusters"),

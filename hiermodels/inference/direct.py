@@ -232,7 +232,8 @@ def _variables(layout: Layout, data: Data, found: PointEstimates) -> dict[str, t
     level = layout.levels[0].name
     theta = theta_name(level, "Intercept")
     real = jnp.asarray(data.real[0])
-    average = None if found.theta is None else jnp.sum(jnp.where(real, found.theta, 0.0)) / jnp.sum(real)
+    every = found.theta if found.centre is None else jnp.where(jnp.isnan(found.theta), found.centre, found.theta)
+    average = None if every is None else jnp.sum(jnp.where(real, every, 0.0)) / jnp.sum(real)
     names = [layout.columns[c] for c in layout.population]
     centre = "Intercept" if layout.family == "normal" else rate_name(layout)
     table = {

@@ -17,7 +17,9 @@ pulled from y_j to the centre. The menu is this module's ``__all__``.
 
 Every function is pure JAX for one dataset; given lists or NumPy arrays it checks them, computes in double precision and
 returns NumPy arrays. A group without data has infinite variance: it counts nowhere, and its estimate is the centre where the
-method has a population, else NaN. In a study: ``methods: {js: {estimator: james_stein}}``.
+method has a population, else NaN. The average over all groups, ``mean(theta_<group>)`` of a study, has the centre in such a
+group's place, as posteriors under partial pooling have their prediction; `separate`, which has none, is missing there, as no
+pooling is. In a study: ``methods: {js: {estimator: james_stein}}``.
 """
 
 from __future__ import annotations
@@ -163,7 +165,7 @@ def james_stein(y: Array, variance: Array) -> PointEstimates:
     shrinkage = jnp.where(at.q > 0, jnp.clip((at.groups - 3) / jnp.where(at.q > 0, at.q, 1.0), 0.0, 1.0), 1.0)
     nothing = jnp.where(at.weight > 0, 0.0, jnp.nan)
     theta = at.mean + (1 - shrinkage) * (y - at.mean)
-    return PointEstimates(jnp.where(at.weight > 0, theta, jnp.nan), shrinkage=shrinkage + nothing, mean=at.mean)
+    return PointEstimates(jnp.where(at.weight > 0, theta, jnp.nan), shrinkage=shrinkage + nothing, centre=at.mean, mean=at.mean)
 
 
 @on_arrays
@@ -194,7 +196,8 @@ def arcsine_james_stein(successes: Array, trials: Array) -> PointEstimates:
     share = jnp.where(there, successes / jnp.where(there, trials, 1.0), 0.5)
     angle = jnp.arcsin(2 * share - 1)
     found = james_stein(angle, jnp.where(there, 1 / jnp.where(there, trials, 1.0), jnp.inf))
-    return PointEstimates((1 + jnp.sin(found.theta)) / 2, shrinkage=found.shrinkage, mean=(1 + jnp.sin(found.mean)) / 2)
+    centre = (1 + jnp.sin(found.mean)) / 2
+    return PointEstimates((1 + jnp.sin(found.theta)) / 2, shrinkage=found.shrinkage, centre=centre, mean=centre)
 
 
 @on_arrays
@@ -353,4 +356,4 @@ def compromise(y: Array, variance: Array, *, weight: float = 0.5) -> PointEstima
     at = weighted_at(y, variance)
     nothing = jnp.where(at.weight > 0, 0.0, jnp.nan)
     theta = weight * y + (1 - weight) * at.mean
-    return PointEstimates(jnp.where(at.weight > 0, theta, jnp.nan), shrinkage=1 - weight + nothing)
+    return PointEstimates(jnp.where(at.weight > 0, theta, jnp.nan), shrinkage=1 - weight + nothing, centre=at.mean)

@@ -33,6 +33,8 @@ class PointEstimates(eqx.Module):
         Values of the groups.
     shrinkage : Array, shape (group,)
         B: theta is ``centre + (1 - B) (y - centre)``, or what its function says instead.
+    centre : Array
+        What theta is pulled to, where a group without data has no theta: there it stands for it in the average over groups.
     average_se : Array
         Standard error of the average of theta over groups.
     mean, mean_se, mean_df : Array
@@ -50,6 +52,7 @@ class PointEstimates(eqx.Module):
     theta: Any = None
     theta_se: Any = None
     shrinkage: Any = None
+    centre: Any = None
     average_se: Any = None
     mean: Any = None
     mean_se: Any = None
