@@ -94,8 +94,8 @@ def load(path: Path) -> Fit:
     frame = pd.read_parquet(io.BytesIO(tree["frame"]["parquet"].to_numpy().tobytes()))
     values: dict[str, Any] = {name: tree["posterior"][name].to_numpy() for name in header["variables"]}
     stats: dict[str, Any] = {name: tree["sample_stats"][name].to_numpy() for name in header["stats"]}
-    error = header.get("error")
-    draws = Draws(values, stats, header.get("independent", not stats), None if error is None else np.asarray(error))
+    error: Any = None if header.get("error") is None else np.asarray(header["error"])
+    draws = Draws(values, stats, header.get("independent", not stats), error)
     table = tree["diagnostics"]["convergence"]
     diagnostics = pd.DataFrame(
         table.to_numpy(),

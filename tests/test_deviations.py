@@ -43,6 +43,7 @@ VISITS = {"formula": "y ~ 1 + (1 | g)", "family": "poisson_log", "exposure": "t"
 TRIALS = {"formula": "y ~ 1 + (1 | g)", "family": "binomial_logit", "trials": "n", "design": {"g": 6, "predictors": {"n": 20}},
           "truth": {"Intercept": -1, "sd_g": 0.8}}  # fmt: skip
 ANSWERS = {"formula": "y ~ 1 + (1 | g)", "family": "bernoulli_logit", "design": {"g": 6, "obs": 8}, "truth": {"Intercept": -1, "sd_g": 0.8}}
+STUDENT = {**SCHOOLS, "family": "student_t", "truth": {**SCHOOLS["truth"], "nu": 4}}
 
 
 def study(mechanisms=SCHOOLS, deviation=None, **changes) -> dict:
@@ -240,7 +241,8 @@ def test_logit_normal_population_of_batters():
     assert y.mean() == pytest.approx(45 * 0.27, rel=0.01)
 
 
-@pytest.mark.parametrize("mechanisms", [VISITS, pytest.param(TRIALS, marks=pytest.mark.slow)], ids=["log", "logit"])
+@pytest.mark.slow
+@pytest.mark.parametrize("mechanisms", [VISITS, TRIALS], ids=["log", "logit"])
 def test_effects_on_the_scale_of_a_link_and_overdispersion(mechanisms):
     _, y, true = drawn(mechanisms, {"effects": "student_t(3)", "overdispersion": 0.3})
     centre, theta = mechanisms["truth"]["Intercept"], true["theta_g"]
@@ -308,19 +310,18 @@ def test_informative_numbers_of_rows_and_trials():
     assert (trials == np.maximum(np.round(45 * share), 1)).all() and (rows.y <= trials).all()
 
 
-def test_one_trial_rows_go_and_exposures_shrink():
-    gaps = {"sizes": "informative(1)", "missing": 0.5}
-    for mechanisms, whole in ((ANSWERS, 8), (VISITS, 1)):
-        _, rows, true = drawn(mechanisms, gaps, 200)
-        theta = true["theta_g"]
-        share = stats.norm.cdf((theta - theta.mean(1, keepdims=True)) / theta.std(1, keepdims=True))
-        there = (rows.weight > 0)[:, : 6 * whole].reshape(200, 6, whole)
-        gone = ~there.any(2)
-        assert (gone.sum(1) == 3).all() and (rows.y[rows.weight == 0] == 0).all()
-        if mechanisms is ANSWERS:
-            assert (there.sum(2)[~gone] == np.maximum(np.ceil(8 * share), 1)[~gone]).all()
-        else:
-            np.testing.assert_allclose(rows.size[:, :6][~gone], share[~gone], rtol=1e-9)
+@pytest.mark.parametrize(("mechanisms", "whole"), [(ANSWERS, 8), pytest.param(VISITS, 1, marks=pytest.mark.slow)], ids=["one trial", "log"])
+def test_one_trial_rows_go_and_exposures_shrink(mechanisms, whole):
+    _, rows, true = drawn(mechanisms, {"sizes": "informative(1)", "missing": 0.5}, 200)
+    theta = true["theta_g"]
+    share = stats.norm.cdf((theta - theta.mean(1, keepdims=True)) / theta.std(1, keepdims=True))
+    there = (rows.weight > 0)[:, : 6 * whole].reshape(200, 6, whole)
+    gone = ~there.any(2)
+    assert (gone.sum(1) == 3).all() and (rows.y[rows.weight == 0] == 0).all()
+    if whole == 1:
+        np.testing.assert_allclose(rows.size[:, :6][~gone], share[~gone], rtol=1e-9)
+    else:
+        assert (there.sum(2)[~gone] == np.maximum(np.ceil(8 * share), 1)[~gone]).all()
 
 
 # what methods see -------------------------------------------------------------------------------------------------------
@@ -366,7 +367,9 @@ def test_likelihoods_see_the_rows_that_are_there(mechanisms, method, theta):
     np.testing.assert_allclose(np.diff(values[0]), np.diff(values[1]), rtol=1e-8)
 
 
-@pytest.mark.parametrize("mechanisms", [VISITS, TRIALS, ANSWERS], ids=["log", "logit", "one trial"])
+@pytest.mark.parametrize(
+    "mechanisms", [VISITS, *(pytest.param(m, marks=pytest.mark.slow) for m in (TRIALS, ANSWERS))], ids=["log", "logit", "one trial"]
+)
 def test_likelihoods_of_links_see_the_rows_that_are_there(mechanisms):
     fit, gaps, whole, table, there = seen_by(study(mechanisms, GAPS), "m")
     assert 0 < there.sum() < len(there)
@@ -493,9 +496,9 @@ MISTAKES = [
     (VISITS, {"effects": "lognormal"}, r"deviation\.effects: expected none or student_t\(3\), .*found 'lognormal'"),
     (VISITS, {"errors": "skewed(1)"}, r"deviation\.errors: expected family normal for errors; found poisson_log; remove it, or use overdispersion"),
     (ANSWERS, {"overdispersion": 0.1}, r"deviation\.overdispersion: .*found bernoulli_logit; remove it: one trial cannot be overdispersed"),
-    ({**VISITS, "family": "negative_binomial"}, {"overdispersion": 0.1}, r"found negative_binomial; remove it: shape is its overdispersion"),
-    ({**SCHOOLS, "family": "student_t"}, {"errors": "skewed(1)"}, r"found student_t; remove it: nu says how heavy the tails are"),
-    ({**SCHOOLS, "family": "student_t"}, {"heteroscedastic": 0.5}, r"expected family normal for heteroscedastic; found student_t; remove it"),
+    ({**VISITS, "family": "negative_binomial", "truth": {**VISITS["truth"], "shape": 3}}, {"overdispersion": 0.1}, r"found negative_binomial; remove it: shape is its overdispersion"),
+    (STUDENT, {"errors": "skewed(1)"}, r"found student_t; remove it: nu says how heavy the tails are"),
+    (STUDENT, {"heteroscedastic": 0.5}, r"expected family normal for heteroscedastic; found student_t; remove it"),
     (SCHOOLS, {"missing": 1}, r"deviation\.missing: expected a share from 0 to below 1; found 1"),
     (NESTED, {"missing": 0.2}, r"deviation\.missing: expected to be told which grouping is meant; found 0\.2; write \{a: 0\.2\}"),
     (SCHOOLS, {"dependence": "clustered(2.5, 0.5)"}, r"deviation\.dependence: expected a whole number of clusters"),

@@ -45,7 +45,7 @@ def fit(
     data
         Name of a shipped dataset; a value with a dot or a slash is a file.
     family
-        normal, binomial or poisson.
+        One of those that `hiermodels list families` prints.
     known_se
         Column of known standard errors.
     trials

@@ -134,7 +134,7 @@ def new(
     data
         Dataset or file whose groups the study takes.
     family
-        normal, binomial or poisson.
+        One of those that `hiermodels list families` prints.
     trials
         Column of binomial trials; by default guessed from the data's columns.
     exposure

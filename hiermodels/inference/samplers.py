@@ -154,15 +154,18 @@ def parameterisation(problem: Problem, settings: Settings) -> list[str]:
 
 
 def check_data(layout: Layout, data: Data, settings: Settings) -> None:
-    """Refuse data that no draws of this sampler can be made of; host arrays.
+    """Refuse models and data that no draws of this sampler can be made of; host arrays.
 
     Raises
     ------
     ValueError
-        For ``closed_form`` with unequal known variances.
+        For a model that does not factorise, or with too many hyperparameters, where the sampler wants that; for ``closed_form``
+        with unequal known variances.
     """
+    model = _model(layout, settings)
+    if settings.sampler == "exact":
+        exact(model)  # says why not
     if settings.sampler == "closed_form":
-        _model(layout, settings)
         check_variances(layout, data)
 
 
@@ -285,14 +288,17 @@ def estimation_steps(layout: Layout, settings: Settings, targets: tuple[Target, 
     model = _model(layout, settings)
     independent = _independent(model, settings)
 
-    def chains(key: Array, data: Data, truth: Array) -> tuple[Array, Array]:
+    def chains(key: Array, data: Data, truth: Array) -> tuple[Array | None, Array]:
         position, found = run_chains(model, settings, jax.random.split(key, 4)[0], model.prepare(data))
+        if model.dim == 0:  # nothing to hand on, and lax.map does not cut arrays without entries
+            return None, jnp.zeros((), jnp.int32)
         return position, jnp.sum(found.get("diverging", jnp.zeros(()))).astype(jnp.int32)
 
-    def draws(state: tuple[Array, Array], key: Array, data: Data) -> dict[str, Array]:
-        return _draws(model, model.prepare(data), jax.random.split(key, 4)[1], state[0])
+    def draws(state: tuple[Array | None, Array], key: Array, data: Data) -> dict[str, Array]:
+        position = jnp.zeros((settings.chains, settings.draws, 0)) if state[0] is None else state[0]
+        return _draws(model, model.prepare(data), jax.random.split(key, 4)[1], position)
 
-    def summaries(state: tuple[Array, Array], key: Array, data: Data, truth: Array) -> Estimates:
+    def summaries(state: tuple[Array | None, Array], key: Array, data: Data, truth: Array) -> Estimates:
         _, _, new_key, rank_key = jax.random.split(key, 4)
         values = derive(layout, draws(state, key, data), targets, data, new_key)
         return summarise(values, targets, interval, rank_key, truth, state[1], independent=independent)

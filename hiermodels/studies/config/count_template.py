@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from hiermodels.models.families import lookup
 from hiermodels.studies.config.template import TEMPLATE, as_text, sizes_text
 
 if TYPE_CHECKING:
@@ -20,19 +21,20 @@ _NAMES = {
 }
 _PLANNED = {"trials": 20, "exposure": 10}
 """What a generated design has in each row."""
-_RATE = {"binomial": 0.2, "poisson": 1.0}
+_RATE = {"logit": 0.2, "log": 1.0}
+"""By link."""
 _TRUTHS = {"kappa": 20.0, "shape": 4.0, "log_kappa": 3.0, "log_shape": 1.5}
 
 
 def role_of(family: str) -> str:
-    """The column that a family of counts goes with.
+    """The column that a family of counts goes with; empty where it has none.
 
     Examples
     --------
-    >>> role_of("binomial"), role_of("poisson")
-    ('trials', 'exposure')
+    >>> role_of("binomial"), role_of("poisson_log"), role_of("bernoulli")
+    ('trials', 'exposure', '')
     """
-    return {"binomial": "trials", "poisson": "exposure"}[family]
+    return next(iter(lookup(family).columns), "")
 
 
 def count_template(
@@ -48,7 +50,7 @@ def count_template(
     data : str or None
         Its name or file.
     family : str
-        ``binomial`` or ``poisson``.
+        One whose outcomes are counts, or 0 and 1.
     columns : dict
         Columns of trials and exposures, where they are named.
 
@@ -57,13 +59,13 @@ def count_template(
     ValueError
         Where the table has no column of trials.
     """
-    role = role_of(family)
-    column = columns.get(role) or _column(parsed, table, role)
+    role, link = role_of(family), lookup(family).link
+    column = columns.get(role) or (_column(parsed, table, role) if role else None)
     if column is None and role == "trials":
         raise ValueError(f"{data}: expected a column of trials, whole numbers not below {parsed.outcome!r}; found none; name it with --trials")
     design, problem = _design(parsed, table, data, family, column)
-    rate = _rate(parsed, table, family, column)
-    truth = {p.name: _true(p.name, p.kind, rate, family) for p in problem.layout.parameters}
+    rate = _rate(parsed, table, link, column)
+    truth = {p.name: _true(p.name, p.kind, rate, link) for p in problem.layout.parameters}
     thetas = [name for level in problem.layout.levels for name in level_names(problem, level)]
     estimands = [*truth, *(text for name in thetas for text in (name, f"mean({name})"))]
     estimands += [f"new({level.name})" for level in problem.layout.levels[-1:]]
@@ -93,12 +95,15 @@ def _design(parsed: Formula, table: pd.DataFrame | None, data: str | None, famil
 
     role = role_of(family)
     if table is None:
-        rows = 1 if parsed.population.strip() != "1" else 10  # counts of a group share one rate, and so one predictor
+        shared = lookup(family).groups != "normal" and parsed.population.strip() != "1"  # counts of a group then share one rate, and so one predictor
+        if shared and not role:
+            raise ValueError(f"family: the outcomes of a group share one rate under {family}, and so their predictors; use {family}_logit")
+        rows = 1 if shared else 10
         text = sizes_text(parsed, {} if column is None else {column: _PLANNED[role]}, rows)
         frame = design_frame(YAML(typ="safe", pure=True).load(text), 1, 0)
     else:
         text, frame = as_text(str(data)), table
-    return text, bind_design(Model(parsed.text, family, **{role: column}), frame)
+    return text, bind_design(Model(parsed.text, family, **({role: column} if role else {})), frame)
 
 
 def _column(parsed: Formula, table: pd.DataFrame | None, role: str) -> str | None:
@@ -115,21 +120,21 @@ def _column(parsed: Formula, table: pd.DataFrame | None, role: str) -> str | Non
     return next(iter([*named, *(numbers if role == "trials" else [])]), None)
 
 
-def _rate(parsed: Formula, table: pd.DataFrame | None, family: str, column: str | None) -> float:
+def _rate(parsed: Formula, table: pd.DataFrame | None, link: str, column: str | None) -> float:
     """The pooled rate of the data, in two digits; inside its range."""
     if table is None or parsed.outcome not in table.columns:
-        return _RATE[family]
+        return _RATE[link]
     size = float(table[column].sum()) if column is not None else float(len(table))
     rate = float(table[parsed.outcome].sum()) / size
-    low, high = (0.01, 0.99) if family == "binomial" else (0.01, math.inf)
+    low, high = (0.01, 0.99) if link == "logit" else (0.01, math.inf)
     return float(f"{min(max(rate, low), high):.2g}")
 
 
-def _true(name: str, kind: str, rate: float, family: str) -> float:
+def _true(name: str, kind: str, rate: float, link: str) -> float:
     if name.startswith("mean_"):
         return rate
     if name == "Intercept":
-        return float(f"{math.log(rate / (1 - rate)) if family == 'binomial' else math.log(rate):.2g}")
+        return float(f"{math.log(rate / (1 - rate)) if link == 'logit' else math.log(rate):.2g}")
     stem = next((s for s in _TRUTHS if name == s or name.startswith(f"{s}_")), None)
     return _TRUTHS[stem] if stem is not None else 0.5
 
@@ -146,8 +151,10 @@ def _methods(problem: Any) -> str:
     """Pooling of every kind that the design has; the population's prior is named where it has a joint one."""
     names = [p.name for p in problem.layout.parameters]
     joint = next((n.removeprefix("mean_") for n in names if n.startswith("mean_")), None)
+    exact = "" if problem.layout.normal_groups else ", sampler: exact"
+    simple = problem.layout.columns == ("Intercept",) and bool(problem.layout.levels)
     priors = f", priors: {{{as_text(joint)}: bda3()}}" if joint is not None else ""
-    lines = ["  complete: {pooling: complete, sampler: exact}\n"]
-    if joint is not None:
-        lines.append("  none: {pooling: none, sampler: exact}\n")
+    lines = [f"  complete: {{pooling: complete{exact}}}\n"]
+    if joint is not None or (simple and not exact):
+        lines.append(f"  none: {{pooling: none{exact}}}\n")
     return "".join([*lines, f"  partial: {{pooling: partial, sampler: nuts{priors}}}\n"])

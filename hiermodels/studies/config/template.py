@@ -21,7 +21,14 @@ _EXAMPLES = {
     "normal": ("effect ~ 1 + (1 | school)", "eight_schools"),
     "binomial": ("tumors ~ 1 + (1 | experiment)", "rats"),
     "poisson": ("failures ~ 1 + (1 | pump)", "pumps"),
+    "student_t": ("effect ~ 1 + (1 | school)", "eight_schools"),
+    "bernoulli": ("success ~ 1 + (1 | centre)", None),
+    "binomial_logit": ("tumors ~ 1 + (1 | experiment)", "rats"),
+    "bernoulli_logit": ("success ~ 1 + treated + (1 | centre)", None),
+    "poisson_log": ("deaths ~ 1 + (1 | state/county)", "counties"),
+    "negative_binomial": ("failures ~ 1 + (1 | pump)", "pumps"),
 }
+"""Formula and design by family."""
 _SE_NAMES = ("se", "sigma", "stderr", "std_err", "std_error", "standard_error", "sem")
 
 TEMPLATE = """\
@@ -34,7 +41,7 @@ aim: How do complete, no and partial pooling compare?
 mechanisms:
   # As in lme4; nesting is (1 | school/classroom).
   formula: {formula}
-  # normal, or binomial (with `trials: <column>`), or poisson (with `exposure: <column>`).
+  # normal, binomial (with `trials: <column>`), poisson (with `exposure: <column>`), ...: `hiermodels list families`.
   family: {family}
 {known}\
   # A dataset's name, a file (CSV or Parquet), or level sizes in nesting order with `obs` units in each
@@ -87,7 +94,7 @@ def template(
         A dataset's name or a file: its groups become the design, and its outcome sets the scale of the true
         values. Without it, the design is level sizes.
     family : str
-        ``normal``, ``binomial`` or ``poisson``.
+        One of `hiermodels.models.families`.
     trials, exposure : str, optional
         Columns of trials and exposures of counts; by default guessed from the data's columns.
 
@@ -109,10 +116,7 @@ def template(
     from hiermodels.models import families
     from hiermodels.models.formula import parse_formula, require_column
 
-    if families.lookup(family).name not in _EXAMPLES:
-        raise ValueError(
-            f"family: there is no template for family {family}; write one for {', '.join(_EXAMPLES)} and change its family and truth"
-        )
+    outcome = families.lookup(family).outcome
     if formula is None and data is None:
         formula, data = _EXAMPLES[family]
     table = None if data is None else read_table(data)
@@ -121,8 +125,8 @@ def template(
         for used in _columns(parsed):
             require_column(table, used, f"formula {parsed.text!r}")
     name = None if data is None else str(data)
-    if family == "normal":
-        return _filled(parsed, table, name)
+    if outcome == "real":
+        return _filled(parsed, table, name, family)
     from hiermodels.studies.config.count_template import count_template
 
     for column in (parsed.outcome, trials, exposure):
@@ -155,7 +159,7 @@ def _guess(table: pd.DataFrame | None, data: str) -> str:
     return f"{numbers[0]} ~ 1 + (1 | {'/'.join(text[:2])})"
 
 
-def _filled(parsed: Formula, table: pd.DataFrame | None, data: str | None) -> str:
+def _filled(parsed: Formula, table: pd.DataFrame | None, data: str | None, family: str) -> str:
     se = None if table is None else next((c for c in table.columns if c.lower() in _SE_NAMES), None)
     centre, spread = _scale(parsed, table)
     groups = [g.name for g in parsed.groups]
@@ -165,11 +169,13 @@ def _filled(parsed: Formula, table: pd.DataFrame | None, data: str | None) -> st
     truth = {"Intercept": centre, **dict.fromkeys(terms, spread), **dict.fromkeys(sds, spread)}
     if se is None:
         truth["sigma"] = spread
+    if family == "student_t":
+        truth["nu"] = 4.0
     estimands = ["Intercept", *terms, *sds]
     estimands += [text for g in groups for text in (f"theta_{g}", f"mean(theta_{g})", f"new({g})")]
     return TEMPLATE.format(
         formula=as_text(parsed.text),
-        family="normal",
+        family=family,
         known=f"  known_se: {as_text(se)}\n"
         if se is not None
         else "  # known_se: <column of known standard errors>\n",
@@ -177,7 +183,7 @@ def _filled(parsed: Formula, table: pd.DataFrame | None, data: str | None) -> st
         truth=", ".join(f"{as_text(k)}: {v:g}" for k, v in truth.items()),
         grid=_grid(sds, spread),
         estimands=", ".join(as_text(e) for e in estimands),
-        methods=_methods(parsed, table, sds, terms, spread),
+        methods=_methods(parsed, table, sds, terms, spread, "exact" if family == "normal" else "nuts"),
     )
 
 
@@ -218,15 +224,15 @@ def _grid(sds: list[str], spread: float) -> str:
 
 
 def _methods(
-    parsed: Formula, table: pd.DataFrame | None, sds: list[str], terms: list[str], spread: float
+    parsed: Formula, table: pd.DataFrame | None, sds: list[str], terms: list[str], spread: float, sampler: str
 ) -> str:
     priors = {"Intercept": "flat()", **dict.fromkeys(terms, "flat()")}
     priors |= {sd: f"half_normal({2 * spread:g})" for sd in sds}
     listed = ", ".join(f"{as_text(k)}: {v}" for k, v in priors.items())
     lines = [f"  partial: {{pooling: partial, sampler: nuts, priors: {{{listed}}}}}\n"]
     if parsed.groups:
-        none = [] if _between(parsed, table, terms) else ["  none: {pooling: none, sampler: exact}\n"]
-        lines = ["  complete: {pooling: complete, sampler: exact}\n", *none, *lines]
+        none = [] if _between(parsed, table, terms) else [f"  none: {{pooling: none, sampler: {sampler}}}\n"]
+        lines = [f"  complete: {{pooling: complete, sampler: {sampler}}}\n", *none, *lines]
     return "".join(lines)
 
 
