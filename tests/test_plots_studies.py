@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from long_tables import METHODS, make_estimates, make_performance
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_hex
 from scipy import stats
 
 from hiermodels.reporting import plots
@@ -32,6 +33,48 @@ def words(figure):
 def line(ax, label):
     (found,) = [one for one in ax.lines if one.get_label() == label]
     return found
+
+
+def shades(figure):
+    """Colour and marker of each method, read off the lines of its name, of its panel, or both."""
+    found = {}
+    for ax in figure.axes:
+        for one in ax.lines:
+            names = [m for m in METHODS if m == one.get_label() or (one.get_label().startswith("_") and m in ax.get_title().split(", "))]
+            if names and one.get_marker() not in ("None", ""):
+                found.setdefault(names[0], set()).add((to_hex(one.get_color()), one.get_marker()))
+    return found
+
+
+def test_a_method_looks_the_same_in_every_figure(estimates, factorial):
+    rows = factorial[factorial["schools"] == 8].drop(columns="schools")
+    figures = [
+        plots.plot_measure(rows, "mse", "theta_school", regime="population"),
+        plots.plot_coverage(rows[rows["measure"] == "cover"], "theta_school", regime="population"),
+        plots.plot_rmse_ratio(rows, "theta_school", to="complete", regime="population"),
+        plots.plot_curve(rows, "mse", "theta_school", regime="population"),
+        plots.plot_estimate_truth(estimates, "theta_school", where={"sd_school": 5, "method": ["none", "partial"]}),
+        plots.plot_estimate_se(estimates, "theta_school", where={"sd_school": 5}),
+        plots.plot_shrinkage(estimates, "theta_school", "none", "partial", rep=0, where={"sd_school": 5}),
+    ]
+    everywhere = shades(figures[0])
+    assert list(everywhere) == list(METHODS) and len(set().union(*everywhere.values())) == 3
+    for figure in figures[1:]:
+        found = shades(figure)
+        assert len(found) >= 2 and found == {method: everywhere[method] for method in found}
+    for draw in (plots.plot_ranks, plots.plot_ecdf_difference):
+        panels = draw(estimates, "theta_school", where={"sd_school": 5, "method": ["none", "partial"]}, regime="prior").axes
+        for ax, method in zip(panels, ("none", "partial"), strict=True):
+            drawn = [one.get_color() for one in ax.lines[:8]] if draw is plots.plot_ecdf_difference else [ax.patches[-1].get_edgecolor()]
+            assert {to_hex(c) for c in drawn} == {shade for shade, _ in everywhere[method]}
+
+
+def test_part_of_a_runs_table_keeps_the_looks_of_its_methods(factorial):
+    rows = factorial[factorial["schools"] == 8].drop(columns="schools")
+    whole = shades(plots.plot_measure(rows, "mse", "theta_school"))
+    rows.attrs["methods"] = list(METHODS)
+    part = shades(plots.plot_measure(rows[rows["method"] != "complete"], "mse", "theta_school"))
+    assert part == {method: whole[method] for method in ("none", "partial")}
 
 
 # over factors ----------------------------------------------------------------------------------------------------------

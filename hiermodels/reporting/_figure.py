@@ -10,7 +10,7 @@ import io
 import math
 import textwrap
 import threading
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from hiermodels.reporting._rows import label
+from hiermodels.reporting._rows import label, levels
 
 # Okabe & Ito's colours, which people with any common colour blindness tell apart; shapes say the same again.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
@@ -145,12 +145,24 @@ def percent(value: float, _: object = None) -> str:
     return f"{100 * value:.6g}%"
 
 
-def looks(values: Iterable[Hashable]) -> dict[Any, tuple[str, str]]:
-    """Colour and marker of each level, the same in every figure of a table."""
+def looks(table: pd.DataFrame, column: str = "method") -> dict[Any, tuple[str, str]]:
+    """Colour and marker of each level of a column, the same in every figure of a table.
+
+    Methods are in the order of ``table.attrs["methods"]`` where the table of a run carries it, so that parts of its tables
+    keep their looks; else in the table's own. A table without the column gives the first look for None.
+    """
+    found = levels(table[column]) if column in table else [None]
+    order = [m for m in table.attrs.get("methods", ()) if column == "method"]
+    values = [*order, *(value for value in found if value not in order)]
     return {
         value: (PALETTE[i % len(PALETTE)], MARKERS[(i + i // len(PALETTE)) % len(MARKERS)])
         for i, value in enumerate(values)
     }
+
+
+def method_of(part: pd.DataFrame) -> Any:
+    """The method of a panel's rows, None where the table has no such column."""
+    return part["method"].iloc[0] if "method" in part else None
 
 
 def axis_name(measure: str, part: pd.DataFrame) -> str:

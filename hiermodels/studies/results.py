@@ -38,6 +38,7 @@ from hiermodels.studies.chunks import (
 )
 from hiermodels.studies.disk import locked, write_bytes, write_json
 from hiermodels.studies.identity import check_identity, identity_of, plain
+from hiermodels.studies.imported import imported_methods
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,16 +97,21 @@ class Run:
     @cached_property
     def estimates(self) -> pd.DataFrame:
         """One row a replicate x cell x method x estimand x group, of finished chunks; texts are coded."""
-        return read_estimates(self.path, self.config.get("replications"), manifest=self.manifest)
+        return self._with_methods(read_estimates(self.path, self.config.get("replications"), manifest=self.manifest))
 
     def first_replicates(self, count: int) -> pd.DataFrame:
         """`estimates` of replicates 0 to count - 1 alone; files that hold others are not read."""
-        return read_estimates(self.path, min(count, self.config["replications"]), manifest=self.manifest)
+        return self._with_methods(read_estimates(self.path, min(count, self.config["replications"]), manifest=self.manifest))
+
+    def _with_methods(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table that knows the order of all methods, so that parts of it keep their colours in figures."""
+        table.attrs["methods"] = [*self.config.get("methods", {}), *imported_methods(self.path)]
+        return table
 
     @cached_property
     def performance(self) -> pd.DataFrame:
         """One row a cell x method x estimand x group x measure; `notes` say why values are missing."""
-        table = read_parquet(self._performance_file).to_pandas()
+        table = self._with_methods(read_parquet(self._performance_file).to_pandas())
         if regime := self.manifest.get("regime"):
             table.attrs["regime"] = regime if isinstance(regime, str) else ", ".join(regime)  # for figures
         return table

@@ -52,16 +52,16 @@ def plot_estimate_truth(
     rows = choose(estimates, estimand=estimand, group=group, where=where)
     own = ax is None
     panels = split(rows, {"group"})
-    looks = f.looks(levels(estimates["method"]))
+    looks = f.looks(estimates)
     figure, axes = f.canvas(len(panels), ax, height=3.3)
     for one, (name, part) in zip(axes, panels, strict=True):
         for method, points in part.groupby("method", sort=False, observed=True):
             one.plot(
                 points["true"],
                 points["estimate"],
-                ".",
+                looks[method][1],
                 color=looks[method][0],
-                markersize=4,
+                markersize=2.5,
                 alpha=0.5,
                 rasterized=len(rows) > 1000,
             )
@@ -124,7 +124,7 @@ def plot_ridge(
     shown = rows.assign(estimate=rows["estimate"] - (rows["true"] if relative else 0.0))
     y = y or next(iter(varying(rows, [c for c in factors(rows) if c != colour])), colour)
     own, panels = ax is None, split(shown, {y, colour, "group"})
-    looks = f.looks(levels(estimates[colour]))
+    looks = f.looks(estimates, colour)
     steps = levels(rows[y])
     figure, axes = f.canvas(len(panels), ax, height=1.2 + 0.75 * len(steps))
     for one, (name, part) in zip(axes, panels, strict=True):
@@ -138,7 +138,7 @@ def plot_ridge(
             here = list(looks).index(b) * 0.05
             half = 2 * each.std(ddof=1) / np.sqrt(len(each))
             one.hlines(base - 0.06 - here, each.mean() - half, each.mean() + half, color=shade, linewidth=2)
-            one.plot(each.mean(), base - 0.06 - here, "o", color=shade, markersize=4)
+            one.plot(each.mean(), base - 0.06 - here, looks[b][1], color=shade, markersize=4)
         if fixed or relative:
             one.axvline(float(part["true"].iloc[0]) if fixed else 0.0, color="black", linewidth=1)
         one.grid(False)
@@ -190,12 +190,12 @@ def plot_estimate_se(
         raise ValueError("estimates: expected rows with a truth, an estimate and a standard error, found none")
     own = ax is None
     panels = split(rows, {"group"})
-    looks = f.looks(levels(estimates["method"]))
+    looks = f.looks(estimates)
     figure, axes = f.canvas(len(panels), ax, height=3.0)
     for one, (name, part) in zip(axes, panels, strict=True):
         error, se = (part["estimate"] - part["true"]).to_numpy(float), part["se"].to_numpy(float)
-        shade = looks[part["method"].iloc[0]][0]
-        one.plot(error, se, ".", color=shade, markersize=4, alpha=0.5, rasterized=len(rows) > 1000, label="_")
+        shade, marker = looks[part["method"].iloc[0]]
+        one.plot(error, se, marker, color=shade, markersize=2.5, alpha=0.5, rasterized=len(rows) > 1000, label="_")
         top = 1.05 * se.max()
         one.plot([-1.96 * top, 0, 1.96 * top], [top, 0, top], "--", color=f.GREY, linewidth=1, label="1.96 standard errors")
         one.axhline(error.std(ddof=1), color="black", linewidth=1, label="empirical standard error")

@@ -147,7 +147,7 @@ def plot_nested_loop(
     )
     place = {key: i for i, key in enumerate(combinations)}
     word, panels = MEASURES.get(measure, measure), split(rows, {*loops, colour})
-    looks = f.looks(levels(performance[colour]))
+    looks = f.looks(performance, colour)
     figure, axes = f.canvas(len(panels) + 1, height=2.2, wide=True, ratios=[1.0] * len(panels) + [0.16 + 0.16 * len(loops)])
     edges = np.arange(len(combinations) + 1) - 0.5
     line = 0.0 if reference is None and measure in ZERO_IS_IDEAL else reference
@@ -250,7 +250,7 @@ def plot_curve(
     own, word = ax is None, MEASURES.get(measure, measure)
     panels = split(rows, {x, colour})
     line = 0.0 if reference is None and measure in ZERO_IS_IDEAL else reference
-    looks = f.looks(levels(performance[colour]))
+    looks = f.looks(performance, colour)
     figure, axes = f.canvas(len(panels), ax, share=measure in PERCENTAGES)
     for one, (name, part) in zip(axes, panels, strict=True):
         ends = np.array([part[x].min(), part[x].max()], float)

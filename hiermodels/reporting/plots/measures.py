@@ -103,7 +103,7 @@ def plot_measure(
     x = x or _axis_of(rows, colour)
     panels = split(rows, {x, colour})
     figure, axes = f.canvas(len(panels), ax, share=measure in SHARES)
-    looks = f.looks(levels(performance[colour]))
+    looks = f.looks(performance, colour)
     for one, (name, part) in zip(axes, panels, strict=True):
         _dots(one, part, x, colour, looks)
         if reference is not None:
@@ -233,7 +233,7 @@ def plot_rmse_ratio(
         rows = _relative(performance, to)
     else:
         rows, to = paired, _reference(paired)
-    rows.attrs = performance.attrs
+    rows.attrs = {**performance.attrs, "methods": list(f.looks(performance))}  # the reference method keeps its place
     about = subject(choose(rows, estimand=estimand, group=options.get("group"), where=options.get("where")))
     remark = f" (bars leave the error of {to} out)" if own_error else ""
     options.setdefault("title", f"RMSE{about} relative to {to}{remark}")
@@ -293,7 +293,7 @@ def plot_lollipop(
     start = reference if reference is not None else (0.95 if measure in SHARES else 0.0)
     own, word = ax is None, MEASURES.get(measure, measure)
     panels = split(rows, {y})
-    looks = f.looks(levels(performance[y]))
+    looks = f.looks(performance, y)
     figure, axes = f.canvas(len(panels), ax, height=0.9 + 0.42 * rows[y].nunique())
     for one, (name, part) in zip(axes, panels, strict=True):
         here = [level for level in looks if (part[y] == level).any()]

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hiermodels.reporting import _figure as f
-from hiermodels.reporting._rows import choose, levels, regime_of, replicates, split, subject
+from hiermodels.reporting._rows import choose, regime_of, replicates, split, subject
 
 __all__ = ["plot_coverage_curve", "plot_ecdf_difference", "plot_ranks"]
 
@@ -75,7 +75,7 @@ def plot_ranks(
     own = ax is None
     panels = split(rows, {"group"})
     figure, axes = f.canvas(len(panels), ax, height=2.4, share=True)
-    edges = np.linspace(0, 1, bins + 1)
+    looks, edges = f.looks(estimates), np.linspace(0, 1, bins + 1)
     for one, (name, part) in zip(axes, panels, strict=True):
         shares = _bin_shares(part, edges)
         if part["group"].nunique() > 1:
@@ -84,7 +84,7 @@ def plot_ranks(
         else:
             low, high = (np.full(bins, q) / len(shares) for q in binom.ppf([(1 - level) / 2, (1 + level) / 2], len(shares), 1 / bins))
         one.stairs(high, edges, baseline=low, fill=True, color="#dddddd", label=f"{100 * level:.6g}% band of uniform ranks", zorder=1)
-        one.stairs(shares.mean(0), edges, baseline=None, color=f.PALETTE[0], linewidth=1.5, label="ranks", zorder=3)
+        one.stairs(shares.mean(0), edges, baseline=None, color=looks[f.method_of(part)][0], linewidth=1.5, label=_word(rows, part), zorder=3)
         one.axhline(1 / bins, color=f.GREY, linestyle="--", linewidth=1, zorder=2)
         one.set_xlim(0, 1)
         one.yaxis.set_major_formatter(f.percent)
@@ -95,6 +95,11 @@ def plot_ranks(
     f.legend(figure, axes, own)
     f.heading(figure, axes, own, "ranks of the truth" + subject(rows), regime_of(estimates, regime), replicates(rows))
     return figure
+
+
+def _word(rows: pd.DataFrame, part: pd.DataFrame) -> str:
+    """What a panel's ranks are called: their method, where there are several."""
+    return str(f.method_of(part)) if "method" in rows and rows["method"].nunique() > 1 else "ranks"
 
 
 def _bin_shares(part: pd.DataFrame, edges: np.ndarray) -> np.ndarray:
@@ -146,17 +151,18 @@ def plot_ecdf_difference(
     rows = _ranked(estimates, estimand, group, where)
     own = ax is None
     panels = split(rows, {"group"})
+    looks = f.looks(estimates)
     figure, axes = f.canvas(len(panels), ax, height=2.6, share=True)
     for one, (name, part) in zip(axes, panels, strict=True):
         at = _cells(part)
         low, high = _band(int(part["rep"].nunique()), tuple(at), level)
         one.fill_between([0, *at, 1], [0, *(low - at), 0], [0, *(high - at), 0], color="#dddddd", label=f"{100 * level:.6g}% band", linewidth=0)
         curves = [g for _, g in part.groupby("group", sort=False, observed=True)]
-        for i, curve in enumerate(curves):
+        for curve in curves:
             scaled = np.sort((curve["rank"].to_numpy(float) + 1) / (curve["max_rank"].to_numpy(float) + 1))
             share = np.searchsorted(scaled, at + 1e-9, side="right") / len(scaled)
-            shade = f.PALETTE[0] if len(curves) == 1 else f.PALETTE[i % len(f.PALETTE)]
-            one.plot([0, *at, 1], [0, *(share - at), 0], color=shade, linewidth=1.3, label="ranks" if i == 0 else "_")
+            word, faint = _word(rows, part) if curve is curves[0] else "_", 1.0 if len(curves) == 1 else 0.6
+            one.plot([0, *at, 1], [0, *(share - at), 0], color=looks[f.method_of(part)][0], linewidth=1.3, alpha=faint, label=word)
         one.axhline(0, color=f.GREY, linestyle="--", linewidth=1)
         one.set_xlim(0, 1)
         one.set_xlabel("scaled rank of the truth", fontsize=f.TEXT)
@@ -220,7 +226,7 @@ def plot_coverage_curve(
     rows = _ranked(estimates, estimand, group, where)
     own = ax is None
     panels = split(rows, {"group", "method"})
-    looks = f.looks(levels(estimates["method"]))
+    looks = f.looks(estimates)
     figure, axes = f.canvas(len(panels), ax, height=2.8, share=True)
     asked = np.linspace(0.02, 0.99, 98)
     for one, (name, part) in zip(axes, panels, strict=True):

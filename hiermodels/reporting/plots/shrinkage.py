@@ -51,7 +51,7 @@ def plot_shrinkage(
     rows = rows if rep is None else choose(rows, where={"rep": rep}, group="each")
     own = ax is None
     panels = split(rows, {"method", "group", "estimand"})
-    groups = rows["group"].nunique()
+    looks, groups = f.looks(estimates), rows["group"].nunique()
     figure, axes = f.canvas(len(panels), ax, height=min(1.3 + 0.3 * groups, 8.0))
     for one, (name, part) in zip(axes, panels, strict=True):
         cells = part.groupby(["group", "method"], sort=False, observed=True)
@@ -63,6 +63,7 @@ def plot_shrinkage(
             means["estimate"][pooled].to_numpy(),
             list(means.index),
             names=(raw, pooled),
+            looks=(looks[raw], looks[pooled]),
             truth=means["true"][raw].to_numpy(),
             mcse=(errors[raw].to_numpy(), errors[pooled].to_numpy()) if rep is None else None,
         )
@@ -132,6 +133,7 @@ def _arrows(
     labels: Sequence[str],
     *,
     names: tuple[str, str],
+    looks: tuple[tuple[str, str], tuple[str, str]] = ((f.PALETTE[1], "o"), (f.PALETTE[0], "o")),
     truth: np.ndarray | None = None,
     centre: float | None = None,
     mcse: tuple[np.ndarray, np.ndarray] | None = None,
@@ -161,14 +163,14 @@ def _arrows(
     ax.plot(
         raw,
         y,
-        "o",
+        looks[0][1],
+        color=looks[0][0],
         markerfacecolor="white",
-        markeredgecolor=f.PALETTE[1],
         markersize=size,
         label=names[0],
         zorder=3,
     )
-    ax.plot(pooled, y, "o", color=f.PALETTE[0], markersize=size, label=names[1], zorder=4)
+    ax.plot(pooled, y, looks[1][1], color=looks[1][0], markersize=size, label=names[1], zorder=4)
     for at, error in zip((raw, pooled), mcse or (), strict=False):
         bar = error[order]
         if np.isfinite(bar).any():
