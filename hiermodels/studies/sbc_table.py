@@ -33,7 +33,7 @@ class Calibration:
     ----------
     table : DataFrame
         ``<factors>, method, estimand, group, test, statistic, p, p_joint, n_sim, n_failed``. ``test`` is ``chi2`` (cells),
-        ``ecdf`` (ECDF difference with its simultaneous band) or ``averaged`` (data-averaged posterior against prior).
+        ``smooth`` (shift, width, skewness, kurtosis: least data needed for a width that is wrong), ``ecdf`` (ECDF difference with its simultaneous band) or ``averaged`` (data-averaged posterior against prior).
         ``group`` is ``[mean]`` where groups are pooled, the replicate being the unit. ``p_joint`` is Holm's adjustment over
         the whole table: at ``p_joint <= a`` everywhere, right posteriors fail with probability at most a.
     pits : list of (dict, ndarray, tuple of str)
@@ -171,17 +171,24 @@ def tested(found: Sequence[Entry], notes: Sequence[str], kind: str, by_group: bo
         pooled = labels != ("",)
         alone = [(label, u[:, g], None if averaged is None else averaged[:, g]) for g, label in enumerate(labels)] if by_group or not pooled else []
         for group, column, against in alone:
-            rows += [{**who, "group": group, **row, "n_failed": failed} for row in _rows(tests.chi_square(column), tests.ecdf_test(column), against)]
+            rows += [{**who, "group": group, **row, "n_failed": failed} for row in _rows(_alone(column), against)]
         if pooled:
             against = None if averaged is None else np.nanmean(averaged, 1)
-            rows += [{**who, "group": POOLED, **row, "n_failed": failed} for row in _rows(tests.pooled_chi_square(u), tests.pooled_ecdf(u), against)]
+            rows += [{**who, "group": POOLED, **row, "n_failed": failed} for row in _rows(_pooled(u), against)]
     table = pd.DataFrame(rows)
     table.insert(list(table).index("p") + 1, "p_joint", tests.holm(table["p"]))
     return Calibration(table, [(who, u, labels) for who, u, labels, _, _ in found], tuple(notes), kind)
 
 
-def _rows(cells: tests.Uniformity, ecdf: tests.Uniformity, averaged: Floats | None) -> list[dict[str, Any]]:
-    found = {"chi2": cells, "ecdf": ecdf}
+def _alone(u: Floats) -> dict[str, tests.Uniformity]:
+    return {"chi2": tests.chi_square(u), "smooth": tests.smooth(u), "ecdf": tests.ecdf_test(u)}
+
+
+def _pooled(u: Floats) -> dict[str, tests.Uniformity]:
+    return {"chi2": tests.pooled_chi_square(u), "smooth": tests.pooled_smooth(u), "ecdf": tests.pooled_ecdf(u)}
+
+
+def _rows(found: dict[str, tests.Uniformity], averaged: Floats | None) -> list[dict[str, Any]]:
     if averaged is not None:
         averaged = averaged[np.isfinite(averaged).all(1)]
         few = len(averaged) < tests.FEWEST

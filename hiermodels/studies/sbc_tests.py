@@ -2,13 +2,14 @@
 
 With u the position of the truth among draws from its posterior, truths from the prior make u uniform on (0, 1).
 
-- `chi_square`, `ecdf_test`, `ecdf_band`: one PIT a replicate, independent between replicates. Their null laws are exact up
+- `chi_square`, `smooth`, `ecdf_test`, `ecdf_band`: one PIT a replicate, independent between replicates. Their null laws are exact up
   to the chi-square approximation: the band's probability is computed, not simulated.
-- `pooled_chi_square`, `pooled_ecdf`: the groups of one replicate pooled. Groups share hyperparameters and data, so their
+- `pooled_chi_square`, `pooled_smooth`, `pooled_ecdf`: the groups of one replicate pooled. Groups share hyperparameters and data, so their
   PITs depend on one another; the replicate is the unit, and dependence within it is taken from the replicates.
 - `sup_test`: a vector a replicate with mean zero, such as posterior probability minus indicator (the data-averaged posterior).
 
-Each returns a `Uniformity`: statistic, p-value, and the number of replicates that it stands on.
+The smooth tests look at a few moments only: where a posterior is shifted or has a wrong width they see least evidence first; the others
+see any shape. Each returns a `Uniformity`: statistic, p-value, and the number of replicates that it stands on.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-__all__ = ["Uniformity", "chi_square", "ecdf_band", "ecdf_test", "holm", "pit", "pooled_chi_square", "pooled_ecdf", "sup_test"]
+__all__ = ["Uniformity", "chi_square", "ecdf_band", "ecdf_test", "holm", "pit", "pooled_chi_square", "pooled_ecdf", "pooled_smooth", "smooth", "sup_test"]
 
 type Floats = NDArray[np.float64]
 
 BINS = 20
 """Cells of the chi-square tests, and points of the pooled ECDF test, where there are replicates enough."""
+ORDER = 4
+"""Polynomials of the smooth tests: shift, width, skewness, kurtosis."""
 POINTS = 50
 """Points at which the ECDF of independent PITs is compared with the diagonal."""
 _SIMULATED = 20_000
@@ -115,6 +118,41 @@ def chi_square(u: ArrayLike, bins: int | None = None) -> Uniformity:
     counts = np.bincount(_cell(u, bins), minlength=bins)
     statistic, p = stats.chisquare(counts)
     return Uniformity(float(statistic), float(p), len(u))
+
+
+def smooth(u: ArrayLike, order: int = ORDER) -> Uniformity:
+    """Neyman's smooth test of uniformity for independent PITs.
+
+    ``T = n sum_k (mean of phi_k(u))^2``, phi_1 .. phi_K the Legendre polynomials orthonormal on (0, 1): the first sees a shift, the
+    second a wrong width, then skewness and kurtosis. Under uniformity T is chi-square with K degrees of freedom for large n.
+
+    Parameters
+    ----------
+    u : array_like, shape (replicate,)
+        NaN is left out.
+    order : int
+        K.
+
+    Returns
+    -------
+    Uniformity
+
+    References
+    ----------
+    Neyman (1937), "Smooth test" for goodness of fit, Skandinavisk Aktuarietidskrift 20, 149-199.
+
+    Examples
+    --------
+    >>> u = np.random.default_rng(1).random(500)
+    >>> wide = 0.5 + 0.9 * (u - 0.5)
+    >>> smooth(wide).p < 0.01 < smooth(u).p
+    True
+    """
+    u = _finite(u)
+    if len(u) < FEWEST:
+        return Uniformity(np.nan, np.nan, len(u))
+    statistic = float(len(u) * np.sum(_legendre(u, order).mean(0) ** 2))
+    return Uniformity(statistic, float(stats.chi2.sf(statistic, order)), len(u))
 
 
 def ecdf_test(u: ArrayLike, points: int = POINTS) -> Uniformity:
@@ -263,11 +301,36 @@ def pooled_chi_square(u: ArrayLike, bins: int | None = None) -> Uniformity:
     real = np.isfinite(u)
     cells = _cell(np.where(real, u, 0.0), bins)
     shares = np.stack([((cells == b) & real).sum(1) for b in range(bins - 1)], 1) / real.sum(1, keepdims=True)
-    d, spread = shares.mean(0) - 1 / bins, np.cov(shares, rowvar=False).reshape(bins - 1, bins - 1)
-    statistic = float(n * d @ np.linalg.pinv(spread, hermitian=True) @ d)
-    free = bins - 1
-    p = stats.f.sf(statistic * (n - free) / (free * (n - 1)), free, n - free)
-    return Uniformity(statistic, float(p), n)
+    return _hotelling(shares - 1 / bins)
+
+
+def pooled_smooth(u: ArrayLike, order: int = ORDER) -> Uniformity:
+    """Neyman's smooth test for the PITs of groups, pooled; the replicate is the unit.
+
+    Each replicate gives the averages of phi_1 .. phi_K (see `smooth`) over its groups; Hotelling's T^2 compares their means with zero.
+
+    Parameters
+    ----------
+    u : array_like, shape (replicate, group)
+        NaN is left out; replicates without any are not counted.
+    order : int
+        K.
+
+    Returns
+    -------
+    Uniformity
+        The statistic is T^2.
+
+    Examples
+    --------
+    >>> u = np.random.default_rng(1).random((200, 8))
+    >>> pooled_smooth(0.5 + 0.95 * (u - 0.5)).p < 0.01 < pooled_smooth(u).p
+    True
+    """
+    u = _rows(u)
+    if len(u) < max(FEWEST, 5 * order):
+        return Uniformity(np.nan, np.nan, len(u))
+    return _hotelling(np.nanmean(_legendre(u, order), 1))
 
 
 def pooled_ecdf(u: ArrayLike, points: int | None = None) -> Uniformity:
@@ -387,6 +450,20 @@ def holm(p: ArrayLike) -> Floats:
     steps = p[order] * (len(order) - np.arange(len(order)))
     out[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(order) else steps
     return out
+
+
+def _hotelling(rows: Floats) -> Uniformity:
+    """Hotelling's T^2 of vectors, one a replicate, that have mean zero under the hypothesis."""
+    n, free = rows.shape
+    mean, spread = rows.mean(0), np.cov(rows, rowvar=False).reshape(free, free)
+    statistic = float(n * mean @ np.linalg.pinv(spread, hermitian=True) @ mean)
+    return Uniformity(statistic, float(stats.f.sf(statistic * (n - free) / (free * (n - 1)), free, n - free)), n)
+
+
+def _legendre(u: Floats, order: int) -> Floats:
+    """Legendre polynomials 1 .. order, orthonormal on (0, 1), along a last axis."""
+    values = np.polynomial.legendre.legvander(2 * u - 1, order)[..., 1:]
+    return values * np.sqrt(2 * np.arange(1, order + 1) + 1)
 
 
 def _finite(u: ArrayLike) -> Floats:
