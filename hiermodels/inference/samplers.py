@@ -196,9 +196,12 @@ def available(layout: Layout, settings: Settings) -> set[str]:
         return factorise(layout).available()
     except ValueError:
         names = {p.name for p in layout.parameters if p.kind != "correlation"}
+        pooled = layout.nested and layout.normal_groups and layout.parameter("Intercept") is not None
         for level in layout.levels:
             thetas = layout.effect_names(level)
             names |= set(thetas) | {f"mean({t})" for t in thetas}
+            pooled = pooled and level.pooling != "none"
+            names |= {f"new({level.name})"} if pooled else set()
         return names
 
 
