@@ -6,6 +6,7 @@ import host_methods
 import pytest
 
 import hiermodels as hm
+from hiermodels.studies.compare import compare
 from hiermodels.studies.merge import Incomplete, merge
 from hiermodels.studies.replicate import replicate
 from hiermodels.studies.results import Run
@@ -86,3 +87,8 @@ def test_runs_of_python_functions_are_joined(tmp_path):
         replicate(joined, 1, {"sd_school": 5})
     found = replicate(joined, 1, {"sd_school": 5}, functions={"mine": host_methods.averages})
     assert found.differences == {"mine": [], "mean": []}
+
+
+def test_a_factor_that_is_a_number_in_one_run_and_text_in_another_is_compared(tmp_path):
+    found = compare(run(tmp_path / "a", (0.5, 5)), run(tmp_path / "b", (5, "half_normal(2)")))
+    assert set(found.table["sd_school"]) == {"5"} and (found.table["one"] == found.table["two"]).all() and found.only == (2, 2)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,10 @@ import pytest
 
 import hiermodels as hm
 from hiermodels.inference.draws import Estimates
+from hiermodels.models.sites import TRACING
+from hiermodels.studies import own
 from hiermodels.studies.config import read_config
+from hiermodels.studies.ready import fit_of
 from hiermodels.studies.runner import bind_all, dry_run
 
 LIBRARY = {"priors": {"Intercept": "normal(0, 20)", "sd_school": "half_normal(10)"}, "sampler": "exact"}
@@ -241,3 +246,32 @@ def impure(key, data):
 def test_refusals(changes, message):
     with pytest.raises(ValueError, match=message):
         bind_all(read_config(study(**changes)))
+
+
+def test_models_are_bound_while_no_other_thread_traces_one(monkeypatch):
+    found = read_config(study(mechanisms=mechanism(Intercept=8, sd_school=10), methods={"own": {"formula": schools, "draws": 8, "tune": 8}}))
+    entered, leave, begun = threading.Event(), threading.Event(), threading.Event()
+    bind_own = own.bind_own
+
+    def spy(*arguments):
+        begun.set()
+        return bind_own(*arguments)
+
+    monkeypatch.setattr(own, "bind_own", spy)
+
+    def trace():
+        with TRACING:
+            entered.set()
+            leave.wait(30)
+
+    with ThreadPoolExecutor(2) as pool:
+        tracing = pool.submit(trace)
+        entered.wait(30)
+        bound = pool.submit(fit_of, found, found.cells()[0], "own")
+        early = begun.wait(1.0)
+        leave.set()
+        tracing.result()
+        fit = bound.result(60)
+    assert not early and begun.is_set()
+    with ThreadPoolExecutor(1) as pool, TRACING:
+        assert pool.submit(fit_of, found, found.cells()[0], "own").result(5) is fit  # what is bound waits for nobody

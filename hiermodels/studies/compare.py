@@ -133,6 +133,9 @@ def _joined(one: Run, two: Run) -> tuple[pd.DataFrame, tuple[int, int]]:
         empty = pd.DataFrame({name: [] for name in (*keys, "one", "two", "difference", "mcse", "z")})
         return empty, (len(one.performance), len(two.performance))
     parts = [_with_errors(run.performance)[[*keys, "value", "error"]] for run in (one, two)]
+    for name in keys[: -len(_KEYS)]:  # a factor that is a law in some cell is text
+        if len({pd.api.types.is_numeric_dtype(part[name]) for part in parts}) > 1:
+            parts = [part.assign(**{name: [f"{v:g}" if isinstance(v, float) else str(v) for v in part[name]]}) for part in parts]
     both = parts[0].merge(parts[1], on=keys, how="outer", suffixes=("_one", "_two"), indicator=True, sort=False)
     counts = both["_merge"].value_counts()
     order = {key: place for place, key in enumerate(parts[0][keys].itertuples(index=False, name=None))}

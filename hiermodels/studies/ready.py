@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from hiermodels.inference.nuts import auto_lanes
 from hiermodels.inference.samplers import Settings, available, check_data, dimension, target_sizes
 from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.data import Problem, as_jax, bind
+from hiermodels.models.sites import TRACING
 from hiermodels.models.spec import Model
 from hiermodels.studies import host, own
 from hiermodels.studies.config import Cell, Estimand, Method, Study, data_key_material
@@ -87,23 +87,28 @@ def study_of(resolved: Mapping[str, Any], functions: Mapping[str, Callable[..., 
     """The study of a resolved configuration, read once a process."""
     key = json.dumps(resolved) + repr(sorted((k, id(v)) for k, v in (functions or {}).items()))
     if key not in _studies:
-        _studies[key] = Study.from_resolved(resolved, functions=functions)
+        _studies.setdefault(key, Study.from_resolved(resolved, functions=functions))
     return _studies[key]
 
 
 def _cached(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Cache by the identity of the study (kept alive) and the other arguments; safe among threads."""
+    """Cache by the identity of the study (kept alive) and the other arguments.
+
+    Safe among threads: what is not there yet is made while no other thread traces a model, since binding may trace one.
+    """
     store: dict[Any, Any] = {}
-    lock = threading.RLock()
 
     def wrapper(study: Study, *rest: Any) -> Any:
         key = (id(study), *(r.hash if isinstance(r, Cell) else r for r in rest))
-        with lock:
-            if key not in store:
-                if len(store) > 4096:
-                    store.clear()
-                store[key] = (study, function(study, *rest))
-            return store[key][1]
+        found = store.get(key)
+        if found is None:
+            with TRACING:
+                found = store.get(key)
+                if found is None:
+                    if len(store) > 4096:
+                        store.clear()
+                    found = store[key] = (study, function(study, *rest))
+        return found[1]
 
     return wrapper
 
