@@ -107,7 +107,7 @@ class Method(Part):
         if isinstance(data, Mapping) and data.get("function") is not None and not callable(data["function"]):
             found = shown(data["function"])
             raise problem(
-                f"expected a Python function, which a file cannot hold; found {found}; pass it as functions={{<method>: f}}",
+                f"expected a Python function, which a file cannot hold; found {found}; pass functions from Python: functions={{<method>: f}}",
                 ("function",),
             )
         return rival(data) if isinstance(data, Mapping) and ("estimator" in data or "host" in data) else data
