@@ -93,8 +93,8 @@ def test_the_longest_compilation_begins_first():
     tasks = [f"{t.cell} {t.method} {t.index}" for t in Schedule.of(manifest).tasks()]
     assert tasks[:6] == ["a nuts 0", "a raw 0", "a reml 0", "b raw 0", "b reml 0", "b nuts 0"]
     assert tasks[6:] == [f"{c} {m} 1" for c in "ab" for m in methods]
-    parts = [list(Schedule.of(manifest, Shard(i, 3)).tasks()) for i in range(3)]
-    assert sorted(map(str, sum(parts, []))) == sorted(map(str, Schedule.of(manifest).tasks()))
+    parts = [task for i in range(3) for task in Schedule.of(manifest, Shard(i, 3)).tasks()]
+    assert sorted(map(str, parts)) == sorted(map(str, Schedule.of(manifest).tasks()))
 
 
 def test_the_last_chunk_counts_its_own_replicates_only():

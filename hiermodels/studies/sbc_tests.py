@@ -462,7 +462,7 @@ def _hotelling(rows: Floats) -> Uniformity:
 
 def _legendre(u: Floats, order: int) -> Floats:
     """Legendre polynomials 1 .. order, orthonormal on (0, 1), along a last axis."""
-    values = np.polynomial.legendre.legvander(2 * u - 1, order)[..., 1:]
+    values: Floats = np.asarray(np.polynomial.legendre.legvander(2 * u - 1, order)[..., 1:], np.float64)
     return values * np.sqrt(2 * np.arange(1, order + 1) + 1)
 
 
