@@ -234,6 +234,7 @@ def county_density(y, x, state, priors):
     om_scale, mu_sd, al_law, et_scale = priors
     states = state.max() + 1
 
+    @np.errstate(all="ignore")
     def log_density(v):
         mu, om, al, et = v[:, 0], np.exp(v[:, 1]), v[:, 2], np.exp(v[:, 3])
         z, w = v[:, 4 : 4 + states], v[:, 4 + states :]
@@ -241,6 +242,7 @@ def county_density(y, x, state, priors):
         # a difference of log-gammas is noise where a is huge, and one such draw would carry the whole weight
         rising = sum(np.where(k < y, np.log((a + k) / (a + m * x)), 0.0) for k in range(int(y.max())))
         log_p = rising - a * np.log1p(m * x / a) + y * np.log(m)
+        log_p = np.where(np.isfinite(log_p), log_p, -np.inf)
         out = log_p.sum(1) - 0.5 * (z**2).sum(1) - 0.5 * (w**2).sum(1) - 0.5 * (mu / mu_sd) ** 2 - 0.5 * ((al - al_law[0]) / al_law[1]) ** 2
         return out - 0.5 * (om / om_scale) ** 2 + v[:, 1] - 0.5 * (et / et_scale) ** 2 + v[:, 3]
 
@@ -265,6 +267,7 @@ def test_counties_in_states():
         start = np.r_[math.log(max(y.sum(), 1) / x.sum()), -1.0, 1.5, -1.2, np.zeros(8)]
         density = county_density(y, x, state, (1.0, 1.5, (1.0, 1.0), 0.5))
         v, w = importance(density, start, np.r_[0.4, 0.9, 0.8, 0.9, np.full(8, 0.9)], draws=400_000, seed=seed)
+        v, w = v[w > 0], w[w > 0]  # where a is not a number any more the weight is zero
         mu, om, al, et = v[:, 0], np.exp(v[:, 1]), v[:, 2], np.exp(v[:, 3])
         log_m, a = mu[:, None] + om[:, None] * v[:, 4:8], np.exp(al[:, None] + et[:, None] * v[:, 8:])
         county = (a[:, state] + y) / (a[:, state] * np.exp(-log_m[:, state]) + x)
