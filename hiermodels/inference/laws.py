@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when they are used: scipy.stats takes a second
 
 __all__ = ["CountLaw", "NormalInverseGamma", "beta_binomial", "common_effect", "gamma_poisson", "normal_inverse_gamma"]
 
@@ -66,17 +66,17 @@ class NormalInverseGamma:
     @property
     def theta(self) -> Any:
         """Law of the mean, the variance integrated out: Student t with 2 shape degrees of freedom (frozen SciPy law)."""
-        return stats.t(2 * self.shape, self.centre, math.sqrt(self.scale / (self.shape * self.count)))
+        return scipy.stats.t(2 * self.shape, self.centre, math.sqrt(self.scale / (self.shape * self.count)))
 
     @property
     def variance(self) -> Any:
         """Law of the variance: IG(shape, scale) (frozen SciPy law)."""
-        return stats.invgamma(self.shape, scale=self.scale)
+        return scipy.stats.invgamma(self.shape, scale=self.scale)
 
     @property
     def outcome(self) -> Any:
         """Law of one more observation: Student t with 2 shape degrees of freedom (frozen SciPy law)."""
-        return stats.t(2 * self.shape, self.centre, math.sqrt(self.scale / self.shape * (1 + 1 / self.count)))
+        return scipy.stats.t(2 * self.shape, self.centre, math.sqrt(self.scale / self.shape * (1 + 1 / self.count)))
 
     def draw(self, size: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Independent draws of (theta, s2): the variance first, then the mean given it.
@@ -164,7 +164,7 @@ def common_effect(y: Numbers, se: Numbers, mean: float = 0.0, sd: float = math.i
         raise ValueError(f"sd: expected a positive number, found {sd!r}; use math.inf for a flat prior")
     weight, prior = errors**-2.0, 0.0 if math.isinf(sd) else sd**-2.0
     total = float(weight.sum()) + prior
-    return stats.norm((float(weight @ values) + prior * mean) / total, total**-0.5)
+    return scipy.stats.norm((float(weight @ values) + prior * mean) / total, total**-0.5)
 
 
 @dataclass(frozen=True)
@@ -189,14 +189,14 @@ class CountLaw:
     @property
     def rate(self) -> Any:
         """Law of the rate, or of the probability (frozen SciPy law)."""
-        return stats.gamma(self.a, scale=1 / self.b) if self.family == "poisson" else stats.beta(self.a, self.b)
+        return scipy.stats.gamma(self.a, scale=1 / self.b) if self.family == "poisson" else scipy.stats.beta(self.a, self.b)
 
     def count(self, size: float) -> Any:
         """Law of a new count at an exposure (negative binomial) or out of some trials (beta-binomial); frozen SciPy law."""
         check_positive(size=size)
         if self.family == "poisson":
-            return stats.nbinom(self.a, self.b / (self.b + size))
-        return stats.betabinom(int(size), self.a, self.b)
+            return scipy.stats.nbinom(self.a, self.b / (self.b + size))
+        return scipy.stats.betabinom(int(size), self.a, self.b)
 
 
 def gamma_poisson(y: int, exposure: float, shape: float, rate: float) -> CountLaw:
@@ -223,7 +223,7 @@ def gamma_poisson(y: int, exposure: float, shape: float, rate: float) -> CountLa
         raise ValueError(f"rate: expected a number >= 0, found {rate!r}; mend it")
     evidence = math.nan
     if rate > 0:
-        evidence = float(stats.nbinom(shape, rate / (rate + exposure)).logpmf(count))
+        evidence = float(scipy.stats.nbinom(shape, rate / (rate + exposure)).logpmf(count))
     return CountLaw("poisson", shape + count, rate + exposure, evidence)
 
 
@@ -241,7 +241,7 @@ def beta_binomial(y: int, trials: int, a: float, b: float) -> CountLaw:
     check_positive(a=a, b=b)
     if count > size:
         raise ValueError(f"y: expected at most {size} successes, found {count}; check which number is the trials")
-    return CountLaw("binomial", a + count, b + size - count, float(stats.betabinom(size, a, b).logpmf(count)))
+    return CountLaw("binomial", a + count, b + size - count, float(scipy.stats.betabinom(size, a, b).logpmf(count)))
 
 
 def _count(name: str, value: Any) -> int:

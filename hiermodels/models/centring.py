@@ -11,8 +11,7 @@ moments of the data, so the choice is a rule of thumb; either is right in law.
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import chi2
+import scipy  # its parts load when they are used
 
 from hiermodels.models.data import Data
 from hiermodels.models.spec import Layout
@@ -121,6 +120,6 @@ def _lower_end(estimate: np.ndarray, variance: np.ndarray) -> float:
         weight = 1 / (variance + between)
         return float(np.sum(weight * (estimate - np.average(estimate, weights=weight)) ** 2) - limit)
 
-    limit = chi2.ppf(0.975, len(estimate) - 1)
+    limit = scipy.stats.chi2.ppf(0.975, len(estimate) - 1)
     most = 4 * float(np.var(estimate)) * len(estimate)
-    return brentq(excess, 0.0, most) if excess(0.0) > 0 > excess(most) else 0.0
+    return scipy.optimize.brentq(excess, 0.0, most) if excess(0.0) > 0 > excess(most) else 0.0
