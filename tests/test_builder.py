@@ -223,8 +223,9 @@ def test_explicit_integrates_to_the_factorised_marginal(name, centred):
         layout, data = problem.layout, as_jax(problem.data)
         pair, e = factorise(layout), Explicit(layout, centred)
         phi = jnp.asarray(np.random.default_rng(2).normal(size=pair.dim) * 0.3)
-        kept = {p.name if p.kind != "correlation" else f"chol_{p.name[4:]}" for p in pair.parameters}
-        inside = np.concatenate([np.arange(s.start, s.stop) for s in e.sites if s.name in kept])
+        kept = [p.name if p.kind != "correlation" else f"chol_{p.name[4:]}" for p in pair.parameters]
+        places = {s.name: np.arange(s.start, s.stop) for s in e.sites}
+        inside = np.concatenate([places[name] for name in kept])  # sites in units of another one come after it
         rest = np.setdiff1d(np.arange(e.dim), inside)
 
         def joint(v):
@@ -353,8 +354,11 @@ def test_marginalised_model_is_the_factorised_density(name):
         model = marginalised(problem.layout)
         sites = find_sites(model, data)
         u = jnp.asarray(np.random.default_rng(5).normal(size=pair.dim) * 0.4)
-        found, trace = flat_log_density(model, sites, u, data)
-        assert [s.name.replace("chol", "cor") for s in sites] == [p.name for p in pair.parameters]
+        names, starts = [p.name for p in pair.parameters], np.cumsum([0, *map(hyper.width, pair.parameters)])
+        places = {name: np.arange(start, stop) for name, start, stop in zip(names, starts, starts[1:], strict=False)}
+        own = [places[s.name.replace("chol", "cor")] for s in sites]  # sites in units of another one come after it
+        assert sorted(np.concatenate(own)) == list(range(pair.dim))
+        found, trace = flat_log_density(model, sites, u[np.concatenate(own)], data)
         assert float(found) == pytest.approx(float(pair.log_density(u, pair.prepare(data))), rel=1e-11)
         expected = pair.log_likelihood(u, pair.prepare(data))
         assert float(trace["log_marginal"]["fn"].log_prob(trace["log_marginal"]["value"])) == pytest.approx(

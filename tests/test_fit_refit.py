@@ -32,10 +32,16 @@ def test_data_of_the_same_shape_run_the_same_program(fit):
     again = fit.refit(data=other, seed=1)
     assert compiled._program.cache_info().misses == misses
     assert again.seconds["compile"] < 0.1
-    prior = {p.name: p.prior for p in fit.problem.layout.parameters}["sd_g"]
-    assert prior.name == "half_normal"  # scaled to the first data, and kept for the second
-    assert again.model.prior["sd_g"] == prior
-    assert bind(fit.model, other).layout.parameter("sd_g").prior != prior
+    assert again.model == fit.model
+
+
+def test_a_default_that_was_scaled_to_known_variances_is_kept():
+    model = hm.Model("y ~ 1 + (1 | g) + (1 | h)", known_se="se")
+    frame = FRAME.assign(se=2.0, h=list("vwxyz") * 3)
+    prior = bind(model, frame).layout.parameter("sd_g").prior
+    assert str(prior) == "half_t(3, 5)" and bind(model, frame.assign(se=1.0)).layout.parameter("sd_g").prior != prior
+    kept = refitted_model(model, bind(model, frame).layout, None, keep_scaled=True)
+    assert bind(kept, frame.assign(se=1.0)).layout.parameter("sd_g").prior == prior
 
 
 def test_priors_are_merged(fit):
