@@ -399,3 +399,19 @@ def test_messages():
 
     with pytest.raises(ValueError, match=f"up to {MAX_DIM} hyperparameters, this model has {MAX_DIM + 1}; use sampler='nuts'"):
         exact(Wide())
+
+
+def test_a_quantile_that_is_not_found_makes_the_row_missing(monkeypatch):
+    from hiermodels.inference.draws import STATUS
+    from hiermodels.inference.mixtures import NormalMixture
+    from hiermodels.inference.samplers import Settings, estimator
+    from hiermodels.inference.summaries import Interval, Target
+
+    found = NormalMixture.quantile
+    monkeypatch.setattr(NormalMixture, "quantile", lambda law, p: found(law, p).at[1, 0].set(jnp.nan))  # the lower end of the first
+    problem = bind(hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(5)"}), hm.load_dataset("eight_schools"))
+    run = jax.jit(estimator(problem.layout, Settings("exact", accuracy="study"), (Target("Intercept"), Target("theta_school")), Interval()))
+    got = run(jax.random.key(0), as_jax(problem.data), jnp.full(9, jnp.nan))
+    lost = np.arange(9) == 0
+    np.testing.assert_array_equal(np.isnan(got.estimate), lost)
+    np.testing.assert_array_equal(got.status == STATUS.index("nonfinite"), lost)
