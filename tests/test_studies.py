@@ -12,7 +12,7 @@ from scipy import stats
 import hiermodels as hm
 from hiermodels.studies.config import read_config
 from hiermodels.studies.ready import mechanism_of
-from hiermodels.studies.tasks import simulate_chunk
+from hiermodels.studies.tasks import run_chunk, simulate_chunk
 
 EIGHT = {"formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools"}
 NUTS = {"sampler": "nuts", "draws": 250, "tune": 250}
@@ -153,8 +153,30 @@ def test_the_same_data_key_gives_the_same_dataset_in_any_chunk():
     mechanism = mechanism_of(study, study.cells()[0])
     one, _ = simulate_chunk(study, mechanism, np.arange(3, 5))
     many, _ = simulate_chunk(study, mechanism, np.arange(64))
-    assert (np.asarray(one) == np.asarray(many)[3:5]).all()
-    assert jax.numpy.asarray(one).dtype == np.float64
+    assert (one == many[3:5]).all()
+    assert one.dtype == np.float64
+    beyond, _ = simulate_chunk(study, mechanism, np.arange(300))
+    assert (beyond[:64] == many).all()
+    assert (beyond[-2:] == simulate_chunk(study, mechanism, np.arange(298, 300))[0]).all()
+
+
+def test_methods_with_other_chunks_share_one_simulation_and_nuts_is_compiled_before_there_are_data():
+    partial = {"pooling": "partial", "sampler": "nuts", "draws": 10, "tune": 10, "chains": 1}
+    study = read_config(
+        {
+            "mechanisms": {"formula": "y ~ 1 + (1 | g)", "design": {"g": 19, "obs": 2}, "truth": {"Intercept": 0, "sd_g": 1, "sigma": 1}},
+            "estimands": ["Intercept"],
+            "methods": {"partial": partial, "complete": {"pooling": "complete", "sampler": "exact"}},
+            "performance": ["bias"],
+            "replications": 10,
+            "failures": "complete-case",
+            "seed": 1,
+        }
+    )
+    told: list[str] = []
+    for method in study.methods:
+        run_chunk(study.resolved(), study.cells()[0].hash, method, 0, announce=told.append)
+    assert told == ["compiling partial (nuts)", "compiling the simulation", "compiling complete (exact)"]
 
 
 def test_float32_studies_run_and_agree_roughly(tmp_path):

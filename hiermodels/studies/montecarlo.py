@@ -191,7 +191,8 @@ class Errors(eqx.Module):
 
 def _norm(psi: Floats, n: Any) -> Any:
     """Root sum of squares of influences; NaN below two replicates."""
-    return np.where(np.greater(n, 1), np.sqrt(np.square(psi).sum(0)), np.nan)[()]
+    with np.errstate(over="ignore"):  # estimates beyond 1e150 have an infinite error, which is what it says
+        return np.where(np.greater(n, 1), np.sqrt(np.square(psi).sum(0)), np.nan)[()]
 
 
 def mean_over(values: NDArray[Any], errors: Errors, present: NDArray[np.bool_] | None = None) -> Mean:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -19,6 +20,7 @@ from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.sites import TRACING
 from hiermodels.studies import own
 from hiermodels.studies.deviant import Deviation, Rows
+from hiermodels.studies.machine import cores
 from hiermodels.studies.own import OwnLayout
 from hiermodels.studies.ready import AnyLayout
 from hiermodels.studies.simulate import Truth, data_key, simulator
@@ -88,12 +90,19 @@ MOST_PROGRAMS = 256
 _programs: dict[Any, Any] = {}
 _locks: dict[Any, threading.Lock] = {}
 _guard = threading.Lock()
+_compilers = threading.BoundedSemaphore(max(1, cores() // 2))
+"""XLA keeps about two cores busy with one program: more side by side would only delay the first."""
 compile_seconds: dict[str, float] = {}
 """Seconds spent tracing and compiling, by description; what `timings.json` reports."""
 
 
-def compiled(function: Any, args: tuple[Any, ...], what: str, announce: Callable[[str], None] | None = None) -> Any:
-    """The compiled program of a jitted function for arguments of these shapes; compiled once, announced, timed."""
+def compiled(
+    function: Any, args: tuple[Any, ...], what: str, announce: Callable[[str], None] | None = None, *, small: bool = False
+) -> Any:
+    """The compiled program of a jitted function for arguments of these shapes; compiled once, announced, timed.
+
+    Large programs take turns, ``small`` ones do not wait for them.
+    """
     shapes = tuple((a.shape, str(a.dtype)) for a in jax.tree.leaves(args))
     key = (function, jax.tree.structure(args), shapes, jax.config.jax_enable_x64)
     with _guard:
@@ -106,7 +115,8 @@ def compiled(function: Any, args: tuple[Any, ...], what: str, announce: Callable
             started = time.perf_counter()
             with TRACING:
                 lowered = function.lower(*args)
-            program = lowered.compile()
+            with contextlib.nullcontext() if small else _compilers:
+                program = lowered.compile()
             compile_seconds[what] = compile_seconds.get(what, 0.0) + time.perf_counter() - started
             with _guard:
                 _programs[key] = program

@@ -51,8 +51,12 @@ def data_key(seed: int | Array, cell_material: int | Array, reps: Array) -> Arra
 
 def method_key(seed: int, cell_material: int, method: str, reps: Array) -> Array:
     """Keys of a method's own randomness on the same replicates."""
+    return _method_key(seed, cell_material, method_key_material(method), reps)
+
+
+@jax.jit
+def _method_key(seed: Array, cell_material: Array, word: Array, reps: Array) -> Array:
     cell = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), cell_material)
-    word = method_key_material(method)
     return jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(cell, r), word))(reps)
 
 

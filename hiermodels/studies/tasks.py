@@ -45,13 +45,19 @@ def trace(study: Study, cell: Cell, name: str) -> None:
     if not fit.targets or study.methods[name].kind == "host":
         return
     with jax.enable_x64(study.precision == "float64"):
-        dtype = jnp.result_type(float)
-        keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
-        rows: Any = jax.ShapeDtypeStruct((1, fit.problem.layout.obs), dtype)
-        rows = Rows(rows, rows, rows) if mechanism.deviation is not None and mechanism.deviation.changes_rows else rows
-        truth = jax.ShapeDtypeStruct((1, sum(target_sizes(fit.problem.layout, fit.targets))), dtype)
-        program = estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, 1, fit.function)
-        jax.eval_shape(program, keys, rows, truth, as_jax(fit.problem.data))
+        jax.eval_shape(*_estimation_call(mechanism, fit, 1, 1))
+
+
+def _estimation_call(mechanism: Mechanism, fit: Fit, rows: int, lanes: int) -> tuple[Any, ...]:
+    """The program that estimates so many datasets, and its arguments: shapes stand for what is simulated."""
+    dtype = jnp.result_type(float)
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0, impl="threefry2x32"), rows))
+    outcomes: Any = jax.ShapeDtypeStruct((rows, fit.problem.layout.obs), dtype)
+    if mechanism.deviation is not None and mechanism.deviation.changes_rows:
+        outcomes = Rows(outcomes, outcomes, outcomes)
+    truth = jax.ShapeDtypeStruct((rows, sum(target_sizes(fit.problem.layout, fit.targets))), dtype)
+    program = estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, lanes, fit.function)
+    return program, keys, outcomes, truth, as_jax(fit.problem.data)
 
 
 # a chunk ---------------------------------------------------------------------------------------------------------------
@@ -60,11 +66,26 @@ def trace(study: Study, cell: Cell, name: str) -> None:
 def simulate_chunk(
     study: Study, mechanism: Mechanism, reps: np.ndarray, announce: Callable[[str], None] | None = None
 ) -> tuple[Any, dict[str, np.ndarray]]:
-    """Outcomes (replicate, obs), or `Rows` of that shape, and the true value of every variable (replicate, ...), in float64."""
+    """Outcomes (replicate, obs), or `Rows` of that shape, and the true value of every variable (replicate, ...), in float64.
+
+    Blocks of one size, whatever is asked for: all methods share one program, and a dataset has the same bits in every chunk.
+    """
+    size, parts = _block(mechanism.problem.layout.obs), []
     with jax.enable_x64(True):
-        program, args = _simulation_call(study, mechanism, reps)
-        outcomes, true = compiled(program, args, "the simulation", announce)(*args)
-    return outcomes, {name: np.asarray(value) for name, value in true.items()}
+        for start in range(0, len(reps), size):
+            program, args = _simulation_call(
+                study, mechanism, np.pad(reps[start : start + size], (0, max(0, start + size - len(reps))), "edge")
+            )
+            parts.append(jax.tree.map(np.asarray, compiled(program, args, "the simulation", announce, small=True)(*args)))
+    outcomes, true = jax.tree.map(
+        lambda *arrays: np.concatenate(arrays)[: len(reps)] if len(arrays) > 1 else arrays[0][: len(reps)], *parts
+    )
+    return outcomes, true
+
+
+def _block(obs: int) -> int:
+    """Datasets that are simulated side by side: the largest power of two that keeps 2^22 rows, at most 256."""
+    return 1 << min(8, max(0, ((1 << 22) // max(1, obs)).bit_length() - 1))
 
 
 def _simulation_call(study: Study, mechanism: Mechanism, reps: np.ndarray) -> tuple[Any, tuple[Any, ...]]:
@@ -116,6 +137,10 @@ def run_chunk(
     reps = np.arange(index * chunk, (index + 1) * chunk)
     if not fit.targets:
         return table_of(study, place, method, fit, reps, None, None)
+    if fit.settings.sampler == "nuts":  # the longest compilation does not wait for data: another thread compiles what makes them
+        with jax.enable_x64(study.precision == "float64"):
+            program, *args = _estimation_call(mechanism, fit, chunk, lanes)
+            compiled(program, tuple(args), _what(method, fit), announce)
     outcomes, true = simulate_chunk(study, mechanism, reps, announce)
     truth = truth_of(fit, true)
     if study.methods[method].kind == "host":
@@ -177,7 +202,11 @@ def _estimate(
         dtype = jnp.result_type(float)
         program = estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, lanes, fit.function)
         args = (keys, jax.tree.map(lambda a: a.astype(dtype), outcomes), jnp.asarray(truth, dtype), as_jax(fit.problem.data))
-        return compiled(program, args, f"{method} ({fit.settings.sampler})", announce)(*args)
+        return compiled(program, args, _what(method, fit), announce)(*args)
+
+
+def _what(method: str, fit: Fit) -> str:
+    return f"{method} ({fit.settings.sampler})"
 
 
 def _fit_rows(outcomes: Array, obs: int) -> Array:
