@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,9 +120,13 @@ def fit(
             sampling = samplers.chosen(problem.layout, problem.data, sampling)
             layout = without_sources(problem.layout)
             raw, seconds = draw(layout, sampling, key, as_jax(problem.data), progress)
-            heavy = bool(np.any(raw.stats.pop("heavy_weights", False)))
-            if heavy:  # the exact engine distrusts its own quadrature here
-                sampling = replace(sampling, sampler="nuts")
+            for word, harder in (("a finer lattice", replace(sampling, accuracy="finest")), ("NUTS", replace(sampling, sampler="nuts"))):
+                heavy = bool(np.any(raw.stats.pop("heavy_weights", False)))
+                if not heavy:  # else the exact engine distrusts its own quadrature
+                    break
+                if progress:
+                    print(f"exact: not accurate enough for this posterior, now with {word}", file=sys.stderr)
+                sampling = harder
                 raw, more = draw(layout, sampling, key, as_jax(problem.data), progress)
                 seconds = {name: seconds[name] + more[name] for name in seconds}
             found = replace(raw, values=describe.real_groups(raw.values, problem))
@@ -306,6 +311,8 @@ class Fit(PoolingViews, Checks):
             float_format="{:.4g}".format
         )
         words = [] if self._declared is None else samplers.parameterisation(self._declared, self.settings.sampling())
+        if self.draws.error is not None:
+            words.append(f"quadrature: off by about {float(self.draws.error):.1g} posterior sd, by its own estimate")
         return "\n".join([head, *words, "", shown, "", f"status: {self.status}", *(f"- {w}" for w in self.warnings)])
 
 

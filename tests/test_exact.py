@@ -391,7 +391,7 @@ def test_messages():
         summarise_nodes(factorised, nodes, stats, ("Intercept",), kind="eti")
     with pytest.raises(ValueError, match=r"between 0 and 1, found 95"):
         summarise_nodes(factorised, nodes, stats, ("Intercept",), interval=95)
-    with pytest.raises(ValueError, match="expected one of study, refined, fit, found 'best'"):
+    with pytest.raises(ValueError, match="expected one of study, refined, fit, finest, found 'best'"):
         ExactSettings("best")
 
     class Wide:
@@ -415,3 +415,57 @@ def test_a_quantile_that_is_not_found_makes_the_row_missing(monkeypatch):
     lost = np.arange(9) == 0
     np.testing.assert_array_equal(np.isnan(got.estimate), lost)
     np.testing.assert_array_equal(got.status == STATUS.index("nonfinite"), lost)
+
+
+def test_a_posterior_that_is_hard_for_a_fit_gets_a_finer_lattice(capsys):
+    """Three counts that hardly differ: under a heavy tail of the shape the usual lattice is too coarse."""
+    k, exposure = np.array([9, 11, 10]), 10.0
+    frame = pd.DataFrame({"k": k, "unit": list("abc"), "e": exposure})
+    model = hm.Model("k ~ 1 + (1 | unit)", "poisson", exposure="e", priors={"unit": "bda3()"})
+    _, _, coarse, _ = solve(model, frame, ("mean_unit",))
+    assert float(coarse.quality) > POOR
+    fit = hm.fit(model, frame, sampler="exact")
+    assert fit.draws.independent
+    assert 0 < float(fit.draws.error) < 1e-3
+    assert "a finer lattice" in capsys.readouterr().err
+    assert "quadrature: off by about" in str(fit)
+    # log mean and log shape on a fine grid: m^-1 a^-3/2 dm da, negative binomial counts
+    m, a = np.meshgrid(np.exp(np.linspace(-6, 6, 1201)), np.exp(np.linspace(-5, 40, 2251)), indexing="ij")
+    rate = exposure * m
+    log_p = -0.5 * np.log(a)
+    for one in k:
+        log_p += log_rising(a, one) + one * np.log(rate / (a + rate)) + a * np.log1p(-rate / (a + rate))
+    weight = np.exp(log_p - log_p.max())
+    weight /= weight.sum()
+    for g, one in enumerate(k):
+        mean = np.sum(weight * (a + one) / (a / m + exposure))
+        draws = fit.draws.values["theta_unit"][..., g]
+        assert abs(draws.mean() - mean) < 4 * draws.std() / np.sqrt(draws.size)
+
+
+def log_rising(a, k):
+    """log Gamma(a + k) / Gamma(a), without cancellation."""
+    return np.sum([np.log(a + i) for i in range(k)], 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("levels", [4, 5])
+def test_five_and_six_spreads_agree_with_nuts(levels):
+    names, sizes = list("abcde")[:levels], [5, 2, 2, 2, 2][:levels]
+    frame = pd.DataFrame([row for row in itertools.product(*map(range, sizes)) for _ in range(3)], columns=names).astype(str)
+    rng = np.random.default_rng(3)
+    y = rng.normal(size=len(frame))
+    for depth, sd in zip(range(1, levels + 1), (0.7, 0.4, 0.5, 0.3, 0.3), strict=False):
+        code = frame.groupby(names[:depth]).ngroup().to_numpy()
+        y += sd * rng.normal(size=code.max() + 1)[code]
+    model = hm.Model(f"y ~ 1 + (1 | {'/'.join(names)})")
+    found, chains = hm.fit(model, frame.assign(y=y), sampler="exact"), hm.fit(model, frame.assign(y=y), draws=4000)
+    assert found.draws.independent
+    assert float(found.draws.error) < 1e-3
+    ours, theirs = found.summary(), chains.summary()
+    names = [n for n in ours.index if not n.startswith("theta")]
+    assert len(names) == levels + 2
+    for column in ("mean", "sd"):
+        z = (ours[column] - theirs[column]) / np.hypot(ours[f"mcse_{column}"], theirs[f"mcse_{column}"])
+        assert z[names].abs().max() < 4
+        assert z.abs().max() < 5  # of some hundred group values

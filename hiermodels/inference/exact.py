@@ -13,7 +13,7 @@ How
 3. The estimate, `Nodes.quality`, is in units of the error that the accuracy allows: the disagreement of the lattice's two halves,
    squared (the error of the whole is of the order of the square of a half's), and the weight at its edge.
 
-Above `POOR` the posterior needs something better: ``accuracy="refined"`` after ``"study"``, then NUTS.
+Above `POOR` the posterior needs something better: ``accuracy="refined"`` after ``"study"``, ``"finest"`` after ``"fit"``, then NUTS.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class ExactSettings:
     Attributes
     ----------
     accuracy : str
-        ``fit``: every summary within 1e-3 posterior sd; ``study``: at least as good as 400 independent draws; ``refined``: as
-        ``study``, with more nodes.
+        ``fit``: every summary within 1e-3 posterior sd; ``study``: at least as good as 400 independent draws; ``finest`` and
+        ``refined``: as these two, with more nodes.
     """
 
     accuracy: str = "fit"
@@ -104,7 +104,7 @@ def exact(factorised: Factorised, settings: ExactSettings | None = None) -> Call
     if dim == 0:
         return lambda key, stats: _single(factorised, stats, word)
     known = _kinds(factorised)
-    marginal = word == "fit" and dim > 1 and max([level.size for level in factorised.layout.levels] + [1]) <= _MANY
+    marginal = word in ("fit", "finest") and dim > 1 and max([level.size for level in factorised.layout.levels] + [1]) <= _MANY
 
     def nodes(key: Array, stats: Any) -> Nodes:
         def log_density(u: Array) -> Array:

@@ -63,14 +63,16 @@ class Accuracy:
         return lattice(dim, self.nodes[dim - 1], self.radius[dim - 1])
 
 
+_FIT = Accuracy((49, 640, 2500, 8000, 16000, 32000), (6.0,) * 6, 1e-3, 4, 64, 160, 7.0, 3e-3, "float64", 6.2)
 _STUDY = Accuracy((21, 36, 64, 144, 300, 600), (4.6, 4.0, 4.0, 4.3, 4.5, 4.7), 0.05, 3, 24, 36, 4.2, 0.05, "float32", 5.2)
 ACCURACIES = {
     # one over the root of 400 draws
     "study": _STUDY,
     "refined": replace(_STUDY, nodes=(49, 160, 500, 1500, 4000, 8000), radius=(5.5,) * 6, rounds=6),
-    "fit": Accuracy((49, 640, 2500, 8000, 16000, 32000), (6.0,) * 6, 1e-3, 4, 64, 160, 7.0, 3e-3, "float64", 6.2),
+    "fit": _FIT,
+    "finest": replace(_FIT, nodes=(400, 8000, 30000, 100000, 200000, 400000), radius=(6.5,) * 6, rounds=6),
 }
-"""By name: ``refined`` is ``study`` with more nodes, for the datasets where that was not enough."""
+"""By name: ``refined`` is ``study``, ``finest`` is ``fit`` with more nodes, for the datasets where that was not enough."""
 
 
 class Nodes(eqx.Module):

@@ -79,8 +79,8 @@ class Settings:
     target_accept : float
         Acceptance rate that the step size of ``nuts`` is tuned to.
     accuracy : str
-        Of ``exact``: ``fit`` (every summary within 1e-3 posterior sd), ``study`` (at least as good as 400 independent draws), or
-        ``refined`` (as ``study``, with more nodes for hard posteriors).
+        Of ``exact``: ``fit`` (every summary within 1e-3 posterior sd), ``study`` (at least as good as 400 independent draws),
+        ``finest`` and ``refined`` (as these two, with more nodes for hard posteriors).
     step_size : float or None
         Of ``metropolis``: sd of the step of every parameter on its own scale; None tunes it.
     """
