@@ -200,7 +200,7 @@ def divergences() -> dict[str, Any]:
                 method.update(sampler="nuts", draws=500, tune=500, chains=2)
         study = read_config(resolved)
         for method, settings in study.methods.items():
-            if settings.sampler != "nuts" or not settings.marginalize:
+            if settings.kind != "posterior" or settings.sampler != "nuts" or not settings.marginalize:
                 continue
             row = {"fits": 0, "divergent": 0}
             for cell in study.cells():
