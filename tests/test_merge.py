@@ -52,6 +52,7 @@ def test_a_cell_that_ran_out_of_replications_is_that_of_the_longer_part(tmp_path
     assert [list(r.manifest["stopped"].values()) for r in (short, long)] == [[8], [16]]
     joined = merge(tmp_path / "joined", [short.path, long.path])
     assert joined.manifest["stopped"] == long.manifest["stopped"]
+    assert (joined.path / "stopping.csv").read_bytes() == (long.path / "stopping.csv").read_bytes()
     assert (joined.path / "performance.csv").read_bytes() == (long.path / "performance.csv").read_bytes()
 
 
@@ -70,6 +71,8 @@ def test_cells_that_met_their_targets_stay_there(tmp_path):
     parts = [run(tmp_path / "a", (0,), stop=soon), run(tmp_path / "b", (5,), stop=soon, replications=16)]
     joined = merge(tmp_path / "joined", [part.path for part in parts])
     assert list(joined.manifest["stopped"].values()) == [4, 4]
+    whole, one, other = ((part.path / "stopping.csv").read_text().splitlines() for part in (joined, *parts))
+    assert whole == one + other[1:]
 
 
 def test_parts_with_other_targets_are_other_studies(tmp_path):

@@ -72,6 +72,7 @@ def merge(out: str | os.PathLike[str], runs: Sequence[str | os.PathLike[str]], *
                 if path != target:
                     results.write_bytes(target, path.read_bytes())
         _copy_imported(folder, parts, manifest)
+        _copy_stopping(folder, parts, manifest)
         results.write_bytes(folder / "config.yaml", _config(parts, manifest))
         results.write_manifest(folder, manifest)
         results.join_timings(folder, [part.path for part in parts])
@@ -252,6 +253,17 @@ def _copy_imported(folder: Path, parts: Sequence[Run], manifest: Mapping[str, An
                     source = results.chunk_path(part.path, cell["hash"], method, index)
                     results.write_bytes(results.chunk_path(folder, cell["hash"], method, index), source.read_bytes())
             note_imported(folder, method, about)
+
+
+def _copy_stopping(folder: Path, parts: Sequence[Run], manifest: Mapping[str, Any]) -> None:
+    """How cells came to their ends, where all of them have: the parts' rows, each once."""
+    import pandas as pd
+
+    paths = [part.path / "stopping.csv" for part in parts]
+    found = [pd.read_csv(path) for path in paths if path.exists()]
+    if "stopped" in manifest and found:
+        whole = pd.concat(found, ignore_index=True).drop_duplicates(ignore_index=True)
+        results.write_bytes(folder / "stopping.csv", whole.to_csv(index=False, lineterminator="\n").encode())
 
 
 def _table(path: Path) -> pa.Table | None:
