@@ -110,7 +110,8 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
 
     A standard deviation is ``scale softplus(q)``: its logarithm far below the scale of the data, itself far above. On the
     logarithm alone a group sd that may be zero has a long flat tail on one side and a cliff on the other, which one step
-    size cannot serve. Everything else keeps its unconstrained coordinate.
+    size cannot serve. The same holds for the mean, ``kappa`` or ``shape`` of a population under a prior with a light tail, and the other
+    way round, for ``1 / sqrt(shape)``, under `half_normal_cv`. Everything else keeps its unconstrained coordinate.
 
     Returns
     -------
@@ -119,21 +120,34 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
     start : Array, shape (dim,)
     """
     start = model.start(stats)
-    curved = [_is_sd(p) for p in getattr(model, "parameters", ()) for _ in range(width(p))]
-    if len(curved) != model.dim or not any(curved):
+    powers = [_power(p) for p in getattr(model, "parameters", ()) for _ in range(width(p))]
+    if len(powers) != model.dim or not any(powers):
         return lambda q: (q, jnp.zeros((), q.dtype)), start
-    mask = jnp.array(curved)
+    power = jnp.array(powers)
+    mask = power != 0
+    start = jnp.minimum(start, jnp.array([_elbow(p) for p in model.parameters for _ in range(width(p))]))
 
     def unbend(q: Array) -> tuple[Array, Array]:
         inner = jnp.maximum(q, -30.0)  # below, softplus is the exponential to rounding
         log_value = jnp.where(q < -30.0, q, jnp.log(jax.nn.softplus(inner)))
         log_jacobian = jnp.where(mask, jax.nn.log_sigmoid(q) - log_value, 0.0)
-        return jnp.where(mask, start + log_value, q), jnp.sum(log_jacobian)
+        return jnp.where(mask, start + power * log_value, q), jnp.sum(log_jacobian)
 
     at_scale = math.log(math.expm1(1.0))  # softplus of it is one
     return unbend, jnp.where(mask, at_scale, start)
 
 
-def _is_sd(parameter: Parameter) -> bool:
-    endless = parameter.kind == "positive" and math.isinf(parameter.prior.support("positive")[1])
-    return endless and (parameter.name == "sigma" or parameter.name.startswith("sd_"))
+def _elbow(parameter: Parameter) -> float:
+    """Logarithm of the scale of a prior with a light tail: data that tell nothing may suggest a start far beyond it."""
+    prior = parameter.prior
+    scale = {"half_normal": lambda s: s, "exponential": lambda rate: 1 / rate, "gamma": lambda a, b: a / b}.get(prior.name)
+    return math.inf if scale is None or parameter.kind != "positive" else math.log(scale(*prior.args))
+
+
+def _power(parameter: Parameter) -> float:
+    """What power of ``softplus(q)`` a positive parameter is in units of its start; 0 leaves it on the log scale."""
+    if parameter.kind != "positive" or math.isfinite(parameter.prior.support("positive")[1]):
+        return 0.0
+    if parameter.prior.name == "half_normal_cv":
+        return -2.0
+    return float(math.isfinite(_elbow(parameter)) or parameter.name == "sigma" or parameter.name.startswith("sd_"))

@@ -122,5 +122,5 @@ def _count_default(name: str, kind: str, layout: Layout) -> Prior:
     if name.startswith("sd_"):
         return half_normal(1)
     if name.startswith(("kappa_", "shape_")):
-        return power(1.5)
+        return half_normal_cv(2)
     return power(0.5) if one_rate else power(1)
