@@ -37,8 +37,8 @@ def meet(model, frame, pooling="partial", **kwargs):
     return found, found.prepare(as_jax(problem.data)), problem
 
 
-RATS = Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats")
-PUMPS = Model("failures ~ 1 + (1 | pump)", family="poisson", exposure="hours")
+RATS = Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors={"experiment": "bda3()"})
+PUMPS = Model("failures ~ 1 + (1 | pump)", family="poisson", exposure="hours", priors={"pump": "bda3()"})
 COUNTIES = Model("deaths ~ 1 + (1 | state/county)", family="poisson", exposure="exposure")
 
 
@@ -738,7 +738,7 @@ def test_a_prior_that_no_pooling_uses_is_refused():
         bind(replace(RATS, priors={"experiment": "bda3()"}), load_dataset("rats"), pooling)
 
 
-POISSON = Model("y ~ 1 + (1 | g)", family="poisson")
+POISSON = Model("y ~ 1 + (1 | g)", family="poisson", priors={"g": "bda3()"})
 
 
 @pytest.mark.parametrize(

@@ -273,8 +273,8 @@ def test_flat_concentrations_and_means_are_refused_whatever_the_counts():
 # bad data, family by family ------------------------------------------------------------------------------------------------------------------
 
 NORMAL = (hm.Model("y ~ 1 + (1 | g)", known_se="s", priors={"sd_g": "half_normal(5)"}), {"y": [1.0, 2.0, 4.0], "s": [1.0, 2.0, 3.0]})
-BINOMIAL = (hm.Model("y ~ 1 + (1 | g)", family="binomial", trials="n"), {"y": [1, 2, 3], "n": [5, 5, 5]})
-POISSON = (hm.Model("y ~ 1 + (1 | g)", family="poisson", exposure="x"), {"y": [1, 2, 3], "x": [1.0, 2.0, 3.0]})
+BINOMIAL = (hm.Model("y ~ 1 + (1 | g)", family="binomial", trials="n", priors={"g": "bda3()"}), {"y": [1, 2, 3], "n": [5, 5, 5]})
+POISSON = (hm.Model("y ~ 1 + (1 | g)", family="poisson", exposure="x", priors={"g": "bda3()"}), {"y": [1, 2, 3], "x": [1.0, 2.0, 3.0]})
 
 
 @pytest.mark.parametrize(

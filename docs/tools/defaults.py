@@ -320,10 +320,11 @@ Made by `python docs/tools/defaults.py` with the library's own runner.
 
 
 def main() -> None:
-    """Make the settings that are named, all by default, and write the page from what is stored."""
+    """Make the settings that are named, all by default, and write the page from what is stored; ``page`` makes none."""
     for name in sys.argv[1:] or SETTINGS:
-        make(name)
-        print(name, flush=True)
+        if name != "page":
+            make(name)
+            print(name, flush=True)
     stored = {name: FOLDER / f"{name}.csv" for name in SETTINGS}
     parts = [section(name, pd.read_csv(file)) for name, file in stored.items() if file.exists()]
     verdict = FOLDER / "verdict.txt"

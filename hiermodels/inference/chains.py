@@ -139,9 +139,10 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
 
 def _elbow(parameter: Parameter) -> float:
     """Logarithm of the scale of a prior with a light tail: data that tell nothing may suggest a start far beyond it."""
-    prior = parameter.prior
-    scale = {"half_normal": lambda s: s, "exponential": lambda rate: 1 / rate, "gamma": lambda a, b: a / b}.get(prior.name)
-    return math.inf if scale is None or parameter.kind != "positive" else math.log(scale(*prior.args))
+    name, args = parameter.prior.name, parameter.prior.args
+    if parameter.kind != "positive" or name not in ("half_normal", "exponential", "gamma"):
+        return math.inf
+    return math.log({"half_normal": args[0], "exponential": 1 / args[0], "gamma": args[0] / args[-1]}[name])
 
 
 def _power(parameter: Parameter) -> float:

@@ -8,7 +8,8 @@
 | group sd, unknown variance | ``scaled_half_t(3, 2.5)``: sd / sigma is half t | no |
 | ``sigma`` | ``power(1)``, flat on the log scale | no |
 | ``cor`` | ``lkj(1)`` | no |
-| beta or gamma population | ``bda3()`` | no |
+| beta population | mean ``uniform(0, 1)``, kappa ``half_normal_cv(2)``: 1 / sqrt(kappa) is half normal | no |
+| gamma population | mean ``power(1)``, shape ``half_normal_cv(2)``: the coefficient of variation is half normal | no |
 | one common probability or rate | Jeffreys: ``beta(0.5, 0.5)``, ``power(0.5)`` | no |
 | counts in deeper trees: group sds on the link scale | ``half_normal(1)`` | no |
 | their ``log_kappa``, ``log_shape`` | ``normal(3, 2)``, ``normal(1, 2)`` | no |
@@ -113,7 +114,7 @@ def default_prior(name: str, kind: str, layout: Layout, se: float) -> tuple[Prio
 
 
 def _count_default(name: str, kind: str, layout: Layout) -> Prior:
-    """Default for a model of counts; the concentration's is integrable where complete pooling has positive likelihood."""
+    """Default for a model of counts; that of a concentration is chosen by coverage ("Default priors" in the documents)."""
     one_rate = count_tree(layout).word == "complete"
     if kind == "real":
         return {"log_kappa": normal(3, 2), "log_shape": normal(1, 2)}.get(name, flat())
