@@ -10,6 +10,7 @@ from scipy import stats
 
 import hiermodels as hm
 from hiermodels.models import families
+from hiermodels.studies.calibration import sbc
 from hiermodels.studies.config import ConfigError, read_config, template
 from hiermodels.studies.runner import bind_all
 
@@ -158,3 +159,23 @@ def test_a_tiny_study(family, tmp_path):
     assert (run.failures.filter(like="n_failed") == 0).all(axis=None)
     cover = run.performance.query("measure == 'cover' and estimand == 'theta_g' and group == '[mean]'")
     assert cover["value"].mean() == pytest.approx(theta.eval("lower <= true and true <= upper").mean())
+
+
+PROPER = {
+    "student_t": {"Intercept": "normal(0, 2)", "sd_g": "half_normal(1)", "sigma": "half_normal(1)", "nu": "gamma(2, 0.1)"},
+    "bernoulli": {"mean_g": "beta(2, 2)", "kappa_g": "gamma(2, 0.1)"},
+    "binomial_logit": {"Intercept": "normal(0, 1)", "sd_g": "half_normal(1)"},
+    "bernoulli_logit": {"Intercept": "normal(0, 1)", "sd_g": "half_normal(1)"},
+    "poisson_log": {"Intercept": "normal(0, 1)", "sd_g": "half_normal(1)"},
+    "negative_binomial": {"Intercept": "normal(0, 1)", "sd_g": "half_normal(1)", "shape": "half_normal_cv(1)"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", PROPER)
+def test_posteriors_of_every_family_are_calibrated(family):
+    roles = {role: role for role in families.lookup(family).columns if role == "trials"}
+    model = hm.Model("y ~ 1 + (1 | g)", family, priors=PROPER[family], **roles)
+    design = {"g": 8, "obs": 6, "predictors": dict.fromkeys(roles, 10)}
+    found = sbc(model, design, replications=600, draws=200, tune=200, chains=2, target_accept=0.95, seed=5)
+    assert found.passes(0.001), str(found)

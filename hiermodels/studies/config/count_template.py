@@ -148,13 +148,12 @@ def _grid(truth: dict[str, float]) -> str:
 
 
 def _methods(problem: Any) -> str:
-    """Pooling of every kind that the design has; the population's prior is named where it has a joint one."""
+    """Pooling of every kind that the design has, under the default priors."""
     names = [p.name for p in problem.layout.parameters]
-    joint = next((n.removeprefix("mean_") for n in names if n.startswith("mean_")), None)
+    joint = any(n.startswith("mean_") for n in names)
     exact = "" if problem.layout.normal_groups else ", sampler: exact"
     simple = problem.layout.columns == ("Intercept",) and bool(problem.layout.levels)
-    priors = f", priors: {{{as_text(joint)}: bda3()}}" if joint is not None else ""
     lines = [f"  complete: {{pooling: complete{exact}}}\n"]
-    if joint is not None or (simple and not exact):
+    if joint or (simple and not exact):
         lines.append(f"  none: {{pooling: none{exact}}}\n")
-    return "".join([*lines, f"  partial: {{pooling: partial, sampler: nuts{priors}}}\n"])
+    return "".join([*lines, "  partial: {pooling: partial, sampler: nuts}\n"])
