@@ -120,12 +120,14 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
     start : Array, shape (dim,)
     """
     start = model.start(stats)
-    powers = [_power(p) for p in getattr(model, "parameters", ()) for _ in range(width(p))]
-    if len(powers) != model.dim or not any(powers):
+    each = [p for p in getattr(model, "parameters", ()) for _ in range(width(p))]
+    powers = [_power(p) for p in each]
+    if not any(powers):
         return lambda q: (q, jnp.zeros((), q.dtype)), start
-    power = jnp.array(powers)
+    rest = model.dim - len(each)  # standardised group values come after the parameters
+    power = jnp.array(powers + [0.0] * rest)
     mask = power != 0
-    start = jnp.minimum(start, jnp.array([_elbow(p) for p in model.parameters for _ in range(width(p))]))
+    start = jnp.minimum(start, jnp.array([_elbow(p) for p in each] + [math.inf] * rest))
 
     def unbend(q: Array) -> tuple[Array, Array]:
         inner = jnp.maximum(q, -30.0)  # below, softplus is the exponential to rounding

@@ -318,7 +318,7 @@ def _sample(
     lanes, dtype, depth = n_datasets * chains, start.dtype, settings.max_tree_depth
     plan = _schedule(settings, dim)
     size, offset, collect, update = (jnp.asarray(a) for a in plan[:4])
-    longest = int(plan.size[: plan.tuning].max())
+    longest, first = int(plan.size[: plan.tuning].max()), int(np.argmax(plan.update))
     density = partial(density, n_datasets=n_datasets)
     q = start.reshape(lanes, dim).T
     lp, g = density(q)
@@ -339,9 +339,8 @@ def _sample(
         x = recent[..., :dim] - centre[:, None, None]
         tuned = _collected(_stepped(adapt, recent[..., dim + 1], within, settings), x, within & collect[b])
         adapt = jax.tree.map(partial(jnp.where, tuning), tuned, adapt)
-        scale, adapt = lax.cond(
-            update[b], partial(_rescaled, adapted=adapted), lambda s, a: (s, a), scale, adapt
-        )
+        fresh = jnp.asarray(not adapted) & (b == first)  # a step found without any scale says nothing about the next one
+        scale, adapt = lax.cond(update[b], _rescaled, lambda s, a, f: (s, a), scale, adapt, fresh)
         return point, scale, adapt, noise, rows
 
     zeros = partial(jnp.zeros, dtype=dtype)
@@ -376,8 +375,8 @@ def _collected(adapt: _Adapt, x: Array, within: Array) -> _Adapt:
     return adapt._replace(n=n, first=adapt.first + x.sum(axis=(1, 2)), second=adapt.second + second)
 
 
-def _rescaled(scale: Array, adapt: _Adapt, *, adapted: bool) -> tuple[Array, _Adapt]:
-    """Covariance of the window, shrunk as Stan does, in place of the old one; the sums start again."""
+def _rescaled(scale: Array, adapt: _Adapt, fresh: Array) -> tuple[Array, _Adapt]:
+    """Covariance of the window, shrunk as Stan does, in place of the old one; the sums start again, if ``fresh`` the step too."""
     n = jnp.maximum(adapt.n, 1)[:, None]
     mean, weight, ridge = adapt.first / n, n / (n + 5.0), 1e-3 * 5.0 / (n + 5.0)
     if adapt.second.ndim == 3:
@@ -388,6 +387,6 @@ def _rescaled(scale: Array, adapt: _Adapt, *, adapted: bool) -> tuple[Array, _Ad
         root = jnp.sqrt(weight * (adapt.second / n - mean**2) + ridge)
     fine = jnp.isfinite(root).reshape(root.shape[0], -1).all(axis=1)
     scale = jnp.where(fine.reshape(-1, *[1] * (root.ndim - 1)), root, scale)
-    step = adapt.log_step if adapted else jnp.full_like(adapt.log_step, math.log(_FIRST_STEP))
+    step = jnp.where(fresh, math.log(_FIRST_STEP), adapt.log_step)
     zero = jax.tree.map(jnp.zeros_like, adapt)
     return scale, zero._replace(log_step=step, mean_log_step=step, count=jnp.full_like(step, 2.0))

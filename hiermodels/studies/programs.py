@@ -20,7 +20,7 @@ from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.sites import TRACING
 from hiermodels.studies import own
 from hiermodels.studies.deviant import Deviation, Rows
-from hiermodels.studies.machine import cores
+from hiermodels.studies.machine import cores, memory_maps
 from hiermodels.studies.own import OwnLayout
 from hiermodels.studies.ready import AnyLayout
 from hiermodels.studies.simulate import Truth, data_key, simulator
@@ -85,8 +85,8 @@ def estimation(
     return jax.jit(chunk)
 
 
-MOST_PROGRAMS = 256
-"""Compiled programs that are kept: each holds memory maps, of which a process may have 65,530 on Linux."""
+MOST_PROGRAMS, MOST_MAPS = 256, 32_000
+"""Compiled programs that are kept, and the memory maps of a process at which the oldest go: Linux allows 65,530, XLA crashes beyond."""
 _programs: dict[Any, Any] = {}
 _locks: dict[Any, threading.Lock] = {}
 _guard = threading.Lock()
@@ -120,6 +120,12 @@ def compiled(
             compile_seconds[what] = compile_seconds.get(what, 0.0) + time.perf_counter() - started
             with _guard:
                 _programs[key] = program
-                if len(_programs) > MOST_PROGRAMS:
-                    del _programs[next(iter(_programs))]
+                _forget()
     return program
+
+
+def _forget() -> None:
+    """Drop the oldest programs while there are too many; those that threads are running live until they end."""
+    while len(_programs) > MOST_PROGRAMS or (len(_programs) > 1 and memory_maps() > MOST_MAPS):
+        for key in list(_programs)[: max(1, len(_programs) // 8)]:
+            del _programs[key]
