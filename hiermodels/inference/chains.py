@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hiermodels.inference.bent import bent
 from hiermodels.inference.closed_form import closed_form
 from hiermodels.inference.gibbs import gibbs
 from hiermodels.inference.laplace import laplace
@@ -17,14 +17,12 @@ from hiermodels.inference.metropolis import MetropolisSettings, metropolis
 from hiermodels.inference.nodes import block_size
 from hiermodels.inference.nuts import NutsSettings, nuts
 from hiermodels.models.builder import Explicit, build
-from hiermodels.models.hyper import width
 from hiermodels.models.sites import natural, natural_log_density
-from hiermodels.models.spec import Parameter
 
 if TYPE_CHECKING:
     from hiermodels.inference.samplers import Settings
 
-__all__ = ["bent", "run_chains"]
+__all__ = ["run_chains"]
 
 _LAPLACE_LIMIT = 12
 """Above this many dimensions chains start near a moment estimate instead of at a Laplace fit."""
@@ -103,54 +101,3 @@ def _starts(
     mode, covariance, _ = laplace(log_density, start)
     noise = jax.random.normal(key, shape, start.dtype)
     return unbend, log_density, mode + noise @ jnp.linalg.cholesky(covariance).T, covariance
-
-
-def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]], Array]:
-    """Coordinates in which NUTS moves standard deviations, and where it starts in them.
-
-    A standard deviation is ``scale softplus(q)``: its logarithm far below the scale of the data, itself far above. On the
-    logarithm alone a group sd that may be zero has a long flat tail on one side and a cliff on the other, which one step
-    size cannot serve. The same holds for the mean, ``kappa`` or ``shape`` of a population under a prior with a light tail, and the other
-    way round, for ``1 / sqrt(shape)``, under `half_normal_cv`. Everything else keeps its unconstrained coordinate.
-
-    Returns
-    -------
-    unbend : callable
-        ``q -> (u, log |du / dq|)``, both of the model's unconstrained vector.
-    start : Array, shape (dim,)
-    """
-    start = model.start(stats)
-    each = [p for p in getattr(model, "parameters", ()) for _ in range(width(p))]
-    powers = [_power(p) for p in each]
-    if not any(powers):
-        return lambda q: (q, jnp.zeros((), q.dtype)), start
-    rest = model.dim - len(each)  # standardised group values come after the parameters
-    power = jnp.array(powers + [0.0] * rest)
-    mask = power != 0
-    start = jnp.minimum(start, jnp.array([_elbow(p) for p in each] + [math.inf] * rest))
-
-    def unbend(q: Array) -> tuple[Array, Array]:
-        inner = jnp.maximum(q, -30.0)  # below, softplus is the exponential to rounding
-        log_value = jnp.where(q < -30.0, q, jnp.log(jax.nn.softplus(inner)))
-        log_jacobian = jnp.where(mask, jax.nn.log_sigmoid(q) - log_value, 0.0)
-        return jnp.where(mask, start + power * log_value, q), jnp.sum(log_jacobian)
-
-    at_scale = math.log(math.expm1(1.0))  # softplus of it is one
-    return unbend, jnp.where(mask, at_scale, start)
-
-
-def _elbow(parameter: Parameter) -> float:
-    """Logarithm of the scale of a prior with a light tail: data that tell nothing may suggest a start far beyond it."""
-    name, args = parameter.prior.name, parameter.prior.args
-    if parameter.kind != "positive" or name not in ("half_normal", "exponential", "gamma"):
-        return math.inf
-    return math.log({"half_normal": args[0], "exponential": 1 / args[0], "gamma": args[0] / args[-1]}[name])
-
-
-def _power(parameter: Parameter) -> float:
-    """What power of ``softplus(q)`` a positive parameter is in units of its start; 0 leaves it on the log scale."""
-    if parameter.kind != "positive" or math.isfinite(parameter.prior.support("positive")[1]):
-        return 0.0
-    if parameter.prior.name == "half_normal_cv":
-        return -2.0
-    return float(math.isfinite(_elbow(parameter)) or parameter.name == "sigma" or parameter.name.startswith("sd_"))

@@ -1,0 +1,142 @@
+"""Coordinates in which chains move, and where they start in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from hiermodels.models import hyper
+from hiermodels.models.conjugate import Conjugate
+from hiermodels.models.count_stats import CountStats, moment_estimates
+from hiermodels.models.counts import count_tree
+from hiermodels.models.hyper import width
+from hiermodels.models.populations import spread_down
+from hiermodels.models.spec import Layout, Parameter, sd_name
+
+__all__ = ["bent"]
+
+
+def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]], Array]:
+    """Coordinates in which NUTS moves standard deviations, and where it starts in them.
+
+    A standard deviation is ``scale softplus(q)``: its logarithm far below the scale of the data, itself far above. On the
+    logarithm alone a group sd that may be zero has a long flat tail on one side and a cliff on the other, which one step
+    size cannot serve. ``sigma^-2`` is ``scale softplus(-2 q)`` where there are more rows than groups: the likelihood is exponential in
+    it, and has a cliff below on the logarithm of ``sigma``. The same holds for the mean, ``kappa`` or ``shape`` of a population under a prior with a light tail, and the other
+    way round, for ``1 / sqrt(shape)``, under `half_normal_cv`. Standardised deviations of groups of counts are centred as far as
+    the counts of the group tell about it (`_latents`). Everything else keeps its unconstrained coordinate.
+
+    Returns
+    -------
+    unbend : callable
+        ``q -> (u, log |du / dq|)``, both of the model's unconstrained vector.
+    start : Array, shape (dim,)
+    """
+    start = model.start(stats)
+    each = [p for p in getattr(model, "parameters", ()) for _ in range(width(p))]
+    powers = [_power(p) for p in each]
+    latents = _latents(model, stats, start)
+    if not any(powers):
+        return latents, start
+    rest = model.dim - len(each)  # standardised group values come after the parameters
+    power = jnp.array(powers + [0.0] * rest)
+    mask = power != 0
+    start = jnp.minimum(start, jnp.array([_elbow(p) for p in each] + [math.inf] * rest))
+    bounded = jnp.array([_bounded(p, model.layout) for p in each] + [False] * rest)
+
+    def unbend(q: Array) -> tuple[Array, Array]:
+        inner = jnp.maximum(q, -30.0)  # below, softplus is the exponential to rounding
+        log_value = jnp.where(q < -30.0, q, jnp.log(jax.nn.softplus(inner)))
+        log_jacobian = jnp.where(mask, jax.nn.log_sigmoid(q) - log_value, 0.0)
+        low = jnp.log(jax.nn.softplus(-2 * jnp.minimum(q, 15.0)))  # beyond, softplus is the exponential to rounding
+        low = jnp.where(q > 15.0, -2 * q, low)
+        log_jacobian = jnp.where(bounded, jax.nn.log_sigmoid(-2 * q) - low, log_jacobian)
+        value = jnp.where(bounded, start + math.log(2.0) - 0.5 * low, start + power * log_value)
+        u, more = latents(jnp.where(mask, value, q))
+        return u, jnp.sum(log_jacobian) + more
+
+    at_scale = math.log(math.expm1(1.0))  # softplus of it is one
+    return unbend, jnp.where(bounded, 0.0, jnp.where(mask, at_scale, start))
+
+
+def _bounded(parameter: Parameter, layout: Layout) -> bool:
+    """Whether the data bound a standard deviation away from zero: that of rows, with rows to spare in the finest groups."""
+    groups = max([level.size for level in layout.levels if level.pooling != "complete"] + [1])
+    return parameter.name == "sigma" and _power(parameter) != 0 and layout.obs >= 1.5 * groups
+
+
+def _elbow(parameter: Parameter) -> float:
+    """Logarithm of the scale of a prior with a light tail: data that tell nothing may suggest a start far beyond it."""
+    name, args = parameter.prior.name, parameter.prior.args
+    if parameter.kind != "positive" or name not in ("half_normal", "exponential", "gamma"):
+        return math.inf
+    return math.log({"half_normal": args[0], "exponential": 1 / args[0], "gamma": args[0] / args[-1]}[name])
+
+
+def _power(parameter: Parameter) -> float:
+    """What power of ``softplus(q)`` a positive parameter is in units of its start; 0 leaves it on the log scale."""
+    if parameter.kind != "positive" or math.isfinite(parameter.prior.support("positive")[1]):
+        return 0.0
+    if parameter.prior.name == "half_normal_cv":
+        return -2.0
+    return float(math.isfinite(_elbow(parameter)) or parameter.name == "sigma" or parameter.name.startswith("sd_"))
+
+
+def _latents(model: Any, stats: Any, start: Array) -> Callable[[Array], tuple[Array, Array]]:
+    """Partial centring of the standardised deviations z of one level of groups of counts; anything else stays.
+
+    With weight w in [0, 1] and a fixed scale s the coordinate of a group is r, ``m + sd z = m + sd^(1 - w) s^w (r - w (m - m0) / s)``:
+    the deviation itself in units of sd for w = 0, the group's own level in units of s for w = 1 (Papaspiliopoulos, Roberts and
+    Skoeld 2003, Bayesian Statistics 7, 307-326). w is the share of the variance between groups in that of the groups' raw levels; 0 for
+    groups that show no spread.
+    """
+    above = count_tree(model.layout).above if isinstance(model, Conjugate) else ()
+    if len(above) != 1:
+        return lambda u: (u, jnp.zeros((), u.dtype))
+    level = model.layout.levels[above[0]]
+    place, offset = {}, 0
+    for p in model.parameters:
+        place[p.name], offset = offset, offset + width(p)
+    sd, mean = place[sd_name(level.name, "Intercept")], place.get("Intercept")
+    weight, scale = _reliability(model, stats, above[0])
+    first, origin = hyper.dimension(model.parameters), jnp.zeros(()) if mean is None else start[mean]
+
+    def move(u: Array) -> tuple[Array, Array]:
+        ratio = weight * (jnp.log(scale) - u[sd])
+        shift = 0.0 if mean is None else weight * (u[mean] - origin) / scale
+        r = u[first : first + level.size]
+        return u.at[first : first + level.size].set(jnp.exp(ratio) * (r - shift)), jnp.sum(ratio)
+
+    return move
+
+
+def _reliability(model: Conjugate, stats: CountStats, i: int) -> tuple[Array, Array]:
+    """Weight w of each group of level i, (group,), and the sd between groups, by moments on the link scale."""
+    layout, binomial = model.layout, model.layout.family == "binomial"
+    size = layout.levels[i].size
+    group = spread_down(layout, stats.parent, jnp.arange(size), i, count_tree(layout).unit)
+    _, a = moment_estimates(stats, binomial)
+
+    def total(x: Array) -> Array:
+        return jnp.zeros(size, x.dtype).at[group].add(jnp.where(stats.size > 0, x, 0.0))
+
+    events, trials, squares = total(stats.y) + 0.5, total(stats.size), total(stats.size**2)
+    real = trials > 0
+    trials = jnp.where(real, trials, 1.0) + (1.0 if binomial else 0.0)
+    units = jnp.where(real, squares, 1.0) / trials**2  # one over the effective number of units
+    if binomial:
+        misses = trials - events
+        value, noise = jnp.log(events / misses), (1 / events + 1 / misses) * (1 + trials * units / (a + 1))
+    else:
+        value, noise = jnp.log(events / trials), 1 / events + units / a
+    count = jnp.maximum(jnp.sum(real), 2)
+    centre = jnp.sum(jnp.where(real, value, 0.0)) / count
+    spread = jnp.sum(jnp.where(real, (value - centre) ** 2, 0.0)) / (count - 1)
+    safe = jnp.maximum(1 - jnp.sqrt(2 / (count - 1)), 0.0)  # where it may be zero, centring would make a funnel
+    between = jnp.maximum(safe * spread - jnp.sum(jnp.where(real, noise, 0.0)) / count, 0.0)
+    return jnp.where(real, between / (between + noise), 0.0), jnp.sqrt(jnp.maximum(between, 1e-4))
