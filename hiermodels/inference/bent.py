@@ -26,10 +26,11 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
 
     A standard deviation is ``scale softplus(q)``: its logarithm far below the scale of the data, itself far above. On the
     logarithm alone a group sd that may be zero has a long flat tail on one side and a cliff on the other, which one step
-    size cannot serve. ``sigma^-2`` is ``scale softplus(-2 q)`` where there are more rows than groups: the likelihood is exponential in
-    it, and has a cliff below on the logarithm of ``sigma``. The same holds for the mean, ``kappa`` or ``shape`` of a population under a prior with a light tail, and the other
-    way round, for ``1 / sqrt(shape)``, under `half_normal_cv`. Standardised deviations of groups of counts are centred as far as
-    the counts of the group tell about it (`_latents`). Everything else keeps its unconstrained coordinate.
+    size cannot serve. ``sigma^-2`` is ``scale softplus(-2 q)`` where there are more rows than groups: the likelihood is
+    exponential in it, and has a cliff below on the logarithm of ``sigma``. The mean, ``kappa`` or ``shape`` of a population under
+    a prior with a light tail is its logarithm up to the prior's scale and itself above; under `half_normal_cv` the same goes for
+    ``1 / sqrt(shape)``. Standardised deviations of groups of counts are centred as far as the counts tell about them
+    (`_latents`). Everything else keeps its unconstrained coordinate.
 
     Returns
     -------
@@ -46,7 +47,8 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
     rest = model.dim - len(each)  # standardised group values come after the parameters
     power = jnp.array(powers + [0.0] * rest)
     mask = power != 0
-    start = jnp.minimum(start, jnp.array([_elbow(p) for p in each] + [math.inf] * rest))
+    scale = jnp.array([_elbow(p) for p in each] + [math.inf] * rest)
+    elbow = jnp.where(jnp.isfinite(scale), scale, start)
     bounded = jnp.array([_bounded(p, model.layout) for p in each] + [False] * rest)
 
     def unbend(q: Array) -> tuple[Array, Array]:
@@ -56,12 +58,12 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
         low = jnp.log(jax.nn.softplus(-2 * jnp.minimum(q, 15.0)))  # beyond, softplus is the exponential to rounding
         low = jnp.where(q > 15.0, -2 * q, low)
         log_jacobian = jnp.where(bounded, jax.nn.log_sigmoid(-2 * q) - low, log_jacobian)
-        value = jnp.where(bounded, start + math.log(2.0) - 0.5 * low, start + power * log_value)
+        value = jnp.where(bounded, start + math.log(2.0) - 0.5 * low, elbow + power * log_value)
         u, more = latents(jnp.where(mask, value, q))
         return u, jnp.sum(log_jacobian) + more
 
-    at_scale = math.log(math.expm1(1.0))  # softplus of it is one
-    return unbend, jnp.where(bounded, 0.0, jnp.where(mask, at_scale, start))
+    first = jnp.exp(jnp.minimum(start - elbow, 0.0) / jnp.where(mask, power, 1.0))
+    return unbend, jnp.where(bounded, 0.0, jnp.where(mask, jnp.log(jnp.expm1(first)), start))
 
 
 def _bounded(parameter: Parameter, layout: Layout) -> bool:
@@ -71,11 +73,15 @@ def _bounded(parameter: Parameter, layout: Layout) -> bool:
 
 
 def _elbow(parameter: Parameter) -> float:
-    """Logarithm of the scale of a prior with a light tail: data that tell nothing may suggest a start far beyond it."""
+    """Where the coordinate of a population's mean, ``kappa`` or ``shape`` bends: the log of its prior's scale, if the tail is light."""
     name, args = parameter.prior.name, parameter.prior.args
-    if parameter.kind != "positive" or name not in ("half_normal", "exponential", "gamma"):
+    if parameter.kind != "positive" or _is_sd(parameter) or name not in ("half_normal", "exponential", "gamma"):
         return math.inf
     return math.log({"half_normal": args[0], "exponential": 1 / args[0], "gamma": args[0] / args[-1]}[name])
+
+
+def _is_sd(parameter: Parameter) -> bool:
+    return parameter.name == "sigma" or parameter.name.startswith("sd_")
 
 
 def _power(parameter: Parameter) -> float:
@@ -84,7 +90,7 @@ def _power(parameter: Parameter) -> float:
         return 0.0
     if parameter.prior.name == "half_normal_cv":
         return -2.0
-    return float(math.isfinite(_elbow(parameter)) or parameter.name == "sigma" or parameter.name.startswith("sd_"))
+    return float(math.isfinite(_elbow(parameter)) or _is_sd(parameter))
 
 
 def _latents(model: Any, stats: Any, start: Array) -> Callable[[Array], tuple[Array, Array]]:
