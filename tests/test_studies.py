@@ -229,3 +229,15 @@ def test_threads_that_trace_models_do_not_meet_one_another_s_sites():
     with ThreadPoolExecutor(2) as pool:
         programs = list(pool.map(lambda seconds: compiled(traced(seconds), (jnp.ones(3),), "a model"), (0.2, 0.3)))
     assert [float(p(jnp.ones(3))[0]) for p in programs] == [2.0, 2.0]
+
+
+def test_old_programs_go_before_their_memory_maps_are_too_many(monkeypatch):
+    from hiermodels.studies import programs
+
+    monkeypatch.setattr(programs, "_programs", {})
+    for size in (2, 3, 4):
+        programs.compiled(jax.jit(lambda x: x + 1), (jnp.ones(size),), "a program")
+    assert len(programs._programs) == 3
+    monkeypatch.setattr(programs, "memory_maps", lambda: programs.MOST_MAPS + 1)
+    last = programs.compiled(jax.jit(lambda x: x + 2), (jnp.ones(5),), "another")
+    assert list(programs._programs.values()) == [last]

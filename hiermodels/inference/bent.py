@@ -54,7 +54,7 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
     def unbend(q: Array) -> tuple[Array, Array]:
         inner = jnp.maximum(q, -30.0)  # below, softplus is the exponential to rounding
         log_value = jnp.where(q < -30.0, q, jnp.log(jax.nn.softplus(inner)))
-        log_jacobian = jnp.where(mask, jax.nn.log_sigmoid(q) - log_value, 0.0)
+        log_jacobian = jnp.where(mask, jnp.log(jnp.abs(jnp.where(mask, power, 1.0))) + jax.nn.log_sigmoid(q) - log_value, 0.0)
         low = jnp.log(jax.nn.softplus(-2 * jnp.minimum(q, 15.0)))  # beyond, softplus is the exponential to rounding
         low = jnp.where(q > 15.0, -2 * q, low)
         log_jacobian = jnp.where(bounded, jax.nn.log_sigmoid(-2 * q) - low, log_jacobian)

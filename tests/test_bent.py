@@ -1,0 +1,110 @@
+"""Coordinates of chains: their Jacobian, their tails, and what they are for."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+import hiermodels as hm
+from hiermodels.inference.bent import bent
+from hiermodels.models.data import as_jax, bind
+from hiermodels.models.factorise import factorise
+
+COUNTS = pd.DataFrame({"k": [3, 0, 7, 4, 1, 12], "n": 20, "e": [1.0, 2, 3, 4, 5, 6], "g": list("abcdef"), "s": list("xxxyyy")})
+NORMAL = pd.DataFrame({"y": [1.0, 4, 2, 8, -3, 5, 0, 2], "g": list("aabbccdd")})
+CASES = {
+    "sigma": (hm.Model("y ~ 1"), NORMAL),
+    "sigma and a group sd": (hm.Model("y ~ 1 + (1 | g)"), NORMAL),
+    "sigma of single rows": (
+        hm.Model("y ~ 1 + (1 | g)", priors={"Intercept": "normal(0, 5)", "sigma": "half_normal(3)", "sd_g": "half_normal(3)"}),
+        NORMAL.iloc[::2],
+    ),
+    "light mean and shape": (
+        hm.Model("k ~ 1 + (1 | g)", "poisson", exposure="e", priors={"mean_g": "gamma(2, 1)", "shape_g": "exponential(0.1)"}), COUNTS,
+    ),
+    "coefficient of variation": (hm.Model("k ~ 1 + (1 | g)", "binomial", trials="n"), COUNTS),
+    "groups of rates": (hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={"Intercept": "normal(0, 2)"}), COUNTS),
+    "groups of probabilities": (hm.Model("k ~ 1 + (1 | s/g)", "binomial", trials="n", priors={"Intercept": "normal(0, 2)"}), COUNTS),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _double():
+    with jax.enable_x64(True):
+        yield
+
+
+def met(case):
+    model, frame = CASES[case]
+    problem = bind(model, frame)
+    factorised = factorise(problem.layout)
+    return factorised, factorised.prepare(as_jax(problem.data))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_log_jacobian_is_that_of_the_map(case):
+    model, stats = met(case)
+    unbend, start = bent(model, stats)
+    assert start.shape == (model.dim,)
+    assert np.isfinite(unbend(start)[0]).all()
+    rng = np.random.default_rng(0)
+    jacobian = jax.jit(jax.jacfwd(lambda q: unbend(q)[0]))
+    for scale in (0.5, 3.0):
+        q = start + jnp.asarray(scale * rng.normal(size=model.dim))
+        np.testing.assert_allclose(unbend(q)[1], np.linalg.slogdet(jacobian(q))[1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", [c for c in CASES if not c.startswith("groups")])
+def test_no_coordinate_runs_into_a_cliff(case):
+    """Twenty units out in any coordinate the log density has fallen by hundreds at most, not by powers of e."""
+    model, stats = met(case)
+    unbend, start = bent(model, stats)
+
+    @jax.jit
+    def density(q):
+        u, log_jacobian = unbend(q)
+        return model.log_density(u, stats) + log_jacobian
+
+    for i in range(model.dim):
+        for far in (-20.0, 20.0):
+            fall = density(start) - density(start.at[i].add(far))
+            assert fall < 800, (case, i, far)
+
+
+def test_one_level_above_counts_is_centred_as_far_as_the_counts_tell():
+    """The last unknown keeps its prior; states with many events and a large spread are nearly on their own scale."""
+    events = np.repeat(np.geomspace(50, 20000, 12).astype(int), 5)
+    frame = pd.DataFrame({"k": events, "e": 100.0, "c": np.arange(60).astype(str), "s": np.repeat(list("abcdefghijkl"), 5)})
+    problem = bind(hm.Model("k ~ 1 + (1 | s/c)", "poisson", exposure="e", priors={"Intercept": "normal(0, 5)"}), frame)
+    model = factorise(problem.layout)
+    stats = model.prepare(as_jax(problem.data))
+    unbend, start = bent(model, stats)
+    place = [p.name for p in model.parameters].index("sd_s")
+
+    def sd_and_deviation(q):
+        u, _ = unbend(q)
+        return np.array([jnp.exp(u[place]), jnp.exp(u[place]) * u[len(model.parameters)]])
+
+    q = start.at[len(model.parameters)].set(1.0)
+    (sd, before), (wider, after) = sd_and_deviation(q), sd_and_deviation(q.at[place].add(2.0))
+    assert wider > 2 * sd
+    assert 1 <= after / before < (wider / sd) ** 0.25  # the group's deviation hardly moves with the spread
+    alike = frame.assign(k=np.tile([95, 100, 105, 98, 102], 12))
+    stats = model.prepare(as_jax(bind(hm.Model("k ~ 1 + (1 | s/c)", "poisson", exposure="e", priors={"Intercept": "normal(0, 5)"}), alike).data))
+    unbend, start = bent(model, stats)
+    q = start.at[len(model.parameters)].set(1.0)
+    np.testing.assert_allclose(unbend(q)[0][len(model.parameters)], 1.0)  # no spread to see: standardised as before
+
+
+@pytest.mark.slow
+def test_chains_of_small_normal_samples_do_not_diverge():
+    rng = np.random.default_rng(1)
+    model = hm.Model("y ~ 1", priors={"Intercept": "flat()", "sigma": "flat()"})
+    divergent = 0
+    for _ in range(40):
+        fit = hm.fit(model, pd.DataFrame({"y": rng.normal(size=6)}), draws=500, tune=500, progress=False)
+        divergent += bool(fit.draws.stats["diverging"].any())
+    assert divergent <= 1
