@@ -131,11 +131,11 @@ def test_scales_are_found_from_bad_starts():
 
 
 def test_the_step_size_is_found_with_few_tuning_draws():
-    """Thirty scales a hundredfold apart, no covariance given: the mass matrix changes four times, the step size stays near its aim."""
-    scale = jnp.logspace(-1, 1, 30)
-    run = nuts(lambda x: -0.5 * jnp.sum((x / scale) ** 2 + x**4 / (40 * scale**4)), NutsSettings(draws=200, tune=400, chains=2))
-    chains = jax.jit(run)(jax.random.key(3), jnp.zeros((2, 30)))
-    assert 0.7 < float(chains.stats["acceptance_rate"].mean()) < 0.92
+    """No covariance is given: the mass matrix changes four times, and the step size goes on from what it was."""
+    scale = jnp.logspace(-1, 1, 300)
+    run = nuts(lambda x: -0.5 * jnp.sum((x / scale) ** 2), NutsSettings(draws=100, tune=400, chains=2))
+    chains = jax.jit(run)(jax.random.key(3), jnp.zeros((2, 300)))
+    assert 0.75 < float(chains.stats["acceptance_rate"].mean()) < 0.87
 
 
 def test_stats():
