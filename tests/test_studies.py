@@ -235,6 +235,7 @@ def test_old_programs_go_before_their_memory_maps_are_too_many(monkeypatch):
     from hiermodels.studies import programs
 
     monkeypatch.setattr(programs, "_programs", {})
+    monkeypatch.setattr(programs, "LEAST_PROGRAMS", 1)
     for size in (2, 3, 4):
         programs.compiled(jax.jit(lambda x: x + 1), (jnp.ones(size),), "a program")
     assert len(programs._programs) == 3

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hiermodels.inference.bent import bent
+from hiermodels.inference.chain_coordinates import bent
 from hiermodels.inference.closed_form import closed_form
 from hiermodels.inference.gibbs import gibbs
 from hiermodels.inference.laplace import laplace

@@ -76,6 +76,7 @@ def lattice(dim: int, count: int, radius: float) -> Lattice:
     ((49, 1), 24)
     """
     ball = math.pi ** (dim / 2) / math.gamma(dim / 2 + 1) * radius**dim
+    # of many points the ball's volume tells the number closely, and counting them takes seconds
     spacing = (0.9 if count < 50_000 else 0.99) * (2 * ball / count) ** (1 / dim)
     for _ in range(400):
         z, odd = _points(dim, spacing, radius)

@@ -318,7 +318,8 @@ def _sample(
     lanes, dtype, depth = n_datasets * chains, start.dtype, settings.max_tree_depth
     plan = _schedule(settings, dim)
     size, offset, collect, update = (jnp.asarray(a) for a in plan[:4])
-    longest, first = int(plan.size[: plan.tuning].max()), int(np.argmax(plan.update))
+    longest = int(plan.size[: plan.tuning].max())
+    first = -1 if adapted else int(np.argmax(plan.update))  # a step found without any scale says nothing about the next one
     density = partial(density, n_datasets=n_datasets)
     q = start.reshape(lanes, dim).T
     lp, g = density(q)
@@ -339,8 +340,7 @@ def _sample(
         x = recent[..., :dim] - centre[:, None, None]
         tuned = _collected(_stepped(adapt, recent[..., dim + 1], within, settings), x, within & collect[b])
         adapt = jax.tree.map(partial(jnp.where, tuning), tuned, adapt)
-        fresh = jnp.asarray(not adapted) & (b == first)  # a step found without any scale says nothing about the next one
-        scale, adapt = lax.cond(update[b], _rescaled, lambda s, a, f: (s, a), scale, adapt, fresh)
+        scale, adapt = lax.cond(update[b], _rescaled, lambda s, a, f: (s, a), scale, adapt, b == first)
         return point, scale, adapt, noise, rows
 
     zeros = partial(jnp.zeros, dtype=dtype)

@@ -15,7 +15,7 @@ from jax import Array
 from hiermodels.models.priors import log_lkj
 from hiermodels.models.spec import Parameter
 
-__all__ = ["constrain", "dimension", "log_prior", "unconstrain"]
+__all__ = ["constrain", "dimension", "log_prior", "slices", "unconstrain", "width"]
 
 
 def width(parameter: Parameter) -> int:
@@ -57,7 +57,8 @@ def _one(parameter: Parameter, u: Array) -> tuple[Array, Array]:
     return low + (high - low) * share, jacobian
 
 
-def _slices(parameters: tuple[Parameter, ...]) -> list[tuple[Parameter, int, int]]:
+def slices(parameters: tuple[Parameter, ...]) -> list[tuple[Parameter, int, int]]:
+    """Each parameter with its place in the unconstrained vector, from and up to; nothing lies between for a fixed one."""
     found, start = [], 0
     for p in parameters:
         found.append((p, start, start + width(p)))
@@ -68,7 +69,7 @@ def _slices(parameters: tuple[Parameter, ...]) -> list[tuple[Parameter, int, int
 def constrain(parameters: tuple[Parameter, ...], u: Array) -> dict[str, Array]:
     """Values by name; a correlation as its lower Cholesky factor, shape (effect, effect)."""
     values = {}
-    for p, start, stop in _slices(parameters):
+    for p, start, stop in slices(parameters):
         fixed = p.prior.name == "fixed"
         values[p.name] = jnp.asarray(p.prior.args[0], dtype=u.dtype) if fixed else _one(p, u[start:stop])[0]
     return values
@@ -85,7 +86,7 @@ def log_prior(parameters: tuple[Parameter, ...], u: Array, context: Array | None
     """
     total = jnp.zeros((), u.dtype)
     units = constrain(parameters, u) if any(p.prior.unit(p.name) for p in parameters) else {}
-    for p, start, stop in _slices(parameters):
+    for p, start, stop in slices(parameters):
         if p.prior.name == "fixed":
             continue
         value, jacobian = _one(p, u[start:stop])
@@ -100,7 +101,7 @@ def log_prior(parameters: tuple[Parameter, ...], u: Array, context: Array | None
 def unconstrain(parameters: tuple[Parameter, ...], values: dict[str, Array]) -> Array:
     """The unconstrained vector of given values (inverse of `constrain`)."""
     parts = []
-    for p, start, stop in _slices(parameters):
+    for p, start, stop in slices(parameters):
         if start == stop:
             continue
         value = jnp.asarray(values[p.name])

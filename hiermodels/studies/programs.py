@@ -85,8 +85,9 @@ def estimation(
     return jax.jit(chunk)
 
 
-MOST_PROGRAMS, MOST_MAPS = 256, 32_000
-"""Compiled programs that are kept, and the memory maps of a process at which the oldest go: Linux allows 65,530, XLA crashes beyond."""
+MOST_PROGRAMS, MOST_MAPS, LEAST_PROGRAMS = 256, 32_000, 16
+"""Compiled programs that are kept; memory maps of a process from which on fewer are: Linux allows 65,530, XLA crashes beyond; how many
+stay even then, so that a study does not compile again and again where something else holds the maps."""
 _programs: dict[Any, Any] = {}
 _locks: dict[Any, threading.Lock] = {}
 _guard = threading.Lock()
@@ -108,7 +109,10 @@ def compiled(
     with _guard:
         lock = _locks.setdefault(key, threading.Lock())
     with lock:
-        program = _programs.get(key)
+        with _guard:
+            program = _programs.pop(key, None)
+            if program is not None:
+                _programs[key] = program  # last used, last dropped
         if program is None:
             if announce:
                 announce(f"compiling {what}")
@@ -125,7 +129,6 @@ def compiled(
 
 
 def _forget() -> None:
-    """Drop the oldest programs while there are too many; those that threads are running live until they end."""
-    while len(_programs) > MOST_PROGRAMS or (len(_programs) > 1 and memory_maps() > MOST_MAPS):
-        for key in list(_programs)[: max(1, len(_programs) // 8)]:
-            del _programs[key]
+    """Drop the programs that were used longest ago while there are too many; those that threads are running live until they end."""
+    while len(_programs) > MOST_PROGRAMS or (len(_programs) > LEAST_PROGRAMS and memory_maps() > MOST_MAPS):
+        del _programs[next(iter(_programs))]

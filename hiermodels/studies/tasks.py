@@ -56,8 +56,11 @@ def _estimation_call(mechanism: Mechanism, fit: Fit, rows: int, lanes: int) -> t
     if mechanism.deviation is not None and mechanism.deviation.changes_rows:
         outcomes = Rows(outcomes, outcomes, outcomes)
     truth = jax.ShapeDtypeStruct((rows, sum(target_sizes(fit.problem.layout, fit.targets))), dtype)
-    program = estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, lanes, fit.function)
-    return program, keys, outcomes, truth, as_jax(fit.problem.data)
+    return _estimation(fit, lanes), keys, outcomes, truth, as_jax(fit.problem.data)
+
+
+def _estimation(fit: Fit, lanes: int) -> Any:
+    return estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, lanes, fit.function)
 
 
 # a chunk ---------------------------------------------------------------------------------------------------------------
@@ -73,13 +76,10 @@ def simulate_chunk(
     size, parts = _block(mechanism.problem.layout.obs), []
     with jax.enable_x64(True):
         for start in range(0, len(reps), size):
-            program, args = _simulation_call(
-                study, mechanism, np.pad(reps[start : start + size], (0, max(0, start + size - len(reps))), "edge")
-            )
+            some = np.minimum(np.arange(start, start + size), len(reps) - 1)  # the last block is filled up with the last replicate
+            program, args = _simulation_call(study, mechanism, reps[some])
             parts.append(jax.tree.map(np.asarray, compiled(program, args, "the simulation", announce, small=True)(*args)))
-    outcomes, true = jax.tree.map(
-        lambda *arrays: np.concatenate(arrays)[: len(reps)] if len(arrays) > 1 else arrays[0][: len(reps)], *parts
-    )
+    outcomes, true = jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(reps)], *parts)
     return outcomes, true
 
 
@@ -200,9 +200,8 @@ def _estimate(
         outcomes = jax.tree.map(lambda a: _fit_rows(a, fit.problem.layout.obs), outcomes)
     with jax.enable_x64(study.precision == "float64"):
         dtype = jnp.result_type(float)
-        program = estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, lanes, fit.function)
         args = (keys, jax.tree.map(lambda a: a.astype(dtype), outcomes), jnp.asarray(truth, dtype), as_jax(fit.problem.data))
-        return compiled(program, args, _what(method, fit), announce)(*args)
+        return compiled(_estimation(fit, lanes), args, _what(method, fit), announce)(*args)
 
 
 def _what(method: str, fit: Fit) -> str:

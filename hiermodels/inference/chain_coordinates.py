@@ -14,7 +14,6 @@ from hiermodels.models import hyper
 from hiermodels.models.conjugate import Conjugate
 from hiermodels.models.count_stats import CountStats, moment_estimates
 from hiermodels.models.counts import count_tree
-from hiermodels.models.hyper import width
 from hiermodels.models.populations import spread_down
 from hiermodels.models.spec import Layout, Parameter, sd_name
 
@@ -39,7 +38,7 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
     start : Array, shape (dim,)
     """
     start = model.start(stats)
-    each = [p for p in getattr(model, "parameters", ()) for _ in range(width(p))]
+    each = [p for p in getattr(model, "parameters", ()) for _ in range(hyper.width(p))]
     powers = [_power(p) for p in each]
     latents = _latents(model, stats, start)
     if not any(powers):
@@ -105,9 +104,7 @@ def _latents(model: Any, stats: Any, start: Array) -> Callable[[Array], tuple[Ar
     if len(above) != 1:
         return lambda u: (u, jnp.zeros((), u.dtype))
     level = model.layout.levels[above[0]]
-    place, offset = {}, 0
-    for p in model.parameters:
-        place[p.name], offset = offset, offset + width(p)
+    place = {p.name: low for p, low, _ in hyper.slices(model.parameters)}
     sd, mean = place[sd_name(level.name, "Intercept")], place.get("Intercept")
     weight, scale = _reliability(model, stats, above[0])
     first, origin = hyper.dimension(model.parameters), jnp.zeros(()) if mean is None else start[mean]

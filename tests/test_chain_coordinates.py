@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import hiermodels as hm
-from hiermodels.inference.bent import bent
+from hiermodels.inference.chain_coordinates import bent
 from hiermodels.models.data import as_jax, bind
 from hiermodels.models.factorise import factorise
 
