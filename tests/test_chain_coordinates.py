@@ -14,6 +14,9 @@ from hiermodels.models.data import as_jax, bind
 from hiermodels.models.factorise import factorise
 
 COUNTS = pd.DataFrame({"k": [3, 0, 7, 4, 1, 12], "n": 20, "e": [1.0, 2, 3, 4, 5, 6], "g": list("abcdef"), "s": list("xxxyyy")})
+STATES = pd.DataFrame({
+    "k": np.repeat(np.geomspace(2, 900, 8).astype(int), 2), "e": 5.0, "g": np.arange(16).astype(str), "s": np.repeat(list("abcdefgh"), 2),
+})  # fmt: skip
 NORMAL = pd.DataFrame({"y": [1.0, 4, 2, 8, -3, 5, 0, 2], "g": list("aabbccdd")})
 CASES = {
     "sigma": (hm.Model("y ~ 1"), NORMAL),
@@ -27,6 +30,15 @@ CASES = {
     ),
     "coefficient of variation": (hm.Model("k ~ 1 + (1 | g)", "binomial", trials="n"), COUNTS),
     "groups of rates": (hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={"Intercept": "normal(0, 2)"}), COUNTS),
+    "groups with a fixed spread": (
+        hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={
+            "Intercept": "normal(0, 2)", "log_shape": "fixed(1)", "sd_s_log_shape": "fixed(0.5)", "sd_s": "fixed(0.8)",
+        }), STATES,
+    ),
+    "groups of rates that differ": (hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={"Intercept": "normal(0, 2)"}), STATES),
+    "groups around a fixed mean": (
+        hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={"Intercept": "fixed(0.5)"}), STATES,
+    ),
     "groups of probabilities": (hm.Model("k ~ 1 + (1 | s/g)", "binomial", trials="n", priors={"Intercept": "normal(0, 2)"}), COUNTS),
 }  # fmt: skip
 
@@ -52,6 +64,7 @@ def test_the_log_jacobian_is_that_of_the_map(case):
     assert np.isfinite(unbend(start)[0]).all()
     rng = np.random.default_rng(0)
     jacobian = jax.jit(jax.jacfwd(lambda q: unbend(q)[0]))
+    assert np.linalg.matrix_rank(jacobian(start)) == model.dim
     for scale in (0.5, 3.0):
         q = start + jnp.asarray(scale * rng.normal(size=model.dim))
         np.testing.assert_allclose(unbend(q)[1], np.linalg.slogdet(jacobian(q))[1], rtol=1e-9, atol=1e-9)

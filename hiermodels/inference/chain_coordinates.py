@@ -104,8 +104,10 @@ def _latents(model: Any, stats: Any, start: Array) -> Callable[[Array], tuple[Ar
     if len(above) != 1:
         return lambda u: (u, jnp.zeros((), u.dtype))
     level = model.layout.levels[above[0]]
-    place = {p.name: low for p, low, _ in hyper.slices(model.parameters)}
-    sd, mean = place[sd_name(level.name, "Intercept")], place.get("Intercept")
+    place = {p.name: low for p, low, high in hyper.slices(model.parameters) if high > low}  # fixed ones have none
+    sd, mean = place.get(sd_name(level.name, "Intercept")), place.get("Intercept")
+    if sd is None:  # one scale: standardised deviations have no funnel
+        return lambda u: (u, jnp.zeros((), u.dtype))
     weight, scale = _reliability(model, stats, above[0])
     first, origin = hyper.dimension(model.parameters), jnp.zeros(()) if mean is None else start[mean]
 
