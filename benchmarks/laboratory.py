@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,10 @@ import numpy as np
 from benchmarks import machine
 from benchmarks.mapped import forget_peak, peak_memory
 from benchmarks.tables import show, table
+from hiermodels.inference.samplers import dimension
+from hiermodels.studies.config import Study, config_names, read_config
+from hiermodels.studies.ready import fit_of
+from hiermodels.studies.tasks import run_chunk
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = 10_000_000
@@ -130,7 +134,6 @@ def summary() -> dict[str, Any]:
     import pyarrow as pa
 
     from hiermodels.studies import results
-    from hiermodels.studies.config import read_config
     from hiermodels.studies.measures import performance
 
     cells, reps, groups, size = 20, 5000, 50, 1000
@@ -180,41 +183,49 @@ def summary() -> dict[str, Any]:
     return {"rows": len(frame), "seconds": seconds, "memory": peak_memory(), "lines": len(found)}
 
 
+def _by_nuts(name: str) -> Iterator[tuple[Study, str, int]]:
+    """The partially pooled models of a shipped config as NUTS methods: the study, the method and the replicates a cell to count."""
+    given = read_config(name)
+    resolved = given.resolved()
+    for method in resolved["methods"].values():
+        if method.get("sampler") == "exact":
+            method.update(sampler="nuts", draws=500, tune=500, chains=2)
+    study = read_config(resolved)
+    for method, settings in study.methods.items():
+        if settings.kind == "posterior" and settings.sampler == "nuts" and settings.marginalize:
+            own = given.methods[method].sampler == "nuts"
+            yield study, method, study.replications if own else min(100, study.replications)
+
+
+def _diverged(study: Study, method: str, replicates: int) -> dict[str, int]:
+    """Fits of a method over all cells, and those with any divergent draw; none where NUTS has nothing to draw."""
+    found = {"fits": 0, "divergent": 0}
+    for cell in study.cells():
+        fit, left, chunk = fit_of(study, cell, method), replicates, 0
+        while left > 0 and dimension(fit.problem.layout, fit.settings):
+            rows = run_chunk(study.resolved(), cell.hash, method, chunk).to_pandas().drop_duplicates("rep")[:left]
+            found["fits"] += len(rows)
+            found["divergent"] += int((rows["divergences"] > 0).sum())
+            left, chunk = left - len(rows), chunk + 1
+    return found
+
+
 def divergences() -> dict[str, Any]:
     """Replicates with any divergence at target_accept 0.8: every partially pooled model of every shipped config by marginalised NUTS.
 
     Methods that the config gives to NUTS make all of its replicates; those that it gives to the exact engine are drawn by NUTS
     instead (2 chains x (500 + 500)) in 100 replicates a cell.
     """
-    from hiermodels.inference.samplers import dimension
-    from hiermodels.studies.config import config_names, read_config
-    from hiermodels.studies.ready import fit_of
-    from hiermodels.studies.tasks import run_chunk
-
-    found: dict[str, dict[str, int]] = {}
+    found = {}
     for name in config_names():
-        resolved = read_config(name).resolved()
-        own = [m for m, method in read_config(name).methods.items() if method.sampler == "nuts" and method.marginalize]
-        for method in resolved["methods"].values():
-            if method.get("sampler") == "exact":
-                method.update(sampler="nuts", draws=500, tune=500, chains=2)
-        study = read_config(resolved)
-        for method, settings in study.methods.items():
-            if settings.kind != "posterior" or settings.sampler != "nuts" or not settings.marginalize:
-                continue
-            row = {"fits": 0, "divergent": 0}
-            for cell in study.cells():
-                fit, index, reps = fit_of(study, cell, method), 0, study.replications if method in own else min(100, study.replications)
-                while dimension(fit.problem.layout, fit.settings) and reps > 0:
-                    rows = run_chunk(study.resolved(), cell.hash, method, index).to_pandas().drop_duplicates("rep")[:reps]
-                    row["fits"] += len(rows)
-                    row["divergent"] += int((rows["divergences"] > 0).sum())
-                    reps, index = reps - len(rows), index + 1
+        for study, method, replicates in _by_nuts(name):
+            row = _diverged(study, method, replicates)
             if row["fits"]:
                 found[f"{name}: {method}"] = row
                 print(name, method, row, file=sys.stderr, flush=True)
     fits, bad = (sum(row[key] for row in found.values()) for key in ("fits", "divergent"))
-    return {"fits": fits, "divergent": bad, "share": bad / max(fits, 1), "models": len(found), "where": str({k: v["divergent"] for k, v in found.items() if v["divergent"]})}
+    where = {key: row["divergent"] for key, row in found.items() if row["divergent"]}
+    return {"fits": fits, "divergent": bad, "share": bad / max(fits, 1), "models": len(found), "where": str(where)}
 
 
 JOBS: dict[str, Callable[[], dict[str, Any]]] = {

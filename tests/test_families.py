@@ -418,7 +418,7 @@ def test_a_fit_of_hospitals_is_the_posterior_by_quadrature():
     """Nothing is said of the sampler: NUTS moves on everything. Means against dense quadrature, and what a fit can do."""
     frame = hm.load_dataset("hospitals")
     model = Model("deaths ~ 1 + (1 | hospital)", "binomial_logit", trials="operations")
-    fit = hm.fit(model, frame, draws=1000, tune=500, chains=2, seed=2, centred="auto", progress=False)
+    fit = hm.fit(model, frame, draws=1000, tune=500, chains=4, seed=2, centred="auto", progress=False)
     y, n = frame.deaths.to_numpy()[:, None], frame.operations.to_numpy()[:, None]
     exact = quadrature(lambda eta: y * eta - n * np.log1p(np.exp(eta)), 12)
     table = fit.summary()
@@ -430,7 +430,7 @@ def test_a_fit_of_hospitals_is_the_posterior_by_quadrature():
     assert abs(new.mean() - exact["new rate"]) < 5 * new.std() / np.sqrt(200)  # a few hundred independent draws at the least
     assert "sampled: eta_hospital as standardised deviations" in str(fit)  # 12 hospitals leave room for a small sd
     tree = fit.to_datatree()
-    assert tree.log_likelihood["deaths"].shape == (2, 1000, 12)
+    assert tree.log_likelihood["deaths"].shape == (4, 1000, 12)
     assert fit.status == "ok" and "sampled" not in str(replace(fit, settings=replace(fit.settings, centred=False)))
 
 
