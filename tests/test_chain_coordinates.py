@@ -65,8 +65,8 @@ def test_the_log_jacobian_is_that_of_the_map(case):
     rng = np.random.default_rng(0)
     jacobian = jax.jit(jax.jacfwd(lambda q: unbend(q)[0]))
     assert np.linalg.matrix_rank(jacobian(start)) == model.dim
-    for scale in (0.5, 3.0):
-        q = start + jnp.asarray(scale * rng.normal(size=model.dim))
+    near = [start + jnp.asarray(scale * rng.normal(size=model.dim)) for scale in (0.5, 3.0)]
+    for q in [*near, start - 20.0, start + 20.0]:
         np.testing.assert_allclose(unbend(q)[1], np.linalg.slogdet(jacobian(q))[1], rtol=1e-9, atol=1e-9)
 
 
