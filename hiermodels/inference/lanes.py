@@ -33,7 +33,7 @@ def auto_lanes(sampler: str, device_kind: str, dim: int, size: int) -> int:
         ``"cpu"``, or the name of an accelerator.
     dim : int
         Dimensions that are sampled. Trajectories in many dimensions (explicit models) differ so much in length that waiting for
-        the longest costs more than a step of the loop: on CPU they move alone.
+        the longest soon costs more than a step of the loop: on CPU large ones move alone, small ones a few together.
     size : int
         Observations and targets of a dataset.
 
@@ -44,14 +44,14 @@ def auto_lanes(sampler: str, device_kind: str, dim: int, size: int) -> int:
 
     Examples
     --------
-    >>> auto_lanes("nuts", "cpu", 1, 18), auto_lanes("nuts", "cpu", 3, 905)
-    (64, 8)
+    >>> auto_lanes("nuts", "cpu", 1, 18), auto_lanes("nuts", "cpu", 3, 905), auto_lanes("nuts", "cpu", 104, 905)
+    (64, 8, 1)
     """
     numbers = max(1, size) + 2 * max(1, dim)
     if device_kind.lower() != "cpu":
         return _power_of_two(2**21 / numbers, 64, 4096)
     if sampler == "nuts" and dim > FEW:
-        return 1
+        return _power_of_two(2.0**12.5 / (numbers * dim), 1, 16)
     return _power_of_two(2.0**12.5 / numbers, 4, 256 if sampler == "exact" else 64)
 
 
