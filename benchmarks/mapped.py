@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import statistics
 import time
@@ -15,8 +16,8 @@ import numpy as np
 from benchmarks.workloads import Workload
 
 CHAINS, TUNE, DRAWS = 4, 500, 500
-CLEARLY = 0.75
-"""A size with less than this share of the best rate is clearly slower."""
+CLEARLY, LONG = 0.75, 10
+"""A size is clearly slower with less than this share of the best rate, too long where one call takes so many times the seconds asked for."""
 
 
 def cores() -> int:
@@ -78,32 +79,35 @@ class Mapped:
                 self.kept.setdefault(int(i), {k: v[place] for k, v in out.items()})
 
     def sweep(self, seconds: float, chunks: tuple[int, ...] | None = None) -> dict[int, float]:
-        """Fits a second at each size, ascending till clearly slower; those not clearly slower twice more, in turns: medians.
+        """Fits a second at each size, ascending till clearly slower or long; those not clearly slower twice more, in turns: medians.
 
         The best stays in use.
         """
         passes: dict[int, list[float]] = {}
         for chunk in sorted(chunks or self.chunks):
-            passes[chunk] = [self._rate(chunk, seconds)]
+            best = max((p[0] for p in passes.values()), default=math.inf)
+            if chunk * self.threads / best > LONG * seconds:
+                break
+            self.chunk = chunk
+            self._call(0, 0, keep=False)
+            start = time.perf_counter()
+            self._call(1, 0, keep=False)
+            passes[chunk] = [self._rate(chunk, chunk * self.threads / (time.perf_counter() - start) * seconds)]
             if passes[chunk][0] < CLEARLY * max(p[0] for p in passes.values()):
                 break
         best = max(p[0] for p in passes.values())
         for chunk in [c for c, p in passes.items() if p[0] >= CLEARLY * best] * 2:
-            passes[chunk].append(self._rate(chunk, seconds))
+            passes[chunk].append(self._rate(chunk, passes[chunk][0] * seconds))
         rates = {chunk: statistics.median(p) for chunk, p in passes.items()}
         self.chunk = max(rates, key=lambda c: rates[c])
         forget_peak()
         return rates
 
-    def _rate(self, chunk: int, seconds: float) -> float:
-        """Fits a second at a size, compiled first."""
+    def _rate(self, chunk: int, fits: float) -> float:
+        """Fits a second at a size that has been compiled."""
         self.chunk = chunk
-        self._call(0, 0, keep=False)
-        start = time.perf_counter()
-        self._call(1, 0, keep=False)
-        rough = chunk * self.threads / (time.perf_counter() - start)
-        fits, took = self.timed(int(rough * seconds), 2, keep=False, whole=False)
-        return fits / took
+        done, took = self.timed(int(fits), 2, keep=False, whole=False)
+        return done / took
 
     def timed(self, fits: int, seed: int, keep: bool, whole: bool = True) -> tuple[int, float]:
         """Fit at least ``fits`` datasets, and the whole pool unless told otherwise, on all cores."""

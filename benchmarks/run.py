@@ -18,7 +18,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few datasets, one round, no second start, no sweep, no record")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: the crossover of GPU and CPU")
     parser.add_argument("--workloads", default="W1,W2,W3")
-    parser.add_argument("--contenders", default="", help="comma-free parts of names, joined by +, e.g. 'ours+nutpie'")
+    parser.add_argument("--contenders", default="", help="names, or parts of names, joined by +, e.g. 'ours+nutpie'")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-sweep", action="store_true", help="each contender's default datasets a call")
     parser.add_argument("--no-warm", action="store_true", help="no second start with a warm compile cache")
@@ -44,7 +44,7 @@ def compare(options: argparse.Namespace) -> tuple[str, object]:
     from benchmarks.worker import CONTENDERS
 
     parts = [p.strip() for p in options.contenders.split("+") if p.strip()]
-    names = [n for n in CONTENDERS if not parts or any(p in n for p in parts)]
+    names = [n for n in CONTENDERS if not parts or n in parts or any(p in n for p in parts if p not in CONTENDERS)]
     pool, exact_pool, rounds, seconds = options.pool, options.exact_pool, options.rounds, options.seconds
     if options.quick:
         pool, exact_pool, rounds, seconds = 8, 64, 1, 1.0

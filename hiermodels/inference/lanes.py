@@ -45,14 +45,14 @@ def auto_lanes(sampler: str, device_kind: str, dim: int, size: int) -> int:
     Examples
     --------
     >>> auto_lanes("nuts", "cpu", 1, 18), auto_lanes("nuts", "cpu", 3, 905), auto_lanes("nuts", "cpu", 104, 905)
-    (64, 8, 1)
+    (32, 8, 1)
     """
     numbers = max(1, size) + 2 * max(1, dim)
     if device_kind.lower() != "cpu":
         return _power_of_two(2**21 / numbers, 64, 4096)
     if sampler == "nuts" and dim > FEW:
         return _power_of_two(2.0**12.5 / (numbers * dim), 1, 16)
-    return _power_of_two(2.0**12.5 / numbers, 4, 256 if sampler == "exact" else 64)
+    return _power_of_two(2.0**12.5 / numbers, 4, 256 if sampler == "exact" else 32)
 
 
 def _power_of_two(x: float, least: int, most: int) -> int:
