@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from hiermodels.models import hyper
@@ -43,26 +43,34 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
     latents = _latents(model, stats, start)
     if not any(powers):
         return latents, start
-    rest = model.dim - len(each)  # standardised group values come after the parameters
-    power = jnp.array(powers + [0.0] * rest)
-    mask = power != 0
-    scale = jnp.array([_elbow(p) for p in each] + [math.inf] * rest)
-    elbow = jnp.where(jnp.isfinite(scale), scale, start)
-    bounded = jnp.array([_bounded(p, model.layout) for p in each] + [False] * rest)
+    mask, factor, power, base = _bends(each, model.layout, start)
 
     def unbend(q: Array) -> tuple[Array, Array]:
-        inner = jnp.maximum(q, -30.0)  # below, softplus is the exponential to rounding
-        log_value = jnp.where(q < -30.0, q, jnp.log(jax.nn.softplus(inner)))
-        log_jacobian = jnp.where(mask, jnp.log(jnp.abs(jnp.where(mask, power, 1.0))) + jax.nn.log_sigmoid(q) - log_value, 0.0)
-        low = jnp.log(jax.nn.softplus(-2 * jnp.minimum(q, 15.0)))  # beyond, softplus is the exponential to rounding
-        low = jnp.where(q > 15.0, -2 * q, low)
-        log_jacobian = jnp.where(bounded, jax.nn.log_sigmoid(-2 * q) - low, log_jacobian)
-        value = jnp.where(bounded, start + math.log(2.0) - 0.5 * low, elbow + power * log_value)
-        u, more = latents(jnp.where(mask, value, q))
-        return u, jnp.sum(log_jacobian) + more
+        log_value, log_slope = _log_softplus(jnp.where(mask, factor * q, 0.0))
+        u, more = latents(jnp.where(mask, base + power * log_value, q))
+        return u, jnp.sum(jnp.where(mask, jnp.log(jnp.abs(power * factor)) + log_slope, 0.0)) + more
 
-    first = jnp.exp(jnp.minimum(start - elbow, 0.0) / jnp.where(mask, power, 1.0))
-    return unbend, jnp.where(bounded, 0.0, jnp.where(mask, jnp.log(jnp.expm1(first)), start))
+    first = jnp.log(jnp.expm1(jnp.exp(jnp.minimum((start - base) / power, 0.0))))
+    return unbend, jnp.where(mask, first / factor, start)
+
+
+def _bends(each: list[Parameter], layout: Layout, start: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray, Array]:
+    """Of every coordinate whether it bends, and factor, power and base of ``u = base + power log softplus(factor q)``; (dim,)."""
+    rest = start.shape[0] - len(each)  # standardised group values come after the parameters
+    bounded = np.array([_bounded(p, layout) for p in each] + [False] * rest)
+    power = np.array([_power(p) for p in each] + [0.0] * rest)
+    elbow = np.array([_elbow(p) for p in each] + [math.inf] * rest)
+    mask = power != 0
+    base = jnp.where(bounded, start + math.log(2.0), jnp.where(np.isfinite(elbow), elbow, start))
+    return mask, np.where(bounded, -2.0, 1.0), np.where(bounded, -0.5, np.where(mask, power, 1.0)), base
+
+
+def _log_softplus(r: Array) -> tuple[Array, Array]:
+    """``log softplus(r)``, and the logarithm of its derivative; one exponential and two logarithms for both."""
+    tail = jnp.log1p(jnp.exp(-jnp.abs(r)))
+    far = r < -30.0  # there softplus is the exponential to rounding
+    log_value = jnp.where(far, r, jnp.log(jnp.where(far, 1.0, jnp.maximum(r, 0.0) + tail)))
+    return log_value, jnp.minimum(r, 0.0) - tail - log_value
 
 
 def _bounded(parameter: Parameter, layout: Layout) -> bool:
