@@ -43,26 +43,24 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
     latents = _latents(model, stats, start)
     if not any(powers):
         return latents, start
-    mask, factor, power, base = _bends(each, model.layout, start)
+    n = len(each)  # standardised group values come after the parameters
+    mask, factor, power, base = _bends(each, model.layout, start[:n])
 
     def unbend(q: Array) -> tuple[Array, Array]:
-        log_value, log_slope = _log_softplus(jnp.where(mask, factor * q, 0.0))
-        u, more = latents(jnp.where(mask, base + power * log_value, q))
+        log_value, log_slope = _log_softplus(jnp.where(mask, factor * q[:n], 0.0))
+        u, more = latents(jnp.concatenate([jnp.where(mask, base + power * log_value, q[:n]), q[n:]]))
         return u, jnp.sum(jnp.where(mask, jnp.log(jnp.abs(power * factor)) + log_slope, 0.0)) + more
 
-    first = jnp.log(jnp.expm1(jnp.exp(jnp.minimum((start - base) / power, 0.0))))
-    return unbend, jnp.where(mask, first / factor, start)
+    first = jnp.log(jnp.expm1(jnp.exp(jnp.minimum((start[:n] - base) / power, 0.0))))
+    return unbend, jnp.concatenate([jnp.where(mask, first / factor, start[:n]), start[n:]])
 
 
 def _bends(each: list[Parameter], layout: Layout, start: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray, Array]:
-    """Of every coordinate whether it bends, and factor, power and base of ``u = base + power log softplus(factor q)``; (dim,)."""
-    rest = start.shape[0] - len(each)  # standardised group values come after the parameters
-    bounded = np.array([_bounded(p, layout) for p in each] + [False] * rest)
-    power = np.array([_power(p) for p in each] + [0.0] * rest)
-    elbow = np.array([_elbow(p) for p in each] + [math.inf] * rest)
-    mask = power != 0
+    """Of every parameter whether it bends, and factor, power and base of ``u = base + power log softplus(factor q)``; (parameter,)."""
+    bounded, power = np.array([_bounded(p, layout) for p in each]), np.array([_power(p) for p in each])
+    elbow = np.array([_elbow(p) for p in each])
     base = jnp.where(bounded, start + math.log(2.0), jnp.where(np.isfinite(elbow), elbow, start))
-    return mask, np.where(bounded, -2.0, 1.0), np.where(bounded, -0.5, np.where(mask, power, 1.0)), base
+    return power != 0, np.where(bounded, -2.0, 1.0), np.where(bounded, -0.5, np.where(power != 0, power, 1.0)), base
 
 
 def _log_softplus(r: Array) -> tuple[Array, Array]:
