@@ -102,7 +102,7 @@ def test_eight_schools_intervals_and_a_new_school():
 @pytest.mark.slow
 def test_rats():
     frame = hm.load_dataset("rats")
-    model = hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats")
+    model = hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors={"experiment": "bda3()"})
     names = ("mean_experiment", "kappa_experiment", "theta_experiment", "new(experiment)")
     _, _, nodes, found = solve(model, frame, names)
     assert float(nodes.quality) < POOR
