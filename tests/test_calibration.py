@@ -135,7 +135,7 @@ def test_a_run_in_the_prior_regime_is_tested_and_another_prior_is_found_out(tmp_
     found = calibration(run)
     table = found.table
     assert list(table.columns) == ["method", "estimand", "group", "test", "statistic", "p", "p_joint", "n_sim", "n_failed"]
-    assert len(table) == 2 * 3 * 2
+    assert len(table) == 2 * 3 * 3  # methods, estimands, tests
     right = table[table["method"] == "right"]
     assert (right["p_joint"] > 0.01).all()
     assert not found.passes(0.01)

@@ -128,9 +128,9 @@ def test_three_levels():
 
 @pytest.mark.slow
 def test_rats():
-    """The default prior: the mean of kappa does not exist, those of m and of every theta do."""
+    """bda3: the mean of kappa does not exist, those of m and of every theta do."""
     frame = hm.load_dataset("rats")
-    problem = bind(hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats"), frame)
+    problem = bind(hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors={"experiment": "bda3()"}), frame)
     found = Route(problem, ["mean_experiment", "kappa_experiment", "theta_experiment"], sampler="gibbs", draws=3000)(frame["tumors"])
     printed = np.full(71, np.nan)
     printed[[0, 70]] = 0.06357, 0.21086
@@ -194,7 +194,7 @@ OTHERS = {
         hm.Model("y ~ 1 + x + (1 + x | id)", priors={"sd_id": "half_normal(2)", "sd_id_x": "half_normal(2)", "sigma": "half_normal(4)"}), INDIVIDUALS,
     ),
     "units of sigma": (
-        hm.Model("score ~ 1 + (1 | school)", priors={"Intercept": "scaled_normal(50, 2)", "sd_school": "flat()", "sigma": "inverse_gamma_variance(3, 50)"}),
+        hm.Model("score ~ 1 + (1 | school)", priors={"Intercept": "scaled_normal(50, 2)", "sd_school": "half_normal(6)", "sigma": "inverse_gamma_variance(3, 50)"}),
         hm.load_dataset("scores"),
     ),
     "a regression": (hm.Model("y ~ 1 + x", priors={"sigma": "half_normal(3)"}), INDIVIDUALS),
