@@ -63,7 +63,8 @@ EXAMPLES = {
                                    partial(catalogue.varying_slopes, correlated=True, sd_individual="exponential(1)",
                                            sd_individual_x="flat()", cor_individual="lkj(2)"),
                                    lambda f: {"individual": pd.factorize(f["individual"])[0], "n_individual": 6, "x": f["x"]}),
-    "beta_binomial": ("rats", Model("y ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors={"mean_experiment": "beta(2, 9)"}),
+    "beta_binomial": ("rats", Model("y ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors={
+                          "mean_experiment": "beta(2, 9)", "kappa_experiment": "power(1.5)"}),
                       partial(catalogue.beta_binomial, mean_experiment="beta(2, 9)"), lambda f: {"trials": f["rats"]}),
     "gamma_poisson": ("counties", Model("y ~ 1 + (1 | county)", family="poisson", exposure="exposure", priors={
                           "mean_county": "power(1)", "shape_county": "exponential(1)"}),
