@@ -105,10 +105,10 @@ def test_display_and_refusals_of_the_scaled_prior():
     assert r"\beta_{\mathrm{Intercept}} &\sim \mathrm{N}(8,\, (1.5\, \sigma)^{2})" in ONE.latex()
     schools = hm.load_dataset("eight_schools")
     known = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"Intercept": "scaled_normal(8, 1.5)"})
-    with pytest.raises(ValueError, match=r"Intercept: scaled_normal\(8, 1.5\) is in units of sigma, which this model has not; use normal"):
+    with pytest.raises(ValueError, match=r"Intercept: scaled_normal\(8, 1.5\) is in units of the residual sd, which this model has not; use normal"):
         bind(known, schools)
     counts = hm.Model("deaths ~ 1", family="poisson", exposure="exposure", priors={"Intercept": "scaled_normal(8, 1.5)"})
-    with pytest.raises(ValueError, match=r"scaled_normal\(8, 1.5\) (does not fit|is in units of sigma)"):
+    with pytest.raises(ValueError, match=r"scaled_normal\(8, 1.5\) (does not fit|is in units of the residual sd)"):
         bind(counts, hm.load_dataset("counties"))
     with pytest.raises(ValueError, match="ratio > 0"):
         priors.scaled_normal(8, 0)

@@ -185,11 +185,11 @@ def test_priors_in_units_of_another_parameter(name):
         site = handlers.trace(seeded).get_trace()[of]
         assert float(site["fn"].log_prob(x)) == pytest.approx(float(prior.log_density(np.float64(x), np.float64(unit))), rel=1e-12)
         assert float(prior.log_density(np.float64(x), np.float64(unit))) == pytest.approx(expected, rel=1e-12)
-        with pytest.raises(ValueError, match=f"is in units of {prior.unit(of)}, which this model has not"):
+        with pytest.raises(ValueError, match=f"is in units of the {prior.unit}, which this model has not"):
             handlers.seed(lambda: hyperparameter(of, prior, kind), 0)()
         with pytest.raises(ValueError, match="it is in units of another parameter"):
             prior.log_density(x)
-    assert distribution(prior, kind) is None and priors.flat().unit(of) is None
+    assert distribution(prior, kind) is None and priors.flat().unit is None
 
 
 def test_improper_priors_have_no_distribution():

@@ -61,7 +61,7 @@ def mean_variances(problem: Problem) -> np.ndarray:
 
 def _proper(parameter: Parameter) -> bool:
     prior = parameter.prior
-    if prior.name in ("fixed", "lkj") or prior.unit(parameter.name) is not None:
+    if prior.name in ("fixed", "lkj") or prior.unit is not None:
         return True
     return prior.proper or (parameter.kind == "unit" and prior.name == "flat")
 
@@ -70,9 +70,9 @@ def _density(parameter: Parameter, values: Mapping[str, Any], problem: Problem) 
     prior, x = parameter.prior, np.asarray(values[parameter.name], float)
     if parameter.kind == "correlation":
         return _log_lkj(x, prior.args[0])
-    unit = prior.unit(parameter.name)
+    unit = problem.layout.unit_of(parameter)
     if unit is not None:
-        return np.asarray(prior.log_density(jnp.asarray(x), jnp.asarray(values[unit], float)))
+        return np.asarray(prior.log_density(jnp.asarray(x), jnp.asarray(values[unit.name], float)))
     if not prior.of_variances:
         return np.asarray(prior.log_density(jnp.asarray(x)))
     return _reference(prior, x, mean_variances(problem))

@@ -48,7 +48,7 @@ from hiermodels.models.sites import (
     padded,
     to_flat,
 )
-from hiermodels.models.spec import Layout, LevelLayout, Parameter, sd_name
+from hiermodels.models.spec import Layout, LevelLayout, Parameter, cor_name, sd_name, unit_of
 
 __all__ = ["Explicit", "build", "marginalised"]
 
@@ -131,11 +131,12 @@ def _hyperparameters(parameters: tuple[Parameter, ...], variances: Array | None)
     phi: dict[str, Array] = {}
     for p in in_order(parameters):
         if p.kind == "correlation":
-            factor = numpyro.sample(f"chol_{p.name[4:]}", dist.LKJCholesky(p.size, p.prior.args[0]))
+            factor = numpyro.sample(f"chol_{p.owner}", dist.LKJCholesky(p.size, p.prior.args[0]))
             numpyro.deterministic(p.name, factor @ factor.T)
             phi[p.name] = factor
         else:
-            phi[p.name] = hyperparameter(p.name, p.prior, p.kind, variances, phi.get(p.prior.unit(p.name) or ""))
+            unit = unit_of(p, parameters)
+            phi[p.name] = hyperparameter(p.name, p.prior, p.kind, variances, None if unit is None else phi[unit.name])
     return phi
 
 
@@ -203,7 +204,7 @@ def _correlated(
 ) -> dict[int, Array]:
     effects = [level.effects[b] for b in block]
     sds = jnp.stack([phi[sd_name(level.name, layout.columns[e])] for e in effects])
-    scale = sds[:, None] * phi[f"cor_{level.name}"]
+    scale = sds[:, None] * phi[cor_name(level.name)]
     mean = jnp.stack([above[e] for e in effects], axis=-1)
     if is_centred(centred, f"coef_{level.name}"):
         whole = padded(f"coef_{level.name}", dist.MultivariateNormal(mean, scale_tril=scale), real)

@@ -123,7 +123,7 @@ def prior_lines(p: Parameter, names: Names, layout: Layout) -> list[str]:
     variable, prior = names.parameter(p.name), p.prior
     if p.kind == "correlation":
         return [
-            f'{variable} = numpyro.sample("chol_{p.name[4:]}", dist.LKJCholesky({p.size}, {prior.args[0]}))',
+            f'{variable} = numpyro.sample("chol_{p.owner}", dist.LKJCholesky({p.size}, {prior.args[0]}))',
             f'numpyro.deterministic("{p.name}", {variable} @ {variable}.T)',
         ]
     if prior.name == "fixed":
@@ -146,9 +146,9 @@ def prior_lines(p: Parameter, names: Names, layout: Layout) -> list[str]:
 def _law(p: Parameter, names: Names) -> str | None:
     """NumPyro's distribution of a prior, None where it is improper."""
     prior: Prior = p.prior
-    unit = prior.unit(p.name)
+    unit = names.layout.unit_of(p)
     if unit is not None:
-        scale = f"{prior.args[1]} * {names.parameter(unit)}"
+        scale = f"{prior.args[1]} * {names.parameter(unit.name)}"
         if prior.name == "scaled_half_t":
             return f"dist.FoldedDistribution(dist.StudentT({prior.args[0]}, 0.0, {scale}))"
         kind = "Normal" if prior.name == "scaled_normal" else "InverseGamma"

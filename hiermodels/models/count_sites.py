@@ -46,7 +46,8 @@ def count_model(layout: Layout, centred: Centring, data: Data, y: Array | None) 
     """
     phi: dict[str, Array] = {}
     for p in in_order(layout.parameters):
-        phi[p.name] = hyperparameter(p.name, p.prior, p.kind, unit=phi.get(p.prior.unit(p.name) or ""))
+        unit = layout.unit_of(p)
+        phi[p.name] = hyperparameter(p.name, p.prior, p.kind, unit=None if unit is None else phi[unit.name])
     tree = count_tree(layout)
     if tree.unit < 0:
         rate = _row_means(layout, phi, data)

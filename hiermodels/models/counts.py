@@ -21,7 +21,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hiermodels.models import families
-from hiermodels.models.spec import Layout, Parameter, sd_name
+from hiermodels.models.quantities import INTERCEPT, Quantity, coefficient, group_sd
+from hiermodels.models.spec import Layout, Parameter
 
 __all__ = [
     "conjugate_prior",
@@ -120,22 +121,23 @@ def rate_name(layout: Layout) -> str | None:
     return f"mean_{layout.levels[tree.unit].name}" if layout.levels else "Intercept"
 
 
-def count_parameters(layout: Layout) -> list[tuple[str, str, int]]:
-    """(name, kind, size) of every parameter, in the order of the unconstrained vector."""
+def count_parameters(layout: Layout) -> list[Quantity]:
+    """Every parameter, in the order of the unconstrained vector."""
     tree, name = count_tree(layout), rate_name(layout)
     if tree.word == "none":
         return []
+    unit = layout.levels[tree.unit].name if layout.levels else ""
     if name is not None:
-        wanted = [(name, "unit" if layout.family == "binomial" else "positive", 1)]
+        wanted = [Quantity(name, "unit" if layout.family == "binomial" else "positive", "population mean", unit)]
     else:
-        wanted = [(layout.columns[c], "real", 1) for c in layout.population]
+        wanted = [coefficient(layout.columns[c]) for c in layout.population]
     if tree.word == "complete":
         return wanted
     if not tree.above:
-        return [*wanted, (precision(layout), "positive", 1)]
+        return [*wanted, Quantity(precision(layout), "positive", "concentration", unit)]
     log_name, names = log_precision(layout), [layout.levels[i].name for i in tree.above]
-    spreads = [(sd_name(n, "Intercept"), "positive", 1) for n in names]
-    return [*wanted, *spreads, (log_name, "real", 1), (sd_name(names[-1], log_name), "positive", 1)]
+    log_concentration = Quantity(log_name, "real", "log concentration", effect=log_name)
+    return [*wanted, *(group_sd(n, INTERCEPT) for n in names), log_concentration, group_sd(names[-1], log_name)]
 
 
 def count_bound(layout: Layout, size: np.ndarray, group: tuple[np.ndarray, ...]) -> int:

@@ -18,9 +18,10 @@ from jax import Array
 from hiermodels.models import checks, families
 from hiermodels.models.counts import check_tree, count_bound, count_parameters, count_tree, log_precision
 from hiermodels.models.formula import columns, require_column
-from hiermodels.models.priors import Prior
+from hiermodels.models.priors import flat
 from hiermodels.models.propriety import check_propriety, missing_moments
-from hiermodels.models.spec import POOLING, Layout, LevelLayout, Model, Parameter, sd_name, theta_name
+from hiermodels.models.quantities import Quantity, coefficient, group_sd
+from hiermodels.models.spec import POOLING, Layout, LevelLayout, Model, Parameter, cor_name, sd_name, theta_name, unit_of
 from hiermodels.models.twins import find_twins
 
 if TYPE_CHECKING:
@@ -291,7 +292,7 @@ def bind(
         checks.groupings(layout)
         layout, data = _with_twins(layout, data) if layout.gaussian else (layout, data)
     if not priors:
-        nameless = tuple(Parameter(n, kind, Prior("flat"), "none", count) for n, kind, count in _wanted(family, layout))
+        nameless = tuple(Parameter.of(q, flat(), "none") for q in _wanted(family, layout))
         layout, data = _pad_rows(replace(layout, parameters=nameless), data, pad)
         return Problem(model, words, layout, data, labels, positions, {}, ())
     parameters = _parameters(model, family, layout, _typical_se(data))
@@ -374,27 +375,27 @@ def _parameters(model: Model, family: families.Family, layout: Layout, se: float
     from hiermodels.models import defaults
 
     wanted = _wanted(family, layout)
-    named = defaults.expand_joint(model.prior, family, [name for name, _, _ in wanted])
-    known = [w[0] for w in wanted] + _pooled_away(layout, family)
+    named = defaults.expand_joint(model.prior, family, [q.name for q in wanted])
+    known = [q.name for q in wanted] + _pooled_away(layout, family)
     for name in named:
         if name not in known:
             import difflib
 
             near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the parameters are {', '.join(w[0] for w in wanted) or 'none'}"
+            hint = f"did you mean {near[0]!r}?" if near else f"the parameters are {', '.join(q.name for q in wanted) or 'none'}"
             raise ValueError(f"priors: {name!r} does not reach the likelihood of {model.formula!r}; {hint}")
     found = []
-    for name, kind, count in wanted:
-        if name in named:
-            prior, source = named[name], "named"
+    for quantity in wanted:
+        if quantity.name in named:
+            prior, source = named[quantity.name], "named"
         else:
-            prior, source = defaults.default_prior(name, kind, layout, se)
-        checks.prior_fits(name, kind, prior)
-        unit = prior.unit(name)
-        if unit is not None and unit not in [w[0] for w in wanted]:
-            hint = {"scaled_normal": "normal(mean, sd)", "scaled_half_t": "half_t(df, scale)"}.get(prior.name, "gamma(shape, rate)")
-            raise ValueError(f"priors: {name}: {prior} is in units of {unit}, which this model has not; use {hint}")
-        found.append(Parameter(name, kind, prior, source, count))
+            prior, source = defaults.default_prior(quantity, layout, se)
+        checks.prior_fits(quantity.name, quantity.kind, prior)
+        found.append(Parameter.of(quantity, prior, source))
+    for p in found:
+        if p.prior.unit is not None and unit_of(p, tuple(found)) is None:
+            hint = {"scaled_normal": "normal(mean, sd)", "scaled_half_t": "half_t(df, scale)"}.get(p.prior.name, "gamma(shape, rate)")
+            raise ValueError(f"priors: {p.name}: {p.prior} is in units of the {p.prior.unit}, which this model has not; use {hint}")
     return tuple(found)
 
 
@@ -405,7 +406,7 @@ def _typical_se(data: Data) -> float:
     return float(there.mean() ** -0.5) if len(there) else 1.0
 
 
-def _wanted(family: families.Family, layout: Layout) -> list[tuple[str, str, int]]:
+def _wanted(family: families.Family, layout: Layout) -> list[Quantity]:
     return _normal_parameters(family, layout) if layout.normal_groups else count_parameters(layout)
 
 
@@ -413,11 +414,11 @@ def _pooled_away(layout: Layout, family: families.Family) -> list[str]:
     """Parameters of the declaration that this pooling removes; their priors may stay written."""
     if not layout.normal_groups:
         pooled = replace(layout, levels=tuple(replace(v, pooling="partial") for v in layout.levels), population=_full(layout))
-        return [name for name, _, _ in count_parameters(pooled)]
+        return [q.name for q in count_parameters(pooled)]
     names = [layout.columns[c] for c in range(len(layout.columns))]
     for level in layout.levels:
         names += [sd_name(level.name, layout.columns[e]) for e in level.effects]
-        names += [f"{stem}_{level.name}" for stem in ("cor", family.precision, "mean")]
+        names += [cor_name(level.name), *(f"{stem}_{level.name}" for stem in (family.precision, "mean"))]
     return names
 
 
@@ -427,16 +428,15 @@ def _full(layout: Layout) -> tuple[int, ...]:
     return tuple(sorted({*layout.population, *covered}))
 
 
-def _normal_parameters(family: families.Family, layout: Layout) -> list[tuple[str, str, int]]:
+def _normal_parameters(family: families.Family, layout: Layout) -> list[Quantity]:
     """Coefficients, group sds and correlations, parameters of the outcome's own law."""
-    wanted = [(layout.columns[c], "real", 1) for c in layout.population]
+    wanted = [coefficient(layout.columns[c]) for c in layout.population]
     for level in layout.levels:
         if level.pooling == "partial":
-            wanted += [(sd_name(level.name, layout.columns[e]), "positive", 1) for e in level.effects]
+            wanted += [group_sd(level.name, layout.columns[e]) for e in level.effects]
             big = [b for b in level.blocks if len(b) > 1]
-            wanted += [(f"cor_{level.name}", "correlation", len(b)) for b in big]
-    own = [name for name in family.own if not (layout.known and name == "sigma")]
-    return [*wanted, *((name, "above_one" if name == "nu" else "positive", 1) for name in own)]
+            wanted += [Quantity(cor_name(level.name), "correlation", "correlation", level.name, size=len(b)) for b in big]
+    return [*wanted, *family.own_parameters(layout.known)]
 
 
 def variable_names(layout: Layout) -> list[str]:

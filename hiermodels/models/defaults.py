@@ -44,6 +44,7 @@ from hiermodels.models.priors import (
     scaled_half_t,
     uniform,
 )
+from hiermodels.models.quantities import Quantity
 from hiermodels.models.spec import Layout
 
 __all__ = ["GROUP_SD", "UNPOOLED", "default_prior", "expand_joint"]
@@ -82,28 +83,29 @@ def expand_joint(
     return out
 
 
-def default_prior(name: str, kind: str, layout: Layout, se: float) -> tuple[Prior, str]:
+def default_prior(quantity: Quantity, layout: Layout, se: float) -> tuple[Prior, str]:
     """Prior of a parameter that was not named, and whether it is ``default`` or ``scaled`` to the known variances.
 
     Parameters
     ----------
-    name, kind : str
-        Of the parameter.
+    quantity : Quantity
+        Its role and kind decide; its name does not.
     layout : Layout
     se : float
         Typical known standard error of a row, ``(mean of se^-2)^(-1/2)``; used where variances are known.
     """
-    if kind == "correlation":
+    role = quantity.role
+    if role == "correlation":
         return lkj(1), "default"
     if not layout.normal_groups:
-        return _count_default(name, kind, layout), "default"
+        return _count_default(quantity, layout), "default"
     if layout.link != "identity":
-        return {"real": UNPOOLED, "positive": half_normal_cv(1) if name == "shape" else half_normal(1)}[kind], "default"
-    if name == "nu":
+        return {"coefficient": UNPOOLED, "group sd": half_normal(1), "dispersion": half_normal_cv(1)}[role], "default"
+    if role == "degrees of freedom":
         return gamma(2, 0.1), "default"
-    if kind == "real":
+    if role == "coefficient":
         return flat(), "default"
-    if name == "sigma":
+    if role == "residual sd":
         return power(1), "default"
     partial = [level for level in layout.levels if level.pooling == "partial"]
     if layout.gaussian and layout.known and len(partial) == 1 and len(partial[0].effects) == 1 and layout.columns[partial[0].effects[0]] == "Intercept":
@@ -113,15 +115,17 @@ def default_prior(name: str, kind: str, layout: Layout, se: float) -> tuple[Prio
     return scaled_half_t(*GROUP_SD), "default"
 
 
-def _count_default(name: str, kind: str, layout: Layout) -> Prior:
+def _count_default(quantity: Quantity, layout: Layout) -> Prior:
     """Default for a model of counts; that of a concentration is chosen by coverage ("Default priors" in the documents)."""
     one_rate = count_tree(layout).word == "complete"
-    if kind == "real":
-        return {"log_kappa": normal(3, 2), "log_shape": normal(1, 2)}.get(name, flat())
-    if kind == "unit":
-        return beta(0.5, 0.5) if one_rate else uniform(0, 1)
-    if name.startswith("sd_"):
+    if quantity.role == "coefficient":
+        return flat()
+    if quantity.role == "log concentration":
+        return normal(3, 2) if layout.family == "binomial" else normal(1, 2)
+    if quantity.role == "group sd":
         return half_normal(1)
-    if name.startswith(("kappa_", "shape_")):
+    if quantity.role == "concentration":
         return half_normal_cv(2)
+    if quantity.kind == "unit":
+        return beta(0.5, 0.5) if one_rate else uniform(0, 1)
     return power(0.5) if one_rate else power(1)

@@ -346,7 +346,7 @@ def _level(page: _Page, i: int) -> list[tuple[str, str, str]]:
 
 def _unpooled(page: _Page) -> str:
     prior = defaults.flat() if page.layout.link == "identity" else defaults.UNPOOLED
-    return page.style.prior(Parameter("", "real", prior), None)
+    return page.style.prior(Parameter("", prior=prior), None)
 
 
 # counts -----------------------------------------------------------------------------------------------------
@@ -476,15 +476,15 @@ def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
     kept = tuple(names.index(n) for n in population)
     layout = Layout(family.kernel, model.known_se is not None, tuple(names), kept, tuple(levels), (), 0)
     wanted = data._wanted(family, layout)
-    named, rules, found = defaults.expand_joint(model.prior, family, [name for name, _, _ in wanted]), {}, []
-    for name, kind, size in wanted:
-        if name in named:
-            prior = named[name]
+    named, rules, found = defaults.expand_joint(model.prior, family, [q.name for q in wanted]), {}, []
+    for quantity in wanted:
+        if quantity.name in named:
+            prior = named[quantity.name]
         else:
-            prior, source = defaults.default_prior(name, kind, layout, 1.0)
+            prior, source = defaults.default_prior(quantity, layout, 1.0)
             if source == "scaled":
-                rules[name] = str(model.known_se)
-        found.append(Parameter(name, kind, prior, "named", size))
+                rules[quantity.name] = str(model.known_se)
+        found.append(Parameter.of(quantity, prior))
     return replace(layout, parameters=tuple(found)), rules
 
 

@@ -18,6 +18,8 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
+from hiermodels.models.quantities import Quantity
+
 __all__ = [
     "bernoulli",
     "bernoulli_logit",
@@ -48,8 +50,8 @@ class Family:
         Arguments of `hiermodels.Model` that apply; those that must be there are in ``needs``.
     outcome : str
         ``real``, ``count`` or ``binary``.
-    own : tuple of str
-        Parameters of the outcome's law itself; ``sigma`` goes where variances are known.
+    own : tuple of Quantity
+        Parameters of the outcome's law itself.
     conjugate : bool
         Whether the groups' law integrates out of the likelihood.
     twin : str
@@ -63,7 +65,7 @@ class Family:
     columns: tuple[str, ...]
     needs: tuple[str, ...] = ()
     outcome: str = "count"
-    own: tuple[str, ...] = ()
+    own: tuple[Quantity, ...] = ()
     conjugate: bool = False
     twin: str = ""
 
@@ -78,18 +80,32 @@ class Family:
         """
         return self.twin or self.name
 
+    def own_parameters(self, known: bool) -> tuple[Quantity, ...]:
+        """Parameters of the outcome's law that are estimated: no residual sd where variances are known.
+
+        Examples
+        --------
+        >>> [q.name for q in student_t.own_parameters(known=True)]
+        ['nu']
+        """
+        return tuple(q for q in self.own if not (known and q.role == "residual sd"))
+
+
+SIGMA = Quantity("sigma", "positive", "residual sd")
+NU = Quantity("nu", "above_one", "degrees of freedom")
+SHAPE = Quantity("shape", "positive", "dispersion")
 
 normal = Family(
-    "normal", "identity", "normal", "sd", ("known_se", "weights"), outcome="real", own=("sigma",), conjugate=True
+    "normal", "identity", "normal", "sd", ("known_se", "weights"), outcome="real", own=(SIGMA,), conjugate=True
 )
-student_t = Family("student_t", "identity", "normal", "sd", ("known_se", "weights"), outcome="real", own=("sigma", "nu"))
+student_t = Family("student_t", "identity", "normal", "sd", ("known_se", "weights"), outcome="real", own=(SIGMA, NU))
 binomial = Family("binomial", "logit", "beta", "kappa", ("trials",), ("trials",), conjugate=True)
 bernoulli = Family("bernoulli", "logit", "beta", "kappa", (), outcome="binary", conjugate=True, twin="binomial")
 binomial_logit = Family("binomial_logit", "logit", "normal", "sd", ("trials",), ("trials",))
 bernoulli_logit = Family("bernoulli_logit", "logit", "normal", "sd", (), outcome="binary", twin="binomial_logit")
 poisson = Family("poisson", "log", "gamma", "shape", ("exposure",), conjugate=True)
 poisson_log = Family("poisson_log", "log", "normal", "sd", ("exposure",))
-negative_binomial = Family("negative_binomial", "log", "normal", "sd", ("exposure",), own=("shape",))
+negative_binomial = Family("negative_binomial", "log", "normal", "sd", ("exposure",), own=(SHAPE,))
 
 _KNOWN_AS = {
     "gaussian": "it is called 'normal' here",

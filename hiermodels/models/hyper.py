@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hiermodels.models.priors import log_lkj
-from hiermodels.models.spec import Parameter
+from hiermodels.models.spec import Parameter, unit_of
 
 __all__ = ["constrain", "dimension", "log_prior", "slices", "unconstrain", "width"]
 
@@ -31,7 +31,7 @@ def dimension(parameters: tuple[Parameter, ...]) -> int:
     Examples
     --------
     >>> from hiermodels.models.priors import half_normal
-    >>> dimension((Parameter("sd_school", "positive", half_normal(5)),))
+    >>> dimension((Parameter("sd_school", "positive", "group sd", prior=half_normal(5)),))
     1
     """
     return sum(width(p) for p in parameters)
@@ -85,16 +85,16 @@ def log_prior(parameters: tuple[Parameter, ...], u: Array, context: Array | None
         Known variances for ``reference()`` and ``jeffreys2()``.
     """
     total = jnp.zeros((), u.dtype)
-    units = constrain(parameters, u) if any(p.prior.unit(p.name) for p in parameters) else {}
+    units = constrain(parameters, u) if any(p.prior.unit for p in parameters) else {}
     for p, start, stop in slices(parameters):
         if p.prior.name == "fixed":
             continue
         value, jacobian = _one(p, u[start:stop])
-        unit = p.prior.unit(p.name)
+        unit = unit_of(p, parameters)
         if p.kind == "correlation":
             total += log_lkj(value, p.prior.args[0]) + jacobian
         else:
-            total += p.prior.log_density(value, context if unit is None else units[unit]) + jacobian
+            total += p.prior.log_density(value, context if unit is None else units[unit.name]) + jacobian
     return total
 
 

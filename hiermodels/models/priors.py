@@ -79,11 +79,10 @@ class Prior:
     def __str__(self) -> str:
         return f"{self.name}({', '.join(f'{a:g}' for a in self.args)})"
 
-    def unit(self, parameter: str) -> str | None:
-        """Name of the parameter that this prior of ``parameter`` is given in units of; None for most priors."""
-        if self.name in ("scaled_normal", "scaled_half_t"):
-            return "sigma"
-        return f"shape_{parameter.removeprefix('mean_')}" if self.name == "gamma_rate" else None
+    @property
+    def unit(self) -> str | None:
+        """Role of the parameter that this prior is given in units of (`hiermodels.models.quantities`); None for most priors."""
+        return _UNITS.get(self.name)
 
     @property
     def of_variances(self) -> bool:
@@ -177,6 +176,7 @@ def _log_jeffreys2(x: Array, variances: Array) -> Array:
     return _log_reference(x, variances) + 0.5 * jnp.log(jnp.sum(1 / (variances + x**2)))
 
 
+_UNITS = {"scaled_normal": "residual sd", "scaled_half_t": "residual sd", "gamma_rate": "concentration"}
 _OF_VARIANCES: dict[str, Callable[..., Array]] = {"reference": _log_reference, "jeffreys2": _log_jeffreys2}
 
 

@@ -60,7 +60,7 @@ def distribution(prior: Prior, kind: str = "positive") -> dist.Distribution | No
     >>> distribution(half_normal(5))  # doctest: +ELLIPSIS
     <numpyro.distributions.continuous.HalfNormal object at ...>
     """
-    if prior.unit("") is not None or (not prior.proper and not (kind == "unit" and prior.name == "flat")):
+    if prior.unit is not None or (not prior.proper and not (kind == "unit" and prior.name == "flat")):
         return None
     makers: dict[str, Callable[..., dist.Distribution]] = {
         "normal": dist.Normal,
@@ -126,9 +126,9 @@ def hyperparameter(
     prior = parse(prior, f"prior of {name}")
     if prior.name == "fixed":
         return numpyro.deterministic(name, jnp.asarray(prior.args[0]))
-    if prior.unit(name) is not None:
+    if prior.unit is not None:
         if unit is None:
-            raise ValueError(f"prior of {name}: {prior} is in units of {prior.unit(name)}, which this model has not; use another")
+            raise ValueError(f"prior of {name}: {prior} is in units of the {prior.unit}, which this model has not; use another")
         if prior.name == "scaled_normal":
             return numpyro.sample(name, dist.Normal(prior.args[0], prior.args[1] * unit))
         if prior.name == "scaled_half_t":
@@ -145,7 +145,7 @@ def hyperparameter(
 
 def in_order(parameters: tuple[Parameter, ...]) -> tuple[Parameter, ...]:
     """Parameters in the order of sampling: those in units of another one come after it."""
-    return tuple(sorted(parameters, key=lambda p: p.prior.unit(p.name) is not None))
+    return tuple(sorted(parameters, key=lambda p: p.prior.unit is not None))
 
 
 def outcome_site(layout: Layout) -> str:

@@ -25,8 +25,9 @@ from hiermodels.models import families
 from hiermodels.models import priors as menu
 from hiermodels.models.formula import Formula, parse_formula
 from hiermodels.models.priors import Prior
+from hiermodels.models.quantities import INTERCEPT, Quantity, cor_name, sd_name, theta_name
 
-__all__ = ["Layout", "LevelLayout", "Model", "Parameter"]
+__all__ = ["Layout", "LevelLayout", "Model", "Parameter", "cor_name", "sd_name", "theta_name"]
 
 POOLING = ("complete", "none", "partial")
 
@@ -182,26 +183,33 @@ def _read_priors(priors: Mapping[str, Any] | tuple | None) -> tuple[tuple[str, P
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """A hyperparameter or population coefficient that a model estimates.
+class Parameter(Quantity):
+    """A hyperparameter or population coefficient that a model estimates: a quantity with a prior.
 
     Attributes
     ----------
-    name : str
-    kind : str
-        ``real``, ``positive``, ``above_one``, ``unit`` or ``correlation``.
+    name, kind, role, owner, effect, size
+        As in `hiermodels.models.quantities.Quantity`.
     prior : Prior
     source : str
-        ``named`` by the user, ``default`` (the same for any data) or ``scaled`` (default scaled to the known variances).
-    size : int
-        Number of effects of a correlation, else 1.
+        ``named`` by the user, ``default`` (the same for any data), ``scaled`` (default scaled to the known variances), or
+        ``none`` (a mechanism to simulate from).
+
+    Examples
+    --------
+    >>> from hiermodels.models.priors import half_normal
+    >>> Parameter("sd_school", "positive", "group sd", "school", "Intercept", prior=half_normal(5)).role
+    'group sd'
     """
 
-    name: str
-    kind: str
-    prior: Prior
-    source: str = "named"
-    size: int = 1
+    prior: Prior = field(default=menu.flat(), kw_only=True)
+    source: str = field(default="named", kw_only=True)
+
+    @classmethod
+    def of(cls, quantity: Quantity, prior: Prior, source: str = "named") -> Parameter:
+        """The quantity with a prior."""
+        q = quantity
+        return cls(q.name, q.kind, q.role, q.owner, q.effect, q.size, prior=prior, source=source)
 
 
 @dataclass(frozen=True)
@@ -295,16 +303,42 @@ class Layout:
         """The parameter of this name, or None."""
         return next((p for p in self.parameters if p.name == name), None)
 
+    def find(self, role: str, owner: str = "", effect: str = "") -> Parameter | None:
+        """The parameter that has this role, or None; owner and effect as in `Quantity`, empty where the role has none.
+
+        Examples
+        --------
+        >>> import hiermodels as hm
+        >>> from hiermodels.models.data import bind
+        >>> layout = bind(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), hm.load_dataset("eight_schools")).layout
+        >>> layout.find("group sd", "school", "Intercept").name, layout.find("residual sd")
+        ('sd_school', None)
+        """
+        return next((p for p in self.parameters if (p.role, p.owner, p.effect) == (role, owner, effect)), None)
+
+    @property
+    def residual_sd(self) -> Parameter | None:
+        """The residual sd, ``sigma``; None where variances are known or the outcome has none of its own."""
+        return self.find("residual sd")
+
+    @property
+    def intercept(self) -> Parameter | None:
+        """The population's intercept; None where the formula has none, or groups stand for it."""
+        return self.find("coefficient", effect=INTERCEPT)
+
+    def unit_of(self, parameter: Parameter) -> Parameter | None:
+        """The parameter that this one's prior is given in units of; None for most priors."""
+        return unit_of(parameter, self.parameters)
+
     def effect_names(self, level: LevelLayout) -> tuple[str, ...]:
         """Names of a level's group values: ``theta_school``, ``theta_school_x``."""
         return tuple(theta_name(level.name, self.columns[e]) for e in level.effects)
 
 
-def theta_name(level: str, column: str) -> str:
-    """Name of a group's coefficient for a column."""
-    return f"theta_{level}" if column == "Intercept" else f"theta_{level}_{column}"
-
-
-def sd_name(level: str, column: str) -> str:
-    """Name of the sd between groups of a column's coefficient."""
-    return f"sd_{level}" if column == "Intercept" else f"sd_{level}_{column}"
+def unit_of(parameter: Parameter, parameters: tuple[Parameter, ...]) -> Parameter | None:
+    """The one of ``parameters`` that a prior is given in units of: the residual sd, or the same group term's concentration."""
+    role = parameter.prior.unit
+    if role is None:
+        return None
+    owner = parameter.owner if role == "concentration" else ""
+    return next((p for p in parameters if p.role == role and p.owner == owner), None)

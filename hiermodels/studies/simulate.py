@@ -211,9 +211,11 @@ def read_truth(truth: Mapping[str, Any], problem: Problem) -> tuple[Truth, dict[
     for name, law in laws:
         if not law.proper and law.name != "fixed":
             raise ValueError(f"truth: {name}: {law} cannot be drawn from; use a proper law, e.g. normal(0, 20)")
-        unit = law.unit(name)
-        if unit is not None and unit not in truth:
-            raise ValueError(f"truth: {name}: {law} is in units of {unit}, which has no truth here; add {unit}, or use another law")
+        unit = _unit(layout, name, law)
+        if law.unit is not None and unit not in truth:
+            wanted = f"the {law.unit}, which the mechanism has not" if unit is None else f"{unit}, which has no truth here"
+            hint = "use another law" if unit is None else f"add {unit}, or use another law"
+            raise ValueError(f"truth: {name}: {law} is in units of {wanted}; {hint}")
     return Truth(tuple(laws), tuple(numbers), tuple(fixed)), values
 
 
@@ -281,13 +283,13 @@ def simulator(
         law_key, value_key = jax.random.split(key)
         known = dict(values)
         # laws in units of another parameter come after it
-        for i, (name, law) in sorted(enumerate(truth.laws), key=lambda entry: entry[1][1].unit(entry[1][0]) is not None):
+        for i, (name, law) in sorted(enumerate(truth.laws), key=lambda entry: entry[1][1].unit is not None):
             one = jax.random.fold_in(law_key, i)
             parameter = layout.parameter(name)
             if parameter is not None and parameter.kind == "above_one":
                 known[name] = _above_one(law, one)
             else:
-                known[name] = draw_from(law, one, known.get(law.unit(name) or ""), _size(layout, name))
+                known[name] = draw_from(law, one, known.get(_unit(layout, name, law) or ""), _size(layout, name))
         y: Any
         if deviation is None:
             y, true = draw(layout, value_key, design, known)
@@ -306,6 +308,13 @@ def simulate_given(layout: Layout, key: Array, design: Data, values: Mapping[str
     """One more outcome of the same rows, given every parameter and group value (padded axes); shape (obs,)."""
     draw = _simulate_normal if layout.normal_groups else _simulate_counts
     return draw(layout, key, design, dict(values))[0]
+
+
+def _unit(layout: Layout, name: str, law: Prior) -> str | None:
+    """Name of the parameter that a law of another one is given in units of."""
+    parameter = layout.parameter(name)
+    unit = None if parameter is None else layout.unit_of(replace(parameter, prior=law))
+    return None if unit is None else unit.name
 
 
 def _above_one(law: Prior, key: Array) -> Array:

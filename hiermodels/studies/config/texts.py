@@ -272,7 +272,7 @@ def variable_names(formula: Any, family: str, known: bool) -> tuple[list[str], s
     """
     names = ["Intercept", *sorted(identifiers(formula.population))]
     law = lookup(family)
-    names += [name for name in law.own if not (known and name == "sigma")]
+    names += [q.name for q in law.own_parameters(known)]
     stems = GROUP_STEMS[law.groups]
     for group in formula.groups:
         names += [f"{stem}_{group.name}" for stem in stems]

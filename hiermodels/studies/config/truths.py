@@ -200,7 +200,7 @@ def _check_complete(
     law = lookup(mechanisms.family)
     if law.groups != "normal":
         return
-    needed = [name for name in law.own if not (mechanisms.known_se is not None and name == "sigma")]
+    needed = [q.name for q in law.own_parameters(mechanisms.known_se is not None)]
     needed += [x for x in _slopes(parsed.population) if table is None or table[x].dtype.kind in "iufb"]
     free = [g for g in parsed.groups if not _settled(g.factors, parsed, truth)]
     needed += [f"sd_{g.name}" for g in free if not g.effects.startswith("0")]
