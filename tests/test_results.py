@@ -274,7 +274,7 @@ def test_an_unfinished_run(tmp_path):
 
 def test_the_manifest_says_what_made_it():
     made = manifest()
-    assert list(made) == ["config", "identity", "lanes", "chunk", "versions", "device", "cells"]
+    assert list(made) == ["format", "streams", "config", "identity", "lanes", "chunk", "versions", "device", "cells"]
     assert {"python", "jax", "numpyro", "hiermodels"} <= made["versions"].keys()
     with pytest.raises(ValueError, match="expected numbers, text, lists and mappings"):
         manifest(seed=np.zeros(3))

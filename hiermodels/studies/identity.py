@@ -14,10 +14,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["IDENTITY", "check_identity", "check_sizes", "differences", "identity_of", "plain", "timeless"]
+__all__ = ["FORMAT", "IDENTITY", "STREAMS", "check_identity", "check_sizes", "differences", "identity_of", "plain", "timeless"]
 
 IDENTITY = ("mechanisms", "methods", "estimands", "interval", "seed", "precision")
 """Keys of a resolved configuration that determine results."""
+
+STREAMS = 1
+"""Number of the streams of random numbers: the same study and seed give the same datasets under the same number; one more whenever
+that changes."""
+FORMAT = 2
+"""Number of the format of a run folder; files made before 2 carry no digests."""
 
 FREE = frozenset({"aim", "performance", "decisions", "stop"})
 ABSENT = "(absent)"

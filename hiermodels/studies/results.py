@@ -37,7 +37,7 @@ from hiermodels.studies.chunks import (
     write_chunk,
 )
 from hiermodels.studies.disk import locked, write_bytes, write_json
-from hiermodels.studies.identity import check_identity, identity_of, plain
+from hiermodels.studies.identity import FORMAT, STREAMS, check_identity, identity_of, plain
 from hiermodels.studies.imported import imported_methods
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def make_manifest(
     Returns
     -------
     dict
-        Ready for JSON, with ``config, identity, lanes, chunk, versions, device, cells``.
+        Ready for JSON, with ``format, streams, config, identity, lanes, chunk, versions, device, cells``.
     """
     import platform
     from importlib import metadata
@@ -247,7 +247,7 @@ def make_manifest(
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-    manifest = {"config": resolved, "identity": identity_of(resolved), "lanes": lanes, "chunk": chunk}
+    manifest = {"format": FORMAT, "streams": STREAMS, "config": resolved, "identity": identity_of(resolved), "lanes": lanes, "chunk": chunk}
     return plain({**manifest, "versions": versions, "device": device, "cells": list(cells), **more})
 
 
