@@ -21,8 +21,9 @@ import numpy as np
 
 from hiermodels.inference.rates import average_rates, count_outcomes, row_rates
 from hiermodels.models import checks
+from hiermodels.models.columns import require_column
 from hiermodels.models.data import Problem
-from hiermodels.models.formula import columns, require_column, variables
+from hiermodels.models.formula import columns, variables
 from hiermodels.models.outcomes import inverse_link, row_law
 from hiermodels.models.spec import LevelLayout, sd_name, theta_name
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hiermodels.models import families
+from hiermodels.models.columns import numbers, require_column
 from hiermodels.models.counts import count_tree
-from hiermodels.models.formula import require_column
 from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Model
 
@@ -50,25 +50,6 @@ def prior_fits(name: str, kind: str, prior: Prior) -> None:
         raise ValueError(f"priors: {name}: {prior}: expected a value between 0 and 1; give a probability")
 
 
-def _numeric(frame: pd.DataFrame, name: str, role: str) -> np.ndarray:
-    import pandas as pd
-
-    require_column(frame, name, role)
-    column = frame[name]
-    if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
-        bad = next((i for i, v in enumerate(column) if not _is_number(v)), 0)
-        raise ValueError(f"column {name!r}, row {bad}: expected numbers ({role}), found {column.iloc[bad]!r}; convert the column")
-    return column.to_numpy(dtype=float, na_value=np.nan)
-
-
-def _is_number(value: object) -> bool:
-    try:
-        float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
 def _refuse(values: np.ndarray, bad: np.ndarray, name: str, expected: str, hint: str) -> None:
     if bad.any():
         row = int(np.argmax(bad))
@@ -76,7 +57,7 @@ def _refuse(values: np.ndarray, bad: np.ndarray, name: str, expected: str, hint:
 
 
 def _positive(frame: pd.DataFrame, name: str, role: str) -> np.ndarray:
-    values = _numeric(frame, name, role)
+    values = numbers(frame, name, role)
     _refuse(values, ~(np.isfinite(values) & (values > 0)), name, f"a positive, finite {role}", "mend or drop the row")
     return values
 
@@ -104,7 +85,8 @@ def outcome_columns(model: Model, frame: pd.DataFrame, outcome: bool) -> tuple[n
         _refuse(size, size != np.round(size), model.trials, "a whole number of trials", "trials are counts")
     if not outcome:
         return np.zeros(rows), weight, size
-    y = _numeric(_as_numbers(model, frame), model.outcome, "outcome")
+    require_column(frame, model.outcome, "outcome")
+    y = numbers(_with_truth_as_numbers(model, frame), model.outcome, "outcome")
     _refuse(y, ~np.isfinite(y), model.outcome, "a finite outcome", "drop or mend the row")
     kind = families.lookup(model.family).outcome
     if kind == "binary":
@@ -116,11 +98,11 @@ def outcome_columns(model: Model, frame: pd.DataFrame, outcome: bool) -> tuple[n
     return y, weight, size
 
 
-def _as_numbers(model: Model, frame: pd.DataFrame) -> pd.DataFrame:
+def _with_truth_as_numbers(model: Model, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with a true / false outcome of one trial as 1 and 0."""
     import pandas as pd
 
-    binary = families.lookup(model.family).outcome == "binary" and model.outcome in frame.columns
+    binary = families.lookup(model.family).outcome == "binary"
     if binary and pd.api.types.is_bool_dtype(frame[model.outcome].dtype) and not frame[model.outcome].isna().any():
         return frame.assign(**{model.outcome: frame[model.outcome].astype(int)})
     return frame

@@ -16,8 +16,9 @@ import numpy as np
 from jax import Array
 
 from hiermodels.models import checks, families
+from hiermodels.models.columns import require_column
 from hiermodels.models.counts import check_tree, count_bound, count_parameters, count_tree, log_precision
-from hiermodels.models.formula import columns, require_column
+from hiermodels.models.formula import columns
 from hiermodels.models.priors import flat
 from hiermodels.models.propriety import check_propriety, missing_moments
 from hiermodels.models.quantities import Quantity, coefficient, group_sd

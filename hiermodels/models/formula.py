@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hiermodels.models.columns import require_column
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -235,14 +237,3 @@ def columns(
             f"formula {formula!r}: term {table.columns[column]!r} is not finite at row {row}; check that column's values"
         )
     return [str(c) for c in table.columns], matrix
-
-
-def require_column(frame: pd.DataFrame, name: str, where: str) -> None:
-    """Raise a `ValueError` that offers the nearest column where ``name`` is none."""
-    if name in frame.columns:
-        return
-    import difflib
-
-    near = difflib.get_close_matches(name, [str(c) for c in frame.columns], 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"the columns are {', '.join(map(str, frame.columns))}"
-    raise ValueError(f"{where}: no column {name!r} in the data; {hint}")

@@ -114,7 +114,8 @@ def template(
       formula: score ~ 1 + (1 | school)
     """
     from hiermodels.models import families
-    from hiermodels.models.formula import parse_formula, require_column
+    from hiermodels.models.columns import require_column
+    from hiermodels.models.formula import parse_formula
 
     outcome = families.lookup(family).outcome
     if formula is None and data is None:

@@ -1,0 +1,151 @@
+"""Columns of a table in the role of numbers: cells that mean a number are one, however they are stored.
+
+A column may hold numbers as text (a file is read without guessing), as objects (`decimal.Decimal`, Python's integers of any
+size) or in a type of their own. Where a column is used as numbers every cell must be one; what is none is named with its
+row.
+"""
+
+from __future__ import annotations
+
+import decimal
+import numbers as abstract
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["as_numbers", "number_of", "numbers", "require_column", "shown_cell"]
+
+_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*|\s*[+-]?inf(?:inity)?\s*", re.ASCII | re.IGNORECASE)
+_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*", re.ASCII)
+
+
+def require_column(frame: pd.DataFrame, name: str, where: str) -> None:
+    """Raise a `ValueError` where ``name`` is no column (the nearest is offered), or stands for several."""
+    found = sum(c == name for c in frame.columns)
+    if found == 1:
+        return
+    if found:
+        raise ValueError(f"{where}: expected one column {name!r} in the data, found {found} of that name; rename or drop the others")
+    import difflib
+
+    names = [str(c) for c in frame.columns]
+    near = difflib.get_close_matches(name, names, 1)
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    hint = f"did you mean {near[0]!r}?" if near else f"the columns are {', '.join(names[:20])}{more}"
+    raise ValueError(f"{where}: no column {name!r} in the data; {hint}")
+
+
+def number_of(cell: Any) -> float | None:
+    """The number that a cell stands for: NaN where it is missing, None where it is no number.
+
+    Truth values are no numbers, and neither are complex ones. An integer too large for a float is infinite.
+
+    Examples
+    --------
+    >>> number_of("10.1"), number_of(" 1e3"), number_of("ten"), number_of(True)
+    (10.1, 1000.0, None, None)
+    """
+    import pandas as pd
+
+    if isinstance(cell, str):
+        return float(cell) if _NUMBER.fullmatch(cell) else None
+    if isinstance(cell, bool | np.bool_):
+        return None
+    if isinstance(cell, abstract.Real | decimal.Decimal):
+        try:
+            return float(cell)
+        except OverflowError:
+            return np.inf if cell > 0 else -np.inf
+        except ValueError:  # a signalling NaN
+            return np.nan
+    return np.nan if cell is None or cell is pd.NA or cell is pd.NaT else None
+
+
+def as_numbers(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """A column as floats, and which of its cells are no numbers.
+
+    Parameters
+    ----------
+    column : Series
+        Of any type.
+
+    Returns
+    -------
+    values : ndarray, shape (row,)
+        NaN where a cell is missing or no number.
+    bad : ndarray of bool, shape (row,)
+        Cells that are there and are no numbers.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> values, bad = as_numbers(pd.Series(["1.5", None, "x"], dtype=object))
+    >>> values.tolist(), bad.tolist()
+    ([1.5, nan, nan], [False, False, True])
+    """
+    import pandas as pd
+
+    kind = column.dtype
+    if pd.api.types.is_numeric_dtype(kind) and not (pd.api.types.is_bool_dtype(kind) or pd.api.types.is_complex_dtype(kind)):
+        return column.to_numpy(dtype=float, na_value=np.nan), np.zeros(len(column), bool)
+    cells = [number_of(cell) for cell in column.tolist()]
+    return np.array([np.nan if c is None else c for c in cells], float), np.array([c is None for c in cells], bool)
+
+
+def numbers(frame: pd.DataFrame, name: str, role: str) -> np.ndarray:
+    """A column of a table that must hold numbers, as floats; missing ones are NaN.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    name : str
+        Column.
+    role : str
+        What the column is, for the message: ``outcome``.
+
+    Raises
+    ------
+    ValueError
+        For a column that is not there or stands twice, and for a cell that is no number: naming the row, the cell and the
+        ways out.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> numbers(pd.DataFrame({"y": ["1", "2.5"]}), "y", "outcome").tolist()
+    [1.0, 2.5]
+    """
+    require_column(frame, name, role)
+    values, bad = as_numbers(frame[name])
+    if bad.any():
+        row = int(np.argmax(bad))
+        cell = frame[name].iloc[row]
+        if isinstance(cell, str) and _COMMA.fullmatch(cell):
+            way = f"write a decimal point: {cell.strip().replace(',', '.')}"
+        else:
+            way = "convert the column" if bad.all() else "convert the column, mend that cell or drop the row"
+        count = f" ({bad.sum()} of {len(bad)} rows are no numbers)" if 1 < bad.sum() < len(bad) else ""
+        raise ValueError(f"column {name!r}, row {row}: expected numbers ({role}), found {shown_cell(cell)}{count}; {way}")
+    return values
+
+
+def shown_cell(cell: Any) -> str:
+    """A cell as a message shows it: on one line, cut after 60 characters.
+
+    Examples
+    --------
+    >>> shown_cell("a" * 80).endswith("...'")
+    True
+    """
+    text = cell if isinstance(cell, str) else str(cell.item() if isinstance(cell, np.generic) else cell)
+    text = f"{text[:57]}..." if len(text) > 60 else text
+    return ascii_controls(repr(text)) if isinstance(cell, str) else ascii_controls(" ".join(text.split()))
+
+
+def ascii_controls(text: str) -> str:
+    """Text without characters that steer a terminal."""
+    return "".join(c if c.isprintable() or c == " " else ascii(c)[1:-1] for c in text)
