@@ -355,11 +355,10 @@ def _new_group(layout: Layout, values: dict[str, Array], level: str, key: Array)
 
         return new_group(layout, values, level, key)
     variance: Array | float = 0.0
-    for here in layout.levels:
+    place = next(i for i, found in enumerate(layout.levels) if found.name == level)
+    for here in (layout.levels[i] for i in layout.lineage(place)):
         if here.pooling == "partial" and "Intercept" in [layout.columns[e] for e in here.effects]:
             variance = variance + values[sd_name(here.name, "Intercept")] ** 2
-        if here.name == level:
-            break
     centre = values["Intercept"]
     return centre + jnp.sqrt(variance) * jax.random.normal(key, centre.shape, centre.dtype)
 

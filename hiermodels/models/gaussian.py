@@ -465,11 +465,10 @@ class Gaussian:
             centre, variance = mean[n], cov[n, n]
         else:
             centre, variance = self._known_coefficients(phi, stats)[column], jnp.zeros(())
-        for level in self.layout.levels:
+        place = next(i for i, level in enumerate(self.layout.levels) if level.name == name)
+        for level in (self.layout.levels[i] for i in self.layout.lineage(place)):
             if level.pooling == "partial" and column in level.effects:
                 variance = variance + phi[sd_name(level.name, "Intercept")] ** 2
-            if level.name == name:
-                break
         return Component("normal", centre + stats.shift, variance)
 
     def available(self) -> set[str]:

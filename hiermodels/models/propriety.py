@@ -264,7 +264,10 @@ def missing_moments(layout: Layout, data: Data) -> dict[str, str]:
         for c in layout.population:
             if (p := layout.parameter(layout.columns[c])) is not None and p.prior.name in ("flat", "scaled_normal"):
                 found.setdefault(p.name, worst)
-        for level in layout.levels[:-1]:
+        branches = [leaf for leaf, _ in layout.branches]
+        for i, level in enumerate(layout.levels):
+            if branches == [i]:  # rows hold the values of the finest groups; of crossed ones, only their sums
+                continue
             for e in level.effects:
                 found.setdefault(theta_name(level.name, layout.columns[e]), worst)
         for level in layout.levels:

@@ -299,6 +299,26 @@ class Layout:
         """Whether every level nests in the one before it (a tree)."""
         return all(level.parent == i - 1 for i, level in enumerate(self.levels))
 
+    def lineage(self, level: int) -> tuple[int, ...]:
+        """Position of a level after those of the levels that it nests in, coarse to fine; crossed levels are not among them."""
+        up = self.levels[level].parent
+        return (level,) if up < 0 else (*self.lineage(up), level)
+
+    @property
+    def branches(self) -> tuple[tuple[int, int], ...]:
+        """Levels in which no other nests, each with the finest level that it shares with those before it (-1: the population).
+
+        A row's coefficient is the first one's value plus, for every other, its value less that of the shared level.
+        """
+        found: list[tuple[int, int]] = []
+        seen = {-1}
+        for i in range(len(self.levels)):
+            if all(level.parent != i for level in self.levels):
+                line = (-1, *self.lineage(i))
+                found.append((i, max(j for j in line if j in seen)))
+                seen |= set(line)
+        return tuple(found)
+
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of this name, or None."""
         return next((p for p in self.parameters if p.name == name), None)

@@ -140,7 +140,7 @@ def _normal(
     true = {p.name: known.get(p.name, jnp.zeros(()) if p.kind == "correlation" else nan) for p in layout.parameters}
     root = [known.get(layout.columns[c], nan) if c in layout.population else jnp.zeros(()) for c in range(len(layout.columns))]
     values: list[list[Array]] = []
-    new = known.get("Intercept", nan)
+    new: list[Array] = []
     laws, dependence = dict(deviation.effects), dict(deviation.dependence)
     for i, level in enumerate(layout.levels):
         up = [jnp.broadcast_to(b, (1,)) for b in root] if level.parent < 0 else values[level.parent]
@@ -151,13 +151,14 @@ def _normal(
             how, numbers = dependence[level.name]
             z = getattr(deviations, how)(common_key, z, design.real[i], *numbers)
         noise = correlate(layout, level, z, known)
+        new.append(new[level.parent] if level.parent >= 0 else known.get("Intercept", nan))
         for position, (e, name) in enumerate(zip(level.effects, layout.effect_names(level), strict=True)):
             here[e] = known[name] if name in known else here[e] + noise[position]
             true[name] = here[e]
             if layout.columns[e] == "Intercept":
                 drawn = _standard(laws.get(level.name), jax.random.fold_in(new_key, i), ())
-                new = new + known.get(sd_name(level.name, "Intercept"), nan) * drawn
-        true[f"new({level.name})"] = new
+                new[i] = new[i] + known.get(sd_name(level.name, "Intercept"), nan) * drawn
+        true[f"new({level.name})"] = new[i]
         values.append(here)
     coefficients = _row_coefficients(layout, design, root, values)
     mean = sum(coefficients[c] * design.x[:, c] for c in range(len(layout.columns)))

@@ -198,26 +198,23 @@ def _linked(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
 def linear_predictor(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
     """Mean of each row of a normal model, shape (obs,): population coefficients and the finest groups' deviations from them."""
     mean = jnp.zeros(layout.obs)
-    for c, column in enumerate(layout.columns):
-        base = values[column] if c in layout.population else jnp.zeros(())
-        coefficient = jnp.broadcast_to(base, (layout.obs,))
-        for i, level in enumerate(layout.levels):
-            if c in level.effects and not _varies_below(layout, i, c):
-                theta = values[layout.effect_names(level)[level.effects.index(c)]]
-                coefficient = coefficient + theta[data.group[i]] - base
+    for c in range(len(layout.columns)):
+        (first, _), *crossed = layout.branches or ((-1, -1),)
+        coefficient = _coefficient(layout, values, data, first, c)
+        for leaf, shared in crossed:
+            coefficient = coefficient + _coefficient(layout, values, data, leaf, c) - _coefficient(layout, values, data, shared, c)
         mean = mean + coefficient * data.x[:, c]
     return mean
 
 
-def _varies_below(layout: Layout, i: int, column: int) -> bool:
-    """Whether a level nested in level i has a coefficient of its own for this column, which contains the coarser one's."""
-    for j, level in enumerate(layout.levels):
-        up = level.parent
-        while up > i:
-            up = layout.levels[up].parent
-        if j != i and up == i and column in level.effects:
-            return True
-    return False
+def _coefficient(layout: Layout, values: Mapping[str, Array], data: Data, i: int, column: int) -> Array:
+    """A column's coefficient in the groups of level i, ancestors included, row by row; of the population for -1."""
+    for k in reversed(layout.lineage(i) if i >= 0 else ()):
+        level = layout.levels[k]
+        if column in level.effects:
+            return values[layout.effect_names(level)[level.effects.index(column)]][data.group[k]]
+    base = values[layout.columns[column]] if column in layout.population else jnp.zeros(())
+    return jnp.broadcast_to(base, (layout.obs,))
 
 
 def _counts(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:

@@ -22,7 +22,7 @@ from hiermodels.models import priors
 from hiermodels.models.data import Data, Problem, bind
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.priors import Prior
-from hiermodels.models.spec import Layout, Model, sd_name
+from hiermodels.models.spec import Layout, Model, sd_name, theta_name
 from hiermodels.studies.config.cells import method_key_material
 from hiermodels.studies.config.designs import SIZES, design_table
 from hiermodels.studies.config.texts import read_law
@@ -58,6 +58,10 @@ def method_key(seed: int, cell_material: int, method: str, reps: Array) -> Array
 def _method_key(seed: Array, cell_material: Array, word: Array, reps: Array) -> Array:
     cell = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), cell_material)
     return jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(cell, r), word))(reps)
+
+
+_STRATA = 4096
+"""Points at which a law of sizes is integrated."""
 
 
 # designs ---------------------------------------------------------------------------------------------------------------
@@ -100,34 +104,47 @@ def _count(law: Any, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _unequal(mean: float, cv: float, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Sizes from a gamma law with this mean and coefficient of variation, rounded, at least 1.
+    """Whole sizes with this mean and coefficient of variation: x = 1 + a gamma variable, rounded to ``floor(x + u)``, u uniform.
 
-    One is drawn from each of ``size`` equal strata, in random order, so that a cell's mean and coefficient come out as asked.
+    Rounding so keeps the mean and adds E[f (1 - f)] to the variance, f the fraction of x; the gamma law's variance is what is
+    left. x and u are drawn from ``size`` equal strata, in random order, so that a cell's mean and coefficient come out as asked.
     """
-    from scipy import stats
+    from scipy import optimize, stats
 
-    if cv == 0:
-        return np.full(size, round(mean))
-    u = (rng.permutation(size) + rng.random(size)) / size
-    return np.maximum(np.rint(stats.gamma.ppf(u, cv**-2, scale=mean * cv**2)), 1).astype(int)
+    def strata(size: int) -> np.ndarray:
+        return (rng.permutation(size) + rng.random(size)) / size
+
+    def sizes(u: np.ndarray, variance: float) -> np.ndarray:
+        if variance == 0 or mean == 1:
+            return np.full(len(u), mean)
+        return 1 + stats.gamma.ppf(u, (mean - 1) ** 2 / variance, scale=variance / (mean - 1))
+
+    def excess(variance: float) -> float:
+        fraction = sizes((np.arange(_STRATA) + 0.5) / _STRATA, variance) % 1
+        return float(variance + np.mean(fraction * (1 - fraction)) - (cv * mean) ** 2)
+
+    variance = optimize.brentq(excess, 0.0, (cv * mean) ** 2) if excess(0.0) < 0 else 0.0
+    return np.floor(sizes(strata(size), variance) + strata(size)).astype(int)
 
 
 def _nested(levels: Mapping[str, Any], obs: Any, rng: np.random.Generator) -> pd.DataFrame:
+    """Rows of nested levels; labels count the groups of the whole level, so that no two groups share one."""
     import pandas as pd
 
-    index = np.zeros(1, int)
+    units = 1
     labels: dict[str, np.ndarray] = {}
-    for n, (level, law) in enumerate([*levels.items(), ("obs", obs)]):
-        counts = _count(law, len(index), rng)
+    for level, law in {**levels, "obs": obs}.items():
+        counts = _count(law, units, rng)
         labels = {k: np.repeat(v, counts) for k, v in labels.items()}
-        within = np.concatenate([np.arange(c) for c in counts]) if len(counts) else np.zeros(0, int)
-        index = np.repeat(index, counts)
-        if n < len(levels):
-            labels[level] = np.array([f"{level[0]}{i + 1}" for i in within], dtype=object)
-    return pd.DataFrame(labels, index=pd.RangeIndex(len(index)))
+        units = int(counts.sum())
+        if level in levels:
+            labels[level] = np.array([f"{level[0]}{i + 1}" for i in range(units)], dtype=object)
+    return pd.DataFrame(labels, index=pd.RangeIndex(units))
 
 
 def _predictor(law: Any, frame: pd.DataFrame, levels: list[str], rng: np.random.Generator) -> np.ndarray:
+    import pandas as pd
+
     name, args = read_law(law, levels=[*levels, "obs"])
     rows = len(frame)
     if name == "constant":
@@ -135,9 +152,7 @@ def _predictor(law: Any, frame: pd.DataFrame, levels: list[str], rng: np.random.
     if name == "half":
         if args[0] == "obs":
             return (np.arange(rows) % 2).astype(float)
-        path = levels[: levels.index(args[0]) + 1]
-        code = frame.groupby(path, sort=False, observed=True).ngroup().to_numpy()
-        return (code % 2).astype(float)
+        return (pd.factorize(frame[args[0]])[0] % 2).astype(float)
     if name == "normal":
         return rng.normal(args[0], args[1], rows)
     if name == "bernoulli":
@@ -242,16 +257,29 @@ def _group_values(name: str, value: Any, problem: Problem, level: str) -> np.nda
 
 
 def _complete(layout: Layout, truth: Mapping[str, Any], scalars: Mapping[str, Any], fixed: set[str]) -> None:
-    """Every hyperparameter on the way to the data must be given."""
+    """Every hyperparameter on the way to the data must be given; what lies above a given group value is not on it."""
     spared: set[str] = set()
-    for i, level in enumerate(layout.levels):
-        for e, name in zip(level.effects, layout.effect_names(level), strict=True):
-            if name in fixed:  # what lies above a given theta no longer reaches the data
-                spared |= {layout.columns[e]} | {sd_name(v.name, layout.columns[e]) for v in layout.levels[: i + 1]}
-                spared |= {f"{stem}_{level.name}" for stem in ("mean", "kappa", "shape")}
+    starts = [leaf for leaf, _ in layout.branches or ((-1, -1),)] + [shared for _, shared in layout.branches[1:]]
+    for e, column in enumerate(layout.columns):
+        needed = set().union(*(_above(layout, i, e, fixed) for i in starts))
+        spared |= {column, *(sd_name(v.name, column) for v in layout.levels)} - needed
+    for level in layout.levels:
+        if theta_name(level.name, "Intercept") in fixed:
+            spared |= {f"{stem}_{level.name}" for stem in ("mean", "kappa", "shape")}
     for name, parameter in scalars.items():
         if name not in truth and name not in spared and parameter.kind != "correlation":
             raise ValueError(f"truth: {name} is missing, so no data can be simulated; add e.g. {name}: 1")
+
+
+def _above(layout: Layout, i: int, effect: int, fixed: set[str]) -> set[str]:
+    """Parameters from which a coefficient of level i (-1: of the population) is drawn, up to the first given group value."""
+    column, found = layout.columns[effect], set()
+    for level in (layout.levels[k] for k in reversed(layout.lineage(i) if i >= 0 else ())):
+        if effect in level.effects:
+            if theta_name(level.name, column) in fixed:
+                return found
+            found.add(sd_name(level.name, column))
+    return {*found, column}
 
 
 # simulators ------------------------------------------------------------------------------------------------------------
@@ -386,7 +414,7 @@ def _simulate_normal(layout: Layout, key: Array, design: Data, known: dict[str, 
     true = {p.name: known.get(p.name, jnp.zeros(()) if p.kind == "correlation" else nan) for p in layout.parameters}
     root = [known.get(layout.columns[c], nan) if c in layout.population else jnp.zeros(()) for c in range(len(layout.columns))]
     values: list[list[Array]] = []
-    spread = jnp.zeros(())
+    spread: list[Array] = []
     for i, level in enumerate(layout.levels):
         up = [jnp.broadcast_to(b, (1,)) for b in root] if level.parent < 0 else values[level.parent]
         here = [b[design.parent[i]] if level.parent >= 0 else jnp.broadcast_to(b, (level.size,)) for b in up]
@@ -394,9 +422,10 @@ def _simulate_normal(layout: Layout, key: Array, design: Data, known: dict[str, 
         for position, (e, name) in enumerate(zip(level.effects, layout.effect_names(level), strict=True)):
             here[e] = known[name] if name in known else here[e] + noise[position]
             true[name] = here[e]
-        if "Intercept" in layout.columns and layout.columns.index("Intercept") in level.effects:
-            spread = jnp.sqrt(spread**2 + known.get(sd_name(level.name, "Intercept"), nan) ** 2)
-        true[f"new({level.name})"] = known.get("Intercept", nan) + spread * jax.random.normal(next(keys))
+        spread.append(spread[level.parent] if level.parent >= 0 else jnp.zeros(()))
+        if "Intercept" in [layout.columns[e] for e in level.effects]:
+            spread[i] = jnp.sqrt(spread[i] ** 2 + known.get(sd_name(level.name, "Intercept"), nan) ** 2)
+        true[f"new({level.name})"] = known.get("Intercept", nan) + spread[i] * jax.random.normal(next(keys))
         values.append(here)
     coefficients = _row_coefficients(layout, design, root, values)
     mean = sum(coefficients[c] * design.x[:, c] for c in range(len(layout.columns)))
@@ -430,18 +459,13 @@ def correlate(layout: Layout, level: Any, z: Array, known: dict[str, Array]) -> 
 
 
 def _row_coefficients(layout: Layout, design: Data, root: list[Array], values: list[list[Array]]) -> list[Array]:
-    """Each column's coefficient for each row: its finest level's, other branches' deviations added."""
-    leaves = [i for i in range(len(layout.levels)) if all(v.parent != i for v in layout.levels)]
-    found = []
-    for c in range(len(layout.columns)):
-        base = root[c]
-        parts = [values[i][c][design.group[i]] for i in leaves]
-        if not parts:
-            found.append(jnp.broadcast_to(base, (layout.obs,)))
-        else:
-            crossed = [part - base for part in parts[1:]]  # a given theta may leave the coefficient above it undefined
-            found.append(sum(crossed, parts[0]))
-    return found
+    """Each column's coefficient for each row; a given group value may leave what lies above it undefined."""
+
+    def of(i: int, c: int) -> Array:
+        return values[i][c][design.group[i]] if i >= 0 else jnp.broadcast_to(root[c], (layout.obs,))
+
+    (first, _), *crossed = layout.branches or ((-1, -1),)
+    return [sum((of(leaf, c) - of(shared, c) for leaf, shared in crossed), of(first, c)) for c in range(len(layout.columns))]
 
 
 def _simulate_counts(layout: Layout, key: Array, design: Data, known: dict[str, Array]) -> tuple[Array, dict[str, Array]]:

@@ -29,6 +29,8 @@ def check_study(study: Study) -> None:
         _check_columns(mechanisms, known)
         if table is not None:
             _check_values(mechanisms, table)
+        else:
+            _check_outcome(mechanisms)
     for name, method in study.methods.items():
         with within("methods", name):
             if method.kind in ("posterior", "estimator"):
@@ -105,6 +107,16 @@ def _check_values(mechanisms: Mechanisms, table: pd.DataFrame) -> None:
             row = int(missing.to_numpy().argmax())
             message = f"expected a label in column {factor!r} of {where}; found nothing in row {row} (from 0)"
             raise problem(f"{message}; fill or drop the row", ("formula",))
+
+
+def _check_outcome(mechanisms: Mechanisms) -> None:
+    """A generated design has no column of the outcome's name, which simulation would write over."""
+    from hiermodels.studies.own import outcome_of
+
+    outcome, design = outcome_of(mechanisms.formula), mechanisms.design
+    for what, names, at in (("level", design_levels(design), ()), ("predictor", design["predictors"], ("predictors",))):
+        if outcome in names:
+            raise problem(f"expected a name other than the outcome's; found the {what} {outcome!r}; rename it", ("design", *at, outcome))
 
 
 def _positive(value: Any) -> bool:

@@ -143,7 +143,7 @@ def _usual(size: str) -> int:
 
 def _predictors(predictors: Any, levels: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(predictors, Mapping):
-        example = f"{{treated: half({levels[0]})}}"
+        example = f"{{treated: half({(*levels, 'obs')[0]})}}"
         message = f"expected a mapping of name to law; found {shown(predictors)}; write e.g. {example}"
         raise problem(message, ("predictors",))
     for name, law in predictors.items():

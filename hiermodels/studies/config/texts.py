@@ -230,17 +230,37 @@ def _numbers(name: str, inside: list[str], value: str) -> tuple[float, ...]:
         "normal": lambda m, s: math.isfinite(m) and 0 < s < math.inf,
         "bernoulli": lambda p: 0 <= p <= 1,
         "integers": lambda a, b: a <= b,
-        "unequal": lambda mean, cv: 1 <= mean < math.inf and 0 <= cv < math.inf,
+        "unequal": lambda mean, cv: 1 <= mean < math.inf and (1 - 1e-9) * least_cv(mean) <= cv < math.inf and (mean > 1 or cv == 0),
     }
     if not rules[name](*numbers):
         wanted = {
             "normal": "an sd above 0",
             "bernoulli": "a share from 0 to 1",
             "integers": "low <= high",
-            "unequal": "a mean of at least 1 and a coefficient of variation of at least 0",
+            "unequal": _sizes_allowed(*numbers) if name == "unequal" else "",
         }[name]
         raise problem(f"expected {wanted} in {_example(name)}; found {shown(value)}; mend the numbers")
     return numbers
+
+
+def least_cv(mean: float) -> float:
+    """Least coefficient of variation that whole numbers of this mean have: those next to it alone.
+
+    Examples
+    --------
+    >>> least_cv(2.5), least_cv(20.0)
+    (0.2, 0.0)
+    """
+    fraction = mean % 1
+    return math.sqrt(fraction * (1 - fraction)) / mean
+
+
+def _sizes_allowed(mean: float, cv: float) -> str:
+    if not 1 <= mean < math.inf or not 0 <= cv < math.inf:
+        return "a mean of at least 1 and a coefficient of variation of at least 0"
+    if mean == 1:
+        return "a mean above 1 (sizes are at least 1, so that all are 1 where their mean is)"
+    return f"a coefficient of variation of at least {math.ceil(1000 * least_cv(mean)) / 1000:g} (sizes are whole numbers of mean {mean:g})"
 
 
 def identifiers(expression: str) -> set[str]:
