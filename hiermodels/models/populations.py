@@ -11,6 +11,7 @@ from hiermodels.models.component import Component
 from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
 from hiermodels.models.data import Data
 from hiermodels.models.spec import Layout, sd_name, theta_name
+from hiermodels.models.streams import stream
 
 __all__ = [
     "centre",
@@ -162,7 +163,7 @@ def simulate_counts(
         if name in known:
             deviation = known[name] - base
         elif i in tree.above:
-            noise = jax.random.normal(jax.random.fold_in(keys[0], i), (level.size,))
+            noise = jax.random.normal(stream(keys[0], name), (level.size,))
             deviation = deviation + known.get(sd_name(level.name, "Intercept"), nan) * noise
         true[name] = jnp.broadcast_to(base + deviation, (level.size,))
     if tree.unit >= 1:
@@ -172,8 +173,8 @@ def simulate_counts(
     else:
         rate = _finest_rates(layout, design, known, true, eta, keys[1])[design.group[-1]]
     scalars = {p.name: jnp.reshape(true[p.name], (1, 1)) for p in layout.parameters}
-    for i, level in enumerate(levels):
-        drawn = new_group(layout, scalars, level.name, jax.random.fold_in(keys[2], i)) if scalars else nan
+    for level in levels:
+        drawn = new_group(layout, scalars, level.name, stream(keys[2], level.name)) if scalars else nan
         true[f"new({level.name})"] = jnp.reshape(drawn, ())
     size = design.size
     if family == "binomial":

@@ -21,6 +21,7 @@ from hiermodels.models.families import lookup
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.populations import simulate_counts
 from hiermodels.models.spec import Layout, sd_name, theta_name
+from hiermodels.models.streams import stream
 from hiermodels.studies import deviations
 
 __all__ = ["Deviation", "Rows", "any_rows", "read_deviation", "simulate_deviant", "without_empty"]
@@ -129,6 +130,16 @@ def _standard(law: Law | None, key: Array, shape: tuple[int, ...]) -> Array:
     return jax.random.normal(key, shape) if law is None else getattr(deviations, law[0])(key, shape, *law[1])
 
 
+def _deviates(deviation: Deviation, level: str, key: Array, real: Array) -> Array:
+    """Standardised effects of a level's groups, shape (group,)."""
+    own_key, common_key = jax.random.split(key)
+    z = _standard(dict(deviation.effects).get(level), own_key, real.shape)
+    if level not in dict(deviation.dependence):
+        return z
+    how, numbers = dict(deviation.dependence)[level]
+    return getattr(deviations, how)(common_key, z, real, *numbers)
+
+
 def _normal(
     layout: Layout, deviation: Deviation, key: Array, design: Data, known: dict[str, Array]
 ) -> tuple[Array | Rows, dict[str, Array]]:
@@ -141,22 +152,18 @@ def _normal(
     root = [known.get(layout.columns[c], nan) if c in layout.population else jnp.zeros(()) for c in range(len(layout.columns))]
     values: list[list[Array]] = []
     new: list[Array] = []
-    laws, dependence = dict(deviation.effects), dict(deviation.dependence)
+    laws = dict(deviation.effects)
     for i, level in enumerate(layout.levels):
         up = [jnp.broadcast_to(b, (1,)) for b in root] if level.parent < 0 else values[level.parent]
         here = [b[design.parent[i]] if level.parent >= 0 else jnp.broadcast_to(b, (level.size,)) for b in up]
-        own_key, common_key = jax.random.split(jax.random.fold_in(effect_key, i))
-        z = _standard(laws.get(level.name), own_key, (len(level.effects), level.size))
-        if level.name in dependence:
-            how, numbers = dependence[level.name]
-            z = getattr(deviations, how)(common_key, z, design.real[i], *numbers)
-        noise = correlate(layout, level, z, known)
+        z = [_deviates(deviation, level.name, stream(effect_key, name), design.real[i]) for name in layout.effect_names(level)]
+        noise = correlate(layout, level, jnp.stack(z), known)
         new.append(new[level.parent] if level.parent >= 0 else known.get("Intercept", nan))
         for position, (e, name) in enumerate(zip(level.effects, layout.effect_names(level), strict=True)):
             here[e] = known[name] if name in known else here[e] + noise[position]
             true[name] = here[e]
             if layout.columns[e] == "Intercept":
-                drawn = _standard(laws.get(level.name), jax.random.fold_in(new_key, i), ())
+                drawn = _standard(laws.get(level.name), stream(new_key, level.name), ())
                 new[i] = new[i] + known.get(sd_name(level.name, "Intercept"), nan) * drawn
         true[f"new({level.name})"] = new[i]
         values.append(here)
@@ -182,7 +189,7 @@ def _normal_rows(
     for i, level in enumerate(layout.levels):
         if level.name in dict(deviation.heteroscedastic):
             variation = dict(deviation.heteroscedastic)[level.name]
-            factor = deviations.heteroscedastic(jax.random.fold_in(spread_key, i), level.size, variation)
+            factor = deviations.heteroscedastic(stream(spread_key, level.name), level.size, variation)
             sd = sd * jnp.sqrt(factor)[design.group[i]]
     return mean + sd * _standard(deviation.errors, noise_key, (layout.obs,))
 
@@ -248,7 +255,7 @@ def _redesigned(
             share = getattr(deviations, how)(true[theta_name(level.name, "Intercept")], real, *numbers)[group]
             factor = factor * _kept(layout, deviation, design, present, group, share)
         if level.name in gone:
-            factor = factor * ~deviations.missing(jax.random.fold_in(key, i), real, gone[level.name])[group]
+            factor = factor * ~deviations.missing(stream(key, level.name), real, gone[level.name])[group]
     there = (factor > 0).astype(factor.dtype)
     return (there, factor) if counts else (factor, there)
 

@@ -19,7 +19,7 @@ __all__ = ["FORMAT", "IDENTITY", "STREAMS", "check_identity", "check_sizes", "di
 IDENTITY = ("mechanisms", "methods", "estimands", "interval", "seed", "precision")
 """Keys of a resolved configuration that determine results."""
 
-STREAMS = 1
+STREAMS = 2
 """Number of the streams of random numbers: the same study and seed give the same datasets under the same number; one more whenever
 that changes."""
 FORMAT = 2

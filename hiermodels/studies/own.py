@@ -26,6 +26,7 @@ from hiermodels.inference.samplers import Settings, Steps, draw_model
 from hiermodels.inference.summaries import Interval, Target, summarise
 from hiermodels.models import priors
 from hiermodels.models.formula import parse_formula
+from hiermodels.models.streams import stream
 from hiermodels.models.user import UserModel, user_model
 from hiermodels.studies.simulate import Truth, draw_from
 
@@ -286,9 +287,9 @@ def own_simulator(
     def simulate(key: Array, design: dict[str, Array], values: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         law_key, value_key = jax.random.split(key)
         known = dict(values)
-        for i, (name, law) in enumerate(truth.laws):
+        for name, law in truth.laws:
             shape = layout.shapes[name]
-            keys = jax.random.split(jax.random.fold_in(law_key, i), math.prod(shape))
+            keys = jax.random.split(stream(law_key, name), math.prod(shape))
             known[name] = jax.vmap(lambda k, law=law: draw_from(law, k))(keys).reshape(shape)
         found = layout.model.simulate(value_key, design, known)
         y = found[_outcome_site(layout, found)]

@@ -23,6 +23,7 @@ from hiermodels.models.data import Data, Problem, bind
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Model, sd_name, theta_name
+from hiermodels.models.streams import stream, word
 from hiermodels.studies.config.cells import method_key_material
 from hiermodels.studies.config.designs import SIZES, design_table
 from hiermodels.studies.config.texts import read_law
@@ -60,6 +61,8 @@ def _method_key(seed: Array, cell_material: Array, word: Array, reps: Array) -> 
     return jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(cell, r), word))(reps)
 
 
+OUTCOME = "outcome"
+"""Name of the stream of the outcomes."""
 _STRATA = 4096
 """Points at which a law of sizes is integrated."""
 
@@ -86,11 +89,14 @@ def design_frame(design: Any, seed: int, material: int) -> pd.DataFrame:
     table = design_table(design)
     if table is not None:
         return table
-    rng = np.random.default_rng([seed, material])
+
+    def rng(name: str) -> np.random.Generator:
+        return np.random.default_rng([seed, material, word(name)])
+
     levels = {k: v for k, v in design.items() if k not in ("obs", "predictors")}
     frame = _nested(levels, design.get("obs", 1), rng)
     for name, law in (design.get("predictors") or {}).items():
-        frame[name] = _predictor(law, frame, list(levels), rng)
+        frame[name] = _predictor(law, frame, list(levels), rng(name))
     return frame
 
 
@@ -127,14 +133,14 @@ def _unequal(mean: float, cv: float, size: int, rng: np.random.Generator) -> np.
     return np.floor(sizes(strata(size), variance) + strata(size)).astype(int)
 
 
-def _nested(levels: Mapping[str, Any], obs: Any, rng: np.random.Generator) -> pd.DataFrame:
+def _nested(levels: Mapping[str, Any], obs: Any, rng: Callable[[str], np.random.Generator]) -> pd.DataFrame:
     """Rows of nested levels; labels count the groups of the whole level, so that no two groups share one."""
     import pandas as pd
 
     units = 1
     labels: dict[str, np.ndarray] = {}
     for level, law in {**levels, "obs": obs}.items():
-        counts = _count(law, units, rng)
+        counts = _count(law, units, rng(level))
         labels = {k: np.repeat(v, counts) for k, v in labels.items()}
         units = int(counts.sum())
         if level in levels:
@@ -311,8 +317,8 @@ def simulator(
         law_key, value_key = jax.random.split(key)
         known = dict(values)
         # laws in units of another parameter come after it
-        for i, (name, law) in sorted(enumerate(truth.laws), key=lambda entry: entry[1][1].unit is not None):
-            one = jax.random.fold_in(law_key, i)
+        for name, law in sorted(truth.laws, key=lambda entry: entry[1].unit is not None):
+            one = stream(law_key, name)
             parameter = layout.parameter(name)
             if parameter is not None and parameter.kind == "above_one":
                 known[name] = _above_one(law, one)
@@ -409,7 +415,6 @@ def draw_from(law: Prior, key: Array, unit: Array | None = None, size: int = 1) 
 
 def _simulate_normal(layout: Layout, key: Array, design: Data, known: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
     """Down the tree: population coefficients, group deviations, rows."""
-    keys = iter(jax.random.split(key, 2 + 2 * len(layout.levels)))
     nan = jnp.full((), jnp.nan)
     true = {p.name: known.get(p.name, jnp.zeros(()) if p.kind == "correlation" else nan) for p in layout.parameters}
     root = [known.get(layout.columns[c], nan) if c in layout.population else jnp.zeros(()) for c in range(len(layout.columns))]
@@ -418,14 +423,16 @@ def _simulate_normal(layout: Layout, key: Array, design: Data, known: dict[str, 
     for i, level in enumerate(layout.levels):
         up = [jnp.broadcast_to(b, (1,)) for b in root] if level.parent < 0 else values[level.parent]
         here = [b[design.parent[i]] if level.parent >= 0 else jnp.broadcast_to(b, (level.size,)) for b in up]
-        noise = _correlated(layout, level, next(keys), known)
+        z = jnp.stack([jax.random.normal(stream(key, name), (level.size,)) for name in layout.effect_names(level)])
+        noise = correlate(layout, level, z, known)
         for position, (e, name) in enumerate(zip(level.effects, layout.effect_names(level), strict=True)):
             here[e] = known[name] if name in known else here[e] + noise[position]
             true[name] = here[e]
         spread.append(spread[level.parent] if level.parent >= 0 else jnp.zeros(()))
         if "Intercept" in [layout.columns[e] for e in level.effects]:
             spread[i] = jnp.sqrt(spread[i] ** 2 + known.get(sd_name(level.name, "Intercept"), nan) ** 2)
-        true[f"new({level.name})"] = known.get("Intercept", nan) + spread[i] * jax.random.normal(next(keys))
+        new = f"new({level.name})"
+        true[new] = known.get("Intercept", nan) + spread[i] * jax.random.normal(stream(key, new))
         values.append(here)
     coefficients = _row_coefficients(layout, design, root, values)
     mean = sum(coefficients[c] * design.x[:, c] for c in range(len(layout.columns)))
@@ -433,15 +440,10 @@ def _simulate_normal(layout: Layout, key: Array, design: Data, known: dict[str, 
     if layout.gaussian:
         sigma = 1.0 if layout.known else known["sigma"]
         noise_sd = sigma / jnp.sqrt(jnp.where(real, design.weight, 1.0))
-        y = mean + noise_sd * jax.random.normal(next(keys), (layout.obs,))
+        y = mean + noise_sd * jax.random.normal(stream(key, OUTCOME), (layout.obs,))
     else:
-        y = outcome_law(layout, mean, known, design).sample(next(keys)).astype(mean.dtype)
+        y = outcome_law(layout, mean, known, design).sample(stream(key, OUTCOME)).astype(mean.dtype)
     return jnp.where(real, y, 0.0), true
-
-
-def _correlated(layout: Layout, level: Any, key: Array, known: dict[str, Array]) -> Array:
-    """Group deviations, shape (effect, group): independent, or correlated within a block, by one number or a matrix."""
-    return correlate(layout, level, jax.random.normal(key, (len(level.effects), level.size)), known)
 
 
 def correlate(layout: Layout, level: Any, z: Array, known: dict[str, Array]) -> Array:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hiermodels.models.streams import word
 from hiermodels.studies.config.designs import design_levels, design_table, read_design, read_size
 from hiermodels.studies.config.deviating import DEVIATIONS, PREFIX, canonical
 from hiermodels.studies.config.errors import nearest, problem, shown, within
@@ -113,7 +114,7 @@ def method_key_material(name: str) -> int:
     >>> 0 <= method_key_material("partial") < 2**32
     True
     """
-    return int(hashlib.blake2b(name.encode(), digest_size=8).hexdigest()[:8], 16)
+    return word(name)
 
 
 def regime(cell: Cell) -> str:
