@@ -390,7 +390,7 @@ BAD = {
     "table without rows": (fitted("school,effect\n"), r"d\.csv: expected at least one row below the header, found none; add the data"),
     "binary table": (fitted(b"\x00\x01\x02PNG"), r"d\.csv: expected CSV in UTF-8 text, found a NUL byte; save it so"),
     "table in another encoding": (fitted(b"school,effect\ncaf\xe9,1\n"), r"d\.csv: expected CSV in UTF-8 text, found byte 0xe9; save it so"),
-    "ragged table": (fitted("school,effect\nA,1\nB,2,3,4\n"), r"d\.csv: expected CSV, found a line that does not fit \(Expected 2 fields in line 3, saw 4\); mend it"),
+    "ragged table": (fitted("school,effect\nA,1\nB,2,3,4\n"), r"d\.csv: line 3: expected 2 fields as in the header, found 4; put double quotes around a text with a comma in it"),
     "column twice": (fitted("school,effect,effect\nA,1,2\n"), r"d\.csv: expected every column name once, found 'effect' twice; rename one"),
     "no such table": (command("fit", FORMULA, "--data", "./school.csv"), r"school\.csv: no such file; did you mean 'schools\.csv'\?"),
     "logarithm of a negative number": (fitted(SCHOOLS.replace("8,10", "8,-10"), formula="effect ~ 1 + log(se) + (1 | school)"), r"formula .*term 'log\(se\)' is not finite at row 1; check that column's values"),

@@ -24,6 +24,7 @@ def fit(
     trials: str | None = None,
     exposure: str | None = None,
     weights: str | None = None,
+    missing: str | None = None,
     pooling: str = "partial",
     prior: list[str] | None = None,
     sampler: str = "nuts",
@@ -54,6 +55,9 @@ def fit(
         Column of Poisson exposures.
     weights
         Column of weights.
+    missing
+        Text that stands for a missing value in a CSV, beside an empty cell (by default NA, NaN, NULL and the like);
+        "" for empty cells alone, so that NA can be a label.
     pooling
         complete, none or partial; or a word a group term: school=none,school:classroom=partial.
     prior
@@ -86,7 +90,8 @@ def fit(
         formula, family, known_se=known_se, trials=trials, exposure=exposure, weights=weights, priors=_priors(prior or [])
     )
     words = _pooling(pooling)
-    frame = read_table(data)
+    labels = {factor for group in model.parsed.groups for factor in group.factors}
+    frame = read_table(data, labels, missing=missing, way='--missing ""')
     with _of_table(data):
         found = fit_model(
             model, frame, pooling=words, sampler=sampler, draws=draws, tune=tune, chains=chains,

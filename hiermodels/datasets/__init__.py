@@ -6,8 +6,12 @@ Each CSV file names its source in its first lines; README.md beside them has the
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from hiermodels.datasets.cells import read_cells
+from hiermodels.datasets.roles import as_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +63,7 @@ def load_dataset(name: str) -> pd.DataFrame:
         near = difflib.get_close_matches(str(name), names, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"the names are {', '.join(names)}"
         raise ValueError(f"dataset: unknown name {name!r}; {hint} (a file has a dot or slash: ./{name}.csv)")
-    frame = _read_csv(_HERE / f"{name}.csv")
+    frame = as_table(read_cells(_HERE / f"{name}.csv"), None, None, "")
     return _with_averages(frame) if name == "baseball" else frame
 
 
@@ -74,14 +78,30 @@ def is_file(value: str | Path) -> bool:
     return isinstance(value, Path) or any(mark in value for mark in "./\\")
 
 
-def read_table(name_or_path: str | Path) -> pd.DataFrame:
+def read_table(
+    name_or_path: str | Path,
+    labels: Collection[str] | None = None,
+    *,
+    missing: str | Collection[str] | None = None,
+    way: str = 'missing=""',
+) -> pd.DataFrame:
     """A dataset of the library by name, or a table from a file.
 
     Parameters
     ----------
     name_or_path : str or Path
-        A value with a dot or a slash is a file: Parquet where it ends so, else CSV with a header line (UTF-8;
-        lines that begin with ``#`` above the header are skipped).
+        A value with a dot or a slash is a file: Parquet where it ends so, else CSV with a header line (UTF-8; fields separated
+        by commas, semicolons, tabs or bars; lines that begin with ``#`` above the header are skipped). Where another mark than
+        a comma separates fields, a decimal comma is read as one.
+    labels : collection of str, optional
+        Columns whose values are labels of groups: they stay text as written in a CSV (``1``, ``01`` and ``001`` are three
+        groups). Other columns are numbers where every cell is one; one with a cell such as ``01`` stays text, which is read as numbers
+        where it is used as numbers.
+    missing : str or collection of str, optional
+        Texts that stand for a missing value, beside an empty cell; ``""`` for empty cells alone, so that ``NA`` is a label. By
+        default ``NA``, ``NaN``, ``NULL``, ``None`` and what pandas takes for missing.
+    way : str
+        How a user says so, for the message about a label that reads as missing.
 
     Returns
     -------
@@ -90,7 +110,8 @@ def read_table(name_or_path: str | Path) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        For a file that is missing, empty, binary, without rows, or with a column name twice.
+        For a file that is missing, empty, binary or without rows, with a column name twice, with a row of more or fewer fields than
+        the header, or with a label that reads as missing.
 
     Examples
     --------
@@ -101,7 +122,8 @@ def read_table(name_or_path: str | Path) -> pd.DataFrame:
         return load_dataset(str(name_or_path))
     path = Path(name_or_path)
     _require_file(path)
-    frame = _read_parquet(path) if path.suffix.lower() in _PARQUET else _read_csv(path)
+    told = (missing,) if isinstance(missing, str) else missing
+    frame = _read_parquet(path) if path.suffix.lower() in _PARQUET else as_table(read_cells(path), labels, told, way)
     if frame.empty:
         raise ValueError(f"{path}: expected at least one row below the header, found none; add the data")
     return frame
@@ -140,52 +162,5 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path}: expected Parquet, found something else ({found}); rewrite it") from None
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    comments = _comment_lines(path)
-    try:
-        head = pd.read_csv(path, skiprows=comments, header=None, nrows=1, dtype=str, encoding="utf-8-sig")
-        frame = pd.read_csv(path, skiprows=comments, encoding="utf-8-sig")
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"{path}: expected a header line with column names, found none; write one") from None
-    except UnicodeDecodeError as error:
-        raise _not_text(path, f"byte {error.object[error.start]:#04x}") from None
-    except (pd.errors.ParserError, ValueError) as error:
-        found = _first(error)
-        raise ValueError(f"{path}: expected CSV, found a line that does not fit ({found}); mend it") from None
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    names = [str(n).strip() for n in head.iloc[0]]
-    twice = next((n for i, n in enumerate(names) if n in names[:i]), None)
-    if twice is not None:
-        raise ValueError(f"{path}: expected every column name once, found {twice!r} twice; rename one")
-    return frame.rename(columns=lambda c: str(c).strip())
-
-
-def _comment_lines(path: Path) -> int:
-    """Lines above the header that begin with ``#``; refuses a file that is not text."""
-    try:
-        with path.open("rb") as file:
-            if b"\0" in file.read(65536):
-                raise _not_text(path, "a NUL byte")
-            file.seek(0)
-            count = 0
-            while file.readline().lstrip(b"\xef\xbb\xbf").startswith(b"#"):
-                count += 1
-            return count
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: OSError) -> ValueError:
-    return ValueError(f"{path}: expected a readable file, found {error.strerror}; check its permissions")
-
-
-def _not_text(path: Path, found: str) -> ValueError:
-    return ValueError(f"{path}: expected CSV in UTF-8 text, found {found}; save it so (or name it .parquet)")
-
-
 def _first(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].removeprefix("Error tokenizing data. ").removeprefix("C error: ")
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

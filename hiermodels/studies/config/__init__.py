@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -196,12 +197,27 @@ def build(
     """
     data = _inherit(_with_functions(data, functions or {}))
     try:
-        study = Study.model_validate(data, context={"folder": folder})
+        study = Study.model_validate(data, context={"folder": folder, "labels": _grouping_columns(data)})
     except ValidationError as error:
         raise from_pydantic(error, file, lines or {}) from None
     study._source, study._name = source, name
     study._file, study._lines = file, dict(lines or {})
     return study
+
+
+def _grouping_columns(data: Any) -> set[str]:
+    """Columns that are groups in a formula of the study; formulas that cannot be read are refused where they stand."""
+    from hiermodels.models.formula import parse_formula
+
+    if not isinstance(data, Mapping):
+        return set()
+    methods = data.get("methods")
+    parts = [data.get("mechanisms"), *(methods.values() if isinstance(methods, Mapping) else ())]
+    found: set[str] = set()
+    for formula in {part.get("formula") for part in parts if isinstance(part, Mapping) and isinstance(part.get("formula"), str)}:
+        with contextlib.suppress(ValueError):
+            found |= {factor for group in parse_formula(formula).groups for factor in group.factors}
+    return found
 
 
 def _with_functions(data: Any, functions: Mapping[str, Callable[..., Any]]) -> Any:

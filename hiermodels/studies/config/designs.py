@@ -8,7 +8,7 @@ that a resolved study needs no file; level sizes in nesting order with ``obs`` u
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ def design_levels(design: Mapping[str, Any]) -> dict[str, int | str]:
     return {name: size for name, size in design.items() if name not in ("obs", "predictors")}
 
 
-def read_design(value: Any, folder: Path | None = None) -> str | dict[str, Any]:
+def read_design(value: Any, folder: Path | None = None, labels: Collection[str] | None = None) -> str | dict[str, Any]:
     """A design as a config gives it, checked; files become tables.
 
     Parameters
@@ -65,21 +65,40 @@ def read_design(value: Any, folder: Path | None = None) -> str | dict[str, Any]:
     value : str or mapping
     folder : Path, optional
         The config's folder, where relative files are looked for first.
+    labels : collection of str, optional
+        Columns that are groups, whose labels stay text as written in a file.
     """
     if isinstance(value, str) and value.strip():
-        return _from_name(value.strip(), folder)
+        return _from_name(value.strip(), folder, labels)
     if isinstance(value, Mapping) and value:
+        if "file" in value and "table" not in value:
+            return _from_file(value, folder, labels)
         return _from_table(value) if "table" in value else _from_sizes(value)
     raise problem(f"expected {_FORMS}; found {shown(value)}; write one of these")
 
 
-def _from_name(name: str, folder: Path | None) -> str | dict[str, Any]:
+def _from_name(name: str, folder: Path | None, labels: Collection[str] | None, missing: Any = None) -> str | dict[str, Any]:
     beside = folder / name if folder is not None else Path(name)
+    way = f'design: {{file: {name}, missing: ""}}'
     try:
-        table = read_table((beside if beside.exists() else Path(name)) if is_file(name) else name)
+        table = read_table((beside if beside.exists() else Path(name)) if is_file(name) else name, labels, missing=missing, way=way)
     except ValueError as error:
         raise problem(str(error)) from None
     return {"file": name, "table": columns_of(table)} if is_file(name) else name
+
+
+def _from_file(value: Mapping[str, Any], folder: Path | None, labels: Collection[str] | None) -> str | dict[str, Any]:
+    """A file with the texts that stand for a missing value in it."""
+    name, missing = value["file"], value.get("missing")
+    for key in value:
+        if key not in ("file", "missing"):
+            raise problem(f"unknown key {key!r} beside file; {nearest(key, ('file', 'missing'))}", (key,))
+    if not isinstance(name, str) or not is_file(name):
+        raise problem(f"expected a file, whose name has a dot or slash; found {shown(name)}; mend it", ("file",))
+    texts = missing if isinstance(missing, list) else [missing]
+    if missing is not None and not all(isinstance(text, str) for text in texts):
+        raise problem(f'expected a text or a list of texts; found {shown(missing)}; write e.g. missing: "" for empty cells alone', ("missing",))
+    return _from_name(name, folder, labels, None if missing is None else texts)
 
 
 def columns_of(table: pd.DataFrame) -> dict[str, list[Any]]:

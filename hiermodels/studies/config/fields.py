@@ -264,13 +264,15 @@ _SIZES_SCHEMA = {
         "predictors": {"type": "object", "additionalProperties": _GRID_VALUE},
         "table": {"type": "object", "additionalProperties": {"type": "array"}},
         "file": {"type": "string"},
+        "missing": {"type": ["string", "array"], "items": {"type": "string"}},
     },
     "additionalProperties": {"type": "integer", "minimum": 1},
 }
 
 
 def _design(value: Any, info: ValidationInfo) -> str | dict[str, Any]:
-    return read_design(value, (info.context or {}).get("folder"))
+    context = info.context or {}
+    return read_design(value, context.get("folder"), context.get("labels"))
 
 
 def _truth(value: Any) -> dict[str, Any]:
