@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -130,7 +132,7 @@ def new_group(layout: Layout, values: dict[str, Array], level: str, key: Array) 
 
 
 def simulate_counts(
-    layout: Layout, key: Array, design: Data, known: dict[str, Array]
+    layout: Layout, key: Array, design: Data, known: dict[str, Array], words: Mapping[str, Array] | None = None
 ) -> tuple[Array, dict[str, Array]]:
     """One dataset of counts: down the tree of groups, then the rows.
 
@@ -142,6 +144,8 @@ def simulate_counts(
         Groups, predictors and trials or exposure; its outcome is not read.
     known : dict of str to Array
         Parameters, and group values that are fixed (padded axes).
+    words : mapping of str to Array, optional
+        As in `hiermodels.models.streams.stream`.
 
     Returns
     -------
@@ -163,7 +167,7 @@ def simulate_counts(
         if name in known:
             deviation = known[name] - base
         elif i in tree.above:
-            noise = jax.random.normal(stream(keys[0], name), (level.size,))
+            noise = jax.random.normal(stream(keys[0], name, words), (level.size,))
             deviation = deviation + known.get(sd_name(level.name, "Intercept"), nan) * noise
         true[name] = jnp.broadcast_to(base + deviation, (level.size,))
     if tree.unit >= 1:
@@ -174,7 +178,7 @@ def simulate_counts(
         rate = _finest_rates(layout, design, known, true, eta, keys[1])[design.group[-1]]
     scalars = {p.name: jnp.reshape(true[p.name], (1, 1)) for p in layout.parameters}
     for level in levels:
-        drawn = new_group(layout, scalars, level.name, stream(keys[2], level.name)) if scalars else nan
+        drawn = new_group(layout, scalars, level.name, stream(keys[2], f"new({level.name})", words)) if scalars else nan
         true[f"new({level.name})"] = jnp.reshape(drawn, ())
     size = design.size
     if family == "binomial":

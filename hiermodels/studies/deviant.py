@@ -28,6 +28,8 @@ __all__ = ["Deviation", "Rows", "any_rows", "read_deviation", "simulate_deviant"
 
 Law = tuple[str, tuple[float, ...]]
 """A law's name and its numbers, e.g. ``("student_t", (3.0,))``."""
+Words = Mapping[str, Array] | None
+"""As in `hiermodels.models.streams.stream`."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,11 @@ def read_deviation(given: Mapping[str, Any], problem: Problem, truth: Mapping[st
 
 
 def simulate_deviant(
-    layout: Layout, deviation: Deviation, key: Array, design: Data, known: dict[str, Array]
+    layout: Layout, deviation: Deviation, key: Array, design: Data, known: dict[str, Array], words: Words = None
 ) -> tuple[Array | Rows, dict[str, Array]]:
     """One dataset; as the simulators of `hiermodels.studies.simulate`, with `Rows` where rows go or change."""
     simulate = _normal if layout.normal_groups else _counts
-    return simulate(layout, deviation, key, design, known)
+    return simulate(layout, deviation, key, design, known, words)
 
 
 def _standard(law: Law | None, key: Array, shape: tuple[int, ...]) -> Array:
@@ -141,7 +143,7 @@ def _deviates(deviation: Deviation, level: str, key: Array, real: Array) -> Arra
 
 
 def _normal(
-    layout: Layout, deviation: Deviation, key: Array, design: Data, known: dict[str, Array]
+    layout: Layout, deviation: Deviation, key: Array, design: Data, known: dict[str, Array], words: Words = None
 ) -> tuple[Array | Rows, dict[str, Array]]:
     """Down the tree: population coefficients, group deviations, rows."""
     from hiermodels.studies.simulate import _row_coefficients, correlate
@@ -156,23 +158,23 @@ def _normal(
     for i, level in enumerate(layout.levels):
         up = [jnp.broadcast_to(b, (1,)) for b in root] if level.parent < 0 else values[level.parent]
         here = [b[design.parent[i]] if level.parent >= 0 else jnp.broadcast_to(b, (level.size,)) for b in up]
-        z = [_deviates(deviation, level.name, stream(effect_key, name), design.real[i]) for name in layout.effect_names(level)]
+        z = [_deviates(deviation, level.name, stream(effect_key, name, words), design.real[i]) for name in layout.effect_names(level)]
         noise = correlate(layout, level, jnp.stack(z), known)
         new.append(new[level.parent] if level.parent >= 0 else known.get("Intercept", nan))
         for position, (e, name) in enumerate(zip(level.effects, layout.effect_names(level), strict=True)):
             here[e] = known[name] if name in known else here[e] + noise[position]
             true[name] = here[e]
             if layout.columns[e] == "Intercept":
-                drawn = _standard(laws.get(level.name), stream(new_key, level.name), ())
+                drawn = _standard(laws.get(level.name), stream(new_key, f"new({level.name})", words), ())
                 new[i] = new[i] + known.get(sd_name(level.name, "Intercept"), nan) * drawn
         true[f"new({level.name})"] = new[i]
         values.append(here)
     coefficients = _row_coefficients(layout, design, root, values)
     mean = sum(coefficients[c] * design.x[:, c] for c in range(len(layout.columns)))
-    weight, size = _redesigned(layout, deviation, design_key, design, true)
+    weight, size = _redesigned(layout, deviation, design_key, design, true, words)
     real = design.weight * weight > 0
     if layout.gaussian:
-        y = _normal_rows(layout, deviation, error_key, design, mean, weight, known)
+        y = _normal_rows(layout, deviation, error_key, design, mean, weight, known, words)
     else:
         y = _other_rows(layout, deviation, error_key, design, mean, weight, size, known)
     y = jnp.where(real, y, 0.0)
@@ -180,7 +182,7 @@ def _normal(
 
 
 def _normal_rows(
-    layout: Layout, deviation: Deviation, key: Array, design: Data, mean: Array, weight: Array, known: dict[str, Array]
+    layout: Layout, deviation: Deviation, key: Array, design: Data, mean: Array, weight: Array, known: dict[str, Array], words: Words
 ) -> Array:
     """Normal outcomes, or of another law of the errors."""
     real = design.weight * weight > 0
@@ -189,7 +191,7 @@ def _normal_rows(
     for i, level in enumerate(layout.levels):
         if level.name in dict(deviation.heteroscedastic):
             variation = dict(deviation.heteroscedastic)[level.name]
-            factor = deviations.heteroscedastic(stream(spread_key, level.name), level.size, variation)
+            factor = deviations.heteroscedastic(stream(spread_key, f"new({level.name})", words), level.size, variation)
             sd = sd * jnp.sqrt(factor)[design.group[i]]
     return mean + sd * _standard(deviation.errors, noise_key, (layout.obs,))
 
@@ -209,7 +211,7 @@ def _other_rows(
 
 
 def _counts(
-    layout: Layout, deviation: Deviation, key: Array, design: Data, known: dict[str, Array]
+    layout: Layout, deviation: Deviation, key: Array, design: Data, known: dict[str, Array], words: Words = None
 ) -> tuple[Array | Rows, dict[str, Array]]:
     """Rates as the model draws them or from another population, then rows of their own."""
     model_key, effect_key, new_key, design_key, row_key = jax.random.split(key, 5)
@@ -220,10 +222,10 @@ def _counts(
         draw = getattr(deviations, laws[last.name][0])
         known = {**known, theta: draw(effect_key, (last.size,), mean, concentration)}
         drawn_new = draw(new_key, (), mean, concentration)
-    _, true = simulate_counts(layout, model_key, design, known)
+    _, true = simulate_counts(layout, model_key, design, known, words)
     if last.name in laws:
         true[f"new({last.name})"] = drawn_new
-    weight, size = _redesigned(layout, deviation, design_key, design, true)
+    weight, size = _redesigned(layout, deviation, design_key, design, true, words)
     units, rate = design.size * size, true[theta][design.group[-1]]
     if layout.family == "binomial":
         units = jnp.round(units)
@@ -241,7 +243,7 @@ def _counts(
 
 
 def _redesigned(
-    layout: Layout, deviation: Deviation, key: Array, design: Data, true: Mapping[str, Array]
+    layout: Layout, deviation: Deviation, key: Array, design: Data, true: Mapping[str, Array], words: Words
 ) -> tuple[Array, Array]:
     """Factors of each row's precision and of its trials or exposure, 0 where a row is not there."""
     counts = layout.link != "identity"
@@ -255,7 +257,7 @@ def _redesigned(
             share = getattr(deviations, how)(true[theta_name(level.name, "Intercept")], real, *numbers)[group]
             factor = factor * _kept(layout, deviation, design, present, group, share)
         if level.name in gone:
-            factor = factor * ~deviations.missing(stream(key, level.name), real, gone[level.name])[group]
+            factor = factor * ~deviations.missing(stream(key, f"new({level.name})", words), real, gone[level.name])[group]
     there = (factor > 0).astype(factor.dtype)
     return (there, factor) if counts else (factor, there)
 

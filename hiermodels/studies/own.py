@@ -274,7 +274,7 @@ def _check_simulates(problem: OwnProblem, truth: Truth, values: dict[str, np.nda
 
 def own_simulator(
     layout: OwnLayout, truth: Truth
-) -> Callable[[Array, dict[str, Array], dict[str, Array]], tuple[Array, dict[str, Array]]]:
+) -> Callable[..., tuple[Array, dict[str, Array]]]:
     """One dataset of a NumPyro function.
 
     Returns
@@ -284,7 +284,9 @@ def own_simulator(
         deterministic site, with ``mean(...)`` of those with an axis.
     """
 
-    def simulate(key: Array, design: dict[str, Array], values: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    def simulate(
+        key: Array, design: dict[str, Array], values: dict[str, Array], words: Mapping[str, Array] | None = None
+    ) -> tuple[Array, dict[str, Array]]:
         law_key, value_key = jax.random.split(key)
         known = dict(values)
         for name, law in truth.laws:

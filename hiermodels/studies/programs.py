@@ -38,9 +38,11 @@ def simulation(layout: AnyLayout, truth: Truth, deviation: Deviation | None) -> 
     """Program: datasets of a chunk and the true value of every variable; the same for all methods."""
     simulate = own.own_simulator(layout, truth) if isinstance(layout, OwnLayout) else simulator(layout, truth, deviation)
 
-    def chunk(seed: Array, cell: Array, reps: Array, design: Any, values: dict[str, Array]) -> tuple[Any, dict[str, Array]]:
+    def chunk(
+        seed: Array, cell: Array, reps: Array, design: Any, values: dict[str, Array], words: dict[str, Array]
+    ) -> tuple[Any, dict[str, Array]]:
         log.debug("tracing simulation")
-        return jax.vmap(simulate, in_axes=(0, None, None))(data_key(seed, cell, reps), design, values)
+        return jax.vmap(simulate, in_axes=(0, None, None, None))(data_key(seed, cell, reps), design, values, words)
 
     return jax.jit(chunk)
 

@@ -23,7 +23,7 @@ from hiermodels.models.data import Data, Problem, bind
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Model, sd_name, theta_name
-from hiermodels.models.streams import stream, word
+from hiermodels.models.streams import OUTCOME, stream, word
 from hiermodels.studies.config.cells import method_key_material
 from hiermodels.studies.config.designs import SIZES, design_table
 from hiermodels.studies.config.texts import read_law
@@ -61,8 +61,6 @@ def _method_key(seed: Array, cell_material: Array, word: Array, reps: Array) -> 
     return jax.vmap(lambda r: jax.random.fold_in(jax.random.fold_in(cell, r), word))(reps)
 
 
-OUTCOME = "outcome"
-"""Name of the stream of the outcomes."""
 _STRATA = 4096
 """Points at which a law of sizes is integrated."""
 
@@ -294,7 +292,7 @@ def _above(layout: Layout, i: int, effect: int, fixed: set[str]) -> set[str]:
 @lru_cache(maxsize=128)
 def simulator(
     layout: Layout, truth: Truth, deviation: Deviation | None = None
-) -> Callable[[Array, Data, dict[str, Array]], tuple[Any, dict[str, Array]]]:
+) -> Callable[..., tuple[Any, dict[str, Array]]]:
     """One dataset of a mechanism.
 
     Parameters
@@ -307,18 +305,20 @@ def simulator(
     Returns
     -------
     callable
-        ``simulate(key, design, values) -> (y, true)``: the outcome, shape (obs,), and the true value of every variable,
+        ``simulate(key, design, values, words=None) -> (y, true)``: the outcome, shape (obs,), and the true value of every variable,
         of its average over groups (``mean(theta_school)``) and of a new group (``new(school)``); NaN where undefined. Under
-        a deviation that takes rows away, y is a `hiermodels.studies.deviant.Rows`.
+        a deviation that takes rows away, y is a `hiermodels.studies.deviant.Rows`. ``words`` as in `hiermodels.models.streams.stream`.
     """
     draw = _simulate_normal if layout.normal_groups else _simulate_counts
 
-    def simulate(key: Array, design: Data, values: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    def simulate(
+        key: Array, design: Data, values: dict[str, Array], words: Mapping[str, Array] | None = None
+    ) -> tuple[Array, dict[str, Array]]:
         law_key, value_key = jax.random.split(key)
         known = dict(values)
         # laws in units of another parameter come after it
         for name, law in sorted(truth.laws, key=lambda entry: entry[1].unit is not None):
-            one = stream(law_key, name)
+            one = stream(law_key, name, words)
             parameter = layout.parameter(name)
             if parameter is not None and parameter.kind == "above_one":
                 known[name] = _above_one(law, one)
@@ -326,9 +326,9 @@ def simulator(
                 known[name] = draw_from(law, one, known.get(_unit(layout, name, law) or ""), _size(layout, name))
         y: Any
         if deviation is None:
-            y, true = draw(layout, value_key, design, known)
+            y, true = draw(layout, value_key, design, known, words)
         else:
-            y, true = simulate_deviant(layout, deviation, value_key, design, known)
+            y, true = simulate_deviant(layout, deviation, value_key, design, known, words)
         for i, level in enumerate(layout.levels):
             real = design.real[i]
             for name in layout.effect_names(level):
@@ -413,7 +413,9 @@ def draw_from(law: Prior, key: Array, unit: Array | None = None, size: int = 1) 
     raise ValueError(f"truth: {law} cannot be drawn from; use a proper law, e.g. normal(0, 20)")
 
 
-def _simulate_normal(layout: Layout, key: Array, design: Data, known: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+def _simulate_normal(
+    layout: Layout, key: Array, design: Data, known: dict[str, Array], words: Mapping[str, Array] | None = None
+) -> tuple[Array, dict[str, Array]]:
     """Down the tree: population coefficients, group deviations, rows."""
     nan = jnp.full((), jnp.nan)
     true = {p.name: known.get(p.name, jnp.zeros(()) if p.kind == "correlation" else nan) for p in layout.parameters}
@@ -423,7 +425,7 @@ def _simulate_normal(layout: Layout, key: Array, design: Data, known: dict[str, 
     for i, level in enumerate(layout.levels):
         up = [jnp.broadcast_to(b, (1,)) for b in root] if level.parent < 0 else values[level.parent]
         here = [b[design.parent[i]] if level.parent >= 0 else jnp.broadcast_to(b, (level.size,)) for b in up]
-        z = jnp.stack([jax.random.normal(stream(key, name), (level.size,)) for name in layout.effect_names(level)])
+        z = jnp.stack([jax.random.normal(stream(key, name, words), (level.size,)) for name in layout.effect_names(level)])
         noise = correlate(layout, level, z, known)
         for position, (e, name) in enumerate(zip(level.effects, layout.effect_names(level), strict=True)):
             here[e] = known[name] if name in known else here[e] + noise[position]
@@ -432,7 +434,7 @@ def _simulate_normal(layout: Layout, key: Array, design: Data, known: dict[str, 
         if "Intercept" in [layout.columns[e] for e in level.effects]:
             spread[i] = jnp.sqrt(spread[i] ** 2 + known.get(sd_name(level.name, "Intercept"), nan) ** 2)
         new = f"new({level.name})"
-        true[new] = known.get("Intercept", nan) + spread[i] * jax.random.normal(stream(key, new))
+        true[new] = known.get("Intercept", nan) + spread[i] * jax.random.normal(stream(key, new, words))
         values.append(here)
     coefficients = _row_coefficients(layout, design, root, values)
     mean = sum(coefficients[c] * design.x[:, c] for c in range(len(layout.columns)))
@@ -440,9 +442,9 @@ def _simulate_normal(layout: Layout, key: Array, design: Data, known: dict[str, 
     if layout.gaussian:
         sigma = 1.0 if layout.known else known["sigma"]
         noise_sd = sigma / jnp.sqrt(jnp.where(real, design.weight, 1.0))
-        y = mean + noise_sd * jax.random.normal(stream(key, OUTCOME), (layout.obs,))
+        y = mean + noise_sd * jax.random.normal(stream(key, OUTCOME, words), (layout.obs,))
     else:
-        y = outcome_law(layout, mean, known, design).sample(stream(key, OUTCOME)).astype(mean.dtype)
+        y = outcome_law(layout, mean, known, design).sample(stream(key, OUTCOME, words)).astype(mean.dtype)
     return jnp.where(real, y, 0.0), true
 
 
@@ -470,7 +472,9 @@ def _row_coefficients(layout: Layout, design: Data, root: list[Array], values: l
     return [sum((of(leaf, c) - of(shared, c) for leaf, shared in crossed), of(first, c)) for c in range(len(layout.columns))]
 
 
-def _simulate_counts(layout: Layout, key: Array, design: Data, known: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+def _simulate_counts(
+    layout: Layout, key: Array, design: Data, known: dict[str, Array], words: Mapping[str, Array] | None = None
+) -> tuple[Array, dict[str, Array]]:
     from hiermodels.models.conjugate import simulate_counts
 
-    return simulate_counts(layout, key, design, known)
+    return simulate_counts(layout, key, design, known, words)

@@ -19,6 +19,7 @@ from jax import Array
 from hiermodels.inference.draws import STATUS, Estimates
 from hiermodels.inference.samplers import Settings, target_sizes
 from hiermodels.models.data import Problem, as_jax
+from hiermodels.models.streams import words
 from hiermodels.studies import host
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.deviant import Rows, without_empty
@@ -96,8 +97,14 @@ def _simulation_call(study: Study, mechanism: Mechanism, reps: np.ndarray) -> tu
         jnp.asarray(reps, jnp.uint32),
         as_jax(mechanism.problem.data),
         {k: jnp.asarray(v) for k, v in mechanism.values.items()},
+        {k: jnp.asarray(v, jnp.uint32) for k, v in _words(mechanism).items()},
     )
     return program, args
+
+
+def _words(mechanism: Mechanism) -> dict[str, int]:
+    """Words of the streams of a mechanism with a formula, so that its program does not depend on the names of columns."""
+    return words(mechanism.problem.layout) if isinstance(mechanism.problem, Problem) else {}
 
 
 def run_chunk(
@@ -158,8 +165,8 @@ def _by_host(study: Study, cell: Cell, method: str, fit: Fit, reps: np.ndarray, 
     mechanism, function = mechanism_of(study, cell), fit.function
     with jax.enable_x64(True):
         keys = method_key(study.seed, mechanism.key, method, jnp.asarray(reps, jnp.uint32))
-        words = np.asarray(jax.random.key_data(keys)).astype(object)
-    seeds = [int(a) << 32 | int(b) for a, b in words]
+        halves = np.asarray(jax.random.key_data(keys)).astype(object)
+    seeds = [int(a) << 32 | int(b) for a, b in halves]
     tables = list(frames(mechanism.problem, mechanism.frame, outcomes))
     assert function is not None
     try:
@@ -282,7 +289,7 @@ def table_of(
     labels = [(name, label) for name, block in fit.names for label in block]
     rows, width = (len(reps), len(labels)) if found is not None else (0, 0)
 
-    def words(values: list[str], each: np.ndarray) -> pa.DictionaryArray:
+    def coded(values: list[str], each: np.ndarray) -> pa.DictionaryArray:
         unique = list(dict.fromkeys(values))
         codes = np.array([unique.index(v) for v in values], np.int32)
         return pa.DictionaryArray.from_arrays(pa.array(codes[each] if len(codes) else codes), pa.array(unique, pa.string()))
@@ -291,10 +298,10 @@ def table_of(
     columns: dict[str, Any] = {"rep": np.repeat(reps[:rows], width).astype(np.int64)}
     for name, value in cell.factors.items():
         text = isinstance(value, str)
-        columns[name] = words([str(value)], ones) if text else np.full(rows * width, float(value))
-    columns["method"] = words([method], ones)
-    columns["estimand"] = words([name for name, _ in labels], within)
-    columns["group"] = words([label for _, label in labels], within)
+        columns[name] = coded([str(value)], ones) if text else np.full(rows * width, float(value))
+    columns["method"] = coded([method], ones)
+    columns["estimand"] = coded([name for name, _ in labels], within)
+    columns["group"] = coded([label for _, label in labels], within)
 
     def numbers(array: np.ndarray | None) -> np.ndarray:
         return np.zeros(0) if array is None else np.asarray(array[:, fit.positions], np.float64).reshape(-1)
@@ -310,5 +317,5 @@ def table_of(
     columns["divergences"] = np.zeros(0, np.int64) if found is None else np.repeat(found.divergences.astype(np.int64), width)
     if messages is not None:
         told = [text for row in messages for text in row]
-        columns["message"] = words(told, np.arange(len(told)))
+        columns["message"] = coded(told, np.arange(len(told)))
     return pa.table(columns)
