@@ -20,7 +20,7 @@ from hiermodels._fit_settings import FitSettings, as_frame, meet_function
 from hiermodels.inference import advice, describe, samplers
 from hiermodels.inference.compiled import draw, draw_user
 from hiermodels.models.data import Problem, as_jax, bind
-from hiermodels.models.merging import refitted_model, without_sources
+from hiermodels.models.merging import refitted_model
 from hiermodels.models.spec import Model
 from hiermodels.models.user import UserModel
 
@@ -118,8 +118,7 @@ def fit(
             problem = bind(model, frame, pooling)
             samplers.check_data(problem.layout, problem.data, sampling)
             sampling = samplers.chosen(problem.layout, problem.data, sampling)
-            layout = without_sources(problem.layout)
-            raw, seconds = draw(layout, sampling, key, as_jax(problem.data), progress)
+            raw, seconds = draw(problem.layout, sampling, key, as_jax(problem.data), progress)
             for word, harder in (("a finer lattice", replace(sampling, accuracy="finest")), ("NUTS", replace(sampling, sampler="nuts"))):
                 heavy = bool(np.any(raw.stats.pop("heavy_weights", False)))
                 if not heavy:  # else the exact engine distrusts its own quadrature
@@ -127,7 +126,7 @@ def fit(
                 if progress:
                     print(f"exact: not accurate enough for this posterior, now with {word}", file=sys.stderr)
                 sampling = harder
-                raw, more = draw(layout, sampling, key, as_jax(problem.data), progress)
+                raw, more = draw(problem.layout, sampling, key, as_jax(problem.data), progress)
                 seconds = {name: seconds[name] + more[name] for name in seconds}
             found = replace(raw, values=describe.real_groups(raw.values, problem))
         else:

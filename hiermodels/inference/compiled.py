@@ -1,4 +1,4 @@
-"""Compiled programs of single fits: one for each layout, settings and shapes, kept in the process."""
+"""Compiled programs of single fits: one for each layout in canonical names, settings and shapes, kept in the process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +16,9 @@ import numpy as np
 from jax import Array
 
 from hiermodels.inference.draws import Draws
+from hiermodels.inference.naming import canonical_settings, in_own_words
 from hiermodels.inference.samplers import Settings, draw_model, sampler
+from hiermodels.models.canonical import canonical
 from hiermodels.models.data import Data
 from hiermodels.models.spec import Layout
 from hiermodels.models.user import UserModel
@@ -47,12 +49,14 @@ def draw(
     seconds : dict
         ``compile`` (next to nothing where the program was there already) and ``sample``.
     """
+    names = canonical(layout)
     leaves, tree = jax.tree.flatten((key, data))
     shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-    with stage("compiling", progress) as compiling:
-        program = _program(layout, settings, _place(), shapes, tree)
+    with stage("compiling", progress) as compiling, in_own_words(layout):
+        program = _program(names.layout, canonical_settings(names, settings), _place(), shapes, tree)
     with stage("sampling", progress) as sampling:
         found = jax.block_until_ready(program(key, data))
+    found = replace(found, values=names.restored(found.values))
     return jax.tree.map(np.asarray, found), {"compile": compiling[0], "sample": sampling[0]}
 
 

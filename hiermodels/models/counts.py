@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hiermodels.models import families
-from hiermodels.models.quantities import INTERCEPT, Quantity, coefficient, group_sd
+from hiermodels.models.quantities import INTERCEPT, Quantity, coefficient, group_sd, mean_name
 from hiermodels.models.spec import Layout, Parameter
 
 __all__ = [
@@ -118,7 +118,7 @@ def rate_name(layout: Layout) -> str | None:
     tree = count_tree(layout)
     if tree.word == "none" or tree.above or [layout.columns[c] for c in layout.population] != ["Intercept"]:
         return None
-    return f"mean_{layout.levels[tree.unit].name}" if layout.levels else "Intercept"
+    return mean_name(layout.levels[tree.unit].name if layout.levels else "")
 
 
 def count_parameters(layout: Layout) -> list[Quantity]:

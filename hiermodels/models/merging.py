@@ -1,4 +1,4 @@
-"""The same model again: priors merged over its own, and the part of a layout that programs depend on."""
+"""The same model again: priors merged over its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hiermodels.models.defaults import expand_joint
 from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Model
 
-__all__ = ["refitted_model", "without_sources"]
+__all__ = ["refitted_model"]
 
 _JOINT = ("bda3", "rgbp")
 
@@ -52,11 +52,6 @@ def refitted_model(model: Model, layout: Layout | None, priors: Mapping[str, Any
         scaled = {p.name: p.prior for p in layout.parameters if p.source == "scaled"}
         merged = scaled | merged
     return replace(model, priors=merged | new)
-
-
-def without_sources(layout: Layout) -> Layout:
-    """The layout with no mark of where its priors came from: equal layouts share compiled programs."""
-    return replace(layout, parameters=tuple(replace(p, source="named") for p in layout.parameters))
 
 
 def _make_room(merged: dict[str, Prior], name: str, prior: Prior, model: Model) -> dict[str, Prior]:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["INTERCEPT", "ROLES", "Quantity", "coefficient", "cor_name", "group_sd", "sd_name", "support", "theta_name"]
+__all__ = ["INTERCEPT", "ROLES", "Quantity", "coefficient", "cor_name", "group_sd", "mean_name", "sd_name", "support", "theta_name"]
 
 INTERCEPT = "Intercept"
 """Name of the constant column of a design matrix, and of its coefficient."""
@@ -128,6 +128,11 @@ def theta_name(level: str, column: str) -> str:
 def sd_name(level: str, column: str) -> str:
     """Name of the sd between groups of a column's coefficient."""
     return f"sd_{level}" if column == INTERCEPT else f"sd_{level}_{column}"
+
+
+def mean_name(level: str) -> str:
+    """Name of the mean of a beta or gamma population; of a rate without groups, the intercept's."""
+    return f"mean_{level}" if level else INTERCEPT
 
 
 def cor_name(level: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +47,11 @@ class Deviation:
     missing: tuple[tuple[str, float], ...] = ()
     sizes: tuple[tuple[str, Law], ...] = ()
     single: bool = False
+
+    def renamed(self, group: Callable[[str], str]) -> Deviation:
+        """The same deviation of group terms with other names."""
+        fields = ("effects", "heteroscedastic", "dependence", "missing", "sizes")
+        return replace(self, **{field: tuple((group(g), what) for g, what in getattr(self, field)) for field in fields})
 
     @property
     def changes_rows(self) -> bool:

@@ -15,8 +15,10 @@ import jax
 from jax import Array
 
 from hiermodels.inference.draws import Estimates
+from hiermodels.inference.naming import canonical_settings, canonical_targets
 from hiermodels.inference.samplers import Settings, estimation_steps, target_sizes
 from hiermodels.inference.summaries import Interval, Target
+from hiermodels.models.canonical import canonical
 from hiermodels.models.sites import TRACING
 from hiermodels.studies import own
 from hiermodels.studies.deviant import Deviation, Rows
@@ -47,8 +49,24 @@ def simulation(layout: AnyLayout, truth: Truth, deviation: Deviation | None) -> 
     return jax.jit(chunk)
 
 
-@lru_cache(maxsize=256)
 def estimation(
+    layout: AnyLayout,
+    settings: Settings,
+    targets: tuple[Target, ...],
+    interval: Interval,
+    lanes: int,
+    function: Any,
+) -> Any:
+    """`_estimation` in canonical names: estimates are told apart by their places among the targets."""
+    if isinstance(layout, OwnLayout):
+        return _estimation(layout, settings, targets, interval, lanes, function)
+    names = canonical(layout)
+    settings, targets = canonical_settings(names, settings), canonical_targets(names, targets)
+    return _estimation(names.layout, settings, targets, interval, lanes, function)
+
+
+@lru_cache(maxsize=256)
+def _estimation(
     layout: AnyLayout,
     settings: Settings,
     targets: tuple[Target, ...],

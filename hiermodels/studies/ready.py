@@ -12,9 +12,11 @@ import numpy as np
 
 from hiermodels.inference.direct import available_directly, check_design, direct_estimator
 from hiermodels.inference.draws import Estimates
+from hiermodels.inference.naming import canonical_targets
 from hiermodels.inference.nuts import auto_lanes
 from hiermodels.inference.samplers import Settings, available, check_data, dimension, target_sizes
 from hiermodels.inference.summaries import Interval, Target
+from hiermodels.models.canonical import canonical
 from hiermodels.models.data import Problem, as_jax, bind
 from hiermodels.models.sites import TRACING
 from hiermodels.models.spec import Model
@@ -173,7 +175,9 @@ def fit_of(study: Study, cell: Cell, name: str) -> Fit:
             own.check_estimates(method.function, sum(target_sizes(problem.layout, tuple(targets))), as_jax(problem.data))
     function = method.function
     if method.estimator is not None:
-        function = direct_estimator(method.estimator, _frozen(method), problem.layout, tuple(targets), interval)
+        renamed = canonical(problem.layout)
+        wanted = canonical_targets(renamed, tuple(targets))
+        function = direct_estimator(method.estimator, _frozen(method), renamed.layout, wanted, interval)
     return Fit(problem, settings, tuple(targets), interval, tuple(names), positions, tuple(sources), function)
 
 

@@ -20,8 +20,11 @@ import numpy as np
 from jax import Array
 
 from hiermodels.inference import describe, samplers
+from hiermodels.inference.compiled import draw
 from hiermodels.inference.datatree import to_datatree
 from hiermodels.inference.draws import Draws
+from hiermodels.inference.naming import canonical_settings, canonical_targets
+from hiermodels.models.canonical import canonical
 from hiermodels.models.data import Problem, as_jax
 from hiermodels.models.data import bind as bind_data
 from hiermodels.studies import own, results
@@ -250,9 +253,14 @@ def _chain_draws(study: Study, cell: Cell, fit: Fit, method: str, rep: int) -> d
     keys, outcomes, truth = _call(study, cell, fit, method, np.arange(start, start + chunk))
     with jax.enable_x64(study.precision == "float64"):
         dtype = jnp.result_type(float)
-        program = _draw_program(fit.problem.layout, fit.settings, fit.targets, fit.interval, lanes)
+        layout, settings, targets = fit.problem.layout, fit.settings, fit.targets
+        names = None if isinstance(layout, OwnLayout) else canonical(layout)
+        if names is not None:
+            layout, settings, targets = names.layout, canonical_settings(names, settings), canonical_targets(names, targets)
+        program = _draw_program(layout, settings, targets, fit.interval, lanes)
         outcomes = jax.tree.map(lambda a: a.astype(dtype), outcomes)
-        return program(keys, outcomes, jnp.asarray(truth, dtype), as_jax(fit.problem.data), rep - start)
+        found = program(keys, outcomes, jnp.asarray(truth, dtype), as_jax(fit.problem.data), rep - start)
+        return found if names is None else names.restored(found)
 
 
 @lru_cache(maxsize=16)
@@ -280,7 +288,7 @@ def _exact_draws(study: Study, cell: Cell, fit: Fit, method: str, rep: int) -> d
         y = jax.tree.map(lambda a: a[0].astype(jnp.result_type(float)), outcomes)
         design = as_jax(fit.problem.data)
         data = y.onto(fit.problem.layout, design) if isinstance(y, Rows) else eqx.tree_at(lambda d: d.y, design, y)
-        return dict(jax.jit(samplers.sampler(fit.problem.layout, fit.settings))(keys[0], data).values)
+        return draw(fit.problem.layout, fit.settings, keys[0], data, progress=False)[0].values
 
 
 def _tree(problem: Any, values: Mapping[str, Array], method: Any, data: pd.DataFrame) -> xr.DataTree:

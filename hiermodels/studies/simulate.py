@@ -185,6 +185,11 @@ class Truth:
     numbers: tuple[str, ...]
     thetas: tuple[str, ...]
 
+    def renamed(self, name: Callable[[str], str]) -> Truth:
+        """The same truth of variables with other names."""
+        laws = tuple((name(n), law) for n, law in self.laws)
+        return Truth(laws, tuple(map(name, self.numbers)), tuple(map(name, self.thetas)))
+
 
 def bind_design(model: Model, frame: pd.DataFrame) -> Problem:
     """The mechanism's model on its design; every level partial, no priors."""

@@ -18,8 +18,9 @@ from jax import Array
 
 from hiermodels.inference.draws import STATUS, Estimates
 from hiermodels.inference.samplers import Settings, target_sizes
+from hiermodels.models.canonical import canonical
 from hiermodels.models.data import Problem, as_jax
-from hiermodels.models.streams import words
+from hiermodels.models.streams import word, words
 from hiermodels.studies import host
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.deviant import Rows, without_empty
@@ -81,7 +82,8 @@ def simulate_chunk(
             program, args = _simulation_call(study, mechanism, reps[some])
             parts.append(jax.tree.map(np.asarray, compiled(program, args, "the simulation", announce, small=True)(*args)))
     outcomes, true = jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(reps)], *parts)
-    return outcomes, true
+    problem = mechanism.problem
+    return outcomes, canonical(problem.layout).restored(true) if isinstance(problem, Problem) else true
 
 
 def _block(obs: int) -> int:
@@ -89,22 +91,35 @@ def _block(obs: int) -> int:
     return 1 << min(8, max(0, ((1 << 22) // max(1, obs)).bit_length() - 1))
 
 
+def _simulation(mechanism: Mechanism) -> tuple[Any, dict[str, np.ndarray]]:
+    """The program that simulates, and the true values that are its arguments: in canonical names where there is a formula."""
+    problem, truth, deviation, values = mechanism.problem, mechanism.truth, mechanism.deviation, mechanism.values
+    if not isinstance(problem, Problem):
+        return simulation(problem.layout, truth, deviation), values
+    names = canonical(problem.layout)
+    deviation = None if deviation is None else deviation.renamed(names.group)
+    return simulation(names.layout, truth.renamed(names.name), deviation), names.names(values)
+
+
 def _simulation_call(study: Study, mechanism: Mechanism, reps: np.ndarray) -> tuple[Any, tuple[Any, ...]]:
-    program = simulation(mechanism.problem.layout, mechanism.truth, mechanism.deviation)
+    program, values = _simulation(mechanism)
     args = (
         jnp.asarray(study.seed, jnp.uint32),
         jnp.asarray(mechanism.key, jnp.uint32),
         jnp.asarray(reps, jnp.uint32),
         as_jax(mechanism.problem.data),
-        {k: jnp.asarray(v) for k, v in mechanism.values.items()},
+        {k: jnp.asarray(v) for k, v in values.items()},
         {k: jnp.asarray(v, jnp.uint32) for k, v in _words(mechanism).items()},
     )
     return program, args
 
 
 def _words(mechanism: Mechanism) -> dict[str, int]:
-    """Words of the streams of a mechanism with a formula, so that its program does not depend on the names of columns."""
-    return words(mechanism.problem.layout) if isinstance(mechanism.problem, Problem) else {}
+    """Words of the streams of a mechanism with a formula, of the user's names under the canonical ones that its program knows."""
+    if not isinstance(mechanism.problem, Problem):
+        return {}
+    names = canonical(mechanism.problem.layout)
+    return {name: word(names.restore(name)) for name in words(names.layout)}
 
 
 def run_chunk(
