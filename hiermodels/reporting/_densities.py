@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hiermodels.models.spec import theta_name
-from hiermodels.reporting._fits import declared, level_of, own_laws
+from hiermodels.models.quantities import INTERCEPT, theta_name
+from hiermodels.reporting._fits import declared, effect_of, level_of, own_laws
 
-__all__ = ["density_of", "new_group", "prior_density", "triple_table"]
+__all__ = ["density_of", "new_group", "prior_density", "support_of", "triple_table"]
 
 
 def density_of(
@@ -66,24 +66,36 @@ def _silverman(x: np.ndarray) -> float:
     return float(0.9 * spread * len(x) ** -0.2)
 
 
-def prior_density(prior: Any, x: np.ndarray, context: np.ndarray | None = None) -> np.ndarray:
-    """Density of a prior on a grid, NaN where it is infinite.
+def support_of(x: np.ndarray) -> tuple[float, float]:
+    """Support of numbers whose kind is not known: from zero where none is negative, else everything."""
+    return (0.0, np.inf) if np.min(x) >= 0 else (-np.inf, np.inf)
+
+
+def prior_density(prior: Any, x: np.ndarray, kind: str, context: np.ndarray | None = None) -> np.ndarray:
+    """Density of a prior on a grid, NaN where it is infinite and outside its support.
 
     Parameters
     ----------
     prior : Prior
     x : ndarray
+    kind : str
+        Of the parameter (`hiermodels.models.quantities`).
     context : ndarray, optional
-        Known variances of the groups, for ``reference()``.
+        Known variances of the groups, where the prior is a function of them; draws of the parameter in whose units it is given,
+        over which the density is averaged.
     """
     import jax
     import jax.numpy as jnp
 
     with jax.enable_x64(True):
-        known = None if context is None else jnp.asarray(context)
-        low, high = prior.support("real") if prior.name == "uniform" else (-np.inf, np.inf)
-        found = np.exp(np.asarray(prior.log_density(jnp.asarray(x, dtype=float), known), float))
-    found = np.broadcast_to(found, x.shape).copy()
+        at = jnp.asarray(x, dtype=float)
+        if context is None or prior.of_variances:
+            known = None if context is None else jnp.asarray(context)
+            found = jnp.exp(jax.vmap(lambda one: prior.log_density(one, known))(at))
+        else:
+            found = jnp.exp(jax.vmap(lambda unit: prior.log_density(at, unit))(jnp.asarray(context))).mean(0)
+        found = np.array(found, float)
+    low, high = prior.support(kind)
     found[(x < low) | (x > high) | ~np.isfinite(found)] = np.nan
     return found
 
@@ -103,10 +115,11 @@ def triple_table(source: Any, group: str | None, level: str | None, points: int 
     group = labels[0] if group is None else str(group)
     if group not in labels:
         raise ValueError(f"group: expected one of {', '.join(labels[:20])}, found {group!r}; name a {found.name}")
-    name = theta_name(found.name, "Intercept")
+    effect = effect_of(problem, found)
+    name = theta_name(found.name, effect)
     low, high = {"binomial": (0.0, 1.0), "poisson": (0.0, np.inf)}.get(problem.layout.family, (-np.inf, np.inf))
     draws = fit.draws.values[name][..., labels.index(group)]
-    laws, new = own_laws(fit, found.name), new_group(fit, found)
+    laws, new = own_laws(fit, found.name) if effect == INTERCEPT else None, new_group(fit, found)
     edges = [np.quantile(draws, [0.001, 0.999])]
     edges += [] if laws is None else [np.array([laws.ppf(0.005)[labels.index(group)], laws.ppf(0.995)[labels.index(group)]])]
     edges += [] if new is None else [np.quantile(new, [0.005, 0.995])]
@@ -125,20 +138,36 @@ def triple_table(source: Any, group: str | None, level: str | None, points: int 
 
 def new_group(fit: Any, level: Any) -> np.ndarray | None:
     """Draws of the value of a group that is not in the data; None where groups are not pooled."""
-    values, family = fit.draws.values, fit.problem.layout.family
+    values, layout = fit.draws.values, fit.problem.layout
     rng = np.random.default_rng(0)
-    mean, spread = values.get(f"mean_{level.name}"), values.get(f"kappa_{level.name}", values.get(f"shape_{level.name}"))
-    if family == "binomial" and mean is not None and spread is not None:
-        return rng.beta(mean * spread, (1 - mean) * spread)
-    if family == "poisson" and mean is not None and spread is not None:
-        return rng.gamma(spread) * mean / spread
-    if not fit.problem.layout.normal_groups or "Intercept" not in values:
+
+    def drawn(role: str, owner: str, effect: str = "") -> np.ndarray | None:
+        found = layout.find(role, owner, effect)
+        return None if found is None or found.name not in values else np.asarray(values[found.name], float)
+
+    mean, spread = drawn("population mean", level.name), drawn("concentration", level.name)
+    if mean is not None and spread is not None:
+        return rng.beta(mean * spread, (1 - mean) * spread) if layout.family == "binomial" else rng.gamma(spread) * mean / spread
+    if not layout.normal_groups:
         return None
-    names = [found.name for found in fit.problem.layout.levels]
-    total = np.asarray(values["Intercept"], float)
-    for above in names[: names.index(level.name) + 1]:
-        sd = values.get(f"sd_{above}")
+    effect = effect_of(fit.problem, level)
+    centre = drawn("coefficient", "", effect)
+    if centre is None and effect in [layout.columns[c] for c in layout.population]:
+        return None
+    total = np.zeros(1) if centre is None else centre
+    for above in _lineage(layout, level):
+        if effect not in [layout.columns[e] for e in above.effects]:
+            continue
+        sd = drawn("group sd", above.name, effect)
         if sd is None:
             return None
-        total = total + sd * rng.standard_normal(total.shape)
+        total = total + sd * rng.standard_normal(sd.shape)
     return total
+
+
+def _lineage(layout: Any, level: Any) -> list[Any]:
+    """A grouping with those that it nests in, coarse to fine."""
+    found = [level]
+    while found[0].parent >= 0:
+        found.insert(0, layout.levels[found[0].parent])
+    return found

@@ -10,7 +10,7 @@ import io
 import math
 import textwrap
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from PIL import Image
 
 from hiermodels.reporting._rows import label, levels
@@ -86,15 +87,35 @@ def canvas(
 
 def heading(figure: Figure, axes: Sequence[Axes], own: bool, what: str, *more: str) -> None:
     """Title in a few lines: what is shown, then the truth regime and the number of replicates."""
+    for text in figure.findobj(Text):
+        if "$" in text.get_text():  # labels and names are what they are, never mathematics
+            text.set_parse_math(False)
     width = int(figure.get_figwidth() * 72 / (0.56 * (TEXT + 1)))
     lines = [
         *textwrap.wrap(what if "_" in what.split(" ")[0] else what[:1].upper() + what[1:], width),  # names stay as they are
         *textwrap.wrap("; ".join(m for m in more if m), width),
     ]
     if own:
-        figure.suptitle("\n".join(lines), fontsize=TEXT + 1)
+        figure.suptitle("\n".join(lines), fontsize=TEXT + 1, parse_math=False)
     else:
-        axes[0].set_title("\n".join(lines), fontsize=TEXT)
+        axes[0].set_title("\n".join(lines), fontsize=TEXT, parse_math=False)
+
+
+def names_of(groups: Iterable[object], most: int = 24) -> list[str]:
+    """Labels of groups as a figure has room for them: long ones lose their middle, and stay distinct.
+
+    Examples
+    --------
+    >>> names_of(["A", "a very long name of a school in a town"], 20)
+    ['A', 'a very lon… in a town']
+    """
+    found: list[str] = []
+    for group in groups:
+        text = str(group)
+        name = text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2 - 1) :]}"
+        alike = found.count(name) if len(text) > most else 0
+        found.append(f"{name} ({alike + 1})" if alike else name)
+    return found
 
 
 def name_panel(ax: Axes, title: str, own: bool) -> None:

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
-from hiermodels.models.spec import LevelLayout, theta_name
+from hiermodels.models.quantities import INTERCEPT, theta_name
+from hiermodels.models.spec import LevelLayout
 
 if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
     "FitLike",
+    "centre_name",
     "centre_of",
     "declared",
+    "effect_of",
     "group_table",
     "groups_of_source",
     "level_of",
@@ -86,10 +89,26 @@ def level_of(problem: Any, level: str | None) -> LevelLayout:
     return levels[level]
 
 
+def effect_of(problem: Any, level: LevelLayout, effect: str | None = None) -> str:
+    """An effect of a grouping: the one named, by default its intercept, or its first slope where the intercept does not vary.
+
+    Raises
+    ------
+    ValueError
+        Where the grouping has not this effect.
+    """
+    effects = [problem.layout.columns[e] for e in level.effects]
+    if effect is None:
+        return INTERCEPT if INTERCEPT in effects else effects[0]
+    if effect not in effects:
+        raise ValueError(f"effect: expected one of {', '.join(effects)}, found {effect!r}; name an effect of {level.name}")
+    return effect
+
+
 def group_table(
     fit: FitLike,
     level: str | None = None,
-    effect: str = "Intercept",
+    effect: str | None = None,
     *,
     prob: float = 0.95,
     truth: Mapping[str, float] | None = None,
@@ -102,8 +121,8 @@ def group_table(
         Of a declared model with a group term.
     level : str, optional
         Grouping, e.g. ``school``; by default the finest.
-    effect : str
-        ``Intercept``, or a predictor whose slope varies between groups.
+    effect : str, optional
+        ``Intercept``, or a predictor whose slope varies between groups; by default as `effect_of`.
     prob : float
         Probability of the intervals.
     truth : mapping of str to float, optional
@@ -132,10 +151,8 @@ def group_table(
     """
     problem = declared(fit, "fit").problem
     found = level_of(problem, level)
+    effect = effect_of(problem, found, effect)
     name = theta_name(found.name, effect)
-    if name not in fit.draws.values:
-        effects = [problem.layout.columns[e] for e in found.effects]
-        raise ValueError(f"effect: expected one of {', '.join(effects)}, found {effect!r}; name an effect of {found.name}")
     rows = fit.summary(name, prob)
     lower, upper = (rows[c].to_numpy() for c in rows.columns if c.startswith("eti"))
     table = pd.DataFrame({"estimand": name, "group": list(problem.labels[found.name])})
@@ -144,7 +161,7 @@ def group_table(
     table["lower"], table["upper"] = lower, upper
     table["size"] = _totals(problem, found, problem.data.size)
     table["raw"], table["raw_lower"], table["raw_upper"] = np.nan, np.nan, np.nan
-    if effect == "Intercept" and (laws := own_laws(fit, found.name)) is not None:
+    if effect == INTERCEPT and (laws := own_laws(fit, found.name)) is not None:
         from hiermodels.inference.raw import raw_estimates
 
         table["raw"] = raw_estimates(fit.draws.values, problem, found.name)
@@ -227,17 +244,25 @@ def groups_of_source(source: Source, what: str, **options: Any) -> pd.DataFrame:
     return table
 
 
-def centre_of(source: Source, level: str | None = None) -> float | None:
+def centre_of(source: Source, level: str | None = None, effect: str | None = None) -> float | None:
     """Posterior mean of what the groups of a fit shrink to; None where there is no such number."""
     if isinstance(source, pd.DataFrame):
         return None
-    problem = source.problem
-    found = level_of(problem, level)
-    name = "Intercept" if problem.layout.normal_groups else f"mean_{found.name}"
-    if name not in source.draws.values:
+    name = centre_name(source, level_of(source.problem, level), effect)
+    if name is None:
         return None
     row = source.summary(name).iloc[0]
     return float(row["median"] if np.isnan(row["mean"]) else row["mean"])
+
+
+def centre_name(fit: FitLike, level: LevelLayout, effect: str | None = None) -> str | None:
+    """Variable that a grouping's values scatter around: a population coefficient or mean; None where the model has none."""
+    layout = fit.problem.layout
+    if layout.normal_groups:
+        found = layout.find("coefficient", effect=effect_of(fit.problem, level, effect))
+    else:
+        found = layout.find("population mean", level.name)
+    return found.name if found is not None and found.name in fit.draws.values else None
 
 
 def long_estimates(source: Any, names: Sequence[str], rep: int | None, truth: Mapping[str, Any] | None) -> pd.DataFrame:

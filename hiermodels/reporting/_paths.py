@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hiermodels.models.spec import theta_name
-from hiermodels.reporting._fits import declared, group_table, level_of
+from hiermodels.models.quantities import theta_name
+from hiermodels.reporting._densities import density_of
+from hiermodels.reporting._fits import centre_name, declared, effect_of, group_table, level_of
 
 __all__ = ["path_table", "tree_table"]
 
@@ -45,7 +46,6 @@ def path_table(source: Any, level: str | None = None, points: int = 61) -> tuple
         table = source if "se" in source else source.assign(se=np.nan)
         return table.sort_values(["group", "spread"], kind="stable"), "spread between groups", "estimates"
     import jax
-    from scipy.stats import gaussian_kde
 
     from hiermodels.models import hyper
     from hiermodels.models.data import as_jax
@@ -53,15 +53,19 @@ def path_table(source: Any, level: str | None = None, points: int = 61) -> tuple
 
     problem = declared(source, "source").problem
     layout, found = problem.layout, level_of(problem, level)
-    stems = {"binomial": ("kappa", "sd"), "poisson": ("shape", "sd")}.get(layout.family, ("sd",))
-    draws = source.draws.values
-    spread = next((f"{s}_{found.name}" for s in stems if f"{s}_{found.name}" in draws), None)
-    model = factorise(layout)
-    parameter = next((p for p in model.parameters if p.name == spread and p.prior.name != "fixed"), None)
-    if spread is None or parameter is None:
-        free = ", ".join(p.name for p in model.parameters) or "none"
+    draws, effect = source.draws.values, effect_of(problem, found)
+    parameter = layout.find("concentration", found.name) or layout.find("group sd", found.name, effect)
+    if parameter is None or parameter.prior.name == "fixed":
+        free = ", ".join(p.name for p in layout.parameters if p.prior.name != "fixed") or "none"
         raise ValueError(f"source: expected a spread of {found.name} that is estimated, found {free}; fit with partial pooling")
-    name = theta_name(found.name, "Intercept")
+    try:
+        model = factorise(layout)
+    except ValueError:
+        raise ValueError(
+            f"source: expected groups that integrate out, as nested ones of normal outcomes and of beta and gamma populations do, "
+            f"found {found.name} of family {layout.family}; plot_caterpillar shows its groups"
+        ) from None
+    spread, name = parameter.name, theta_name(found.name, effect)
     low, high = parameter.prior.support(parameter.kind)
     reach = float(np.quantile(draws[spread], 0.975))
     grid = np.linspace(low, min(reach, low + (high - low) * (1 - 1e-9)), points)
@@ -80,9 +84,7 @@ def path_table(source: Any, level: str | None = None, points: int = 61) -> tuple
     places = problem.positions[found.name]
     mean, sd = (np.broadcast_to(x, (len(grid), x.shape[-1]))[:, places] for x in (mean, sd))
     labels = problem.labels[found.name]
-    x = np.ravel(draws[spread]).astype(float)
-    both = np.concatenate([x, 2 * low - x])  # reflected at the boundary
-    density = 2 * gaussian_kde(both, bw_method=0.5 * len(both) ** -0.2)(grid)
+    density = np.interp(grid, *density_of(draws[spread], low, high, tail=0.0), left=0.0, right=0.0)
     table = pd.DataFrame(
         {
             "spread": np.tile(grid, len(labels)),
@@ -149,9 +151,8 @@ def _tree_of_fit(fit: Any) -> pd.DataFrame:
     if not layout.nested:
         crossed = next(v.name for i, v in enumerate(layout.levels) if v.parent != i - 1)
         raise ValueError(f"source: expected groups that nest, found {crossed} crossed with others; see plot_caterpillar")
-    name = "Intercept" if layout.normal_groups else f"mean_{layout.levels[0].name}"
-    name = name if name in fit.draws.values else f"mean_{layout.levels[-1].name}"
-    top = fit.summary(name).iloc[0] if name in fit.draws.values else None
+    name = centre_name(fit, layout.levels[0]) or centre_name(fit, layout.levels[-1])
+    top = None if name is None else fit.summary(name).iloc[0]
     where = float("nan") if top is None else float(top["median"] if np.isnan(top["mean"]) else top["mean"])
     mcse = float("nan") if top is None else float(top["mcse_mean"])
     parts = [pd.DataFrame({"level": ["population"], "group": ["population"], "parent": [""], "estimate": where, "mcse": mcse})]

@@ -92,6 +92,21 @@ def target(estimand: str, group: str = "") -> str:
     return f"{estimand}, {words[group]}" if group in words else f"{estimand} [{group}]"
 
 
+def as_table(source: Any) -> pd.DataFrame:
+    """The source, if it is a table.
+
+    Raises
+    ------
+    ValueError
+        For anything else, a fit for instance.
+    """
+    if not isinstance(source, pd.DataFrame):
+        raise ValueError(
+            f"expected a table of a study (run.estimates, run.performance, run.failures), found {type(source).__name__}; give a table"
+        )
+    return source
+
+
 def choose(
     table: pd.DataFrame,
     *,
@@ -118,7 +133,7 @@ def choose(
     ValueError
         Where a column is unknown or nothing is left, with what there is.
     """
-    rows = table.assign(group=groups_of(table))
+    rows = as_table(table).assign(group=groups_of(table))
     wanted = dict(where or {})
     if estimand is not None:
         wanted["estimand"] = estimand

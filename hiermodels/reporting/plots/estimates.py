@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hiermodels.reporting import _figure as f
-from hiermodels.reporting._densities import density_of
+from hiermodels.reporting._densities import density_of, support_of
 from hiermodels.reporting._rows import (
     choose,
     factors,
@@ -128,7 +128,8 @@ def plot_ridge(
     steps = levels(rows[y])
     figure, axes = f.canvas(len(panels), ax, height=1.2 + 0.75 * len(steps))
     for one, (name, part) in zip(axes, panels, strict=True):
-        curves = {(a, b): density_of(g["estimate"].to_numpy()) for a, b, g in _cells(part, y, colour)}
+        low, high = (-np.inf, np.inf) if relative else support_of(part["estimate"].to_numpy(float))
+        curves = {(a, b): density_of(g["estimate"].to_numpy(), low, high) for a, b, g in _cells(part, y, colour)}
         tops = {a: max(d.max() for (b, _), (_, d) in curves.items() if b == a) for a, _ in curves}
         for a, b, g in _cells(part, y, colour):
             base, (grid, density), shade = steps.index(a), curves[a, b], looks[b][0]

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from hiermodels.reporting import _figure as f
 from hiermodels.reporting._densities import new_group
-from hiermodels.reporting._fits import centre_of, declared, groups_of_source, level_of
+from hiermodels.reporting._fits import centre_name, centre_of, declared, groups_of_source, level_of
 
 __all__ = ["plot_caterpillar", "plot_forest"]
 
@@ -24,7 +24,7 @@ def plot_caterpillar(
     source: Any,
     level: str | None = None,
     *,
-    effect: str = "Intercept",
+    effect: str | None = None,
     truth: Mapping[str, float] | None = None,
     prob: float = 0.95,
     ordered: bool = True,
@@ -38,8 +38,8 @@ def plot_caterpillar(
     ----------
     source : Fit or DataFrame
         A fit with groups; or a table ``group estimate`` and, where known, ``lower upper mcse true``.
-    level, effect : str
-        Grouping and effect of a fit, by default the finest grouping's intercept.
+    level, effect : str, optional
+        Grouping and effect of a fit; by default the finest grouping, and its intercept or first slope.
     truth : mapping of str to float, optional
         True values of groups, drawn as short lines.
     prob : float
@@ -59,7 +59,7 @@ def plot_caterpillar(
     table = table.sort_values("estimate", kind="stable") if ordered else table[::-1]
     figure, axes = f.canvas(1, ax, height=min(1.1 + 0.24 * len(table), 9.0))
     one, rows = axes[0], np.arange(len(table))
-    centre = centre_of(source, level) if effect == "Intercept" else None
+    centre = centre_of(source, level, effect)
     f.interval_bars(one, rows, table, f.interval_word(source, prob), horizontal=True)
     one.plot(table["estimate"], rows, "o", color=f.PALETTE[0], markersize=6 if len(table) <= MOST_NAMES else 3, label="estimate", zorder=4)
     _mark_truth(one, table, rows)
@@ -82,7 +82,7 @@ def _mark_truth(ax: Axes, table: pd.DataFrame, rows: np.ndarray) -> None:
 def _name_rows(ax: Axes, table: pd.DataFrame, word: str) -> None:
     ax.grid(False)
     if len(table) <= MOST_NAMES:
-        ax.set_yticks(range(len(table)), [str(g) for g in table["group"]])
+        ax.set_yticks(range(len(table)), f.names_of(table["group"]))
     else:
         ax.set_yticks([])
         ax.set_ylabel(f"{len(table)} {word}", fontsize=f.TEXT)
@@ -149,7 +149,7 @@ def plot_forest(
         one.axvline(next(iter(below.values()))[0], color=f.GREY, linestyle="--", linewidth=1, zorder=1)
         one.axhline(-len(table) + 0.3, color="black", linewidth=0.8)
     one.grid(False)
-    one.set_yticks(places, [*(str(g) for g in table["group"]), *below])
+    one.set_yticks(places, [*f.names_of(table["group"]), *below])
     one.set_ylim(min(places) - 0.6, 0.6)
     if numbers:
         found = [*table[["estimate", "lower", "upper"]].itertuples(index=False, name=None), *below.values()]
@@ -177,8 +177,8 @@ def _pooled(fit: Any, level: str | None, prob: float) -> dict[str, tuple[float, 
     """Population mean, and the value of a group that is not in the data, each as estimate and interval."""
     problem = declared(fit, "source").problem
     found = level_of(problem, level)
-    name = "Intercept" if problem.layout.normal_groups else f"mean_{found.name}"
-    below = {"population mean": _three(fit.summary(name, prob).iloc[0])} if name in fit.draws.values else {}
+    name = centre_name(fit, found)
+    below = {} if name is None else {"population mean": _three(fit.summary(name, prob).iloc[0])}
     new = new_group(fit, found)
     if new is not None:
         middle, lower, upper = np.quantile(new, [0.5, (1 - prob) / 2, (1 + prob) / 2])

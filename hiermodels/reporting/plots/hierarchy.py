@@ -75,7 +75,7 @@ def plot_tree(
     if len(levels) > 1:
         first = table[table["level"] == levels[1]]
         if len(first) <= 12:
-            f.spread_labels(one, first["estimate"].to_numpy(float), height[levels[1]] + 0.16, [str(g) for g in first["group"]])
+            f.spread_labels(one, first["estimate"].to_numpy(float), height[levels[1]] + 0.16, f.names_of(first["group"], max(8, 60 // len(first))))
     one.grid(False)
     one.set_yticks([height[r] for r in rails], ["\n".join(textwrap.wrap(_in_words(r) if r in levels else f"{_in_words(levels[-1])}, alone", 16)) for r in rails])
     one.set_ylim(-0.35, len(rails) - 0.6)
@@ -153,7 +153,7 @@ def plot_paths(
             one.plot(part["spread"], part[column], style, color=shade, linewidth=1.3 if len(groups) <= 12 else 0.7, label=group)
             ends.append(float(part[column].iloc[-1]))
         if len(groups) <= 12:
-            f.end_labels(one, float(table["spread"].max()), np.array(ends), [str(g) for g in groups])
+            f.end_labels(one, float(table["spread"].max()), np.array(ends), f.names_of(groups))
         one.set_ylabel(word, fontsize=f.TEXT)
     if dense:
         first = table[table["group"] == groups[0]]

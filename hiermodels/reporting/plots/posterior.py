@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hiermodels.reporting import _figure as f
-from hiermodels.reporting._densities import density_of, prior_density, triple_table
+from hiermodels.reporting._densities import density_of, prior_density, support_of, triple_table
 from hiermodels.reporting._draws import diverging_of, draws_of, monte_carlo_error
 from hiermodels.reporting._fits import declared
 
@@ -26,7 +26,8 @@ def plot_prior_posterior(
 ) -> Figure:
     """Posterior density of each hyperparameter with its prior density, a panel each; the posterior mean with its error.
 
-    An improper prior has a shape and no scale: it is drawn dashed, scaled to the panel. The tick below the axis is the
+    An improper prior has a shape and no scale: it is drawn dashed, scaled to the panel. A prior in units of another parameter is
+    averaged over that parameter's posterior draws. The tick below the axis is the
     posterior mean, as wide as four of its Monte Carlo standard errors.
 
     Parameters
@@ -46,6 +47,8 @@ def plot_prior_posterior(
         For a variable without a prior of its own.
     """
     laws = _priors_of(source, priors)
+    if not laws:
+        raise ValueError("source: expected parameters with priors of their own, found none that is estimated; nothing can be drawn")
     names = list(laws) if var_names is None else [var_names] if isinstance(var_names, str) else list(var_names)
     for name in names:
         if name not in laws:
@@ -54,10 +57,10 @@ def plot_prior_posterior(
     for one, name in zip(axes, names, strict=True):
         kind, prior, context = laws[name]
         x = draws_of(source, name)
-        grid, density = density_of(x, *prior.support(kind))
+        grid, density = density_of(x, *(prior.support(kind) if kind else support_of(x)))
         one.fill_between(grid, density, color=f.PALETTE[5], alpha=0.55, linewidth=0, label="posterior")
         one.plot(grid, density, color=f.PALETTE[0], linewidth=1.4)
-        before = prior_density(prior, grid, context)
+        before = prior_density(prior, grid, kind or "real", context)
         if prior.proper:
             one.plot(grid, before, color=f.PALETTE[1], linewidth=1.6, label="prior")
         else:
@@ -94,20 +97,29 @@ def _mean_tick(ax: Axes, source: Any, name: str, x: np.ndarray) -> None:
 
 
 def _priors_of(source: Any, priors: Mapping[str, Any] | None) -> dict[str, tuple[str, Any, Any]]:
-    """Kind, prior and context (known variances, for the reference prior) of each variable that has a prior of its own."""
+    """Kind, prior and context of each variable that has a prior of its own; the kind is empty where nothing tells it.
+
+    The context is what the density depends on: known variances, or draws of the parameter in whose units the prior is given.
+    """
     from hiermodels.models.priors import parse
 
     if priors is not None:
-        real = {"normal", "student_t", "flat"}
         laws = {name: parse(text, f"priors: {name}") for name, text in priors.items()}
-        return {n: ("real" if p.name in real else "unit" if p.name == "beta" else "positive", p, None) for n, p in laws.items()}
-    problem = declared(source, "source").problem
-    parameters = [p for p in problem.layout.parameters if p.kind != "correlation" and p.prior.name != "fixed"]
-    context = None
-    if any(p.prior.name == "reference" for p in parameters):
-        weight = np.bincount(problem.data.group[-1], problem.data.weight)
-        context = 1 / weight[weight > 0]
-    return {p.name: (p.kind, p.prior, context) for p in parameters if p.name in source.draws.values}
+        return {n: ("" if p.tail > -np.inf or p.origin == 0.0 else "positive", p, None) for n, p in laws.items()}
+    problem, values = declared(source, "source").problem, source.draws.values
+    found = {}
+    for p in problem.layout.parameters:
+        if p.kind == "correlation" or p.prior.name == "fixed" or p.name not in values:
+            continue
+        context, unit = None, problem.layout.unit_of(p)
+        if p.prior.of_variances:
+            weight = np.bincount(problem.data.group[-1], problem.data.weight)
+            context = 1 / weight[weight > 0]
+        elif unit is not None:
+            draws = np.ravel(values[unit.name])
+            context = draws[:: max(1, len(draws) // 200)]
+        found[p.name] = (p.kind, p.prior, context)
+    return found
 
 
 def plot_triple(

@@ -239,7 +239,7 @@ def plot_pooled_densities(
         one.text(1.02, base, words, transform=one.get_yaxis_transform(), va="center", fontsize=f.TEXT - 2)
     one.axvline(float(table["mean"].mean()), color=f.GREY, linestyle="--", linewidth=1, zorder=0)
     one.grid(False)
-    one.set_yticks(range(len(table)), [str(g) for g in table["group"]][::-1])
+    one.set_yticks(range(len(table)), f.names_of(table["group"])[::-1])
     one.set_ylim(-0.3, len(table) + 0.4)
     one.set_xlim(grid[0], grid[-1])
     one.set_xlabel(xlabel or "outcome", fontsize=f.TEXT)

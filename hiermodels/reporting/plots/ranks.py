@@ -24,6 +24,27 @@ Where = Mapping[str, Any] | None
 Names = str | Sequence[str] | None
 
 
+PIT_CELLS = 100
+"""Cells of the unit interval into which the PITs of a calibration are put."""
+
+
+def _ranks_of(source: Any) -> pd.DataFrame:
+    """A long table with ranks: as given, or of a `Calibration`, whose PITs become cells of the unit interval."""
+    pits = getattr(source, "pits", None)
+    if pits is None:
+        return source
+    parts = []
+    for who, u, labels in pits:
+        there = np.isfinite(u)
+        rep, place = np.nonzero(there)
+        rank = np.minimum((u[there] * PIT_CELLS).astype(int), PIT_CELLS - 1)
+        part = pd.DataFrame({"rep": rep, "group": np.array(labels, object)[place], "rank": rank, "max_rank": PIT_CELLS - 1})
+        parts.append(part.assign(**who))
+    if not parts:
+        raise ValueError("estimates: expected a calibration with ranks, found one without; run it with more replications")
+    return pd.concat(parts, ignore_index=True)
+
+
 def _ranked(estimates: pd.DataFrame, estimand: Names, group: Names, where: Where) -> pd.DataFrame:
     """Rows that have a rank."""
     rows = choose(estimates, estimand=estimand, group=group, where=where)
@@ -36,7 +57,7 @@ def _ranked(estimates: pd.DataFrame, estimand: Names, group: Names, where: Where
 
 
 def plot_ranks(
-    estimates: pd.DataFrame,
+    estimates: Any,
     estimand: Names = None,
     *,
     bins: int = 20,
@@ -55,7 +76,7 @@ def plot_ranks(
     Parameters
     ----------
     estimates
-        Long table of estimates with ``rank`` and ``max_rank``.
+        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that `hiermodels.studies.calibration.sbc` returns.
     estimand, group, where, regime, ax
         As in `plot_measure`.
     bins : int
@@ -70,6 +91,7 @@ def plot_ranks(
     """
     from scipy.stats import binom, norm
 
+    estimates = _ranks_of(estimates)
     rows = _ranked(estimates, estimand, group, where)
     bins = int(min(bins, rows["max_rank"].min() + 1))
     own = ax is None
@@ -115,7 +137,7 @@ def _bin_shares(part: pd.DataFrame, edges: np.ndarray) -> np.ndarray:
 
 
 def plot_ecdf_difference(
-    estimates: pd.DataFrame,
+    estimates: Any,
     estimand: Names = None,
     *,
     level: float = 0.95,
@@ -132,7 +154,7 @@ def plot_ecdf_difference(
     Parameters
     ----------
     estimates
-        Long table of estimates with ``rank`` and ``max_rank``.
+        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that `hiermodels.studies.calibration.sbc` returns.
     level : float
         Probability with which a curve stays in the band.
     estimand, group, where, regime, ax
@@ -148,6 +170,7 @@ def plot_ecdf_difference(
     Säilynoja, Bürkner and Vehtari (2022), Statistics and Computing 32, 32: pointwise binomial bands whose level is set by
     simulation, from `arviz_stats`. Evaluated at the ends of rank cells, where uniform ranks are binomial exactly.
     """
+    estimates = _ranks_of(estimates)
     rows = _ranked(estimates, estimand, group, where)
     own = ax is None
     panels = split(rows, {"group"})
@@ -196,7 +219,7 @@ def _surprise(part: pd.DataFrame) -> np.ndarray:
 
 
 def plot_coverage_curve(
-    estimates: pd.DataFrame,
+    estimates: Any,
     estimand: Names = None,
     *,
     group: Names = None,
@@ -212,7 +235,7 @@ def plot_coverage_curve(
     Parameters
     ----------
     estimates
-        Long table of estimates with ``rank`` and ``max_rank``.
+        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that `hiermodels.studies.calibration.sbc` returns.
     estimand, group, where, regime, ax
         As in `plot_measure`; a colour a method.
 
@@ -223,6 +246,7 @@ def plot_coverage_curve(
     """
     from hiermodels.studies.montecarlo import wilson
 
+    estimates = _ranks_of(estimates)
     rows = _ranked(estimates, estimand, group, where)
     own = ax is None
     panels = split(rows, {"group", "method"})

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from hiermodels.reporting import _figure as f
 from hiermodels.reporting._rows import (
+    as_table,
     choose,
     factors,
     label,
@@ -124,7 +125,7 @@ def plot_failures(
     where, regime, ax
         As in `plot_measure`.
     """
-    counts = count_failures(table, factors(table)) if "rep" in table else table
+    counts = count_failures(table, factors(table)) if "rep" in as_table(table) else table
     if where:
         counts = choose(counts, where=where).drop(columns="group")
     varied = varying(counts, factors(counts))

@@ -189,7 +189,7 @@ def _arrows(
     if centre is not None:
         ax.axvline(centre, color=f.GREY, linestyle="--", linewidth=1, label="centre", zorder=1)
     if len(order) <= 40:
-        ax.set_yticks(y, [str(labels[i]) for i in order])
+        ax.set_yticks(y, f.names_of(labels[i] for i in order))
     else:
         ax.set_yticks([])
         ax.set_ylabel(f"{len(order)} groups, by their {names[0]} estimate", fontsize=f.TEXT)
