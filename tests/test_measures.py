@@ -149,14 +149,14 @@ def test_an_average_over_groups_has_the_replicate_as_its_unit():
     assert measures.cover(errors).mcse == pytest.approx(covered.std() / np.sqrt(50), rel=1e-12)
 
 
-def test_an_average_with_a_missing_group_is_the_mean_of_the_groups_rows():
+def test_an_average_stands_on_complete_replicates():
     arrays = simulated(30, 3, seed=2)
     arrays["estimate"][:10, 1] = np.nan
     present = np.isfinite(arrays["estimate"])
-    each = measures.mse(Errors(**arrays, present=present))
     whole = measures.mse(Errors(**arrays, present=present, average=True))
-    assert whole.value == pytest.approx(each.value.mean(), rel=1e-12)
-    assert np.isfinite(whole.mcse)
+    complete = measures.mse(Errors(**{k: v[10:] for k, v in arrays.items()}, average=True))
+    assert whole.n == complete.n == 20
+    assert (whole.value, whole.mcse) == pytest.approx((complete.value, complete.mcse), rel=1e-12)
 
 
 def test_rms_bias_takes_the_noise_away():
@@ -179,7 +179,7 @@ def test_power_counts_decisions_and_intervals():
     zeros = [0.0] * 4
     p = measures.power(Errors(zeros, zeros, lower=[1, -3, -1, -1], upper=[2, -1, 1, 1]))
     assert p.value == 0.5
-    p = measures.power(Errors([1.0, 1.0], [0.0, 0.0], lower=[0.1, 0.2], upper=[2, 2], positive=True))
+    p = measures.power(Errors([1.0, 1.0], [0.0, 0.0], lower=[0.1, 0.2], upper=[2, 2], support=(0, np.inf)))
     assert math.isnan(p.value) and "boundary" in p.note
 
 
@@ -196,8 +196,8 @@ ZERO = dict(estimate=[1.0, 2.0], true=[0.0, 0.0])
         ("pctbias", dict(estimate=[1.0, 2.0], true=[1.0, 2.0]), "varies"),
         ("rbias", dict(estimate=[1.0, 2.0], true=[1.0, 0.0]), "truth is 0"),
         ("rbias", dict(estimate=[1.0, 2.0], true=[1.0, -1.0]), "changes sign"),
-        ("cover", dict(**ZERO, lower=[0.1, 0.2], upper=[3, 3], positive=True), "boundary"),
-        ("rank_cover", dict(**ZERO, rank=[0, 0], max_rank=[9, 9], positive=True), "boundary"),
+        ("cover", dict(**ZERO, lower=[0.1, 0.2], upper=[3, 3], support=(0, np.inf)), "boundary"),
+        ("rank_cover", dict(**ZERO, rank=[0, 0], max_rank=[9, 9], support=(0, np.inf)), "boundary"),
         ("cover", ZERO, "no interval"),
         ("ciwidth", ZERO, "no interval"),
         ("rank_cover", ZERO, "no draws"),
@@ -216,7 +216,7 @@ def test_undefined(name, data, reason):
 
 
 def test_coverage_at_the_boundary_is_defined_for_intervals_that_reach_it():
-    upper = measures.cover(Errors([1.0, 2.0], [0.0, 0.0], lower=[0.0, 0.0], upper=[3, 3], positive=True))
+    upper = measures.cover(Errors([1.0, 2.0], [0.0, 0.0], lower=[0.0, 0.0], upper=[3, 3], support=(0, np.inf)))
     assert upper.value == 1
     intercept = measures.cover(Errors([1.0, 2.0], [0.0, 0.0], lower=[0.1, 0.1], upper=[3, 3]))
     assert intercept.value == 0
@@ -374,7 +374,7 @@ def long_table(reps=6, groups=("A", "B"), methods=("none", "partial"), cells=(0.
 
 
 def table_of(frame, names=("bias", "mse", "cover"), **settings):
-    settings = {"factors": ["sd_school"], "regime": "population"} | settings
+    settings = {"factors": ["sd_school"], "regime": "population", "supports": {"sd_school": (0, np.inf)}} | settings
     return performance(frame, measures=list(names), **settings)
 
 
@@ -389,7 +389,7 @@ def test_rows_and_columns_are_in_order():
     table, _ = table_of(long_table(), ["cover", "bias"])
     assert list(table) == [
         "sd_school", "method", "estimand", "group", "measure", "value", "mcse", "lower", "upper",
-        "n_sim", "n_failed", "n_retried",
+        "n_sim", "n", "n_failed", "n_retried",
     ]  # fmt: skip
     theta = [("theta_school", group) for group in ("A", "B", "[mean]")]
     expected = [
@@ -537,7 +537,7 @@ def test_trap_6_policies():
     partial = table[table["method"] == "partial"]
     assert (set(partial["n_sim"]), set(partial["n_failed"]), set(partial["n_retried"])) == ({10}, {2}, {1})
     assert any(
-        "of 80 estimates attempted, 8 are missing (not finite) and 4 were retried" in note for note in notes
+        "of 20 fits attempted, 2 are missing (not finite) and 1 were retried" in note for note in notes
     )
     pd.testing.assert_frame_equal(
         table_of(frame, ["nsim", "bias", "cover"], failures="retry-with-escalation")[0], table

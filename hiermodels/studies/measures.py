@@ -7,7 +7,8 @@ truth, and so holds when the truth is redrawn in each replicate. `performance` m
 performance from the long table of estimates.
 
 In the formulas ``e_i = estimate_i - true_i``, n is the number of replicates used, and sd has the divisor n -
-1. Averaged over groups, a mean or a share is the mean of the groups' values, and whatever is a function of
+1. Each measure names the parts of an answer that it needs (`Errors.known`), and stands on the replicates that have
+them: its n. Averaged over groups these are complete replicates, in which every group has them. Averaged over groups, a mean or a share is the mean of the groups' values, and whatever is a function of
 means (`empse`, `rmse`, `modelse`, `relerror`, `relprec`, ratios) is that function of the averaged means (so
 `rmse` is the root of the averaged MSE); the replicate, not the group, is the unit of every MCSE.
 """
@@ -18,7 +19,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hiermodels.studies.montecarlo import (
     Z95,
@@ -28,12 +28,16 @@ from hiermodels.studies.montecarlo import (
     Measure,
     estimate_with,
     mean_over,
+    remarked,
     share_over,
     undefined,
 )
+from hiermodels.studies.needs import needs
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from hiermodels.studies.tables import Scored
 
 __all__ = [
     "nsim", "thetamean", "thetamedian", "se2mean", "se2median", "bias", "rbias", "pctbias", "rms_bias",
@@ -47,23 +51,26 @@ OVER_GROUPS = frozenset({"rms_bias"})
 PAIRED = frozenset({"mse_ratio", "mse_diff", "rmse_ratio", "relprec"})
 """Measures that compare with a reference method, paired by replicate."""
 
-NO_REPLICATE = "no replicate is left"
-NO_ESTIMATE = "no point estimate, as its moment does not exist, or no truth"
-NO_SE = "no standard error, as the posterior has no second moment or the method gives none"
-NO_INTERVAL = "the method gives no interval"
-NO_RANK = "the method has no draws to rank the truth among"
-NO_REFERENCE = "the reference method does not have this estimand, or no replicate in common"
-ITSELF = "this method is the reference"
 EXCLUDED = "0 is on the boundary of the space, which an interval with two ends inside it always excludes"
 BOUNDARY = (
     "the truth is on the boundary of the space, which an interval with two ends inside it never contains"
 )
+ENDLESS = "every interval has an infinite end"
+SOME_ENDLESS = "intervals with an infinite end are left out, and n counts the others"
+ONE_SIDED = (
+    "the interval has one end, on the side of the truth away from 0, so it never excludes 0; "
+    "take an interval with two ends, or a probability such as P(x > 0)"
+)
+STILL = "the errors do not vary"
+NO_ERROR = "the reference method has no error"
 
 
+@needs()
 def nsim(errors: Errors) -> Measure:
-    """Number of replicates that the measures stand on: with an estimate, and not left out.
+    """Number of replicates with an answer that are not left out.
 
-    Averaged over groups: replicates with at least one group. It has no Monte Carlo error.
+    Averaged over groups: replicates in which every group has one. It has no Monte Carlo error. What a measure stands on
+    is in its own row: column ``n`` of the table.
 
     Examples
     --------
@@ -71,34 +78,39 @@ def nsim(errors: Errors) -> Measure:
     2
     """
     present = errors.present.any(-1) if errors.average else errors.present
-    count = present.sum(0).astype(float)
-    return estimate_with(count, None, count, mcse=np.full_like(count, np.nan)[()])
+    count = present.sum(0)
+    return estimate_with(count.astype(float), None, count, mcse=np.full(np.shape(count), np.nan)[()])
 
 
+@needs("estimate")
 def thetamean(errors: Errors) -> Measure:
     """Mean of the point estimates; MCSE sd / sqrt(n)."""
-    return _mean(errors.estimate, errors, NO_ESTIMATE)
+    return _mean(errors.estimate, errors)
 
 
+@needs("estimate")
 def thetamedian(errors: Errors) -> Measure:
     """Median of the point estimates, with a distribution-free interval from order statistics.
 
     The interval runs between the order statistics of ranks ``n/2 -+ 1.96 sqrt(n)/2``; MCSE = its width / (2 x
     1.96).
     """
-    return _median(errors.estimate, errors, NO_ESTIMATE)
+    return _median(errors.estimate, errors)
 
 
+@needs("se")
 def se2mean(errors: Errors) -> Measure:
     """Mean of the squared standard errors (posterior variances); MCSE sd / sqrt(n)."""
-    return _mean(errors.se**2, errors, NO_SE, floor=0.0)
+    return _mean(errors.se**2, errors, floor=0.0)
 
 
+@needs("se")
 def se2median(errors: Errors) -> Measure:
     """Median of the squared standard errors (posterior variances); interval and MCSE as for `thetamedian`."""
-    return _median(errors.se**2, errors, NO_SE)
+    return _median(errors.se**2, errors)
 
 
+@needs("estimate", "true")
 def bias(errors: Errors) -> Measure:
     """Bias, mean(e); MCSE = sd(e) / sqrt(n).
 
@@ -111,9 +123,10 @@ def bias(errors: Errors) -> Measure:
     >>> round(float(b.value), 3), round(float(b.mcse), 3)
     (0.5, 0.645)
     """
-    return _mean(errors.error, errors, NO_ESTIMATE)
+    return _mean(errors.error, errors)
 
 
+@needs("estimate", "true")
 def rbias(errors: Errors) -> Measure:
     """Relative bias, mean(e / true); MCSE = sd(e / true) / sqrt(n).
 
@@ -127,6 +140,7 @@ def rbias(errors: Errors) -> Measure:
     )
 
 
+@needs("estimate", "true")
 def pctbias(errors: Errors) -> Measure:
     """Bias in percent of the truth, 100 bias / true; MCSE = 100 sd(e) / (sqrt(n) abs(true)).
 
@@ -137,6 +151,7 @@ def pctbias(errors: Errors) -> Measure:
     return undefined(measure, _varies(true), "the truth varies between replicates; rbias averages e / true")
 
 
+@needs("estimate", "true")
 def rms_bias(errors: Errors) -> Measure:
     """Root mean square, over groups, of the groups' biases, freed of Monte Carlo noise; fixed truths only.
 
@@ -151,8 +166,9 @@ def rms_bias(errors: Errors) -> Measure:
             "rms_bias: an average over groups; give Errors(..., average=True) with arrays (replicate, group)"
         )
     per_group = _influences(errors.error, errors)
+    count = errors.present.any(-1).sum()
     if not errors.fixed:
-        nothing = estimate_with(np.nan, None, 0, mcse=np.nan)
+        nothing = estimate_with(np.nan, None, count, mcse=np.nan)
         return undefined(nothing, True, "biases of groups need truths that are fixed in every replicate")
     b, psi = per_group.value, per_group.psi
     groups = b.shape[-1]
@@ -161,10 +177,11 @@ def rms_bias(errors: Errors) -> Measure:
         gram = psi.T @ psi if groups <= len(psi) else psi @ psi.T
         sd = np.sqrt(4 * np.square(psi @ b).sum() + 2 * np.square(gram).sum()) / groups
         low, high, lower, upper = np.sqrt(np.maximum(q + sd * np.array([-1.0, 1.0, -Z95, Z95]), 0.0))
-        measure = Measure(np.sqrt(np.maximum(q, 0.0)), (high - low) / 2, lower, upper)
-    return undefined(measure, np.isnan(q), "a group has fewer than two replicates with an estimate")
+        measure = Measure(np.sqrt(np.maximum(q, 0.0)), (high - low) / 2, lower, upper, n=count)
+    return undefined(measure, np.isnan(q) & (count > 0), "fewer than two replicates with an estimate")
 
 
+@needs("estimate", "true")
 def empse(errors: Errors) -> Measure:
     """Empirical standard error, sd(e); MCSE = EmpSE / sqrt(2 (n - 1)).
 
@@ -180,9 +197,10 @@ def empse(errors: Errors) -> Measure:
             measure = estimate_with(
                 value, None, square.n, mcse=value / np.sqrt(2 * (square.n - 1)), floor=0.0
             )
-    return _with_estimates(measure, errors, at_least=2)
+    return _two(measure, errors)
 
 
+@needs("estimate", "true")
 def variance(errors: Errors) -> Measure:
     """Variance of the errors, mean((e - bias)^2); bias^2 + variance = mse; MCSE by the kurtosis form.
 
@@ -191,9 +209,10 @@ def variance(errors: Errors) -> Measure:
     biases plus it are the averaged MSE.
     """
     mean = mean_over(np.square(errors.error - _centre(errors.error, errors)), errors)
-    return _with_estimates(estimate_with(mean.value, mean.psi, mean.n, floor=0.0), errors)
+    return estimate_with(mean.value, mean.psi, mean.n, floor=0.0)
 
 
+@needs("estimate", "true")
 def mse(errors: Errors) -> Measure:
     """Mean squared error, mean(e^2); MCSE = sqrt(sum((e^2 - MSE)^2) / (n (n - 1))).
 
@@ -203,38 +222,40 @@ def mse(errors: Errors) -> Measure:
     >>> round(float(m.value), 3), round(float(m.mcse), 3)
     (1.5, 0.866)
     """
-    return _mean(errors.error**2, errors, NO_ESTIMATE, floor=0.0)
+    return _mean(errors.error**2, errors, floor=0.0)
 
 
+@needs("estimate", "true")
 def rmse(errors: Errors) -> Measure:
     """Root mean squared error, sqrt(MSE), or that of the groups' mean MSE; MCSE = MCSE(MSE) / (2 RMSE)."""
-    return _with_estimates(_root(mean_over(errors.error**2, errors)), errors)
+    return _root(mean_over(errors.error**2, errors))
 
 
+@needs("estimate", "true", "reference")
 def mse_ratio(errors: Errors) -> Measure:
     """MSE of the method over that of the reference method on the same replicates.
 
     ``MCSE = R sqrt(sum_i (psi_i / MSE - phi_i / MSE_ref)^2)`` (delta method; psi and phi the influences on
     the two MSEs, so that what the methods share on a dataset cancels).
     """
-    own, other = _paired(errors)
-    return _compared(_ratio(mean_over(own**2, errors), mean_over(other**2, errors)), errors)
+    ratio = _mse_ratio(errors)
+    return _with_ratio(estimate_with(ratio.value, ratio.psi, ratio.n, floor=0.0), ratio, NO_ERROR)
 
 
+@needs("estimate", "true", "reference")
 def rmse_ratio(errors: Errors) -> Measure:
     """Root of `mse_ratio`: RMSE of the method over that of the reference, MCSE = MCSE(ratio) / (2 root)."""
-    own, other = _paired(errors)
-    ratio = _ratio(mean_over(own**2, errors), mean_over(other**2, errors))
-    return _compared(_root(ratio), errors)
+    ratio = _mse_ratio(errors)
+    return _with_ratio(_root(ratio), ratio, NO_ERROR)
 
 
+@needs("estimate", "true", "reference")
 def mse_diff(errors: Errors) -> Measure:
     """MSE of the method minus the reference's on the same replicates; MCSE = sd(e^2 - e_ref^2) / sqrt(n)."""
-    own, other = _paired(errors)
-    mean = mean_over(own**2 - other**2, errors)
-    return _compared(estimate_with(mean.value, mean.psi, mean.n), errors)
+    return _mean(errors.error**2 - _reference_error(errors) ** 2, errors)
 
 
+@needs("estimate", "true", "reference")
 def relprec(errors: Errors) -> Measure:
     """Gain in precision over the reference method A, in percent: 100 ((EmpSE_A / EmpSE)^2 - 1).
 
@@ -242,7 +263,7 @@ def relprec(errors: Errors) -> Measure:
     errors (normal theory); with ``errors.robust``, and for averages over groups, the delta method on the
     paired squares.
     """
-    own, other = _paired(errors)
+    own, other = errors.error, _reference_error(errors)
     a, b = _spread(errors, other), _spread(errors, own)
     ratio = _ratio(a, b)
     measure = estimate_with(100 * (ratio.value - 1), 100 * ratio.psi, ratio.n, floor=-100.0)
@@ -252,14 +273,16 @@ def relprec(errors: Errors) -> Measure:
             rho2 = np.minimum((cross * ratio.n / (ratio.n - 1)) ** 2 / (a.value * b.value), 1.0)
             mcse = 200 * ratio.value * np.sqrt((1 - rho2) / (ratio.n - 1))
         measure = estimate_with(measure.value, None, ratio.n, mcse=mcse, floor=-100.0)
-    return _compared(measure, errors)
+    return _two(_with_ratio(measure, ratio, STILL), errors)
 
 
+@needs("se")
 def modelse(errors: Errors) -> Measure:
     """Model-based standard error, ModSE = sqrt(mean(se^2)); MCSE = sqrt(Var(se^2) / (4 n ModSE^2))."""
-    return _given(_root(mean_over(errors.se**2, errors)), errors.se, errors, NO_SE)
+    return _root(mean_over(errors.se**2, errors))
 
 
+@needs("se", "estimate", "true")
 def relerror(errors: Errors) -> Measure:
     """Error of the model-based standard error in percent, 100 (ModSE / EmpSE - 1).
 
@@ -277,9 +300,10 @@ def relerror(errors: Errors) -> Measure:
             measure = estimate_with(
                 measure.value, None, ratio.n, mcse=100 * root * np.sqrt(normal), floor=-100.0
             )
-    return _with_estimates(_given(measure, errors.se, errors, NO_SE), errors, at_least=2)
+    return _two(_with_ratio(measure, ratio, STILL), errors)
 
 
+@needs("interval", "true", share=True)
 def cover(errors: Errors) -> Measure:
     """Coverage, the share with lower <= true <= upper; MCSE = sqrt(C (1 - C) / n), Wilson's interval.
 
@@ -295,11 +319,13 @@ def cover(errors: Errors) -> Measure:
     return _coverage(errors, 0.0)
 
 
+@needs("interval", "estimate", "true", share=True)
 def becover(errors: Errors) -> Measure:
     """Bias-eliminated coverage: lower - bias <= true <= upper - bias; MCSE and interval as for `cover`."""
     return _coverage(errors, _centre(errors.error, errors))
 
 
+@needs("rank", "true", share=True)
 def rank_cover(errors: Errors) -> Measure:
     """Coverage of the central interval by ranks: free of the bias that few draws bring into quantiles.
 
@@ -312,28 +338,41 @@ def rank_cover(errors: Errors) -> Measure:
     cells = errors.max_rank + 1
     with np.errstate(all="ignore"):
         overlap = np.minimum(errors.rank + 1, (1 - tail) * cells) - np.maximum(errors.rank, tail * cells)
-    measure = _share(np.clip(overlap, 0.0, 1.0), errors, NO_RANK)
-    edge = errors.positive & _all(errors.true == 0, errors) & _all(errors.rank == 0, errors)
-    return undefined(measure, edge, BOUNDARY)
+    measure = share_over(np.clip(overlap, 0.0, 1.0), errors)
+    low, high = errors.support
+    below = _all((errors.true == low) & (errors.rank == 0), errors)
+    above = _all((errors.true == high) & (errors.rank == errors.max_rank), errors)
+    return undefined(measure, below | above, BOUNDARY)
 
 
+@needs("decision", share=True)
 def power(errors: Errors) -> Measure:
     """Share of replicates whose decision fires; MCSE = sqrt(P (1 - P) / n), Wilson's interval.
 
     For an estimand that is itself a posterior probability (``errors.cut`` given): estimate > cut. Else: the
-    credible interval excludes 0; undefined for what is positive by definition.
+    credible interval excludes 0; undefined where 0 is on the boundary of the estimand's space, and where intervals have
+    one end, on the far side of a truth that is not 0.
     """
     if errors.cut is not None:
-        fires = np.where(np.isnan(errors.estimate), np.nan, errors.estimate > errors.cut)
-        return _share(fires, errors, NO_ESTIMATE)
-    fires = np.where(_ends(errors), (errors.lower > 0) | (errors.upper < 0), np.nan)
-    always = errors.positive & _all(errors.lower > 0, errors)
-    return undefined(_share(fires, errors, NO_INTERVAL), always, EXCLUDED)
+        return share_over((errors.estimate > errors.cut).astype(float), errors)
+    low, high = errors.support
+    lower, upper, true = errors.lower, errors.upper, errors.true
+    measure = share_over(((lower > 0) | (upper < 0)).astype(float), errors)
+    always = ((low == 0) & _all(lower > 0, errors)) | ((high == 0) & _all(upper < 0, errors))
+    blind = _all((lower == -np.inf) & (true > 0), errors) | _all((upper == np.inf) & (true < 0), errors)
+    return undefined(undefined(measure, always, EXCLUDED), blind, ONE_SIDED)
 
 
+@needs("interval")
 def ciwidth(errors: Errors) -> Measure:
-    """Mean width of the interval, mean(upper - lower); MCSE = sd / sqrt(n)."""
-    return _mean(errors.upper - errors.lower, errors, NO_INTERVAL, floor=0.0)
+    """Mean width of the interval, mean(upper - lower), of those with two finite ends; MCSE = sd / sqrt(n)."""
+    with np.errstate(invalid="ignore"):
+        width = errors.upper - errors.lower
+    finite = errors.only(np.isfinite(width))
+    there, left = errors.present.any(0), finite.present.any(0)
+    measure = undefined(_mean(width, finite, floor=0.0), there & ~left, ENDLESS)
+    endless = errors.present & np.isinf(width)
+    return remarked(measure, endless.any() if errors.average else endless.any(0), SOME_ENDLESS)
 
 
 def performance(
@@ -348,6 +387,7 @@ def performance(
     exclude_flagged: bool = False,
     robust: bool = False,
     decisions: Mapping[str, float] | None = None,
+    supports: Mapping[str, tuple[float, float]] | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:
     """The long table of performance from the long table of estimates.
 
@@ -368,8 +408,9 @@ def performance(
     interval : float
         Credibility of the intervals.
     failures : str
-        What to do about fits with status ``nonfinite``. ``complete-case``: each method on what it has.
-        ``paired-complete``: only replicates on which every method that has the target succeeded.
+        What to do where a measure lacks what it needs: fits with status ``nonfinite``, and answers without a part (a
+        standard error, an interval) that the method gives elsewhere. ``complete-case``: each method on what it has.
+        ``paired-complete``: only replicates on which every method that has the target, and gives such a part, has it.
         ``worst-case``: bounds for shares, failed fits counting as not covering and not firing (the upper
         limit counts them the other way); other measures have no bound and stay complete-case.
         ``retry-with-escalation``: complete-case on what the retries left.
@@ -385,12 +426,15 @@ def performance(
     decisions : mapping of str to float, optional
         Estimands that are posterior probabilities, and the threshold above which `power` counts them; by
         default estimands written ``P(...)`` or without intervals and between 0 and 1, at (1 + interval) / 2.
+    supports : mapping of str to (float, float), optional
+        Least and largest value of estimands that have bounds, so that no interval is judged at a truth on one.
 
     Returns
     -------
     table : pandas.DataFrame
-        Columns ``<factors>, method, estimand, group, measure, value, mcse, lower, upper, n_sim, n_failed,
-        n_retried``; n_sim counts the replicates attempted.
+        Columns ``<factors>, method, estimand, group, measure, value, mcse, lower, upper, n_sim, n, n_failed,
+        n_retried``: replicates attempted, behind the value, without what the measure needs, and tried more than once.
+        Rows ``[mean]`` stand on complete replicates, in which no group is missing.
     notes : list of str
         Why values are NaN, what was left out, and what to beware of.
 
@@ -409,15 +453,37 @@ def performance(
     >>> table[["measure", "value"]].to_dict("list")
     {'measure': ['bias', 'cover'], 'value': [0.5, 1.0]}
     """
+    given = {"regime": regime, "exclude_flagged": exclude_flagged, "robust": robust, "decisions": decisions, "supports": supports}
+    found = score(estimates, factors=factors, measures=measures, interval=interval, failures=failures, reference=reference, **given)
+    return found.table, found.notes
+
+
+def score(
+    estimates: pd.DataFrame | Iterable[pd.DataFrame],
+    *,
+    factors: Sequence[str],
+    measures: Sequence[str],
+    regime: str,
+    interval: float = 0.95,
+    failures: str = "complete-case",
+    reference: str | None = None,
+    exclude_flagged: bool = False,
+    robust: bool = False,
+    decisions: Mapping[str, float] | None = None,
+    supports: Mapping[str, tuple[float, float]] | None = None,
+) -> Scored:
+    """`performance` with all that belongs to it: the table on common replicates, and the count of failures."""
     from hiermodels.studies import tables
 
     functions: dict[str, Callable[[Errors], Measure]] = {
         tables.known("measures", name, __all__): globals()[name] for name in measures
     }
+    compared = "rmse_ratio" not in functions and not functions.keys().isdisjoint(("mse", "rmse"))
     return tables.tabulate(
         estimates,
         factors=list(factors),
         functions=functions,
+        side_by_side={"rmse_ratio": rmse_ratio} if compared else {},
         over_groups=OVER_GROUPS,
         paired=PAIRED,
         failures=failures,
@@ -425,13 +491,9 @@ def performance(
         regime=regime,
         exclude_flagged=exclude_flagged,
         decisions=decisions or {},
+        supports=supports or {},
         settings={"interval": interval, "robust": robust, "fixed": regime == "fixed"},
     )
-
-
-def _absent(array: Any, errors: Errors) -> Any:
-    """Groups without a single number in `array`; the average is undefined if one group is."""
-    return ~errors.used(array).any(0)
 
 
 def _all(condition: Any, errors: Errors) -> Any:
@@ -445,41 +507,26 @@ def _varies(true: Floats) -> Any:
         return np.fmax.reduce(true, 0) > np.fmin.reduce(true, 0)
 
 
-def _ends(errors: Errors) -> Any:
-    return ~(np.isnan(errors.lower) | np.isnan(errors.upper))
-
-
-def _given(measure: Measure, values: NDArray[Any], errors: Errors, absent: str) -> Measure:
-    """The measure, undefined where no replicate is left or none of them has a number in `values`."""
-    left = errors.present.any(0)
-    measure = undefined(measure, ~left, NO_REPLICATE)
-    return undefined(measure, left & _absent(values, errors), absent)
-
-
-def _share(values: NDArray[Any], errors: Errors, absent: str) -> Measure:
-    """The share, undefined where nothing is counted: failed fits count under ``errors.worst``."""
-    counted = errors.present | errors.failed if errors.worst else errors.present
-    measure = undefined(share_over(values, errors), ~counted.any(0), NO_REPLICATE)
-    return undefined(measure, errors.present.any(0) & _absent(values, errors), absent)
-
-
-def _mean(values: Floats, errors: Errors, absent: str, floor: float = -np.inf) -> Measure:
+def _mean(values: Floats, errors: Errors, floor: float = -np.inf) -> Measure:
     mean = mean_over(values, errors)
-    return _given(estimate_with(mean.value, mean.psi, mean.n, floor=floor), values, errors, absent)
+    return estimate_with(mean.value, mean.psi, mean.n, floor=floor)
 
 
 def _relative(true: Floats, scale: float, errors: Errors) -> Measure:
     """Mean of errors as shares of the truth, undefined at a truth of 0."""
     with np.errstate(all="ignore"):
-        mean = mean_over(scale * errors.error / np.where(true == 0, np.nan, true), errors)
-    measure = _given(estimate_with(mean.value, mean.psi, mean.n), errors.error, errors, NO_ESTIMATE)
+        measure = _mean(scale * errors.error / np.where(true == 0, np.nan, true), errors)
     return undefined(measure, (true == 0).any(0), "the truth is 0")
 
 
-def _with_estimates(measure: Measure, errors: Errors, at_least: int = 1) -> Measure:
-    measure = _given(measure, errors.error, errors, NO_ESTIMATE)
-    few = errors.used(errors.error).sum(0) < at_least
-    return undefined(measure, few, "fewer than two replicates with an estimate")
+def _two(measure: Measure, errors: Errors) -> Measure:
+    """The measure, undefined on one replicate."""
+    return undefined(measure, errors.present.sum(0) == 1, "fewer than two replicates with an estimate")
+
+
+def _with_ratio(measure: Measure, ratio: Mean, reason: str) -> Measure:
+    """The measure of a ratio, undefined where what it divides by is 0."""
+    return undefined(measure, np.isposinf(ratio.value) | (np.isnan(ratio.value) & np.greater(ratio.n, 1)), reason)
 
 
 def _influences(values: Floats, errors: Errors) -> Mean:
@@ -496,7 +543,14 @@ def _spread(errors: Errors, values: Floats) -> Mean:
     """Variance with the divisor n - 1, as a mean of squares with its influence."""
     per_group = _influences(values, errors)
     with np.errstate(all="ignore"):
-        return mean_over(np.square(values - per_group.value) * (per_group.n / (per_group.n - 1)), errors)
+        squares = np.square(values - per_group.value) * (per_group.n / (per_group.n - 1))
+        return mean_over(np.where(_constant(values, errors), 0.0 * squares, squares), errors)
+
+
+def _constant(values: Floats, errors: Errors) -> Any:
+    """Groups whose values are all the same, to the last bit: their mean may be another number, by rounding."""
+    seen = np.where(errors.present, values, np.nan)
+    return np.fmax.reduce(seen, 0) == np.fmin.reduce(seen, 0)
 
 
 def _root(square: Mean) -> Measure:
@@ -512,35 +566,26 @@ def _ratio(above: Mean, below: Mean) -> Mean:
     return Mean(ratio, psi, above.n, above.total)
 
 
-def _paired(errors: Errors) -> tuple[Floats, Floats]:
-    """Errors of the method and of the reference, NaN wherever one of the two is missing."""
-    other = np.where(errors.present, errors.reference - errors.true, np.nan)
-    return np.where(np.isfinite(other), errors.error, np.nan), np.where(
-        np.isfinite(errors.error), other, np.nan
-    )
+def _reference_error(errors: Errors) -> Floats:
+    return errors.reference - errors.true
 
 
-def _compared(ratio: Measure | Mean, errors: Errors) -> Measure:
-    measure = (
-        ratio if isinstance(ratio, Measure) else estimate_with(ratio.value, ratio.psi, ratio.n, floor=0.0)
-    )
-    measure = _given(measure, errors.error, errors, NO_ESTIMATE)
-    return undefined(measure, _absent(errors.error + errors.reference, errors), NO_REFERENCE)
+def _mse_ratio(errors: Errors) -> Mean:
+    return _ratio(mean_over(errors.error**2, errors), mean_over(_reference_error(errors) ** 2, errors))
 
 
 def _coverage(errors: Errors, shift: Any) -> Measure:
-    inside = (errors.lower - shift <= errors.true) & (errors.true <= errors.upper - shift)
-    inside = np.where(_ends(errors) & ~np.isnan(errors.true), inside, np.nan)
-    edge = errors.positive & _all(errors.true == 0, errors) & _all(errors.lower > 0, errors)
-    return undefined(_share(inside, errors, NO_INTERVAL), edge, BOUNDARY)
+    lower, upper, true = errors.lower - shift, errors.upper - shift, errors.true
+    low, high = errors.support
+    edge = _all((true == low) & (errors.lower > low), errors) | _all((true == high) & (errors.upper < high), errors)
+    return undefined(share_over(((lower <= true) & (true <= upper)).astype(float), errors), edge, BOUNDARY)
 
 
-def _median(values: Floats, errors: Errors, absent: str) -> Measure:
-    used = errors.used(values)
-    seen = np.where(used, values, np.nan)
+def _median(values: Floats, errors: Errors) -> Measure:
+    seen = np.where(errors.present, values, np.nan)
     if errors.average:
         with np.errstate(all="ignore"):
-            seen = np.where(used, values, 0.0).sum(-1) / used.sum(-1)
+            seen = np.where(errors.present, values, 0.0).sum(-1) / errors.present.sum(-1)
     ordered = np.sort(seen, axis=0)  # NaN last
     n = np.isfinite(ordered).sum(0)
     middle, reach = (n - 1) / 2, Z95 * np.sqrt(n) / 2
@@ -555,5 +600,4 @@ def _median(values: Floats, errors: Errors, absent: str) -> Measure:
 
     value, lower, upper = at(middle), at(middle - reach), at(middle + reach)
     mcse = np.where(n > 1, (upper - lower) / (2 * Z95), np.nan)[()]
-    measure = estimate_with(value, None, n, mcse=mcse)._replace(lower=lower, upper=upper)
-    return _given(measure, values, errors, absent)
+    return estimate_with(value, None, n, mcse=mcse)._replace(lower=lower, upper=upper)

@@ -9,6 +9,7 @@ unit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -22,6 +23,7 @@ __all__ = [
     "Z95",
     "estimate_with",
     "mean_over",
+    "remarked",
     "share_over",
     "undefined",
     "wilson",
@@ -45,7 +47,9 @@ class Measure(NamedTuple):
     lower, upper : float or array
         A 95% Monte Carlo interval: normal, cut at 0 for what cannot be negative; Wilson's for shares.
     note : str or array of str
-        Why `value` is NaN; empty where it is not.
+        Why `value` is NaN, or what it leaves out.
+    n : int or array of int
+        Replicates behind `value`.
     """
 
     value: Any
@@ -53,6 +57,7 @@ class Measure(NamedTuple):
     lower: Any
     upper: Any
     note: Any = ""
+    n: Any = 0
 
 
 class Mean(NamedTuple):
@@ -95,9 +100,10 @@ class Errors(eqx.Module):
     reference : array
         Estimates of a reference method on the same replicates, for measures that compare.
     present, failed : array of bool
-        Estimates to use, and fits without a finite answer. By default an estimate is present where the point
-        estimate or an interval is finite, and failed where it is not. They need not be complements: an
-        estimate left out by choice is neither.
+        Fits with an answer, and fits without a finite one; a fit that was not attempted is neither. By default a fit is
+        present where the point estimate or an interval is finite, and failed where it is not.
+    kept : array of bool
+        What may be used; the rest is left out by choice. By default everything.
     interval : float
         Credibility of the interval.
     average : bool
@@ -109,8 +115,8 @@ class Errors(eqx.Module):
         MCSEs of standard deviations by the kurtosis form rather than by normal theory.
     fixed : bool
         The truths are the same in every replicate by design (the *fixed* regime).
-    positive : bool
-        The estimand cannot be negative, so that 0 is on the boundary of its space.
+    support : tuple of float
+        Least and largest value of the estimand, such as (0, inf) of a standard deviation: the boundary of its space.
     cut : float or None
         The estimand is a posterior probability and decides when it exceeds `cut`; None: the decision is an
         interval that excludes 0.
@@ -132,12 +138,13 @@ class Errors(eqx.Module):
     reference: Floats
     present: NDArray[np.bool_]
     failed: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
     interval: float
     average: bool
     worst: bool
     robust: bool
     fixed: bool
-    positive: bool
+    support: tuple[float, float]
     cut: float | None
 
     def __init__(
@@ -153,12 +160,13 @@ class Errors(eqx.Module):
         *,
         present: NDArray[np.bool_] | None = None,
         failed: NDArray[np.bool_] | None = None,
+        kept: NDArray[np.bool_] | None = None,
         interval: float = 0.95,
         average: bool = False,
         worst: bool = False,
         robust: bool = False,
         fixed: bool = False,
-        positive: bool = False,
+        support: tuple[float, float] = (-np.inf, np.inf),
         cut: float | None = None,
     ) -> None:
         self.estimate = np.asarray(estimate, float)
@@ -176,17 +184,66 @@ class Errors(eqx.Module):
         answered = np.isfinite(self.estimate) | np.isfinite(self.lower) | np.isfinite(self.upper)
         self.present = answered if present is None else present
         self.failed = ~self.present if failed is None else failed
+        self.kept = np.ones(shape, bool) if kept is None else kept
         self.interval, self.average, self.worst, self.robust = interval, average, worst, robust
-        self.fixed, self.positive, self.cut = fixed, positive, cut
+        self.fixed, self.support, self.cut = fixed, support, cut
 
     @property
     def error(self) -> Floats:
         """Estimate minus truth."""
         return self.estimate - self.true
 
-    def used(self, array: NDArray[Any]) -> NDArray[np.bool_]:
-        """Where `array` holds a finite number that a measure may use."""
-        return np.isfinite(array) & self.present
+    def known(self, part: str) -> NDArray[np.bool_]:
+        """Where a part of an answer is there: ``estimate, se, interval, rank, decision, true, reference``.
+
+        An interval has two ends, each of which may be infinite; a decision is what `cut` is read on: the estimate or the
+        interval.
+        """
+        if part == "decision":
+            part = "interval" if self.cut is None else "estimate"
+        if part == "interval":
+            return ~(np.isnan(self.lower) | np.isnan(self.upper))
+        if part == "rank":
+            return np.isfinite(self.rank) & np.isfinite(self.max_rank)
+        return np.isfinite(getattr(self, part))
+
+    def gives(self, part: str) -> bool:
+        """Whether the method gives a part at all, that is for some replicate and group."""
+        return bool((self.known(part) & self.present).any())
+
+    def having(self, parts: Sequence[str], *, whole: bool = True) -> Errors:
+        """The errors as a measure sees them that needs these parts of an answer.
+
+        An answer is present where all parts are known and it is kept, and failed where a part is not known that the method
+        gives elsewhere. A part that the method never gives is no failure, nor is a truth that is not known.
+
+        Parameters
+        ----------
+        parts : sequence of str
+        whole : bool
+            Averaged over groups, use a replicate with all its groups or not at all.
+        """
+        present, failed = self.present & self.kept, self.failed
+        for part in parts:
+            known = self.known(part)
+            if part == "true":
+                failed = failed & known
+            elif self.gives(part):
+                failed = failed | (self.present & ~known)
+            present = present & known
+        return eqx.tree_at(lambda e: e.failed, self.only(present, whole=whole), failed)
+
+    def groups(self, here: NDArray[np.bool_]) -> Errors:
+        """The errors of some groups."""
+        names = ("estimate", "true", "se", "lower", "upper", "rank", "max_rank", "reference", "present", "failed", "kept")
+        return eqx.tree_at(lambda e: [getattr(e, n) for n in names], self, [getattr(self, n)[:, here] for n in names])
+
+    def only(self, used: NDArray[np.bool_], *, whole: bool = True) -> Errors:
+        """The errors with these answers alone; averaged over groups, a replicate with all its groups or with none."""
+        present = self.present & used
+        if self.average and whole:
+            present = present & (present | ~(self.present | self.failed)).all(-1, keepdims=True)
+        return eqx.tree_at(lambda e: e.present, self, present)
 
 
 def _norm(psi: Floats, n: Any) -> Any:
@@ -256,7 +313,7 @@ def estimate_with(
     if mcse is None:
         assert psi is not None
         mcse = _norm(psi, n)
-    return Measure(value, mcse, np.maximum(value - Z95 * mcse, floor), value + Z95 * mcse, _blank(value))
+    return Measure(value, mcse, np.maximum(value - Z95 * mcse, floor), value + Z95 * mcse, _blank(value), n)
 
 
 def share_over(values: NDArray[Any], errors: Errors) -> Measure:
@@ -294,7 +351,7 @@ def _share(mean: Mean) -> Measure:
         mcse = np.where(np.equal(n, 1), np.sqrt(binomial), mean.mcse * np.sqrt((n - 1) / n))[()]
         effective = np.where(binomial > 0, binomial / mcse**2, n)
         lower, upper = wilson(share, np.clip(effective, n, total))
-    return Measure(share, mcse, lower, upper, _blank(share))
+    return Measure(share, mcse, lower, upper, _blank(share), n)
 
 
 def wilson(share: ArrayLike, n: ArrayLike) -> tuple[Any, Any]:
@@ -350,8 +407,13 @@ def undefined(measure: Measure, where: Any, reason: str) -> Measure:
     if not where.any():
         return measure
     value, mcse, lower, upper = (np.where(where, np.nan, number)[()] for number in measure[:4])
-    note = np.where(where & (np.asarray(measure.note) == ""), reason, measure.note)
-    return Measure(value, mcse, lower, upper, str(note) if note.ndim == 0 else note)
+    return remarked(measure._replace(value=value, mcse=mcse, lower=lower, upper=upper), where, reason)
+
+
+def remarked(measure: Measure, where: Any, remark: str) -> Measure:
+    """The measure with a note wherever `where` holds; a note that is already there stays."""
+    note = np.where(np.asarray(where) & (np.asarray(measure.note) == ""), remark, measure.note)
+    return measure._replace(note=str(note) if note.ndim == 0 else note)
 
 
 def _blank(value: Any) -> Any:

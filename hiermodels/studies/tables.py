@@ -1,28 +1,29 @@
 """Long tables cut into cells: from the table of estimates to that of performance, and to counts of failures.
 
-A *block* is one cell x method x estimand, held as matrices (replicate, group); blocks of one cell and
-estimand share their axes, so that methods are paired by replicate. Python loops run over blocks, numpy over
-replicates and groups.
+A method's own rows stand on the replicates that it has; what is set side by side stands on those that all methods have.
+Python loops run over blocks (`hiermodels.studies.blocks`), numpy over replicates and groups.
 """
 
 from __future__ import annotations
 
-import difflib
-import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import equinox as eqx
 import numpy as np
 from numpy.typing import NDArray
 
 from hiermodels.inference.draws import STATUS
+from hiermodels.studies.blocks import MATRICES, Block, Layout, Names, axis_of, cells_of, known, severity
 from hiermodels.studies.montecarlo import Z95, Errors, Measure, mean_over, undefined
+from hiermodels.studies.needs import seen_by
+from hiermodels.studies.told import Told
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["POLICIES", "REGIMES", "count_failures", "known", "tabulate"]
+__all__ = ["POLICIES", "REGIMES", "Scored", "count_failures", "known", "tabulate"]
 
 POLICIES = ("complete-case", "paired-complete", "worst-case", "retry-with-escalation")
 """What can be done about failed fits."""
@@ -39,169 +40,33 @@ REGIMES = {
 
 AVERAGE = "[mean]"
 _REQUIRED = ("rep", "method", "estimand", "group", "true", "estimate", "lower", "upper", "status")
-_MATRICES = ("estimate", "true", "se", "lower", "upper", "rank", "max_rank")
-_POSITIVE = ("sd_", "sigma", "kappa_", "shape_")
+_PARTS = ("estimate", "se", "interval")
 
 
-def known(what: str, name: str, menu: Collection[str]) -> str:
-    """`name` itself if the menu has it.
+_NUMBERS = ("value", "mcse", "lower", "upper")
+_COUNTS = ("n_sim", "n", "n_failed", "n_retried")
 
-    Raises
-    ------
-    ValueError
-        With the nearest right name, or the whole menu, if it has not.
 
-    Examples
-    --------
-    >>> known("measures", "bias", ["bias", "mse"])
-    'bias'
+@dataclass(frozen=True)
+class Scored:
+    """What a long table of estimates comes to.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Performance, each method on the replicates that it has.
+    notes : list of str
+    common : DataFrame
+        The same, all methods on the replicates that every one of them has: what may be set side by side. With `rmse_ratio`
+        where errors are judged and there are several methods.
+    failures : DataFrame
+        See `count_failures`.
     """
-    if name in menu:
-        return name
-    near = difflib.get_close_matches(str(name), list(menu), n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(menu)}"
-    raise ValueError(f"{what}: unknown name {name!r}; {hint}")
 
-
-@dataclass(frozen=True)
-class Axis:
-    """Codes of a column, in order of first appearance, and what they stand for."""
-
-    codes: NDArray[np.int64]
-    labels: list[Any]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-def _axis(column: pd.Series, known: dict[Any, int] | None = None) -> Axis:
-    """Codes of a column; those of `known` labels are kept, and new ones join them."""
-    import pandas as pd
-
-    codes, labels = pd.factorize(column, use_na_sentinel=False)
-    codes = codes.astype(np.int64, copy=False)
-    if known is None:
-        return Axis(codes, list(labels))
-    place = [known.setdefault(None if _missing(label) else label, len(known)) for label in labels]
-    return Axis(codes if place == list(range(len(place))) else np.array(place, np.int64)[codes], list(known))
-
-
-def _cells(frame: pd.DataFrame, factors: Sequence[str]) -> tuple[Axis, pd.DataFrame]:
-    """Codes of the cells, and a row of factor values for each; NaN is a value (the cell lacks the factor)."""
-    import pandas as pd
-
-    joint = np.zeros(len(frame), np.int64)
-    for factor in factors:
-        axis = _axis(frame[factor])
-        joint = pd.factorize(joint * len(axis) + axis.codes)[0].astype(np.int64, copy=False)
-    first = np.sort(np.unique(joint, return_index=True)[1])
-    values = frame[list(factors)].iloc[first].reset_index(drop=True)
-    for name in values:
-        if isinstance(values[name].dtype, pd.CategoricalDtype):
-            values[name] = values[name].astype(values[name].cat.categories.dtype)
-    return Axis(joint, list(range(len(first)))), values
-
-
-@dataclass(frozen=True)
-class Block:
-    """One cell x method x estimand, as matrices (replicate, group) on axes shared by its methods."""
-
-    cell: int
-    method: int
-    estimand: int
-    groups: NDArray[np.int64]
-    columns: dict[str, NDArray[np.float64]]
-    attempted: NDArray[np.bool_]
-    failed: NDArray[np.bool_]
-    present: NDArray[np.bool_]
-
-
-class _Names:
-    """Codes of methods, estimands and groups, the same in every batch: in order of first appearance."""
-
-    def __init__(self) -> None:
-        self.methods: dict[Any, int] = {}
-        self.estimands: dict[Any, int] = {}
-        self.groups: dict[Any, int] = {}
-
-
-class _Layout:
-    """A batch of the long table sorted into blocks without being copied: an order of its rows and their keys."""
-
-    def __init__(self, frame: pd.DataFrame, factors: Sequence[str], names: _Names) -> None:
-        self.cells, self.cell_values = _cells(frame, factors)
-        self.methods, self.estimands = _axis(frame["method"], names.methods), _axis(frame["estimand"], names.estimands)
-        self.groups = _axis(frame["group"], names.groups)
-        self.group_labels = np.array(["" if _missing(g) else str(g) for g in self.groups.labels], object)
-        self.status = _severity(frame["status"])
-        rep = frame["rep"].to_numpy(np.int64)
-        self.reps, target = int(rep.max()) + 1, self.cells.codes.copy()
-        for axis in (self.estimands, self.methods, self.groups):
-            target *= len(axis)
-            target += axis.codes
-        target *= self.reps
-        target += rep
-        self.order = np.argsort(target, kind="stable")
-        self.key = target[self.order]
-        twice = np.flatnonzero(np.diff(self.key) == 0)
-        if len(twice):
-            row = frame.iloc[self.order[twice[0]]]
-            where = ", ".join(f"{name} {row[name]!r}" for name in ("method", "estimand", "group"))
-            raise ValueError(
-                f"estimates: replicate {row['rep']} is there twice ({where}); expected one row each"
-            )
-        self.numbers = {
-            name: frame[name].to_numpy(np.float64)
-            for name in (*_MATRICES, "n_try", "ess_tail")
-            if name in frame
-        }
-
-    def shared(self) -> Iterator[list[Block]]:
-        """Blocks of one cell and estimand at a time, one a method."""
-        pair = self.key // (self.reps * len(self.groups) * len(self.methods))
-        bounds = np.flatnonzero(np.diff(pair, prepend=-1, append=-1))
-        for start, stop in itertools.pairwise(bounds):
-            yield self._blocks(slice(start, stop))
-
-    def _blocks(self, rows: slice) -> list[Block]:
-        rest, rep = np.divmod(self.key[rows], self.reps)
-        rest, group = np.divmod(rest, len(self.groups))
-        rest, method = np.divmod(rest, len(self.methods))
-        cell, estimand = divmod(int(rest[0]), len(self.estimands))
-        reps, groups = np.unique(rep), np.unique(group)
-        place = np.searchsorted(groups, group) * len(reps) + np.searchsorted(reps, rep)
-        blocks = []
-        for code in np.unique(method):
-            start, stop = np.searchsorted(method, [code, code + 1])
-            here, at = self.order[rows][start:stop], place[start:stop]
-            blocks.append(self._block((cell, int(code), estimand), groups, len(reps), here, at))
-        return blocks
-
-    def _block(self, who: tuple[int, int, int], groups: Any, n: int, rows: Any, place: Any) -> Block:
-        whole = len(rows) == n * len(groups)
-
-        def matrix(column: NDArray[Any], blank: Any) -> NDArray[Any]:
-            if whole:  # rows are sorted by group, then replicate
-                return column[rows].reshape(len(groups), n).T
-            filled = np.full(len(groups) * n, blank, column.dtype)
-            filled[place] = column[rows]
-            return filled.reshape(len(groups), n).T
-
-        status = matrix(self.status, -1)
-        attempted, failed = status >= 0, status == STATUS.index("nonfinite")
-        columns = {name: matrix(column, np.nan) for name, column in self.numbers.items()}
-        columns["status"] = status
-        return Block(*who, groups, columns, attempted, failed, attempted & ~failed)
-
-
-def _missing(value: Any) -> bool:
-    return value is None or value != value
-
-
-def _severity(column: pd.Series) -> NDArray[np.int8]:
-    axis = _axis(column)
-    lookup = np.array([STATUS.index(known("status", word, STATUS)) for word in axis.labels], np.int8)
-    return lookup[axis.codes]
+    table: pd.DataFrame
+    notes: list[str]
+    common: pd.DataFrame
+    failures: pd.DataFrame
 
 
 def tabulate(
@@ -209,6 +74,7 @@ def tabulate(
     *,
     factors: list[str],
     functions: Mapping[str, Callable[[Errors], Measure]],
+    side_by_side: Mapping[str, Callable[[Errors], Measure]],
     over_groups: Set[str],
     paired: Set[str],
     failures: str,
@@ -216,24 +82,25 @@ def tabulate(
     regime: str,
     exclude_flagged: bool,
     decisions: Mapping[str, float],
+    supports: Mapping[str, tuple[float, float]],
     settings: Mapping[str, Any],
-) -> tuple[pd.DataFrame, list[str]]:
+) -> Scored:
     """The work behind `hiermodels.studies.measures.performance`, which describes the parameters.
 
-    Estimates may come in batches of whole cells; one batch is in memory at a time.
+    Estimates may come in batches of whole cells; one batch is in memory at a time. ``side_by_side`` are measures of the
+    common table alone.
     """
-    import pandas as pd
-
     known("failures", failures, POLICIES)
     known("regime", regime, REGIMES)
     if not 0 < settings["interval"] < 1:
         raise ValueError(
             f"interval: expected a number between 0 and 1, such as 0.95, found {settings['interval']!r}"
         )
-    scorer = _Scorer(factors, functions, over_groups, paired, failures, reference, regime, decisions, settings)
-    for batch in [estimates] if isinstance(estimates, pd.DataFrame) else estimates:
-        scorer.read(_checked(batch, factors), exclude_flagged)
-    return scorer.table(), scorer.notes(exclude_flagged)
+    menu = _Menu(functions, side_by_side, over_groups, paired)
+    scorer = _Scorer(factors, menu, failures, reference, regime, exclude_flagged, decisions, supports, settings)
+    for batch in [estimates] if hasattr(estimates, "columns") else estimates:
+        scorer.read(_checked(batch, factors))
+    return scorer.scored()
 
 
 def _checked(estimates: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
@@ -245,10 +112,53 @@ def _checked(estimates: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     return estimates
 
 
-def _kept(block: Block, exclude_flagged: bool) -> Block:
-    if exclude_flagged:
-        np.logical_and(block.present, block.columns["status"] == 0, out=block.present)
-    return block
+@dataclass(frozen=True)
+class _Menu:
+    """Measures: those asked for, those of the common table alone, and which are averages or comparisons."""
+
+    asked: Mapping[str, Callable[[Errors], Measure]]
+    side_by_side: Mapping[str, Callable[[Errors], Measure]]
+    over_groups: Set[str]
+    paired: Set[str]
+
+    @property
+    def all(self) -> dict[str, Callable[[Errors], Measure]]:
+        return {**self.asked, **self.side_by_side}
+
+
+class _Common:
+    """The replicates that several methods have, of one cell and estimand, for whatever a measure needs."""
+
+    def __init__(self, errors: Sequence[Errors], *, strict: bool) -> None:
+        self.errors, self.strict = errors, strict
+        self.known: dict[tuple[str, ...], NDArray[np.bool_]] = {}
+
+    def __call__(self, measure: Callable[[Errors], Measure]) -> NDArray[np.bool_]:
+        """Replicates (replicate, group) that every method has that gives what the measure needs at all.
+
+        A method without a single answer counts where the policy asks for it (``strict``): nothing is left then.
+        """
+        parts = measure.parts  # type: ignore[attr-defined]
+        if parts not in self.known:
+            self.known[parts] = np.logical_and.reduce([self._of(e, parts) for e in self.errors])
+        return self.known[parts]
+
+    def _of(self, errors: Errors, parts: tuple[str, ...]) -> NDArray[np.bool_]:
+        gives = all(errors.gives(part) for part in parts)
+        if not gives and (errors.present.any() or not self.strict):
+            return np.ones_like(errors.present)
+        return errors.having(parts).present | ~_tried(errors).any(0)
+
+
+def _tried(errors: Errors) -> NDArray[np.bool_]:
+    return errors.present | errors.failed
+
+
+def _loses(errors: Errors) -> bool:
+    """Whether a method lacks some replicate, or a part of an answer that it gives elsewhere."""
+    tried = _tried(errors)
+    ragged = bool((~tried & tried.any(0)).any()) or bool(errors.failed.any())
+    return ragged or any(errors.gives(part) and bool((errors.present & ~errors.known(part)).any()) for part in _PARTS)
 
 
 class _Scorer:
@@ -257,31 +167,31 @@ class _Scorer:
     def __init__(
         self,
         factors: Sequence[str],
-        functions: Mapping[str, Callable[[Errors], Measure]],
-        over_groups: Set[str],
-        paired: Set[str],
+        menu: _Menu,
         failures: str,
         reference: str | None,
         regime: str,
+        exclude_flagged: bool,
         decisions: Mapping[str, float],
+        supports: Mapping[str, tuple[float, float]],
         settings: Mapping[str, Any],
     ) -> None:
-        self.factors, self.names, self.reference_name = factors, _Names(), reference
-        self.compares = any(name in paired for name in functions)
-        self.functions, self.over_groups, self.paired = functions, over_groups, paired
-        self.failures, self.regime, self.decisions, self.settings = failures, regime, decisions, settings
+        self.factors, self.names, self.reference_name = factors, Names(), reference
+        self.menu, self.failures, self.regime, self.decisions = menu, failures, regime, decisions
+        self.exclude_flagged, self.supports, self.settings = exclude_flagged, supports, settings
         self.rows: dict[tuple[int, int, int], dict[str, NDArray[Any]]] = {}
-        self.reasons: dict[tuple[str, str], dict[str, set[int]]] = {}
-        self.lost: dict[str, float] = {}
-        self.fits = np.zeros(3, np.int64)
+        self.common: dict[tuple[int, int, int], dict[str, NDArray[Any]]] = {}
+        self.told = Told(menu)
+        self.counts: list[pd.DataFrame] = []
         self.cell_values: list[pd.DataFrame] = []
         self.cells = 0
 
-    def read(self, estimates: pd.DataFrame, exclude_flagged: bool) -> None:
+    def read(self, estimates: pd.DataFrame) -> None:
         """Score every block of a batch."""
-        layout = self.layout = _Layout(estimates, self.factors, self.names)
+        layout = self.layout = Layout(estimates, self.factors, self.names)
+        self.counts.append(count_failures(estimates, self.factors))
         for blocks in layout.shared():
-            self.add([_kept(b, exclude_flagged) for b in blocks])
+            self.add(blocks)
         self.cell_values.append(layout.cell_values)
         self.cells += len(layout.cells)
 
@@ -299,38 +209,47 @@ class _Scorer:
 
     def add(self, blocks: list[Block]) -> None:
         """Score the blocks of one cell and estimand."""
-        if self.failures == "paired-complete":
-            together = np.logical_and.reduce([b.present | ~b.attempted.any(0) for b in blocks])
-            for b in blocks:
-                np.logical_and(b.present, together, out=b.present)
-        other = next((b.columns["estimate"] for b in blocks if b.method == self.reference), None)
-        if other is not None and self.compares:
-            kept = next(b.present for b in blocks if b.method == self.reference)
-            other = np.where(kept, other, np.nan)
-        for block in blocks:
-            self._add(_trimmed(block), None if other is None else other[:, block.attempted.any(0)])
+        against = next((np.where(b.present, b.columns["estimate"], np.nan) for b in blocks if b.method == self.reference), None)
+        errors = [self._errors(block, against) for block in blocks]
+        paired = self.failures == "paired-complete"
+        together = _Common(errors, strict=True) if paired else None
+        differ = not paired and len(blocks) > 1 and any(map(_loses, errors))
+        side = _Common(errors, strict=False) if differ else None
+        for block, one in zip(blocks, errors, strict=True):
+            who = (self.cells + block.cell, block.method, block.estimand)
+            self.told.now(who[0], self.name(block), self.methods[block.method])
+            self.told.block(one)
+            self.rows[who] = self._scored(block, one, together, self.told)
+            self.common[who] = self.rows[who] if side is None else self._scored(block, one, side, None)
 
-    def _add(self, block: Block, other: NDArray[np.float64] | None) -> None:
-        name = str(self.layout.estimands.labels[block.estimand])
-        labels = self.layout.group_labels[block.groups]
-        given = {key: block.columns[key] for key in _MATRICES if key in block.columns}
-        shared = dict(
-            **given,
-            reference=other,
+    def name(self, block: Block) -> str:
+        """The estimand of a block."""
+        return str(self.layout.estimands.labels[block.estimand])
+
+    def _errors(self, block: Block, against: NDArray[np.float64] | None) -> Errors:
+        """What measures read of a block, on the axes that it shares."""
+        name = self.name(block)
+        return Errors(
+            **{key: block.columns[key] for key in MATRICES if key in block.columns},
+            reference=against,
             present=block.present,
             failed=block.failed,
+            kept=block.columns["status"] <= 0 if self.exclude_flagged else None,
             worst=self.failures == "worst-case",
-            positive=name.startswith(_POSITIVE),
-            cut=self._cut(name, block) if "power" in self.functions else None,
+            support=self.supports.get(name, (-np.inf, np.inf)),
+            cut=self._cut(name, block) if "power" in self.menu.all else None,
             **self.settings,
         )
-        versions = [(Errors(**shared), labels)]
+
+    def _scored(self, block: Block, errors: Errors, common: _Common | None, told: Told | None) -> dict[str, NDArray[Any]]:
+        """Rows of a block: its groups, and their average."""
+        here = _tried(errors).any(0)  # groups that the method has
+        labels = self.layout.group_labels[block.groups[here]]
+        versions = [(errors, labels)]
         if any(labels != ""):
-            versions.append((Errors(**shared, average=True), np.array([AVERAGE], object)))
-        parts = [self._score(errors, names, block, name) for errors, names in versions]
-        self.rows[self.cells + block.cell, block.method, block.estimand] = {
-            key: np.concatenate([part[key] for part in parts]) for key in parts[0]
-        }
+            versions.append((eqx.tree_at(lambda e: e.average, errors, True), np.array([AVERAGE], object)))
+        parts = [self._score(version, names, block, here, common, told) for version, names in versions]
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
     def _cut(self, estimand: str, block: Block) -> float | None:
         default = (1 + self.settings["interval"]) / 2
@@ -345,59 +264,62 @@ class _Scorer:
         return default if probability else None
 
     def _score(
-        self, errors: Errors, groups: NDArray[Any], block: Block, estimand: str
+        self, errors: Errors, groups: NDArray[Any], block: Block, here: NDArray[np.bool_], common: _Common | None, told: Told | None
     ) -> dict[str, NDArray[Any]]:
-        names = [name for name in self.functions if errors.average or name not in self.over_groups]
-        results = {name: self._measured(name, errors, block) for name in names}
-        for name, measure in results.items():
-            for reason in filter(None, np.unique(measure.note).tolist()):
-                self.reasons.setdefault((name, reason), {}).setdefault(estimand, set()).add(self.cells + block.cell)
-        if "cover" in results:
-            self._short_chains(errors, results["cover"], block, estimand)
-        retried = block.columns["n_try"] > 1 if "n_try" in block.columns else np.zeros_like(block.failed)
-        counts = [block.attempted, block.failed, retried]
-        if errors.average:
-            counts = [count.any(-1, keepdims=True) for count in counts]
-        n_sim, n_failed, n_retried = (count.sum(0) for count in counts)
-        if not errors.average:
-            self.fits += [n_sim.sum(), n_failed.sum(), n_retried.sum()]
-        columns = {
-            "group": np.repeat(groups, len(names)),
-            "measure": np.tile(np.array(names, object), len(groups)),
-        }
-        for place, key in enumerate(("value", "mcse", "lower", "upper")):
-            numbers = [np.broadcast_to(np.asarray(m[place], float), len(groups)) for m in results.values()]
-            columns[key] = np.stack(numbers, -1).ravel() if numbers else np.zeros(0)
-        for key, count in (("n_sim", n_sim), ("n_failed", n_failed), ("n_retried", n_retried)):
-            columns[key] = np.repeat(count.astype(np.int64), len(names))
-        return columns
+        retried = block.columns["n_try"][:, here] > 1 if "n_try" in block.columns else np.zeros((len(here), 0), bool)
+        columns: dict[str, list[Any]] = {key: [] for key in (*_NUMBERS, *_COUNTS)}
+        menu = {name: f for name, f in self.menu.all.items() if errors.average or name not in self.menu.over_groups}
+        for name, function in menu.items():
+            seen = _of_groups(errors, here, None if common is None or (function.share and errors.worst) else common(function))  # type: ignore[attr-defined]
+            measure = function(seen)
+            if name in self.menu.paired and block.method == self.reference:
+                measure = undefined(measure, np.ones(np.shape(measure.value), bool), "this method is the reference")
+            lost, tried = seen_by(function, seen).failed, _tried(seen)
+            counts = [_count(mask, errors.average) for mask in (tried, lost, retried)]
+            for key, numbers in zip((*_NUMBERS, *_COUNTS), (*measure[:4], *counts[:1], measure.n, *counts[1:]), strict=True):
+                columns[key].append(np.broadcast_to(np.asarray(numbers), len(groups)))
+            if told is not None:
+                told.measured(name, measure, seen)
+                if name == "cover":
+                    self._short_chains(seen, block.columns, here, measure)
+        found = {"group": np.repeat(groups, len(menu)), "measure": np.tile(np.array(list(menu), object), len(groups))}
+        for key, lists in columns.items():
+            whole = np.stack(lists, -1).ravel() if lists else np.zeros(0)
+            found[key] = whole.astype(np.int64 if key in _COUNTS else float)
+        return found
 
-    def _measured(self, name: str, errors: Errors, block: Block) -> Measure:
-        measure = self.functions[name](errors)
-        if name in self.paired and block.method == self.reference:
-            return undefined(measure, np.ones(np.shape(measure.value), bool), "this method is the reference")
-        return measure
-
-    def _short_chains(self, errors: Errors, cover: Measure, block: Block, estimand: str) -> None:
+    def _short_chains(self, errors: Errors, columns: Mapping[str, NDArray[Any]], here: NDArray[np.bool_], cover: Measure) -> None:
         """Remember estimands whose tail ESS biases quantile coverage by more than half its MCSE."""
-        if "ess_tail" not in block.columns:
+        if "ess_tail" not in columns:
             return
-        loss = np.atleast_1d(mean_over(2 * errors.interval / (block.columns["ess_tail"] + 1), errors).value)
+        loss = np.atleast_1d(mean_over(2 * errors.interval / (columns["ess_tail"][:, here] + 1), errors).value)
         mcse = np.where(cover.mcse > 0, cover.mcse, (cover.upper - cover.lower) / (2 * Z95))
         if (short := loss > mcse / 2).any():
-            who = f"{estimand} ({self.layout.methods.labels[block.method]})"
-            self.lost[who] = max(self.lost.get(who, 0.0), float(loss[short].max()))
+            self.told.few_draws(float(loss[short].max()))
 
-    def table(self) -> pd.DataFrame:
-        """All rows, in order of cell, method, estimand, group, measure."""
+    def scored(self) -> Scored:
+        """Tables and notes, in order of cell, method, estimand, group, measure."""
         import pandas as pd
 
-        known("reference", self.reference_name or self.methods[0], self.methods)
-        order = sorted(self.rows)
-        parts = [self.rows[who] for who in order]
+        reference = known("reference", self.reference_name or self.methods[0], self.methods)
+        cells = pd.concat(self.cell_values, ignore_index=True)
+        failures = pd.concat(self.counts, ignore_index=True)
+        notes = [REGIMES[self.regime], *_failure_note(failures, self.failures)]
+        notes += self.told.notes(cells, reference, self.settings["interval"], flagged=self.exclude_flagged)
+        table = self._table(self.rows, cells)
+        asked = table["measure"].isin(list(self.menu.asked))
+        several = len(self.methods) > 1
+        common = self._table(self.common, cells) if several else table
+        return Scored(table[asked].reset_index(drop=True), notes, common if several else table[asked].reset_index(drop=True), failures)
+
+    def _table(self, rows: Mapping[tuple[int, int, int], Mapping[str, NDArray[Any]]], cells: pd.DataFrame) -> pd.DataFrame:
+        import pandas as pd
+
+        order = sorted(rows)
+        parts = [rows[who] for who in order]
         lengths = [len(part["value"]) for part in parts]
         cell, method, estimand = np.repeat(np.array(order, np.int64).reshape(-1, 3), lengths, axis=0).T
-        table = pd.concat(self.cell_values, ignore_index=True).iloc[cell].reset_index(drop=True)
+        table = cells.iloc[cell].reset_index(drop=True)
         table["method"] = pd.array(self.methods, dtype="str").take(method)
         table["estimand"] = pd.array([str(e) for e in self.names.estimands], dtype="str").take(estimand)
         for key in parts[0]:
@@ -405,55 +327,25 @@ class _Scorer:
             table[key] = pd.array(numbers, dtype="str") if numbers.dtype == object else numbers
         return table
 
-    def notes(self, exclude_flagged: bool) -> list[str]:
-        """What the reader of the table must know."""
-        n_sim, n_failed, n_retried = self.fits
-        notes = [REGIMES[self.regime]]
-        if n_failed or n_retried:
-            counts = f"{n_failed} are missing (not finite) and {n_retried} were retried"
-            policy = f"{self.failures}: {_POLICY_NOTES[self.failures]}"
-            notes.append(f"Failures: of {n_sim} estimates attempted, {counts}. Policy {policy}")
-        if exclude_flagged:
-            notes.append(
-                "Flagged fits are left out, which conditions on convergence: compare with the full table."
-            )
-        if self.compares:
-            reference = self.methods[self.reference]
-            notes.append(f"Comparisons are with method {reference!r}, paired by replicate.")
-        for (measure, reason), estimands in self.reasons.items():
-            places = "; ".join(name + self._where(cells) for name, cells in estimands.items())
-            notes.append(f"{measure} is NA for {places}: {reason}.")
-        for name in sorted(self.over_groups & self.functions.keys()):
-            if not any((part["measure"] == name).any() for part in self.rows.values()):
-                notes.append(
-                    f"{name} has no row: it is an average over groups, and no estimand here has any."
-                )
-        return [*notes, *self._bias_note()]
 
-    def _bias_note(self) -> list[str]:
-        if not self.lost:
-            return []
-        worst, nominal = max(self.lost.values()), self.settings["interval"]
-        ess = 2 * nominal / worst - 1
-        return [
-            f"Few draws bias cover of {', '.join(self.lost)}: at a tail ESS of {ess:.0f} an interval between "
-            f"sample quantiles covers {nominal - worst:.3f} for {nominal:g}, more than half an MCSE less. "
-            "Take more draws, or read rank_cover, which has no such bias."
-        ]
+def _of_groups(errors: Errors, here: NDArray[np.bool_], kept: NDArray[np.bool_] | None) -> Errors:
+    """Errors of the groups that a method has, of the replicates that are to be used."""
+    if kept is not None:
+        errors = eqx.tree_at(lambda e: e.kept, errors, errors.kept & kept)
+    return errors if here.all() else errors.groups(here)
 
-    def _where(self, cells: set[int]) -> str:
-        """In which cells, in words; empty if in all of them."""
-        if len(cells) == self.cells:
-            return ""
-        import pandas as pd
 
-        rows = pd.concat(self.cell_values, ignore_index=True).iloc[sorted(cells)[:3]]
-        words = [
-            " ".join(f"{k}={_plain(v)}" for k, v in zip(rows.columns, row, strict=True))
-            for row in rows.itertuples(index=False)
-        ]
-        more = f" and {len(cells) - 3} more cells" if len(cells) > 3 else ""
-        return f" at {', '.join(words)}{more}"
+def _count(mask: NDArray[np.bool_], average: bool) -> Any:
+    return (mask.any(-1) if average else mask).sum(0)
+
+
+def _failure_note(failures: pd.DataFrame, policy: str) -> list[str]:
+    """Fits attempted, missing and retried, and what is done about them; nothing where there is nothing to say."""
+    n_sim, missing, retried = (int(failures[name].sum()) for name in ("n_sim", "nonfinite", "n_retried"))
+    if not missing and not retried:
+        return []
+    fits = f"of {n_sim:,} fits attempted, {missing:,} are missing (not finite) and {retried:,} were retried"
+    return [f"Failures: {fits}. Policy {policy}: {_POLICY_NOTES[policy]}"]
 
 
 _POLICY_NOTES = {
@@ -463,26 +355,6 @@ _POLICY_NOTES = {
     "covering and firing); the other measures have no such bound and use the replicates with an estimate.",
     "retry-with-escalation": "Each method is judged on the replicates where it gave an estimate in the end.",
 }
-
-
-def _plain(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _trimmed(block: Block) -> Block:
-    """Without groups that the method does not have, and replicates on which it was not tried."""
-    columns, rows = block.attempted.any(0), block.attempted.any(1)
-    if columns.all() and rows.all():
-        return block
-
-    def cut(matrix: NDArray[Any]) -> NDArray[Any]:
-        return matrix[:, columns]
-
-    matrices = {name: cut(matrix) for name, matrix in block.columns.items()}
-    return Block(
-        block.cell, block.method, block.estimand, block.groups[columns], matrices,
-        cut(block.attempted), cut(block.failed), cut(block.present),
-    )  # fmt: skip
 
 
 def count_failures(estimates: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
@@ -511,12 +383,12 @@ def count_failures(estimates: pd.DataFrame, factors: Sequence[str]) -> pd.DataFr
     """
     import pandas as pd
 
-    cells, values = _cells(estimates, factors)
-    methods, rep = _axis(estimates["method"]), estimates["rep"].to_numpy(np.int64)
+    cells, values = cells_of(estimates, factors)
+    methods, rep = axis_of(estimates["method"]), estimates["rep"].to_numpy(np.int64)
     both = cells.codes * len(methods) + methods.codes
     fit, first = pd.factorize(both * (rep.max() + 1) + rep)
     worst = np.zeros(len(first), np.int8)
-    np.maximum.at(worst, fit, _severity(estimates["status"]))
+    np.maximum.at(worst, fit, severity(estimates["status"]))
     tries = np.zeros(len(first), np.int64)
     if "n_try" in estimates:
         np.maximum.at(tries, fit, estimates["n_try"].to_numpy(np.int64))

@@ -1,0 +1,67 @@
+"""What a measure of performance needs of an answer: the replicates that it stands on, and why it may stand on none.
+
+An answer of a method to one dataset has parts (`Errors.known`): a point estimate, a standard error, an interval, a rank. They
+may be missing separately, so each measure names those that it needs, and uses the replicates that have them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hiermodels.studies.montecarlo import Errors, Measure, undefined
+
+__all__ = ["needs", "seen_by"]
+
+NO_REPLICATE = "no replicate is left"
+INCOMPLETE = "no replicate has all that it needs for every group"
+NEVER_TOGETHER = "no replicate has all that it needs"
+ABSENT = {
+    "estimate": "the method gives no point estimate, or its moment does not exist",
+    "true": "the truth is not known: the mechanism that simulates has no such parameter",
+    "se": "no standard error, as the posterior has no second moment or the method gives none",
+    "interval": "the method gives no interval",
+    "rank": "the method has no draws to rank the truth among",
+    "reference": "the reference method does not have this estimand, or no replicate in common",
+}
+"""Why a measure is undefined, by the part of an answer that is never there."""
+def needs(*parts: str, share: bool = False) -> Callable[[Callable[[Errors], Measure]], Callable[[Errors], Measure]]:
+    """Make a measure of a function of errors: restricted to replicates that have these parts, reasons given where none has.
+
+    Parameters
+    ----------
+    *parts : str
+        As in `Errors.known`.
+    share : bool
+        A share, in which failed fits count under ``errors.worst``: incomplete replicates are then used too.
+    """
+
+    def decorate(function: Callable[[Errors], Measure]) -> Callable[[Errors], Measure]:
+        @functools.wraps(function)
+        def measure(errors: Errors) -> Measure:
+            seen = seen_by(measure, errors)
+            counted = seen.present | seen.failed if share and errors.worst else seen.present
+            return _explained(function(seen), errors, parts, ~counted.any(0))
+
+        measure.parts, measure.share = parts, share  # type: ignore[attr-defined]
+        return measure
+
+    return decorate
+
+
+def seen_by(measure: Callable[[Errors], Measure], errors: Errors) -> Errors:
+    """The errors with the replicates that a measure of the menu stands on."""
+    return errors.having(measure.parts, whole=not (measure.share and errors.worst))  # type: ignore[attr-defined]
+
+
+def _explained(measure: Measure, errors: Errors, parts: Sequence[str], empty: Any) -> Measure:
+    """The measure, undefined with the reason where it stands on nothing or the method never gives a part."""
+    empty = empty.all() if errors.average else empty
+    left = (errors.present & errors.kept).any(0)
+    measure = undefined(measure, empty & ~left.any(-1) if errors.average else empty & ~left, NO_REPLICATE)
+    for part in parts:
+        never = ~(errors.known(part) & errors.present & errors.kept).any(0)
+        word = part if part != "decision" else "interval" if errors.cut is None else "estimate"
+        measure = undefined(measure, left & ((left.any() and never.all()) | (never & empty)), ABSENT[word])
+    return undefined(measure, empty, INCOMPLETE if errors.average else NEVER_TOGETHER)
