@@ -93,14 +93,14 @@ def _cell(study: Study, cell: Cell, estimates: pd.DataFrame, factors: list[str])
         failed = part["status"].astype(str).eq("nonfinite").groupby(part["rep"]).any().sum()
         for average, groups in ((False, labels), (True, ["[mean]"])):
             found = bias(Errors(chance, np.zeros_like(chance), average=average))
-            columns = {name: np.atleast_1d(getattr(found, name)) for name in ("value", "mcse", "lower", "upper")}
+            columns = {name: np.atleast_1d(getattr(found, name)) for name in ("value", "mcse", "lower", "upper", "n")}
             columns["lower"], columns["upper"] = np.maximum(columns["lower"], 0.0), np.minimum(columns["upper"], 1.0)
             table = pd.DataFrame({"group": groups, "measure": "rb_cover", **columns})
             rows.append(table.assign(**cell.factors, method=str(method), estimand=str(estimand), n_sim=len(reps), n_failed=int(failed), n_retried=0))
     if not rows:
         return pd.DataFrame()
     table = pd.concat(rows, ignore_index=True)
-    return table[[*factors, "method", "estimand", "group", "measure", "value", "mcse", "lower", "upper", "n_sim", "n_failed", "n_retried"]]
+    return table[[*factors, "method", "estimand", "group", "measure", "value", "mcse", "lower", "upper", "n_sim", "n", "n_failed", "n_retried"]]
 
 
 def _matrix(part: pd.DataFrame, column: str, reps: Any, labels: list[str]) -> Floats:

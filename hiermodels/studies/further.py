@@ -46,10 +46,10 @@ class Further:
 
             self._tests.append(calibration(batch, self._factors).table)
 
-    def decisions(self, table: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    def decisions(self, table: pd.DataFrame, notes: list[str], *, common: bool = False) -> tuple[pd.DataFrame, list[str]]:
         """The table of performance with the operating characteristics of the study's decisions after it.
 
-        A decision named as its estimand takes the place of that estimand's `power`, which has a threshold of its own.
+        Of the table on common replicates (``common``), all methods are judged on those. A decision named as its estimand takes the place of that estimand's `power`, which has a threshold of its own.
         """
         if not self._rules:
             return table, notes
@@ -57,12 +57,12 @@ class Further:
 
         estimates = pd.concat(self._decided, ignore_index=True)
         regime = "prior" if self._prior else "population"
-        found, more = operating(estimates, self._rules, factors=self._factors, regime=regime, failures=self._failures)
+        found, more = operating(estimates, self._rules, factors=self._factors, regime=regime, failures="paired-complete" if common and self._failures != "worst-case" else self._failures)
         for name in self._factors:
             found[name] = found[name].astype(table[name].dtype)
         explained = "type1: share of a decision's false claims that fire; power: of its true ones; [any], [all]: of all groups together."
         replaced = (table["measure"] == "power") & table["estimand"].isin([rule.name for rule in self._rules])
-        return pd.concat([table[~replaced], found[table.columns]], ignore_index=True), [*notes, explained, *(n for n in more if n not in notes)]
+        return pd.concat([table[~replaced], found[table.columns]], ignore_index=True), [*notes, explained, *more]
 
     def calibration(self) -> bytes | None:
         """Tests of calibration as CSV, adjusted over all of them; None where truths do not come from priors, or without ranks."""

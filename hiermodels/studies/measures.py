@@ -425,7 +425,7 @@ def performance(
         MCSEs of standard deviations by the kurtosis form.
     decisions : mapping of str to float, optional
         Estimands that are posterior probabilities, and the threshold above which `power` counts them; by
-        default estimands written ``P(...)`` or without intervals and between 0 and 1, at (1 + interval) / 2.
+        default estimands without intervals, between 0 and 1 and with truths 0 or 1, at (1 + interval) / 2.
     supports : mapping of str to (float, float), optional
         Least and largest value of estimands that have bounds, so that no interval is judged at a truth on one.
 

@@ -20,6 +20,7 @@ from hiermodels.studies.identity import FREE, RETRY, check_sizes, differences, l
 from hiermodels.studies.imported import imported_methods, note_imported
 from hiermodels.studies.results import Run, load_run
 from hiermodels.studies.schedule import Combination, Schedule, say_missing
+from hiermodels.studies.stand_ins import stand_ins
 from hiermodels.studies.summary import summarise
 
 if TYPE_CHECKING:
@@ -193,23 +194,11 @@ def _by_cell(parts: Sequence[Run], key: str) -> dict[str, dict[str, int]]:
 def _check_study(config: Mapping[str, Any], cells: Sequence[str], parts: Sequence[Run]) -> None:
     """A study that no part has as it is must be one."""
     try:
-        study = Study.from_resolved(config, functions=_stand_ins(config))
+        study = Study.from_resolved(config, functions=stand_ins(config))
     except ValueError as error:
         names = ", ".join(str(part.path) for part in parts)
         raise ValueError(f"{names}: expected parts of one study; joined they are none ({error}); join them by hand") from None
     assert [cell.hash for cell in study.cells()] == list(cells)
-
-
-def _stand_ins(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A function for each that the config only names, by place: none is called to join runs."""
-    places = {"mechanisms.formula": config["mechanisms"].get("formula")}
-    for name, method in config["methods"].items():
-        places |= {f"methods.{name}.{key}": method.get(key) for key in ("formula", "function")}
-    return {place: _stand_in for place, text in places.items() if isinstance(text, str) and "~" not in text}
-
-
-def _stand_in(outcome: Any = None) -> None:
-    raise NotImplementedError
 
 
 def _config(parts: Sequence[Run], manifest: Mapping[str, Any]) -> bytes:

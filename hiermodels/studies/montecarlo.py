@@ -9,10 +9,10 @@ unit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -84,7 +84,8 @@ class Mean(NamedTuple):
         return _norm(self.psi, self.n)
 
 
-class Errors(eqx.Module):
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class Errors:
     """Estimates and truths of one factor cell x method x estimand: all that a performance measure may read.
 
     Arrays have shape (replicate,) for one target, or (replicate, group) for all groups of an estimand at
@@ -146,6 +147,7 @@ class Errors(eqx.Module):
     fixed: bool
     support: tuple[float, float]
     cut: float | None
+    _seen: dict[tuple[Any, ...], Errors]
 
     def __init__(
         self,
@@ -169,24 +171,30 @@ class Errors(eqx.Module):
         support: tuple[float, float] = (-np.inf, np.inf),
         cut: float | None = None,
     ) -> None:
-        self.estimate = np.asarray(estimate, float)
-        shape = self.estimate.shape
+        point = np.asarray(estimate, float)
+        shape = point.shape
         arrays = {"true": true, "se": se, "lower": lower, "upper": upper, "rank": rank, "max_rank": max_rank}
+        found: dict[str, Any] = {"estimate": point}
         for name, array in (arrays | {"reference": reference}).items():
             filled = np.asarray(np.nan if array is None else array, float)
             if filled.shape not in ((), shape):
                 raise ValueError(
                     f"Errors: `{name}` must have the shape {shape} of `estimate`, found {filled.shape}"
                 )
-            setattr(self, name, np.broadcast_to(filled, shape))
+            found[name] = np.broadcast_to(filled, shape)
         if average and len(shape) != 2:
             raise ValueError(f"Errors: average=True needs arrays (replicate, group), found the shape {shape}")
-        answered = np.isfinite(self.estimate) | np.isfinite(self.lower) | np.isfinite(self.upper)
-        self.present = answered if present is None else present
-        self.failed = ~self.present if failed is None else failed
-        self.kept = np.ones(shape, bool) if kept is None else kept
-        self.interval, self.average, self.worst, self.robust = interval, average, worst, robust
-        self.fixed, self.support, self.cut = fixed, support, cut
+        answered = np.isfinite(point) | np.isfinite(found["lower"]) | np.isfinite(found["upper"])
+        found["present"] = answered if present is None else present
+        found["failed"] = ~found["present"] if failed is None else failed
+        found["kept"] = np.ones(shape, bool) if kept is None else kept
+        found |= {"interval": interval, "average": average, "worst": worst, "robust": robust, "fixed": fixed, "support": support, "cut": cut}
+        self._fill(found)
+
+    def _fill(self, values: Mapping[str, Any]) -> None:
+        """Set attributes, with nothing remembered of others."""
+        for name, value in {**values, "_seen": {}}.items():
+            object.__setattr__(self, name, value)
 
     @property
     def error(self) -> Floats:
@@ -223,6 +231,12 @@ class Errors(eqx.Module):
         whole : bool
             Averaged over groups, use a replicate with all its groups or not at all.
         """
+        key = (*parts, whole)
+        if key not in self._seen:
+            self._seen[key] = self._having(parts, whole)
+        return self._seen[key]
+
+    def _having(self, parts: Sequence[str], whole: bool) -> Errors:
         present, failed = self.present & self.kept, self.failed
         for part in parts:
             known = self.known(part)
@@ -231,19 +245,25 @@ class Errors(eqx.Module):
             elif self.gives(part):
                 failed = failed | (self.present & ~known)
             present = present & known
-        return eqx.tree_at(lambda e: e.failed, self.only(present, whole=whole), failed)
+        return self.only(present, whole=whole).replaced(failed=failed)
 
     def groups(self, here: NDArray[np.bool_]) -> Errors:
         """The errors of some groups."""
         names = ("estimate", "true", "se", "lower", "upper", "rank", "max_rank", "reference", "present", "failed", "kept")
-        return eqx.tree_at(lambda e: [getattr(e, n) for n in names], self, [getattr(self, n)[:, here] for n in names])
+        return self.replaced(**{name: getattr(self, name)[:, here] for name in names})
 
     def only(self, used: NDArray[np.bool_], *, whole: bool = True) -> Errors:
         """The errors with these answers alone; averaged over groups, a replicate with all its groups or with none."""
         present = self.present & used
         if self.average and whole:
             present = present & (present | ~(self.present | self.failed)).all(-1, keepdims=True)
-        return eqx.tree_at(lambda e: e.present, self, present)
+        return self.replaced(present=present)
+
+    def replaced(self, **changes: Any) -> Errors:
+        """The errors with other values of some attributes."""
+        other = object.__new__(type(self))
+        other._fill({**vars(self), **changes})
+        return other
 
 
 def _norm(psi: Floats, n: Any) -> Any:

@@ -171,7 +171,7 @@ def _applied(rule: Rule, rows: pd.DataFrame, factors: Sequence[str]) -> tuple[An
         over, under = lower > rule.excludes, upper < rule.excludes
         fired = {"both": over | under, "above": over, "below": under}[rule.side]
         claim = {"both": true != rule.excludes, "above": true > rule.excludes, "below": true < rule.excludes}[rule.side]
-        known = np.isfinite(lower) | np.isfinite(upper)
+        known = ~(np.isnan(lower) | np.isnan(upper)) & ~_blind(rule, rows)
         return np.where(known, fired, np.nan), np.where(np.isfinite(true), claim, np.nan)
     estimate = rows["estimate"].to_numpy(float)
     seen = estimate[np.isfinite(estimate)]
@@ -187,6 +187,34 @@ def _applied(rule: Rule, rows: pd.DataFrame, factors: Sequence[str]) -> tuple[An
             null = ", ".join(f"{k}={v}" for k, v in rule.null.items())
             raise ValueError(f"decisions: {rule.name}: null: no cell with {null} beside every other cell; add it to the grid")
     return np.where(np.isfinite(estimate), estimate > threshold, np.nan), true
+
+
+def _blind(rule: Rule, rows: pd.DataFrame) -> Any:
+    """Rows whose claim the method cannot make: its intervals have no end on the side away from the truth."""
+    true = rows["true"].to_numpy(float)
+    found = np.zeros(len(rows), bool)
+    for end, infinite, side in (("lower", -np.inf, "above"), ("upper", np.inf, "below")):
+        if rule.side not in ("both", side):
+            continue
+        open_ended = rows[end].isna() | (rows[end] == infinite)
+        always = open_ended.groupby(rows["method"].astype(str)).transform("all").to_numpy(bool) & ~rows[end].isna().to_numpy()
+        assert rule.excludes is not None
+        found |= always & (true > rule.excludes if side == "above" else true < rule.excludes)
+    return found
+
+
+def _one_sided(rule: Rule, estimates: pd.DataFrame) -> list[str]:
+    """A note where intervals with one end cannot make the rule's claim."""
+    if rule.excludes is None:
+        return []
+    rows = estimates[estimates["estimand"] == rule.estimand]
+    methods = sorted(set(rows.loc[_blind(rule, rows), "method"].astype(str)))
+    if not methods:
+        return []
+    return [
+        f"{rule.name} is NA for {', '.join(methods[:6])} where its claim is on the side without an end: intervals of {rule.estimand} have one end, "
+        f"which never passes {rule.excludes:g}; take an interval with two ends, or decide by a probability such as P({rule.estimand} > {rule.excludes:g})."
+    ]
 
 
 def _plain_keys(table: pd.DataFrame) -> pd.DataFrame:
@@ -303,22 +331,22 @@ def operating(
 
     decided = decide(estimates, rules, factors)
     order = {rule.name: i for i, rule in enumerate(rules)}
-    parts, notes = [], []
+    parts = []
     for measure, rows in _sides(decided, regime):
         if rows.empty:
             continue
-        table, more = _shares(rows, factors, regime, failures)
+        table = _shares(rows, factors, regime, failures)
         parts.append(table.assign(measure=measure))
-        notes += [n for n in more if n.startswith("Failures") and n not in notes]
         family = _families(rows, factors, measure)
         for group, whole in family:
-            table, _ = _shares(whole, factors, regime, failures)
+            table = _shares(whole, factors, regime, failures)
             parts.append(table.assign(measure=measure, group=group))
     parts += [_threshold_rows(estimates, rule, factors) for rule in rules if rule.type1 is not None]
     table = pd.concat(parts, ignore_index=True)
     place = table["estimand"].map(order)
     cells = table.groupby([*factors], sort=False, observed=True, dropna=False).ngroup() if factors else np.zeros(len(table), int)
     table = table.assign(_cell=cells, _rule=place).sort_values(["_cell", "method", "_rule"], kind="stable")
+    notes = [note for rule in rules for note in _one_sided(rule, estimates)]
     return table.drop(columns=["_cell", "_rule"]).reset_index(drop=True), notes
 
 
@@ -329,11 +357,11 @@ def _sides(decided: pd.DataFrame, regime: str) -> list[tuple[str, pd.DataFrame]]
     return [*found, ("assurance", decided)] if regime == "prior" else found
 
 
-def _shares(rows: pd.DataFrame, factors: Sequence[str], regime: str, failures: str) -> tuple[pd.DataFrame, list[str]]:
+def _shares(rows: pd.DataFrame, factors: Sequence[str], regime: str, failures: str) -> pd.DataFrame:
     from hiermodels.studies.measures import performance
 
     names = {str(n): 0.5 for n in rows["estimand"].unique()}
-    return performance(rows, factors=factors, measures=["power"], failures=failures, regime=regime, decisions=names)
+    return performance(rows, factors=factors, measures=["power"], failures=failures, regime=regime, decisions=names)[0]
 
 
 def _families(rows: pd.DataFrame, factors: Sequence[str], measure: str) -> list[tuple[str, pd.DataFrame]]:
@@ -357,7 +385,7 @@ def _families(rows: pd.DataFrame, factors: Sequence[str], measure: str) -> list[
 def _threshold_rows(estimates: pd.DataFrame, rule: Rule, factors: Sequence[str]) -> pd.DataFrame:
     """Calibrated thresholds as rows of the null cells."""
     table = calibrate_thresholds(estimates, rule, factors)
-    table = table.assign(**rule.null, estimand=rule.name, group="", measure="threshold", n_failed=0, n_retried=0)
+    table = table.assign(**rule.null, estimand=rule.name, group="", measure="threshold", n=table["n_sim"], n_failed=0, n_retried=0)
     table["mcse"] = (table["upper"] - table["lower"]) / (2 * Z95)
-    columns = [*factors, "method", "estimand", "group", "measure", "value", "mcse", "lower", "upper", "n_sim", "n_failed", "n_retried"]
+    columns = [*factors, "method", "estimand", "group", "measure", "value", "mcse", "lower", "upper", "n_sim", "n", "n_failed", "n_retried"]
     return table[columns]

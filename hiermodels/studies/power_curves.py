@@ -39,7 +39,7 @@ class PowerCurve:
     Attributes
     ----------
     table : DataFrame
-        A row a cell and method: ``<factors>, units, method, power, mcse, lower, upper, n_sim, n_failed``; units = rows of a dataset.
+        A row a cell and method: ``<factors>, units, method, power, mcse, lower, upper, n_sim, n, n_failed``; units = rows of a dataset.
         Where truths are drawn from a prior the power is the assurance.
     smallest : DataFrame
         For each setting of the other factors and method, the design with the fewest units whose estimated power reaches the
@@ -133,7 +133,7 @@ def power_curve(
         raise ValueError(f"estimand: {estimand}: the claim is false in every cell, so there is no power; give a truth for which it is true")
     units = pd.DataFrame([{**cell.factors, "units": n} for cell, n in zip(study.cells(), _units(study), strict=True)])
     rows = rows.merge(units, how="left", on=factors) if factors else rows.assign(units=units["units"].iloc[0])
-    table = rows.rename(columns={"value": "power"})[[*factors, "units", "method", "power", "mcse", "lower", "upper", "n_sim", "n_failed"]]
+    table = rows.rename(columns={"value": "power"})[[*factors, "units", "method", "power", "mcse", "lower", "upper", "n_sim", "n", "n_failed"]]
     table = table.reset_index(drop=True)
     sizes = [f for f in factors if _is_size(study, f)]
     return PowerCurve(table, _smallest(table, sizes, factors, target), crossings(table, sizes, factors, target), float(target), measure, tuple(notes))

@@ -7,6 +7,7 @@
              estimates/<cell hash>/<method>/00000.parquet   one file a finished chunk
              performance.csv, .parquet       the table; the Parquet file carries its notes, the failures and which
                                              study it is of, so that no table of a smaller one is taken for it
+             common.parquet                  the table on the replicates that all methods have: what figures compare
              timings.json, figures/, report.html
              .lock, .lock-<shard>            held, by the operating system, while a process works here
 
@@ -111,9 +112,25 @@ class Run:
     @cached_property
     def performance(self) -> pd.DataFrame:
         """One row a cell x method x estimand x group x measure; `notes` say why values are missing."""
-        table = self._with_methods(read_parquet(self._performance_file).to_pandas())
+        return self._for_figures(read_parquet(self._performance_file).to_pandas())
+
+    @cached_property
+    def common(self) -> pd.DataFrame:
+        """`performance` of all methods on the replicates that every one of them has: what may be compared, side by side.
+
+        A method that gives no standard errors, say, does not bar the others from theirs. Of a run with one method, or made by
+        an earlier version, `performance` itself.
+        """
+        stamp, file = _metadata(self._performance_file).get(b"study"), self.path / "common.parquet"
+        if not file.is_file() or _metadata(file).get(b"study") != stamp:
+            return self.performance
+        return self._for_figures(read_parquet(file).to_pandas())
+
+    def _for_figures(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table of performance that knows the order of methods and the truth regime."""
+        table = self._with_methods(table)
         if regime := self.manifest.get("regime"):
-            table.attrs["regime"] = regime if isinstance(regime, str) else ", ".join(regime)  # for figures
+            table.attrs["regime"] = regime if isinstance(regime, str) else ", ".join(regime)
         return table
 
     @cached_property
@@ -341,6 +358,7 @@ def write_performance(
     table: pd.DataFrame,
     notes: Sequence[str] = (),
     *,
+    common: pd.DataFrame | None = None,
     failures: pd.DataFrame | None = None,
     stamp: str | None = None,
 ) -> None:
@@ -357,6 +375,8 @@ def write_performance(
         From `hiermodels.studies.measures.performance`.
     notes : sequence of str
         Its notes, kept in the Parquet file's metadata.
+    common : pandas.DataFrame, optional
+        The same on common replicates; stored where there are several methods.
     failures : pandas.DataFrame, optional
         Fits by status, kept there too.
     stamp : str, optional
@@ -366,14 +386,21 @@ def write_performance(
 
     folder = Path(folder)
     text = table.to_csv(index=False, lineterminator="\n", na_rep="NA")
-    arrow = pa.Table.from_pandas(table, preserve_index=False)
-    metadata = {**(arrow.schema.metadata or {}), b"notes": json.dumps(list(notes)).encode()}
+    metadata = {} if stamp is None else {b"study": stamp.encode()}
+    more = {b"notes": json.dumps(list(notes)).encode()}
     if failures is not None:
-        metadata[b"failures"] = json.dumps(failures.to_dict("list")).encode()
-    if stamp is not None:
-        metadata[b"study"] = stamp.encode()
+        more[b"failures"] = json.dumps(failures.to_dict("list")).encode()
+
+    def stored(frame: pd.DataFrame, about: Mapping[bytes, bytes]) -> bytes:
+        arrow = pa.Table.from_pandas(frame, preserve_index=False)
+        return parquet(arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **about}))
+
+    if common is None or common["method"].nunique() < 2:
+        (folder / "common.parquet").unlink(missing_ok=True)
+    else:
+        write_bytes(folder / "common.parquet", stored(common, metadata))
     write_bytes(folder / "performance.csv", text.encode())
-    write_bytes(folder / "performance.parquet", parquet(arrow.replace_schema_metadata(metadata)))
+    write_bytes(folder / "performance.parquet", stored(table, {**more, **metadata}))
 
 
 def join_timings(folder: Path, folders: Sequence[Path]) -> None:
@@ -390,5 +417,5 @@ def join_timings(folder: Path, folders: Sequence[Path]) -> None:
 
 def drop_performance(folder: Path) -> None:
     """Remove the tables and the report of a study that is about to become a larger one."""
-    for name in ("performance.csv", "performance.parquet", "report.html"):
+    for name in ("performance.csv", "performance.parquet", "common.parquet", "report.html"):
         (folder / name).unlink(missing_ok=True)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from hiermodels.studies import results
 from hiermodels.studies.further import Further
-from hiermodels.studies.measures import performance
+from hiermodels.studies.measures import score
 from hiermodels.studies.results import Run, load_run
 from hiermodels.studies.schedule import say_missing
-from hiermodels.studies.tables import count_failures
+from hiermodels.studies.supports import supports_of_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,33 +49,31 @@ def summarise(folder: str | Path, measures: Sequence[str] | None = None, *, repo
     if text := say_missing(run.manifest, run.path):
         raise ValueError(text)
     config = run.config if measures is None else {**run.config, "performance": list(measures)}
-    failures: list[pd.DataFrame] = []
     further = Further(run)
 
     def batches() -> Iterator[pd.DataFrame]:
         for batch in results.stream_estimates(run.path, run.manifest, config["replications"], spare=_SPARE):
-            failures.append(count_failures(batch, run.factors))
             further.read(batch)
             yield batch
 
     regimes = run.manifest["regime"]
-    table, notes = performance(
+    scored = score(
         batches(),
         factors=run.factors,
         measures=config["performance"],
         interval=config["interval"]["level"],
         failures=config["failures"],
         regime=regimes[0] if len(regimes) == 1 else "mixed",
+        supports=supports_of_run(run),
     )
-    table, notes = further.decisions(table, notes)
+    table, notes = further.decisions(scored.table, scored.notes)
+    common, _ = further.decisions(scored.common, [], common=True)
     if (tests := further.calibration()) is not None:
         results.write_bytes(run.path / "calibration.csv", tests)
-    import pandas as pd
-
     if measures is not None:
         results.write_manifest(run.path, {**run.manifest, "config": config})
-    counts = pd.concat(failures, ignore_index=True)
-    results.write_performance(run.path, table, notes, failures=counts, stamp=results.stamp_of(config))
+    stamp = results.stamp_of(config)
+    results.write_performance(run.path, table, notes, common=common, failures=scored.failures, stamp=stamp)
     found = load_run(run.path)
     if report:
         found.report()

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +22,7 @@ from hiermodels.studies.told import Told
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["POLICIES", "REGIMES", "Scored", "count_failures", "known", "tabulate"]
+__all__ = ["POLICIES", "POLICY_NOTES", "REGIMES", "Scored", "count_failures", "failure_note", "known", "tabulate"]
 
 POLICIES = ("complete-case", "paired-complete", "worst-case", "retry-with-escalation")
 """What can be done about failed fits."""
@@ -133,12 +132,11 @@ class _Common:
         self.errors, self.strict = errors, strict
         self.known: dict[tuple[str, ...], NDArray[np.bool_]] = {}
 
-    def __call__(self, measure: Callable[[Errors], Measure]) -> NDArray[np.bool_]:
-        """Replicates (replicate, group) that every method has that gives what the measure needs at all.
+    def __call__(self, parts: tuple[str, ...]) -> NDArray[np.bool_]:
+        """Replicates (replicate, group) where every method has these parts of an answer that gives them at all.
 
         A method without a single answer counts where the policy asks for it (``strict``): nothing is left then.
         """
-        parts = measure.parts  # type: ignore[attr-defined]
         if parts not in self.known:
             self.known[parts] = np.logical_and.reduce([self._of(e, parts) for e in self.errors])
         return self.known[parts]
@@ -241,41 +239,41 @@ class _Scorer:
             **self.settings,
         )
 
-    def _scored(self, block: Block, errors: Errors, common: _Common | None, told: Told | None) -> dict[str, NDArray[Any]]:
-        """Rows of a block: its groups, and their average."""
-        here = _tried(errors).any(0)  # groups that the method has
-        labels = self.layout.group_labels[block.groups[here]]
-        versions = [(errors, labels)]
-        if any(labels != ""):
-            versions.append((eqx.tree_at(lambda e: e.average, errors, True), np.array([AVERAGE], object)))
-        parts = [self._score(version, names, block, here, common, told) for version, names in versions]
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-
     def _cut(self, estimand: str, block: Block) -> float | None:
-        default = (1 + self.settings["interval"]) / 2
+        """Threshold of a posterior probability: as asked, else that of the interval where estimates look like one."""
         if estimand in self.decisions:
             return float(self.decisions[estimand])
-        if estimand.startswith("P("):
-            return default
         ends = np.isfinite(block.columns["lower"]) | np.isfinite(block.columns["upper"])
         seen, true = block.columns["estimate"][block.present], block.columns["true"][block.present]
         probability = len(seen) and not ends.any() and bool(((seen >= 0) & (seen <= 1)).all())
         probability = probability and bool(((true == 0) | (true == 1) | np.isnan(true)).all())
-        return default if probability else None
+        return (1 + self.settings["interval"]) / 2 if probability else None
+
+    def _scored(self, block: Block, errors: Errors, common: _Common | None, told: Told | None) -> dict[str, NDArray[Any]]:
+        """Rows of a block: its groups, and their average."""
+        here = _tried(errors).any(0)  # groups that the method has
+        labels = self.layout.group_labels[block.groups[here]]
+        versions = [(errors if here.all() else errors.groups(here), labels)]
+        if any(labels != ""):
+            versions.append((versions[0][0].replaced(average=True), np.array([AVERAGE], object)))
+        parts = [self._score(version, names, block, here, common, told) for version, names in versions]
+        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
     def _score(
         self, errors: Errors, groups: NDArray[Any], block: Block, here: NDArray[np.bool_], common: _Common | None, told: Told | None
     ) -> dict[str, NDArray[Any]]:
-        retried = block.columns["n_try"][:, here] > 1 if "n_try" in block.columns else np.zeros((len(here), 0), bool)
+        retried = (block.columns["n_try"] > 1 if "n_try" in block.columns else np.zeros_like(block.failed))[:, here]
         columns: dict[str, list[Any]] = {key: [] for key in (*_NUMBERS, *_COUNTS)}
         menu = {name: f for name, f in self.menu.all.items() if errors.average or name not in self.menu.over_groups}
+        tried, restricted = _tried(errors), {}
         for name, function in menu.items():
-            seen = _of_groups(errors, here, None if common is None or (function.share and errors.worst) else common(function))  # type: ignore[attr-defined]
+            seen, parts = errors, function.parts  # type: ignore[attr-defined]
+            if common is not None and not (function.share and errors.worst):  # type: ignore[attr-defined]
+                seen = restricted.setdefault(parts, errors.replaced(kept=errors.kept & common(parts)[:, here]))
             measure = function(seen)
             if name in self.menu.paired and block.method == self.reference:
                 measure = undefined(measure, np.ones(np.shape(measure.value), bool), "this method is the reference")
-            lost, tried = seen_by(function, seen).failed, _tried(seen)
-            counts = [_count(mask, errors.average) for mask in (tried, lost, retried)]
+            counts = [_count(mask, errors.average) for mask in (tried, seen_by(function, seen).failed, retried)]
             for key, numbers in zip((*_NUMBERS, *_COUNTS), (*measure[:4], *counts[:1], measure.n, *counts[1:]), strict=True):
                 columns[key].append(np.broadcast_to(np.asarray(numbers), len(groups)))
             if told is not None:
@@ -304,7 +302,7 @@ class _Scorer:
         reference = known("reference", self.reference_name or self.methods[0], self.methods)
         cells = pd.concat(self.cell_values, ignore_index=True)
         failures = pd.concat(self.counts, ignore_index=True)
-        notes = [REGIMES[self.regime], *_failure_note(failures, self.failures)]
+        notes = [REGIMES[self.regime], *failure_note(failures, self.failures, always=bool(self.told.parts))]
         notes += self.told.notes(cells, reference, self.settings["interval"], flagged=self.exclude_flagged)
         table = self._table(self.rows, cells)
         asked = table["measure"].isin(list(self.menu.asked))
@@ -328,27 +326,29 @@ class _Scorer:
         return table
 
 
-def _of_groups(errors: Errors, here: NDArray[np.bool_], kept: NDArray[np.bool_] | None) -> Errors:
-    """Errors of the groups that a method has, of the replicates that are to be used."""
-    if kept is not None:
-        errors = eqx.tree_at(lambda e: e.kept, errors, errors.kept & kept)
-    return errors if here.all() else errors.groups(here)
-
-
 def _count(mask: NDArray[np.bool_], average: bool) -> Any:
     return (mask.any(-1) if average else mask).sum(0)
 
 
-def _failure_note(failures: pd.DataFrame, policy: str) -> list[str]:
-    """Fits attempted, missing and retried, and what is done about them; nothing where there is nothing to say."""
+def failure_note(failures: pd.DataFrame, policy: str, *, always: bool = False) -> list[str]:
+    """Fits attempted, missing and retried, and what is done about them; nothing where nothing failed.
+
+    Parameters
+    ----------
+    failures : DataFrame
+        From `count_failures`.
+    policy : str
+    always : bool
+        Say it though no fit failed, as parts of answers are missing.
+    """
     n_sim, missing, retried = (int(failures[name].sum()) for name in ("n_sim", "nonfinite", "n_retried"))
-    if not missing and not retried:
+    if not missing and not retried and not always:
         return []
     fits = f"of {n_sim:,} fits attempted, {missing:,} are missing (not finite) and {retried:,} were retried"
-    return [f"Failures: {fits}. Policy {policy}: {_POLICY_NOTES[policy]}"]
+    return [f"Failures: {fits}. Policy {policy}: {POLICY_NOTES[policy]}"]
 
 
-_POLICY_NOTES = {
+POLICY_NOTES = {
     "complete-case": "Each method is judged on the replicates where it gave an estimate.",
     "paired-complete": "All methods are judged on the replicates where every one of them gave an estimate.",
     "worst-case": "In shares missing estimates count as not covering and not firing (in the upper limit, as "

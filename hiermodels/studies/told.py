@@ -19,6 +19,7 @@ CONDITIONAL = 0.05
 _MOST = 6
 """Names in a list, at most."""
 _PARTS = {"estimate": "Point estimates", "se": "Standard errors", "interval": "Intervals"}
+"""Parts of an answer, as they are called in notes."""
 
 
 class Menu(Protocol):
@@ -108,8 +109,9 @@ class Told:
         notes = []
         if flagged:
             notes.append("Flagged fits are left out, which conditions on convergence: compare with the full table.")
-        for part, found in self.parts.items():
-            notes.append(f"{_PARTS[part]} are missing in replicates that have other numbers: {_counts(found)}. Column n counts what each value stands on.")
+        if self.parts:
+            parts = "; ".join(f"{_PARTS[part]}: {_counts(found)}" for part, found in self.parts.items())
+            notes.append(f"Some answers lack a part that their method gives elsewhere. {parts}. Column n counts what each value stands on.")
         if short := {who: pair for who, pair in self.incomplete.items() if pair[0] < pair[1]}:
             notes.append(f"Rows [mean] stand on complete replicates, in which no group is missing: {_counts(short)}.")
         if any(name in self.menu.paired for name in self.menu.asked):

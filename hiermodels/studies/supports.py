@@ -1,0 +1,76 @@
+"""Supports of a study's estimands: what estimates can be, and where a truth is on the edge."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from hiermodels.models.families import lookup
+from hiermodels.models.quantities import support
+from hiermodels.studies.stand_ins import stand_ins
+
+if TYPE_CHECKING:
+    from hiermodels.models.spec import Layout
+    from hiermodels.studies.config import Study
+    from hiermodels.studies.results import Run
+
+__all__ = ["support_of", "supports_of", "supports_of_run"]
+
+_OF_GROUPS = {"beta": "unit", "gamma": "positive"}
+"""Kind of a group's value by the law of the groups; real for others."""
+
+
+def support_of(variable: str, layout: Layout) -> tuple[float, float]:
+    """Least and largest value of a variable: of a parameter by its role, of a group's value by the law of the groups.
+
+    Parameters
+    ----------
+    variable : str
+        A parameter, ``theta_...``, ``mean(theta_...)`` or ``new(...)``.
+    layout : Layout
+    """
+    parameter = layout.parameter(variable)
+    groups = {f"new({level.name})" for level in layout.levels}
+    for level in layout.levels:
+        for theta in layout.effect_names(level):
+            groups |= {theta, f"mean({theta})"}
+    if parameter is not None:
+        return parameter.support
+    return support(_OF_GROUPS.get(lookup(layout.family).groups, "real") if variable in groups else "real")
+
+
+def supports_of(study: Study) -> dict[str, tuple[float, float]]:
+    """Supports of the estimands that have bounds, by name; a posterior probability has none that is judged.
+
+    Examples
+    --------
+    >>> from hiermodels.studies.config import read_config
+    >>> supports_of(read_config("eight_schools"))
+    {'sd_school': (0.0, inf)}
+    """
+    from hiermodels.studies.ready import fit_of, mechanism_of
+
+    first = study.cells()[0]
+    named = [name for name, m in study.methods.items() if m.kind in ("posterior", "estimator") and not callable(m.formula)]
+    if callable(study.mechanisms.formula):
+        return {}
+    layouts = [mechanism_of(study, first).problem.layout, *(fit_of(study, first, name).problem.layout for name in named)]
+    found = {}
+    for estimand in study.estimands:
+        if estimand.kind == "probability":
+            continue
+        variable = estimand.variable if estimand.kind == "value" else f"{estimand.kind}({estimand.variable})"
+        low, high = (pick(ends) for pick, ends in zip((max, min), zip(*(support_of(variable, layout) for layout in layouts), strict=True), strict=True))
+        if math.isfinite(low) or math.isfinite(high):
+            found[estimand.name] = (low, high)
+    return found
+
+
+def supports_of_run(run: Run) -> dict[str, tuple[float, float]]:
+    """Supports of a run's estimands, of which a user's own functions know none."""
+    from hiermodels.studies.config import Study
+
+    try:
+        return supports_of(Study.from_resolved(run.config, functions=stand_ins(run.config)))
+    except ValueError:  # a study of before, which is refused today
+        return {}

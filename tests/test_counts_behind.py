@@ -1,0 +1,213 @@
+"""Every number stands on the count in its row: parts of answers that are missing separately, and what is said of them."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hiermodels.studies import measures
+from hiermodels.studies.measures import Errors, performance
+
+NAN = float("nan")
+
+
+def rows(reps=12, method="some", estimand="Intercept", group="", true=2.0, **columns):
+    """Estimates of one method: whatever is not given is an answer that covers."""
+    given = {"estimate": 2.0, "se": 0.4, "lower": 1.2, "upper": 2.8} | columns
+    return pd.DataFrame(
+        {"rep": range(reps), "method": method, "estimand": estimand, "group": group, "true": true, "status": "ok", "n_try": 1} | given
+    )
+
+
+def partly(reps=12, missing=5, names=("se", "lower", "upper"), **columns):
+    """As `rows`, the first replicates without some parts of their answers."""
+    frame = rows(reps, **columns)
+    frame.loc[: missing - 1, list(names)] = np.nan
+    return frame
+
+
+def scored(frame, names, **settings):
+    return performance(frame, factors=[], measures=list(names), **({"regime": "population"} | settings))
+
+
+def row(table, measure, method="some", group=""):
+    found = table[(table["measure"] == measure) & (table["method"] == method) & (table["group"] == group)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def counts(found):
+    return found["n_sim"], found["n"], found["n_failed"]
+
+
+# Estimates, standard errors and intervals are known separately
+
+
+def test_a_value_stands_on_the_replicates_that_have_what_it_needs():
+    table, notes = scored(partly(), ["bias", "cover", "ciwidth", "modelse", "relerror", "power"])
+    assert counts(row(table, "bias")) == (12, 12, 0)
+    for measure in ("cover", "ciwidth", "modelse", "power"):
+        assert counts(row(table, measure)) == (12, 7, 5)
+    assert row(table, "cover")["value"] == 1
+    assert any("Intervals: Intercept (some) has them in 7 of 12" in note for note in notes)
+
+
+def test_the_worst_case_counts_a_missing_interval_as_one_that_does_not_cover():
+    table, _ = scored(partly(), ["cover", "power"], failures="worst-case")
+    found = row(table, "cover")
+    assert found["value"] == pytest.approx(7 / 12) and counts(found) == (12, 12, 5)
+    assert found["upper"] == 1
+    assert row(table, "power")["value"] == pytest.approx(7 / 12)
+
+
+def test_pairs_are_made_by_what_a_measure_needs():
+    frame = pd.concat([rows(method="whole"), partly(), rows(method="points", se=NAN, lower=NAN, upper=NAN)])
+    table, _ = scored(frame, ["bias", "cover", "modelse"], failures="paired-complete")
+    assert {counts(row(table, "bias", m)) for m in ("whole", "some", "points")} == {(12, 12, 0)}
+    assert counts(row(table, "cover", "whole")) == (12, 7, 0)  # left out, not failed
+    assert counts(row(table, "cover", "some")) == (12, 7, 5)
+    assert counts(row(table, "modelse", "whole")) == (12, 7, 0)
+    assert counts(row(table, "cover", "points")) == (12, 0, 0)  # which bars nobody
+
+
+@pytest.mark.parametrize("missing", ["se", "estimate", "interval"])
+def test_a_measure_of_two_parts_stands_on_replicates_with_both(missing):
+    names = ("lower", "upper") if missing == "interval" else (missing,)
+    frame = partly(names=names, estimate=np.arange(12.0))
+    table, _ = scored(frame, ["relerror", "becover"])
+    assert row(table, "relerror")["n"] == (12 if missing == "interval" else 7)
+    assert row(table, "becover")["n"] == (12 if missing == "se" else 7)
+
+
+# Averages over groups
+
+
+def test_averages_stand_on_complete_replicates_and_say_so():
+    rng = np.random.default_rng(1)
+    frame = pd.concat([rows(20, estimand="theta_g", group=g, estimate=rng.normal(k, 1, 20), true=k) for k, g in enumerate("abc")], ignore_index=True)
+    frame.loc[(frame["group"] == "c") & (frame["rep"] < 8), "estimate"] = np.nan
+    table, notes = scored(frame, ["bias", "thetamedian", "thetamean", "cover"])
+    complete = frame[frame["rep"] >= 8]
+    wide = complete.pivot(index="rep", columns="group", values="estimate")
+    assert row(table, "thetamedian", group="[mean]")["value"] == pytest.approx(wide.mean(axis=1).median())
+    assert row(table, "thetamean", group="[mean]")["value"] == pytest.approx(wide.to_numpy().mean())
+    assert row(table, "bias", group="[mean]")["value"] == pytest.approx((complete["estimate"] - complete["true"]).mean())
+    assert counts(row(table, "bias", group="[mean]")) == (20, 12, 8)
+    assert counts(row(table, "bias", group="a")) == (20, 20, 0)
+    assert counts(row(table, "cover", group="[mean]")) == (20, 20, 0)
+    assert any(note.startswith("Rows [mean] stand on complete replicates") and "theta_g (some) has them in 12 of 20" in note for note in notes)
+
+
+def test_no_complete_replicate_is_said():
+    frame = pd.concat([rows(4, estimand="theta_g", group=g) for g in "ab"], ignore_index=True)
+    frame.loc[(frame["group"] == "a") & (frame["rep"] < 2) | (frame["group"] == "b") & (frame["rep"] >= 2), "estimate"] = np.nan
+    table, notes = scored(frame, ["bias"])
+    found = row(table, "bias", group="[mean]")
+    assert math.isnan(found["value"]) and found["n"] == 0
+    assert any("for every group" in note for note in notes)
+
+
+# Reasons are true
+
+
+@pytest.mark.parametrize(
+    ("measure", "columns", "reason"),
+    [
+        ("cover", dict(true=NAN), "truth is not known"),
+        ("bias", dict(true=NAN), "truth is not known"),
+        ("cover", dict(lower=NAN), "gives no interval"),
+        ("bias", dict(estimate=NAN), "gives no point estimate"),
+        ("ciwidth", dict(lower=-np.inf), "infinite end"),
+        ("relerror", dict(), "do not vary"),
+        ("relerror", dict(estimate=0.1, true=0.3), "do not vary"),
+    ],
+)
+def test_why_a_value_is_missing(measure, columns, reason):
+    table, notes = scored(rows(**columns), [measure])
+    assert math.isnan(row(table, measure)["value"])
+    assert any(note.startswith(f"{measure} is NA for Intercept") and reason in note for note in notes)
+
+
+@pytest.mark.parametrize("measure", ["relprec", "mse_ratio", "rmse_ratio"])
+def test_a_ratio_to_nothing_has_a_reason(measure):
+    exact, other = np.full(5, 2.0), np.arange(5.0)
+    reference, own = (exact, other) if measure != "relprec" else (other, exact)
+    found = getattr(measures, measure)(Errors(own, np.full(5, 2.0), reference=reference))
+    assert math.isnan(found.value) and found.note and found.n == 5
+
+
+# Intervals with an infinite end, or one side
+
+
+def test_infinite_intervals_are_counted():
+    frame = rows(200, lower=1.4, upper=2.6)
+    frame.loc[:49, "upper"] = np.inf
+    table, notes = scored(frame, ["ciwidth", "cover"])
+    width, cover = row(table, "ciwidth"), row(table, "cover")
+    assert width["value"] == pytest.approx(1.2) and counts(width) == (200, 150, 0)
+    assert counts(cover) == (200, 200, 0) and cover["value"] == 1
+    assert any(note.startswith("ciwidth of Intercept: intervals with an infinite end are left out") for note in notes)
+
+
+@pytest.mark.parametrize(("sign", "lower", "upper"), [(1, -np.inf, 6.5), (-1, -6.5, np.inf)])
+def test_an_interval_with_one_end_has_power_on_its_own_side_only(sign, lower, upper):
+    blind = measures.power(Errors(np.full(9, 6.0 * sign), np.full(9, 6.0 * sign), lower=np.full(9, lower), upper=np.full(9, upper)))
+    assert math.isnan(blind.value) and "one end" in blind.note and blind.n == 9
+    fires = measures.power(Errors(np.full(9, -6.0 * sign), np.full(9, -6.0 * sign), lower=np.full(9, lower) - 10 * sign, upper=np.full(9, upper) - 10 * sign))
+    assert fires.value == 1
+    null = measures.power(Errors(np.zeros(9), np.zeros(9), lower=np.full(9, lower), upper=np.full(9, upper)))
+    assert null.value == 0
+
+
+def test_a_decision_on_the_side_without_an_end_is_undefined_and_said():
+    from hiermodels.studies.power import operating, read_rules
+
+    frame = rows(20, true=6.0, lower=-np.inf, upper=6.5)
+    table, notes = operating(frame, read_rules({"differs": {"estimand": "Intercept", "excludes": 0}}))
+    assert math.isnan(table["value"].iloc[0]) and any("one end" in note for note in notes)
+    below, notes = operating(frame.assign(true=-6.0, upper=-5.5), read_rules({"differs": {"estimand": "Intercept", "excludes": 0}}))
+    assert below["value"].iloc[0] == 1 and not notes
+
+
+# The boundary of an estimand's space comes from its support
+
+
+@pytest.mark.parametrize(
+    ("support", "true", "lower", "upper"),
+    [((0, np.inf), 0.0, 0.1, 3.0), ((0, 1), 0.0, 0.01, 0.2), ((0, 1), 1.0, 0.8, 0.99), ((-1, 1), 1.0, 0.3, 0.9)],
+)
+def test_coverage_at_a_truth_on_the_edge(support, true, lower, upper):
+    frame = rows(estimand="x", true=true, lower=lower, upper=upper, estimate=(lower + upper) / 2)
+    inside, notes = scored(frame, ["cover"], supports={"x": support})
+    assert inside["value"].isna().all() and any("boundary" in note for note in notes)
+    reaching, _ = scored(frame.assign(lower=true, upper=true), ["cover"], supports={"x": support})
+    free, _ = scored(frame, ["cover"])
+    assert (reaching["value"] == 1).all() and (free["value"] == 0).all()
+
+
+def test_a_name_says_nothing_of_the_support():
+    from hiermodels.studies.config import read_config
+    from hiermodels.studies.supports import supports_of
+
+    study = read_config(
+        {
+            "mechanisms": {"formula": "y ~ 1 + sd_age", "design": {"obs": 60, "predictors": {"sd_age": "half(obs)"}},
+                           "truth": {"Intercept": 0, "sd_age": 3, "sigma": 1}},
+            "estimands": ["sd_age", "sigma"], "methods": {"c": {"pooling": "complete", "sampler": "exact"}},
+            "performance": ["power"], "replications": 2, "failures": "complete-case", "seed": 1,
+        }
+    )  # fmt: skip
+    assert supports_of(study) == {"sigma": (0.0, math.inf)}
+
+
+# One number of retries
+
+
+def test_failures_are_counted_as_fits_everywhere():
+    frame = pd.concat([rows(10, estimand=e, group=g) for e, g in (("Intercept", ""), ("theta_g", "a"), ("theta_g", "b"))], ignore_index=True)
+    frame.loc[frame["rep"] == 3, "n_try"] = 2
+    frame.loc[(frame["rep"] == 4) & (frame["estimand"] == "theta_g"), ["estimate", "status"]] = [np.nan, "nonfinite"]
+    _, notes = scored(frame, ["bias"])
+    assert [n for n in notes if "retried" in n] == [n for n in notes if "of 10 fits attempted, 1 are missing (not finite) and 1 were retried" in n]
+    assert sum("retried" in n for n in notes) == 1
