@@ -244,3 +244,8 @@ def test_other_checks():
         estimators.compromise([1.0, 2], 1.0, weight=2)
     with pytest.raises(ValueError, match=r"interval: expected one of nothing: no standard errors, found 'theta'"):
         estimators.james_stein([1.0, 2, 3, 4], 1.0).interval()
+
+
+def test_printed_estimates_are_their_numbers():
+    found = str(estimators.james_stein(np.array([1.0, 2.0, 3.0, 5.0]), 1.0))
+    assert "f64" not in found and "theta" in found and "2.75" in found

@@ -65,6 +65,15 @@ class PointEstimates(eqx.Module):
     effect_df: Any = None
     sigma: Any = None
 
+    def __repr__(self) -> str:
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        if any(isinstance(value, jax.core.Tracer) for value in given.values()):
+            return f"PointEstimates({', '.join(given)})"
+        wide = max(map(len, given), default=0)
+        texts = {name: np.array2string(np.asarray(value), precision=6, threshold=20) for name, value in given.items()}
+        indent = " " * (wide + 2)
+        return "\n".join(f"{name:{wide}}  " + text.replace("\n", f"\n{indent}") for name, text in texts.items())
+
     def interval(self, name: str = "theta", level: float = 0.95) -> tuple[Any, Any]:
         """Lower and upper end of the equal-tailed interval.
 
