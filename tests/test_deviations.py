@@ -20,9 +20,10 @@ from hiermodels.models.factorise import factorise
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.studies import deviations
 from hiermodels.studies.config import ConfigError, read_config
-from hiermodels.studies.deviant import Rows, without_empty
+from hiermodels.studies.deviant import without_empty
 from hiermodels.studies.frames import frames
 from hiermodels.studies.ready import fit_of, mechanism_of
+from hiermodels.studies.rows import Rows
 from hiermodels.studies.runner import bind_all
 from hiermodels.studies.tasks import run_chunk, simulate_chunk
 

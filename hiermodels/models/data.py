@@ -28,7 +28,7 @@ from hiermodels.models.twins import find_twins
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Data", "Problem", "bind"]
+__all__ = ["Data", "Problem", "bind", "design_columns"]
 
 _RAGGED = 4
 """A level is stored ragged where its padded rectangle would be more than this many times its groups."""
@@ -198,6 +198,30 @@ def _store(
     return owner * width + rank, parent_size * width, width, np.repeat(np.arange(parent_size), width)
 
 
+def design_columns(model: Model, frame: pd.DataFrame) -> tuple[list[str], np.ndarray, list[str], list[list[str]]]:
+    """The design matrix of a model's predictors.
+
+    Returns
+    -------
+    names : list of str
+        Of the columns: the population's, then those of effects of groups that the population has not.
+    x : ndarray, shape (row, column)
+    population : list of str
+    effects : list of list of str
+        Names of each group term's effects.
+    """
+    parsed = model.parsed
+    names, x = columns(parsed.population, frame, model.formula)
+    population, effects = list(names), []
+    for term in parsed.groups:
+        own, own_x = columns(term.effects, frame, model.formula)
+        effects.append(list(own))
+        for n, column in zip(own, own_x.T, strict=True):
+            if n not in names:
+                names, x = [*names, n], np.column_stack([x, column])
+    return names, x, population, effects
+
+
 def bind(
     model: Model,
     frame: pd.DataFrame,
@@ -240,18 +264,13 @@ def bind(
     if len(frame) == 0:
         raise ValueError("data: expected at least one row, found none; check the file or the filter")
     y, weight, size = checks.outcome_columns(model, frame, outcome)
-    names, x = columns(parsed.population, frame, model.formula)
-    population = list(names)
+    names, x, population, effects = design_columns(model, frame)
     words = read_pooling(pooling, list(dict.fromkeys(g.name for g in parsed.groups)))
 
     # levels, coarse to fine: terms on the same grouping are merged as independent blocks
     merged: dict[str, list[tuple[tuple[str, ...], bool]]] = {}
     factors: dict[str, tuple[str, ...]] = {}
-    for term in parsed.groups:
-        effect_names, effect_x = columns(term.effects, frame, model.formula)
-        for n, column in zip(effect_names, effect_x.T, strict=True):
-            if n not in names:
-                names, x = [*names, n], np.column_stack([x, column])
+    for term, effect_names in zip(parsed.groups, effects, strict=True):
         merged.setdefault(term.name, []).append((tuple(effect_names), term.correlated))
         factors[term.name] = term.factors
     codes_labels = {g: _groups(frame, factors[g], f"formula {model.formula!r}") for g in merged}

@@ -28,6 +28,8 @@ from hiermodels.models.spec import Model
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.measures import bias
 from hiermodels.studies.montecarlo import Errors
+from hiermodels.studies.predictors import without_reference
+from hiermodels.studies.rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +114,7 @@ def _matrix(part: pd.DataFrame, column: str, reps: Any, labels: list[str]) -> Fl
 def _laws(study: Study, cell: Cell, reps: NDArray[Any]) -> tuple[dict[str, tuple[str, Floats, Floats]], Problem]:
     """Conditional law of every group value, (replicate, group) of its numbers: kind, a, b."""
     from hiermodels.studies.ready import mechanism_of
-    from hiermodels.studies.tasks import simulate_chunk
+    from hiermodels.studies.tasks import rows_of, simulate_chunk
 
     m, mechanism = study.mechanisms, mechanism_of(study, cell)
     if callable(m.formula) or getattr(mechanism, "deviation", None) is not None:
@@ -127,9 +129,11 @@ def _laws(study: Study, cell: Cell, reps: NDArray[Any]) -> tuple[dict[str, tuple
     if law.dim:
         raise ValueError("rao_blackwell: expected groups that are independent given the hyperparameters, found counts in nested groups; take one grouping")
     wanted = tuple(n for level in problem.layout.levels for n in problem.layout.effect_names(level))
-    outcomes, _ = simulate_chunk(study, mechanism, reps)
+    problem = without_reference(problem, mechanism.redrawn)
+    law = factorise(problem.layout)
+    rows = rows_of(study, mechanism, problem, reps, simulate_chunk(study, mechanism, reps)[0])
     with jax.enable_x64(True):
-        found = _components(law, problem, wanted, jnp.asarray(outcomes))
+        found = _components(law, problem, wanted, jax.tree.map(jnp.asarray, rows))
     places = {n: problem.positions[level.name] for level in problem.layout.levels for n in problem.layout.effect_names(level)}
     return {n: (kind, np.asarray(a)[:, places[n]], np.asarray(b)[:, places[n]]) for n, (kind, a, b) in found.items()}, problem
 
@@ -141,19 +145,17 @@ def _given(truth: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-def _components(law: Factorised, problem: Problem, wanted: tuple[str, ...], outcomes: Array) -> dict[str, tuple[str, Array, Array]]:
-    import equinox as eqx
-
-    data, obs = as_jax(problem.data), problem.layout.obs
+def _components(law: Factorised, problem: Problem, wanted: tuple[str, ...], rows: Array | Rows) -> dict[str, tuple[str, Array, Array]]:
+    data = as_jax(problem.data)
     kinds: dict[str, str] = {}
 
-    def one(y: Array) -> dict[str, tuple[Array, Array]]:
-        found = law.components(jnp.zeros(0), law.prepare(eqx.tree_at(lambda d: d.y, data, y)), wanted)
+    def one(row: Array | Rows) -> dict[str, tuple[Array, Array]]:
+        row = row if isinstance(row, Rows) else Rows(row)
+        found = law.components(jnp.zeros(0), law.prepare(row.onto(problem.layout, data)), wanted)
         kinds.update({n: c.kind for n, c in found.items()})
         return {n: (c.a, jnp.broadcast_to(c.b, c.a.shape)) for n, c in found.items()}
 
-    rows = outcomes[:, :obs] if outcomes.shape[1] >= obs else jnp.pad(outcomes, ((0, 0), (0, obs - outcomes.shape[1])))
-    numbers = jax.jit(lambda y: jax.lax.map(one, y, batch_size=64))(rows)
+    numbers = jax.jit(lambda some: jax.lax.map(one, some, batch_size=64))(rows)
     return {n: (kinds[n], a, b) for n, (a, b) in numbers.items()}
 
 

@@ -23,8 +23,9 @@ from hiermodels.models.populations import simulate_counts
 from hiermodels.models.spec import Layout, sd_name, theta_name
 from hiermodels.models.streams import stream
 from hiermodels.studies import deviations
+from hiermodels.studies.rows import Rows
 
-__all__ = ["Deviation", "Rows", "any_rows", "read_deviation", "simulate_deviant", "without_empty"]
+__all__ = ["Deviation", "any_rows", "read_deviation", "simulate_deviant", "without_empty"]
 
 Law = tuple[str, tuple[float, ...]]
 """A law's name and its numbers, e.g. ``("student_t", (3.0,))``."""
@@ -57,29 +58,6 @@ class Deviation:
     def changes_rows(self) -> bool:
         """Whether datasets differ from their design in more than the outcome."""
         return bool(self.missing or self.sizes)
-
-
-class Rows(eqx.Module):
-    """The rows of simulated data where they differ from the design's in more than the outcome.
-
-    Attributes
-    ----------
-    y : Array, shape (..., obs)
-        Outcome; 0 where there is no row.
-    weight, size : Array, shape (..., obs)
-        Factors of the design's precision weight and of its trials or exposure; 0 where there is no row.
-    """
-
-    y: Any
-    weight: Any
-    size: Any
-
-    def onto(self, layout: Layout, data: Data) -> Data:
-        """A method's design with these rows."""
-        weight = self.weight if layout.known else (self.weight > 0).astype(self.weight.dtype)
-        size = data.size * self.size
-        changed = (self.y, data.weight * weight, jnp.round(size) if layout.link == "logit" else size)
-        return eqx.tree_at(lambda d: (d.y, d.weight, d.size), data, changed)
 
 
 def any_rows(problem: Problem) -> Problem:

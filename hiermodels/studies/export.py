@@ -77,7 +77,7 @@ def _simulated(study: Study, cells: Sequence[Cell]) -> Iterator[pd.DataFrame]:
 
     from hiermodels.studies.frames import frames
     from hiermodels.studies.ready import mechanism_of
-    from hiermodels.studies.tasks import simulate_chunk
+    from hiermodels.studies.tasks import redrawn_columns, simulate_chunk
 
     for cell in cells:
         mechanism = mechanism_of(study, cell)
@@ -86,9 +86,10 @@ def _simulated(study: Study, cells: Sequence[Cell]) -> Iterator[pd.DataFrame]:
         batch = max(1, min(_BATCH, _ROWS // len(mechanism.frame)))
         factors = {_factor_column(name, mechanism.frame.columns): value for name, value in cell.factors.items()}
         for start in range(0, study.replications, batch):
-            outcomes, _ = simulate_chunk(study, mechanism, np.arange(start, start + batch))
+            some = np.arange(start, start + batch)
+            outcomes, _ = simulate_chunk(study, mechanism, some)
             reps = range(start, min(start + batch, study.replications))
-            tables = list(zip(reps, frames(mechanism.problem, mechanism.frame, outcomes), strict=False))
+            tables = list(zip(reps, frames(mechanism.problem, mechanism.frame, outcomes, redrawn_columns(study, mechanism, some)), strict=False))
             whole = pd.concat([table for _, table in tables], ignore_index=True)
             whole.insert(0, "rep", np.repeat([r for r, _ in tables], [len(table) for _, table in tables]))
             for place, (name, value) in enumerate(factors.items(), 1):

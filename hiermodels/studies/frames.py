@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hiermodels.models.data import Problem
-from hiermodels.studies.deviant import Rows
+from hiermodels.studies.rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["frames"]
 
 
-def frames(problem: Any, frame: pd.DataFrame, outcomes: Any) -> Iterator[pd.DataFrame]:
+def frames(problem: Any, frame: pd.DataFrame, outcomes: Any, columns: Mapping[str, np.ndarray] | None = None) -> Iterator[pd.DataFrame]:
     """One table a replicate.
 
     Parameters
@@ -28,6 +28,8 @@ def frames(problem: Any, frame: pd.DataFrame, outcomes: Any) -> Iterator[pd.Data
     outcomes : Array or Rows
         Outcomes (replicate, obs), padded; with `Rows`, rows that are not there are left out, and known standard errors, trials
         and exposures are those of the replicate.
+    columns : mapping of str to ndarray, shape (replicate, row), optional
+        Predictors that are redrawn with each dataset.
 
     Yields
     ------
@@ -35,11 +37,12 @@ def frames(problem: Any, frame: pd.DataFrame, outcomes: Any) -> Iterator[pd.Data
         Counts are whole numbers.
     """
     rows = len(frame)
-    changed = outcomes if isinstance(outcomes, Rows) else Rows(outcomes, None, None)
+    changed = outcomes if isinstance(outcomes, Rows) else Rows(outcomes)
     outcome, whole = _outcome(problem)
     for r, y in enumerate(np.asarray(changed.y)[:, :rows]):
-        table = frame.assign(**{outcome: np.rint(y).astype(np.int64) if whole else y})
-        if changed.weight is not None:
+        drawn = {name: values[r] for name, values in (columns or {}).items()}
+        table = frame.assign(**{**drawn, outcome: np.rint(y).astype(np.int64) if whole else y})
+        if not changed.complete:
             weight, size = (np.asarray(part[r])[:rows] for part in (changed.weight, changed.size))
             table = _remaining(problem, table, weight, size)
         yield table

@@ -21,10 +21,11 @@ from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.canonical import canonical
 from hiermodels.models.sites import TRACING
 from hiermodels.studies import own
-from hiermodels.studies.deviant import Deviation, Rows
+from hiermodels.studies.deviant import Deviation
 from hiermodels.studies.machine import cores, memory_maps
 from hiermodels.studies.own import OwnLayout
 from hiermodels.studies.ready import AnyLayout
+from hiermodels.studies.rows import Rows, redesigned
 from hiermodels.studies.simulate import Truth, data_key, simulator
 
 __all__ = ["compile_seconds", "compiled", "estimation", "simulation"]
@@ -41,10 +42,14 @@ def simulation(layout: AnyLayout, truth: Truth, deviation: Deviation | None) -> 
     simulate = own.own_simulator(layout, truth) if isinstance(layout, OwnLayout) else simulator(layout, truth, deviation)
 
     def chunk(
-        seed: Array, cell: Array, reps: Array, design: Any, values: dict[str, Array], words: dict[str, Array]
+        seed: Array, cell: Array, reps: Array, design: Any, values: dict[str, Array], words: dict[str, Array], changes: dict[str, Array]
     ) -> tuple[Any, dict[str, Array]]:
         log.debug("tracing simulation")
-        return jax.vmap(simulate, in_axes=(0, None, None, None))(data_key(seed, cell, reps), design, values, words)
+
+        def one(key: Array, changed: dict[str, Array]) -> tuple[Any, dict[str, Array]]:
+            return simulate(key, redesigned(design, changed), values, words)
+
+        return jax.vmap(one)(data_key(seed, cell, reps), changes)
 
     return jax.jit(chunk)
 

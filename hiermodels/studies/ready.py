@@ -25,6 +25,7 @@ from hiermodels.studies.config import Cell, Estimand, Method, Study, data_key_ma
 from hiermodels.studies.config.deviating import read_deviations
 from hiermodels.studies.deviant import Deviation, any_rows, read_deviation
 from hiermodels.studies.own import OwnLayout
+from hiermodels.studies.predictors import Redrawn, redrawn, without_reference
 from hiermodels.studies.simulate import Truth, bind_design, design_frame, read_truth
 from hiermodels.studies.widened import sizes_vary, widened
 
@@ -41,7 +42,7 @@ AnyLayout = Any
 
 @dataclass(frozen=True)
 class Mechanism:
-    """A cell ready to simulate from."""
+    """A cell ready to simulate from; its frame holds reference values of predictors that are redrawn with each dataset."""
 
     cell: Cell
     frame: pd.DataFrame
@@ -50,6 +51,7 @@ class Mechanism:
     values: dict[str, np.ndarray]
     key: int
     deviation: Deviation | None = None
+    redrawn: tuple[Redrawn, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,15 +128,16 @@ def mechanism_of(study: Study, cell: Cell) -> Mechanism:
     """
     m, material = study.mechanisms, data_key_material(cell)
     frame = design_frame(cell.design, study.seed, material)
+    laws = redrawn(cell.design, frame)
     if callable(m.formula):
         own_problem = own.bind_own(m.formula, frame, own.outcome_of(m.formula))
         truth, values = own.own_truth(cell.truth, own_problem)
-        return Mechanism(cell, frame, own_problem, truth, values, material)
+        return Mechanism(cell, frame, own_problem, truth, values, material, None, laws)
     model = Model(m.formula, m.family, known_se=m.known_se, trials=m.trials, exposure=m.exposure, weights=m.weights)
-    problem = bind_design(model, frame)
+    problem = without_reference(bind_design(model, frame), laws)
     truth, values = read_truth(cell.truth, problem)
     deviation = read_deviation(read_deviations(cell.deviation), problem, cell.truth)
-    return Mechanism(cell, frame, problem, truth, values, material, deviation)
+    return Mechanism(cell, frame, problem, truth, values, material, deviation, laws)
 
 
 @_cached
@@ -211,6 +214,7 @@ def _meet(study: Study, mechanism: Mechanism, method: Method) -> AnyProblem:
     problem = bind(model, frame, method.pooling, outcome=False, priors=method.kind == "posterior")
     if method.kind == "posterior" and mechanism.deviation is None and sizes_vary(mechanism.cell):
         problem = widened(problem)
+    problem = without_reference(problem, mechanism.redrawn)
     if mechanism.deviation is not None and mechanism.deviation.changes_rows:
         problem = any_rows(problem)
         for level, share in mechanism.deviation.missing:

@@ -29,15 +29,15 @@ from hiermodels.models.data import Problem, as_jax
 from hiermodels.models.data import bind as bind_data
 from hiermodels.studies import own, results
 from hiermodels.studies.config import Cell, Study
-from hiermodels.studies.deviant import Rows
 from hiermodels.studies.export import matching
 from hiermodels.studies.frames import frames
 from hiermodels.studies.merge import unequal_columns
 from hiermodels.studies.own import OwnLayout
 from hiermodels.studies.ready import Fit, Mechanism, fit_of, lanes_of, mechanism_of, truth_of
+from hiermodels.studies.rows import Rows
 from hiermodels.studies.results import Run, load_run
 from hiermodels.studies.simulate import method_key
-from hiermodels.studies.tasks import run_chunk, simulate_chunk
+from hiermodels.studies.tasks import redrawn_columns, rows_of, run_chunk, simulate_chunk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,9 +133,9 @@ def replicate(
         raise ValueError(f"rep: expected a whole number from 0, found {rep!r}; the run has 0 to {study.replications - 1}")
     mechanism = mechanism_of(study, place)
     outcomes, true = simulate_chunk(study, mechanism, np.arange(rep, rep + 1))
-    found = Replicate(
-        place, rep, next(iter(frames(mechanism.problem, mechanism.frame, outcomes))), _truth_table(mechanism, true), _no_rows()
-    )
+    columns = redrawn_columns(study, mechanism, np.arange(rep, rep + 1))
+    data = next(iter(frames(mechanism.problem, mechanism.frame, outcomes, columns)))
+    found = Replicate(place, rep, data, _truth_table(mechanism, true), _no_rows())
     tables = []
     for name in _methods(study, method):
         table = _rows_of(study, place, name, rep)
@@ -238,12 +238,9 @@ def _call(study: Study, cell: Cell, fit: Fit, method: str, reps: np.ndarray) -> 
     """Keys, outcomes on the fit's padded rows, and truths of some replicates, as a chunk's program is given them."""
     mechanism = mechanism_of(study, cell)
     outcomes, true = simulate_chunk(study, mechanism, reps)
-    obs = fit.problem.layout.obs
     with jax.enable_x64(True):
         keys = method_key(study.seed, mechanism.key, method, jnp.asarray(reps, jnp.uint32))
-        have = jax.tree.leaves(outcomes)[0].shape[1]
-        outcomes = jax.tree.map(lambda a: a[:, :obs] if have >= obs else jnp.pad(a, ((0, 0), (0, obs - have))), outcomes)
-    return keys, outcomes, truth_of(fit, true)
+    return keys, rows_of(study, mechanism, fit.problem, reps, outcomes), truth_of(fit, true)
 
 
 def _chain_draws(study: Study, cell: Cell, fit: Fit, method: str, rep: int) -> dict[str, Array]:

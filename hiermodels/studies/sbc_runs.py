@@ -16,7 +16,9 @@ from hiermodels.inference.draws import Draws
 from hiermodels.inference.samplers import Settings
 from hiermodels.models.data import Problem, as_jax, bind
 from hiermodels.models.spec import Model
-from hiermodels.studies.deviant import Deviation, Rows, any_rows, read_deviation
+from hiermodels.studies.deviant import Deviation, any_rows, read_deviation
+from hiermodels.studies.predictors import Redrawn, draw, redesign, redrawn, without_reference
+from hiermodels.studies.rows import Rows, redesigned
 from hiermodels.studies.sbc import POINTS, Quantities, Ranks, lanes_for, log_likelihood, map_replicates, ranks
 from hiermodels.studies.simulate import Truth, design_frame, simulate_given, simulator
 
@@ -84,29 +86,35 @@ def prior_ranks(
     """Ranks of truths from the prior; see `hiermodels.studies.calibration.sbc`."""
     from hiermodels.studies.machine import cores
 
-    frame, double = _frame(design, seed), _double(precision)
+    (frame, laws), double = _frame(design, seed), _double(precision)
     with jax.enable_x64(double):
-        bound, simulate = _bind_prior(model, frame, settings, sampler, deviation)
+        bound, simulate = _bind_prior(model, frame, laws, settings, sampler, deviation)
         quantities = _quantities(bound, functions, simulate)
         keys, prior_keys = _keys(seed, replications), _keys(seed, _TRUTHS, 1)
 
-        def truths(key: Array, data: Any) -> Array:
+        def designs(keys: Array) -> tuple[Array, dict[str, np.ndarray]]:
+            return keys, redesign(bound.problem, frame, draw(laws, keys))
+
+        def truths(mapped: tuple[Array, dict[str, Array]], data: Any) -> Array:
+            key, changes = mapped
+            data = redesigned(data, changes)
             y, true = simulate(key, data)
             return quantities.of(true, bound.with_outcome(data, y))
 
         width = workers or cores()
-        prior = map_replicates(truths, prior_keys, bound.data, 64, width, double)
+        prior = map_replicates(truths, designs(prior_keys), bound.data, 64, width, double)
         points = jnp.asarray(_deciles(prior))
 
-        def one(key: Array, shared: tuple[Any, Array]) -> Ranks:
-            data, points = shared
+        def one(mapped: tuple[Array, dict[str, Array]], shared: tuple[Any, Array]) -> Ranks:
+            (key, changes), (data, points) = mapped, shared
+            data = redesigned(data, changes)
             truth_key, fit_key, tie_key = jax.random.split(key, 3)
             y, true = simulate(truth_key, data)
             data = bound.with_outcome(data, y)
             kept = jnp.ones((), bool) if keep is None else jnp.asarray(keep(data)).reshape(()).astype(bool)
             return ranks(quantities.of(true, data), bound.draw(fit_key, data), quantities, data, points, tie_key, bound.independent, kept)
 
-        rows = map_replicates(one, keys, (bound.data, points), bound.lanes, width, double)
+        rows = map_replicates(one, designs(keys), (bound.data, points), bound.lanes, width, double)
     return rows, quantities, bound.name
 
 
@@ -176,22 +184,25 @@ def _deciles(values: np.ndarray) -> np.ndarray:
     return np.nanquantile(values, np.arange(1, POINTS + 1) / (POINTS + 1), axis=0).T
 
 
-def _frame(design: Any, seed: int) -> pd.DataFrame:
+def _frame(design: Any, seed: int) -> tuple[pd.DataFrame, tuple[Redrawn, ...]]:
+    """A design's rows, and its predictors that are redrawn with each dataset."""
     import pandas as pd
     from pydantic_core import PydanticCustomError
 
     from hiermodels.studies.config.designs import read_design
 
     if isinstance(design, pd.DataFrame):
-        return design
+        return design, ()
     try:
-        return design_frame(read_design(design), seed, 0)
+        read = read_design(design)
+        frame = design_frame(read, seed, 0)
+        return frame, redrawn(read, frame)
     except PydanticCustomError as error:
         raise ValueError(f"design: {(error.context or {}).get('message', error.message())}") from None
 
 
 def _bind_prior(
-    model: Any, frame: pd.DataFrame, settings: Settings, sampler: Any, deviation: Mapping[str, Any]
+    model: Any, frame: pd.DataFrame, laws: tuple[Redrawn, ...], settings: Settings, sampler: Any, deviation: Mapping[str, Any]
 ) -> tuple[_Bound, Callable[[Array, Any], tuple[Any, dict[str, Array]]]]:
     """A model with proper priors on a design, and the simulator of its truths and datasets."""
     if callable(model) and not isinstance(model, Model):
@@ -200,13 +211,13 @@ def _bind_prior(
         return _bind_own(model, frame, settings, sampler)
     if not isinstance(model, Model):
         raise ValueError(f"model: expected hm.Model or a NumPyro function, found {type(model).__name__}; write hm.Model(...)")
-    problem = bind(model, frame, outcome=False)
-    laws = tuple((p.name, p.prior) for p in problem.layout.parameters)
-    for name, law in laws:
+    problem = without_reference(bind(model, frame, outcome=False), laws)
+    priors = tuple((p.name, p.prior) for p in problem.layout.parameters)
+    for name, law in priors:
         if not law.proper and law.name != "fixed":
             raise ValueError(f"priors: {name}: {law} is improper, so no truth can be drawn from it; name a proper one, e.g. half_normal(5)")
     other = _read_deviation(deviation, problem)
-    simulate = simulator(problem.layout, Truth(laws, (), ()), other)
+    simulate = simulator(problem.layout, Truth(priors, (), ()), other)
     bound = _bound(any_rows(problem) if other is not None and other.changes_rows else problem, settings, sampler)
     return bound, lambda key, data: simulate(key, data, {})
 
@@ -229,8 +240,6 @@ def _read_deviation(given: Mapping[str, Any], problem: Problem) -> Deviation | N
 
 
 def _bound(problem: Problem, settings: Settings, sampler: Any) -> _Bound:
-    import equinox as eqx
-
     layout = problem.layout
     if callable(sampler):
         draw, name, lanes, independent = sampler, getattr(sampler, "__name__", "function"), lanes_for("", 0, 0), False
@@ -241,7 +250,7 @@ def _bound(problem: Problem, settings: Settings, sampler: Any) -> _Bound:
         lanes = lanes_for(name, dim, width)
 
     def with_outcome(data: Any, y: Any) -> Any:
-        return y.onto(layout, data) if isinstance(y, Rows) else eqx.tree_at(lambda d: d.y, data, y)
+        return (y if isinstance(y, Rows) else Rows(y)).onto(layout, data)
 
     return _Bound(problem, draw, as_jax(problem.data), with_outcome, name, lanes, independent)
 

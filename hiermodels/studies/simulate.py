@@ -28,6 +28,7 @@ from hiermodels.studies.config.cells import method_key_material
 from hiermodels.studies.config.designs import SIZES, design_table
 from hiermodels.studies.config.texts import read_law
 from hiermodels.studies.deviant import Deviation, simulate_deviant
+from hiermodels.studies.predictors import column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +95,7 @@ def design_frame(design: Any, seed: int, material: int) -> pd.DataFrame:
     levels = {k: v for k, v in design.items() if k not in ("obs", "predictors")}
     frame = _nested(levels, design.get("obs", 1), rng)
     for name, law in (design.get("predictors") or {}).items():
-        frame[name] = _predictor(law, frame, list(levels), rng(name))
+        frame[name] = column(law, frame, rng(name))
     return frame
 
 
@@ -144,24 +145,6 @@ def _nested(levels: Mapping[str, Any], obs: Any, rng: Callable[[str], np.random.
         if level in levels:
             labels[level] = np.array([f"{level[0]}{i + 1}" for i in range(units)], dtype=object)
     return pd.DataFrame(labels, index=pd.RangeIndex(units))
-
-
-def _predictor(law: Any, frame: pd.DataFrame, levels: list[str], rng: np.random.Generator) -> np.ndarray:
-    import pandas as pd
-
-    name, args = read_law(law, levels=[*levels, "obs"])
-    rows = len(frame)
-    if name == "constant":
-        return np.full(rows, float(args[0]))
-    if name == "half":
-        if args[0] == "obs":
-            return (np.arange(rows) % 2).astype(float)
-        return (pd.factorize(frame[args[0]])[0] % 2).astype(float)
-    if name == "normal":
-        return rng.normal(args[0], args[1], rows)
-    if name == "bernoulli":
-        return (rng.random(rows) < args[0]).astype(float)
-    return rng.integers(int(args[0]), int(args[1]), rows, endpoint=True).astype(float)
 
 
 # truth -----------------------------------------------------------------------------------------------------------------
@@ -312,7 +295,7 @@ def simulator(
     callable
         ``simulate(key, design, values, words=None) -> (y, true)``: the outcome, shape (obs,), and the true value of every variable,
         of its average over groups (``mean(theta_school)``) and of a new group (``new(school)``); NaN where undefined. Under
-        a deviation that takes rows away, y is a `hiermodels.studies.deviant.Rows`. ``words`` as in `hiermodels.models.streams.stream`.
+        a deviation that takes rows away, y is a `hiermodels.studies.rows.Rows`. ``words`` as in `hiermodels.models.streams.stream`.
     """
     draw = _simulate_normal if layout.normal_groups else _simulate_counts
 

@@ -23,16 +23,18 @@ from hiermodels.models.data import Problem, as_jax
 from hiermodels.models.streams import word, words
 from hiermodels.studies import host
 from hiermodels.studies.config import Cell, Study
-from hiermodels.studies.deviant import Rows, without_empty
+from hiermodels.studies.deviant import without_empty
 from hiermodels.studies.frames import frames
+from hiermodels.studies.predictors import draw, redesign, varying
 from hiermodels.studies.programs import compiled, estimation, simulation
 from hiermodels.studies.ready import Fit, Mechanism, fit_of, lanes_of, mechanism_of, study_of, truth_of
-from hiermodels.studies.simulate import method_key
+from hiermodels.studies.rows import Rows
+from hiermodels.studies.simulate import data_key, method_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["estimates_from", "run_chunk", "simulate_chunk", "table_of", "trace"]
+__all__ = ["estimates_from", "redrawn_columns", "rows_of", "run_chunk", "simulate_chunk", "table_of", "trace"]
 
 _ESCALATIONS = 2
 """How often `retry-with-escalation` tries again."""
@@ -55,8 +57,11 @@ def _estimation_call(mechanism: Mechanism, fit: Fit, rows: int, lanes: int) -> t
     dtype = jnp.result_type(float)
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0, impl="threefry2x32"), rows))
     outcomes: Any = jax.ShapeDtypeStruct((rows, fit.problem.layout.obs), dtype)
-    if mechanism.deviation is not None and mechanism.deviation.changes_rows:
-        outcomes = Rows(outcomes, outcomes, outcomes)
+    factors = (outcomes, outcomes) if mechanism.deviation is not None and mechanism.deviation.changes_rows else (None, None)
+    data = fit.problem.data
+    design = {name: data[name] if isinstance(data, dict) else getattr(data, name) for name in varying(fit.problem, mechanism.redrawn)}
+    if factors[0] is not None or design:
+        outcomes = Rows(outcomes, *factors, {name: jax.ShapeDtypeStruct((rows, *np.shape(a)), dtype) for name, a in design.items()})
     truth = jax.ShapeDtypeStruct((rows, sum(target_sizes(fit.problem.layout, fit.targets))), dtype)
     return _estimation(fit, lanes), keys, outcomes, truth, as_jax(fit.problem.data)
 
@@ -86,6 +91,31 @@ def simulate_chunk(
     return outcomes, canonical(problem.layout).restored(true) if isinstance(problem, Problem) else true
 
 
+def redrawn_columns(study: Study, mechanism: Mechanism, reps: np.ndarray) -> dict[str, np.ndarray]:
+    """Predictors that are redrawn with each dataset, (replicate, row) by name: the draws that `simulate_chunk` uses."""
+    size = _block(mechanism.problem.layout.obs)
+    blocks = [np.minimum(np.arange(s, s + size), len(reps) - 1) for s in range(0, len(reps) if mechanism.redrawn else 0, size)]
+    parts = [_redrawn(study, mechanism, reps[some]) for some in blocks]
+    return {law.name: np.concatenate([part[law.name] for part in parts])[: len(reps)] for law in mechanism.redrawn}
+
+
+def _redrawn(study: Study, mechanism: Mechanism, reps: np.ndarray) -> dict[str, np.ndarray]:
+    if not mechanism.redrawn:
+        return {}
+    with jax.enable_x64(True):
+        return draw(mechanism.redrawn, data_key(study.seed, mechanism.key, jnp.asarray(reps, jnp.uint32)))
+
+
+def rows_of(study: Study, mechanism: Mechanism, problem: Any, reps: np.ndarray, outcomes: Any) -> Any:
+    """Simulated outcomes as a program of a method takes them: on its padded rows, with the design of each dataset where it differs."""
+    changes = redesign(problem, mechanism.frame, redrawn_columns(study, mechanism, reps))
+    outcomes = jax.tree.map(lambda a: _fit_rows(a, problem.layout.obs), outcomes)
+    if not changes:
+        return outcomes
+    rows = outcomes if isinstance(outcomes, Rows) else Rows(outcomes)
+    return replace(rows, design=changes)
+
+
 def _block(obs: int) -> int:
     """Datasets that are simulated side by side: the largest power of two that keeps 2^22 rows, at most 256."""
     return 1 << min(8, max(0, ((1 << 22) // max(1, obs)).bit_length() - 1))
@@ -110,6 +140,7 @@ def _simulation_call(study: Study, mechanism: Mechanism, reps: np.ndarray) -> tu
         as_jax(mechanism.problem.data),
         {k: jnp.asarray(v) for k, v in values.items()},
         {k: jnp.asarray(v, jnp.uint32) for k, v in _words(mechanism).items()},
+        redesign(mechanism.problem, mechanism.frame, _redrawn(study, mechanism, reps)),
     )
     return program, args
 
@@ -167,10 +198,11 @@ def run_chunk(
     truth = truth_of(fit, true)
     if study.methods[method].kind == "host":
         return _by_host(study, place, method, fit, reps, outcomes, truth)
+    outcomes = rows_of(study, mechanism, fit.problem, reps, outcomes)
     estimates = _estimate(study, fit, method, mechanism.key, reps, outcomes, truth, lanes, announce)
     found = jax.tree.map(np.asarray, estimates)
     found = _again(study, fit, method, mechanism.key, reps, outcomes, truth, found, announce)
-    if isinstance(outcomes, Rows) and isinstance(fit.problem, Problem):
+    if isinstance(outcomes, Rows) and not outcomes.complete:
         found = without_empty(fit.problem, fit.targets, np.asarray(outcomes.weight) > 0, found)
     return table_of(study, place, method, fit, reps, found, truth)
 
@@ -182,7 +214,7 @@ def _by_host(study: Study, cell: Cell, method: str, fit: Fit, reps: np.ndarray, 
         keys = method_key(study.seed, mechanism.key, method, jnp.asarray(reps, jnp.uint32))
         halves = np.asarray(jax.random.key_data(keys)).astype(object)
     seeds = [int(a) << 32 | int(b) for a, b in halves]
-    tables = list(frames(mechanism.problem, mechanism.frame, outcomes))
+    tables = list(frames(mechanism.problem, mechanism.frame, outcomes, redrawn_columns(study, mechanism, reps)))
     assert function is not None
     try:
         numbers, messages = host.estimate_all(function, fit.names, seeds, tables, study.methods[method].timeout)
@@ -219,7 +251,6 @@ def _estimate(
         keys = method_key(study.seed, cell_key, method, jnp.asarray(reps, jnp.uint32))
         if attempt:
             keys = jax.vmap(lambda k: jax.random.fold_in(k, attempt))(keys)
-        outcomes = jax.tree.map(lambda a: _fit_rows(a, fit.problem.layout.obs), outcomes)
     with jax.enable_x64(study.precision == "float64"):
         dtype = jnp.result_type(float)
         args = (keys, jax.tree.map(lambda a: a.astype(dtype), outcomes), jnp.asarray(truth, dtype), as_jax(fit.problem.data))
@@ -230,10 +261,10 @@ def _what(method: str, fit: Fit) -> str:
     return f"{method} ({fit.settings.sampler})"
 
 
-def _fit_rows(outcomes: Array, obs: int) -> Array:
+def _fit_rows(outcomes: np.ndarray, obs: int) -> np.ndarray:
     """The mechanism's padded rows as the method pads them; real rows come first in both."""
     have = outcomes.shape[1]
-    return outcomes[:, :obs] if have >= obs else jnp.pad(outcomes, ((0, 0), (0, obs - have)))
+    return outcomes[:, :obs] if have >= obs else np.pad(outcomes, ((0, 0), (0, obs - have)))
 
 
 def _again(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hiermodels.studies.config.designs import design_levels, design_table
 from hiermodels.studies.config.errors import nearest, problem, shown, within
 from hiermodels.studies.config.fields import ROLES
-from hiermodels.studies.config.texts import Estimand, identifiers, variable_names
+from hiermodels.studies.config.texts import Estimand, identifiers, read_law, variable_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +31,7 @@ def check_study(study: Study) -> None:
             _check_values(mechanisms, table)
         else:
             _check_outcome(mechanisms)
+            _check_roles(mechanisms)
     for name, method in study.methods.items():
         with within("methods", name):
             if method.kind in ("posterior", "estimator"):
@@ -117,6 +118,17 @@ def _check_outcome(mechanisms: Mechanisms) -> None:
     for what, names, at in (("level", design_levels(design), ()), ("predictor", design["predictors"], ("predictors",))):
         if outcome in names:
             raise problem(f"expected a name other than the outcome's; found the {what} {outcome!r}; rename it", ("design", *at, outcome))
+
+
+def _check_roles(mechanisms: Mechanisms) -> None:
+    """Trials, exposures, standard errors and weights that are redrawn are above 0 in every dataset."""
+    for role in ROLES:
+        entry = mechanisms.design["predictors"].get(getattr(mechanisms, role))
+        if isinstance(entry, dict) and entry["drawn"] == "redrawn":
+            law, numbers = read_law(entry["law"])
+            if law != "integers" or numbers[0] < 1:
+                message = f"expected numbers above 0 in every dataset; found {entry['law']}; write e.g. integers(5, 15), or drawn: fixed"
+                raise problem(message, ("design", "predictors", getattr(mechanisms, role)))
 
 
 def _positive(value: Any) -> bool:

@@ -19,11 +19,14 @@ from hiermodels.studies.config.texts import read_law
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["design_levels", "design_table", "read_design", "read_size"]
+__all__ = ["DRAWN", "design_levels", "design_table", "read_design", "read_predictor", "read_size"]
 
 MAX_UNITS = 100_000_000
 SIZES = ("integers", "unequal")
 """Laws of sizes."""
+DRAWN = ("redrawn", "fixed")
+"""When a predictor's law is drawn: with each dataset, or once for each cell."""
+_KEYS = ("law", "level", "drawn")
 _FORMS = "a dataset's name, a file, or level sizes such as {school: 20, obs: 10}"
 
 
@@ -165,12 +168,49 @@ def _predictors(predictors: Any, levels: tuple[str, ...]) -> dict[str, Any]:
         example = f"{{treated: half({(*levels, 'obs')[0]})}}"
         message = f"expected a mapping of name to law; found {shown(predictors)}; write e.g. {example}"
         raise problem(message, ("predictors",))
+    out: dict[str, Any] = {}
     for name, law in predictors.items():
         with within("predictors", name):
             if name in levels:
                 raise problem(f"expected a name that no level has; found {name!r}; rename the predictor")
-            read_law(law, levels=(*levels, "obs"))
-    return dict(predictors)
+            out[name] = read_predictor(law, levels)
+    return out
+
+
+def read_predictor(value: Any, levels: tuple[str, ...]) -> Any:
+    """A predictor of a generated design, every default written out.
+
+    A number and ``half(school)`` are the same in every dataset and stay as they are. A law becomes a mapping: ``law``, the
+    ``level`` that has a number of its own for each of its groups (by default ``obs``, each row), and ``drawn``: ``redrawn`` with
+    each dataset (the default) or ``fixed``, once for each cell.
+
+    Examples
+    --------
+    >>> read_predictor("normal(50, 10)", ("school",))
+    {'law': 'normal(50, 10)', 'level': 'obs', 'drawn': 'redrawn'}
+    >>> read_predictor({"law": "bernoulli(0.5)", "level": "school"}, ("school",))["level"]
+    'school'
+    """
+    given = dict(value) if isinstance(value, Mapping) else {"law": value}
+    for key in given:
+        if key not in _KEYS:
+            raise problem(f"unknown key {key!r}; {nearest(str(key), _KEYS)}", (str(key),))
+    if "law" not in given:
+        raise problem('expected the key law; found none; write e.g. {law: "normal(50, 10)", drawn: redrawn}')
+    at = ("law",) if isinstance(value, Mapping) else ()
+    with within(*at):
+        name, _ = read_law(given["law"], levels=(*levels, "obs"))
+    for key, menu in (("level", (*levels, "obs")), ("drawn", DRAWN)):
+        word = given.get(key, menu[0])
+        if not isinstance(word, str) or word not in menu:
+            raise problem(f"expected one of {', '.join(menu)}; found {shown(word)}; {nearest(str(word), menu)}", (key,))
+    if name in ("constant", "half"):
+        what = "a number" if name == "constant" else "half()"
+        if given.get("drawn", "fixed") != "fixed" or "level" in given:
+            key = "level" if "level" in given else "drawn"
+            raise problem(f"expected a law that is drawn beside {key}; found {what}, the same in every dataset; leave {key} out", (key,))
+        return given["law"]
+    return {"law": given["law"].strip(), "level": given.get("level", "obs"), "drawn": given.get("drawn", DRAWN[0])}
 
 
 def read_size(name: str, value: Any) -> int | str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema, model_validator
 
-from hiermodels.studies.config.designs import read_design
+from hiermodels.studies.config.designs import DRAWN, read_design
 from hiermodels.studies.config.deviating import check_deviation, deviation_schema
 from hiermodels.studies.config.errors import nearest, problem, shown
 from hiermodels.studies.config.texts import Estimand, read_estimands
@@ -257,11 +257,17 @@ Priors = Annotated[
 
 
 _GRID_VALUE = {"type": ["number", "string"]}
+_PREDICTOR_SCHEMA = {
+    "type": "object",
+    "properties": {"law": _GRID_VALUE, "level": {"type": "string"}, "drawn": {"enum": list(DRAWN)}},
+    "required": ["law"],
+    "additionalProperties": False,
+}
 _SIZES_SCHEMA = {
     "type": "object",
     "properties": {
         "obs": {"type": ["integer", "string"]},
-        "predictors": {"type": "object", "additionalProperties": _GRID_VALUE},
+        "predictors": {"type": "object", "additionalProperties": {"anyOf": [_GRID_VALUE, _PREDICTOR_SCHEMA]}},
         "table": {"type": "object", "additionalProperties": {"type": "array"}},
         "file": {"type": "string"},
         "missing": {"type": ["string", "array"], "items": {"type": "string"}},
