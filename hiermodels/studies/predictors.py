@@ -22,6 +22,7 @@ from hiermodels.models import checks
 from hiermodels.models.data import Problem, design_columns
 from hiermodels.models.formula import Formula, variables
 from hiermodels.models.streams import word
+from hiermodels.studies.config.designs import design_levels, read_predictor
 from hiermodels.studies.config.texts import read_law
 
 if TYPE_CHECKING:
@@ -69,13 +70,14 @@ def column(entry: Any, frame: pd.DataFrame, rng: np.random.Generator) -> np.ndar
     Parameters
     ----------
     entry : number, str or mapping
-        As `hiermodels.studies.config.designs.read_predictor` gives it.
+        As `hiermodels.studies.config.designs.read_predictor` takes it.
     frame : DataFrame
         The rows, with the levels' labels.
     rng : Generator
     """
     import pandas as pd
 
+    entry = read_predictor(entry, tuple(map(str, frame.columns)))
     if not isinstance(entry, Mapping):
         name, numbers = read_law(entry, levels=[*map(str, frame.columns), "obs"])
         if name == "constant":
@@ -124,7 +126,7 @@ def redrawn(design: Any, frame: pd.DataFrame) -> tuple[Redrawn, ...]:
     """Predictors of a generated design that are drawn anew with each dataset; none of a table's."""
     laws = design.get("predictors", {}) if isinstance(design, Mapping) and "table" not in design else {}
     found = []
-    for name, entry in laws.items():
+    for name, entry in ((name, read_predictor(entry, tuple(design_levels(design)))) for name, entry in laws.items()):
         if isinstance(entry, Mapping) and entry["drawn"] == "redrawn":
             law, numbers = read_law(entry["law"])
             found.append(Redrawn(name, law, tuple(map(float, numbers)), _units(entry["level"], frame)))

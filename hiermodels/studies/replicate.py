@@ -34,8 +34,8 @@ from hiermodels.studies.frames import frames
 from hiermodels.studies.merge import unequal_columns
 from hiermodels.studies.own import OwnLayout
 from hiermodels.studies.ready import Fit, Mechanism, fit_of, lanes_of, mechanism_of, truth_of
-from hiermodels.studies.rows import Rows
 from hiermodels.studies.results import Run, load_run
+from hiermodels.studies.rows import Rows
 from hiermodels.studies.simulate import method_key
 from hiermodels.studies.tasks import redrawn_columns, rows_of, run_chunk, simulate_chunk
 

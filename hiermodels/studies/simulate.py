@@ -28,7 +28,7 @@ from hiermodels.studies.config.cells import method_key_material
 from hiermodels.studies.config.designs import SIZES, design_table
 from hiermodels.studies.config.texts import read_law
 from hiermodels.studies.deviant import Deviation, simulate_deviant
-from hiermodels.studies.predictors import column
+from hiermodels.studies.predictors import column as predictor_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +95,7 @@ def design_frame(design: Any, seed: int, material: int) -> pd.DataFrame:
     levels = {k: v for k, v in design.items() if k not in ("obs", "predictors")}
     frame = _nested(levels, design.get("obs", 1), rng)
     for name, law in (design.get("predictors") or {}).items():
-        frame[name] = column(law, frame, rng(name))
+        frame[name] = predictor_column(law, frame, rng(name))
     return frame
 
 

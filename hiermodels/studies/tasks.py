@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from hiermodels.inference.draws import STATUS, Estimates
 from hiermodels.inference.samplers import Settings, target_sizes
