@@ -1,21 +1,26 @@
 """A fit as a netCDF file: ArviZ's groups, the diagnostics, and what is needed to rebuild the `Fit` exactly.
 
 The file is a `DataTree`. Its root attribute ``hiermodels`` is JSON: version, model, settings, status,
-warnings, seconds. The table that was fitted is in the group ``frame`` as the bytes of a Parquet file, which
-keeps every column type.
+warnings, seconds; and what made the fit, a hash of model, settings and data. The table that was fitted is in the group ``frame``
+as the bytes of a Parquet file, which keeps every column type. The root attribute ``digest`` is that of all of this, by value:
+reading is checking.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
-import os
+import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels._digests import digest, of_array
 from hiermodels.inference.draws import Draws
 from hiermodels.models.data import bind
 from hiermodels.models.priors import Prior
@@ -29,7 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["load", "save"]
 
-_FORMAT = 1
+_FORMAT = 2
+_UNVERIFIED = "made before digests, not verified"
 
 
 def save(fit: Fit, path: Path) -> None:
@@ -46,6 +52,8 @@ def save(fit: Fit, path: Path) -> None:
         )
     import xarray as xr
 
+    from hiermodels.studies.disk import whole
+
     tree = fit.to_datatree()
     table = fit.diagnostics
     tree["diagnostics"] = xr.DataTree(
@@ -58,16 +66,22 @@ def save(fit: Fit, path: Path) -> None:
         xr.Dataset({"parquet": ("byte", np.frombuffer(_to_parquet(fit.data), np.uint8))})
     )
     tree.attrs["hiermodels"] = json.dumps(_header(fit))
-    whole = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        tree.to_netcdf(whole, engine="h5netcdf")
-        os.replace(whole, path)
-    except OSError as error:
-        raise ValueError(
-            f"{path}: expected a path that can be written, found: {error.strerror or error}; name another"
-        ) from None
-    finally:
-        whole.unlink(missing_ok=True)
+    tree.attrs["digest"] = _digest(tree)
+    if path.is_dir() or not path.parent.is_dir():
+        found = "a folder" if path.is_dir() else f"no folder {path.parent}"
+        raise ValueError(f"{path}: expected a path that can be written, found {found}; name another")
+    with whole(path) as temporary:
+        tree.to_netcdf(temporary, engine="h5netcdf")
+
+
+def _digest(tree: xr.DataTree) -> str:
+    """Digest of the header and of every variable of every group, by name, dimensions and values."""
+    parts = [
+        f"{node.path}/{name} {variable.dims} {of_array(variable.to_numpy())}"
+        for node in tree.subtree
+        for name, variable in node.to_dataset(inherit=False).variables.items()
+    ]
+    return digest(str(tree.attrs["hiermodels"]), *sorted(parts))
 
 
 def load(path: Path) -> Fit:
@@ -76,14 +90,32 @@ def load(path: Path) -> Fit:
     Raises
     ------
     ValueError
-        For a file that is missing, no netCDF, or not a fit.
+        For a file that is missing, no netCDF, not a fit, or not what was written.
+
+    Warns
+    -----
+    UserWarning
+        The file was made before files carried digests.
     """
+    tree = _read(path)
+    header = _parse_header(path, tree)
+    try:
+        fit = _rebuilt(tree, header)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        found = (str(error).splitlines() or [""])[0][:150]
+        raise ValueError(f"{path}: damaged ({type(error).__name__}: {found}); fit again") from None
+    if header["format"] == _FORMAT:
+        return fit
+    warnings.warn(f"{path}: {_UNVERIFIED}", stacklevel=3)
+    return dataclasses.replace(fit, warnings=(*fit.warnings, f"loaded from a file {_UNVERIFIED}"))
+
+
+def _rebuilt(tree: xr.DataTree, header: dict[str, Any]) -> Fit:
+    """The fit from what its file says."""
     import pandas as pd
 
     from hiermodels.fit import Fit, FitSettings
 
-    tree = _read(path)
-    header = _parse_header(path, tree)
     model = Model(
         **{
             **header["model"],
@@ -103,26 +135,20 @@ def load(path: Path) -> Fit:
         columns=[str(q) for q in table["quantity"].to_numpy()],
     )
     problem = bind(model, frame, settings.pooling)
-    return Fit(
-        model,
-        frame,
-        settings,
-        draws,
-        diagnostics,
-        header["status"],
-        tuple(header["warnings"]),
-        header["seconds"],
-        problem,
-    )
+    told = tuple(header["warnings"])
+    return Fit(model, frame, settings, draws, diagnostics, header["status"], told, header["seconds"], problem)
 
 
 def _header(fit: Fit) -> dict[str, Any]:
     model = {f.name: getattr(fit.model, f.name) for f in dataclasses.fields(fit.model)}
     model["priors"] = [(name, prior.name, prior.args) for name, prior in fit.model.priors]
+    settings = dataclasses.asdict(fit.settings)
+    data = [f"{name} {of_array(fit.data[name].to_numpy())}" for name in fit.data]
     return {
         "format": _FORMAT,
+        "identity": digest(json.dumps([model, settings]), *data),
         "model": model,
-        "settings": dataclasses.asdict(fit.settings),
+        "settings": settings,
         "variables": list(fit.draws.values),
         "stats": list(fit.draws.stats),
         "independent": fit.draws.independent,
@@ -151,31 +177,47 @@ def _to_parquet(frame: pd.DataFrame) -> bytes:
 
 
 def _read(path: Path) -> xr.DataTree:
+    import h5py
     import xarray as xr
 
     if not path.is_file():
         raise ValueError(f"{path}: expected a file that fit.save wrote, found none; check the path")
+    with _quiet():
+        try:
+            with h5py.File(path), xr.open_datatree(path, engine="h5netcdf") as tree:
+                return tree.load()
+        except Exception as error:  # HDF5, netCDF and xarray raise many kinds for a damaged file
+            found = (str(error).splitlines() or [type(error).__name__])[0][:150]
+            error.__traceback__ = None
+    raise ValueError(f"{path}: expected a netCDF file that fit.save wrote, found something else ({found}); fit again")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what h5netcdf prints when it drops a file that it could not open."""
+    before, sys.unraisablehook = sys.unraisablehook, lambda *_: None
     try:
-        with xr.open_datatree(path, engine="h5netcdf") as tree:
-            return tree.load()
-    except (OSError, ValueError, KeyError) as error:
-        found = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"{path}: expected a netCDF file that fit.save wrote, found something else ({found}); fit again"
-        ) from None
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _parse_header(path: Path, tree: xr.DataTree) -> dict[str, Any]:
     text = tree.attrs.get("hiermodels")
-    if text is None:
+    if not isinstance(text, str):
         raise ValueError(
             f"{path}: expected a fit of hiermodels, found another netCDF file; "
             f"read it with xarray.open_datatree"
         )
-    header = json.loads(text)
-    if header["format"] != _FORMAT:
-        raise ValueError(
-            f"{path}: expected format {_FORMAT}, found {header['format']}; "
-            f"read it with the version that wrote it"
-        )
+    if "digest" in tree.attrs and tree.attrs["digest"] != _digest(tree):
+        raise ValueError(f"{path}: damaged: its content is not what its digest says; fit again")
+    try:
+        header = json.loads(text)
+        version = header["format"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise ValueError(f"{path}: damaged: its header is none; fit again") from None
+    if version not in (1, _FORMAT):
+        raise ValueError(f"{path}: expected format {_FORMAT}, found {version}; read it with the version that wrote it")
+    if version == _FORMAT and "digest" not in tree.attrs:
+        raise ValueError(f"{path}: damaged: its digest is lost; fit again")
     return header

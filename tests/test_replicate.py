@@ -12,6 +12,7 @@ import xarray as xr
 import hiermodels as hm
 from hiermodels.cli import _code
 from hiermodels.studies import results
+from hiermodels.studies.identity import Makers
 from hiermodels.studies.replicate import replicate
 
 STUDY = {
@@ -101,7 +102,7 @@ def test_a_changed_row_is_told(run, tmp_path):
     kept, table = path.read_bytes(), results.read_chunk(path)
     try:
         wrong = table.set_column(table.column_names.index("se"), "se", pa.array(table["se"].to_numpy() + 1e-9))
-        results.write_chunk(run.path, cell, "complete", 0, wrong)
+        results.write_chunk(run.path, cell, "complete", 0, wrong, Makers(run.manifest).of(cell, "complete"))
         assert replicate(run, 2, {"sd_school": 0}, "complete").differences == {"complete": ["se"]}
     finally:
         path.write_bytes(kept)

@@ -16,7 +16,7 @@ import pytest
 from long_tables import make_estimates
 
 from hiermodels.studies import chunks, results
-from hiermodels.studies.identity import check_identity, differences, identity_of
+from hiermodels.studies.identity import Makers, check_identity, differences, identity_of
 from hiermodels.studies.measures import performance
 from hiermodels.studies.tables import count_failures
 
@@ -48,7 +48,7 @@ def resolved(**changes):
 
 
 def manifest(cells=CELLS, **changes):
-    return results.make_manifest(resolved(**changes), cells=cells, lanes=4, chunk=4, device="cpu")
+    return results.make_manifest(resolved(**changes), cells=cells, lanes=4, chunk=4, device="cpu", regime=["population"])
 
 
 def chunk(index, cell=0.0, method="none", size=4):
@@ -75,11 +75,12 @@ def folder(tmp_path):
     """Two cells, two methods, ten replicates in chunks of four, written in a mixed order."""
     path = tmp_path / "run"
     results.write_manifest(path, manifest())
+    makers = Makers(manifest())
     for index in (2, 0, 1):
         for cell in reversed(CELLS):
             for method in ("partial", "none"):
                 table = chunk(index, cell["factors"]["sd_school"], method)
-                results.write_chunk(path, cell["hash"], method, index, table)
+                results.write_chunk(path, cell["hash"], method, index, table, makers.of(cell["hash"], method))
     return path
 
 
@@ -131,7 +132,7 @@ def test_a_process_killed_while_it_writes_leaves_no_file_of_that_name(tmp_path):
     assert [name for name in files(tmp_path) if name.endswith(".parquet")] == []
     assert len(files(tmp_path)) == 1
     with results.locked(tmp_path / "run"):
-        assert files(tmp_path / "run") == [".holder", ".lock"]
+        assert files(tmp_path / "run") == [".hiermodels", ".holder", ".lock"]
 
 
 @pytest.mark.parametrize("method", ["DL", "dl", "a/b", "a b", "..", "con", "Ünder", "x" * 300, "a_b"])
@@ -274,7 +275,7 @@ def test_an_unfinished_run(tmp_path):
 
 def test_the_manifest_says_what_made_it():
     made = manifest()
-    assert list(made) == ["format", "streams", "config", "identity", "lanes", "chunk", "versions", "device", "cells"]
+    assert list(made) == ["format", "streams", "config", "identity", "lanes", "chunk", "versions", "device", "cells", "regime"]
     assert {"python", "jax", "numpyro", "hiermodels"} <= made["versions"].keys()
     with pytest.raises(ValueError, match="expected numbers, text, lists and mappings"):
         manifest(seed=np.zeros(3))
@@ -320,16 +321,16 @@ def test_the_lock_is_let_go_and_leaves_no_trace_but_itself(tmp_path):
             with pytest.raises(ValueError, match=f"process {os.getpid()}"), results.locked(hold.folder):
                 pass
             assert ".holder" in files(hold.folder)
-        assert files(tmp_path / "run") == [".lock", "keep.tmp-note"]
+        assert files(tmp_path / "run") == [".hiermodels", ".lock", "keep.tmp-note"]
 
 
 def test_leftovers_of_dead_runs_are_removed(folder):
     before = files(folder)
-    (folder / "estimates" / "0a" / "none" / "00003.parquet.tmp-4242").write_bytes(b"half")
-    (folder / "performance.csv.tmp-4242").write_bytes(b"half")
+    (folder / "estimates" / "0a" / "none" / "00003.parquet.tmp-vm-4242-0123abcd").write_bytes(b"half")
+    (folder / "performance.csv.tmp-vm-4242-0123abcd").write_bytes(b"half")
     with results.locked(folder):
         pass
-    assert files(folder) == sorted([".lock", *before])
+    assert files(folder) == sorted([".hiermodels", ".lock", *before])
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
@@ -474,7 +475,8 @@ def test_cells_read_a_few_at_a_time_give_the_same_table(tmp_path, rows, failures
             part = whole[(whole["sd_school"] == cell["factors"]["sd_school"]) & (whole["method"] == method)]
             for index in range(3):
                 some = part[part["rep"] // 5 == index]
-                results.write_chunk(tmp_path, cell["hash"], method, index, pa.Table.from_pandas(some, preserve_index=False))
+                table = pa.Table.from_pandas(some, preserve_index=False)
+                results.write_chunk(tmp_path, cell["hash"], method, index, table, Makers(made).of(cell["hash"], method))
     options = {"factors": ["sd_school"], "measures": MEASURES, "regime": "population", "failures": failures, "reference": "none"}
     frame = results.read_estimates(tmp_path, manifest=made)
     assert len(frame) == len(whole)
@@ -535,7 +537,7 @@ def test_a_million_rows_take_eighty_bytes_each(tmp_path):
                                   "group": [f"s{g}" for g in range(groups)] * size, "true": np.zeros(n),
                                   "estimate": rng.normal(size=n), "lower": np.full(n, -2.0),
                                   "upper": np.full(n, 2.0), "status": ["ok"] * n})  # fmt: skip
-                results.write_chunk(tmp_path, cell["hash"], method, index, table)
+                results.write_chunk(tmp_path, cell["hash"], method, index, table, Makers(big).of(cell["hash"], method))
     frame = results.read_estimates(tmp_path, manifest=big)
     assert len(frame) == 1_000_000
     table, _ = performance(frame, factors=["sd_school"], measures=["bias", "mse", "cover"], regime="fixed")

@@ -17,6 +17,7 @@ import pytest
 import hiermodels as hm
 from hiermodels.cli import _code
 from hiermodels.studies import disk, interruption, machine, results
+from hiermodels.studies.identity import Makers
 from hiermodels.studies.merge import Incomplete, merge
 from hiermodels.studies.schedule import Combination, Schedule, Shard, read_shard, shard_of_array
 
@@ -212,19 +213,20 @@ def test_parts_that_disagree_about_a_row_are_not_joined(whole, tmp_path):
     cell = hm.load_run(other).manifest["cells"][1]["hash"]
     table = results.read_chunk(results.chunk_path(other, cell, "none", 0))
     changed = table.set_column(table.column_names.index("estimate"), "estimate", pa.array(table["estimate"].to_numpy() * (1 + 2e-16)))
-    results.write_chunk(other, cell, "none", 0, changed)
+    results.write_chunk(other, cell, "none", 0, changed, Makers(hm.load_run(other).manifest).of(cell, "none"))
     with pytest.raises(ValueError, match=r"00000\.parquet: expected the same rows, found other values of estimate"):
         merge(tmp_path / "out", [whole, other])
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_chunk_of_a_part_is_missing(whole, tmp_path):
+def test_a_damaged_chunk_of_a_part_is_refused_by_name(whole, tmp_path):
     other = tmp_path / "other"
     hm.run(study(replications=4), other, progress=False)
     path = results.chunk_path(other, hm.load_run(other).manifest["cells"][1]["hash"], "none", 0)
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(Incomplete, match=r"1 of 4 chunks are missing; .*\n  sd_school=10; none: chunks 0 \(replicates 0-3\)"):
+    with pytest.raises(ValueError, match=rf"{path}: damaged .*; type the command that made the run again"):
         merge(tmp_path / "out", [other])
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_lanes_or_chunks_are_refused(tmp_path, monkeypatch):

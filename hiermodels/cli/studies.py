@@ -74,7 +74,7 @@ def print_run(done: Any) -> None:
 
 
 @app.command
-def report(run: Path, /, *, performance: list[str] | None = None) -> None:
+def report(run: Path, /, *, performance: list[str] | None = None, check: bool = False) -> None:
     """Summarise a run folder again, without fitting anything, and print its table.
 
     Parameters
@@ -83,8 +83,13 @@ def report(run: Path, /, *, performance: list[str] | None = None) -> None:
         A run folder, such as runs/eight_schools.
     performance
         Measures in the place of the study's, e.g. bias,rmse,cover; see hiermodels list measures.
+    check
+        Write nothing: name every file of the folder that is not what was written there, or not what the estimates give.
     """
     prepare_jax()
+    if check:
+        _check_files(run, performance)
+        return
     from hiermodels.studies.disk import locked
     from hiermodels.studies.results import load_run
     from hiermodels.studies.summary import summarise
@@ -93,6 +98,17 @@ def report(run: Path, /, *, performance: list[str] | None = None) -> None:
     words = [word.strip() for text in performance for word in text.split(",")] if performance else None
     with locked(run):
         print_run(summarise(run, words))
+
+
+def _check_files(run: Path, performance: list[str] | None) -> None:
+    from hiermodels.studies.checking import check_files
+
+    if performance:
+        raise ValueError("report: --check looks at what is there; leave out --performance")
+    found = check_files(run)
+    print("\n".join(found or [f"{run}: every file is what was written"]))
+    if found:
+        raise ValueError(f"{run}: {len(found)} of its files or parts differ from what was written; each is named above")
 
 
 @app.command

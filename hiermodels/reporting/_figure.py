@@ -25,6 +25,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from hiermodels.reporting._rows import label, levels
+from hiermodels.studies.disk import write_bytes
 
 # Okabe & Ito's colours, which people with any common colour blindness tell apart; shapes say the same again.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
@@ -299,10 +300,11 @@ def save(figure: Figure, folder: str | Path, stem: str) -> list[Path]:
     >>> [path.name for path in save(Figure(), tempfile.mkdtemp(), "empty")]
     ['empty.svg', 'empty.png']
     """
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    paths = [place / f"{stem}.svg", place / f"{stem}.png"]
+    made = {"svg": io.BytesIO(), "png": io.BytesIO()}
     with _SAVING, mpl.rc_context({"svg.hashsalt": "hiermodels", "svg.fonttype": "path"}):
-        figure.savefig(paths[0], format="svg", metadata={"Date": None, "Creator": None}, facecolor="white")
-        figure.savefig(paths[1], format="png", metadata={"Software": None}, facecolor="white", dpi=160)
-    return paths
+        figure.savefig(made["svg"], format="svg", metadata={"Date": None, "Creator": None}, facecolor="white")
+        figure.savefig(made["png"], format="png", metadata={"Software": None}, facecolor="white", dpi=160)
+    paths = {Path(folder) / f"{stem}.{kind}": data.getvalue() for kind, data in made.items()}
+    for path, data in paths.items():
+        write_bytes(path, data)
+    return list(paths)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from hiermodels.reporting import tables
 from hiermodels.reporting._rows import MEASURES, factors, label
 from hiermodels.reporting.tables import terminal_table
+from hiermodels.studies.disk import quoted, write_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,11 +77,11 @@ def write_figures(run: Any) -> list[Path]:
     return [file for picture in draw(run) for file in picture.files]
 
 
-def draw(run: Any) -> list[Picture]:
+def draw(run: Any, out: Path | None = None) -> list[Picture]:
     """Draw and save each figure; one that cannot be drawn is a `Picture` with its reason."""
     from hiermodels.reporting._figure import save
 
-    folder, pictures = Path(run.path) / "figures", []
+    folder, pictures = Path(out or run.path) / "figures", []
     for stem, caption, make in _figures(run):
         try:
             pictures.append(Picture(stem, caption, tuple(save(make(), folder, stem))))
@@ -221,13 +223,15 @@ def _troubled(failures: pd.DataFrame) -> bool:
     return bool(failures[words].to_numpy().sum()) if words else False
 
 
-def write_report(run: Any) -> Path:
+def write_report(run: Any, out: Path | None = None) -> Path:
     """Write ``report.html`` and the figures it shows into the run's folder.
 
     Parameters
     ----------
     run
         Anything with ``path, config, manifest, estimates, performance, failures``.
+    out : Path, optional
+        Another folder in its place.
 
     Returns
     -------
@@ -246,15 +250,13 @@ def write_report(run: Any) -> Path:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    page = environment.get_template("report.html.j2").render(**_content(run))
-    path = Path(run.path) / "report.html"
-    part = path.with_name("report.html.part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(path)
+    page = environment.get_template("report.html.j2").render(**_content(run, out))
+    path = Path(out or run.path) / "report.html"
+    write_bytes(path, page.encode())
     return path
 
 
-def _content(run: Any) -> dict[str, Any]:
+def _content(run: Any, out: Path | None) -> dict[str, Any]:
     """Everything that the template shows, as text and numbers."""
     manifest, config, table = run.manifest, run.config, run.performance
     regime = regime_of_run(run)
@@ -277,7 +279,7 @@ def _content(run: Any) -> dict[str, Any]:
         "measures": [(m, MEASURES.get(m, m)) for m in main.measures],
         "level": f"{level_of_run(run):.6g}",
         "notes": notes_of_run(run),
-        "pictures": [_embedded(picture) for picture in draw(run)],
+        "pictures": [_embedded(picture) for picture in draw(run, out)],
         "failures": _frame(run.failures),
         "policy": str(config.get("failures") or "not stated"),
         "computation": _computation(run),
@@ -401,6 +403,7 @@ def _computation(run: Any) -> list[tuple[str, str]]:
         ("lanes", _distinct(manifest.get("lanes"))),
         ("chunk", _distinct(manifest.get("chunk"))),
         ("versions", shown(versions)),
+        ("versions changed in mid-run", _changed_versions(manifest.get("machines") or [])),
         ("identity", shown(manifest.get("identity"))),
     ]
     try:
@@ -413,7 +416,17 @@ def _computation(run: Any) -> list[tuple[str, str]]:
             lines.append((str(key).replace("_", " "), f"{sum(numbers):.3g} in {len(numbers)} programs"))
         elif isinstance(value, int | float):
             lines.append((str(key).replace("_", " "), f"{value:.4g}"))
-    return [line for line in lines if line[1] != "none"]
+    return [line for line in lines if line[1] not in ("none", "")]
+
+
+def _changed_versions(machines: Sequence[Any]) -> str:
+    """``jax: 0.4.30 or 0.5.0``: packages of which the machines that computed the estimates had different versions; empty if none."""
+    found: dict[str, list[str]] = {}
+    for machine in machines:
+        for package, version in ((machine.get("versions") or {}) if isinstance(machine, Mapping) else {}).items():
+            found.setdefault(package, []).append(str(version))
+    words = {package: list(dict.fromkeys(versions)) for package, versions in found.items()}
+    return ", ".join(f"{package}: {' or '.join(versions)}" for package, versions in words.items() if len(versions) > 1)
 
 
 def _distinct(value: Any) -> str:
@@ -432,17 +445,18 @@ def _commands(run: Any, name: str) -> list[tuple[str, str]]:
     """Command lines that make this again."""
     path = Path(run.path)
     folder = path.name if path.is_absolute() else path.as_posix()
+    place, config = quoted(folder), quoted(f"{folder}/config.yaml")
     cells = [c.get("factors") or {} for c in run.manifest.get("cells") or [] if isinstance(c, Mapping)]
     cell = ",".join(f"{k}={label(v)}" for k, v in cells[0].items()) if cells else ""
     method = next(iter(run.config.get("methods") or {}), "")
-    one = f"hiermodels replicate {folder}" + (f" --cell {cell}" if cell else "") + " --rep 0"
+    one = f"hiermodels replicate {place}" + (f" --cell {shlex.quote(cell)}" if cell else "") + " --rep 0"
     return [
         (
             "the whole study, from this folder's config.yaml",
-            f"hiermodels run {folder}/config.yaml --out {name}-again",
+            f"hiermodels run {config} --out {quoted(name + '-again')}",
         ),
-        ("one replicate alone", one + (f" --method {method}" if method else "")),
-        ("this page again, without fitting", f"hiermodels report {folder}"),
+        ("one replicate alone", one + (f" --method {shlex.quote(method)}" if method else "")),
+        ("this page again, without fitting", f"hiermodels report {place}"),
     ]
 
 

@@ -1,20 +1,24 @@
 """Chunks of estimates as Parquet files: one a cell, method and run of replicates, whole or absent.
 
-A file that cannot be read back counts as absent. Tables are read a few cells at a time, so that a study may be larger
-than memory.
+Each file carries, in its schema's metadata, who made it (`hiermodels.studies.identity.Makers`) and the digest of each of its
+columns' values: reading is checking. What is read and is not what was written, or is another study's, counts as absent where a
+run is gone on with, and is refused elsewhere. Tables are read a few cells at a time, so that a study may be larger than memory.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import hashlib
+import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hiermodels._digests import digest, of_column
 from hiermodels.studies.disk import write_bytes
+from hiermodels.studies.identity import Makers
 from hiermodels.studies.imported import imported_methods
 from hiermodels.studies.machine import cores
 
@@ -22,8 +26,12 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["chunk_is_whole", "chunk_path", "parquet", "read_chunk", "read_parquet", "stored_chunks", "stream_estimates", "write_chunk"]
+__all__ = ["IMPORT", "Strange", "chunk_is_whole", "chunk_path", "parquet", "read_chunk", "read_parquet", "stored_chunks", "stream_estimates", "write_chunk"]
 
+_KEY = b"hiermodels"
+_AGAIN = "type the command that made the run again, which computes it anew"
+IMPORT = "import its table again, with --replace"
+"""What to do about a damaged chunk of a method that was computed elsewhere."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _BATCH = 1_000_000
 """Rows that are read, and summarised, at a time; whole cells."""
@@ -58,7 +66,7 @@ def _method_folder(folder: Path, cell: str, method: str) -> Path:
     return folder / "estimates" / cell / safe
 
 
-def write_chunk(folder: str | os.PathLike[str], cell: str, method: str, index: int, table: pa.Table) -> Path:
+def write_chunk(folder: str | os.PathLike[str], cell: str, method: str, index: int, table: pa.Table, maker: str | None = None) -> Path:
     """Store one finished chunk, whole or not at all.
 
     Parameters
@@ -67,6 +75,8 @@ def write_chunk(folder: str | os.PathLike[str], cell: str, method: str, index: i
         As in `chunk_path`.
     table : pyarrow.Table
         Its rows of the table of estimates.
+    maker : str, optional
+        What made it, as `hiermodels.studies.identity.Makers` says.
 
     Returns
     -------
@@ -74,15 +84,19 @@ def write_chunk(folder: str | os.PathLike[str], cell: str, method: str, index: i
         The file.
     """
     path = chunk_path(folder, cell, method, index)
-    write_bytes(path, parquet(table))
+    write_bytes(path, parquet(table, maker and f"{maker} {index}"))
     return path
 
 
-def parquet(table: pa.Table) -> bytes:
-    """A table as the bytes of a Parquet file whose pages carry checksums."""
+def parquet(table: pa.Table, maker: str | None = None) -> bytes:
+    """A table as the bytes of a Parquet file whose pages carry checksums, and whose metadata has the digest of each column."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    rest = {key: value for key, value in (table.schema.metadata or {}).items() if key != _KEY}
+    columns = {name: of_column(table[name]) for name in table.column_names}
+    stamp = {"maker": maker, "columns": columns, "rest": _of_rest(rest)}
+    table = table.replace_schema_metadata({**rest, _KEY: json.dumps(stamp).encode()})
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     return sink.getvalue().to_pybytes()
@@ -99,46 +113,58 @@ def stored_chunks(folder: str | os.PathLike[str], cell: str, method: str) -> set
     return {int(path.stem) for path in _chunk_files(Path(folder), cell, method)}
 
 
-def chunk_is_whole(folder: str | os.PathLike[str], cell: str, method: str, index: int) -> bool:
-    """Whether a chunk is stored and can be read back; a file that cannot is removed.
+def _of_rest(metadata: Mapping[bytes, bytes]) -> str:
+    return digest(*(part for item in sorted(metadata.items()) for part in item))
+
+
+def chunk_is_whole(folder: str | os.PathLike[str], cell: str, method: str, index: int, maker: str | None = None) -> bool:
+    """Whether a chunk is stored, can be read back, and is what was written by its maker; a file that is not is removed.
 
     Parameters
     ----------
-    folder, cell, method, index
-        As in `chunk_path`.
+    folder, cell, method, index, maker
+        As in `write_chunk`.
+
+    Raises
+    ------
+    ValueError
+        If a folder stands in its place.
     """
     path = chunk_path(folder, cell, method, index)
     if not path.is_file():
         return False
     try:
-        read_chunk(path)
+        read_chunk(path, maker=maker)
     except ValueError:
         path.unlink(missing_ok=True)
         return False
     return True
 
 
-def read_chunk(path: Path, spare: Collection[str] = ()) -> pa.Table:
-    """The rows of one stored chunk, checked against the checksums of its pages.
+def read_chunk(path: Path, spare: Collection[str] = (), maker: str | None = None, todo: str = _AGAIN) -> pa.Table:
+    """The rows of one stored chunk, checked against the checksums of its pages and the digests of its columns.
 
     Parameters
     ----------
     path : Path
     spare : collection of str
         Columns that are not wanted.
+    maker : str, optional
+        Who must have made it; None: whoever, and a file made before digests is read as it is.
+    todo : str
+        What to do if it is damaged.
 
     Raises
     ------
     ValueError
-        If it is damaged.
+        If it is damaged, or another's.
     """
-    import pyarrow as pa
-
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder stands where a file of the run belongs; move it away, and {todo}")
     try:
-        return read_parquet(path, spare)
-    except (pa.ArrowException, OSError) as error:
-        todo = "type the command that made the run again, which computes it anew"
-        raise ValueError(f"{path}: damaged ({_first_line(error)}); {todo}") from None
+        return read_parquet(path, spare, maker and f"{maker} {int(path.stem)}").replace_schema_metadata(None)
+    except Strange as error:
+        raise ValueError(f"{path}: {error}; {todo}") from None
 
 
 def _chunk_files(folder: Path, cell: str, method: str) -> list[Path]:
@@ -146,14 +172,45 @@ def _chunk_files(folder: Path, cell: str, method: str) -> list[Path]:
     return sorted((path for path in files if path.stem.isdigit()), key=lambda path: int(path.stem))
 
 
-def read_parquet(path: Path, spare: Collection[str] = ()) -> pa.Table:
-    """A Parquet file, its checksums checked, without the columns that can be spared."""
+class Strange(Exception):
+    """A file that is not what was written under its name; the text says why."""
+
+
+def read_parquet(path: Path, spare: Collection[str] = (), maker: str | None = None, *, stamped: bool = False) -> pa.Table:
+    """A Parquet file that `parquet` made, checked, without the columns that can be spared; ``stamped``: it must have digests.
+
+    Raises
+    ------
+    Strange
+        It cannot be read, its content is not what its digests say, or it is not of this maker.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), page_checksum_verification=True, pre_buffer=False)
-    columns = [name for name in file.schema_arrow.names if name not in spare] if spare else None
-    return file.read(columns, use_threads=False)
+    try:
+        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), page_checksum_verification=True, pre_buffer=False)
+        columns = [name for name in file.schema_arrow.names if name not in spare] if spare else None
+        table = file.read(columns, use_threads=False)
+        metadata = dict(table.schema.metadata or {})
+        stamp = json.loads(metadata.pop(_KEY, b"null"))
+        wrong = None if stamp is None else _differing(table, stamp, spare) or ("metadata" if stamp["rest"] != _of_rest(metadata) else "")
+    except Exception as error:  # Arrow raises many kinds for a damaged file
+        raise Strange(f"damaged ({_first_line(error)})") from None
+    if wrong:
+        raise Strange(f"damaged (its {wrong} is not what was written)")
+    if wrong is None and (stamped or maker is not None):
+        raise Strange("made before digests, or by another program")
+    if maker is not None and stamp.get("maker") != maker:
+        raise Strange("of another study (made with another seed, truth, method, chunk or version)")
+    return table
+
+
+def _differing(table: pa.Table, stamp: Mapping[str, Any], spare: Collection[str]) -> str:
+    """The first column that is not what was written; empty if there is none."""
+    wanted = {name: value for name, value in stamp["columns"].items() if name not in spare}
+    if table.column_names != list(wanted):
+        return "list of columns"
+    return next((f"column {name}" for name, value in wanted.items() if of_column(table[name]) != value), "")
 
 
 def stream_estimates(
@@ -188,15 +245,19 @@ def stream_estimates(
     ValueError
         Nothing is stored yet, or a file is damaged.
     """
-    methods = [*manifest["config"]["methods"], *imported_methods(folder)]
+    methods, makers = [*manifest["config"]["methods"], *imported_methods(folder)], Makers(manifest)
     tables: list[pa.Table] = []
     some = False
     with concurrent.futures.ThreadPoolExecutor(min(8, cores())) as pool:
         for cell in manifest["cells"]:
             ends = [n for n in (manifest.get("stopped", {}).get(cell["hash"]), replications) if n is not None]
             most = min(ends, default=None)
-            files = [file for method in methods for file in _files_within(folder, manifest, cell["hash"], method, most)]
-            tables += pool.map(lambda file, most=most: _encoded(_cut(read_chunk(file, spare), most)), files)
+            files = [
+                (file, spare, makers.of(cell["hash"], method), _AGAIN if method in manifest["config"]["methods"] else IMPORT)
+                for method in methods
+                for file in _files_within(folder, manifest, cell["hash"], method, most)
+            ]
+            tables += pool.map(lambda one, most=most: _encoded(_cut(read_chunk(*one), most)), files)
             if rows is not None and sum(table.num_rows for table in tables) >= rows:
                 yield _joined(tables)
                 tables, some = [], True

@@ -195,7 +195,7 @@ class _Execution:
         table, seconds = found
         self.deadline.took(task.method, seconds)
         started = time.perf_counter()
-        results.write_chunk(self.folder, task.cell, task.method, task.index, table)
+        results.write_chunk(self.folder, task.cell, task.method, task.index, table, task.maker)
         self.timings.writing += time.perf_counter() - started
         self.timings.chunks.append(seconds)
         self.timings.fits += task.fits

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,8 @@ from hiermodels.studies import results
 from hiermodels.studies.chunks import chunk_path, write_chunk
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.config.errors import nearest, shown
+from hiermodels.studies.disk import whole
+from hiermodels.studies.identity import Makers, check_current
 from hiermodels.studies.imported import imported_methods, note_imported
 from hiermodels.studies.results import Run, load_run
 
@@ -67,6 +68,7 @@ def datasets(
         For a folder without a run, a factor or cell that there is not.
     """
     run = run if isinstance(run, Run) else load_run(run)
+    check_current(run.manifest, run.path)
     study = Study.from_resolved(run.config, functions=functions)
     cells = matching(study, cell or {})
     return _simulated(study, cells)
@@ -184,14 +186,8 @@ def export_datasets(
     if path.is_dir() or not path.parent.is_dir():
         raise ValueError(f"{path}: cannot be written: expected a file in a folder that exists; name another")
     tables = datasets(run, cell, functions=functions)
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
+    with whole(path) as temporary:
         (_write_csv if kind == ".csv" else _write_parquet)(temporary, tables)
-        temporary.replace(path)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -259,6 +255,7 @@ def import_estimates(
     >>> import_estimates("runs/eight_schools", "lme4.csv", "lme4")  # doctest: +SKIP
     """
     run = run if isinstance(run, Run) else load_run(run)
+    check_current(run.manifest, run.path)
     study = Study.from_resolved(run.config, functions=functions)
     _check_name(run, method, replace)
     rows, where = _read(table)
@@ -272,11 +269,12 @@ def import_estimates(
             said.append(line)
     if len(rows):
         raise ValueError(_strange_cell(study, rows, where))
+    makers = Makers(run.manifest)
     with results.locked(run.path):
         for cell in study.cells():
             chunk_path(run.path, cell.hash, method, 0).unlink(missing_ok=True)
             if cell.hash in chunks:
-                write_chunk(run.path, cell.hash, method, 0, chunks[cell.hash])
+                write_chunk(run.path, cell.hash, method, 0, chunks[cell.hash], makers.of(cell.hash, method))
         note_imported(run.path, method, {"from": Path(where).name, "replications": study.replications})
     return said + _summarised(run)
 

@@ -1,4 +1,7 @@
-"""Whether a run folder may be continued with this configuration.
+"""Whether a run folder is what its manifest says, and may be continued with this configuration.
+
+A manifest carries the digest of its own content, and each chunk what made it: a hash of everything that determines the chunk's
+numbers, so that files of one study are not taken for those of another.
 
 What determines results (mechanisms, methods, estimands, interval, seed, precision, and the lanes and chunks
 that the files were made with) must be what it was. `aim`, `performance`, the summary of failures and how long a host function
@@ -12,9 +15,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-__all__ = ["FORMAT", "IDENTITY", "STREAMS", "check_identity", "check_sizes", "differences", "identity_of", "plain", "timeless"]
+from hiermodels.studies.disk import quoted
+
+__all__ = ["FORMAT", "IDENTITY", "STREAMS", "Makers", "check_current", "check_identity", "check_sizes", "differences", "identity_of", "plain", "timeless", "verified"]
 
 IDENTITY = ("mechanisms", "methods", "estimands", "interval", "seed", "precision")
 """Keys of a resolved configuration that determine results."""
@@ -68,6 +74,93 @@ def identity_of(resolved: Mapping[str, Any]) -> str:
     return hashlib.blake2b(json.dumps(part, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
+class Makers:
+    """What made the chunks of a run: a hash a cell and method, of all that determines the numbers in their files.
+
+    Neither the number of replications nor other cells and methods enter it, so that a chunk stays what it is when a study
+    grows or is joined to another part; nor does any time.
+
+    Parameters
+    ----------
+    manifest : mapping
+        A run's.
+    """
+
+    def __init__(self, manifest: Mapping[str, Any]) -> None:
+        self._manifest, self._functions = manifest, _sources(manifest.get("functions") or {})
+        config = manifest["config"]
+        self._methods: dict[str, str] = {}
+        common = {key: config.get(key) for key in IDENTITY if key != "methods"}
+        common["mechanisms"] = _without(config.get("mechanisms"), "grid")
+        common["retry"] = config.get("failures") == RETRY
+        common["function"] = self._functions.get("mechanisms.formula")
+        self._common = self._hash([common, manifest.get("format"), manifest.get("streams")]) if verified(manifest) else None
+
+    def of(self, cell: str, method: str) -> str | None:
+        """What makes the chunks of a cell and a method; None in a folder made before digests."""
+        if self._common is None:
+            return None
+        if method not in self._methods:
+            settings = _without(self._manifest["config"]["methods"].get(method, "imported"), "timeout")
+            code = {key: self._functions.get(f"methods.{method}.{key}") for key in ("formula", "function")}
+            self._methods[method] = self._hash([self._common, method, settings, code])
+        sizes = [_size(self._manifest.get(key), cell, method) for key in ("lanes", "chunk")]
+        return self._hash([self._methods[method], cell, sizes])
+
+    @staticmethod
+    def _hash(value: Any) -> str:
+        text = json.dumps(_numbers(value), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _sources(functions: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """What is known of functions whatever the version of Python."""
+    return {place: {k: v for k, v in parts.items() if not k.startswith("code ")} for place, parts in functions.items()}
+
+
+def _size(sizes: Any, cell: str, method: str) -> Any:
+    return sizes.get(cell, {}).get(method) if isinstance(sizes, Mapping) else sizes
+
+
+def _numbers(value: Any) -> Any:
+    """Plain data in which 8 and 8.0 are the same, as they are where two studies are compared."""
+    if isinstance(value, Mapping):
+        return {str(key): _numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_numbers(inner) for inner in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) and float(value) == value else value
+
+
+def verified(manifest: Mapping[str, Any]) -> bool:
+    """Whether the files of a run carry digests."""
+    return manifest.get("format", 1) >= 2
+
+
+def check_current(manifest: Mapping[str, Any], folder: Path) -> None:
+    """Refuse to compute anything for a folder that was made before digests, or with other random streams.
+
+    Raises
+    ------
+    ValueError
+        With the command that starts anew.
+    """
+    found = [
+        f"{word} {manifest.get(key, 1)}, where this version has {now}"
+        for key, word, now in (("format", "files of format", FORMAT), ("streams", "random streams", STREAMS))
+        if manifest.get(key, 1) != now
+    ]
+    if found:
+        raise ValueError(
+            f"{folder}: made by another version ({'; '.join(found)}), which gives other datasets; it can be read and reported, "
+            f"not gone on with: start anew with `{anew(folder)}`"
+        )
+
+
+def anew(folder: Path) -> str:
+    """The command that runs a folder's study in another one."""
+    return f"hiermodels run {quoted(folder / 'config.yaml')} --out {quoted(folder.parent / f'{folder.name}-again')}"
+
+
 def differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Where two JSON values differ, as (dotted key, old, new).
 
@@ -95,6 +188,7 @@ def check_identity(
     extend: bool = False,
     *,
     cells: Sequence[Mapping[str, Any]] | None = None,
+    functions: Mapping[str, Any] | None = None,
     where: str = "the run folder",
 ) -> list[str]:
     """Let a run be continued with this configuration, or say what differs.
@@ -110,6 +204,8 @@ def check_identity(
     cells : sequence of mapping, optional
         Its cells, each with ``hash`` and ``factors``; by default ``resolved["cells"]``. Where either side has
         none, the grids are compared as written.
+    functions : mapping, optional
+        What is known of its Python functions, by place, as `hiermodels.studies.sources.describe` gives it.
     where : str
         How to name the folder in messages.
 
@@ -147,15 +243,16 @@ def check_identity(
         (added if more[0] < more[1] else refused).append(line("replications", *more))
         now["replications"] = more[0]
     refused += [line(*found) for found in differences(before, now) if not _harmless(*found)]
+    refused += edited(old_manifest.get("functions") or {}, functions or {})
     if refused:
         raise ValueError(
             f"{where} holds another study; take another folder with --out, or undo what differs:\n  "
-            + "\n  ".join(refused)
+            + listed(refused)
         )
     if added and not extend:
         raise ValueError(
             f"{where} holds a smaller study; type the command with --extend to add to it:\n  "
-            + "\n  ".join(added)
+            + listed(added)
         )
     return added
 
@@ -186,8 +283,18 @@ def check_sizes(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "th
     if found:
         raise ValueError(
             f"{where} was made with other lanes or chunks, as by another version or kind of device; take another folder with "
-            "--out, or the device and versions that its manifest names:\n  " + "\n  ".join(sorted(found)[:10])
+            "--out, or the device and versions that its manifest names:\n  " + listed(sorted(found))
         )
+
+
+def edited(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Python functions that both sides have and that are not the same, a line each part of them that both have and that differs."""
+    return [
+        f"{place}: edited since: {line(part, old[place][part], new[place][part])}"
+        for place in old
+        for part in (old[place] if place in new else ())
+        if part in new[place] and new[place][part] != old[place][part]
+    ]
 
 
 def _harmless(key: str, old: Any, new: Any) -> bool:
@@ -228,11 +335,17 @@ def _without(mapping: Any, key: str) -> Any:
     )
 
 
+def listed(found: Sequence[str], most: int = 3) -> str:
+    """Differences below one another, the first few of many."""
+    more = [f"and {len(found) - most} more"] if len(found) > most else []
+    return "\n  ".join([*found[:most], *more])
+
+
 def line(key: str, old: Any, new: Any) -> str:
     """A difference in one line."""
     return f"{key}: {_short(old)} -> {_short(new)}"
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = " ".join(value.split()) if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 70 else text[:67] + "..."

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hiermodels.studies.disk import write_json
+from hiermodels.studies.disk import read_json, write_json
 
 __all__ = ["imported_methods", "note_imported"]
 
@@ -21,7 +20,10 @@ def imported_methods(folder: str | Path) -> dict[str, dict[str, Any]]:
     {}
     """
     file = Path(folder) / "imported.json"
-    return dict(json.loads(file.read_bytes())) if file.is_file() else {}
+    found = read_json(file) if file.is_file() else {}
+    if not isinstance(found, dict) or not all(isinstance(about, dict) for about in found.values()):
+        raise ValueError(f"{file}: expected method to what is known of it, found something else; put it back, or import the tables again")
+    return found
 
 
 def note_imported(folder: str | Path, method: str, about: Mapping[str, Any]) -> None:

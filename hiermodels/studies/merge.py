@@ -14,9 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.studies import results
+from hiermodels.studies.chunks import IMPORT
 from hiermodels.studies.config import Study
 from hiermodels.studies.config.cells import cell_hash, rows_of
-from hiermodels.studies.identity import FREE, RETRY, check_sizes, differences, line, plain, timeless
+from hiermodels.studies.identity import (
+    FREE,
+    RETRY,
+    Makers,
+    check_current,
+    check_sizes,
+    differences,
+    edited,
+    line,
+    listed,
+    plain,
+    timeless,
+)
 from hiermodels.studies.imported import imported_methods, note_imported
 from hiermodels.studies.results import Run, load_run
 from hiermodels.studies.schedule import Combination, Schedule, say_missing
@@ -52,8 +65,8 @@ def merge(out: str | os.PathLike[str], runs: Sequence[str | os.PathLike[str]], *
     Raises
     ------
     ValueError
-        A folder holds no run, parts differ in what determines results, or two have different rows of the same chunk;
-        nothing is written then.
+        A folder holds no run, parts differ in what determines results, a chunk is damaged, or two have different rows of the
+        same chunk; nothing is written then.
     Incomplete
         Chunks are missing. What is there has been joined: ``hiermodels run OUT`` makes the rest.
     """
@@ -63,6 +76,8 @@ def merge(out: str | os.PathLike[str], runs: Sequence[str | os.PathLike[str]], *
         parts.insert(0, load_run(folder))
     if not parts:
         raise ValueError("merge: expected at least one run folder, found none; name the folders to join")
+    for part in parts:
+        check_current(part.manifest, part.path)
     manifest = _joined(parts)
     schedule = Schedule.of(manifest)
     sources = {(c.cell, c.method): _sources(c, parts, schedule.replications) for c in schedule.combinations}
@@ -73,9 +88,10 @@ def merge(out: str | os.PathLike[str], runs: Sequence[str | os.PathLike[str]], *
                 if path != target:
                     results.write_bytes(target, path.read_bytes())
         _copy_imported(folder, parts, manifest)
-        _copy_stopping(folder, parts, manifest)
-        results.write_bytes(folder / "config.yaml", _config(parts, manifest))
-        results.write_manifest(folder, manifest)
+        files = {"config.yaml": _config(parts, manifest), **_stopping(parts, manifest)}
+        for name, data in files.items():
+            results.write_bytes(folder / name, data)
+        results.write_manifest(folder, results.with_files(manifest, files))
         results.join_timings(folder, [part.path for part in parts])
         if text := say_missing(manifest, folder):
             results.drop_performance(folder)
@@ -108,7 +124,7 @@ def _joined(parts: Sequence[Run]) -> dict[str, Any]:
     machines = [machine for part in parts for machine in part.manifest.get("machines", [])]
     stopped = _stopped(parts, config["replications"])
     return {
-        **{key: value for key, value in first.manifest.items() if key != "stopped"},
+        **{key: value for key, value in first.manifest.items() if key not in ("stopped", "files")},
         "config": config,
         "identity": results.identity_of(config),
         "lanes": _by_cell(parts, "lanes"),
@@ -116,6 +132,7 @@ def _joined(parts: Sequence[Run]) -> dict[str, Any]:
         "cells": cells,
         "regime": sorted({cell["regime"] for cell in cells}),
         "models": _union(part.manifest.get("models", {}) for part in parts),
+        "functions": _union(part.manifest.get("functions", {}) for part in parts),
         "machines": [m for i, m in enumerate(machines) if m not in machines[:i]],
         **({"stopped": stopped} if stopped else {}),
     }
@@ -148,9 +165,10 @@ def _check_same(first: Run, part: Run) -> None:
     for name in one.keys() & other.keys():
         found += [line(*d) for d in differences(one[name], other[name], f"methods.{name}")]
     found += [line(*d) for d in differences(_kinds(first), _kinds(part), "factors")]
+    found += edited(first.manifest.get("functions", {}), part.manifest.get("functions", {}))
     if found:
         raise ValueError(
-            f"{part.path} is of another study than {first.path}; leave one out, or undo what differs:\n  " + "\n  ".join(found)
+            f"{part.path} is of another study than {first.path}; leave one out, or undo what differs:\n  " + listed(found)
         )
     check_sizes(first.manifest, part.manifest, str(part.path))
 
@@ -207,22 +225,28 @@ def _config(parts: Sequence[Run], manifest: Mapping[str, Any]) -> bytes:
         file = part.path / "config.yaml"
         if part.config == manifest["config"] and file.is_file():
             return file.read_bytes()
-    return (json.dumps(manifest["config"], indent=2) + "\n").encode()
+    return (json.dumps(manifest["config"], indent=2, ensure_ascii=False) + "\n").encode()
 
 
 # the chunks ---------------------------------------------------------------------------------------------------------------
 
 
 def _sources(combination: Combination, parts: Sequence[Run], replications: int) -> dict[int, Path]:
-    """Where each chunk of a combination is taken from; damaged files count as absent."""
+    """Where each chunk of a combination is taken from.
+
+    Raises
+    ------
+    ValueError
+        A chunk is damaged, or not of this study.
+    """
     found: dict[int, Path] = {}
     wanted = combination.chunks(replications)
     for part in parts:
         for index in sorted(results.stored_chunks(part.path, combination.cell, combination.method)):
             path = results.chunk_path(part.path, combination.cell, combination.method, index)
-            table = _table(path) if index < wanted else None
-            if table is None:
+            if index >= wanted:
                 continue
+            table = results.read_chunk(path, maker=combination.maker)
             if index not in found:
                 _check_rows(table, combination, index, path)
                 found[index] = path
@@ -233,6 +257,7 @@ def _sources(combination: Combination, parts: Sequence[Run], replications: int) 
 
 def _copy_imported(folder: Path, parts: Sequence[Run], manifest: Mapping[str, Any]) -> None:
     """Estimates that were made elsewhere come along; the first part that has a method counts."""
+    makers = Makers(manifest)
     for part in parts:
         for method, about in imported_methods(part.path).items():
             if method in imported_methods(folder):
@@ -240,26 +265,21 @@ def _copy_imported(folder: Path, parts: Sequence[Run], manifest: Mapping[str, An
             for cell in manifest["cells"]:
                 for index in results.stored_chunks(part.path, cell["hash"], method):
                     source = results.chunk_path(part.path, cell["hash"], method, index)
+                    results.read_chunk(source, (), makers.of(cell["hash"], method), IMPORT)
                     results.write_bytes(results.chunk_path(folder, cell["hash"], method, index), source.read_bytes())
             note_imported(folder, method, about)
 
 
-def _copy_stopping(folder: Path, parts: Sequence[Run], manifest: Mapping[str, Any]) -> None:
+def _stopping(parts: Sequence[Run], manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """How cells came to their ends, where all of them have: the parts' rows, each once."""
     import pandas as pd
 
     paths = [part.path / "stopping.csv" for part in parts]
     found = [pd.read_csv(path) for path in paths if path.exists()]
-    if "stopped" in manifest and found:
-        whole = pd.concat(found, ignore_index=True).drop_duplicates(ignore_index=True)
-        results.write_bytes(folder / "stopping.csv", whole.to_csv(index=False, lineterminator="\n").encode())
-
-
-def _table(path: Path) -> pa.Table | None:
-    try:
-        return results.read_chunk(path)
-    except ValueError:
-        return None
+    if "stopped" not in manifest or not found:
+        return {}
+    whole = pd.concat(found, ignore_index=True).drop_duplicates(ignore_index=True)
+    return {"stopping.csv": whole.to_csv(index=False, lineterminator="\n").encode()}
 
 
 def _check_rows(table: pa.Table, combination: Combination, index: int, path: Path) -> None:

@@ -29,8 +29,10 @@ from hiermodels.models.data import Problem, as_jax
 from hiermodels.models.data import bind as bind_data
 from hiermodels.studies import own, results
 from hiermodels.studies.config import Cell, Study
+from hiermodels.studies.disk import whole
 from hiermodels.studies.export import matching
 from hiermodels.studies.frames import frames
+from hiermodels.studies.identity import Makers, check_current
 from hiermodels.studies.merge import unequal_columns
 from hiermodels.studies.own import OwnLayout
 from hiermodels.studies.ready import Fit, Mechanism, fit_of, lanes_of, mechanism_of, truth_of
@@ -86,7 +88,8 @@ class Replicate:
             results.write_bytes(folder / f"{name}.csv", text.encode())
         for method, tree in self.draws.items():
             file = folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', method)}.nc"
-            tree.to_netcdf(file, engine="h5netcdf")
+            with whole(file) as temporary:
+                tree.to_netcdf(temporary, engine="h5netcdf")
         return folder
 
 
@@ -127,6 +130,7 @@ def replicate(
     >>> replicate("runs/quick", 7, {"sd_school": 10}).truth  # doctest: +SKIP
     """
     run = run if isinstance(run, Run) else load_run(run)
+    check_current(run.manifest, run.path)
     study = Study.from_resolved(run.config, functions=functions)
     place = _one_cell(study, cell or {})
     if isinstance(rep, bool) or not isinstance(rep, int) or not 0 <= rep < 2**31:
@@ -211,7 +215,7 @@ def _against_stored(run: Run, table: pa.Table, cell: Cell, method: str, rep: int
     path = results.chunk_path(run.path, cell.hash, method, rep // chunk)
     if not path.is_file():
         return None
-    stored = results.read_chunk(path)
+    stored = results.read_chunk(path, maker=Makers(run.manifest).of(cell.hash, method))
     return unequal_columns(table, stored.filter(pc.equal(stored["rep"], rep)))
 
 

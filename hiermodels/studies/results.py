@@ -9,9 +9,11 @@
                                              study it is of, so that no table of a smaller one is taken for it
              common.parquet                  the table on the replicates that all methods have: what figures compare
              timings.json, figures/, report.html
+             .hiermodels                     says that the folder is a run's
              .lock, .lock-<shard>            held, by the operating system, while a process works here
 
-How files are written and folders held: `hiermodels.studies.disk`. A chunk that cannot be read back counts as absent.
+How files are written and folders held: `hiermodels.studies.disk`. Manifest, chunks and table carry digests of their content, and
+reading is checking: `hiermodels.studies.manifest`, `hiermodels.studies.chunks`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import contextlib
 import hashlib
 import json
 import os
-import socket
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.studies.chunks import (
+    Strange,
     chunk_is_whole,
     chunk_path,
     parquet,
@@ -37,12 +40,14 @@ from hiermodels.studies.chunks import (
     stream_estimates,
     write_chunk,
 )
-from hiermodels.studies.disk import locked, write_bytes, write_json
-from hiermodels.studies.identity import FORMAT, STREAMS, check_identity, identity_of, plain
+from hiermodels.studies.disk import locked, quoted, read_json, write_bytes, write_json
+from hiermodels.studies.identity import check_identity, identity_of, plain, verified
 from hiermodels.studies.imported import imported_methods
+from hiermodels.studies.manifest import factors_of, make_manifest, read_manifest, with_files, with_machine, write_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 __all__ = [
     "Run",
@@ -55,21 +60,26 @@ __all__ = [
     "load_run",
     "locked",
     "make_manifest",
+    "performance_files",
     "read_chunk",
     "read_estimates",
     "read_manifest",
+    "report_command",
     "stamp_of",
     "stored_chunks",
     "stream_estimates",
+    "with_files",
     "with_machine",
     "write_bytes",
     "write_chunk",
     "write_json",
     "write_manifest",
     "write_performance",
+    "write_tables",
 ]
 
-_PACKAGES = ("hiermodels", "jax", "jaxlib", "numpyro", "numpy", "scipy", "pandas", "pyarrow")
+UNVERIFIED = "made before digests, not verified"
+"""What is said of a folder or a fit whose files carry none."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ class Run:
     config : dict
         The resolved configuration.
     manifest : dict
-        ``config, identity, lanes, chunk, versions, device, cells``.
+        ``format, streams, config, identity, lanes, chunk, versions, device, cells, digest``.
     """
 
     path: Path
@@ -112,7 +122,7 @@ class Run:
     @cached_property
     def performance(self) -> pd.DataFrame:
         """One row a cell x method x estimand x group x measure; `notes` say why values are missing."""
-        return self._for_figures(read_parquet(self._performance_file).to_pandas())
+        return self._for_figures(self._stored)
 
     @cached_property
     def common(self) -> pd.DataFrame:
@@ -121,14 +131,15 @@ class Run:
         A method that gives no standard errors, say, does not bar the others from theirs. Of a run with one method, or made by
         an earlier version, `performance` itself.
         """
-        stamp, file = _metadata(self._performance_file).get(b"study"), self.path / "common.parquet"
-        if not file.is_file() or _metadata(file).get(b"study") != stamp:
+        stamp, file = (self._stored.schema.metadata or {}).get(b"study"), self.path / "common.parquet"
+        if not file.is_file():
             return self.performance
-        return self._for_figures(read_parquet(file).to_pandas())
+        table = self._read(file)
+        return self.performance if (table.schema.metadata or {}).get(b"study") != stamp else self._for_figures(table)
 
-    def _for_figures(self, table: pd.DataFrame) -> pd.DataFrame:
+    def _for_figures(self, stored: pa.Table) -> pd.DataFrame:
         """A table of performance that knows the order of methods and the truth regime."""
-        table = self._with_methods(table)
+        table = self._with_methods(stored.to_pandas())
         if regime := self.manifest.get("regime"):
             table.attrs["regime"] = regime if isinstance(regime, str) else ", ".join(regime)
         return table
@@ -136,13 +147,14 @@ class Run:
     @cached_property
     def notes(self) -> list[str]:
         """Notes to the table of performance."""
-        return list(json.loads(_metadata(self._performance_file).get(b"notes", b"[]")))
+        notes = list(json.loads(self._stored.schema.metadata.get(b"notes", b"[]")))
+        return notes if verified(self.manifest) else [*notes, f"Files {UNVERIFIED}."]
 
     @cached_property
     def failures(self) -> pd.DataFrame:
         """Fits by status, one row a cell x method; see `hiermodels.studies.tables.count_failures`."""
         with contextlib.suppress(ValueError):  # not finished: of what is there
-            if stored := _metadata(self._performance_file).get(b"failures"):
+            if stored := self._stored.schema.metadata.get(b"failures"):
                 return _frame_of(json.loads(stored))
         from hiermodels.studies.tables import count_failures
 
@@ -151,10 +163,9 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether there is a table of performance of the whole study."""
-        try:
-            return self._performance_file.is_file()
-        except ValueError:
-            return False
+        with contextlib.suppress(ValueError):
+            return self._stored is not None
+        return False
 
     def report(self) -> Path:
         """Write ``report.html`` and the figures again from what is stored, and return the report's path."""
@@ -162,22 +173,30 @@ class Run:
 
         return write_report(self)
 
-    @property
-    def _performance_file(self) -> Path:
+    @cached_property
+    def _stored(self) -> pa.Table:
+        """The table of performance as it is stored, with notes and failures in its metadata."""
         file = self.path / "performance.parquet"
         if not file.is_file():
             todo = "type the command that started it again"
             raise ValueError(f"{self.path}: not finished, so there is no table of performance yet; {todo}")
-        if _metadata(file).get(b"study", stamp := stamp_of(self.config).encode()) != stamp:
+        table = self._read(file)
+        if (table.schema.metadata or {}).get(b"study", stamp := stamp_of(self.config).encode()) != stamp:
             todo = "type the command that extended it again, or `hiermodels report` if nothing is missing"
             raise ValueError(f"{self.path}: the table of performance here is of the study before it was changed; {todo}")
-        return file
+        return table
+
+    def _read(self, file: Path) -> pa.Table:
+        """A stored table, checked."""
+        try:
+            return read_parquet(file, stamped=verified(self.manifest))
+        except Strange as error:
+            raise ValueError(f"{file}: {error}; `{report_command(self.path)}` makes it again") from None
 
 
-def _metadata(file: Path) -> dict[bytes, bytes]:
-    import pyarrow.parquet as pq
-
-    return dict(pq.read_schema(file).metadata or {})
+def report_command(folder: Path) -> str:
+    """The command that summarises a run folder again."""
+    return f"hiermodels report {quoted(folder)}"
 
 
 def _frame_of(stored: Mapping[str, Any]) -> pd.DataFrame:
@@ -217,7 +236,12 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     Raises
     ------
     ValueError
-        If there is no run in it.
+        If there is no run in it, or its manifest is not what was written.
+
+    Warns
+    -----
+    UserWarning
+        Its files were made before they carried digests.
     """
     folder = Path(path)
     manifest = read_manifest(folder)
@@ -225,101 +249,9 @@ def load_run(path: str | os.PathLike[str]) -> Run:
         raise ValueError(
             f"{folder}: no run here: expected a folder with manifest.json, such as runs/eight_schools"
         )
+    if not verified(manifest):
+        warnings.warn(f"{folder}: {UNVERIFIED}", stacklevel=2)
     return Run(folder, manifest["config"], manifest)
-
-
-def make_manifest(
-    resolved: Mapping[str, Any],
-    *,
-    cells: Sequence[Mapping[str, Any]],
-    lanes: Any,
-    chunk: Any,
-    device: str,
-    **more: Any,
-) -> dict[str, Any]:
-    """What a run folder says about itself.
-
-    Parameters
-    ----------
-    resolved : mapping
-        Resolved configuration.
-    cells : sequence of mapping
-        Each with ``hash``, ``factors`` and whatever else.
-    lanes, chunk : int or mapping
-        Datasets in one step and replicates in one file, as used.
-    device : str
-        What it was computed on.
-    **more
-        Further entries.
-
-    Returns
-    -------
-    dict
-        Ready for JSON, with ``format, streams, config, identity, lanes, chunk, versions, device, cells``.
-    """
-    import platform
-    from importlib import metadata
-
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    manifest = {"format": FORMAT, "streams": STREAMS, "config": resolved, "identity": identity_of(resolved), "lanes": lanes, "chunk": chunk}
-    return plain({**manifest, "versions": versions, "device": device, "cells": list(cells), **more})
-
-
-def with_machine(manifest: Mapping[str, Any], old: Mapping[str, Any] | None, busy: bool) -> dict[str, Any]:
-    """A manifest with the machines that computed the estimates: those of the old one, and this one if it is about to.
-
-    Parameters
-    ----------
-    manifest : mapping
-        Of this process.
-    old : mapping, optional
-        What the folder has.
-    busy : bool
-        Whether this process is going to compute chunks.
-    """
-    here = {"host": socket.gethostname(), "device": manifest["device"], "versions": manifest["versions"]}
-    if old is None:
-        return {**manifest, "machines": [here]}
-    machines = list(old.get("machines") or [{key: old.get(key) for key in ("device", "versions")}])
-    if busy:
-        return {**manifest, "machines": machines if here in machines else [*machines, here]}
-    kept = {key: old[key] for key in ("device", "versions") if key in old}
-    return {**manifest, **kept, "machines": machines}
-
-
-def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write ``manifest.json``."""
-    write_json(Path(folder) / "manifest.json", manifest)
-
-
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest of a run folder, or None if there is none.
-
-    Raises
-    ------
-    ValueError
-        If it is not one of ours.
-    """
-    file = Path(folder) / "manifest.json"
-    try:
-        manifest = json.loads(file.read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{file}: cannot be read ({error}); expected the JSON that a run wrote") from None
-    if not isinstance(manifest, dict) or not {"config", "cells"} <= manifest.keys():
-        raise ValueError(
-            f"{file}: expected the keys config and cells that a run writes; is this another program's folder?"
-        )
-    return manifest
-
-
-def factors_of(manifest: Mapping[str, Any]) -> list[str]:
-    """Columns whose values identify a cell, in order of first appearance."""
-    return list(dict.fromkeys(name for cell in manifest["cells"] for name in cell.get("factors", {})))
 
 
 def read_estimates(
@@ -353,24 +285,34 @@ def read_estimates(
     return next(stream_estimates(Path(path), manifest, replications, rows=None))
 
 
-def write_performance(
-    folder: str | os.PathLike[str],
+def write_performance(folder: str | os.PathLike[str], table: pd.DataFrame, notes: Sequence[str] = (), **more: Any) -> None:
+    """Store the table of performance in a run folder: the files that `performance_files` makes."""
+    write_tables(Path(folder), performance_files(table, notes, **more))
+
+
+def write_tables(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Store tables of a run; one of methods side by side that is not among them goes."""
+    if "common.parquet" not in files:
+        (folder / "common.parquet").unlink(missing_ok=True)
+    for name, data in files.items():
+        write_bytes(folder / name, data)
+
+
+def performance_files(
     table: pd.DataFrame,
     notes: Sequence[str] = (),
     *,
     common: pd.DataFrame | None = None,
     failures: pd.DataFrame | None = None,
     stamp: str | None = None,
-) -> None:
-    """Store the table of performance as CSV and Parquet: the same table gives the same bytes.
+) -> dict[str, bytes]:
+    """The table of performance as CSV and Parquet, by file name: the same table gives the same bytes.
 
     Numbers are written with the fewest digits that give them back exactly, lines end in LF, missing values
     are NA.
 
     Parameters
     ----------
-    folder : str or path
-        Run folder.
     table : pandas.DataFrame
         From `hiermodels.studies.measures.performance`.
     notes : sequence of str
@@ -384,7 +326,6 @@ def write_performance(
     """
     import pyarrow as pa
 
-    folder = Path(folder)
     text = table.to_csv(index=False, lineterminator="\n", na_rep="NA")
     metadata = {} if stamp is None else {b"study": stamp.encode()}
     more = {b"notes": json.dumps(list(notes)).encode()}
@@ -395,24 +336,24 @@ def write_performance(
         arrow = pa.Table.from_pandas(frame, preserve_index=False)
         return parquet(arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **about}))
 
-    if common is None or common["method"].nunique() < 2:
-        (folder / "common.parquet").unlink(missing_ok=True)
-    else:
-        write_bytes(folder / "common.parquet", stored(common, metadata))
-    write_bytes(folder / "performance.csv", text.encode())
-    write_bytes(folder / "performance.parquet", stored(table, {**more, **metadata}))
+    files = {"performance.csv": text.encode(), "performance.parquet": stored(table, {**more, **metadata})}
+    return files if common is None or common["method"].nunique() < 2 else {"common.parquet": stored(common, metadata), **files}
 
 
 def join_timings(folder: Path, folders: Sequence[Path]) -> None:
     """Sum up in ``timings.json`` what processes that worked apart have written in theirs."""
     files = sorted({file for place in folders for file in place.glob("timings*.json") if file != folder / "timings.json"})
-    parts = [json.loads(file.read_bytes()) for file in files]
+    parts = [part for file in files if _is_timing(part := read_json(file))]
     if not parts:
         return
     programs = dict(item for part in parts for item in part["compile_seconds"].items())
     summed = {key: sum(part[key] for part in parts) for key in ("wall_seconds", "writing_seconds", "fits") if all(key in p for p in parts)}
     chunks = [second for part in parts for second in part["chunk_seconds"]]
     write_json(folder / "timings.json", {"processes": len(parts), **summed, "compile_seconds": programs, "chunk_seconds": chunks})
+
+
+def _is_timing(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("compile_seconds"), dict) and isinstance(part.get("chunk_seconds"), list)
 
 
 def drop_performance(folder: Path) -> None:

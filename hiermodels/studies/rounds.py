@@ -37,7 +37,8 @@ def kept_stops(manifest: dict[str, Any], old: Mapping[str, Any] | None) -> dict[
     same = all(manifest["config"].get(key) == old["config"].get(key) for key in ("stop", "replications", "interval", "failures"))
     same = same and list(manifest["config"]["methods"]) == list(old["config"]["methods"])
     same = same and {c["hash"] for c in manifest["cells"]} == set(old["stopped"])
-    return {**manifest, "stopped": old["stopped"]} if same else manifest
+    kept = {name: value for name, value in old.get("files", {}).items() if name == "stopping.csv"}
+    return {**manifest, "stopped": old["stopped"], "files": kept} if same else manifest
 
 
 def by_rounds(study: Study, manifest: dict[str, Any], schedule: Schedule, folder: Path, compute: Callable[[Schedule], None]) -> dict[str, Any]:
@@ -81,8 +82,9 @@ def by_rounds(study: Study, manifest: dict[str, Any], schedule: Schedule, folder
                 running.remove(cell)
             else:
                 at[cell] = points[cell].pop(0)
-    results.write_bytes(folder / "stopping.csv", pd.concat(path, ignore_index=True).to_csv(index=False, lineterminator="\n").encode())
-    stored = results.read_manifest(folder) or manifest
+    table = pd.concat(path, ignore_index=True).to_csv(index=False, lineterminator="\n").encode()
+    results.write_bytes(folder / "stopping.csv", table)
+    stored = results.with_files(results.read_manifest(folder) or manifest, {"stopping.csv": table})
     results.write_manifest(folder, {**stored, "stopped": at})
     return {**manifest, "stopped": at}
 

@@ -13,7 +13,7 @@ from hiermodels.datasets import is_file
 from hiermodels.studies import results
 from hiermodels.studies.config import Cell, Study, config_names, read_config, regime
 from hiermodels.studies.execution import Pool, Threads, Timings, execute
-from hiermodels.studies.identity import check_identity, check_sizes
+from hiermodels.studies.identity import check_current, check_identity, check_sizes
 from hiermodels.studies.interruption import Deadline, Interrupted, TimeUp, read_duration, terminable
 from hiermodels.studies.machine import cores
 from hiermodels.studies.progress import Progress
@@ -205,7 +205,8 @@ def run(
     - The function of a method with ``host: true``: ``(seed, DataFrame) -> mapping``, any Python, in processes of its own; see
       `hiermodels.studies.host`. A file may say ``mine: {host: true}`` and get its function through ``functions={"mine": f}``.
 
-    A function is known by its name alone: change one, and the run wants a new folder.
+    The manifest has a digest of each function: of its source without comments, of the values that it closes over or takes from its
+    module, and of the functions beside it that it calls. A folder whose functions were edited since is refused.
 
     Raises
     ------
@@ -291,6 +292,7 @@ def _manifest(study: Study) -> dict[str, Any]:
     from hiermodels.inference.direct import describe
     from hiermodels.models.display import latex, text
     from hiermodels.studies.ready import fit_of, lanes_of
+    from hiermodels.studies.sources import describe as describe_source
 
     lanes, chunks = {}, {}
     for cell in study.cells():
@@ -319,6 +321,7 @@ def _manifest(study: Study) -> dict[str, Any]:
         device=f"{device.platform}: {device.device_kind}, {cores()} core(s)",
         regime=sorted({c["regime"] for c in cells}),
         models=models,
+        functions={place: describe_source(function) for place, function in study.functions().items()},
         name=study.name,
     )
 
@@ -330,13 +333,17 @@ def _enter(study: Study, folder: Path, manifest: dict[str, Any], schedule: Sched
     """
     old = results.read_manifest(folder)
     if old is not None:
-        check_identity(old, study.resolved(), extend, cells=manifest["cells"], where=str(folder))
+        check_current(old, folder)
+        check_identity(
+            old, study.resolved(), extend, cells=manifest["cells"], functions=manifest["functions"], where=str(folder)
+        )
         check_sizes(old, manifest, str(folder))
     if next(Schedule.of(manifest).missing(folder), None):
         results.drop_performance(folder)
     busy = next(schedule.missing(folder), None) is not None
     results.write_bytes(folder / "config.yaml", study.source)
-    results.write_manifest(folder, results.with_machine(manifest, old, busy))
+    whole = results.with_files(manifest, {"config.yaml": study.source})
+    results.write_manifest(folder, results.with_machine(whole, old, busy))
 
 
 def _left(schedule: Schedule, folder: Path) -> tuple[int, int]:

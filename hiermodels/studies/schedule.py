@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hiermodels.datasets import is_file
 from hiermodels.studies import results
+from hiermodels.studies.disk import quoted
+from hiermodels.studies.identity import Makers
 
 __all__ = ["WHOLE", "Combination", "Schedule", "Shard", "Task", "ranges", "read_shard", "say_missing", "shard_of_array"]
 
@@ -117,19 +118,21 @@ def shard_of_array(environment: Mapping[str, str] | None = None) -> Shard | None
 
 @dataclass(frozen=True)
 class Task:
-    """One chunk: a cell's hash, a method, a number, and how many of its replicates count."""
+    """One chunk: a cell's hash, a method, a number, how many of its replicates count, and what its file says of who made it."""
 
     cell: str
     method: str
     index: int
     fits: int
+    maker: str | None = None
 
 
 @dataclass(frozen=True)
 class Combination:
     """A cell and a method, with the datasets in one step and the replicates in one file.
 
-    ``limit`` is the number of replicates at which the cell ends before the study does; ``place`` orders first chunks.
+    ``limit`` is the number of replicates at which the cell ends before the study does; ``place`` orders first chunks; ``maker``
+    is what its files say of who made them.
     """
 
     cell: str
@@ -138,6 +141,7 @@ class Combination:
     chunk: int
     limit: int | None = None
     place: int = 0
+    maker: str | None = None
 
     def chunks(self, replications: int) -> int:
         """Chunks that hold this many replicates."""
@@ -145,7 +149,7 @@ class Combination:
 
     def task(self, index: int, replications: int) -> Task:
         """One of its chunks."""
-        return Task(self.cell, self.method, index, min(self.chunk, self._most(replications) - index * self.chunk))
+        return Task(self.cell, self.method, index, min(self.chunk, self._most(replications) - index * self.chunk), self.maker)
 
     def _most(self, replications: int) -> int:
         return replications if self.limit is None else min(replications, self.limit)
@@ -170,6 +174,7 @@ class Schedule:
     @classmethod
     def of(cls, manifest: Mapping[str, Any], shard: Shard = WHOLE) -> Schedule:
         """The chunks of a run, as its manifest has them."""
+        makers = Makers(manifest)
         combinations = [
             Combination(
                 cell["hash"],
@@ -178,6 +183,7 @@ class Schedule:
                 chunk=_size(manifest["chunk"], cell["hash"], method),
                 limit=manifest.get("stopped", {}).get(cell["hash"]),
                 place=_place(settings, i == 0),
+                maker=makers.of(cell["hash"], method),
             )
             for i, cell in enumerate(manifest["cells"])
             for method, settings in manifest["config"]["methods"].items()
@@ -196,7 +202,7 @@ class Schedule:
     def todo(self, folder: Path) -> Iterator[Task]:
         """Chunks that are not stored, or cannot be read back (those files are removed)."""
         for task in self.tasks():
-            if not results.chunk_is_whole(folder, task.cell, task.method, task.index):
+            if not results.chunk_is_whole(folder, task.cell, task.method, task.index, task.maker):
                 yield task
 
     def missing(self, folder: Path) -> Iterator[tuple[Combination, list[int]]]:
@@ -260,8 +266,7 @@ def say_missing(manifest: Mapping[str, Any], folder: Path, most: int = 20) -> st
     if not lacking:
         return ""
     more = [f"and {len(lines) - most} more of this kind"] if len(lines) > most else []
-    name = str(folder) if is_file(str(folder)) else f"./{folder}"
-    head = f"{folder}: {lacking} of {schedule.count()} chunks are missing; `hiermodels run {name}` makes them:"
+    head = f"{folder}: {lacking} of {schedule.count()} chunks are missing; `hiermodels run {quoted(folder)}` makes them:"
     return "\n  ".join([head, *lines[:most], *more])
 
 

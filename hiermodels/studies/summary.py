@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hiermodels.studies import results
 from hiermodels.studies.further import Further
@@ -16,7 +16,7 @@ from hiermodels.studies.supports import supports_of_run
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["summarise"]
+__all__ = ["summarise", "table_files"]
 
 _SPARE = ("median", "rhat", "divergences")
 """Columns of the estimates that no measure reads."""
@@ -49,6 +49,24 @@ def summarise(folder: str | Path, measures: Sequence[str] | None = None, *, repo
     if text := say_missing(run.manifest, run.path):
         raise ValueError(text)
     config = run.config if measures is None else {**run.config, "performance": list(measures)}
+    made = table_files(run, config)
+    if measures is not None:
+        results.write_manifest(run.path, {**run.manifest, "config": config})
+    results.write_tables(run.path, made)
+    found = load_run(run.path)
+    if report:
+        found.report()
+    return found
+
+
+def table_files(run: Run, config: Mapping[str, Any]) -> dict[str, bytes]:
+    """The tables that a run's estimates give, as files by name; every chunk is read and checked.
+
+    Raises
+    ------
+    ValueError
+        A chunk is damaged or another study's, or a measure is unknown.
+    """
     further = Further(run)
 
     def batches() -> Iterator[pd.DataFrame]:
@@ -68,13 +86,6 @@ def summarise(folder: str | Path, measures: Sequence[str] | None = None, *, repo
     )
     table, notes = further.decisions(scored.table, scored.notes)
     common, _ = further.decisions(scored.common, [], common=True)
-    if (tests := further.calibration()) is not None:
-        results.write_bytes(run.path / "calibration.csv", tests)
-    if measures is not None:
-        results.write_manifest(run.path, {**run.manifest, "config": config})
-    stamp = results.stamp_of(config)
-    results.write_performance(run.path, table, notes, common=common, failures=scored.failures, stamp=stamp)
-    found = load_run(run.path)
-    if report:
-        found.report()
-    return found
+    tests = further.calibration()
+    found = results.performance_files(table, notes, common=common, failures=scored.failures, stamp=results.stamp_of(config))
+    return found if tests is None else {"calibration.csv": tests, **found}
