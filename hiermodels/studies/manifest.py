@@ -180,9 +180,8 @@ def _malformed(manifest: Mapping[str, Any]) -> str:
         return f"config: expected a mapping, found {_shown(config)}"
     for place, entries, checks in (("config.", config, _CONFIG), ("", manifest, _MANIFEST)):
         for key, (right, words) in checks.items():
-            if key in entries or key not in _LATER:
-                if not right(entries.get(key)):
-                    return f"{place}{key}: expected {words}, found {_shown(entries.get(key, 'nothing'))}"
+            if (key in entries or key not in _LATER) and not right(entries.get(key)):
+                return f"{place}{key}: expected {words}, found {_shown(entries.get(key, 'nothing'))}"
     lacking = [
         f"{key} of {method} in cell {cell['hash']}"
         for key in ("lanes", "chunk")
