@@ -78,8 +78,6 @@ def _chunks(run: Run) -> Iterator[str]:
 
 def _derived(run: Run) -> Iterator[str]:
     """Tables, report and figures that are not what the estimates give."""
-    from hiermodels.reporting.report import write_report
-
     again = f"`{results.report_command(run.path)}` makes it again"
     tables = table_files(run, run.config)
     comparable = verified(run.manifest) or "performance.csv"
@@ -89,7 +87,7 @@ def _derived(run: Run) -> Iterator[str]:
         yield f"{run.path / 'report.html'}: cannot be checked before the table is whole"
         return
     with tempfile.TemporaryDirectory() as name:
-        write_report(run, Path(name))
+        run.report(Path(name))
         for file in sorted(Path(name).rglob("*")):
             place = run.path / file.relative_to(name)
             if file.is_file() and _content(place) != file.read_bytes():

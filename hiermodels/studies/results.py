@@ -167,11 +167,11 @@ class Run:
             return self._stored is not None
         return False
 
-    def report(self) -> Path:
-        """Write ``report.html`` and the figures again from what is stored, and return the report's path."""
+    def report(self, out: str | os.PathLike[str] | None = None) -> Path:
+        """Write ``report.html`` and the figures again from what is stored, here or in another folder; the report's path."""
         from hiermodels.reporting.report import write_report
 
-        return write_report(self)
+        return write_report(self) if out is None else write_report(self, Path(out))
 
     @cached_property
     def _stored(self) -> pa.Table:
