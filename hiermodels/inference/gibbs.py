@@ -148,12 +148,12 @@ def _normal_sweep(model: Gaussian) -> Sweep:
         sums = _sums(model, draw_key, u, stats)
 
         def target(u: Array) -> Array:
-            return _complete(model, hyper.constrain(model.parameters, u), sums, stats) + model.log_prior(u, stats)
+            return _complete(model, model.constrain(u, stats), sums, stats) + model.log_prior(u, stats)
 
         u = _move(real_key, u, real, target, width)
         if conjugate:
             at = jnp.array([places[p.name][0] for p in conjugate])
-            u = u.at[at].set(_variances(model, conjugate, variance_key, model.constrain(u), sums, stats))
+            u = u.at[at].set(_variances(model, conjugate, variance_key, model.constrain(u, stats), sums, stats))
         return _move(rest_key, u, rest, target, width)
 
     return sweep
@@ -165,7 +165,7 @@ def _conjugate(parameter: Parameter) -> bool:
 
 def _sums(model: Gaussian, key: Array, u: Array, stats: GaussianStats) -> _Sums:
     """Draw all coefficients given the hyperparameters and reduce them."""
-    root, values, deviations = model.descend(key, model.constrain(u), stats)
+    root, values, deviations = model.descend(key, model.constrain(u, stats), stats)
     masked = [jnp.where(real, d, 0.0) for d, real in zip(deviations, stats.real, strict=True)]
     scatter, groups = [d @ d.T for d in masked], [jnp.sum(real) for real in stats.real]
     whole = values[-1] if values else root[:, None]
@@ -192,8 +192,9 @@ def _in_units_of_sigma(model: Gaussian, root: Array, stats: GaussianStats) -> tu
         name = model.layout.columns[c]
         prior = model.layout.parameter(name).prior  # type: ignore[union-attr]
         if prior.name == "scaled_normal":
-            mean = prior.args[0] - (stats.shift if name == "Intercept" else 0.0)
-            count, total = count + 1, total + ((root[c] - mean) / prior.args[1]) ** 2
+            by = 1.0 if stats.units is None else stats.units.inward[c, c]
+            mean = prior.args[0] / by - (stats.shift if name == "Intercept" else 0.0)
+            count, total = count + 1, total + ((root[c] - mean) * by / prior.args[1]) ** 2
     return count, total
 
 
@@ -217,7 +218,8 @@ def _variances(
             count, total = _of_sigma(model, _root_at(model, phi, sums, stats), sums, stats)
         else:
             i, e = places[p.name]
-            count, total = sums.groups[i], sums.scatter[i][e, e]
+            by = 1.0 if stats.units is None else stats.units.inward[e, e]
+            count, total = sums.groups[i], sums.scatter[i][e, e] * by**2
         shapes.append((count + power - 1) / 2)
         scales.append(jnp.maximum(scale + total / 2, jnp.finfo(total.dtype).tiny))
     return 0.5 * (jnp.log(jnp.stack(scales)) - variates.log_gamma(key, jnp.stack(shapes)))
@@ -229,7 +231,7 @@ def _complete(model: Gaussian, phi: dict[str, Array], sums: _Sums, stats: Gaussi
     for i, level in enumerate(layout.levels):
         for block in level.blocks if level.pooling == "partial" else ():
             at = jnp.array([level.effects[b] for b in block])
-            sds = jnp.stack([phi[sd_name(level.name, layout.columns[level.effects[b]])] for b in block])
+            sds = jnp.stack([model.spread(level, level.effects[b], phi, stats) for b in block])
             scatter = sums.scatter[i][jnp.ix_(at, at)]
             if len(block) == 1:
                 total += _normal_sums(sums.groups[i], sds[0], scatter[0, 0])

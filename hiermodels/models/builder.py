@@ -20,7 +20,7 @@ function of the hyperparameters alone; `user_model` takes a user's own function.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -49,6 +49,7 @@ from hiermodels.models.sites import (
     to_flat,
 )
 from hiermodels.models.spec import Layout, LevelLayout, Parameter, cor_name, sd_name, unit_of
+from hiermodels.models.units import inner_design, shown, stands_of, with_outcome_scale
 
 __all__ = ["Explicit", "build", "marginalised"]
 
@@ -111,22 +112,37 @@ def _spreads_centred(layout: Layout, name: str, centred: Centring) -> bool:
 
 
 def _normal_model(layout: Layout, centred: Centring, data: Data, y: Array | None) -> None:
-    phi = _hyperparameters(layout.parameters, _variances(layout, data))
-    population = {c: phi[layout.columns[c]] for c in layout.population}
+    phi, x = _hyperparameters(layout.parameters, _variances(layout, data), stands_of(layout, data)), inner_design(layout, data)
+    population = {c: _outcome(data) * phi[layout.columns[c]] for c in layout.population}
     values = _group_values(layout, centred, phi, population, data)
     mean = jnp.zeros(layout.obs)
     for c, value in population.items():
-        mean = mean + data.x[:, c] * value
+        mean = mean + x[:, c] * value
     for i, level in enumerate(layout.levels):
         above = _above(layout, i, values, population, data)
         for e in level.effects:
-            mean = mean + data.x[:, e] * (values[i][e] - above[e])[data.group[i]]
+            mean = mean + x[:, e] * (values[i][e] - above[e])[data.group[i]]
+    if data.units is not None and layout.link == "log":
+        mean = mean - jnp.log(data.units.exposure)
     _report(layout, centred, values, data)
     with handlers.mask(mask=data.weight > 0):
         numpyro.sample(outcome_site(layout), outcome_law(layout, mean, phi, data), obs=y)
 
 
-def _hyperparameters(parameters: tuple[Parameter, ...], variances: Array | None) -> dict[str, Array]:
+def _outcome(data: Data) -> Array | float:
+    """What sites of coefficients and of group values are multiplied by: they are on a scale of about one inside."""
+    return 1.0 if data.units is None else data.units.outcome
+
+
+def _spread(layout: Layout, level: LevelLayout, e: int, phi: dict[str, Array], data: Data) -> Array:
+    """Standard deviation between groups of an inner coefficient."""
+    sd = phi[sd_name(level.name, layout.columns[e])]
+    return sd if data.units is None or e in layout.origin else sd / data.units.inward[e, e]
+
+
+def _hyperparameters(
+    parameters: tuple[Parameter, ...], variances: Array | None, stands: Mapping[str, Array] | None = None
+) -> dict[str, Array]:
     """Values by name; a correlation as its lower Cholesky factor."""
     phi: dict[str, Array] = {}
     for p in in_order(parameters):
@@ -136,7 +152,8 @@ def _hyperparameters(parameters: tuple[Parameter, ...], variances: Array | None)
             phi[p.name] = factor
         else:
             unit = unit_of(p, parameters)
-            phi[p.name] = hyperparameter(p.name, p.prior, p.kind, variances, None if unit is None else phi[unit.name])
+            unit_value, by = None if unit is None else phi[unit.name], None if stands is None else stands[p.name]
+            phi[p.name] = hyperparameter(p.name, p.inner, p.kind, variances, unit_value, by)
     return phi
 
 
@@ -168,10 +185,10 @@ def _group_values(
         here = _above(layout, i, values, population, data)
         if level.pooling == "none" and _unpooled_below(layout, i) is None:
             for e, name in zip(level.effects, layout.effect_names(level), strict=True):
-                here[e] = padded(name, unpooled_law(layout, level.size), data.real[i])
+                here[e] = _outcome(data) * padded(name, unpooled_law(layout, level.size), data.real[i])
         for block in level.blocks if level.pooling == "partial" else ():
             sample = _independent if len(block) == 1 else _correlated
-            here |= sample(layout, level, block, centred, phi, here, data.real[i])
+            here |= sample(layout, level, block, centred, phi, here, data, data.real[i])
         values.append(here)
     return values
 
@@ -183,12 +200,13 @@ def _independent(
     centred: Centring,
     phi: dict[str, Array],
     above: dict[int, Array],
+    data: Data,
     real: Array,
 ) -> dict[int, Array]:
-    e = level.effects[block[0]]
-    name, sd = layout.effect_names(level)[block[0]], phi[sd_name(level.name, layout.columns[e])]
+    e, size = level.effects[block[0]], _outcome(data)
+    name, sd = layout.effect_names(level)[block[0]], _spread(layout, level, e, phi, data)
     if is_centred(centred, name):
-        return {e: padded(name, dist.Normal(above[e], sd), real)}
+        return {e: size * padded(name, dist.Normal(above[e] / size, sd / size), real)}
     eta = padded("eta" + name[len("theta") :], dist.Normal(jnp.zeros(level.size), 1.0), real)
     return {e: above[e] + sd * eta}
 
@@ -200,14 +218,15 @@ def _correlated(
     centred: Centring,
     phi: dict[str, Array],
     above: dict[int, Array],
+    data: Data,
     real: Array,
 ) -> dict[int, Array]:
-    effects = [level.effects[b] for b in block]
-    sds = jnp.stack([phi[sd_name(level.name, layout.columns[e])] for e in effects])
+    effects, size = [level.effects[b] for b in block], _outcome(data)
+    sds = jnp.stack([_spread(layout, level, e, phi, data) for e in effects])
     scale = sds[:, None] * phi[cor_name(level.name)]
     mean = jnp.stack([above[e] for e in effects], axis=-1)
     if is_centred(centred, f"coef_{level.name}"):
-        whole = padded(f"coef_{level.name}", dist.MultivariateNormal(mean, scale_tril=scale), real)
+        whole = size * padded(f"coef_{level.name}", dist.MultivariateNormal(mean / size, scale_tril=scale / size), real)
     else:
         eta = padded(f"eta_{level.name}", dist.Normal(jnp.zeros_like(mean), 1.0).to_event(1), real)
         whole = mean + eta @ scale.T
@@ -324,8 +343,8 @@ class Explicit:
         return self.sites[-1].stop if self.sites else 0
 
     def prepare(self, data: Data) -> Data:
-        """Nothing to reduce: the data themselves."""
-        return data
+        """The data themselves, and the scale of an outcome with a scale."""
+        return with_outcome_scale(self.layout, data) if self.layout.link == "identity" else data
 
     def log_density(self, u: Array, data: Data) -> Array:
         """Log p(y | u) + log p(u), Jacobian included."""
@@ -340,12 +359,37 @@ class Explicit:
     def draw(self, key: Array, u: Array, data: Data) -> dict[str, Array]:
         """Every reported variable at u, group axes padded; everything follows from u, so ``key`` is free."""
         trace = flat_log_density(build(self.layout, self.centred), self.sites, u, data, data.y)[1]
-        return {name: trace[name]["value"] for name in variable_names(self.layout)}
+        return reported(self.layout, data, {name: (trace[name]["type"], trace[name]["value"]) for name in variable_names(self.layout)})
 
     def start(self, data: Data) -> Array:
         """Moments of the data: group values halfway from the overall mean to their own; shape (dim,)."""
-        values = starting.moments(self.layout, data)
+        values = {name: self._on_site(name, x, data) for name, x in starting.moments(self.layout, data).items()}
         return to_flat(build(self.layout, self.centred), self.sites, values.get, data, data.y)
+
+
+    def _on_site(self, name: str, value: Array, data: Data) -> Array:
+        """A guess in the user's units as the site of that name holds it."""
+        layout = self.layout
+        p = layout.parameter(name)
+        if data.units is None or not layout.normal_groups:
+            return value
+        if p is not None and p.role == "group sd":
+            c = layout.columns.index(p.effect)
+            return value if c in layout.origin else value * data.units.inward[c, c]
+        of_groups = any(name in (*layout.effect_names(v), f"coef_{v.name}") for v in layout.levels)
+        return value / data.units.outcome if of_groups or (p is not None and p.role == "coefficient") else value
+
+
+def reported(layout: Layout, data: Data, sites: Mapping[str, tuple[str, Array]]) -> dict[str, Array]:
+    """Variables as they are shown, from the model's sites: (``sample`` or ``deterministic``, value) by name."""
+    names = {name for level in layout.levels for name in layout.effect_names(level)}
+    names |= {p.name for p in layout.parameters if p.role == "coefficient"}
+    outside = {p.name for p in layout.parameters}
+    size = _outcome(data) if layout.normal_groups else 1.0
+    inside = {
+        name: x * size if name in names and (kind == "sample" or name in outside) else x for name, (kind, x) in sites.items()
+    }
+    return shown(layout, data, inside)
 
 
 # hyperparameters alone --------------------------------------------------------------------------------------
@@ -377,8 +421,9 @@ def marginalised(layout: Layout) -> Callable[[Data], None]:
     kept = hyper.dimension(pair.parameters)
 
     def model(data: Data) -> None:
-        phi = _hyperparameters(pair.parameters, _variances(layout, data))
-        u = hyper.unconstrain(pair.parameters, phi)
+        stands = stands_of(layout, data)
+        phi = _hyperparameters(pair.parameters, _variances(layout, data), stands)
+        u = hyper.unconstrain(pair.parameters, phi, stands)
         if pair.dim > kept:  # counts in deeper trees: explicit deviations above the finest level
             u = jnp.concatenate(
                 [u, numpyro.sample("deviations", dist.Normal(jnp.zeros(pair.dim - kept), 1.0).to_event(1))]

@@ -16,6 +16,7 @@ import scipy  # its parts load when they are used
 from hiermodels.models.data import Data
 from hiermodels.models.spec import Layout
 from hiermodels.models.starting import working
+from hiermodels.models.units import inner_design
 
 __all__ = ["centring"]
 
@@ -46,7 +47,7 @@ def centring(layout: Layout, data: Data) -> tuple[str, ...]:
         return ()
     there = working(layout, data)
     rows = np.asarray(there.weight) > 0
-    y, weight, x = (np.asarray(a, float)[rows] for a in (there.y, there.weight, there.x))
+    y, weight, x = (np.asarray(a, float)[rows] for a in (there.y, there.weight, inner_design(layout, data)))
     groups = [np.asarray(g)[rows] for g in data.group]
     y = y - _fitted(y, weight, x[:, list(layout.population)])
     if layout.link == "identity" and not layout.known:

@@ -11,6 +11,7 @@ from hiermodels.models.columns import numbers, require_column
 from hiermodels.models.counts import count_tree
 from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Model
+from hiermodels.models.units import inner_design
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,9 @@ _FITS = {
     "correlation": {"lkj"},
 }  # fmt: skip
 
+
+_NEARLY = 1e-7
+"""Least share of its spread by which a column may differ from a combination of others, all of length one."""
 
 _KINDS = {"above_one": "greater than one"}
 
@@ -147,12 +151,12 @@ def groupings(layout: Layout) -> None:
 
 def design(model: Model, layout: Layout, data: Data, labels: dict[str, list[str]]) -> None:
     """Refuse designs on which something is not identified whatever the outcome."""
-    x, flat = data.x, [c for c in layout.population if _is_flat(layout, layout.columns[c])]
+    x, flat = inner_design(layout, data), [c for c in layout.population if _is_flat(layout, layout.columns[c])]
     for level in layout.levels:
         if level.pooling == "none":
             _unpooled(layout, data, level.name, labels)
     for c, name in enumerate(layout.columns):
-        if not np.any(x[:, c]):
+        if not np.any(data.x[:, c]):
             raise ValueError(f"predictor {name!r} is zero in every row, so it does not reach the likelihood; drop it")
     rank = np.linalg.matrix_rank(x[:, flat]) if flat else 0
     if rank < len(flat):
@@ -161,6 +165,23 @@ def design(model: Model, layout: Layout, data: Data, labels: dict[str, list[str]
             f"formula {model.formula!r}: the predictors {names} are linearly dependent, so their flat priors give an "
             "improper posterior; drop one, or give one a normal prior"
         )
+    _nearly_dependent(model, [layout.columns[c] for c in flat], x[:, flat])
+
+
+def _nearly_dependent(model: Model, names: list[str], x: np.ndarray) -> None:
+    """Refuse predictors of which some combination hardly varies: the arithmetic cannot tell their coefficients apart."""
+    if not names:
+        return
+    unit = x / np.linalg.norm(x, axis=0)
+    _, values, rows = np.linalg.svd(unit, full_matrices=False)
+    if values[-1] > _NEARLY * values[0]:
+        return
+    alike = [n for n, v in zip(names, np.abs(rows[-1]), strict=True) if v > 0.05 * np.abs(rows[-1]).max()]
+    word = "nearly the same" if len(alike) == 2 else "nearly linearly dependent"
+    raise ValueError(
+        f"formula {model.formula!r}: the predictors {', '.join(alike[:5])} are {word} (apart from one another they vary by "
+        f"{values[-1] / values[0]:.0e} of their spread), too near to tell their slopes apart; drop one, or give one a normal prior"
+    )
 
 
 def constant_predictors(layout: Layout, data: Data, labels: dict[str, list[str]]) -> None:
@@ -195,7 +216,7 @@ def _is_flat(layout: Layout, name: str) -> bool:
 def _unpooled(layout: Layout, data: Data, name: str, labels: dict[str, list[str]]) -> None:
     """Without pooling each group has its own coefficients: columns must vary as needed within groups."""
     index = next(i for i, level in enumerate(layout.levels) if level.name == name)
-    level, group = layout.levels[index], data.group[index]
+    level, group, x = layout.levels[index], data.group[index], inner_design(layout, data)
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(group[order]) > 0])
     for c in layout.population:
@@ -208,7 +229,7 @@ def _unpooled(layout: Layout, data: Data, name: str, labels: dict[str, list[str]
             )
     for j, start in enumerate(starts):
         stop = starts[j + 1] if j + 1 < len(starts) else len(order)
-        block = data.x[order[start:stop]][:, list(level.effects)]
+        block = x[order[start:stop]][:, list(level.effects)]
         if len(level.effects) > 1 and np.linalg.matrix_rank(block) < len(level.effects):
             raise ValueError(
                 f"pooling: none: {name} {labels[name][j]!r} has too few distinct predictor values for its own "

@@ -70,6 +70,7 @@ from hiermodels.models.populations import (
 )
 from hiermodels.models.rising import log_rising, tallied
 from hiermodels.models.spec import Layout, Parameter, sd_name, theta_name
+from hiermodels.models.units import shown, stands_of
 
 __all__ = ["Conjugate", "CountStats", "conjugate", "new_group", "simulate_counts"]
 
@@ -163,15 +164,15 @@ class Conjugate:
 
     # phi ----------------------------------------------------------------------------------------------------
 
-    def constrain(self, u: Array) -> dict[str, Array]:
-        """Hyperparameters by name."""
-        return hyper.constrain(self.parameters, u)
+    def constrain(self, u: Array, stats: CountStats | None = None) -> dict[str, Array]:
+        """Hyperparameters by name; coefficients inside."""
+        return hyper.constrain(self.parameters, u, None if stats is None else stands_of(self.layout, stats))
 
     def log_prior(self, u: Array, stats: CountStats) -> Array:
         """Log prior of phi, and of the explicit deviations, on the unconstrained scale."""
         z = u[hyper.dimension(self.parameters) :]
         return (
-            hyper.log_prior(self.parameters, u) - 0.5 * jnp.sum(z * z) - 0.5 * z.size * math.log(2 * math.pi)
+            hyper.log_prior(self.parameters, u, None, stands_of(self.layout, stats)) - 0.5 * jnp.sum(z * z) - 0.5 * z.size * math.log(2 * math.pi)
         )
 
     def log_likelihood(self, u: Array, stats: CountStats) -> Array:
@@ -208,7 +209,7 @@ class Conjugate:
     def start(self, stats: CountStats) -> Array:
         """Moment estimates, explicit deviations at zero; shape (dim,)."""
         m, a = moment_estimates(stats, self._binomial)
-        values = {}
+        values, stands = {}, stands_of(self.layout, stats)
         for p in self.parameters:
             if p.name == log_precision(self.layout):
                 value = jnp.log(a)
@@ -220,10 +221,11 @@ class Conjugate:
                 value = m if p.name == rate_name(self.layout) else a
             low, high = p.prior.support(p.kind)
             if math.isfinite(low) and math.isfinite(high):
-                value = jnp.clip(value, low + 0.01 * (high - low), high - 0.01 * (high - low))
+                by = 1.0 if stands is None else stands[p.name]
+                value = jnp.clip(value * by, low + 0.01 * (high - low), high - 0.01 * (high - low)) / by
             values[p.name] = value
         return jnp.concatenate(
-            [hyper.unconstrain(self.parameters, values), jnp.zeros(sum(self._latent_sizes))]
+            [hyper.unconstrain(self.parameters, values, stands), jnp.zeros(sum(self._latent_sizes))]
         )
 
     def _latents(self, u: Array) -> list[Array]:
@@ -235,7 +237,7 @@ class Conjugate:
 
     def _deviations(self, u: Array, stats: CountStats) -> list[Array]:
         """Link-scale deviations of groups above the units, their ancestors' included; an array a level."""
-        tree, phi, z = count_tree(self.layout), self.constrain(u), iter(self._latents(u))
+        tree, phi, z = count_tree(self.layout), self.constrain(u, stats), iter(self._latents(u))
         found, value = [], jnp.zeros(())
         for i in range(tree.unit):
             value = spread_down(self.layout, stats.parent, value, i - 1, i)
@@ -246,7 +248,7 @@ class Conjugate:
 
     def _log_mean(self, u: Array, stats: CountStats) -> tuple[Array, Array]:
         """Log m, and log(1 - m) of a probability, for each unit's population law; () where common to all."""
-        tree, phi, name = count_tree(self.layout), self.constrain(u), rate_name(self.layout)
+        tree, phi, name = count_tree(self.layout), self.constrain(u, stats), rate_name(self.layout)
         if name is not None:
             m = _positive(phi[name], float(jnp.finfo(phi[name].dtype).max) ** 0.9)
             if not self._binomial:
@@ -273,7 +275,7 @@ class Conjugate:
     def _concentration(self, u: Array, stats: CountStats) -> Array:
         tree = count_tree(self.layout)
         if not tree.above:
-            return _positive(self.constrain(u)[precision(self.layout)])
+            return _positive(self.constrain(u, stats)[precision(self.layout)])
         log_a = self._log_concentrations(u)
         return _positive(jnp.exp(spread_down(self.layout, stats.parent, log_a, tree.above[-1], tree.unit)))
 
@@ -312,7 +314,7 @@ class Conjugate:
 
     def _points(self, u: Array, stats: CountStats) -> dict[str, Array]:
         """Everything that phi fixes: hyperparameters, and group values above the units."""
-        tree, values = count_tree(self.layout), self.constrain(u)
+        tree, values = count_tree(self.layout), self.constrain(u, stats)
         if tree.word == "none" or self._closed:
             return values
         base = centre(self.layout, values)
@@ -321,7 +323,7 @@ class Conjugate:
         if tree.above:
             level = self.layout.levels[tree.above[-1]]
             values[theta_name(level.name, log_precision(self.layout))] = self._log_concentrations(u)
-        return values
+        return shown(self.layout, stats, values)
 
     def draw(self, key: Array, u: Array, stats: CountStats) -> dict[str, Array]:
         """One exact draw of everything given u: hyperparameters and group values (padded axes)."""
@@ -373,7 +375,7 @@ class Conjugate:
                 real = stats.real[self._coarse[name[5:-1]]]
                 found[name] = _point(jnp.sum(jnp.where(real, points[name[5:-1]], 0.0)) / jnp.sum(real))
             elif name in self.available():
-                found[name] = self._new(name[4:-1], u, law)
+                found[name] = self._new(name[4:-1], points, law)
             else:
                 known = ", ".join(sorted(self.available()))
                 raise ValueError(f"{name}: this model has no such variable under its pooling; it has {known}")
@@ -397,13 +399,13 @@ class Conjugate:
         kind = "point" if law.kind == "point" else "normal"
         return Component(kind, jnp.sum(share * mean), jnp.sum(share**2 * variance))
 
-    def _new(self, level: str, u: Array, law: Component) -> Component:
-        """A group not in the data, in ancestors not in the data, predictors at zero."""
+    def _new(self, level: str, phi: dict[str, Array], law: Component) -> Component:
+        """A group not in the data, in ancestors not in the data, predictors at zero, given hyperparameters as they are shown."""
         tree, names = count_tree(self.layout), [v.name for v in self.layout.levels]
         if tree.word == "complete":
-            common = centre(self.layout, self.constrain(u)) if law.a.ndim else None
+            common = centre(self.layout, phi) if law.a.ndim else None
             return law if common is None else _point(link(self.layout.family, common, inverse=True))
-        i, phi = names.index(level), self.constrain(u)
+        i = names.index(level)
         base = centre(self.layout, phi)
         if i < tree.unit:
             spread = [phi[sd_name(names[k], "Intercept")] ** 2 for k in tree.above if k <= i]

@@ -23,6 +23,7 @@ from hiermodels.models.data import Data
 from hiermodels.models.populations import centre, link, spread_down
 from hiermodels.models.sites import Centring, hyperparameter, in_order, is_centred, outcome_site, padded
 from hiermodels.models.spec import Layout, sd_name, theta_name
+from hiermodels.models.units import inner_design, stands_of
 
 __all__ = ["check_tree", "count_model", "unit_site"]
 
@@ -45,9 +46,11 @@ def count_model(layout: Layout, centred: Centring, data: Data, y: Array | None) 
         None simulates.
     """
     phi: dict[str, Array] = {}
+    stands = stands_of(layout, data)
     for p in in_order(layout.parameters):
         unit = layout.unit_of(p)
-        phi[p.name] = hyperparameter(p.name, p.prior, p.kind, unit=None if unit is None else phi[unit.name])
+        by = None if stands is None else stands[p.name]
+        phi[p.name] = hyperparameter(p.name, p.inner, p.kind, unit=None if unit is None else phi[unit.name], stands=by)
     tree = count_tree(layout)
     if tree.unit < 0:
         rate = _row_means(layout, phi, data)
@@ -73,9 +76,8 @@ def unit_site(layout: Layout) -> str:
 
 def _slopes(layout: Layout, phi: dict[str, Array], data: Data) -> Array:
     """Predictors' part of each row on the link scale."""
-    terms = (
-        data.x[:, c] * phi[layout.columns[c]] for c in layout.population if layout.columns[c] != "Intercept"
-    )
+    x = inner_design(layout, data)
+    terms = (x[:, c] * phi[layout.columns[c]] for c in layout.population if layout.columns[c] != "Intercept")
     return sum(terms, start=jnp.zeros(layout.obs))
 
 

@@ -11,6 +11,7 @@ from hiermodels.models.counts import count_tree
 from hiermodels.models.data import Data
 from hiermodels.models.rising import tally
 from hiermodels.models.spec import Layout
+from hiermodels.models.units import Units, inner_design
 
 __all__ = ["CountStats", "has_tally", "moment_estimates", "reduce_counts"]
 
@@ -35,8 +36,8 @@ class CountStats(eqx.Module):
         How many groups have more than i successes, failures, trials (the last negative), i = 0, 1, ...
     constant : Array
         Terms of the log likelihood that hold no parameter.
-    parent, real : tuple of Array
-        As in `Data`.
+    parent, real, units
+        As in `Data`; the predictors are centred and scaled.
     """
 
     y: Array
@@ -47,12 +48,13 @@ class CountStats(eqx.Module):
     constant: Array
     parent: tuple[Array, ...]
     real: tuple[Array, ...]
+    units: Units | None = None
 
 
 def reduce_counts(layout: Layout, data: Data) -> CountStats:
     """Reduce a dataset to its sufficient statistics, once."""
     unit = count_tree(layout).unit
-    x = data.x[:, list(layout.population)].T
+    x = inner_design(layout, data)[:, list(layout.population)].T
     y, size, rows = data.y, data.size, (data.size > 0).astype(data.y.dtype)
     if unit >= 0:
         sums = jnp.stack([y, size, rows, *(x * rows)])
@@ -64,7 +66,7 @@ def reduce_counts(layout: Layout, data: Data) -> CountStats:
         bound = layout.count_bound
         counts = jnp.stack([tally(y, bound), tally(size - y, bound), -tally(size, bound)])
     total = jnp.stack([jnp.sum(y), jnp.sum(size)])
-    return CountStats(y, size, x, total, counts, _constant(layout, data), data.parent, data.real)
+    return CountStats(y, size, x, total, counts, _constant(layout, data), data.parent, data.real, data.units)
 
 
 def _constant(layout: Layout, data: Data) -> Array:

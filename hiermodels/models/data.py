@@ -8,7 +8,7 @@ group adds nothing to any likelihood, so padding changes no result.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -22,8 +22,10 @@ from hiermodels.models.formula import columns
 from hiermodels.models.priors import flat
 from hiermodels.models.propriety import check_propriety, missing_moments
 from hiermodels.models.quantities import Quantity, coefficient, group_sd
+from hiermodels.models.scales import Scales, kept_scales, measure
 from hiermodels.models.spec import POOLING, Layout, LevelLayout, Model, Parameter, cor_name, sd_name, theta_name, unit_of
 from hiermodels.models.twins import find_twins
+from hiermodels.models.units import Units, inner_design, per_column, settled, with_units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +57,8 @@ class Data(eqx.Module):
         False for padding.
     twin : tuple of Array, each (group,)
         Kind of each group's design, where the layout counts such kinds (`hiermodels.models.twins`).
+    units : Units or None
+        How programs centre and scale the design, and where priors stand (`hiermodels.models.units`); None where they leave all as it is.
     """
 
     y: Any
@@ -65,6 +69,7 @@ class Data(eqx.Module):
     parent: tuple[Any, ...]
     real: tuple[Any, ...]
     twin: tuple[Any, ...] = ()
+    units: Units | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,8 @@ class Problem:
     missing_moments : dict of str to str
         ``"mean"`` or ``"sd"`` of which variables does not exist: variable -> ``mean`` or ``sd`` (``mean`` implies both).
     warnings : tuple of str
+    scales : Scales
+        What default priors and programs take from predictors, known errors, weights and exposures.
     """
 
     model: Model
@@ -96,6 +103,7 @@ class Problem:
     positions: dict[str, np.ndarray]
     missing_moments: dict[str, str]
     warnings: tuple[str, ...]
+    scales: Scales = field(default_factory=Scales)
 
     def with_outcome(self, y: np.ndarray | Array) -> Data:
         """The same design with another outcome; y has shape (rows,), padding is added here."""
@@ -230,6 +238,7 @@ def bind(
     outcome: bool = True,
     priors: bool = True,
     pad: bool = True,
+    scales: Scales | None = None,
 ) -> Problem:
     """Meet the data: check every column, index the groups, fix the priors in use.
 
@@ -246,6 +255,8 @@ def bind(
         False for a mechanism to simulate from: its parameters get no priors, and propriety is not asked about.
     pad : bool
         Pad ragged axes to powers of two, so that similar designs share compiled programs.
+    scales : Scales, optional
+        Of another fit, or of a study's cell, to be kept; by default they are measured on these rows.
 
     Raises
     ------
@@ -304,6 +315,9 @@ def bind(
     kept = tuple(names.index(n) for n in population if not _covered(names.index(n), levels))
     layout = Layout(family.kernel, model.known_se is not None, tuple(names), kept, tuple(levels), (), rows)
     data = Data(y, x, weight, size, tuple(group), tuple(parent_index), tuple(real))
+    if priors:
+        scales = kept_scales(scales, measure(names, x, layout.known, weight, size if model.exposure else None))
+        layout, data = with_units(layout, data, scales, model.prior)
     if not layout.normal_groups:
         check_tree(layout)
         checks.constant_predictors(layout, data, labels)
@@ -315,14 +329,15 @@ def bind(
         nameless = tuple(Parameter.of(q, flat(), "none") for q in _wanted(family, layout))
         layout, data = _pad_rows(replace(layout, parameters=nameless), data, pad)
         return Problem(model, words, layout, data, labels, positions, {}, ())
-    parameters = _parameters(model, family, layout, _typical_se(data))
-    layout = replace(layout, parameters=parameters)
+    assert scales is not None
+    layout = replace(layout, parameters=_parameters(model, family, layout, data, scales))
+    data = replace(data, units=settled(layout, data, scales))
     checks.design(model, layout, data, labels)
     check_propriety(layout, data, outcome)
     missing = missing_moments(layout, data)
     warnings = tuple(checks.warnings(layout, data, labels))
     layout, data = _pad_rows(layout, data, pad)
-    return Problem(model, words, layout, data, labels, positions, missing, warnings)
+    return Problem(model, words, layout, data, labels, positions, missing, warnings, scales)
 
 
 def _pad_rows(layout: Layout, data: Data, pad: bool) -> tuple[Layout, Data]:
@@ -338,8 +353,8 @@ def _pad_rows(layout: Layout, data: Data, pad: bool) -> tuple[Layout, Data]:
     def longer(a: np.ndarray) -> np.ndarray:
         return np.concatenate([a, np.zeros((extra, *a.shape[1:]), a.dtype)])
 
-    rows = (longer(data.y), longer(data.x), longer(data.weight), longer(data.size), tuple(longer(g) for g in data.group))
-    return replace(layout, obs=layout.obs + extra), Data(*rows, data.parent, data.real, data.twin)
+    rows = {name: longer(getattr(data, name)) for name in ("y", "x", "weight", "size")}
+    return replace(layout, obs=layout.obs + extra), replace(data, **rows, group=tuple(longer(g) for g in data.group))
 
 
 def _with_twins(layout: Layout, data: Data) -> tuple[Layout, Data]:
@@ -347,10 +362,9 @@ def _with_twins(layout: Layout, data: Data) -> tuple[Layout, Data]:
     if not layout.nested:
         return layout, data
     sizes = tuple(level.size for level in layout.levels)
-    twin = find_twins(data.x, data.weight, data.group, data.parent, sizes)
+    twin = find_twins(inner_design(layout, data), data.weight, data.group, data.parent, sizes)
     kinds = tuple(int(t[r].max()) + 1 for t, r in zip(twin, data.real, strict=False))
-    fields = (data.y, data.x, data.weight, data.size, data.group, data.parent, data.real)
-    return replace(layout, twins=kinds), Data(*fields, twin)
+    return replace(layout, twins=kinds), replace(data, twin=twin)
 
 
 def _blocks(terms: list[tuple[tuple[str, ...], bool]]) -> tuple[tuple[int, ...], ...]:
@@ -391,7 +405,7 @@ def check_words(words: dict[str, str], order: list[str], parents: list[int]) -> 
             j = parents[j]
 
 
-def _parameters(model: Model, family: families.Family, layout: Layout, se: float) -> tuple[Parameter, ...]:
+def _parameters(model: Model, family: families.Family, layout: Layout, data: Data, scales: Scales) -> tuple[Parameter, ...]:
     from hiermodels.models import defaults
 
     wanted = _wanted(family, layout)
@@ -407,23 +421,18 @@ def _parameters(model: Model, family: families.Family, layout: Layout, se: float
     found = []
     for quantity in wanted:
         if quantity.name in named:
-            prior, source = named[quantity.name], "named"
+            parameter = Parameter.of(quantity, named[quantity.name])
         else:
-            prior, source = defaults.default_prior(quantity, layout, se)
-        checks.prior_fits(quantity.name, quantity.kind, prior)
-        found.append(Parameter.of(quantity, prior, source))
+            core = defaults.default_prior(quantity, layout)
+            prior = core.times(per_column(layout, data, quantity) * scales.unit(core))
+            parameter = Parameter.of(quantity, prior, "default" if prior == core else "scaled", core)
+        checks.prior_fits(quantity.name, quantity.kind, parameter.prior)
+        found.append(parameter)
     for p in found:
         if p.prior.unit is not None and unit_of(p, tuple(found)) is None:
             hint = {"scaled_normal": "normal(mean, sd)", "scaled_half_t": "half_t(df, scale)"}.get(p.prior.name, "gamma(shape, rate)")
             raise ValueError(f"priors: {p.name}: {p.prior} is in units of the {p.prior.unit}, which this model has not; use {hint}")
     return tuple(found)
-
-
-def _typical_se(data: Data) -> float:
-    """Known standard error of a typical row, (mean precision)^(-1/2); of no meaning where variances are unknown."""
-    weight = np.asarray(data.weight)
-    there = weight[weight > 0]
-    return float(there.mean() ** -0.5) if len(there) else 1.0
 
 
 def _wanted(family: families.Family, layout: Layout) -> list[Quantity]:

@@ -83,36 +83,32 @@ def expand_joint(
     return out
 
 
-def default_prior(quantity: Quantity, layout: Layout, se: float) -> tuple[Prior, str]:
-    """Prior of a parameter that was not named, and whether it is ``default`` or ``scaled`` to the known variances.
+def default_prior(quantity: Quantity, layout: Layout) -> Prior:
+    """Prior of a parameter that was not named: per sd of its predictor, at the predictors' means, in units of `hiermodels.models.scales.Scales.unit`.
 
     Parameters
     ----------
     quantity : Quantity
         Its role and kind decide; its name does not.
     layout : Layout
-    se : float
-        Typical known standard error of a row, ``(mean of se^-2)^(-1/2)``; used where variances are known.
     """
     role = quantity.role
     if role == "correlation":
-        return lkj(1), "default"
+        return lkj(1)
     if not layout.normal_groups:
-        return _count_default(quantity, layout), "default"
+        return _count_default(quantity, layout)
     if layout.link != "identity":
-        return {"coefficient": UNPOOLED, "group sd": half_normal(1), "dispersion": half_normal_cv(1)}[role], "default"
+        return {"coefficient": UNPOOLED, "group sd": half_normal(1), "dispersion": half_normal_cv(1)}[role]
     if role == "degrees of freedom":
-        return gamma(2, 0.1), "default"
+        return gamma(2, 0.1)
     if role == "coefficient":
-        return flat(), "default"
+        return flat()
     if role == "residual sd":
-        return power(1), "default"
+        return power(1)
     partial = [level for level in layout.levels if level.pooling == "partial"]
     if layout.gaussian and layout.known and len(partial) == 1 and len(partial[0].effects) == 1 and layout.columns[partial[0].effects[0]] == "Intercept":
-        return reference(), "default"
-    if layout.known:
-        return half_t(GROUP_SD[0], float(f"{GROUP_SD[1] * se:.3g}")), "scaled"
-    return scaled_half_t(*GROUP_SD), "default"
+        return reference()
+    return half_t(*GROUP_SD) if layout.known else scaled_half_t(*GROUP_SD)
 
 
 def _count_default(quantity: Quantity, layout: Layout) -> Prior:

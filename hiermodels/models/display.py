@@ -481,8 +481,8 @@ def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
         if quantity.name in named:
             prior = named[quantity.name]
         else:
-            prior, source = defaults.default_prior(quantity, layout, 1.0)
-            if source == "scaled":
+            prior = defaults.default_prior(quantity, layout)
+            if prior.name == "half_t":
                 rules[quantity.name] = str(model.known_se)
         found.append(Parameter.of(quantity, prior))
     return replace(layout, parameters=tuple(found)), rules

@@ -32,6 +32,7 @@ from hiermodels.models.component import Component
 from hiermodels.models.data import Data
 from hiermodels.models.spec import Layout, LevelLayout, Parameter, sd_name, theta_name
 from hiermodels.models.twins import TwinStats, prepare_twins, twin_messages
+from hiermodels.models.units import Units, inner_design, shown_spreads, stands_of
 
 __all__ = ["Gaussian", "GaussianStats"]
 
@@ -55,6 +56,8 @@ class GaussianStats(eqx.Module):
         Known variance of each group's mean, infinite for padding (what ``reference()`` needs).
     twins : TwinStats or None
         Sums over groups with the same design, where the layout has such.
+    units : Units or None
+        As in `Data`: the design that the products are of is centred and scaled.
     """
 
     cc: Array
@@ -67,6 +70,7 @@ class GaussianStats(eqx.Module):
     real: tuple[Array, ...]
     variances: Array
     twins: TwinStats | None = None
+    units: Units | None = None
 
 
 class _Step(NamedTuple):
@@ -117,17 +121,17 @@ class Gaussian:
 
     def prepare(self, data: Data) -> GaussianStats:
         """Reduce a dataset to its sufficient statistics."""
-        columns = self.layout.columns
+        columns, x = self.layout.columns, inner_design(self.layout, data)
         rows = data.weight > 0
         if self._centred():
             shift = jnp.sum(data.weight * data.y) / jnp.sum(data.weight)
         else:
             shift = jnp.zeros(())
         y = jnp.where(rows, data.y - shift, 0.0)
-        wx = (data.weight[:, None] * data.x).T
+        wx = (data.weight[:, None] * x).T
         k = len(columns)
         upper = [(i, j) for i in range(k) for j in range(i, k)]
-        stacked = jnp.stack([wx[i] * data.x[:, j] for i, j in upper] + [wx[i] * y for i in range(k)])
+        stacked = jnp.stack([wx[i] * x[:, j] for i, j in upper] + [wx[i] * y for i in range(k)])
         sums = self._gather(stacked, data)
         place = {pair: n for n, pair in enumerate(upper)}
         cc = jnp.stack([jnp.stack([sums[place[min(i, j), max(i, j)]] for j in range(k)]) for i in range(k)])
@@ -144,6 +148,7 @@ class Gaussian:
             data.real,
             jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1.0), jnp.inf),
             prepare_twins(cc, cy, data.twin, data.parent, types) if types else None,
+            data.units,
         )
 
     def _centred(self) -> bool:
@@ -165,17 +170,17 @@ class Gaussian:
 
     # phi ------------------------------------------------------------------------------------------------------------
 
-    def constrain(self, u: Array) -> dict[str, Array]:
-        """Hyperparameters by name; correlations as Cholesky factors."""
-        return hyper.constrain(self.parameters, u)
+    def constrain(self, u: Array, stats: GaussianStats | None = None) -> dict[str, Array]:
+        """Hyperparameters by name, at the inner origin; correlations as Cholesky factors, coefficients inside."""
+        return hyper.constrain(self.parameters, u, None if stats is None else stands_of(self.layout, stats))
 
     def log_prior(self, u: Array, stats: GaussianStats) -> Array:
         """Log prior of phi on the unconstrained scale."""
-        return hyper.log_prior(self.parameters, u, stats.variances)
+        return hyper.log_prior(self.parameters, u, stats.variances, stands_of(self.layout, stats))
 
     def log_likelihood(self, u: Array, stats: GaussianStats) -> Array:
         """log p(y | phi), every group value and integrated coefficient gone; normalised."""
-        phi = self.constrain(u)
+        phi = self.constrain(u, stats)
         up = self._upward(phi, stats) if stats.twins is None else self._twins_upward(phi, stats, stats.twins)
         return up.constant + self._root(up, phi, stats)[2]
 
@@ -185,23 +190,37 @@ class Gaussian:
 
     def start(self, stats: GaussianStats) -> Array:
         """A plain starting point on the scale of the data, shape (dim,)."""
-        spread = jnp.sqrt(jnp.maximum(stats.yy / jnp.maximum(jnp.sum(stats.cc[0, 0]), 1e-300), 1e-12))
-        values = {}
+        spread = jnp.sqrt(stats.yy / jnp.maximum(jnp.sum(stats.cc[0, 0]), 1e-300))
+        spread = jnp.where(spread > 0, spread, 1e-6)
+        values, stands = {}, stands_of(self.layout, stats)
         for p in self.parameters:
             if p.kind == "positive":
-                values[p.name] = 0.5 * spread
+                values[p.name] = 0.5 * spread * self._of_column(p, stats)
             elif p.kind == "correlation":
                 values[p.name] = jnp.eye(p.size)
             else:
                 values[p.name] = stats.shift if p.name == "Intercept" else jnp.zeros(())
             low, high = p.prior.support(p.kind) if p.kind != "correlation" else (-math.inf, math.inf)
             if math.isfinite(low) and math.isfinite(high):
-                values[p.name] = jnp.clip(values[p.name], low + 0.05 * (high - low), high - 0.05 * (high - low))
-        return hyper.unconstrain(self.parameters, values)
+                by = 1.0 if stands is None else stands[p.name]
+                values[p.name] = jnp.clip(values[p.name] * by, low + 0.05 * (high - low), high - 0.05 * (high - low)) / by
+        return hyper.unconstrain(self.parameters, values, stands)
 
     # up -------------------------------------------------------------------------------------------------------------
 
-    def _directions(self, level: LevelLayout, phi: dict[str, Array]) -> list[tuple[Array, float]]:
+    def _of_column(self, parameter: Parameter, stats: GaussianStats) -> Array | float:
+        """What an sd between groups inside is multiplied by in the user's units: one over its column's scale."""
+        if stats.units is None or parameter.role != "group sd":
+            return 1.0
+        c = self.layout.columns.index(parameter.effect)
+        return stats.units.inward[c, c]
+
+    def spread(self, level: LevelLayout, e: int, phi: dict[str, Array], stats: GaussianStats) -> Array:
+        """Standard deviation between groups of an inner coefficient."""
+        sd = phi[sd_name(level.name, self.layout.columns[e])]
+        return sd if stats.units is None or e in self.layout.origin else sd / stats.units.inward[e, e]
+
+    def _directions(self, level: LevelLayout, phi: dict[str, Array], stats: GaussianStats) -> list[tuple[Array, float]]:
         """Columns of the level's Cholesky factor in coefficient space; the number is 1, or 0 for flat directions."""
         columns = self.layout.columns
         unit = jnp.eye(len(columns))
@@ -211,7 +230,7 @@ class Gaussian:
             return [(unit[e], 0.0) for e in level.effects if e not in taken]
         found = []
         for block in level.blocks if level.pooling == "partial" else ():
-            scaled = [phi[sd_name(level.name, columns[level.effects[b]])] * unit[level.effects[b]] for b in block]
+            scaled = [self.spread(level, level.effects[b], phi, stats) * unit[level.effects[b]] for b in block]
             factor = phi[f"cor_{level.name}"] if len(block) > 1 else None
             for k in range(len(block)):
                 r = scaled[k] if factor is None else sum((factor[i, k] * scaled[i] for i in range(k, len(block))), 0 * unit[0])
@@ -220,7 +239,7 @@ class Gaussian:
 
     def _twins_upward(self, phi: dict[str, Array], stats: GaussianStats, twins: TwinStats) -> _Pass:
         inverse, constant = _residual(phi, stats)
-        directions = [self._directions(level, phi) for level in self.layout.levels]
+        directions = [self._directions(level, phi, stats) for level in self.layout.levels]
         precision, shift, gain = twin_messages(twins, inverse, directions)
         return _Pass(precision, shift, constant + gain, [])
 
@@ -231,7 +250,7 @@ class Gaussian:
         for i in reversed(range(len(self.layout.levels))):
             if tilt and i in tilt:
                 shift = shift + tilt[i]
-            for r, proper in self._directions(self.layout.levels[i], phi):
+            for r, proper in self._directions(self.layout.levels[i], phi, stats):
                 precision, shift, gain, step = _absorb(precision, shift, r, proper)
                 constant += jnp.sum(gain)
                 taken[i].append(step)
@@ -287,9 +306,10 @@ class Gaussian:
         for n, c in enumerate(inside):
             prior = self.layout.parameter(self.layout.columns[c]).prior  # type: ignore[union-attr]
             if prior.name != "flat":
-                mean = prior.args[0] - (stats.shift if self.layout.columns[c] == "Intercept" else 0.0)
-                weight: Array | float = prior.args[1] ** -2
-                log_sd: Array | float = math.log(prior.args[1])
+                by = 1.0 if stats.units is None else stats.units.inward[c, c]
+                mean = prior.args[0] / by - (stats.shift if self.layout.columns[c] == "Intercept" else 0.0)
+                weight: Array | float = (prior.args[1] / by) ** -2
+                log_sd: Array | float = math.log(prior.args[1]) - jnp.log(by)
                 if prior.name == "scaled_normal":
                     weight, log_sd = weight * phi["sigma"] ** -2, log_sd + jnp.log(phi["sigma"])
                 precision, shift = precision.at[n, n].add(weight), shift.at[n].add(mean * weight)
@@ -303,10 +323,10 @@ class Gaussian:
 
     def draw(self, key: Array, u: Array, stats: GaussianStats) -> dict[str, Array]:
         """One exact draw of everything else given phi: hyperparameters, coefficients, group values (padded axes)."""
-        phi = self.constrain(u)
+        phi = self.constrain(u, stats)
         root, found, _ = self.descend(key, phi, stats)
         values = self._report(phi, root, stats)
-        found = self._average_upwards(found, stats, lambda x, n: x / n)
+        found = self._average_upwards([self._shown(x, stats) for x in found], stats, lambda x, n: x / n)
         for i, level in enumerate(self.layout.levels):
             for e, name in zip(level.effects, self.layout.effect_names(level), strict=True):
                 values[name] = found[i][e] + self._offset(e, stats)
@@ -351,7 +371,7 @@ class Gaussian:
         wanted : tuple of str
             Variable names, ``mean(<variable>)`` and ``new(<level>)``.
         """
-        phi = self.constrain(u)
+        phi = self.constrain(u, stats)
         up = self._upward(phi, stats)
         root_mean, root_cov, _ = self._root(up, phi, stats)
         known = self._report(phi, self._known_coefficients(phi, stats), stats)
@@ -370,8 +390,7 @@ class Gaussian:
             elif name.startswith("new("):
                 found[name] = self._new(name[4:-1], phi, root_mean, root_cov, stats)
             elif name in self.layout.columns and (c := self.layout.columns.index(name)) in inside:
-                n = inside.index(c)
-                found[name] = Component("normal", root_mean[n] + self._offset(c, stats), root_cov[n, n])
+                found[name] = Component("normal", *self._root_law(c, phi, root_mean, root_cov, stats))
             else:
                 found[name] = Component("point", known[name], jnp.zeros_like(known[name]))
         return found
@@ -379,17 +398,31 @@ class Gaussian:
     def _offset(self, column: int, stats: GaussianStats) -> Array | float:
         return stats.shift if self.layout.columns[column] == "Intercept" else 0.0
 
+    def _shown(self, x: Array, stats: GaussianStats) -> Array:
+        """Coefficients as they are shown from those inside, along the first axis."""
+        return x if stats.units is None else jnp.tensordot(stats.units.inward, x, 1)
+
+    def _root_law(self, c: int, phi: dict[str, Array], mean: Array, cov: Array, stats: GaussianStats) -> tuple[Array, Array]:
+        """Mean and variance of a population coefficient as it is shown, given phi."""
+        inside, known = self._split()[0], self._known_coefficients(phi, stats)
+        if stats.units is None:
+            n = inside.index(c)
+            return mean[n] + self._offset(c, stats), cov[n, n]
+        row = stats.units.inward[c]
+        to = row[jnp.array(inside)]
+        return to @ mean + row @ known + self._offset(c, stats), to @ cov @ to
+
     def _report(self, phi: dict[str, Array], b: Array, stats: GaussianStats) -> dict[str, Array]:
-        values = {}
+        values, coefficients = {}, self._shown(b, stats)
         for p in self.layout.parameters:
             if p.kind == "correlation":
                 values[p.name] = phi[p.name] @ phi[p.name].T
-            elif p.name in phi:
-                values[p.name] = phi[p.name]
-            else:
+            elif p.role == "coefficient":
                 c = self.layout.columns.index(p.name)
-                values[p.name] = b[c] + self._offset(c, stats)
-        return values
+                values[p.name] = coefficients[c] + self._offset(c, stats)
+            else:
+                values[p.name] = phi[p.name]
+        return values | ({} if stats.units is None else shown_spreads(self.layout, stats.units, values))
 
     def _moments(self, up: _Pass, phi: dict[str, Array], mean: Array, cov: Array, stats: GaussianStats) -> list[tuple[Array, Array]]:
         """Mean and variance of every group's coefficients given phi; each (column, group).
@@ -410,6 +443,10 @@ class Gaussian:
             for step in reversed(up.steps[i]):
                 slope, constant, noise = _release(slope, constant, noise, step)
             slopes, constants, noises = [*slopes, slope], [*constants, constant], [*noises, noise]
+        if stats.units is not None:
+            t = stats.units.inward
+            slopes, constants = [self._shown(x, stats) for x in slopes], [self._shown(x, stats) for x in constants]
+            noises = [jnp.einsum("ij,jlg,kl->ikg", t, x, t) for x in noises]
         slopes = self._average_upwards(slopes, stats, lambda x, n: x / n)
         constants = self._average_upwards(constants, stats, lambda x, n: x / n)
         noises = self._average_upwards(noises, stats, lambda x, n: x / n**2)
@@ -444,7 +481,8 @@ class Gaussian:
             count = self._to_parent(stats.real[j][None].astype(float), j, stats)[0]
             weights = self._to_children(weights / jnp.maximum(count, 1.0), j, stats) * stats.real[j]
             i = j
-        direction = jnp.eye(len(self.layout.columns))[e][:, None] * weights
+        row = jnp.eye(len(self.layout.columns))[e] if stats.units is None else stats.units.inward[e]
+        direction = row[:, None] * weights
 
         def log_z(t: Array) -> Array:
             up = self._upward(phi, stats, {i: t * direction})
@@ -459,17 +497,16 @@ class Gaussian:
     def _new(self, name: str, phi: dict[str, Array], mean: Array, cov: Array, stats: GaussianStats) -> Component:
         """Value of a group not in the data, in ancestors not in the data."""
         column = self.layout.columns.index("Intercept")
-        inside = self._split()[0]
-        if column in inside:
-            n = inside.index(column)
-            centre, variance = mean[n], cov[n, n]
+        if column in self._split()[0]:
+            centre, variance = self._root_law(column, phi, mean, cov, stats)
         else:
-            centre, variance = self._known_coefficients(phi, stats)[column], jnp.zeros(())
+            centre, variance = self._known_coefficients(phi, stats)[column] + stats.shift, jnp.zeros(())
+        known = self._report(phi, self._known_coefficients(phi, stats), stats)
         place = next(i for i, level in enumerate(self.layout.levels) if level.name == name)
         for level in (self.layout.levels[i] for i in self.layout.lineage(place)):
             if level.pooling == "partial" and column in level.effects:
-                variance = variance + phi[sd_name(level.name, "Intercept")] ** 2
-        return Component("normal", centre + stats.shift, variance)
+                variance = variance + known[sd_name(level.name, "Intercept")] ** 2
+        return Component("normal", centre, variance)
 
     def available(self) -> set[str]:
         """Names that `components` knows: variables, their means over groups, and new groups."""

@@ -7,6 +7,7 @@ hyperbolic arctangents of its partial correlations, a real one as itself. Parame
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -37,8 +38,12 @@ def dimension(parameters: tuple[Parameter, ...]) -> int:
     return sum(width(p) for p in parameters)
 
 
-def _one(parameter: Parameter, u: Array) -> tuple[Array, Array]:
-    """Constrained value and log Jacobian of one parameter's slice."""
+Stands = Mapping[str, Array] | None
+"""Numbers that parameters are multiplied by where their priors stand (`hiermodels.models.units.Units.stands`); None for 1."""
+
+
+def _one(parameter: Parameter, u: Array, stands: Array | float = 1.0) -> tuple[Array, Array]:
+    """Constrained value of one parameter's slice, and the log Jacobian of where its prior stands."""
     if parameter.kind == "correlation":
         from numpyro.distributions.transforms import CorrCholeskyTransform
 
@@ -48,13 +53,13 @@ def _one(parameter: Parameter, u: Array) -> tuple[Array, Array]:
     x = u[0]
     low, high = parameter.prior.support(parameter.kind)
     if math.isinf(low):
-        return x, jnp.zeros_like(x)
+        return x, jnp.zeros_like(x) + jnp.log(stands)
     if math.isinf(high):
         value = jnp.exp(x)
-        return low + value, x
+        return low + value, x + jnp.log(stands)
     share = jax.nn.sigmoid(x)
     jacobian = math.log(high - low) + jax.nn.log_sigmoid(x) + jax.nn.log_sigmoid(-x)
-    return low + (high - low) * share, jacobian
+    return (low + (high - low) * share) / stands, jacobian
 
 
 def slices(parameters: tuple[Parameter, ...]) -> list[tuple[Parameter, int, int]]:
@@ -66,16 +71,17 @@ def slices(parameters: tuple[Parameter, ...]) -> list[tuple[Parameter, int, int]
     return found
 
 
-def constrain(parameters: tuple[Parameter, ...], u: Array) -> dict[str, Array]:
+def constrain(parameters: tuple[Parameter, ...], u: Array, stands: Stands = None) -> dict[str, Array]:
     """Values by name; a correlation as its lower Cholesky factor, shape (effect, effect)."""
     values = {}
     for p, start, stop in slices(parameters):
+        by = 1.0 if stands is None else stands[p.name]
         fixed = p.prior.name == "fixed"
-        values[p.name] = jnp.asarray(p.prior.args[0], dtype=u.dtype) if fixed else _one(p, u[start:stop])[0]
+        values[p.name] = jnp.asarray(p.prior.args[0], dtype=u.dtype) / by if fixed else _one(p, u[start:stop], by)[0]
     return values
 
 
-def log_prior(parameters: tuple[Parameter, ...], u: Array, context: Array | None = None) -> Array:
+def log_prior(parameters: tuple[Parameter, ...], u: Array, context: Array | None = None, stands: Stands = None) -> Array:
     """Log prior density of the unconstrained vector, Jacobian included.
 
     Parameters
@@ -83,22 +89,25 @@ def log_prior(parameters: tuple[Parameter, ...], u: Array, context: Array | None
     u : Array, shape (dimension,)
     context : Array, optional
         Known variances for ``reference()`` and ``jeffreys2()``.
+    stands : mapping of str to Array, optional
+        Numbers that parameters are multiplied by where their priors stand.
     """
     total = jnp.zeros((), u.dtype)
-    units = constrain(parameters, u) if any(p.prior.unit for p in parameters) else {}
+    units = constrain(parameters, u, stands) if any(p.prior.unit for p in parameters) else {}
     for p, start, stop in slices(parameters):
         if p.prior.name == "fixed":
             continue
-        value, jacobian = _one(p, u[start:stop])
+        by = 1.0 if stands is None else stands[p.name]
+        value, jacobian = _one(p, u[start:stop], by)
         unit = unit_of(p, parameters)
         if p.kind == "correlation":
             total += log_lkj(value, p.prior.args[0]) + jacobian
         else:
-            total += p.prior.log_density(value, context if unit is None else units[unit.name]) + jacobian
+            total += p.inner.log_density(value * by, context if unit is None else units[unit.name]) + jacobian
     return total
 
 
-def unconstrain(parameters: tuple[Parameter, ...], values: dict[str, Array]) -> Array:
+def unconstrain(parameters: tuple[Parameter, ...], values: dict[str, Array], stands: Stands = None) -> Array:
     """The unconstrained vector of given values (inverse of `constrain`)."""
     parts = []
     for p, start, stop in slices(parameters):
@@ -116,6 +125,6 @@ def unconstrain(parameters: tuple[Parameter, ...], values: dict[str, Array]) -> 
         elif math.isinf(high):
             parts.append(jnp.log(value - low)[None])
         else:
-            share = (value - low) / (high - low)
+            share = (value * (1.0 if stands is None else stands[p.name]) - low) / (high - low)
             parts.append((jnp.log(share) - jnp.log1p(-share))[None])
     return jnp.concatenate(parts) if parts else jnp.zeros(0)

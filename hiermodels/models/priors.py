@@ -23,6 +23,7 @@ import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
@@ -138,6 +139,17 @@ class Prior:
             return max(outer[0], self.args[0]), min(outer[1], self.args[1])
         return outer
 
+    def times(self, by: Any) -> Prior:
+        """The prior of ``by`` times a parameter that has this one, for a prior with a location or a scale; any other is what it was.
+
+        Examples
+        --------
+        >>> str(Prior("normal", (0, 10)).times(0.5))
+        'normal(0, 5)'
+        """
+        places = _WITH_UNITS.get(self.name, ())
+        return Prior(self.name, tuple(a * by if k in places else a for k, a in enumerate(self.args)))
+
     def log_density(self, x: Array, context: Array | None = None) -> Array:
         """Log density at ``x``, normalised where the prior is proper.
 
@@ -165,6 +177,13 @@ class Prior:
         return _LATEX.get(self.name, "\\mathrm{" + self.name.replace("_", "\\mbox{-}") + "}") + (
             f"({shown})" if self.args else "()" if self.name not in _LATEX else ""
         )
+
+
+_WITH_UNITS = {
+    "normal": (0, 1), "scaled_normal": (0, 1), "student_t": (1, 2), "uniform": (0, 1), "fixed": (0,), "half_normal": (0,),
+    "half_cauchy": (0,), "half_t": (1,), "scaled_half_t": (1,),
+}  # fmt: skip
+"""Numbers of a prior that are in the units of its parameter."""
 
 
 def _log_reference(x: Array, variances: Array) -> Array:

@@ -24,6 +24,7 @@ from hiermodels.models.priors import Prior
 from hiermodels.models.propriety_counts import check_counts, missing_count_moments
 from hiermodels.models.propriety_links import check_links, check_repeats, missing_link_moments
 from hiermodels.models.spec import Layout, sd_name, theta_name
+from hiermodels.models.units import inner_design
 
 if TYPE_CHECKING:
     from hiermodels.models.data import Data
@@ -53,7 +54,7 @@ def _flat_rank(layout: Layout, data: Data) -> int:
         for c in layout.population
         if (p := layout.parameter(layout.columns[c])) is not None and p.prior.name == "flat"
     ]
-    return int(np.linalg.matrix_rank(data.x[:, flat])) if flat else 0
+    return int(np.linalg.matrix_rank(inner_design(layout, data)[:, flat])) if flat else 0
 
 
 class _Scale(NamedTuple):
@@ -193,7 +194,7 @@ def _left_over(layout: Layout, data: Data) -> tuple[int, bool]:
     only leave more over.
     """
     rows = np.asarray(data.weight) > 0
-    x, y = np.asarray(data.x)[rows], np.asarray(data.y)[rows]
+    x, y = np.asarray(inner_design(layout, data))[rows], np.asarray(data.y)[rows]
     finest = next((i for i in reversed(range(len(layout.levels))) if _follows(layout, i)), None)
     outer = np.column_stack([y, x[:, list(layout.population)]])
     rank = 0

@@ -31,6 +31,7 @@ import numpy as np
 from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
 from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Parameter, sd_name
+from hiermodels.models.units import inner_design
 
 if TYPE_CHECKING:
     from hiermodels.models.data import Data
@@ -49,7 +50,7 @@ class _Units(NamedTuple):
 def _units(layout: Layout, data: Data) -> _Units:
     flat = [c for c in layout.population if _is_flat(layout.parameter(layout.columns[c]))]
     unit, rows = count_tree(layout).unit, np.asarray(data.size) > 0
-    y, size, x = (np.asarray(a)[rows] for a in (data.y, data.size, data.x[:, flat]))
+    y, size, x = (np.asarray(a)[rows] for a in (data.y, data.size, inner_design(layout, data)[:, flat]))
     if unit < 0:
         return _Units(y, size, x)
     group = np.asarray(data.group[unit])[rows]

@@ -101,6 +101,7 @@ def hyperparameter(
     kind: str = "positive",
     variances: Array | None = None,
     unit: Array | None = None,
+    stands: Array | None = None,
 ) -> Array:
     """A parameter's site: sampled from its prior, or a constant where the prior is ``fixed``.
 
@@ -117,6 +118,8 @@ def hyperparameter(
     unit : Array, shape (), optional
         Value of the parameter that the prior is in units of: the residual sd for ``scaled_normal()`` and
         ``scaled_half_t()``, the shape for ``gamma_rate()``.
+    stands : Array, shape (), optional
+        What the site's value is multiplied by where the prior stands (`hiermodels.models.units.Units`).
 
     Returns
     -------
@@ -124,6 +127,7 @@ def hyperparameter(
         Scalar.
     """
     prior = parse(prior, f"prior of {name}")
+    written, prior = prior, prior if stands is None else prior.times(1 / stands)
     if prior.name == "fixed":
         return numpyro.deterministic(name, jnp.asarray(prior.args[0]))
     if prior.unit is not None:
@@ -139,7 +143,7 @@ def hyperparameter(
         return numpyro.sample(name, law)
     value = numpyro.sample(name, dist.ImproperUniform(_SUPPORT[kind], (), ()))
     if prior.name != "flat":
-        numpyro.factor(f"prior_{name}", prior.log_density(value, variances))
+        numpyro.factor(f"prior_{name}", written.log_density(value if stands is None else value * stands, variances))
     return value
 
 

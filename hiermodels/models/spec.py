@@ -191,9 +191,12 @@ class Parameter(Quantity):
     name, kind, role, owner, effect, size
         As in `hiermodels.models.quantities.Quantity`.
     prior : Prior
+        As a user would write it: on the parameter as shown, where it is not at the predictors' means (`Layout.moved`).
     source : str
-        ``named`` by the user, ``default`` (the same for any data), ``scaled`` (default scaled to the known variances), or
-        ``none`` (a mechanism to simulate from).
+        ``named`` by the user, ``default`` (the same for any data), ``scaled`` (a default scaled to the predictors, the weights or the
+        known variances), or ``none`` (a mechanism to simulate from).
+    core : Prior or None
+        The same prior without the numbers of one fit (`hiermodels.models.units.Units.stands`); None where it has none.
 
     Examples
     --------
@@ -204,12 +207,18 @@ class Parameter(Quantity):
 
     prior: Prior = field(default=menu.flat(), kw_only=True)
     source: str = field(default="named", kw_only=True)
+    core: Prior | None = field(default=None, kw_only=True)
 
     @classmethod
-    def of(cls, quantity: Quantity, prior: Prior, source: str = "named") -> Parameter:
+    def of(cls, quantity: Quantity, prior: Prior, source: str = "named", core: Prior | None = None) -> Parameter:
         """The quantity with a prior."""
         q = quantity
-        return cls(q.name, q.kind, q.role, q.owner, q.effect, q.size, prior=prior, source=source)
+        return cls(q.name, q.kind, q.role, q.owner, q.effect, q.size, prior=prior, source=source, core=core)
+
+    @property
+    def inner(self) -> Prior:
+        """The prior that programs evaluate."""
+        return self.core or self.prior
 
 
 @dataclass(frozen=True)
@@ -267,6 +276,10 @@ class Layout:
         Most trials of a group, rounded up to a power of two; 0 where it does not apply.
     twins : tuple of int
         Kinds of groups with the same design, a level each; empty where few groups are alike.
+    origin : tuple of int
+        Columns that sum to one: the constant one, or the indicators of a factor; empty without an intercept in the span.
+    moves : tuple of (int, int)
+        Pairs (e, c): the program centres column c, which adds to the coefficient of e at the user's origin (`hiermodels.models.units`).
     """
 
     family: str
@@ -278,6 +291,8 @@ class Layout:
     obs: int
     count_bound: int = 0
     twins: tuple[int, ...] = ()
+    origin: tuple[int, ...] = ()
+    moves: tuple[tuple[int, int], ...] = ()
 
     @property
     def normal_groups(self) -> bool:
@@ -349,6 +364,21 @@ class Layout:
     def unit_of(self, parameter: Parameter) -> Parameter | None:
         """The parameter that this one's prior is given in units of; None for most priors."""
         return unit_of(parameter, self.parameters)
+
+    def moved(self, parameter: Parameter) -> bool:
+        """Whether a parameter stands at the predictors' means inside, and at their zeros where it is shown."""
+        if parameter.role == "coefficient":
+            return any(self.columns[e] == parameter.effect for e, _ in self.moves)
+        for level in self.levels if parameter.role in ("group sd", "correlation") else ():
+            if level.name == parameter.owner:
+                inside = [(e, c) for block in level.blocks for e, c in self.moves_within(level, block)]
+                return any(parameter.role == "correlation" or self.columns[e] == parameter.effect for e, _ in inside)
+        return False
+
+    def moves_within(self, level: LevelLayout, block: tuple[int, ...]) -> list[tuple[int, int]]:
+        """Moves between the correlated effects of a partially pooled level."""
+        effects = [level.effects[b] for b in block] if level.pooling == "partial" else []
+        return [(e, c) for e, c in self.moves if e in effects and c in effects]
 
     def effect_names(self, level: LevelLayout) -> tuple[str, ...]:
         """Names of a level's group values: ``theta_school``, ``theta_school_x``."""

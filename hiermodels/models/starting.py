@@ -37,9 +37,9 @@ def working(layout: Layout, data: Data) -> Data:
     """
     if layout.link == "identity":
         return data
-    real = data.weight > 0
-    size = jnp.where(real, data.size, 1.0)
-    rate = (jnp.sum(data.y) + 0.5) / (jnp.sum(data.size) + 1.0)
+    real, exposure = data.weight > 0, 1.0 if data.units is None else data.units.exposure
+    size = jnp.where(real, data.size / exposure, 1.0)
+    rate = (jnp.sum(data.y) + 0.5) / (jnp.sum(data.size / exposure) + 1.0)
     if layout.link == "logit":
         y, information = jnp.log((data.y + 0.5) / (size - data.y + 0.5)), size * rate * (1 - rate)
     else:
@@ -49,13 +49,14 @@ def working(layout: Layout, data: Data) -> Data:
 
 def _replace_outcome(data: Data, y: Array, weight: Array) -> Data:
     """The same design with other outcomes and weights."""
-    return Data(y, data.x, weight, data.size, data.group, data.parent, data.real, data.twin)
+    return Data(y, data.x, weight, data.size, data.group, data.parent, data.real, data.twin, data.units)
 
 
 def _guess_normal(layout: Layout, data: Data) -> dict[str, Array]:
     total = jnp.sum(data.weight)
     centre = jnp.sum(data.weight * data.y) / total
-    spread = jnp.sqrt(jnp.maximum(jnp.sum(data.weight * (data.y - centre) ** 2) / total, 1e-12))
+    spread = jnp.sqrt(jnp.sum(data.weight * (data.y - centre) ** 2) / total)
+    spread = jnp.where(spread > 0, spread, 1e-6)
     values: dict[str, Array] = {}
     for p in layout.parameters:
         if p.name in _OWN:

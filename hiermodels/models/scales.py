@@ -1,0 +1,131 @@
+"""Centres and scales of a design's columns, and the sizes of its rows: measured once for each fit, or given; never from the outcome."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hiermodels.models.priors import Prior
+
+__all__ = ["Column", "Scales", "kept_scales", "measure"]
+
+_SAME = 1e-11
+"""A column varies where its standard deviation is more than this share of its root mean square."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """Centre and scale of a column of the design.
+
+    Attributes
+    ----------
+    centre, scale : float
+        Mean and standard deviation over the rows; the scale of a column that does not vary is its size.
+    factors : tuple of str
+        Columns whose product it is; empty for any other.
+    product : tuple of float
+        Mean and standard deviation of the product of its centred factors.
+    """
+
+    centre: float
+    scale: float
+    factors: tuple[str, ...] = ()
+    product: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What a fit takes from predictors, known errors, weights and exposures, once: never from the outcome.
+
+    Attributes
+    ----------
+    columns : mapping of str to Column
+        By name of the design's column; the constant one is left out.
+    se : float
+        Known standard error of a typical row, ``(mean of se^-2)^(-1/2)``; 1 where variances are not known.
+    weight : float
+        Mean weight of a row; 1 without weights.
+    exposure : float
+        Mean exposure of a row; 1 without exposures.
+    """
+
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    se: float = 1.0
+    weight: float = 1.0
+    exposure: float = 1.0
+
+    def unit(self, prior: Prior) -> float:
+        """Unit of a default prior of a group sd: a typical row's known standard error, or its residual sd in sigmas."""
+        return {"half_t": self.se, "scaled_half_t": self.weight**-0.5}.get(prior.name, 1.0)
+
+
+def measure(names: Sequence[str], x: np.ndarray, known: bool, weight: np.ndarray, size: np.ndarray | None) -> Scales:
+    """Centres and scales of a design's rows.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the columns.
+    x : ndarray, shape (row, column)
+    known : bool
+        The weights are ``se^-2``.
+    weight : ndarray, shape (row,)
+    size : ndarray, shape (row,), or None
+        Exposures, where there are any.
+
+    Examples
+    --------
+    >>> scales = measure(("Intercept", "x"), np.array([[1.0, 283.0], [1.0, 287.0]]), False, np.ones(2), None)
+    >>> scales.columns["x"]
+    Column(centre=285.0, scale=2.0, factors=(), product=())
+    """
+    factors = _products(names, x)
+    centres = x.mean(axis=0)
+    columns: dict[str, Column] = {}
+    for c, name in enumerate(names):
+        if np.all(x[:, c] == 1.0):
+            continue
+        plain = float(centres[c]), _spread(x[:, c] - centres[c], x[:, c])
+        if not factors[c]:
+            columns[name] = Column(*plain)
+            continue
+        product = np.prod(np.stack([x[:, f] - centres[f] for f in factors[c]]), axis=0)
+        middle = float(product.mean())
+        columns[name] = Column(*plain, tuple(names[f] for f in factors[c]), (middle, _spread(product - middle, product)))
+    typical = float(weight.mean())
+    return Scales(columns, typical**-0.5 if known else 1.0, 1.0 if known else typical, 1.0 if size is None else float(size.mean()))
+
+
+def _spread(deviation: np.ndarray, column: np.ndarray) -> float:
+    """Standard deviation, or the size of a column that does not vary; 1 for a column of zeros."""
+    top = float(np.max(np.abs(column), initial=0.0))
+    if not 0 < top < np.inf:
+        return 1.0
+    sd, size = (float(np.sqrt(np.mean((a / top) ** 2))) * top for a in (deviation, column))
+    return sd if sd > _SAME * size else size
+
+
+def _products(names: Sequence[str], x: np.ndarray) -> list[tuple[int, ...]]:
+    """The columns whose product each column is, in their lowest terms; empty for a column of its own."""
+    found: list[tuple[int, ...]] = []
+    for c in range(len(names)):
+        terms: tuple[int, ...] = ()
+        earlier = [j for j in range(c) if np.ptp(x[:, j]) > 0]
+        for n, i in enumerate(earlier if np.ptp(x[:, c]) > 0 else ()):
+            with np.errstate(all="ignore"):
+                product = x[:, [i]] * x[:, earlier[n:]]
+            near = np.abs(product - x[:, [c]]).max(axis=0) <= 1e-13 * np.abs(x[:, c]).max()
+            pairs = [j for j, same in zip(earlier[n:], near, strict=True) if same]
+            if pairs and not np.array_equal(x[:, i], x[:, c]) and not np.array_equal(x[:, pairs[0]], x[:, c]):
+                terms = tuple(sorted((found[i] or (i,)) + (found[pairs[0]] or (pairs[0],))))
+                break
+        found.append(terms)
+    return found
+
+
+def kept_scales(given: Scales | None, measured: Scales) -> Scales:
+    """The scales of another fit, completed by those measured for columns that it did not have."""
+    return measured if given is None else dataclasses.replace(given, columns={**measured.columns, **given.columns})

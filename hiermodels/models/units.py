@@ -1,0 +1,252 @@
+"""Units and origins: the design that programs compute with (`hiermodels.models.moves`), and the way back to the user's.
+
+Standard deviations, between groups and of rows, are in the user's units inside too; coefficients, the population's and the groups',
+are per sd of their column and at the predictors' means, and so are the sds and correlations of group terms whose intercept varies
+with its slopes. Draws and components are shown at zero. A prior that the user wrote stands on what is shown, a default on what is inside.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from hiermodels.models.counts import count_tree
+from hiermodels.models.moves import find_moves, inward
+from hiermodels.models.quantities import INTERCEPT, cor_name, sd_name, theta_name
+from hiermodels.models.scales import Scales
+from hiermodels.models.spec import Layout, LevelLayout
+
+if TYPE_CHECKING:
+    from hiermodels.models.data import Data
+    from hiermodels.models.priors import Prior
+    from hiermodels.models.quantities import Quantity
+
+__all__ = ["Units", "inner", "inner_design", "per_column", "settled", "shown", "shown_spreads", "stands_of", "with_outcome_scale", "with_units"]
+
+
+class Units(eqx.Module):
+    """The numbers of one fit's units, as arrays: programs do not depend on them.
+
+    Attributes
+    ----------
+    inward : Array, shape (column, column)
+        T: the inner design is ``x T``, coefficients are ``T b~``.
+    stands : Array, shape (parameter,)
+        Number that a parameter, as the program holds it, is multiplied by where its prior stands.
+    exposure : Array, shape ()
+        What exposures are divided by inside.
+    outcome : Array, shape ()
+        What coefficients are divided by inside, where chains move on them.
+    """
+
+    inward: Any
+    stands: Any
+    exposure: Any
+    outcome: Any
+
+
+# of one fit -------------------------------------------------------------------------------------------------
+
+
+def with_units(layout: Layout, data: Data, scales: Scales, priors: Mapping[str, Prior]) -> tuple[Layout, Data]:
+    """A layout that knows its origin and moves, and data with the matrix T; `settled` adds where priors stand.
+
+    Parameters
+    ----------
+    layout : Layout
+    data : Data
+        NumPy arrays, rows not padded.
+    scales : Scales
+    priors : mapping of str to Prior
+        Those that the user wrote.
+    """
+    named = frozenset(n for n, p in priors.items() if not (p.name == "flat" and n in layout.columns))
+    origin, moves = find_moves(layout, data.x, scales, named)
+    layout = dataclasses.replace(layout, origin=origin, moves=moves)
+    free = bool(origin) and not {layout.columns[e] for e in origin} & named
+    exposure = scales.exposure if free and layout.link == "log" and layout.normal_groups else 1.0
+    units = Units(inward(layout, scales), np.ones(0), np.asarray(exposure), np.ones(()))
+    return layout, dataclasses.replace(data, units=units)
+
+
+def per_column(layout: Layout, data: Data, quantity: Quantity) -> float:
+    """One over the scale of the column whose coefficient a quantity is, or describes the spread of; 1 for any other."""
+    if quantity.role not in ("coefficient", "group sd") or quantity.effect not in layout.columns or data.units is None:
+        return 1.0
+    c = layout.columns.index(quantity.effect)
+    return float(data.units.inward[c, c])
+
+
+def settled(layout: Layout, data: Data, scales: Scales) -> Units | None:
+    """Units with where each prior stands; None where they would change nothing."""
+    assert data.units is not None
+    stands = []
+    for p in layout.parameters:
+        by = per_column(layout, data, p)
+        if p.role == "coefficient":
+            stands.append(1.0 if p.core else by)
+        else:
+            stands.append(1 / (by * scales.unit(p.core)) if p.core else 1.0)
+    units = Units(data.units.inward, np.asarray(stands, float), data.units.exposure, data.units.outcome)
+    plain = not layout.moves and np.all(units.inward == np.eye(len(units.inward))) and np.all(units.stands == 1.0)
+    return None if plain and units.exposure == 1.0 else units
+
+
+# inside and back --------------------------------------------------------------------------------------------
+
+
+def inner_design(layout: Layout, data: Data) -> Any:
+    """The design that programs compute with, shape (obs, column): centred and scaled; padded rows stay zero."""
+    if data.units is None:
+        return data.x
+    t = data.units.inward
+    columns = [data.x[:, c] * t[c, c] for c in range(len(layout.columns))]
+    for e, c in layout.moves:
+        columns[c] = columns[c] + data.x[:, e] * t[e, c]
+    stack = np.stack if isinstance(data.x, np.ndarray) else jnp.stack
+    return stack(columns, axis=-1)
+
+
+def with_outcome_scale(layout: Layout, data: Data) -> Data:
+    """The data, and a power of 1,024 by which coefficients are divided inside, so that chains move on a scale of about one.
+
+    No prior changes by it: where a written one stands, the coefficient is multiplied again.
+    """
+    total = jnp.sum(data.weight)
+    centre = jnp.sum(data.weight * data.y) / total
+    spread = jnp.sqrt(jnp.sum(data.weight * (data.y - centre) ** 2) / total)
+    scale = 1024.0 ** jnp.round(jnp.log(jnp.where(spread > 0, spread, 1.0)) / math.log(1024.0))
+    units = identity(layout) if data.units is None else data.units
+    real = jnp.asarray([p.role == "coefficient" for p in layout.parameters], bool)
+    stands = jnp.where(real, units.stands * scale, units.stands)
+    return dataclasses.replace(data, units=Units(units.inward, stands, units.exposure, scale))
+
+
+def identity(layout: Layout) -> Units:
+    """Units of a design that is left as it is."""
+    return Units(np.eye(len(layout.columns)), np.ones(len(layout.parameters)), np.ones(()), np.ones(()))
+
+
+def stands_of(layout: Layout, data: Any) -> dict[str, Any] | None:
+    """What each parameter is multiplied by where its prior stands, by name; None for 1. Of data, or of their statistics."""
+    return None if data.units is None else {p.name: data.units.stands[i] for i, p in enumerate(layout.parameters)}
+
+
+def shown(layout: Layout, data: Data, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables as they are shown, predictors at zero, from those of the program.
+
+    Parameters
+    ----------
+    layout : Layout
+    data : Data
+        Of the design: units, parents, which groups are real.
+    values : mapping of str to Array
+        Any leading axes; group axes padded; correlations as matrices.
+
+    Returns
+    -------
+    dict of str to Array
+    """
+    found = dict(values)
+    if data.units is None:
+        return found
+    t, offset = data.units.inward, _offset(layout, data.units)
+    for e in layout.population:
+        name = layout.columns[e]
+        if name in values:
+            moved = (t[e, c] * values[layout.columns[c]] for k, c in layout.moves if k == e and layout.columns[c] in values)
+            found[name] = sum(moved, start=t[e, e] * values[name]) - (offset if e in layout.origin else 0.0)
+    if not layout.normal_groups:
+        return _shown_counts(layout, values, found)
+    for i, level in enumerate(layout.levels):
+        for e, name in zip(level.effects, layout.effect_names(level), strict=True):
+            moved = (t[e, c] * _coefficient(layout, data, values, i, c) for k, c in layout.moves if k == e)
+            found[name] = sum(moved, start=t[e, e] * values[name]) - (offset if e in layout.origin else 0.0)
+    _average_upwards(layout, data, found)
+    return found | shown_spreads(layout, data.units, values)
+
+
+def shown_spreads(layout: Layout, units: Units, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Standard deviations and correlations of groups that are others where predictors are zero."""
+    found: dict[str, Any] = {}
+    for level in layout.levels:
+        for block in level.blocks:
+            if layout.moves_within(level, block):
+                found |= _turned(layout, level, block, units.inward, values)
+    return found
+
+
+def inner(layout: Layout, data: Data, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Hyperparameters and population coefficients as the program holds them, from those that are shown: `shown` undone; NumPy."""
+    found = dict(values)
+    if data.units is None:
+        return found
+    back = np.linalg.inv(np.asarray(data.units.inward))
+    offset = _offset(layout, data.units)
+    at_typical = {layout.columns[e]: values[layout.columns[e]] + (offset if e in layout.origin else 0.0) for e in layout.population}
+    for e in layout.population:
+        moved = (back[e, c] * at_typical[layout.columns[c]] for k, c in layout.moves if k == e and c in layout.population)
+        found[layout.columns[e]] = sum(moved, start=back[e, e] * at_typical[layout.columns[e]])
+    for level in layout.levels:
+        for block in level.blocks:
+            if layout.moves_within(level, block):
+                found |= _turned(layout, level, block, back, values)
+    return found
+
+
+def _offset(layout: Layout, units: Units) -> Any:
+    """Logarithm of the exposure that inner coefficients are for."""
+    return jnp.log(units.exposure) if layout.link == "log" else 0.0
+
+
+def _shown_counts(layout: Layout, values: Mapping[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """Group values of counts above the units: on the link scale, with the intercept's predictors at zero."""
+    if INTERCEPT in values and layout.moves:
+        shift = found[INTERCEPT] - values[INTERCEPT]
+        for level in layout.levels[: max(count_tree(layout).unit, 0)]:
+            name = theta_name(level.name, INTERCEPT)
+            found[name] = values[name] + shift[..., None]
+    return found
+
+
+def _coefficient(layout: Layout, data: Data, values: Mapping[str, Any], i: int, c: int) -> Any:
+    """Inner coefficient of a column for each group of level i: its own, its nearest ancestor's, or the population's."""
+    level = layout.levels[i]
+    if c in level.effects:
+        return values[theta_name(level.name, layout.columns[c])]
+    if level.parent >= 0:
+        return _coefficient(layout, data, values, level.parent, c)[..., data.parent[i]]
+    return values[layout.columns[c]][..., None] if layout.columns[c] in values else 0.0
+
+
+def _average_upwards(layout: Layout, data: Data, found: dict[str, Any]) -> None:
+    """Above an unpooled level a coarser group's value is the unweighted mean of its children."""
+    none = [i for i, level in enumerate(layout.levels) if level.pooling == "none"]
+    for i in reversed(range(1, max(none, default=0) + 1)) if layout.nested and layout.moves else ():
+        above, real = layout.levels[i - 1], jnp.asarray(data.real[i])
+        owner = jnp.eye(above.size)[:, data.parent[i]] * real
+        for e in above.effects:
+            if e in layout.levels[i].effects:
+                children = jnp.where(real, found[theta_name(layout.levels[i].name, layout.columns[e])], 0.0)
+                found[theta_name(above.name, layout.columns[e])] = children @ owner.T / jnp.maximum(owner.sum(1), 1.0)
+
+
+def _turned(layout: Layout, level: LevelLayout, block: tuple[int, ...], t: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Standard deviations and correlations of a block of effects under ``b = t b~``; sds are in the user's units on either side."""
+    effects = [level.effects[b] for b in block]
+    names = [sd_name(level.name, layout.columns[e]) for e in effects]
+    matrix = jnp.stack([jnp.stack([t[e, c] / t[c, c] for c in effects]) for e in effects])
+    sds = jnp.stack([values[n] for n in names], -1)
+    root = matrix * sds[..., None, :]
+    covariance = root @ values[cor_name(level.name)] @ jnp.swapaxes(root, -1, -2)
+    sds = jnp.sqrt(jnp.diagonal(covariance, axis1=-2, axis2=-1))
+    safe = jnp.where(sds > 0, sds, 1.0)
+    unit = jnp.eye(len(block))
+    correlation = jnp.where(unit > 0, 1.0, covariance / (safe[..., :, None] * safe[..., None, :]))
+    return {n: sds[..., k] for k, n in enumerate(names)} | {cor_name(level.name): correlation}
