@@ -12,6 +12,7 @@ import numpyro.distributions as dist
 import pandas as pd
 import pytest
 from numpyro.infer.util import log_density, potential_energy
+from plain_units import as_written
 from scipy import stats as scipy_stats
 
 from hiermodels.datasets import load_dataset
@@ -113,7 +114,7 @@ def test_builder_writes_what_the_catalogue_writes(name, pooling, centred):
     key, model, function, arguments = EXAMPLES[name]
     frame = FRAMES[key]
     with jax.enable_x64(True):
-        problem = bind(model, frame, pooling)
+        problem = as_written(bind(model, frame, pooling))
         data = as_jax(problem.data)
         values = sample_at(problem, centred, len(name))
         built, trace = log_density(build(problem.layout, centred), (data, data.y), {}, values)

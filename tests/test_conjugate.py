@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats as st
+from plain_units import as_written
 from routes import count_quadrature
 from scipy import integrate, special
 from scipy.interpolate import CubicSpline
@@ -32,7 +33,7 @@ def _float64():
 
 def meet(model, frame, pooling="partial", **kwargs):
     """Factorised model, its statistics and the problem."""
-    problem = bind(model, frame, pooling, **kwargs)
+    problem = as_written(bind(model, frame, pooling, **kwargs))
     found = conjugate(problem.layout)
     return found, found.prepare(as_jax(problem.data)), problem
 

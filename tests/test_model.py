@@ -256,7 +256,7 @@ def test_defaults_and_their_sources():
     assert str(bind(Model(EIGHT, known_se="se"), SCHOOLS).layout.parameter("sd_school").prior) == "reference()"
     two = bind(Model("effect ~ 1 + (1 | school) + (1 | half)", known_se="se"), SCHOOLS.assign(half=list("aabb") * 2)).layout
     typical = np.mean(SCHOOLS["se"] ** -2.0) ** -0.5
-    assert {(str(p.prior), p.source) for p in two.parameters if p.kind == "positive"} == {(f"half_t(3, {2.5 * typical:.3g})", "scaled")}
+    assert {(str(p.prior), p.source) for p in two.parameters if p.kind == "positive"} == {(f"half_t(3, {2.5 * typical:g})", "scaled")}
 
 
 # display --------------------------------------------------------------------------------------------------------------------

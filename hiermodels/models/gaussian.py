@@ -190,11 +190,13 @@ class Gaussian:
 
     def start(self, stats: GaussianStats) -> Array:
         """A plain starting point on the scale of the data, shape (dim,)."""
-        spread = jnp.sqrt(stats.yy / jnp.maximum(jnp.sum(stats.cc[0, 0]), 1e-300))
+        spread = jnp.sqrt(stats.yy / jnp.maximum(jnp.sum(stats.cc[0, 0]), jnp.finfo(stats.yy.dtype).tiny))
         spread = jnp.where(spread > 0, spread, 1e-6)
         values, stands = {}, stands_of(self.layout, stats)
         for p in self.parameters:
-            if p.kind == "positive":
+            if p.role == "residual sd":
+                values[p.name] = 0.5 * jnp.where(stats.yy > 0, jnp.sqrt(stats.yy / stats.rows), 1e-6)
+            elif p.kind == "positive":
                 values[p.name] = 0.5 * spread * self._of_column(p, stats)
             elif p.kind == "correlation":
                 values[p.name] = jnp.eye(p.size)
@@ -227,7 +229,7 @@ class Gaussian:
         if level.pooling == "none":  # what finer unpooled groups estimate is left to them
             finer = self.layout.levels[self.layout.levels.index(level) + 1 :]
             taken = {e for v in finer if v.pooling == "none" for e in v.effects}
-            return [(unit[e], 0.0) for e in level.effects if e not in taken]
+            return [(unit[e] if stats.units is None else unit[e] / stats.units.inward[e, e], 0.0) for e in level.effects if e not in taken]
         found = []
         for block in level.blocks if level.pooling == "partial" else ():
             scaled = [self.spread(level, level.effects[b], phi, stats) * unit[level.effects[b]] for b in block]
@@ -305,8 +307,10 @@ class Gaussian:
         precision, shift = precision[jnp.ix_(jnp.array(inside), jnp.array(inside))], shift[jnp.array(inside)]
         for n, c in enumerate(inside):
             prior = self.layout.parameter(self.layout.columns[c]).prior  # type: ignore[union-attr]
-            if prior.name != "flat":
-                by = 1.0 if stats.units is None else stats.units.inward[c, c]
+            by = 1.0 if stats.units is None else stats.units.inward[c, c]
+            if prior.name == "flat":
+                gain += jnp.log(by)  # flat in the user's units
+            else:
                 mean = prior.args[0] / by - (stats.shift if self.layout.columns[c] == "Intercept" else 0.0)
                 weight: Array | float = (prior.args[1] / by) ** -2
                 log_sd: Array | float = math.log(prior.args[1]) - jnp.log(by)
