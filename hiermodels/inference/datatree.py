@@ -10,8 +10,8 @@
 | ``observed_data`` | the outcome |
 | ``constant_data`` | the other columns that the model uses |
 
-Rows have the dimension ``obs`` (``obs_row`` where a grouping is called ``obs``), labelled by the frame's
-index.
+Rows have the dimension ``obs`` (``obs_row`` where a column is called ``obs``), labelled by the frame's
+index. A grouping has the dimension of its name; where a variable or a dimension of draws has that name, ``<name>_group``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from hiermodels.inference.predict import predict
 from hiermodels.inference.user_densities import user_densities
 from hiermodels.models.data import Problem
 from hiermodels.models.formula import variables
+from hiermodels.models.names import free_name
 from hiermodels.models.spec import Model
 from hiermodels.models.user import UserModel
 
@@ -199,7 +200,8 @@ def _roles(problem: Problem | UserModel) -> tuple[str, list[str]]:
 
 def row_dimension(problem: Problem | UserModel) -> str:
     """Name of the dimension of rows: ``obs``, or ``obs_row`` where a column is called ``obs``."""
-    return "obs_row" if "obs" in _roles(problem)[1] else "obs"
+    outcome, used = _roles(problem)
+    return free_name("obs", "_row", [outcome, *used])
 
 
 def posterior_dataset(values: Mapping[str, Any], problem: Problem | UserModel) -> xr.Dataset:

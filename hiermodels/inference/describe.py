@@ -7,7 +7,7 @@ program serves every model.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,8 @@ import numpy as np
 from hiermodels.inference.diagnostics import convergence, ess_mean
 from hiermodels.models import families
 from hiermodels.models.data import Problem
-from hiermodels.models.spec import Layout, theta_name
+from hiermodels.models.names import DIMENSIONS, free_name
+from hiermodels.models.spec import Layout, cor_name, theta_name
 from hiermodels.models.user import UserModel
 
 if TYPE_CHECKING:
@@ -75,33 +76,44 @@ def group_values(layout: Layout) -> dict[str, str]:
 def axes(values: Mapping[str, Any], problem: Problem | UserModel) -> Axes:
     """Names and labels of every variable's axes after (chain, draw).
 
-    A dimension has the name of its grouping (``school``); where a variable of that name is estimated too, as
-    in ``y ~ year + (1 | year)``, it is ``year_group``.
+    A dimension has the name of its grouping (``school``). Where that name is taken, by a variable as in
+    ``y ~ year + (1 | year)`` or by a dimension of draws (a grouping called ``chain`` or ``draw``), it is ``year_group``.
     """
     if isinstance(problem, UserModel):
-        return {name: _axes_of_plates(name, x, problem, values) for name, x in values.items()}
+        plates = list(dict.fromkeys(plate for dims in problem.dims.values() for plate in dims))
+        places = _dimensions(plates, values)
+        return {name: _axes_of_plates(name, x, problem, places) for name, x in values.items()}
     layout = problem.layout
     found: Axes = {}
+    effect = [free_name(name, "_dim", values) for name in ("effect", "effect2")]
+    blocks = [(level, block) for level in layout.levels for block in level.blocks if len(block) > 1]
+    dims = _dimensions([level.name for level in layout.levels], [*values, *(effect if blocks else ())])
     for name, grouping in group_values(layout).items():
-        dim = f"{grouping}_group" if grouping in values else grouping
-        found[name] = [(dim, problem.labels[grouping])]
-    for level in layout.levels:
-        for block in level.blocks:
-            if len(block) > 1:
-                effects = [layout.columns[level.effects[b]] for b in block]
-                found[f"cor_{level.name}"] = [("effect", effects), ("effect2", effects)]
+        found[name] = [(dims[grouping], problem.labels[grouping])]
+    for level, block in blocks:
+        effects = [layout.columns[level.effects[b]] for b in block]
+        found[cor_name(level.name)] = [(dim, effects) for dim in effect]
     return {name: found[name] if name in found else _numbered(name, x, 0) for name, x in values.items()}
 
 
+def _dimensions(groupings: Sequence[str], variables: Iterable[str]) -> dict[str, str]:
+    """A dimension's name for every grouping, apart from variables and from one another."""
+    taken = {*variables, *DIMENSIONS}
+    found = {name: name for name in groupings if name not in taken}
+    for name in groupings:
+        if name not in found:
+            found[name] = free_name(name, "_group", {*taken, *groupings, *found.values()})
+    return found
+
+
 def _axes_of_plates(
-    name: str, x: np.ndarray, model: UserModel, values: Mapping[str, Any]
+    name: str, x: np.ndarray, model: UserModel, dims: Mapping[str, str]
 ) -> list[tuple[str, Sequence[Any]]]:
     """Axes of a site of a NumPyro function: its plates, labelled where one has a column's name and size."""
     found = []
     for plate, size in zip(model.dims.get(name, ()), x.shape[2:], strict=False):
         labels = model.labels.get(plate, [])
-        dim = f"{plate}_group" if plate in values else plate
-        found.append((dim, labels if len(labels) == size else [str(k) for k in range(size)]))
+        found.append((dims[plate], labels if len(labels) == size else [str(k) for k in range(size)]))
     return found + _numbered(name, x, len(found))
 
 

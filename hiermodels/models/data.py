@@ -19,6 +19,7 @@ from hiermodels.models import checks, families
 from hiermodels.models.columns import require_column
 from hiermodels.models.counts import check_tree, count_bound, count_parameters, count_tree, log_precision
 from hiermodels.models.formula import columns
+from hiermodels.models.names import check_constant, check_names
 from hiermodels.models.priors import flat
 from hiermodels.models.propriety import check_propriety, missing_moments
 from hiermodels.models.quantities import Quantity, coefficient, group_sd
@@ -227,6 +228,8 @@ def design_columns(model: Model, frame: pd.DataFrame) -> tuple[list[str], np.nda
         for n, column in zip(own, own_x.T, strict=True):
             if n not in names:
                 names, x = [*names, n], np.column_stack([x, column])
+            elif not np.array_equal(x[:, names.index(n)], column):
+                raise ValueError(f"formula {model.formula!r}: {n!r} stands for two different columns of the design; rename one of them")
     return names, x, population, effects
 
 
@@ -274,6 +277,7 @@ def bind(
     parsed = model.parsed
     if len(frame) == 0:
         raise ValueError("data: expected at least one row, found none; check the file or the filter")
+    check_constant(model)
     y, weight, size = checks.outcome_columns(model, frame, outcome)
     names, x, population, effects = design_columns(model, frame)
     words = read_pooling(pooling, list(dict.fromkeys(g.name for g in parsed.groups)))
@@ -283,7 +287,8 @@ def bind(
     factors: dict[str, tuple[str, ...]] = {}
     for term, effect_names in zip(parsed.groups, effects, strict=True):
         merged.setdefault(term.name, []).append((tuple(effect_names), term.correlated))
-        factors[term.name] = term.factors
+        if factors.setdefault(term.name, term.factors) != term.factors:
+            raise ValueError(f"formula {model.formula!r}: {term.name!r} stands for two different groupings; rename one of the columns")
     codes_labels = {g: _groups(frame, factors[g], f"formula {model.formula!r}") for g in merged}
     order = sorted(merged, key=lambda g: len(codes_labels[g][1]))
     codes = [codes_labels[g][0] for g in order]
@@ -325,6 +330,7 @@ def bind(
     else:
         checks.groupings(layout)
         layout, data = _with_twins(layout, data) if layout.gaussian else (layout, data)
+    check_names(model, layout)
     if not priors:
         nameless = tuple(Parameter.of(q, flat(), "none") for q in _wanted(family, layout))
         layout, data = _pad_rows(replace(layout, parameters=nameless), data, pad)

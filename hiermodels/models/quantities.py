@@ -105,6 +105,15 @@ class Quantity:
         return self.role in ("group sd", "residual sd", "concentration", "dispersion")
 
     @property
+    def words(self) -> str:
+        """What it is, in words."""
+        of = f" of {self.owner}" if self.owner else ""
+        slope = f", column {self.effect}" if self.effect not in ("", INTERCEPT) else ""
+        what = {"coefficient": f"the coefficient of column {self.effect!r}", "group sd": f"the sd between groups{of}{slope}"}
+        what |= {"group value": f"the values of the groups{of}{slope}", "mean of groups": f"the mean of the groups{of}{slope}"}
+        return what.get(self.role, f"the {self.role}{of}")
+
+    @property
     def grouped(self) -> bool:
         """Whether it has one value per group of its owner."""
         return self.role == "group value"
