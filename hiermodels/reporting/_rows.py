@@ -21,7 +21,7 @@ _IDENTIFIES = "rep method estimand group measure"
 _ESTIMATES = (
     "true estimate median se lower upper rank max_rank status n_try rhat ess_bulk ess_tail divergences"
 )
-_PERFORMANCE = "value mcse lower upper n_sim n_failed n_retried"
+_PERFORMANCE = "value mcse lower upper n_sim n n_failed n_retried"
 _STATUSES = "ok heavy_weights low_ess rhat divergent nonfinite"
 NOT_FACTORS = frozenset(" ".join((_IDENTIFIES, _ESTIMATES, _PERFORMANCE, _STATUSES)).split())
 
@@ -51,6 +51,7 @@ MEASURES = {
     "power": "power",
     "type1": "type I error",
     "ciwidth": "interval width",
+    "n": "replicates behind the values of a row",
 }
 ZERO_IS_IDEAL = ("bias", "rbias", "pctbias", "relprec", "relerror", "rms_bias")
 SHARES = ("cover", "rank_cover", "becover")
@@ -228,14 +229,43 @@ def regime_of(table: pd.DataFrame, regime: str | Sequence[str] | None) -> str:
 
 
 def replicates(rows: pd.DataFrame) -> str:
-    """How many replicates stand behind the rows, as words."""
+    """How many replicates stand behind the rows, as words: ``100 of 500 replicates``."""
     if "n_sim" in rows and rows["n_sim"].notna().any():
-        low, high = int(rows["n_sim"].min()), int(rows["n_sim"].max())
-    elif "rep" in rows:
-        low = high = int(rows["rep"].nunique())
-    else:
+        attempted, behind = _between(rows["n_sim"]), _between(behind_values(rows))
+        return f"{attempted} replicates" if behind in ("", attempted) else f"{behind} of {attempted} replicates"
+    return f"{_between(pd.Series([rows['rep'].nunique()]))} replicates" if "rep" in rows else ""
+
+
+def behind_values(rows: pd.DataFrame) -> pd.Series:
+    """Replicates behind the values that there are; none where a table of an earlier version does not say."""
+    return rows.loc[rows["value"].notna(), "n"] if {"n", "value"} <= set(rows) else pd.Series([], dtype=float)
+
+
+def _between(counts: pd.Series) -> str:
+    """``500``, or ``100 to 500``."""
+    if counts.empty:
         return ""
-    return f"{low:,} replicates" if low == high else f"{low:,} to {high:,} replicates"
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def in_common(estimates: pd.DataFrame, column: str = "estimate") -> pd.DataFrame:
+    """Rows of the replicates that all methods have: what may be set side by side.
+
+    Parameters
+    ----------
+    estimates
+        Long table of estimates.
+    column
+        What a replicate must have a number in; a method that has none anywhere bars nobody.
+    """
+    there = estimates[np.isfinite(estimates[column].to_numpy(float))]
+    if "method" not in there:
+        return there
+    keys = [*factors(there), "estimand", "group"]
+    options = {"sort": False, "dropna": False, "observed": True}
+    have = there.groupby([*keys, "rep"], **options)["method"].transform("nunique")
+    return there[have == there.groupby(keys, **options)["method"].transform("nunique")]
 
 
 def subject(rows: pd.DataFrame) -> str:

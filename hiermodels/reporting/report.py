@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.reporting import tables
+from hiermodels.reporting._comparison import common_of, comparison_words
 from hiermodels.reporting._rows import MEASURES, factors, label
 from hiermodels.reporting.tables import terminal_table
 from hiermodels.studies.disk import quoted, write_bytes
+from hiermodels.studies.tables import POLICY_NOTES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,28 +95,32 @@ def draw(run: Any, out: Path | None = None) -> list[Picture]:
 def _figures(run: Any) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
     from hiermodels.reporting import plots
 
-    table, regime = run.performance, regime_of_run(run)
+    table, regime = common_of(run), regime_of_run(run)
     there = set(table.loc[table["value"].notna(), "measure"])
     level = level_of_run(run)
     bars = "Bars are 95% Monte Carlo intervals."
+
+    def side_by_side(measure: str) -> str:
+        return comparison_words(run, measure)
+
     if "cover" in there:
         yield (
             "coverage",
-            f"Coverage of the {100 * level:.6g}% intervals; the dashed line is the nominal level. {bars}",
+            f"Coverage of the {100 * level:.6g}% intervals; the dashed line is the nominal level. {bars}{side_by_side('cover')}",
             lambda: plots.plot_coverage(table, nominal=level, regime=regime),
         )
     if "bias" in there:
-        yield "bias", f"Bias. {bars}", lambda: plots.plot_bias(table, regime=regime)
-    if there & {"mse", "rmse", "rmse_ratio"} and table["method"].nunique() > 1:
+        yield "bias", f"Bias. {bars}{side_by_side('bias')}", lambda: plots.plot_bias(table, regime=regime)
+    if "rmse_ratio" in there or (there & {"mse", "rmse"} and table["method"].nunique() > 1):
         yield (
             "rmse_ratio",
-            "Root mean squared error of each method relative to the reference method's.",
+            "Root mean squared error of each method relative to the reference method's, paired by replicate." + side_by_side("rmse_ratio"),
             lambda: plots.plot_rmse_ratio(table, regime=regime),
         )
     if "ciwidth" in there:
         yield (
             "ciwidth",
-            f"Mean width of the intervals. {bars}",
+            f"Mean width of the intervals. {bars}{side_by_side('ciwidth')}",
             lambda: plots.plot_ciwidth(table, regime=regime),
         )
     yield from _over_factors(run, there, regime)
@@ -134,27 +140,31 @@ def _over_factors(run: Any, there: set[str], regime: str) -> Iterator[tuple[str,
     from hiermodels.reporting import plots
     from hiermodels.reporting._rows import varying
 
-    table = run.performance
+    table = common_of(run)
     varied = varying(table, factors(table))
     if "power" in there and any(table[c].dtype.kind in "iuf" for c in varied):
         yield (
             "power",
-            "Share of replicates whose decision fires; the dashed line is a power of 80%. Bars are 95% Monte Carlo intervals.",
+            "Share of replicates whose decision fires; the dashed line is a power of 80%. Bars are 95% Monte Carlo intervals."
+            + comparison_words(run, "power"),
             lambda: plots.plot_power(table, regime=regime),
         )
     elif "power" in there:
-        yield "power", "Share of replicates whose decision fires.", lambda: plots.plot_measure(table, "power", regime=regime)
+        words = "Share of replicates whose decision fires." + comparison_words(run, "power")
+        yield "power", words, lambda: plots.plot_measure(table, "power", regime=regime)
     if "type1" in there:
         yield (
             "type1",
-            "Share of replicates in which a decision fires though its claim is false. Bars are 95% Monte Carlo intervals.",
+            "Share of replicates in which a decision fires though its claim is false. Bars are 95% Monte Carlo intervals."
+            + comparison_words(run, "type1"),
             lambda: plots.plot_measure(table, "type1", regime=regime),
         )
     measure = next((m for m in ("rmse", "mse", "cover") if m in there), None)
     if len(varied) > 1 and measure is not None:
         yield (
             f"nested_loop_{measure}",
-            f"{MEASURES[measure].capitalize()} over every combination of {', '.join(varied)}. Bars are 95% Monte Carlo intervals.",
+            f"{MEASURES[measure].capitalize()} over every combination of {', '.join(varied)}. Bars are 95% Monte Carlo intervals."
+            + comparison_words(run, measure),
             lambda: plots.plot_nested_loop(table, measure, regime=regime),
         )
 
@@ -262,6 +272,7 @@ def _content(run: Any, out: Path | None) -> dict[str, Any]:
     regime = regime_of_run(run)
     name = str(manifest.get("name") or Path(run.path).name)
     main, groups = tables.widen(table), tables.widen(table, groups="each")
+    policy = str(config.get("failures") or "not stated")
     words = tables.caption(table, regime, run.failures)
     return {
         "name": name,
@@ -281,7 +292,8 @@ def _content(run: Any, out: Path | None) -> dict[str, Any]:
         "notes": notes_of_run(run),
         "pictures": [_embedded(picture) for picture in draw(run, out)],
         "failures": _frame(run.failures),
-        "policy": str(config.get("failures") or "not stated"),
+        "policy": policy,
+        "policy_words": POLICY_NOTES.get(policy, ""),
         "computation": _computation(run),
         "commands": _commands(run, name),
         "config_text": _read(run, "config.yaml"),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 UNDEFINED = "NA"
+COUNT = "n"
+"""Column of a wide table with the replicates behind a row's values; there where some have fewer than were attempted."""
 FLAGS = ("divergent", "rhat", "low_ess", "heavy_weights")
 
 
@@ -92,6 +94,9 @@ def widen(performance: pd.DataFrame, measures: Iterable[str] | None = None, *, g
     rows = performance.assign(group=group)[keep]
     columns = tuple(measures) if measures is not None else tuple(map(str, rows["measure"].unique()))
     rows = rows[rows["measure"].isin(columns)]
+    counted = "n" in rows and bool((rows["n"] < rows["n_sim"])[rows["value"].notna()].any())
+    if counted:
+        columns = (*columns, COUNT)
     names = (*factors(performance), "estimand", "method")
     found: dict[tuple[Any, ...], dict[str, Cell]] = {}
     for row in rows.to_dict("records"):
@@ -102,6 +107,8 @@ def widen(performance: pd.DataFrame, measures: Iterable[str] | None = None, *, g
         entry["estimand"], entry["method"] = Cell(shown, shown), Cell(key[-1], key[-1])
         value = row["value"] if _finite(row["value"]) else ""
         entry[str(row["measure"])] = Cell(number(row["value"], row["mcse"]), value)
+        if counted and value != "":
+            entry[COUNT] = _counts(entry.get(COUNT), int(row["n"]))
     order = _ranks(found)
     blank = Cell("", "")
     body = tuple(
@@ -109,6 +116,13 @@ def widen(performance: pd.DataFrame, measures: Iterable[str] | None = None, *, g
         for key in sorted(found, key=order)
     )
     return Wide(names, columns, body)
+
+
+def _counts(cell: Cell | None, n: int) -> Cell:
+    """Least and largest number of replicates behind the values of a row."""
+    ends = [n] if cell is None else [n, *(int(word.replace(",", "")) for word in cell.text.split(" to "))]
+    low, high = min(ends), max(ends)
+    return Cell(f"{low:,}" if low == high else f"{low:,} to {high:,}", low)
 
 
 def _ranks(keys: Mapping[tuple[Any, ...], Any]) -> Any:

@@ -12,7 +12,7 @@ from hiermodels.studies.montecarlo import Errors, Measure
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Told"]
+__all__ = ["CONDITIONAL", "Told"]
 
 CONDITIONAL = 0.05
 """Share of the replicates that a method may lack before comparisons are said to be conditional on it."""

@@ -15,6 +15,7 @@ from hiermodels.reporting._densities import density_of, support_of
 from hiermodels.reporting._rows import (
     choose,
     factors,
+    in_common,
     known,
     label,
     levels,
@@ -93,6 +94,8 @@ def plot_ridge(
 ) -> Figure:
     """Density of the estimates over replicates, a ridge a method and mechanism; truth and mean estimate marked.
 
+    Methods are shown on the replicates that all of them have.
+
     Where truths vary between replicates, estimates are shown relative to them. The dot below a ridge is the mean, its bar two
     Monte Carlo standard errors either side (the replicate is the unit, groups of one dataset count once).
 
@@ -114,10 +117,9 @@ def plot_ridge(
     ValueError
         Where no estimate is finite.
     """
-    rows = choose(estimates, estimand=estimand, group=group, where=where)
-    rows = rows[np.isfinite(rows["estimate"].to_numpy(float))]
+    rows = in_common(choose(estimates, estimand=estimand, group=group, where=where))
     if rows.empty:
-        raise ValueError(f"estimand: expected finite estimates of {estimand}, found none")
+        raise ValueError(f"estimand: expected finite estimates of {estimand} in a replicate that all methods have, found none")
     fixed = rows["true"].notna().any() and rows.groupby(["group"], observed=True)["true"].nunique().max() == 1
     fixed = bool(fixed and rows["group"].nunique() == 1)
     relative = not fixed and bool(rows["true"].notna().all())

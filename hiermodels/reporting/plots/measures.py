@@ -207,8 +207,8 @@ def plot_rmse_ratio(
     """Root mean squared error of each method, divided by a reference method's on the same datasets.
 
     Where the table has rows of ``rmse_ratio`` (paired by replicate) and no other reference is asked for, they
-    are drawn. Else its ``rmse`` rows are used, or the square roots of its ``mse`` rows; the bars are then the
-    method's own Monte Carlo interval divided by the reference's value, and the title says so.
+    are drawn. Else its ``rmse`` rows are used, or the square roots of its ``mse`` rows, where both methods have every replicate;
+    the bars are then the method's own Monte Carlo interval divided by the reference's value, and the title says so.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def plot_rmse_ratio(
     Raises
     ------
     ValueError
-        Where the table has none of the measures, or not the reference method.
+        Where the table has none of the measures, not the reference method, or errors of other replicates of two methods.
     """
     paired = performance[performance["measure"] == "rmse_ratio"]
     own_error = to is not None or paired.empty
@@ -254,10 +254,24 @@ def _relative(performance: pd.DataFrame, to: str) -> pd.DataFrame:
     base = rows.loc[rows["method"] == to, [*keys, "value"]].rename(columns={"value": "base"})
     if base.empty:
         raise ValueError(f"to: expected one of {', '.join(map(str, rows['method'].unique()))}, found {to!r}")
+    _check_replicates(rows)
     rows = rows.merge(base[base["base"] > 0], on=keys, how="inner")
     return rows.assign(measure="rmse_ratio", **{c: rows[c] / rows["base"] for c in numbers}).drop(
         columns="base"
     )
+
+
+def _check_replicates(rows: pd.DataFrame) -> None:
+    """Refuse errors that stand on other replicates than those attempted: nothing says that they are the same for two methods."""
+    if "n" not in rows:
+        return
+    short = rows[rows["value"].notna() & (rows["n"] < rows["n_sim"])]
+    if not short.empty:
+        row = short.iloc[0]
+        raise ValueError(
+            f"measure: {row['method']} has its error of {row['estimand']} from {int(row['n']):,} of {int(row['n_sim']):,} replicates; expected rows of "
+            "rmse_ratio, which pair the methods; add it to `performance` and report again, or give the run's `common` table"
+        )
 
 
 def _reference(paired: pd.DataFrame) -> str:

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hiermodels.reporting import _figure as f
-from hiermodels.reporting._rows import choose, regime_of, replicates, split, subject
+from hiermodels.reporting._rows import choose, in_common, regime_of, replicates, split, subject
 
 __all__ = ["plot_coverage_curve", "plot_ecdf_difference", "plot_ranks"]
 
@@ -229,6 +229,8 @@ def plot_coverage_curve(
 ) -> Figure:
     """Coverage of central intervals at every level less that level, from ranks, with 95% Monte Carlo bands.
 
+    Methods are shown on the replicates that all of them have.
+
     Above zero intervals are too wide, below it too narrow. Groups of a vector estimand are averaged, with the replicate as the
     unit of the band.
 
@@ -247,7 +249,7 @@ def plot_coverage_curve(
     from hiermodels.studies.montecarlo import wilson
 
     estimates = _ranks_of(estimates)
-    rows = _ranked(estimates, estimand, group, where)
+    rows = in_common(_ranked(estimates, estimand, group, where), "rank")
     own = ax is None
     panels = split(rows, {"group", "method"})
     looks = f.looks(estimates)

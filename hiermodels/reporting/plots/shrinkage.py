@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hiermodels.reporting import _figure as f
-from hiermodels.reporting._rows import choose, regime_of, replicates, split, target
+from hiermodels.reporting._rows import choose, in_common, regime_of, replicates, split, target
 
 __all__ = ["plot_shrinkage", "plot_shrinkage_arrays"]
 
@@ -40,7 +40,7 @@ def plot_shrinkage(
     raw, pooled
         Names of the two methods, without and with pooling.
     rep
-        One replicate; by default the average over replicates with twice its Monte Carlo standard error as bars, which tells
+        One replicate; by default the average over the replicates that both methods have, with twice its Monte Carlo standard error as bars, which tells
         something only where the truths are fixed.
     where, regime, ax
         As in `plot_measure`.
@@ -48,7 +48,9 @@ def plot_shrinkage(
     rows = choose(
         estimates, estimand=estimand, group="each", where={"method": [raw, pooled], **(where or {})}
     )
-    rows = rows if rep is None else choose(rows, where={"rep": rep}, group="each")
+    rows = in_common(rows if rep is None else choose(rows, where={"rep": rep}, group="each"))
+    if rows.empty:
+        raise ValueError(f"raw, pooled: expected a replicate in which {raw} and {pooled} both have {estimand}, found none")
     own = ax is None
     panels = split(rows, {"method", "group", "estimand"})
     looks, groups = f.looks(estimates), rows["group"].nunique()

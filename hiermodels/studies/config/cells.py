@@ -46,6 +46,7 @@ COLUMNS = [
     "value",
     "mcse",
     "n_sim",
+    "n",
     "n_failed",
     "n_retried",
 ]
