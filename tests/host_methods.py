@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -66,3 +67,44 @@ def outer():
         return {}
 
     return inner
+
+
+def leaves_a_thread(seed, data):
+    """Leaves a thread that keeps its process alive."""
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    return {"Intercept": 1.0}
+
+
+def returns_twice(seed, data):
+    """Makes a copy of its process; both return."""
+    os.fork()
+    return {"Intercept": 1.0}
+
+
+def leaves_a_session(seed, data):
+    """Begins a program in a session of its own, and a copy of its process that leaves its parent."""
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(600)
+        os._exit(0)
+    return {"Intercept": 1.0}
+
+
+def hangs(seed, data):
+    """Never returns."""
+    Path(os.environ["STUCK"]).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+class Unprintable(Exception):
+    """Cannot even say what is wrong."""
+
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def speechless(seed, data):
+    """Raises what cannot be printed."""
+    raise Unprintable

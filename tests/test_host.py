@@ -115,7 +115,7 @@ def test_what_takes_too_long_is_ended_and_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("STUCK", str(tmp_path / "numbers"))
     mechanisms = SCHOOLS | {"truth": {"Intercept": 0, "sd_school": 10}}
     method = {"host": True, "function": host_methods.stuck, "timeout": 1}
-    config = study(methods={"mine": method}, estimands=["Intercept"], mechanisms=mechanisms)
+    config = study(methods={"mine": method}, estimands=["Intercept"], mechanisms=mechanisms, seed=10)
     rows, y = chunk(config), data(config, 4)[0]
     late = y[:, 0] < 0
     assert late.any() and not late[-1]  # after one that does not end comes one that does

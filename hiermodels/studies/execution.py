@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hiermodels.studies import results
+from hiermodels.studies.host import Keeper, keep
 from hiermodels.studies.interruption import GRACE, Deadline, Interrupted, TimeUp
 from hiermodels.studies.progress import Progress
 from hiermodels.studies.schedule import Task
@@ -64,7 +65,8 @@ class Threads:
 
     def __init__(self, compute: Callable[[Task], pa.Table], workers: int, deadline: Deadline) -> None:
         self._compute, self._workers, self._deadline = compute, workers, deadline
-        self._pool = concurrent.futures.ThreadPoolExecutor(workers, THREADS)
+        self._keeper = Keeper()
+        self._pool = concurrent.futures.ThreadPoolExecutor(workers, THREADS, initializer=keep, initargs=(self._keeper,))
 
     def submit(self, task: Task) -> Future:
         """Compute a chunk on a thread."""
@@ -82,8 +84,9 @@ class Threads:
         return 2 * self._workers
 
     def close(self) -> None:
-        """Drop what has not begun."""
+        """Drop what has not begun, and end the processes of functions that are called outside."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._keeper.end()
 
 
 @dataclass

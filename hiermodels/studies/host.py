@@ -8,16 +8,20 @@ What goes wrong in it is a missing estimate (status ``nonfinite``) of that repli
 ``message`` of the estimates; a process that dies, or is ended with all that it began because a replicate took longer than the
 method's ``timeout``, is started again for the next replicate.
 
-Each thread of a run keeps one process, started afresh ("spawn"): the function is imported there by its module's name.
+Each thread of a run keeps one process, started afresh ("spawn"): the function is imported there by its module's name. They end
+with the run, however it ends, and with all that they began: a thread left running, a copy (``fork``) or a session of its own keeps
+neither the process nor the run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import difflib
 import hashlib
 import importlib
 import multiprocessing
+import multiprocessing.util
 import os
 import pickle
 import signal
@@ -30,10 +34,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels.studies.identity import edited
+from hiermodels.studies.sources import describe
+
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Wanted", "estimate_all", "portable"]
+__all__ = ["Keeper", "Wanted", "estimate_all", "keep", "portable"]
 
 Wanted = tuple[tuple[str, tuple[str, ...]], ...]
 """Estimands that a function is to give, each with its group labels; ``("",)`` for a single number."""
@@ -102,57 +109,136 @@ def estimate_all(
     ValueError
         If the function cannot be brought into another process at all.
     """
-    whole = portable(function)
+    whole, keeper = portable(function), _keeper()
     width = sum(len(labels) for _, labels in wanted)
     numbers, messages = [], []
     for seed, frame in zip(seeds, frames, strict=True):
         found, reason = np.full((width, 4), np.nan), ""
         try:
-            found, reasons = _process(whole).submit(_call, seed, frame, wanted).result(timeout)
+            found, reasons = keeper.process(function, whole).submit(_call, seed, frame, wanted).result(timeout)
         except BrokenProcessPool:
             reason = "the process died; memory, a crash or an exit in the function"
         except TimeoutError:
             reason = f"no result within {timeout:g} s (timeout); the process was ended"
         if reason:
-            _forget(whole)
+            keeper.forget(whole)
             reasons = [reason] * width
         numbers.append(found)
         messages.append(reasons)
     return np.stack(numbers), messages
 
 
-_thread = threading.local()
+class Stopped(Exception):
+    """The run that a function was called for has ended: its answer is not wanted any more."""
 
 
-def _process(whole: bytes) -> ProcessPoolExecutor:
-    """The process that this thread keeps for a function, begun and tried out on first use."""
-    pools: dict[bytes, tuple[ProcessPoolExecutor, int]] = _thread.__dict__.setdefault("pools", {})
-    key = hashlib.blake2b(whole).digest()
-    if key not in pools:
-        if multiprocessing.current_process().daemon:  # a worker of Dask under its nanny, which may not begin processes
-            multiprocessing.current_process().daemon = False  # those of `_begin` end with the one that began them
-        spawn = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(whole,))
-        try:
-            problem, number = pool.submit(_ready).result()
-        except BrokenProcessPool:
-            number, problem = 0, f"the new process ended at once; {_MAIN}"
-        if problem:
+class Keeper:
+    """The processes that the threads of one run keep, one a thread and function; ended together."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pools: dict[tuple[int, bytes], tuple[ProcessPoolExecutor, int]] = {}
+        self._sources: dict[bytes, dict[str, str]] = {}
+        self._ended = False
+
+    def process(self, function: Callable[..., Any], whole: bytes) -> ProcessPoolExecutor:
+        """The process that this thread keeps for a function, begun and tried out on first use.
+
+        Raises
+        ------
+        ValueError
+            The function cannot be brought into another process, or was edited since the run began.
+        Stopped
+            The run has ended.
+        """
+        key = self._key(whole)
+        if key not in self._pools:
+            with self._lock:
+                source = self._sources.setdefault(whole, describe(function))
+            pool, number = _begun(whole, source)
+            with self._lock:
+                self._pools[key] = pool, number
+        if self._ended:
+            self.forget(whole)
+            raise Stopped
+        return self._pools[key][0]
+
+    def forget(self, whole: bytes) -> None:
+        """Have done with this thread's process, which may be dead or at work, and with the processes that it began."""
+        with self._lock:
+            pool, number = self._pools.pop(self._key(whole), (None, 0))
+        if pool is not None:
+            _end(number)
             pool.shutdown(wait=False)
-            raise ValueError(f"function: it cannot be used in another process: {problem}")
-        pools[key] = pool, number
-    return pools[key][0]
+
+    def end(self) -> None:
+        """Have done with all processes; threads that wait for one of them stop."""
+        with self._lock:
+            self._ended, pools = True, list(self._pools.values())
+        for pool, number in pools:
+            _end(number)
+            pool.shutdown(wait=False)
+
+    @staticmethod
+    def _key(whole: bytes) -> tuple[int, bytes]:
+        return threading.get_ident(), hashlib.blake2b(whole).digest()
 
 
-def _forget(whole: bytes) -> None:
-    """Have done with a process, which may be dead or at work, and with the processes that it began."""
-    pool, number = _thread.pools.pop(hashlib.blake2b(whole).digest())
+_thread = threading.local()
+_ALONE = Keeper()
+"""Of threads that belong to no run, as a cluster's."""
+
+
+def keep(keeper: Keeper) -> None:
+    """Let a run keep the processes of this thread."""
+    _thread.keeper = keeper
+
+
+def _keeper() -> Keeper:
+    return getattr(_thread, "keeper", _ALONE)
+
+
+def _begun(whole: bytes, source: Mapping[str, str]) -> tuple[ProcessPoolExecutor, int]:
+    """A new process that has the function, and its number."""
+    if multiprocessing.current_process().daemon:  # a worker of Dask under its nanny, which may not begin processes
+        multiprocessing.current_process().daemon = False  # those of `_begin` end with the one that began them
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(1, mp_context=spawn, initializer=_begin, initargs=(whole, dict(source)))
+    try:
+        problem, number = pool.submit(_ready).result()
+    except BrokenProcessPool:
+        number, problem = 0, f"the new process ended at once; {_MAIN}"
+    if problem:
+        pool.shutdown(wait=False)
+        raise ValueError(f"function: it cannot be used in another process: {problem}")
+    return pool, number
+
+
+def _end(number: int) -> None:
+    """End a process and all that it began."""
+    family = [number, *_descendants(number)]
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if os.name == "posix":
             os.killpg(number, signal.SIGKILL)
         else:
             os.kill(number, signal.SIGTERM)
-    pool.shutdown(wait=False)
+    for one in family[1:]:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(one, signal.SIGKILL)
+
+
+def _descendants(number: int) -> list[int]:
+    """Processes that a process began, and those that they began, also in sessions of their own; Linux tells."""
+    parents: dict[int, int] = {}
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if name.isdigit():
+                with open(f"/proc/{name}/stat") as file:
+                    parents[int(name)] = int(file.read().rpartition(")")[2].split()[1])
+    found = [number]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found[1:]
 
 
 # in the other process ---------------------------------------------------------------------------------------------------
@@ -160,16 +246,27 @@ def _forget(whole: bytes) -> None:
 _here: dict[str, Any] = {}
 
 
-def _begin(whole: bytes) -> None:
+_SUBREAPER = 36
+"""``PR_SET_CHILD_SUBREAPER`` of Linux: processes whose parent ended become this one's children, and are found."""
+
+
+def _begin(whole: bytes, source: Mapping[str, str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the run's to answer
     if os.name == "posix":
         os.setpgid(0, 0)  # a group of its own, so that what the function begins can be ended with it
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+    multiprocessing.util.Finalize(None, _leave, exitpriority=1000)  # not to wait for threads and processes that the function left
     threading.Thread(target=_follow, daemon=True).start()
     importlib.import_module("pandas")  # now, so that no dataset's time goes into it
     try:
         _here["function"], _here["problem"] = pickle.loads(whole), ""
     except Exception as error:
         _here["problem"] = f"{_reason(error)}; its module must be importable there, and {_MAIN}"
+        return
+    if edited({"": source}, {"": describe(_here["function"])}):
+        _here["problem"] = "it was edited since the run began; put it back, or take another folder with --out"
 
 
 def _follow() -> None:
@@ -177,9 +274,17 @@ def _follow() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        if os.name == "posix":
-            os.killpg(0, signal.SIGKILL)
-        os._exit(1)
+        _leave()
+
+
+def _leave() -> None:
+    """End at once, with all that was begun here."""
+    for one in _descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(one, signal.SIGKILL)
+    if os.name == "posix":
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 def _ready() -> tuple[str, int]:
@@ -188,15 +293,21 @@ def _ready() -> tuple[str, int]:
 
 
 def _call(seed: int, frame: pd.DataFrame, wanted: Wanted) -> tuple[np.ndarray, list[str]]:
-    width = sum(len(labels) for _, labels in wanted)
+    width, here = sum(len(labels) for _, labels in wanted), os.getpid()
     try:
-        return read_result(_here["function"](seed, frame), wanted)
+        found = read_result(_here["function"](seed, frame), wanted)
     except BaseException as error:
-        return np.full((width, 4), np.nan), [_reason(error)] * width
+        found = np.full((width, 4), np.nan), [_reason(error)] * width
+    if os.getpid() != here:
+        os._exit(0)  # a copy that the function made of this process: the answer is the first one's to give
+    return found
 
 
 def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = ""
     return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
 
 

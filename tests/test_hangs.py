@@ -1,0 +1,93 @@
+"""A run ends when it is asked to, and when it is done, whatever a user's function left behind or an address does not answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import host_methods
+import pytest
+
+import hiermodels as hm
+from hiermodels.studies.results import Run
+
+SCRIPT = """
+import sys; sys.path.insert(0, {tests!r})
+import host_methods
+import hiermodels as hm
+from hiermodels.studies import execution
+from hiermodels.studies.results import Run
+
+if __name__ == "__main__":
+    execution.GRACE, Run.report = 3.0, lambda self: None
+    methods = {{name: {{"host": True, "function": getattr(host_methods, name)}} for name in {names}}}
+    run = hm.run({study!r} | {{"methods": methods}}, "run", workers=1, progress=False)
+    print(run.estimates["estimate"].tolist(), flush=True)
+"""
+STUDY = {
+    "mechanisms": {"formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools", "truth": {"Intercept": 8, "sd_school": 10}},
+    "estimands": ["Intercept"],
+    "performance": ["bias"],
+    "replications": 2,
+    "failures": "complete-case",
+    "seed": 3,
+    "chunk": 2,
+}
+posix = pytest.mark.skipif(sys.platform != "linux", reason="groups of processes, /proc")
+
+
+def begin(folder: Path, *names: str) -> subprocess.Popen:
+    file = folder / "script.py"
+    file.write_text(SCRIPT.format(tests=str(Path(__file__).parent), study=STUDY, names=names))
+    return subprocess.Popen([sys.executable, str(file)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@posix
+def test_what_functions_leave_behind_keeps_nobody(tmp_path):
+    """The pipe of standard output ends only when every process that has it does."""
+    process = begin(tmp_path, "leaves_a_thread", "returns_twice", "leaves_a_session", "speechless")
+    try:
+        out, error = process.communicate(timeout=90)
+    finally:
+        process.kill()
+    assert (process.returncode, out.strip()) == (0, "[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, nan, nan]"), error
+
+
+@posix
+@pytest.mark.parametrize("twice", [pytest.param(False, marks=pytest.mark.slow), True])
+def test_ctrl_c_ends_a_function_that_hangs(tmp_path, monkeypatch, twice):
+    monkeypatch.setenv("STUCK", str(tmp_path / "number"))
+    process = begin(tmp_path, "hangs")
+    try:
+        wait(lambda: (tmp_path / "number").exists())
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        if twice:
+            time.sleep(1)
+            process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode != 0 and time.monotonic() - began < 20
+    wait(lambda: gone(int((tmp_path / "number").read_text())))
+
+
+def wait(done, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def gone(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
