@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,11 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-import host_methods
 import pytest
-
-import hiermodels as hm
-from hiermodels.studies.results import Run
 
 SCRIPT = """
 import sys; sys.path.insert(0, {tests!r})
