@@ -22,6 +22,7 @@ from hiermodels.studies.disk import whole
 from hiermodels.studies.identity import Makers, check_current
 from hiermodels.studies.imported import imported_methods, note_imported
 from hiermodels.studies.results import Run, load_run
+from hiermodels.studies.stand_ins import stand_ins
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,9 +70,28 @@ def datasets(
     """
     run = run if isinstance(run, Run) else load_run(run)
     check_current(run.manifest, run.path)
-    study = Study.from_resolved(run.config, functions=functions)
+    study = _study_of(run, functions)
     cells = matching(study, cell or {})
     return _simulated(study, cells)
+
+
+def _study_of(run: Run, functions: Functions | None) -> Study:
+    """A run's study, to simulate from: functions of its methods are not needed, one of its mechanisms is.
+
+    Raises
+    ------
+    ValueError
+        For mechanisms in Python whose function is not given.
+    """
+    given = dict(functions or {})
+    absent = {place: f for place, f in stand_ins(run.config).items() if place not in given and place.split(".")[1] not in given}
+    if "mechanisms.formula" in absent:
+        name = run.config["mechanisms"]["formula"]
+        raise ValueError(
+            f"functions: the mechanisms are the Python function {name!r}, which a run folder only names; "
+            'give functions={"mechanisms.formula": f} in Python'
+        )
+    return Study.from_resolved(run.config, functions={**absent, **given})
 
 
 def _simulated(study: Study, cells: Sequence[Cell]) -> Iterator[pd.DataFrame]:
@@ -256,7 +276,7 @@ def import_estimates(
     """
     run = run if isinstance(run, Run) else load_run(run)
     check_current(run.manifest, run.path)
-    study = Study.from_resolved(run.config, functions=functions)
+    study = _study_of(run, functions)
     _check_name(run, method, replace)
     rows, where = _read(table)
     rows = _checked_columns(study, rows, where)

@@ -20,7 +20,7 @@ from typing import Any
 
 from hiermodels.studies.disk import quoted
 
-__all__ = ["FORMAT", "IDENTITY", "STREAMS", "Makers", "check_current", "check_identity", "check_sizes", "differences", "identity_of", "plain", "timeless", "verified"]
+__all__ = ["FORMAT", "IDENTITY", "STREAMS", "Makers", "check_current", "check_identity", "check_sizes", "differences", "identity_of", "plain", "timeless", "verified", "with_nesting"]
 
 IDENTITY = ("mechanisms", "methods", "estimands", "interval", "seed", "precision")
 """Keys of a resolved configuration that determine results."""
@@ -53,7 +53,7 @@ def plain(value: Any) -> Any:
 
 
 def identity_of(resolved: Mapping[str, Any]) -> str:
-    """Hash of what determines the results of a study, whatever the order of its keys.
+    """Hash of what determines the results of a study, whatever the order of its keys but for the levels of a design.
 
     Parameters
     ----------
@@ -71,7 +71,19 @@ def identity_of(resolved: Mapping[str, Any]) -> str:
     True
     """
     part = {key: plain(resolved[key]) for key in IDENTITY if key in resolved}
+    if isinstance(part.get("mechanisms"), dict):
+        part["mechanisms"] = with_nesting(part["mechanisms"])
     return hashlib.blake2b(json.dumps(part, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def with_nesting(mechanisms: Mapping[str, Any]) -> dict[str, Any]:
+    """Mechanisms whose levels are a list, since their order is the nesting; no other order of keys has a meaning."""
+    design = mechanisms.get("design")
+    if not isinstance(design, dict) or "table" in design:
+        return dict(mechanisms)
+    sizes = {name: size for name, size in design.items() if name not in ("obs", "predictors")}
+    rest = {name: value for name, value in design.items() if name not in sizes}
+    return {**mechanisms, "design": {**rest, "levels": [[name, size] for name, size in sizes.items()]}}
 
 
 class Makers:
@@ -91,7 +103,7 @@ class Makers:
         config = manifest["config"]
         self._methods: dict[str, str] = {}
         common = {key: config.get(key) for key in IDENTITY if key != "methods"}
-        common["mechanisms"] = _without(config.get("mechanisms"), "grid")
+        common["mechanisms"] = with_nesting(_without(config.get("mechanisms"), "grid"))
         common["retry"] = config.get("failures") == RETRY
         common["function"] = self._functions.get("mechanisms.formula")
         self._common = self._hash([common, manifest.get("format"), manifest.get("streams")]) if verified(manifest) else None
@@ -237,6 +249,8 @@ def check_identity(
         _compare_named(_by_hash(old_cells), _by_hash(new_cells), "cells", refused, added)
     for config in (before, now):
         config.pop("cells", None)
+        if isinstance(config.get("mechanisms"), dict):
+            config["mechanisms"] = with_nesting(config["mechanisms"])
     _compare_named(timeless(before.pop("methods", {})), timeless(now.pop("methods", {})), "methods", refused, added)
     more = before.get("replications"), now.get("replications")
     if None not in more and more[0] != more[1]:

@@ -443,11 +443,22 @@ def correlate(layout: Layout, level: Any, z: Array, known: dict[str, Array]) -> 
     for block in level.blocks:
         if len(block) > 1:
             matrix = correlation if correlation.ndim else jnp.eye(len(block)) * (1 - correlation) + correlation
-            mixed = jnp.linalg.cholesky(matrix) @ z[jnp.array(block)]
+            mixed = _root(matrix) @ z[jnp.array(block)]
             for n, b in enumerate(block):
                 rows[b] = mixed[n]
     sds = [known.get(sd_name(level.name, layout.columns[e]), jnp.full((), jnp.nan)) for e in level.effects]
     return jnp.stack([sd * row for sd, row in zip(sds, rows, strict=True)])
+
+
+def _root(matrix: Array) -> Array:
+    """Lower Cholesky factor of a correlation matrix, which may be singular: a column without variance of its own is zero."""
+    size = matrix.shape[0]
+    factor = jnp.zeros_like(matrix)
+    for j in range(size):
+        left = matrix[j:, j] - factor[j:, :j] @ factor[j, :j]
+        own = left[0] > 1e-12
+        factor = factor.at[j:, j].set(jnp.where(own, left / jnp.sqrt(jnp.where(own, left[0], 1.0)), 0.0))
+    return factor
 
 
 def _row_coefficients(layout: Layout, design: Data, root: list[Array], values: list[list[Array]]) -> list[Array]:
