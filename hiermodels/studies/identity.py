@@ -71,16 +71,15 @@ def identity_of(resolved: Mapping[str, Any]) -> str:
     True
     """
     part = {key: plain(resolved[key]) for key in IDENTITY if key in resolved}
-    if isinstance(part.get("mechanisms"), dict):
-        part["mechanisms"] = with_nesting(part["mechanisms"])
+    part["mechanisms"] = with_nesting(part.get("mechanisms"))
     return hashlib.blake2b(json.dumps(part, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
-def with_nesting(mechanisms: Mapping[str, Any]) -> dict[str, Any]:
+def with_nesting(mechanisms: Any) -> Any:
     """Mechanisms whose levels are a list, since their order is the nesting; no other order of keys has a meaning."""
-    design = mechanisms.get("design")
-    if not isinstance(design, dict) or "table" in design:
-        return dict(mechanisms)
+    design = mechanisms.get("design") if isinstance(mechanisms, Mapping) else None
+    if not isinstance(design, Mapping) or "table" in design:
+        return mechanisms
     sizes = {name: size for name, size in design.items() if name not in ("obs", "predictors")}
     rest = {name: value for name, value in design.items() if name not in sizes}
     return {**mechanisms, "design": {**rest, "levels": [[name, size] for name, size in sizes.items()]}}
@@ -249,8 +248,7 @@ def check_identity(
         _compare_named(_by_hash(old_cells), _by_hash(new_cells), "cells", refused, added)
     for config in (before, now):
         config.pop("cells", None)
-        if isinstance(config.get("mechanisms"), dict):
-            config["mechanisms"] = with_nesting(config["mechanisms"])
+        config["mechanisms"] = with_nesting(config.get("mechanisms"))
     _compare_named(timeless(before.pop("methods", {})), timeless(now.pop("methods", {})), "methods", refused, added)
     more = before.get("replications"), now.get("replications")
     if None not in more and more[0] != more[1]:
