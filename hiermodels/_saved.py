@@ -24,6 +24,7 @@ from hiermodels._digests import digest, of_array
 from hiermodels.inference.draws import Draws
 from hiermodels.models.data import bind
 from hiermodels.models.priors import Prior
+from hiermodels.models.scales import read_scales
 from hiermodels.models.spec import Model
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def _rebuilt(tree: xr.DataTree, header: dict[str, Any]) -> Fit:
         index=[str(s) for s in table["scalar"].to_numpy()],
         columns=[str(q) for q in table["quantity"].to_numpy()],
     )
-    problem = bind(model, frame, settings.pooling)
+    scales = read_scales(header["scales"]) if "scales" in header else None
+    problem = bind(model, frame, settings.pooling, scales=scales)
     told = tuple(header["warnings"])
     return Fit(model, frame, settings, draws, diagnostics, header["status"], told, header["seconds"], problem)
 
@@ -149,6 +151,7 @@ def _header(fit: Fit) -> dict[str, Any]:
         "identity": digest(json.dumps([model, settings]), *data),
         "model": model,
         "settings": settings,
+        "scales": fit.problem.scales.plain(),
         "variables": list(fit.draws.values),
         "stats": list(fit.draws.stats),
         "independent": fit.draws.independent,

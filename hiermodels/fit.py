@@ -21,6 +21,7 @@ from hiermodels.inference import advice, describe, samplers
 from hiermodels.inference.compiled import draw, draw_user
 from hiermodels.models.data import Problem, as_jax, bind
 from hiermodels.models.merging import refitted_model
+from hiermodels.models.scales import Scales
 from hiermodels.models.spec import Model
 from hiermodels.models.user import UserModel
 
@@ -102,6 +103,13 @@ def fit(
     settings = FitSettings(
         pooling, sampler, marginalize, centred, draws, tune, chains, target_accept, seed, precision, step_size
     )
+    return _fitted(model, data, settings, progress)
+
+
+def _fitted(
+    model: Model | Callable[..., Any], data: pd.DataFrame, settings: FitSettings, progress: bool, scales: Scales | None = None
+) -> Fit:
+    """`fit`, with the centres and scales of another fit where they are given."""
     sampling = settings.sampling()
     if not isinstance(progress, bool):
         raise ValueError(f"progress: expected True or False, found {progress!r}; give one of them")
@@ -111,11 +119,11 @@ def fit(
             f"write hm.Model(...)"
         )
     frame, heavy = as_frame(data), False
-    with jax.enable_x64(precision == "float64"):
-        key = jax.random.key(seed, impl="threefry2x32")
+    with jax.enable_x64(settings.precision == "float64"):
+        key = jax.random.key(settings.seed, impl="threefry2x32")
         problem: Problem | UserModel
         if isinstance(model, Model):
-            problem = bind(model, frame, pooling)
+            problem = bind(model, frame, settings.pooling, scales=scales)
             samplers.check_data(problem.layout, problem.data, sampling)
             sampling = samplers.chosen(problem.layout, problem.data, sampling)
             raw, seconds = draw(problem.layout, sampling, key, as_jax(problem.data), progress)
@@ -180,8 +188,9 @@ class Fit(PoolingViews, Checks):
         priors : mapping of str to prior, optional
             Merged over the model's own.
         data : DataFrame, optional
-            Other rows, with the same columns. Default priors that were scaled to the first known variances stay what they were, so that two fits
-            differ in their data alone, and data of the same shape run the program that is already compiled.
+            Other rows, with the same columns. Centres and scales of the first predictors, and what default priors took from the first known
+            errors, weights and exposures, stay what they were, so that two fits differ in their data alone, and data of the same shape run
+            the program that is already compiled.
         **settings
             Of `fit`: ``pooling``, ``sampler``, ``draws``, ``seed``, ... and ``progress``.
 
@@ -211,11 +220,12 @@ class Fit(PoolingViews, Checks):
                 raise ValueError(f"refit: no setting {name!r}; {hint}")
         model = self.model
         if self._declared is not None:
-            model = refitted_model(model, self._declared.layout, priors, keep_scaled=data is not None)
+            model = refitted_model(model, priors)
         elif priors is not None:
             raise ValueError("priors: a NumPyro function holds its own; change it there")
         chosen = {name: getattr(self.settings, name) for name in known} | settings
-        return fit(model, self.data if data is None else data, progress=progress, **chosen)
+        kept = None if self._declared is None else self._declared.scales
+        return _fitted(model, self.data if data is None else data, FitSettings(**chosen), progress, kept)
 
     def plot_shrinkage(self, level: str | None = None, *, ax: Axes | None = None) -> Figure:
         """Raw and partially pooled estimate of each group, joined by arrows.

@@ -38,15 +38,15 @@ def test_data_of_the_same_shape_run_the_same_program(fit):
 def test_a_default_that_was_scaled_to_known_variances_is_kept():
     model = hm.Model("y ~ 1 + (1 | g) + (1 | h)", known_se="se")
     frame = FRAME.assign(se=2.0, h=list("vwxyz") * 3)
-    prior = bind(model, frame).layout.parameter("sd_g").prior
+    first = bind(model, frame)
+    prior = first.layout.parameter("sd_g").prior
     assert str(prior) == "half_t(3, 5)" and bind(model, frame.assign(se=1.0)).layout.parameter("sd_g").prior != prior
-    kept = refitted_model(model, bind(model, frame).layout, None, keep_scaled=True)
-    assert bind(kept, frame.assign(se=1.0)).layout.parameter("sd_g").prior == prior
+    assert bind(model, frame.assign(se=1.0), scales=first.scales).layout.parameter("sd_g").prior == prior
 
 
 def test_priors_are_merged(fit):
     model = hm.Model("y ~ 1 + (1 | g)", priors={"sd_g": "half_normal(5)", "sigma": "half_normal(2)"})
-    again = refitted_model(model, None, {"sd_g": "exponential(1)"}, keep_scaled=False)
+    again = refitted_model(model, {"sd_g": "exponential(1)"})
     assert {k: str(v) for k, v in again.priors} == {"sd_g": "exponential(1)", "sigma": "half_normal(2)"}
     fixed = fit.refit(priors={"sd_g": "fixed(1)"})
     assert {k: str(v) for k, v in fixed.model.priors} == {"sd_g": "fixed(1)", "sigma": "fixed(2)"}
@@ -56,9 +56,9 @@ def test_priors_are_merged(fit):
 
 def test_a_joint_prior_makes_room():
     model = hm.Model("y ~ 1 + (1 | g)", family="binomial", trials="n", priors={"g": "bda3()"})
-    part = refitted_model(model, None, {"kappa_g": "gamma(2, 0.1)"}, keep_scaled=False)
+    part = refitted_model(model, {"kappa_g": "gamma(2, 0.1)"})
     assert {k: str(v) for k, v in part.priors} == {"kappa_g": "gamma(2, 0.1)", "mean_g": "uniform(0, 1)"}
-    back = refitted_model(part, None, {"g": "rgbp()"}, keep_scaled=False)
+    back = refitted_model(part, {"g": "rgbp()"})
     assert {k: str(v) for k, v in back.priors} == {"g": "rgbp()"}
 
 

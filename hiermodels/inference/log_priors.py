@@ -12,6 +12,7 @@ import numpy as np
 from hiermodels.models.data import Problem
 from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Parameter
+from hiermodels.models.units import at_means
 
 __all__ = ["improper_parameters", "log_prior", "mean_variances"]
 
@@ -29,7 +30,7 @@ def log_prior(values: Mapping[str, Any], problem: Problem) -> dict[str, np.ndarr
     -------
     dict of str to ndarray, each (chain, draw)
         Parameters that are known (``fixed``) have none. An improper density is up to a constant: ``flat()`` gives 0.
-        A correlation's is the density of its matrix, (eta - 1) log det R and the constant of Lewandowski, Kurowicka & Joe (2009).
+        A prior that stands at the predictors' means is that of the coefficient there. A correlation's is the density of its matrix, (eta - 1) log det R and the constant of Lewandowski, Kurowicka & Joe (2009).
 
     Examples
     --------
@@ -41,6 +42,7 @@ def log_prior(values: Mapping[str, Any], problem: Problem) -> dict[str, np.ndarr
     """
     found = {}
     with jax.enable_x64(True):
+        values = at_means(problem.layout, problem.data.units, values)
         for p in problem.layout.parameters:
             if p.name in values and p.prior.name != "fixed":
                 found[p.name] = _density(p, values, problem)

@@ -16,6 +16,7 @@ from hiermodels.models import hyper
 from hiermodels.models.component import Component
 from hiermodels.models.factorise import Factorised
 from hiermodels.models.spec import Parameter
+from hiermodels.models.units import shown_factor, stands_of
 
 __all__ = ["summarise_nodes"]
 
@@ -193,7 +194,8 @@ def _summarise_point(name: str, held: _Held, interval: float, kind: str, thresho
     mean, sd = _moments(held.weight, flat)
     place = _coordinate(held.factorised, name)
     if place is not None and held.nodes.coordinates is not None:
-        law = _coordinate_table(held.nodes, *place)
+        layout = held.factorised.layout
+        law = _coordinate_table(held.nodes, *place, shown_factor(layout, held.stats, place[1]), stands_of(layout, held.stats))
         if held.nodes.marginals is not None:
             planes = held.nodes.marginals[place[0]]
             at = law.start + law.step * jnp.arange(PLANES)[:, None]
@@ -224,11 +226,11 @@ def _moments(weight: Array, x: Array) -> tuple[Array, Array]:
 
 
 def _coordinate(factorised: Factorised, name: str) -> tuple[int, Parameter] | None:
-    """Place in u of a parameter that is one of its coordinates."""
+    """Place in u of a parameter that is one of its coordinates, up to a factor."""
     start = 0
     for p in factorised.parameters:
         count = hyper.width(p)
-        if p.name == name and count == 1 and p.kind != "correlation":
+        if p.name == name and count == 1 and p.kind != "correlation" and not factorised.layout.moved(p):
             return start, p
         start += count
     return None
@@ -238,7 +240,7 @@ def _fixed(factorised: Factorised, name: str) -> bool:
     return any(p.name == name and hyper.width(p) == 0 for p in factorised.layout.parameters)
 
 
-def _coordinate_table(nodes: Nodes, i: int, p: Parameter) -> Table:
+def _coordinate_table(nodes: Nodes, i: int, p: Parameter, factor: Array | float, stands: Mapping[str, Array] | None) -> Table:
     """Law of one coordinate of phi, on the lattice's own scale of it."""
     assert nodes.coordinates is not None
     here = nodes.coordinates.at(i)
@@ -248,12 +250,12 @@ def _coordinate_table(nodes: Nodes, i: int, p: Parameter) -> Table:
     low, high = p.prior.support(p.kind)
 
     def natural(v: Array) -> Array:
-        return hyper.constrain((p,), here.u(v)[None])[p.name]
+        return hyper.constrain((p,), here.u(v)[None], stands)[p.name] * factor
 
     def position(x: Array) -> Array:
         inside = jnp.where(x > low, x, 0.5 * (low + min(high, low + 2.0)) if math.isfinite(low) else x)
         inside = jnp.where(inside < high, inside, low + 0.5 * (high - low) if math.isfinite(high) else inside)
-        u = hyper.unconstrain((p,), {p.name: inside})[0]
+        u = hyper.unconstrain((p,), {p.name: inside / factor}, stands)[0]
         return jnp.where(x <= low, -jnp.inf, jnp.where(x >= high, jnp.inf, here.v(u)))
 
     def log_jacobian(v: Array) -> Array:

@@ -15,6 +15,7 @@ from hiermodels.models.builder import build
 from hiermodels.models.data import Problem, as_jax, bind, variable_names
 from hiermodels.models.sites import distribution
 from hiermodels.models.spec import Layout, Model, Parameter
+from hiermodels.models.units import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -125,8 +126,10 @@ def _simulate(problem: Problem, draws: int, seed: int) -> tuple[dict[str, Any], 
             build(problem.layout), given or None, num_samples=draws, return_sites=names, parallel=True
         )
         found = {**given, **jax.jit(lambda key, data: run(key, data, None))(key, as_jax(problem.data))}
-        values: dict[str, Any] = {name: np.asarray(found[name])[None] for name in names}
-    return values, values.pop("y")
+        outcome = np.asarray(found.pop("y"))[None]
+        drawn = shown(problem.layout, as_jax(problem.data), {name: found[name] for name in names if name != "y"})
+        values: dict[str, Any] = {name: np.asarray(x)[None] for name, x in drawn.items()}
+    return values, outcome
 
 
 def _cut_priors(layout: Layout, draws: int, seed: int) -> dict[str, jax.Array]:

@@ -87,7 +87,7 @@ def _renamed(parameter: Parameter, layout: Layout, effect: str, owner: str) -> P
     names = {"coefficient": effect, "correlation": cor_name(owner), "population mean": mean_name(owner)}
     names["group sd"] = sd_name(owner, effect)
     name = precision(layout) if parameter.role == "concentration" else names.get(parameter.role, parameter.name)
-    return replace(parameter, name=name, owner=owner, effect=effect, source="named")
+    return replace(parameter, name=name, owner=owner, effect=effect, prior=parameter.inner, source="named", core=None)
 
 
 @lru_cache(maxsize=256)

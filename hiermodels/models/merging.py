@@ -9,25 +9,21 @@ from typing import Any
 from hiermodels.models import families
 from hiermodels.models.defaults import expand_joint
 from hiermodels.models.priors import Prior
-from hiermodels.models.spec import Layout, Model
+from hiermodels.models.spec import Model
 
 __all__ = ["refitted_model"]
 
 _JOINT = ("bda3", "rgbp")
 
 
-def refitted_model(model: Model, layout: Layout | None, priors: Mapping[str, Any] | None, *, keep_scaled: bool) -> Model:
+def refitted_model(model: Model, priors: Mapping[str, Any] | None) -> Model:
     """A model with priors merged over its own.
 
     Parameters
     ----------
     model : Model
-    layout : Layout or None
-        Of the fit, with the priors in use; of need where defaults are kept.
     priors : mapping of str to prior or None
         A joint prior of a grouping replaces those of its mean and concentration, and is written out where one of these is replaced.
-    keep_scaled : bool
-        Name the defaults that were scaled to known variances, so that other data do not change them.
 
     Raises
     ------
@@ -38,19 +34,16 @@ def refitted_model(model: Model, layout: Layout | None, priors: Mapping[str, Any
     --------
     >>> from hiermodels.models.spec import Model
     >>> model = Model("y ~ 1 + (1 | g)", priors={"sd_g": "half_normal(5)", "sigma": "half_normal(2)"})
-    >>> again = refitted_model(model, None, {"sd_g": "half_t(3, 1)"}, keep_scaled=False)
+    >>> again = refitted_model(model, {"sd_g": "half_t(3, 1)"})
     >>> {name: str(prior) for name, prior in again.priors}
     {'sd_g': 'half_t(3, 1)', 'sigma': 'half_normal(2)'}
     """
-    if priors is None and not keep_scaled:
+    if priors is None:
         return model
     new = dict(replace(model, priors=priors).priors)
     merged = dict(model.priors)
     for name in new:
         merged = _make_room(merged, name, new[name], model)
-    if keep_scaled and layout is not None:
-        scaled = {p.name: p.prior for p in layout.parameters if p.source == "scaled"}
-        merged = scaled | merged
     return replace(model, priors=merged | new)
 
 

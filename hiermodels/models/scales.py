@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from hiermodels.models.priors import Prior
 
-__all__ = ["Column", "Scales", "kept_scales", "measure"]
+__all__ = ["Column", "Scales", "kept_scales", "measure", "read_scales"]
 
 _SAME = 1e-11
 """A column varies where its standard deviation is more than this share of its root mean square."""
@@ -57,9 +58,30 @@ class Scales:
     weight: float = 1.0
     exposure: float = 1.0
 
+    def plain(self) -> dict[str, Any]:
+        """Numbers and names alone, as a file holds them; `read_scales` is the inverse.
+
+        Examples
+        --------
+        >>> read_scales(Scales({"x": Column(285.0, 2.0)}).plain()) == Scales({"x": Column(285.0, 2.0)})
+        True
+        """
+        columns = {name: {k: v for k, v in dataclasses.asdict(c).items() if v != ()} for name, c in self.columns.items()}
+        sizes = {k: v for k in ("se", "weight", "exposure") if (v := getattr(self, k)) != 1.0}
+        return {"columns": columns, **sizes}
+
     def unit(self, prior: Prior) -> float:
         """Unit of a default prior of a group sd: a typical row's known standard error, or its residual sd in sigmas."""
         return {"half_t": self.se, "scaled_half_t": self.weight**-0.5}.get(prior.name, 1.0)
+
+
+def read_scales(plain: Mapping[str, Any]) -> Scales:
+    """Scales from what `Scales.plain` wrote."""
+    columns = {
+        name: Column(c["centre"], c["scale"], tuple(c.get("factors", ())), tuple(c.get("product", ())))
+        for name, c in plain["columns"].items()
+    }
+    return Scales(columns, **{k: plain[k] for k in ("se", "weight", "exposure") if k in plain})
 
 
 def measure(names: Sequence[str], x: np.ndarray, known: bool, weight: np.ndarray, size: np.ndarray | None) -> Scales:

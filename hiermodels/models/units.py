@@ -20,14 +20,14 @@ from hiermodels.models.counts import count_tree
 from hiermodels.models.moves import find_moves, inward
 from hiermodels.models.quantities import INTERCEPT, cor_name, sd_name, theta_name
 from hiermodels.models.scales import Scales
-from hiermodels.models.spec import Layout, LevelLayout
+from hiermodels.models.spec import Layout, LevelLayout, Parameter
 
 if TYPE_CHECKING:
     from hiermodels.models.data import Data
     from hiermodels.models.priors import Prior
     from hiermodels.models.quantities import Quantity
 
-__all__ = ["Units", "inner", "inner_design", "per_column", "settled", "shown", "shown_spreads", "stands_of", "with_outcome_scale", "with_units"]
+__all__ = ["Units", "at_means", "from_means", "inner_design", "per_column", "settled", "shown", "shown_factor", "shown_spreads", "stands_of", "with_outcome_scale", "with_units"]
 
 
 class Units(eqx.Module):
@@ -153,23 +153,64 @@ def shown(layout: Layout, data: Data, values: Mapping[str, Any]) -> dict[str, An
     -------
     dict of str to Array
     """
-    found = dict(values)
     if data.units is None:
-        return found
-    t, offset = data.units.inward, _offset(layout, data.units)
-    for e in layout.population:
-        name = layout.columns[e]
-        if name in values:
-            moved = (t[e, c] * values[layout.columns[c]] for k, c in layout.moves if k == e and layout.columns[c] in values)
-            found[name] = sum(moved, start=t[e, e] * values[name]) - (offset if e in layout.origin else 0.0)
+        return dict(values)
+    found = dict(values) | shown_parameters(layout, data.units, values)
     if not layout.normal_groups:
         return _shown_counts(layout, values, found)
+    t, offset = data.units.inward, _offset(layout, data.units)
     for i, level in enumerate(layout.levels):
         for e, name in zip(level.effects, layout.effect_names(level), strict=True):
             moved = (t[e, c] * _coefficient(layout, data, values, i, c) for k, c in layout.moves if k == e)
             found[name] = sum(moved, start=t[e, e] * values[name]) - (offset if e in layout.origin else 0.0)
     _average_upwards(layout, data, found)
-    return found | shown_spreads(layout, data.units, values)
+    return found
+
+
+def shown_parameters(layout: Layout, units: Units, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Population coefficients, and sds and correlations of groups, as they are shown: those that differ from the program's."""
+    found, t, offset = {}, units.inward, _offset(layout, units)
+    for e in layout.population:
+        name = layout.columns[e]
+        if name in values:
+            moved = (t[e, c] * values[layout.columns[c]] for k, c in layout.moves if k == e and layout.columns[c] in values)
+            found[name] = sum(moved, start=t[e, e] * values[name]) - (offset if e in layout.origin else 0.0)
+    return found | shown_spreads(layout, units, values)
+
+
+def from_means(layout: Layout, units: Units | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as they are shown, from values of those that stand at the predictors' means: draws from their priors."""
+    if units is None:
+        return dict(values)
+    inside = {layout.columns[c]: values[layout.columns[c]] / units.inward[c, c] for c in layout.population if layout.columns[c] in values}
+    return dict(values) | shown_parameters(layout, units, {**values, **inside})
+
+
+def at_means(layout: Layout, units: Units | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters where their priors stand, at the predictors' means and a typical exposure, from those that are shown; NumPy."""
+    found = dict(values)
+    if units is None:
+        return found
+    t = np.asarray(units.inward)
+    back, offset = np.linalg.inv(t), np.asarray(_offset(layout, units))
+    names = [layout.columns[e] for e in layout.population]
+    typical = {e: values[n] + (offset if e in layout.origin else 0.0) for e, n in zip(layout.population, names, strict=True) if n in values}
+    for e, value in typical.items():
+        moved = (t[e, e] * back[e, c] * typical[c] for k, c in layout.moves if k == e and c in typical)
+        found[layout.columns[e]] = sum(moved, start=value)
+    for level in layout.levels:
+        for block in level.blocks:
+            if layout.moves_within(level, block):
+                found |= _turned(layout, level, block, back, values)
+    return found
+
+
+def shown_factor(layout: Layout, data: Any, parameter: Parameter) -> Any:
+    """What a parameter that does not move is multiplied by from the program to what is shown."""
+    if data.units is None or parameter.role != "coefficient":
+        return 1.0
+    c = layout.columns.index(parameter.effect)
+    return data.units.inward[c, c]
 
 
 def shown_spreads(layout: Layout, units: Units, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,24 +220,6 @@ def shown_spreads(layout: Layout, units: Units, values: Mapping[str, Any]) -> di
         for block in level.blocks:
             if layout.moves_within(level, block):
                 found |= _turned(layout, level, block, units.inward, values)
-    return found
-
-
-def inner(layout: Layout, data: Data, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Hyperparameters and population coefficients as the program holds them, from those that are shown: `shown` undone; NumPy."""
-    found = dict(values)
-    if data.units is None:
-        return found
-    back = np.linalg.inv(np.asarray(data.units.inward))
-    offset = _offset(layout, data.units)
-    at_typical = {layout.columns[e]: values[layout.columns[e]] + (offset if e in layout.origin else 0.0) for e in layout.population}
-    for e in layout.population:
-        moved = (back[e, c] * at_typical[layout.columns[c]] for k, c in layout.moves if k == e and c in layout.population)
-        found[layout.columns[e]] = sum(moved, start=back[e, e] * at_typical[layout.columns[e]])
-    for level in layout.levels:
-        for block in level.blocks:
-            if layout.moves_within(level, block):
-                found |= _turned(layout, level, block, back, values)
     return found
 
 

@@ -50,6 +50,7 @@ def path_table(source: Any, level: str | None = None, points: int = 61) -> tuple
     from hiermodels.models import hyper
     from hiermodels.models.data import as_jax
     from hiermodels.models.factorise import factorise
+    from hiermodels.models.units import at_means, shown_factor
 
     problem = declared(source, "source").problem
     layout, found = problem.layout, level_of(problem, level)
@@ -71,7 +72,9 @@ def path_table(source: Any, level: str | None = None, points: int = 61) -> tuple
     grid = np.linspace(low, min(reach, low + (high - low) * (1 - 1e-9)), points)
     if not layout.gaussian:  # at a concentration of 0 a law of counts is degenerate
         grid = grid[1:]
-    middle = {p.name: _middle(np.asarray(draws[p.name]), p.kind) for p in model.parameters if p.name in draws}
+    standing = at_means(layout, problem.data.units, {p.name: draws[p.name] for p in layout.parameters if p.name in draws})
+    factor = {p.name: shown_factor(layout, problem.data, p) for p in model.parameters}
+    middle = {p.name: _middle(np.asarray(standing[p.name]), p.kind) / factor[p.name] for p in model.parameters if p.name in draws}
     with jax.enable_x64(True):
         stats = model.prepare(as_jax(problem.data))
 

@@ -14,6 +14,7 @@ import numpy as np
 from hiermodels.models.data import Data, Problem
 from hiermodels.models.spec import Layout
 from hiermodels.models.twins import find_twins
+from hiermodels.models.units import inner_design
 
 if TYPE_CHECKING:
     from hiermodels.studies.config import Cell
@@ -79,11 +80,12 @@ def _padded(data: Data, old: Layout, new: Layout) -> Data:
         owner = np.zeros(after.size, int) if after.parent < 0 else np.repeat(np.arange(new.levels[after.parent].size), int(after.width or 1))
         parent.append(owner.astype(np.asarray(data.parent[old.levels.index(before)]).dtype))
         real.append(_longer(data.real[old.levels.index(before)], after.size))
-    x, weight, group = rows(data.x), rows(data.weight), tuple(rows(g) for g in data.group)
-    twin: tuple[np.ndarray, ...] = ()
-    if old.twins:
-        twin = find_twins(x, weight, group, tuple(parent), tuple(level.size for level in new.levels))
-    return Data(rows(data.y), x, weight, rows(data.size), group, tuple(parent), tuple(real), twin)
+    longer = {name: rows(getattr(data, name)) for name in ("y", "x", "weight", "size")}
+    found = replace(data, **longer, group=tuple(rows(g) for g in data.group), parent=tuple(parent), real=tuple(real), twin=())
+    if not old.twins:
+        return found
+    sizes = tuple(level.size for level in new.levels)
+    return replace(found, twin=find_twins(inner_design(new, found), found.weight, found.group, found.parent, sizes))
 
 
 def _longer(a: Any, length: int) -> np.ndarray:
