@@ -20,7 +20,6 @@ HEAVY = (
     "arviz_stats",
     "xarray",
     "pydantic",
-    "formulae",
     "numpy",
 )
 

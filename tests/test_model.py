@@ -44,7 +44,7 @@ def test_model_is_frozen_and_hashable():
 )
 def test_formulas(formula, groups):
     parsed = parse_formula(formula)
-    assert [(g.effects, g.factors, g.correlated) for g in parsed.groups] == groups
+    assert [(str(g.effects), g.factors, g.correlated) for g in parsed.groups] == groups
     assert parsed.outcome == "y"
 
 
@@ -54,16 +54,16 @@ def test_formulas(formula, groups):
         ("effect", r"formula 'effect': expected one ~ .*; write e\.g\. effect ~ 1"),
         ("a + b ~ 1", r"outcome 'a \+ b' is not a column name; write one column name left of ~"),
         ("y ~ ", r"nothing right of ~; write"),
-        ("y ~ 1 + (1 | school", r"stands without brackets; write \(1 \| school\)"),
+        ("y ~ 1 + (1 | school", r"at its end: unbalanced bracket; close every \( once"),
         ("y ~ 1 + 1 | school", r"stands without brackets"),
         ("y ~ 1 + (1 | a) + (1 | a)", r"a group term stands twice"),
         ("y ~ 1 + (1 | a | b)", r"more than one bar"),
         ("y ~ 1 + ( | a)", r"is incomplete"),
-        ("y ~ 1 + (1 | f(a))", r"grouping 'f\(a\)' is not a name"),
+        ("y ~ 1 + (1 | f(a))", r"character 14: the grouping is not a name"),
         ("y ~ 1 + + x", r"an empty term beside a \+"),
         ("y ~ 1 + (x", r"unbalanced bracket"),
-        ("y ~ 1 + os.system('echo X') + (1 | a)", r"unexpected '\.'; only names, numbers"),
-        ("y ~ 1 + system(x)", r"function 'system' is not allowed; use one of log, exp, sqrt, standardise, C"),
+        ("y ~ 1 + os.system('echo X') + (1 | a)", r"function 'os\.system' is not allowed"),
+        ("y ~ 1 + system(x)", r"function 'system' is not allowed; use one of log, exp, sqrt, standardise, I, C"),
         ("y ~ 1 + (eval(x) | a)", r"function 'eval' is not allowed"),
         ("y ~ 1 + x@z", r"unexpected '@'"),
         (7, r"formula 7: expected one ~"),

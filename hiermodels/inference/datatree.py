@@ -28,7 +28,6 @@ from hiermodels.inference.log_priors import improper_parameters, log_prior
 from hiermodels.inference.predict import predict
 from hiermodels.inference.user_densities import user_densities
 from hiermodels.models.data import Problem
-from hiermodels.models.formula import variables
 from hiermodels.models.names import free_name
 from hiermodels.models.spec import Model
 from hiermodels.models.user import UserModel
@@ -147,9 +146,7 @@ def predictions_tree(values: np.ndarray, problem: Problem, frame: pd.DataFrame) 
 def used_columns(model: Model) -> list[str]:
     """Columns of a frame that a model reads, the outcome first."""
     parsed = model.parsed
-    found = [parsed.outcome, *variables(parsed.population)]
-    for group in parsed.groups:
-        found += [*variables(group.effects), *group.factors]
+    found = [parsed.outcome, *parsed.predictors, *(f for g in parsed.groups for f in g.factors)]
     found += [c for c in (model.known_se, model.trials, model.exposure, model.weights) if c is not None]
     return list(dict.fromkeys(found))
 

@@ -12,7 +12,6 @@ Learning Research 25 (72)); where their shape ``k`` is too high, the model is fi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -274,8 +273,7 @@ def _with_places(values: Values, other: Problem, problem: Problem) -> dict[str, 
 
 
 def _check_columns(problem: Problem) -> None:
-    parsed = problem.model.parsed
-    if any(re.search(r"\bstandardise\s*\(", part) for part in (parsed.population, *(g.effects for g in parsed.groups))):
+    if any(side.uses("standardise") for side in problem.model.parsed.sides):
         raise ValueError(
             "leave_one_group_out: standardise(...) changes with the rows, so fits without a group code their predictors otherwise; "
             "standardise the column before fitting, or use refit=False"

@@ -23,8 +23,8 @@ from hiermodels.inference.rates import average_rates, count_outcomes, row_rates
 from hiermodels.models import checks
 from hiermodels.models.columns import require_column
 from hiermodels.models.data import Problem
-from hiermodels.models.formula import columns, variables
 from hiermodels.models.outcomes import inverse_link, row_law
+from hiermodels.models.predictors import columns
 from hiermodels.models.spec import LevelLayout, sd_name, theta_name
 
 if TYPE_CHECKING:
@@ -352,46 +352,9 @@ def _labels(problem: Problem, level: str, new_data: pd.DataFrame, groups: str) -
 
 def _design(problem: Problem, frame: pd.DataFrame, new_data: pd.DataFrame) -> np.ndarray:
     """Design matrix of new rows, coded and standardised as the fitted ones were."""
-    import pandas as pd
-
-    model, names = problem.model, problem.layout.columns
-    parsed = model.parsed
-    expressions = [parsed.population, *(g.effects for g in parsed.groups)]
-    used = sorted({v for e in expressions for v in variables(e)})
-    for name in used:
-        require_column(new_data, name, "new_data")
-        bad = new_data[name].isna().to_numpy()
-        if bad.any():
-            raise ValueError(
-                f"new_data, column {name!r}, row {int(np.argmax(bad))}: expected a value, found none; "
-                f"fill it in"
-            )
-    new = new_data[used].reset_index(drop=True)
-    for name in used:
-        if isinstance(frame[name].dtype, pd.CategoricalDtype):
-            new[name] = pd.Categorical(
-                new[name], categories=frame[name].cat.categories, ordered=frame[name].cat.ordered
-            )
-            if new[name].isna().any():
-                row = int(np.argmax(new[name].isna().to_numpy()))
-                raise ValueError(
-                    f"new_data, column {name!r}, row {row}: expected one of the categories of the data, "
-                    f"found {new_data[name].iloc[row]!r}; use one of "
-                    f"{', '.join(map(str, frame[name].cat.categories))}"
-                )
-    both = (
-        pd.concat([frame[used], new], ignore_index=True)
-        if used
-        else pd.DataFrame(index=range(len(frame) + len(new)))
-    )
+    parsed, names = problem.model.parsed, problem.layout.columns
     found: dict[str, np.ndarray] = {}
-    for expression in expressions:
-        got, matrix = columns(expression, both, model.formula, fitted=len(frame))
-        found.update(zip(got, matrix[len(frame) :].T, strict=True))
-    if set(found) != set(names):
-        extra = ", ".join(sorted(set(found) - set(names)))
-        raise ValueError(
-            f"new_data: expected the categories of the data, found others ({extra}); "
-            f"use those that were fitted"
-        )
-    return np.stack([found[n] for n in names], axis=1) if names else np.zeros((len(new), 0))
+    for side in parsed.sides:
+        got, matrix = columns(side, new_data, problem.model.formula, like=frame, where="new_data, ")
+        found.update(zip(got, matrix.T, strict=True))
+    return np.stack([found[n] for n in names], axis=1) if names else np.zeros((len(new_data), 0))

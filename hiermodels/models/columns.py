@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels.models.expressions import quoted
+
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["as_numbers", "number_of", "numbers", "require_column", "shown_cell"]
+__all__ = ["DECIMAL_COMMA", "as_numbers", "number_of", "numbers", "require_column", "shown_cell"]
 
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*|\s*[+-]?inf(?:inity)?\s*", re.ASCII | re.IGNORECASE)
-_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*", re.ASCII)
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*", re.ASCII)
 
 
 def require_column(frame: pd.DataFrame, name: str, where: str) -> None:
@@ -35,8 +37,14 @@ def require_column(frame: pd.DataFrame, name: str, where: str) -> None:
     names = [str(c) for c in frame.columns]
     near = difflib.get_close_matches(name, names, 1)
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    hint = f"did you mean {near[0]!r}?" if near else f"the columns are {', '.join(names[:20])}{more}"
+    hint = _offer(near[0]) if near else f"the columns are {', '.join(names[:20])}{more}"
     raise ValueError(f"{where}: no column {name!r} in the data; {hint}")
+
+
+def _offer(name: str) -> str:
+    """A column's name as a way out; one that is no plain word with its backticks."""
+    written = quoted(name)
+    return f"did you mean {name!r}?" if written == name else f"did you mean {name!r}? In a formula it is written {written}"
 
 
 def number_of(cell: Any) -> float | None:
@@ -124,7 +132,7 @@ def numbers(frame: pd.DataFrame, name: str, role: str) -> np.ndarray:
     if bad.any():
         row = int(np.argmax(bad))
         cell = frame[name].iloc[row]
-        if isinstance(cell, str) and _COMMA.fullmatch(cell):
+        if isinstance(cell, str) and DECIMAL_COMMA.fullmatch(cell):
             way = f"write a decimal point: {cell.strip().replace(',', '.')}"
         else:
             way = "convert the column" if bad.all() else "convert the column, mend that cell or drop the row"

@@ -18,8 +18,9 @@ from jax import Array
 from hiermodels.models import checks, families
 from hiermodels.models.columns import require_column
 from hiermodels.models.counts import check_tree, count_bound, count_parameters, count_tree, log_precision
-from hiermodels.models.formula import columns
+from hiermodels.models.expressions import plain
 from hiermodels.models.names import check_constant, check_names
+from hiermodels.models.predictors import columns, notes
 from hiermodels.models.priors import flat
 from hiermodels.models.propriety import check_propriety, missing_moments
 from hiermodels.models.quantities import Quantity, coefficient, group_sd
@@ -121,7 +122,7 @@ def read_pooling(pooling: str | Mapping[str, str], names: Sequence[str]) -> dict
     ValueError
         For an unknown word or level, or partial pooling above unpooled groups (their mean would not be informed).
     """
-    words = {n: pooling for n in names} if isinstance(pooling, str) else dict(pooling)
+    words = {n: pooling for n in names} if isinstance(pooling, str) else {plain(n): word for n, word in pooling.items()}
     unknown = [n for n in words if n not in names]
     if unknown:
         raise ValueError(f"pooling: no group term {unknown[0]!r} in the formula; the terms are {', '.join(names) or 'none'}")
@@ -341,9 +342,9 @@ def bind(
     checks.design(model, layout, data, labels)
     check_propriety(layout, data, outcome)
     missing = missing_moments(layout, data)
-    warnings = tuple(checks.warnings(layout, data, labels))
+    said = [*notes(parsed.sides, frame, model.formula), *checks.warnings(layout, data, labels)]
     layout, data = _pad_rows(layout, data, pad)
-    return Problem(model, words, layout, data, labels, positions, missing, warnings, scales)
+    return Problem(model, words, layout, data, labels, positions, missing, tuple(said), scales)
 
 
 def _pad_rows(layout: Layout, data: Data, pad: bool) -> tuple[Layout, Data]:

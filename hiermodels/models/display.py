@@ -11,7 +11,6 @@ from typing import ClassVar
 
 from hiermodels.models import data, defaults, families
 from hiermodels.models.counts import count_tree, log_precision, rate_name
-from hiermodels.models.formula import _terms
 from hiermodels.models.spec import Layout, LevelLayout, Model, Parameter, sd_name, theta_name
 
 __all__ = ["latex", "text"]
@@ -455,14 +454,14 @@ def _link(page: _Page, above: str, index: str) -> str:
 def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
     """The layout that the formula alone implies, and the rules of priors that wait for data."""
     family, parsed = families.lookup(model.family), model.parsed
-    population = _column_names(parsed.population)
+    population = parsed.population.names
     names = list(population)
     merged: dict[str, list[tuple[tuple[str, ...], bool]]] = {}
     factors: dict[str, tuple[str, ...]] = {}
     for term in parsed.groups:
-        effects = _column_names(term.effects)
+        effects = term.effects.names
         names += [n for n in effects if n not in names]
-        merged.setdefault(term.name, []).append((tuple(effects), term.correlated))
+        merged.setdefault(term.name, []).append((effects, term.correlated))
         factors[term.name] = term.factors
     levels: list[LevelLayout] = []
     for name in sorted(merged, key=lambda g: len(factors[g])):
@@ -486,14 +485,3 @@ def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
                 rules[quantity.name] = str(model.known_se)
         found.append(Parameter.of(quantity, prior))
     return replace(layout, parameters=tuple(found)), rules
-
-
-def _column_names(expression: str) -> list[str]:
-    """Names of the terms of an expression, the implied intercept first."""
-    terms = _terms(expression, expression.replace(" ", "").replace("-1", "+-1").strip("+"))
-    names: list[str] = []
-    for term in terms:
-        parts = term.split("*") if "(" not in term else [term]
-        names += parts + ([":".join(parts)] if len(parts) == 2 else [])
-    kept = [n for n in dict.fromkeys(names) if n not in ("0", "1", "-1")]
-    return kept if {"0", "-1"} & set(terms) else ["Intercept", *kept]

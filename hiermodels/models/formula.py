@@ -1,126 +1,235 @@
 """Formulas: ``score ~ 1 + treated + (1 | school/classroom)`` into an outcome, predictors and group terms.
 
-The parenthesised group terms are read here; the population-level part goes to the library ``formulae``, which never
-sees a name or a call that this module has not allowed. A formula can therefore not run code.
+A grammar of its own, in which every token is used or refused at its place, and nothing can run code::
+
+    formula  =  name ~ sum                        sum      =  [-] product { (+ | -) product }
+    product  =  crossing { (* | /) crossing }     crossing =  power { : power }
+    power    =  item [ (** | ^) whole number ]    item     =  0 | 1 | name | call | ( sum ) | ( sum bar path )
+    path     =  name { (: | /) name }             bar      =  "|" or "||", and "-" takes terms away
+
+As in R, ``a * b`` is ``a + b + a:b``, ``a / b`` is ``a + a:b``, ``(a + b)**2`` all terms and products of two of them. A name that is
+no plain word stands in backticks. The design matrix is made by `hiermodels.models.predictors`.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
-import numpy as np
+from hiermodels.models.expressions import Factor, plain
+from hiermodels.models.factors import read_factor
+from hiermodels.models.terms import Formula, GroupTerm, Term, Terms, term_name
+from hiermodels.models.tokens import Token, Tokens, shortened
 
-from hiermodels.models.columns import require_column
+__all__ = ["MOST_TERMS", "parse_formula", "parse_terms"]
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-__all__ = ["FUNCTIONS", "Formula", "GroupTerm", "columns", "parse_formula", "variables"]
-
-
-def _standardise(x: np.ndarray, fitted: int | None = None) -> np.ndarray:
-    return (x - np.mean(x[:fitted])) / np.std(x[:fitted])
+MOST_TERMS = 1000
+"""Terms that a formula may expand to."""
 
 
-FUNCTIONS = {
-    "log": np.log,
-    "exp": np.exp,
-    "sqrt": np.sqrt,
-    "standardise": _standardise,
-}
-"""The only functions that a formula may call; ``C(x)`` (categorical) is known as well."""
+@dataclass
+class _Sum:
+    """Terms under way: what was said of the intercept, and at which number."""
 
-_NAME = r"[^\W\d]\w*"
-_TOKEN = re.compile(rf"\s*(?:({_NAME})(\s*\()?|(\d+(?:\.\d+)?)|(\*\*|[-+*:/()^])|(\S))")
+    terms: dict[frozenset[Factor], Term] = field(default_factory=dict)
+    intercept: bool | None = None
+    number: Token | None = None
+    groups: list[GroupTerm] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class GroupTerm:
-    """One ``(effects | factors)`` term.
+class _Reader(Tokens):
+    """A recursive descent over the tokens of one formula."""
 
-    Attributes
-    ----------
-    effects : str
-        Left of the bar, e.g. ``1`` or ``1 + x``.
-    factors : tuple of str
-        Columns whose combinations are the groups, coarse to fine; ``("school", "classroom")``.
-    correlated : bool
-        False for ``||``.
-    """
+    # the formula ------------------------------------------------------------------------------------------
 
-    effects: str
-    factors: tuple[str, ...]
-    correlated: bool = True
+    def formula(self) -> Formula:
+        outcome = self._outcome()
+        if self.next.kind == "end":
+            self.refuse("nothing right of ~", "write e.g. y ~ 1 + (1 | group)")
+        found = self.sum()
+        if self.next.kind != "end":
+            self.expect_operator("")
+        names = [(g.name, g.effects) for g in found.groups]
+        if len(set(names)) < len(names):
+            raise ValueError(f"formula {shortened(self.text)}: a group term stands twice; write each group term once")
+        return Formula(self.text, outcome, _terms(found), tuple(found.groups))
 
-    @property
-    def name(self) -> str:
-        """The group's name, e.g. ``school:classroom``."""
-        return ":".join(self.factors)
+    def _outcome(self) -> str:
+        signs = [t for t in self.tokens if t.kind == "sign" and t.text == "~"]
+        if len(signs) != 1:
+            raise ValueError(
+                f"formula {shortened(self.text)}: expected one ~ between outcome and terms, found {len(signs)}; "
+                f"write e.g. effect ~ 1 + (1 | school)"
+            )
+        left = self.text[: signs[0].at].strip()
+        if self.next.kind not in ("name", "quote") or self.tokens[1] is not signs[0] or not plain(self.next.text).strip():
+            raise ValueError(
+                f"formula {shortened(self.text)}: outcome {shortened(left)} is not a column name; write one column name left of ~ "
+                f"(in backticks where it is no plain word), and compute a transformed outcome as a column first"
+            )
+        self.place = 2
+        return plain(self.tokens[0].text)
+
+    def sum(self) -> _Sum:
+        found, sign = _Sum(), self.take("-", "+")
+        if self.next.kind == "end" or self.next.text in (")", "|", "||"):
+            if sign is None and self.next.text in ("|", "||"):
+                self.refuse("a group term is incomplete", "write (1 | school)")
+            self.refuse("an empty term", "write e.g. y ~ 1 + x + (1 | group)")
+        while True:
+            if self.next.kind == "sign" and self.next.text == "-" and sign is not None and sign.text == "+":
+                sign = self.take("-")
+            start = self.next
+            if start.text in ("+", "-") and start.kind == "sign":
+                self.refuse(f"an empty term beside a {start.text}", "write e.g. y ~ 1 + x + (1 | group)")
+            self._join(found, self.product(), sign is not None and sign.text == "-", start)
+            self._bound(len(found.terms), start)
+            sign = self.take("+", "-")
+            if sign is None:
+                return found
+
+    def _join(self, found: _Sum, more: _Sum, less: bool, start: Token) -> None:
+        """Add terms to a sum, or take them away."""
+        if more.intercept is not None:
+            found.intercept, found.number = more.intercept != less, more.number
+        if not less:
+            found.terms = _union(found.terms, more.terms)
+            found.groups += more.groups
+            return
+        if more.groups:
+            self.refuse("a group term is taken away", "leave it out instead", start)
+        for key, term in more.terms.items():
+            if key not in found.terms:
+                way = "drop the -, or put a name with a dash in backticks"
+                self.refuse(f"there is no term {term_name(term)[:60]!r} to take away", way, start)
+            del found.terms[key]
+
+    def _bound(self, count: int, token: Token) -> None:
+        if count > MOST_TERMS:
+            self.refuse(f"more than {MOST_TERMS} terms", "name fewer terms, or a lower power", token)
+
+    def product(self) -> _Sum:
+        found = self.crossing()
+        while (sign := self.take("*", "/")) is not None:
+            start = self.next
+            right = self.crossing()
+            self._multiply(found, right, sign, start)
+            left, extra = found, right.terms
+            if sign.text == "/":
+                whole = dict.fromkeys(factor for term in found.terms.values() for factor in term)
+                left, extra = _Sum({frozenset(whole): tuple(whole)}), {}
+            found = _Sum(_union(found.terms, extra, self._products(left, right, sign)))
+            self._bound(len(found.terms), sign)
+        return found
+
+    def crossing(self) -> _Sum:
+        found = self.power()
+        while (sign := self.take(":")) is not None:
+            start = self.next
+            right = self.power()
+            self._multiply(found, right, sign, start)
+            found = _Sum(self._products(found, right, sign))
+        return found
+
+    def _multiply(self, left: _Sum, right: _Sum, sign: Token, start: Token) -> None:
+        """Refuse what has no product: numbers, group terms, a term by itself."""
+        for side in (left, right):
+            if side.number is not None:
+                number, way = side.number, "a number may stand alone as 0 or 1"
+                self.refuse(f"a number beside {sign.text!r}", f"{way}; compute with numbers inside I(...), as in I(2 * x)", number)
+            if side.groups:
+                self.refuse(f"a group term beside {sign.text!r}", "add group terms with +", sign)
+        if len(left.terms) == len(right.terms) == 1 and left.terms.keys() == right.terms.keys():
+            name = ":".join(map(str, next(iter(left.terms.values()))))
+            self.refuse(f"{shortened(plain(name), 60)} times itself is no new term", f"write it once, or I({name[:60]}**2) for a square", start)
+
+    def _products(self, left: _Sum, right: _Sum, sign: Token) -> dict[frozenset[Factor], Term]:
+        found: dict[frozenset[Factor], Term] = {}
+        for a, first in left.terms.items():
+            for b, second in right.terms.items():
+                found.setdefault(a | b, (*first, *(f for f in second if f not in a)))
+            self._bound(len(found), sign)
+        return found
+
+    def power(self) -> _Sum:
+        found = self.item()
+        sign = self.take("**", "^")
+        if sign is None:
+            return found
+        number = self.next
+        if number.kind != "number" or not number.text.isdigit() or int(number.text[:9]) < 1:
+            self.refuse(f"expected a whole number after {sign.text}, found {shortened(number.text, 40)}", "write e.g. (a + b)**2")
+        self.place += 1
+        if found.number is not None or found.groups:
+            self.refuse("no power of a number or group term", "powers are of sums of columns, as in (a + b)**2", sign)
+        if len(found.terms) < 2:
+            name = ":".join(map(str, next(iter(found.terms.values()))))
+            self.refuse(f"a power of {shortened(plain(name), 60)} alone is no new term", f"write I({name[:60]}**{number.text[:9]})", sign)
+        base, terms = found, found.terms
+        for _ in range(int(number.text[:9]) - 1):
+            wider = _union(terms, self._products(_Sum(terms), base, sign))
+            self._bound(len(wider), sign)
+            if len(wider) == len(terms):
+                break
+            terms = wider
+        return _Sum(terms)
+
+    def item(self) -> _Sum:
+        token = self.next
+        if token.kind == "number":
+            if token.text not in ("0", "1"):
+                self.refuse(f"a number {token.text[:40]}", "a number may stand alone as 0 or 1; compute with numbers inside I(...)")
+            self.place += 1
+            return _Sum(intercept=token.text == "1", number=token)
+        if token.kind in ("name", "quote"):
+            factor = read_factor(self)
+            return _Sum({frozenset([factor]): (factor,)})
+        if self.take("("):
+            with self:
+                found = self.sum()
+                bar = self.take("|", "||")
+                if bar is not None:
+                    found = self._group(found, bar)
+            if self.take(")") is None:
+                self.expect_operator(" or )")
+            return found
+        self.no_term()
+
+    # group terms ------------------------------------------------------------------------------------------
+
+    def _group(self, effects: _Sum, bar: Token) -> _Sum:
+        if effects.groups:
+            self.refuse("a group term inside another", "write the group terms beside each other", bar)
+        if self.next.text == ")":
+            self.refuse("a group term is incomplete", "write (1 | school)")
+        start = self.next
+        path: list[tuple[str, ...]] = [(self.name("a grouping's name"),)]
+        while (sign := self.take(":", "/")) is not None:
+            name = self.name("a grouping's name")
+            path = [*path, (*path[-1], name)] if sign.text == "/" else [*path[:-1], (*path[-1], name)]
+        if self.next.text in ("|", "||"):
+            self.refuse("a group term has more than one bar", "write (1 | school) or (1 + x || school)")
+        if self.next.text != ")" and self.next.kind == "sign":
+            self.refuse("the grouping is not a name", "write (1 | school), (1 | school/classroom) or (1 | a:b)", start)
+        for factors in path:
+            if len(set(factors)) < len(factors):
+                self.refuse(f"the grouping {':'.join(factors)[:60]!r} names a column twice", "name each column once", start)
+        terms = _terms(effects)
+        if not terms.names:
+            self.refuse("nothing varies by the group", "write (1 | school) or (0 + x | school)", bar)
+        return _Sum(groups=[GroupTerm(terms, factors, bar.text == "|") for factors in path])
 
 
-@dataclass(frozen=True)
-class Formula:
-    """A parsed formula: outcome, population-level text, group terms in the order written."""
-
-    text: str
-    outcome: str
-    population: str
-    groups: tuple[GroupTerm, ...]
+def _terms(found: _Sum) -> Terms:
+    return Terms(found.intercept is not False, tuple(found.terms.values()))
 
 
-def _error(text: str, found: str, hint: str) -> ValueError:
-    return ValueError(f"formula {text!r}: {found}; {hint}")
-
-
-def _allowed(text: str, part: str) -> None:
-    """Refuse every token outside names, numbers, operators and the whitelisted calls."""
-    depth = 0
-    for match in _TOKEN.finditer(part):
-        name, call, _, operator, other = match.groups()
-        if other and other.strip():
-            raise _error(text, f"unexpected {other!r}", "only names, numbers, + - * : / ( ) and log exp sqrt standardise C are read")
-        if name and call and name not in FUNCTIONS and name != "C":
-            known = ", ".join([*FUNCTIONS, "C"])
-            raise _error(text, f"function {name!r} is not allowed", f"use one of {known}, or compute the column first")
-        depth += (1 if call else 0) + (operator == "(") - (operator == ")")
-        if depth < 0:
-            raise _error(text, "unbalanced bracket", "close every ( once")
-    if depth:
-        raise _error(text, "unbalanced bracket", "close every ( once")
-
-
-def _terms(text: str, part: str) -> list[str]:
-    """Split at the + signs outside brackets."""
-    pieces, depth, last = [], 0, 0
-    for i, c in enumerate(part):
-        depth += (c == "(") - (c == ")")
-        if c == "+" and depth == 0:
-            pieces.append(part[last:i])
-            last = i + 1
-    pieces.append(part[last:])
-    if any(not p.strip() for p in pieces):
-        raise _error(text, "an empty term beside a +", "write e.g. y ~ 1 + x + (1 | group)")
-    return [p.strip() for p in pieces]
-
-
-def _group_term(text: str, term: str) -> list[GroupTerm]:
-    inner = term[1:-1].strip()
-    bar = "||" if "||" in inner else "|"
-    if inner.count(bar) != 1 or (bar == "||" and inner.count("|") != 2):
-        raise _error(text, f"group term {term!r} has more than one bar", "write (1 | school) or (1 + x || school)")
-    effects, grouping = (side.strip() for side in inner.split(bar))
-    if not effects or not grouping:
-        raise _error(text, f"group term {term!r} is incomplete", "write (1 | school)")
-    _allowed(text, effects)
-    path = [p.strip() for p in grouping.split("/")]
-    factors = [tuple(f.strip() for f in p.split(":")) for p in path]
-    for factor in (f for group in factors for f in group):
-        if not re.fullmatch(_NAME, factor):
-            raise _error(text, f"grouping {grouping!r} is not a name", "write (1 | school), (1 | school/classroom) or (1 | a:b)")
-    nested = [tuple(f for group in factors[: i + 1] for f in group) for i in range(len(factors))]
-    return [GroupTerm(" ".join(effects.split()), n, bar == "|") for n in nested]
+def _union(*sums: dict[frozenset[Factor], Term]) -> dict[frozenset[Factor], Term]:
+    """Terms of several sums, each as it was first written."""
+    found: dict[frozenset[Factor], Term] = {}
+    for terms in sums:
+        for key, term in terms.items():
+            found.setdefault(key, term)
+    return found
 
 
 def parse_formula(text: str) -> Formula:
@@ -129,111 +238,32 @@ def parse_formula(text: str) -> Formula:
     Parameters
     ----------
     text : str
-        ``outcome ~ population terms + (effects | group) + ...``; ``a/b`` means nesting: groups a and a:b.
+        ``outcome ~ population terms + (effects | group) + ...``; ``a/b`` means nesting: groups a and a:b. A name that is no
+        plain word stands in backticks.
 
     Raises
     ------
     ValueError
-        Naming the formula, what was found and what to write.
+        Naming the formula, the place, what was found there and what to write.
 
     Examples
     --------
     >>> [g.name for g in parse_formula("score ~ 1 + (1 | school/classroom)").groups]
     ['school', 'school:classroom']
+    >>> str(parse_formula("y ~ x * `body mass` - 1").population)
+    '0 + x + `body mass` + x:`body mass`'
     """
-    if not isinstance(text, str) or text.count("~") != 1:
-        raise ValueError(f"formula {text!r}: expected one ~ between outcome and terms; write e.g. effect ~ 1 + (1 | school)")
-    left, right = (side.strip() for side in text.split("~"))
-    if not re.fullmatch(_NAME, left):
-        raise _error(text, f"outcome {left!r} is not a column name", "write one column name left of ~")
-    if not right:
-        raise _error(text, "nothing right of ~", "write e.g. y ~ 1 + (1 | group)")
-    groups: list[GroupTerm] = []
-    population = []
-    for term in _terms(text, right):
-        if "|" in term:
-            if not (term.startswith("(") and term.endswith(")")):
-                raise _error(text, f"group term {term!r} stands without brackets", "write (1 | school)")
-            groups += _group_term(text, term)
-        else:
-            _allowed(text, term)
-            population.append(term)
-    names = [(g.name, g.effects) for g in groups]
-    if len(set(names)) < len(names):
-        raise _error(text, "a group term stands twice", "write each group term once")
-    return Formula(text, left, " + ".join(population) or "1", tuple(groups))
+    if not isinstance(text, str):
+        raise ValueError(f"formula {shortened(text)}: expected one ~ between outcome and terms; write e.g. effect ~ 1 + (1 | school)")
+    return _Reader(text).formula()
 
 
-def variables(expression: str) -> list[str]:
-    """Names of the columns that a population-level expression uses, in alphabetical order.
+def parse_terms(text: str) -> Terms:
+    """Read population-level terms alone.
 
     Examples
     --------
-    >>> variables("1 + treated * log(x)")
-    ['treated', 'x']
+    >>> parse_terms("(x + z)**2").names
+    ('Intercept', 'x', 'z', 'x:z')
     """
-    return sorted({m.group(1) for m in _TOKEN.finditer(expression) if m.group(1) and not m.group(2)})
-
-
-def columns(
-    expression: str, frame: pd.DataFrame, formula: str, fitted: int | None = None
-) -> tuple[list[str], np.ndarray]:
-    """Design-matrix columns of a population-level expression.
-
-    Parameters
-    ----------
-    expression : str
-        Already checked by `parse_formula`, e.g. ``1 + treated * x``.
-    frame : DataFrame
-        The data; missing values are refused.
-    formula : str
-        Whole formula, for messages.
-    fitted : int, optional
-        Rows from the first on whose mean and sd ``standardise`` uses: predictions put new rows below the fitted ones.
-
-    Returns
-    -------
-    names : list of str
-        Column names, ``Intercept`` first where there is one.
-    matrix : ndarray, shape (obs, column)
-
-    Raises
-    ------
-    ValueError
-        For an unknown column or missing values.
-    """
-    used = variables(expression)
-    for name in used:
-        require_column(frame, name, f"formula {formula!r}")
-    if expression.replace(" ", "") in ("1", "+1"):
-        return ["Intercept"], np.ones((len(frame), 1))
-    if expression.replace(" ", "") in ("0", "-1"):
-        return [], np.zeros((len(frame), 0))
-    from formulae import design_matrices
-    from formulae.environment import Environment
-
-    for name in used:
-        bad = frame[name].isna()
-        if bad.any():
-            raise ValueError(
-                f"column {name!r}, row {int(np.argmax(bad.to_numpy()))}: expected a value, found a missing one; "
-                "drop or fill the row"
-            )
-    functions = {**FUNCTIONS, "standardise": lambda x: _standardise(x, fitted)}
-    try:
-        with np.errstate(all="ignore"):  # what is not finite is said below, with its row
-            design = design_matrices(
-                expression, frame[used].reset_index(drop=True), na_action="error", env=Environment([functions])
-            )
-        table = design.common.as_dataframe()
-    except Exception as error:  # formulae raises many kinds; all of them mean that the expression is not usable
-        raise ValueError(
-            f"formula {formula!r}: the terms {expression!r} could not be built ({str(error).splitlines()[0]}); simplify them"
-        ) from None
-    matrix = table.to_numpy(dtype=float)
-    if not np.isfinite(matrix).all():
-        row, column = np.argwhere(~np.isfinite(matrix))[0]
-        raise ValueError(
-            f"formula {formula!r}: term {table.columns[column]!r} is not finite at row {row}; check that column's values"
-        )
-    return [str(c) for c in table.columns], matrix
+    return parse_formula(f"y ~ {text}").population

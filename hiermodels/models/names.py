@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from hiermodels.models import families
-from hiermodels.models.formula import variables
 from hiermodels.models.quantities import INTERCEPT, Quantity, cor_name, group_sd, mean_name, theta_name
 from hiermodels.models.spec import Layout, Model
 
@@ -74,8 +73,7 @@ def check_constant(model: Model) -> None:
     ------
     ValueError
     """
-    parsed = model.parsed
-    if INTERCEPT in {v for e in (parsed.population, *(g.effects for g in parsed.groups)) for v in variables(e)}:
+    if INTERCEPT in model.parsed.predictors:
         raise ValueError(
             f"formula {_cut(model.formula)!r}: the column {INTERCEPT!r} would share its name with the constant, whose "
             f"coefficient is called {INTERCEPT}; rename the column"

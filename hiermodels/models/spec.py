@@ -23,9 +23,11 @@ from typing import Any
 
 from hiermodels.models import families
 from hiermodels.models import priors as menu
-from hiermodels.models.formula import Formula, parse_formula
+from hiermodels.models.expressions import plain
+from hiermodels.models.formula import parse_formula
 from hiermodels.models.priors import Prior
 from hiermodels.models.quantities import INTERCEPT, Quantity, cor_name, sd_name, theta_name
+from hiermodels.models.terms import Formula
 
 __all__ = ["Layout", "LevelLayout", "Model", "Parameter", "cor_name", "sd_name", "theta_name"]
 
@@ -78,6 +80,8 @@ class Model:
         family = families.lookup(self.family)
         parsed = parse_formula(self.formula)
         for role in ("known_se", "trials", "exposure", "weights"):
+            if isinstance(column := getattr(self, role), str):
+                object.__setattr__(self, role, plain(column))
             if getattr(self, role) is not None and role not in family.columns:
                 used = ", ".join(family.columns) or "no other column"
                 raise ValueError(f"{role}: family {family.name} does not use it (it uses {used}); leave {role} out")
@@ -179,7 +183,13 @@ def _read_priors(priors: Mapping[str, Any] | tuple | None) -> tuple[tuple[str, P
         priors = dict(priors)
     if not isinstance(priors, Mapping):
         raise ValueError(f"priors: expected a mapping of parameter to prior, found {type(priors).__name__}")
-    return tuple(sorted((str(k), menu.parse(v, f"priors: {k}")) for k, v in priors.items()))
+    found: dict[str, Prior] = {}
+    for key, value in priors.items():
+        name = plain(str(key))
+        if name in found:
+            raise ValueError(f"priors: two keys both stand for the prior of {name!r}; keep one")
+        found[name] = menu.parse(value, f"priors: {key}")
+    return tuple(sorted(found.items()))
 
 
 @dataclass(frozen=True)

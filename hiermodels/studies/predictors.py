@@ -7,7 +7,6 @@ equally likely quantiles of their law in random order. What a formula makes of a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,7 +19,6 @@ from jax import Array
 
 from hiermodels.models import checks
 from hiermodels.models.data import Problem, design_columns
-from hiermodels.models.formula import Formula, variables
 from hiermodels.models.streams import word
 from hiermodels.studies.config.designs import design_levels, read_predictor
 from hiermodels.studies.config.texts import read_law
@@ -29,9 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Redrawn", "column", "draw", "redesign", "redrawn", "varying", "without_reference"]
-
-_STATEFUL = re.compile(r"\bstandardise\s*\(")
-"""What a formula computes from all rows of a dataset."""
 
 
 @dataclass(frozen=True)
@@ -170,12 +165,8 @@ def varying(problem: Any, laws: tuple[Redrawn, ...]) -> tuple[str, ...]:
     if not isinstance(problem, Problem):
         return tuple(name for name in problem.data if name in names)
     model = problem.model
-    used = {"x": _used(model.parsed), "weight": (model.known_se, model.weights), "size": (model.trials, model.exposure)}
+    used = {"x": model.parsed.predictors, "weight": (model.known_se, model.weights), "size": (model.trials, model.exposure)}
     return tuple(field for field, columns in used.items() if names & {c for c in columns if c})
-
-
-def _used(formula: Formula) -> set[str]:
-    return set().union(variables(formula.population), *(variables(g.effects) for g in formula.groups))
 
 
 def without_reference(problem: Any, laws: tuple[Redrawn, ...]) -> Any:
@@ -190,7 +181,7 @@ def without_reference(problem: Any, laws: tuple[Redrawn, ...]) -> Any:
     if not fields or not isinstance(problem, Problem):
         return problem
     for found in laws:
-        if re.search(rf"\bC\(\s*`?{re.escape(found.name)}`?\s*[,)]", problem.model.formula):
+        if any(found.name in side.labelled for side in problem.model.parsed.sides):
             raise ValueError(
                 f"formula {problem.model.formula!r}: {found.name!r} is drawn anew with each dataset, so its labels would differ "
                 f"between them; write {found.name}: {{law: ..., drawn: fixed}} in the design, or use it as a number"
@@ -218,7 +209,7 @@ def redesign(problem: Any, frame: pd.DataFrame, columns: Mapping[str, np.ndarray
     found: dict[str, np.ndarray] = {}
     count = len(next(iter(columns.values()))) if columns else 0
     if "x" in fields:
-        parts = count if _STATEFUL.search(problem.model.formula) else 1
+        parts = count if any(side.uses("standardise") for side in problem.model.parsed.sides) else 1
         frames = (_stacked(frame, {n: c for n, c in columns.items()}, some) for some in np.array_split(np.arange(count), parts))
         x = np.concatenate([design_columns(problem.model, one)[1] for one in frames])
         found["x"] = x.reshape(count, len(frame), -1)

@@ -255,12 +255,11 @@ def leaves(mechanisms: Mechanisms) -> tuple[str, ...]:
         return ()
     from hiermodels.models.formula import parse_formula
     from hiermodels.models.spec import theta_name
-    from hiermodels.studies.config.texts import identifiers
 
     groups = parse_formula(mechanisms.formula).groups
     finest = [g for g in groups if not any(set(g.factors) < set(other.factors) for other in groups)]
     names = []
     for group in finest:
-        names += [theta_name(group.name, "Intercept")] if group.effects.split("+")[0].strip() != "0" else []
-        names += [theta_name(group.name, x) for x in sorted(identifiers(group.effects))]
+        names += [theta_name(group.name, "Intercept")] if group.effects.intercept else []
+        names += [theta_name(group.name, x) for x in sorted(group.effects.columns)]
     return tuple(names)

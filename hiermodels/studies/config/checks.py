@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from hiermodels.studies.config.designs import design_levels, design_table
 from hiermodels.studies.config.errors import nearest, problem, shown, within
 from hiermodels.studies.config.fields import ROLES
-from hiermodels.studies.config.texts import Estimand, identifiers, read_law, variable_names
+from hiermodels.studies.config.texts import Estimand, mentions, read_law, variable_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hiermodels.models.formula import Formula
+    from hiermodels.models.terms import Formula
     from hiermodels.studies.config.study import Mechanisms, Method, Study
 
 __all__ = ["check_study"]
@@ -76,9 +76,8 @@ def _check_model(part: Mechanisms | Method) -> None:
 def _check_columns(part: Mechanisms | Method, known: list[str]) -> None:
     parsed = _parsed(part)
     if parsed is not None:
-        effects = set().union(*(identifiers(g.effects) for g in parsed.groups))
         factors = [f for g in parsed.groups for f in g.factors]
-        for column in [*factors, *sorted(identifiers(parsed.population) | effects)]:
+        for column in [*factors, *sorted(parsed.predictors)]:
             if column not in known:
                 raise problem(f"no column {column!r} in the design; {nearest(column, known)}", ("formula",))
     for role in ROLES:
@@ -153,7 +152,7 @@ def _check_method(method: Method, mechanisms: Mechanisms, known: list[str]) -> N
         names, columns = variable_names(parsed, method.family, method.known_se is not None)
         names = [n for n in names if not n.startswith("theta_")] + groups
         for name in method.priors:
-            if name not in names and not identifiers(name) & columns:
+            if name not in names and not mentions(name, columns):
                 message = f"unknown parameter {name!r} for {parsed.text!r}; {nearest(name, names)}"
                 raise problem(message, ("priors", name))
     _check_model(method)
@@ -196,5 +195,5 @@ def _check_estimand(estimand: Estimand, names: list[str], groups: list[str], col
         names = [n for n in names if n.startswith("theta_")]
         if variable not in names:
             raise problem(f"expected mean() of group values; found {variable!r}; {nearest(variable, names)}")
-    if variable not in names and not identifiers(variable) & columns:
+    if variable not in names and not mentions(variable, columns):
         raise problem(f"unknown estimand {variable!r}; {nearest(variable, names)}")

@@ -11,7 +11,7 @@ from hiermodels.studies.config.template import TEMPLATE, as_text, sizes_text
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hiermodels.models.formula import Formula
+    from hiermodels.models.terms import Formula
 
 __all__ = ["count_template", "role_of"]
 
@@ -95,7 +95,7 @@ def _design(parsed: Formula, table: pd.DataFrame | None, data: str | None, famil
 
     role = role_of(family)
     if table is None:
-        shared = lookup(family).groups != "normal" and parsed.population.strip() != "1"  # counts of a group then share one rate, and so one predictor
+        shared = lookup(family).groups != "normal" and str(parsed.population) != "1"  # counts of a group then share one rate, and so one predictor
         if shared and not role:
             raise ValueError(f"family: the outcomes of a group share one rate under {family}, and so their predictors; use {family}_logit")
         rows = 1 if shared else 10

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hiermodels.datasets import read_table
-from hiermodels.studies.config.texts import identifiers
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hiermodels.models.formula import Formula
+    from hiermodels.models.terms import Formula
 
 __all__ = ["TEMPLATE", "as_text", "sizes_text", "template"]
 
@@ -138,11 +137,7 @@ def template(
 
 def _columns(parsed: Formula) -> list[str]:
     factors = [f for g in parsed.groups for f in g.factors]
-    return list(dict.fromkeys([*factors, *sorted(_predictors(parsed))]))
-
-
-def _predictors(parsed: Formula) -> set[str]:
-    return set().union(identifiers(parsed.population), *(identifiers(g.effects) for g in parsed.groups))
+    return list(dict.fromkeys([*factors, *sorted(parsed.predictors)]))
 
 
 def _guess(table: pd.DataFrame | None, data: str) -> str:
@@ -164,7 +159,7 @@ def _filled(parsed: Formula, table: pd.DataFrame | None, data: str | None, famil
     se = None if table is None else next((c for c in table.columns if c.lower() in _SE_NAMES), None)
     centre, spread = _scale(parsed, table)
     groups = [g.name for g in parsed.groups]
-    slopes = {g.name: sorted(identifiers(g.effects)) for g in parsed.groups}
+    slopes = {g.name: sorted(g.effects.columns) for g in parsed.groups}
     sds = [f"sd_{g}" for g in groups] + [f"sd_{g}_{x}" for g in groups for x in slopes[g]]
     terms = sorted(_numeric(parsed, table))
     truth = {"Intercept": centre, **dict.fromkeys(terms, spread), **dict.fromkeys(sds, spread)}
@@ -199,7 +194,7 @@ def _scale(parsed: Formula, table: pd.DataFrame | None) -> tuple[float, float]:
 
 
 def _numeric(parsed: Formula, table: pd.DataFrame | None) -> set[str]:
-    terms = {t.strip() for t in parsed.population.split("+")} & identifiers(parsed.population)
+    terms = set(parsed.population.plain_columns)
     return terms if table is None else {t for t in terms if table[t].dtype.kind in "iufb"}
 
 
@@ -207,7 +202,7 @@ def sizes_text(parsed: Formula, constants: Mapping[str, float] | None = None, ob
     """A generated design in YAML: level sizes, and a law or number for every predictor."""
     levels = list(dict.fromkeys(f for g in parsed.groups for f in g.factors)) or ["unit"]
     sizes = [f"{as_text(level)}: {20 if i == 0 else 4}" for i, level in enumerate(levels)]
-    laws = [f"{as_text(x)}: {_law(x, levels)}" for x in sorted(_predictors(parsed)) if x not in levels]
+    laws = [f"{as_text(x)}: {_law(x, levels)}" for x in sorted(parsed.predictors) if x not in levels]
     laws += [f"{as_text(x)}: {value:g}" for x, value in (constants or {}).items()]
     predictors = [f"predictors: {{{', '.join(laws)}}}"] if laws else []
     return f"{{{', '.join([*sizes, f'obs: {obs}', *predictors])}}}"

@@ -11,7 +11,7 @@ from typing import Any
 from hiermodels.models.families import lookup
 from hiermodels.studies.config.errors import nearest, problem, shown, within
 
-__all__ = ["Estimand", "identifiers", "read_estimand", "read_estimands", "read_law", "variable_names"]
+__all__ = ["Estimand", "mentions", "read_estimand", "read_estimands", "read_law", "variable_names"]
 
 _VARIABLE = r"[^\s()<>=,]+"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -263,15 +263,15 @@ def _sizes_allowed(mean: float, cv: float) -> str:
     return f"a coefficient of variation of at least {math.ceil(1000 * least_cv(mean)) / 1000:g} (sizes are whole numbers of mean {mean:g})"
 
 
-def identifiers(expression: str) -> set[str]:
-    """Column names in a formula's population-level part.
+def mentions(name: str, columns: Iterable[str]) -> bool:
+    """Whether a parameter's name is that of a term with one of these columns: ``treated[yes]``, ``log(x)``.
 
     Examples
     --------
-    >>> sorted(identifiers("1 + log(x) + treated:z"))
-    ['treated', 'x', 'z']
+    >>> mentions("treated[yes]:x", ["treated"]), mentions("treat", ["treated"])
+    (True, False)
     """
-    return set(re.findall(r"\b([^\W\d]\w*)\b(?!\s*\()", expression))
+    return any(re.search(rf"(?<!\w){re.escape(column)}(?!\w)", name) for column in columns)
 
 
 def variable_names(formula: Any, family: str, known: bool) -> tuple[list[str], set[str]]:
@@ -290,17 +290,17 @@ def variable_names(formula: Any, family: str, known: bool) -> tuple[list[str], s
     >>> variable_names(parse_formula("y ~ 1 + (1 | g)"), "normal", True)[0]
     ['Intercept', 'sd_g', 'theta_g', 'cor_g']
     """
-    names = ["Intercept", *sorted(identifiers(formula.population))]
+    names = list(dict.fromkeys(["Intercept", *formula.population.names, *formula.population.columns]))
     law = lookup(family)
     names += [q.name for q in law.own_parameters(known)]
     stems = GROUP_STEMS[law.groups]
     for group in formula.groups:
         names += [f"{stem}_{group.name}" for stem in stems]
         names += [
-            f"{stem}_{group.name}_{x}" for x in sorted(identifiers(group.effects)) for stem in ("sd", "theta")
+            f"{stem}_{group.name}_{x}" for x in sorted({*group.effects.names, *group.effects.columns} - {"Intercept"}) for stem in ("sd", "theta")
         ]
     if law.groups != "normal" and len(formula.groups) > 1:  # nested populations: concentrations vary by group
         spread = f"log_{law.precision}"
         names.append(spread)
         names += [f"{stem}_{group.name}_{spread}" for group in formula.groups for stem in ("sd", "theta")]
-    return names, identifiers(formula.population)
+    return names, set(formula.population.columns)

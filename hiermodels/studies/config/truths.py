@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.models.families import lookup
 from hiermodels.studies.config.clusters import without_clusters
 from hiermodels.studies.config.errors import nearest, problem, shown
-from hiermodels.studies.config.texts import identifiers, variable_names
+from hiermodels.studies.config.texts import mentions, variable_names
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hiermodels.models.formula import Formula
+    from hiermodels.models.terms import Formula
     from hiermodels.studies.config.study import Mechanisms
 
 __all__ = ["group_labels", "read_truth"]
@@ -61,7 +60,7 @@ def _parsed(mechanisms: Mechanisms) -> Formula:
 
 def _check_name(name: str, parsed: Formula, mechanisms: Mechanisms, at: tuple[Any, ...], where: str) -> None:
     names, columns = variable_names(parsed, mechanisms.family, mechanisms.known_se is not None)
-    if name in names or identifiers(name) & columns:
+    if name in names or mentions(name, columns):
         return
     design = mechanisms.design
     if where == "grid" and isinstance(design, dict) and "table" not in design:
@@ -201,13 +200,13 @@ def _check_complete(
     if law.groups != "normal":
         return
     needed = [q.name for q in law.own_parameters(mechanisms.known_se is not None)]
-    needed += [x for x in _slopes(parsed.population) if table is None or table[x].dtype.kind in "iufb"]
+    needed += [x for x in parsed.population.plain_columns if table is None or table[x].dtype.kind in "iufb"]
     free = [g for g in parsed.groups if not _settled(g.factors, parsed, truth)]
-    needed += [f"sd_{g.name}" for g in free if not g.effects.startswith("0")]
+    needed += [f"sd_{g.name}" for g in free if g.effects.intercept]
     needed += [
-        f"sd_{g.name}_{x}" for g in free for x in _slopes(g.effects) if f"theta_{g.name}_{x}" not in truth
+        f"sd_{g.name}_{x}" for g in free for x in g.effects.plain_columns if f"theta_{g.name}_{x}" not in truth
     ]
-    if not re.search(r"^\s*0|-\s*1", parsed.population) and (len(free) == len(parsed.groups)):
+    if parsed.population.intercept and len(free) == len(parsed.groups):
         needed.append("Intercept")
     missing = next((name for name in needed if name not in truth), None)
     if missing is not None:
@@ -220,8 +219,3 @@ def _settled(factors: tuple[str, ...], parsed: Formula, truth: Mapping[str, Any]
     """Whether the values of this group, or of one nested in it, are given."""
     nested = [g for g in parsed.groups if set(factors) <= set(g.factors)]
     return any(f"theta_{g.name}" in truth for g in nested)
-
-
-def _slopes(expression: str) -> list[str]:
-    """Plain column terms: names that stand alone between + signs."""
-    return [t for t in (term.strip() for term in expression.split("+")) if t.isidentifier()]
