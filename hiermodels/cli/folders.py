@@ -103,6 +103,7 @@ def compare(one: Path, two: Path, /, *, out: Path | None = None, rows: int = 20)
     """
     prepare_jax()
     from hiermodels.studies.compare import compare as compare_runs
+    from hiermodels.studies.csv_text import csv_text
     from hiermodels.studies.disk import write_bytes
 
     found = compare_runs(one, two)
@@ -113,5 +114,5 @@ def compare(one: Path, two: Path, /, *, out: Path | None = None, rows: int = 20)
     if len(largest) and rows > 0:
         print("\n" + largest.head(rows).to_string(index=False, float_format=lambda x: f"{x:.4g}"))
     if out is not None:
-        write_bytes(out, found.table.to_csv(index=False, lineterminator="\n", na_rep="NA").encode())
+        write_bytes(out, csv_text(found.table).encode())
         print(f"saved {out}")

@@ -21,7 +21,6 @@ import numpy as np
 
 from hiermodels.inference.rates import average_rates, count_outcomes, row_rates
 from hiermodels.models import checks
-from hiermodels.models.columns import require_column
 from hiermodels.models.data import Problem
 from hiermodels.models.outcomes import inverse_link, row_law
 from hiermodels.models.predictors import columns
@@ -277,16 +276,16 @@ def _rows(problem: Problem, frame: pd.DataFrame, new_data: pd.DataFrame | None, 
     x = _design(problem, frame, new_data)
     if groups == "average":
         return Rows(x, (), ())
-    labels = {level.name: _labels(problem, level.name, new_data, groups) for level in problem.layout.levels}
+    labels: dict[str, list[str]] = {}
     known, fresh = [], []
     for level in problem.layout.levels:
-        place = {label: k for k, label in enumerate(problem.labels[level.name])}
-        code = np.array([place.get(label, -1) for label in labels[level.name]])
-        if groups == "existing" and (code < 0).any():
-            raise _unknown_group(problem, level.name, labels[level.name], int(np.argmax(code < 0)))
-        known.append(code)
-        strangers = [label if c < 0 else None for c, label in zip(code, labels[level.name], strict=True)]
-        fresh.append(pd.factorize(np.array(strangers, dtype=object))[0])
+        found = problem.groupings[level.name]
+        place, labels[level.name] = found.match(new_data, "new_data", absent=groups == "new")
+        strange = place >= len(found.keys)
+        if groups == "existing" and strange.any():
+            raise _unknown_group(problem, level.name, labels[level.name], int(np.argmax(strange)))
+        known.append(np.where(strange, -1, place))
+        fresh.append(np.where(strange, place - len(found.keys), -1))
     _refuse_unpooled(problem, [i for i, f in enumerate(fresh) if (f >= 0).any()])
     _check_nesting(problem, labels, known)
     return Rows(x, tuple(known), tuple(fresh))
@@ -329,25 +328,6 @@ def _unknown_group(problem: Problem, level: str, labels: list[str], row: int) ->
         else "use groups='new'"
     )
     return ValueError(f"new_data, row {row}: expected a {level} of the data, found {labels[row]!r}; {hint}")
-
-
-def _labels(problem: Problem, level: str, new_data: pd.DataFrame, groups: str) -> list[str]:
-    """Group label of each row; a missing column stands for groups of one row each."""
-    factors = next(g.factors for g in problem.model.parsed.groups if g.name == level)
-    parts = []
-    for name in factors:
-        if groups == "existing" or name in new_data.columns:
-            require_column(new_data, name, "new_data")
-            bad = new_data[name].isna().to_numpy()
-            if bad.any():
-                row = int(np.argmax(bad))
-                raise ValueError(
-                    f"new_data, column {name!r}, row {row}: expected a group label, found none; fill it in"
-                )
-            parts.append([str(v) for v in new_data[name]])
-        else:  # the zero byte keeps these apart from any label of the data
-            parts.append([f"\0new {row}" for row in range(len(new_data))])
-    return [":".join(p) for p in zip(*parts, strict=True)]
 
 
 def _design(problem: Problem, frame: pd.DataFrame, new_data: pd.DataFrame) -> np.ndarray:

@@ -16,9 +16,9 @@ import numpy as np
 from jax import Array
 
 from hiermodels.models import checks, families
-from hiermodels.models.columns import require_column
 from hiermodels.models.counts import check_tree, count_bound, count_parameters, count_tree, log_precision
 from hiermodels.models.expressions import plain
+from hiermodels.models.groupings import Grouping, grouping
 from hiermodels.models.names import check_constant, check_names
 from hiermodels.models.predictors import columns, notes
 from hiermodels.models.priors import flat
@@ -87,12 +87,14 @@ class Problem:
     data : Data
         NumPy arrays; a program moves them to its device.
     labels : dict of str to list of str
-        Level name to group labels, in the order of every result.
+        Level name to printed group labels, in the order of every result.
     positions : dict of str to ndarray
         Level name to the padded index of each label.
     missing_moments : dict of str to str
         ``"mean"`` or ``"sd"`` of which variables does not exist: variable -> ``mean`` or ``sd`` (``mean`` implies both).
     warnings : tuple of str
+    groupings : dict of str to Grouping
+        Level name to its columns and the labels' values.
     scales : Scales
         What default priors and programs take from predictors, known errors, weights and exposures.
     """
@@ -105,6 +107,7 @@ class Problem:
     positions: dict[str, np.ndarray]
     missing_moments: dict[str, str]
     warnings: tuple[str, ...]
+    groupings: dict[str, Grouping]
     scales: Scales = field(default_factory=Scales)
 
     def with_outcome(self, y: np.ndarray | Array) -> Data:
@@ -131,39 +134,6 @@ def read_pooling(pooling: str | Mapping[str, str], names: Sequence[str]) -> dict
         if word not in POOLING:
             raise ValueError(f"pooling: {name}: expected complete, none or partial, found {word!r}; use one of the three")
     return words
-
-
-def _groups(frame: pd.DataFrame, factors: tuple[str, ...], where: str) -> tuple[np.ndarray, list[str]]:
-    """Codes in label order (category order, else first appearance) and labels joined by colons."""
-    import pandas as pd
-
-    codes: list[tuple[np.ndarray, list[str]]] = []
-    for name in factors:
-        require_column(frame, name, where)
-        column = frame[name]
-        if column.isna().any():
-            row = int(np.argmax(column.isna().to_numpy()))
-            raise ValueError(f"column {name!r}, row {row}: expected a group label, found a missing value; drop or fill the row")
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            unused = [str(c) for c in column.cat.categories if c not in set(column.unique())]
-            if unused:
-                raise ValueError(
-                    f"column {name!r}: category {unused[0]!r} has no row; "
-                    f"call .cat.remove_unused_categories() or give it data"
-                )
-            codes.append((column.cat.codes.to_numpy(), [str(c) for c in column.cat.categories]))
-        else:
-            code, found = pd.factorize(column)
-            codes.append((code, [str(u) for u in found]))
-    joint = codes[0][0].astype(np.int64)
-    for code, unique in codes[1:]:
-        joint = joint * len(unique) + code
-    _, first, inverse = np.unique(joint, return_index=True, return_inverse=True)
-    if len(factors) == 1:  # np.unique sorts by code, which is the label order already
-        return inverse, codes[0][1]
-    # combinations: ordered by the first factor's order, then the next ones'
-    parts = [[unique[code[i]] for i in first] for code, unique in codes]
-    return inverse, [":".join(p) for p in zip(*parts, strict=True)]
 
 
 def _parents(codes: list[np.ndarray]) -> list[int]:
@@ -290,25 +260,25 @@ def bind(
         merged.setdefault(term.name, []).append((tuple(effect_names), term.correlated))
         if factors.setdefault(term.name, term.factors) != term.factors:
             raise ValueError(f"formula {model.formula!r}: {term.name!r} stands for two different groupings; rename one of the columns")
-    codes_labels = {g: _groups(frame, factors[g], f"formula {model.formula!r}") for g in merged}
-    order = sorted(merged, key=lambda g: len(codes_labels[g][1]))
-    codes = [codes_labels[g][0] for g in order]
+    read = {g: grouping(frame, factors[g], f"formula {model.formula!r}") for g in merged}
+    order = sorted(merged, key=lambda g: len(read[g][1].keys))
+    codes = [read[g][0] for g in order]
     parents = _parents(codes)
     check_words(words, order, parents)
 
     levels: list[LevelLayout] = []
     positions: dict[str, np.ndarray] = {}
-    labels: dict[str, list[str]] = {}
+    groupings: dict[str, Grouping] = {}
     group, parent_index, real = [], [], []
     for i, name in enumerate(order):
-        count = len(codes_labels[name][1])
+        count = len(read[name][1].keys)
         up = parents[i]
         above = positions[order[up]][codes[up]] if up >= 0 else None
         position, total, width, owner = _store(codes[i], count, above, levels[up].size if up >= 0 else 1, pad)
         effects = tuple(names.index(e) for block, _ in merged[name] for e in block)
         levels.append(LevelLayout(name, effects, _blocks(merged[name]), words[name], total, width, up))
         in_order = np.argsort(position, kind="stable")
-        labels[name] = [codes_labels[name][1][k] for k in in_order]
+        groupings[name] = replace(read[name][1], keys=tuple(read[name][1].keys[k] for k in in_order))
         positions[name] = position
         group.append(position[codes[i]])
         parent_index.append(owner)
@@ -316,6 +286,7 @@ def bind(
         mask[position] = True
         real.append(mask)
     positions = {name: np.sort(p) for name, p in positions.items()}
+    labels = {name: found.labels for name, found in groupings.items()}
 
     rows = len(frame)
     kept = tuple(names.index(n) for n in population if not _covered(names.index(n), levels))
@@ -335,7 +306,7 @@ def bind(
     if not priors:
         nameless = tuple(Parameter.of(q, flat(), "none") for q in _wanted(family, layout))
         layout, data = _pad_rows(replace(layout, parameters=nameless), data, pad)
-        return Problem(model, words, layout, data, labels, positions, {}, ())
+        return Problem(model, words, layout, data, labels, positions, {}, (), groupings)
     assert scales is not None
     layout = replace(layout, parameters=_parameters(model, family, layout, data, scales))
     data = replace(data, units=settled(layout, data, scales))
@@ -344,7 +315,7 @@ def bind(
     missing = missing_moments(layout, data)
     said = [*notes(parsed.sides, frame, model.formula), *checks.warnings(layout, data, labels)]
     layout, data = _pad_rows(layout, data, pad)
-    return Problem(model, words, layout, data, labels, positions, missing, tuple(said), scales)
+    return Problem(model, words, layout, data, labels, positions, missing, tuple(said), groupings, scales)
 
 
 def _pad_rows(layout: Layout, data: Data, pad: bool) -> tuple[Layout, Data]:

@@ -26,6 +26,9 @@ import numpy as np
 from jax import Array
 from numpyro import handlers
 
+from hiermodels.models.columns import as_numbers
+from hiermodels.models.groupings import read_labels
+from hiermodels.models.labels import join
 from hiermodels.models.sites import Site, find_sites, flat_log_density, to_flat
 
 if TYPE_CHECKING:
@@ -218,10 +221,10 @@ def _column(frame: pd.DataFrame, name: str, labels: dict[str, list[str]]) -> np.
         raise ValueError(
             f"column {name!r}, row {row}: expected a value, found a missing one; drop or fill the row"
         )
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        labels[name] = [str(c) for c in column.cat.categories]
-        return column.cat.codes.to_numpy().astype(int)
-    if pd.api.types.is_numeric_dtype(column.dtype):
+    if column.dtype == object and not any(isinstance(cell, str) for cell in column):
+        values, bad = as_numbers(column)
+        column = column if bad.any() else pd.Series(values)
+    if pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_complex_dtype(column.dtype):
         values = column.to_numpy()
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             row = int(np.argmax(~np.isfinite(values)))
@@ -230,9 +233,9 @@ def _column(frame: pd.DataFrame, name: str, labels: dict[str, list[str]]) -> np.
                 "drop or mend the row"
             )
         return values.astype(int) if values.dtype.kind == "b" else values
-    codes, unique = pd.factorize(column)
-    labels[name] = [str(u) for u in unique]
-    return codes
+    codes, found = read_labels(frame, name, "data")
+    labels[name] = [join([str(label)]) for label in found]
+    return codes.astype(int)
 
 
 def _nearest(name: str, known: list[str]) -> str:

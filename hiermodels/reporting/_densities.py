@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hiermodels.models.labels import find_label
 from hiermodels.models.quantities import INTERCEPT, theta_name
 from hiermodels.reporting._fits import declared, effect_of, level_of, own_laws
 
@@ -112,16 +113,17 @@ def triple_table(source: Any, group: str | None, level: str | None, points: int 
     problem = fit.problem
     found = level_of(problem, level)
     labels = problem.labels[found.name]
-    group = labels[0] if group is None else str(group)
-    if group not in labels:
+    place = 0 if group is None else find_label(group, labels)
+    if place is None:
         raise ValueError(f"group: expected one of {', '.join(labels[:20])}, found {group!r}; name a {found.name}")
+    group = labels[place]
     effect = effect_of(problem, found)
     name = theta_name(found.name, effect)
     low, high = {"binomial": (0.0, 1.0), "poisson": (0.0, np.inf)}.get(problem.layout.family, (-np.inf, np.inf))
-    draws = fit.draws.values[name][..., labels.index(group)]
+    draws = fit.draws.values[name][..., place]
     laws, new = own_laws(fit, found.name) if effect == INTERCEPT else None, new_group(fit, found)
     edges = [np.quantile(draws, [0.001, 0.999])]
-    edges += [] if laws is None else [np.array([laws.ppf(0.005)[labels.index(group)], laws.ppf(0.995)[labels.index(group)]])]
+    edges += [] if laws is None else [np.array([laws.ppf(0.005)[place], laws.ppf(0.995)[place]])]
     edges += [] if new is None else [np.quantile(new, [0.005, 0.995])]
     ends = np.array(edges)
     first, last = float(ends[:, 0].min()), float(ends[:, 1].max())
@@ -131,7 +133,7 @@ def triple_table(source: Any, group: str | None, level: str | None, points: int 
     if new is not None:
         table["prior"] = np.interp(grid, *density_of(new, low, high, tail=0.001), left=0.0, right=0.0)
     if laws is not None:
-        table["likelihood"] = laws.pdf(grid[:, None])[:, labels.index(group)]
+        table["likelihood"] = laws.pdf(grid[:, None])[:, place]
     table["posterior"] = np.interp(grid, *density_of(draws, low, high, tail=0.0005), left=0.0, right=0.0)
     return table, name, group
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from hiermodels.models.labels import find_label
+
 __all__ = ["diverging_of", "draws_of", "monte_carlo_error"]
 
 
@@ -32,9 +34,10 @@ def draws_of(source: Any, variable: str, group: str | None = None) -> np.ndarray
     if x.ndim == 2:
         return x
     here = [str(label) for label in axes[0]]
-    if group is None or str(group) not in here or x.ndim != 3:
+    place = None if group is None else find_label(group, here)
+    if place is None or x.ndim != 3:
         raise ValueError(f"group: expected one of {', '.join(here[:20])}, found {group!r}; name a group of {variable}")
-    return x[..., here.index(str(group))]
+    return x[..., place]
 
 
 def _values_of(source: Any) -> tuple[Mapping[str, np.ndarray], Mapping[str, list[Any]]]:

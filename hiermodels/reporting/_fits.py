@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
+from hiermodels.models.labels import label_text, match_labels
 from hiermodels.models.quantities import INTERCEPT, theta_name
 from hiermodels.models.spec import LevelLayout
 
@@ -166,8 +167,14 @@ def group_table(
 
         table["raw"] = raw_estimates(fit.draws.values, problem, found.name)
         table["raw_lower"], table["raw_upper"] = laws.ppf((1 - prob) / 2), laws.ppf((1 + prob) / 2)
-    table["true"] = np.nan if truth is None else [float(truth.get(g, np.nan)) for g in table["group"]]
+    table["true"] = np.nan if truth is None else _true_values(truth, table["group"])
     return table
+
+
+def _true_values(truth: Mapping[Any, float], groups: Sequence[Any] | pd.Series) -> list[float]:
+    labels = [label_text(g) for g in groups]
+    given, _ = match_labels(truth, labels)
+    return [float(given.get(label, np.nan)) for label in labels]
 
 
 def own_laws(fit: FitLike, level: str | None = None) -> Any:
@@ -235,7 +242,7 @@ def groups_of_source(source: Source, what: str, **options: Any) -> pd.DataFrame:
     truth = options.get("truth")
     table = source.reset_index(drop=True).copy()
     if truth is not None:
-        table["true"] = [float(truth.get(str(g), np.nan)) for g in table["group"]]
+        table["true"] = _true_values(truth, table["group"])
     for column in GROUP_COLUMNS:
         if column not in table:
             table[column] = np.nan

@@ -19,6 +19,7 @@ from hiermodels.reporting import tables
 from hiermodels.reporting._comparison import common_of, comparison_words
 from hiermodels.reporting._rows import MEASURES, factors, label
 from hiermodels.reporting.tables import terminal_table
+from hiermodels.studies.csv_text import csv_text
 from hiermodels.studies.disk import quoted, write_bytes
 from hiermodels.studies.tables import POLICY_NOTES
 
@@ -391,7 +392,7 @@ def _link(kind: str, data: bytes) -> str:
 
 def _csv(table: pd.DataFrame) -> str:
     """The performance table as a link, empty where it is too large for a page."""
-    data = table.to_csv(index=False, lineterminator="\n", na_rep="NA").encode()
+    data = csv_text(table).encode()
     return _link("text/csv", data) if len(data) <= LARGEST_CSV else ""
 
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,10 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels.datasets.roles import MISSING
+from hiermodels.models.columns import as_numbers, number_of, shown_cell
+from hiermodels.models.labels import find_label, label_text
 from hiermodels.studies import results
 from hiermodels.studies.chunks import chunk_path, write_chunk
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.config.errors import nearest, shown
+from hiermodels.studies.csv_text import csv_text, unguarded
 from hiermodels.studies.disk import whole
 from hiermodels.studies.identity import Makers, check_current
 from hiermodels.studies.imported import imported_methods, note_imported
@@ -139,11 +144,9 @@ def matching(study: Study, wanted: Mapping[str, Any]) -> list[Cell]:
 
 def _same(value: float | str, wanted: Any) -> bool:
     if isinstance(value, str):
-        return value == str(wanted)
-    try:
-        return value == float(wanted)
-    except (TypeError, ValueError):
-        return False
+        return value in (str(wanted), unguarded(str(wanted)))
+    number = number_of(wanted)
+    return number is not None and math.isclose(value, number, rel_tol=1e-12)
 
 
 def read_cell(text: str) -> dict[str, str]:
@@ -214,7 +217,7 @@ def export_datasets(
 def _write_csv(path: Path, tables: Iterator[pd.DataFrame]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         for n, table in enumerate(tables):
-            table.to_csv(file, index=False, header=n == 0, lineterminator="\n", na_rep="NA")
+            file.write(csv_text(table, header=n == 0))
 
 
 def _write_parquet(path: Path, tables: Iterator[pd.DataFrame]) -> None:
@@ -246,8 +249,9 @@ def import_estimates(
     run : Run or path
     table : DataFrame or path
         Columns ``rep, <factors>, estimand, group, estimate`` and, where there are such, ``se, lower, upper`` (CSV or Parquet; no
-        ``group`` where no estimand has groups). ``rep`` counts from 0 and groups are named as in the run's own estimates. A
-        missing estimate is empty or NA. Rows that are absent, in a cell and of an estimand that has others, count as missing.
+        ``group`` where no estimand has groups). ``rep`` counts from 0 and groups are named as in the run's own estimates; a label that
+        another program has read as a number is found (1 for ``01``) where no other label is this number, and factors to a relative
+        1e-12. A missing estimate is empty or NA. Rows that are absent, in a cell and of an estimand that has others, count as missing.
     method : str
         Its name in every table.
     replace : bool
@@ -278,7 +282,7 @@ def import_estimates(
     check_current(run.manifest, run.path)
     study = _study_of(run, functions)
     _check_name(run, method, replace)
-    rows, where = _read(table)
+    rows, where = _read(table, study)
     rows = _checked_columns(study, rows, where)
     said, chunks = [f"{where}: {len(rows):,} rows as method {method!r}"], {}
     for cell in study.cells():
@@ -318,18 +322,17 @@ def _check_name(run: Run, method: str, replace: bool) -> None:
         raise ValueError(f"method: {method!r} was imported already; choose another name, or replace it")
 
 
-def _read(table: pd.DataFrame | str | Path) -> tuple[pd.DataFrame, str]:
+def _read(table: pd.DataFrame | str | Path, study: Study) -> tuple[pd.DataFrame, str]:
     from hiermodels.datasets import read_table
 
     if isinstance(table, str | Path):
-        return read_table(Path(table)).reset_index(drop=True), str(table)
+        texts = [*(name for name, kind in study.factors.items() if kind == "string"), "estimand", "group"]
+        return read_table(Path(table), texts, missing="").reset_index(drop=True), str(table)
     return table.reset_index(drop=True), "table"
 
 
 def _checked_columns(study: Study, rows: pd.DataFrame, where: str) -> pd.DataFrame:
     """The table with factors under their own names and all optional columns, numbers checked."""
-    import pandas as pd
-
     renamed = {f"cell_{f}": f for f in study.factors if f not in rows.columns and f"cell_{f}" in rows.columns}
     rows = rows.rename(columns=renamed)
     needed = ("rep", *study.factors, "estimand", "estimate")
@@ -343,25 +346,27 @@ def _checked_columns(study: Study, rows: pd.DataFrame, where: str) -> pd.DataFra
     if not len(rows):
         raise ValueError(f"{where}: expected at least one row, found none; check the file")
     rows = rows.assign(**{name: np.nan for name in _NUMBERS if name not in rows})
-    rows["group"] = "" if "group" not in rows else rows["group"].map(lambda g: "" if pd.isna(g) else _label(g))
+    rows["group"] = ["" if g is None else label_text(g) for g in _present(rows["group"])] if "group" in rows else ""
+    rows["estimand"] = [unguarded(str(e)) for e in rows["estimand"]]
     for name in _NUMBERS:
-        numbers = pd.to_numeric(rows[name], errors="coerce")
-        bad = numbers.isna() & rows[name].notna() & ~rows[name].astype(str).str.strip().isin(("", "NA", "NaN", "nan"))
+        numbers, bad = as_numbers(_present(rows[name]))
         if bad.any():
-            row = int(bad.to_numpy().argmax())
-            raise ValueError(f"{where}: row {row}: expected a number as {name}, found {rows[name].iloc[row]!r}; mend it")
+            row = int(bad.argmax())
+            raise ValueError(f"{where}: row {row}: expected a number as {name}, found {shown_cell(rows[name].iloc[row])}; mend it")
         rows[name] = numbers
-    reps = pd.to_numeric(rows["rep"], errors="coerce")
-    bad = ~reps.between(0, study.replications - 1) | (reps % 1 != 0)
+    reps, _ = as_numbers(rows["rep"])
+    bad = ~((reps >= 0) & (reps < study.replications) & (reps % 1 == 0))
     if bad.any():
-        row = int(bad.to_numpy().argmax())
+        row = int(bad.argmax())
         wanted = f"a whole number from 0 to {study.replications - 1}"
-        raise ValueError(f"{where}: row {row}: expected {wanted} as rep, found {rows['rep'].iloc[row]!r}; replicates count from 0")
+        raise ValueError(f"{where}: row {row}: expected {wanted} as rep, found {shown_cell(rows['rep'].iloc[row])}; replicates count from 0")
     return rows.assign(rep=reps.astype(np.int64))
 
 
-def _label(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+def _present(column: pd.Series) -> pd.Series:
+    """The column as objects, None where a cell is missing or says so."""
+    cells = column.astype(object)
+    return cells.where(column.notna() & ~cells.map(lambda cell: isinstance(cell, str) and cell.strip() in MISSING), None)
 
 
 def _of_cell(cell: Cell, rows: pd.DataFrame) -> np.ndarray:
@@ -409,14 +414,31 @@ def _scored(study: Study, cell: Cell, method: str, rows: pd.DataFrame, where: st
 
 
 def _places(fit: Fit, rows: pd.DataFrame, where: str) -> np.ndarray:
-    """Place of each row among the real targets."""
-    labels = [(name, label) for name, block in fit.names for label in block]
-    at = {pair: i for i, pair in enumerate(labels)}
+    """Place of each row among the real targets: a group's label as it is printed, or what it has become in another program."""
+    blocks: dict[str, tuple[int, tuple[str, ...]]] = {}
+    start = 0
+    for name, block in fit.names:
+        blocks[name] = (start, tuple(block))
+        start += len(block)
+    seen: dict[tuple[str, str], int] = {}
     found = np.empty(len(rows), int)
     for i, pair in enumerate(zip(rows["estimand"], rows["group"], strict=True)):
-        if pair not in at:
-            own = [label for name, label in labels if name == pair[0]]
-            wanted = nearest(pair[1], own) if own != [""] else "it has no groups; leave group empty"
-            raise ValueError(f"{where}: row {rows.index[i]}: unknown group {pair[1]!r} of {pair[0]!r}; {wanted}")
-        found[i] = at[pair]
+        if pair not in seen:
+            name, group = pair
+            start, own = blocks[name]
+            place = _place(group, own)
+            if place is None:
+                wanted = nearest(group, own) if own != ("",) else "it has no groups; leave group empty"
+                raise ValueError(f"{where}: row {rows.index[i]}: unknown group {group!r} of {name!r}; {wanted}")
+            seen[pair] = start + place
+        found[i] = seen[pair]
     return found
+
+
+def _place(group: str, own: tuple[str, ...]) -> int | None:
+    """Place of a label among those of an estimand; a missing one stands for the label that reads as missing (NA)."""
+    if group or own == ("",):
+        place = find_label(group, own)
+        return find_label(unguarded(group), own) if place is None else place
+    gone = [i for i, label in enumerate(own) if label in MISSING]
+    return gone[0] if len(gone) == 1 else None

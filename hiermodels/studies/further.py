@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels.studies.csv_text import csv_text
 from hiermodels.studies.power import operating, read_rules
 
 if TYPE_CHECKING:
@@ -74,4 +75,4 @@ class Further:
 
         table = pd.concat(self._tests, ignore_index=True)
         table["p_joint"] = holm(table["p"])
-        return table.to_csv(index=False, lineterminator="\n", na_rep="NA").encode()
+        return csv_text(table).encode()

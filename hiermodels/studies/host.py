@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels.models.labels import match_labels
 from hiermodels.studies.identity import edited
 from hiermodels.studies.sources import describe
 
@@ -336,22 +337,23 @@ def read_result(result: Any, wanted: Wanted) -> tuple[np.ndarray, list[str]]:
     numbers, messages = [], []
     for name, labels in wanted:
         value = result.get(name)
+        values = {"": value} if labels == ("",) else _by_group(value, labels)
         for label in labels:
-            row, message = _numbers(_of_group(value, label) if label else value)
+            row, message = _numbers(values.get(label))
             where = f"{name!r} of {label!r}" if label else repr(name)
             numbers.append(row)
             messages.append(f"{message} of {where}" if message else "")
     return np.array(numbers, float).reshape(-1, 4), messages
 
 
-def _of_group(value: Any, label: str) -> Any:
+def _by_group(value: Any, labels: Sequence[str]) -> Mapping[str, Any]:
     if value is None:
-        return None
+        return {}
     if not isinstance(value, Mapping) and hasattr(value, "to_dict"):
         value = value.to_dict()
     if not isinstance(value, Mapping):
         raise ValueError(f"expected a mapping of group label to numbers, found {type(value).__name__}")
-    return {str(k): v for k, v in value.items()}.get(label)
+    return match_labels(value, labels)[0]
 
 
 def _numbers(value: Any) -> tuple[list[float], str]:

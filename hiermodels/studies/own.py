@@ -26,6 +26,7 @@ from hiermodels.inference.samplers import Settings, Steps, draw_model
 from hiermodels.inference.summaries import Interval, Target, summarise
 from hiermodels.models import priors
 from hiermodels.models.formula import parse_formula
+from hiermodels.models.labels import join, label_text, match_labels
 from hiermodels.models.streams import stream
 from hiermodels.models.user import UserModel, user_model
 from hiermodels.studies.simulate import Truth, draw_from
@@ -174,7 +175,7 @@ def bind_own(function: Callable[..., Any], frame: pd.DataFrame, outcome: str) ->
 
 
 def _joined(labels: list[list[str]]) -> list[str]:
-    return [":".join(words) for words in itertools.product(*labels)]
+    return [join(words) for words in itertools.product(*labels)]
 
 
 def _draws_whole_numbers(function: Callable[..., Any], frame: pd.DataFrame, outcome: str) -> bool:
@@ -255,11 +256,12 @@ def own_truth(truth: Mapping[str, Any], problem: OwnProblem) -> tuple[Truth, dic
 
 def _by_label(name: str, value: Mapping[str, Any], problem: OwnProblem) -> np.ndarray:
     labels = problem.labels.get(name, [])
-    odd = [x for x in labels if x not in value] + [x for x in value if x not in labels]
+    given, strange = match_labels(value, labels)
+    odd = [x for x in labels if x not in given] + strange
     if odd or not labels:
         wanted = ", ".join(labels[:10]) or "nothing: it is a scalar, so give one number"
-        raise ValueError(f"truth: {name}: expected a number for each of {wanted}; found {', '.join(value)}; mend the labels")
-    return np.array([float(value[x]) for x in labels]).reshape(problem.layout.shapes[name])
+        raise ValueError(f"truth: {name}: expected a number for each of {wanted}; found {', '.join(map(label_text, list(value)[:10]))}; mend the labels")
+    return np.array([float(given[x]) for x in labels]).reshape(problem.layout.shapes[name])
 
 
 def _check_simulates(problem: OwnProblem, truth: Truth, values: dict[str, np.ndarray]) -> None:

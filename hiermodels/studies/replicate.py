@@ -29,6 +29,7 @@ from hiermodels.models.data import Problem, as_jax
 from hiermodels.models.data import bind as bind_data
 from hiermodels.studies import own, results
 from hiermodels.studies.config import Cell, Study
+from hiermodels.studies.csv_text import csv_text
 from hiermodels.studies.disk import whole
 from hiermodels.studies.export import matching
 from hiermodels.studies.frames import frames
@@ -84,7 +85,7 @@ class Replicate:
         """Write ``data.csv``, ``truth.csv``, ``estimates.csv`` and the draws, ``<method>.nc``."""
         folder = Path(folder)
         for name in ("data", "truth", "estimates"):
-            text = getattr(self, name).to_csv(index=False, lineterminator="\n", na_rep="NA")
+            text = csv_text(getattr(self, name))
             results.write_bytes(folder / f"{name}.csv", text.encode())
         for method, tree in self.draws.items():
             file = folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', method)}.nc"

@@ -40,6 +40,7 @@ from hiermodels.studies.chunks import (
     stream_estimates,
     write_chunk,
 )
+from hiermodels.studies.csv_text import csv_text
 from hiermodels.studies.disk import locked, quoted, read_json, write_bytes, write_json
 from hiermodels.studies.identity import check_identity, identity_of, plain, verified
 from hiermodels.studies.imported import imported_methods
@@ -326,7 +327,7 @@ def performance_files(
     """
     import pyarrow as pa
 
-    text = table.to_csv(index=False, lineterminator="\n", na_rep="NA")
+    text = csv_text(table)
     metadata = {} if stamp is None else {b"study": stamp.encode()}
     more = {b"notes": json.dumps(list(notes)).encode()}
     if failures is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.studies import results
+from hiermodels.studies.csv_text import csv_text
 from hiermodels.studies.measures import performance
 from hiermodels.studies.schedule import Schedule, Shard
 from hiermodels.studies.sequential import checkpoints, judge, read_stop
@@ -82,7 +83,7 @@ def by_rounds(study: Study, manifest: dict[str, Any], schedule: Schedule, folder
                 running.remove(cell)
             else:
                 at[cell] = points[cell].pop(0)
-    table = pd.concat(path, ignore_index=True).to_csv(index=False, lineterminator="\n").encode()
+    table = csv_text(pd.concat(path, ignore_index=True)).encode()
     results.write_bytes(folder / "stopping.csv", table)
     stored = results.with_files(results.read_manifest(folder) or manifest, {"stopping.csv": table})
     results.write_manifest(folder, {**stored, "stopped": at})

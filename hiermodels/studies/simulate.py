@@ -20,6 +20,7 @@ from jax import Array
 
 from hiermodels.models import priors
 from hiermodels.models.data import Data, Problem, bind
+from hiermodels.models.labels import match_labels
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Model, sd_name, theta_name
@@ -238,8 +239,8 @@ def _group_values(name: str, value: Any, problem: Problem, level: str) -> np.nda
     labels = problem.labels[level]
     if not isinstance(value, Mapping):
         raise ValueError(f"truth: {name}: expected a mapping of {level} label to number or a column's name, found {value!r}")
-    given = {str(k): v for k, v in value.items()}
-    missing, extra = [x for x in labels if x not in given], [x for x in given if x not in labels]
+    given, extra = match_labels(value, labels)
+    missing = [x for x in labels if x not in given]
     if missing or extra:
         what = f"no value for {missing[0]!r}" if missing else f"unknown {level} {extra[0]!r}"
         raise ValueError(f"truth: {name}: {what}; give one number for each of {', '.join(labels[:10])}")

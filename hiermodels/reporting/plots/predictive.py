@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hiermodels.models.data import Problem
 from hiermodels.reporting import _figure as f
 from hiermodels.reporting._draws import monte_carlo_error
 from hiermodels.reporting._fits import declared
@@ -41,8 +42,7 @@ def replicated(source: Any, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list
     name = problem.model.outcome
     again = source.predict(kind="outcome", seed=seed)["predictions"][name].to_numpy()
     observed = source.data[name].to_numpy(float)
-    factors = problem.model.parsed.groups[-1].factors if problem.model.parsed.groups else ()
-    names = [":".join(map(str, row)) for row in source.data[list(factors)].to_numpy()] if factors else []
+    names = _group_of_rows(problem, source.data) if problem.model.parsed.groups else []
     if len(set(names)) != len(observed):
         names = [str(i) for i in range(len(observed))]
     return again, observed, names, name
@@ -263,12 +263,16 @@ def _pooled_table(source: Any) -> pd.DataFrame:
         raise ValueError(f"source: expected a fit with known_se and pooling='complete', found {found}; fit it so")
     mean = source.predict(kind="mean")["predictions"][problem.model.outcome].to_numpy()
     se = source.data[problem.model.known_se].to_numpy(float)
-    factors = list(problem.model.parsed.groups[-1].factors)
     return pd.DataFrame(
         {
-            "group": [":".join(map(str, row)) for row in source.data[factors].to_numpy()],
+            "group": _group_of_rows(problem, source.data),
             "mean": mean.mean((0, 1)),
             "sd": np.sqrt(mean.var((0, 1)) + se**2),
             "observed": source.data[problem.model.outcome].to_numpy(float),
         }
     )
+
+
+def _group_of_rows(problem: Problem, frame: pd.DataFrame) -> list[str]:
+    """Printed label of each row, of the group term written last."""
+    return problem.groupings[problem.model.parsed.groups[-1].name].match(frame, "data")[1]

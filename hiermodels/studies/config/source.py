@@ -223,6 +223,7 @@ def plain(value: Any, path: Path = ()) -> Any:
     >>> plain({"seed": np.int64(1), 2: (1, 2)})
     {'seed': 1, '2': [1, 2]}
     """
+    from hiermodels.models.labels import label_text
     from hiermodels.models.priors import Prior
 
     if len(path) > MAX_DEPTH:
@@ -232,7 +233,7 @@ def plain(value: Any, path: Path = ()) -> Any:
     if isinstance(value, float | int | str) and not hasattr(value, "dtype"):
         return next(kind(value) for kind in (float, int, str) if isinstance(value, kind))
     if isinstance(value, Mapping):
-        return {str(k): plain(v, (*path, str(k))) for k, v in value.items()}
+        return {label_text(k): plain(v, (*path, label_text(k))) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(v, (*path, i)) for i, v in enumerate(value)]
     if isinstance(value, Prior):

@@ -6,7 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from hiermodels.models.columns import as_numbers
 from hiermodels.models.families import lookup
+from hiermodels.models.groupings import grouping
+from hiermodels.models.labels import match_labels
 from hiermodels.studies.config.clusters import without_clusters
 from hiermodels.studies.config.errors import nearest, problem, shown
 from hiermodels.studies.config.texts import mentions, variable_names
@@ -17,7 +22,7 @@ if TYPE_CHECKING:
     from hiermodels.models.terms import Formula
     from hiermodels.studies.config.study import Mechanisms
 
-__all__ = ["group_labels", "read_truth"]
+__all__ = ["read_truth"]
 
 Places = Mapping[str, tuple[Any, ...]]
 
@@ -139,16 +144,16 @@ def _by_label(
                 f"expected a number; found {shown(number)}; write the group's true value", (*at, str(label))
             )
         out[str(label)] = _number("" if parsed is None else name, float(number), family, (*at, str(label)))
-    labels = None if parsed is None or table is None else list(group_labels(table, _factors(name, parsed)))
-    if labels is not None:
-        for label in out:
-            if label not in labels:
-                raise problem(f"unknown group {label!r}; {nearest(label, labels)}", (*at, label))
-        missing = next((label for label in labels if label not in out), None)
-        if missing is not None:
-            raise problem(f"expected a value for every group; found none for {missing!r}; add it", at)
-        out = {label: out[label] for label in labels}
-    return out
+    if parsed is None or table is None:
+        return out
+    labels = list(_group_rows(table, name, parsed, at))
+    found, strange = match_labels(out, labels)
+    if strange:
+        raise problem(f"unknown group {strange[0]!r}; {nearest(strange[0], labels)}", (*at, strange[0]))
+    missing = next((label for label in labels if label not in found), None)
+    if missing is not None:
+        raise problem(f"expected a value for every group; found none for {missing!r}; add it", at)
+    return {label: found[label] for label in labels}
 
 
 def _from_column(
@@ -166,16 +171,16 @@ def _from_column(
         )
     if column not in table.columns:
         raise problem(f"no column {column!r} in the design; {nearest(column, map(str, table.columns))}", at)
-    values = table[column]
-    if values.dtype.kind not in "iuf" or values.isna().any():
+    values, _ = as_numbers(table[column])
+    if np.isnan(values).any():
         raise problem(f"expected a column of numbers; found {column!r} with text or gaps; mend it", at)
-    rows = group_labels(table, _factors(name, parsed))
+    rows = _group_rows(table, name, parsed, at)
     for label, positions in rows.items():
-        if values.iloc[positions].nunique() > 1:
+        if len(set(values[positions])) > 1:
             raise problem(
                 f"expected one value a group in {column!r}; found several in {label!r}; mend the column", at
             )
-    return {label: _number(name, float(values.iloc[p[0]]), family, at) for label, p in rows.items()}
+    return {label: _number(name, float(values[p[0]]), family, at) for label, p in rows.items()}
 
 
 def _factors(theta: str, parsed: Formula) -> tuple[str, ...]:
@@ -184,11 +189,15 @@ def _factors(theta: str, parsed: Formula) -> tuple[str, ...]:
     return next(g.factors for g in groups if stem == g.name or stem.startswith(f"{g.name}_"))
 
 
-def group_labels(table: pd.DataFrame, factors: tuple[str, ...]) -> dict[str, list[int]]:
-    """Group labels (``s1:c2``) in order of first appearance, with the rows of each."""
+def _group_rows(table: pd.DataFrame, theta: str, parsed: Formula, at: tuple[Any, ...]) -> dict[str, list[int]]:
+    """Printed group labels (``s1:c2``) in order of first appearance, with the rows of each."""
+    try:
+        codes, found = grouping(table, _factors(theta, parsed), "design")
+    except ValueError as error:
+        raise problem(str(error), at) from None
     rows: dict[str, list[int]] = {}
-    for i, values in enumerate(zip(*(table[f].tolist() for f in factors), strict=True)):
-        rows.setdefault(":".join(map(str, values)), []).append(i)
+    for i, code in enumerate(codes.tolist()):
+        rows.setdefault(found.labels[code], []).append(i)
     return rows
 
 
