@@ -211,3 +211,85 @@ def test_failures_are_counted_as_fits_everywhere():
     _, notes = scored(frame, ["bias"])
     assert [n for n in notes if "retried" in n] == [n for n in notes if "of 10 fits attempted, 1 are missing (not finite) and 1 were retried" in n]
     assert sum("retried" in n for n in notes) == 1
+
+
+# Answers from outside are checked for their meaning, row by row
+
+
+@pytest.fixture(scope="module")
+def a_run(tmp_path_factory):
+    import hiermodels as hm
+
+    config = {
+        "mechanisms": {"formula": "y ~ 1 + (1 | g)", "design": {"g": 6, "obs": 5}, "truth": {"Intercept": 2, "sd_g": 1, "sigma": 1}},
+        "estimands": ["Intercept", "sd_g", {"positive": "P(Intercept > 0)"}],
+        "methods": {"c": {"pooling": "complete", "sampler": "exact"}},
+        "performance": ["cover", "bias", "modelse"], "replications": 12, "failures": "worst-case", "seed": 5,
+    }  # fmt: skip
+    return hm.run(config, tmp_path_factory.mktemp("counts") / "run", progress=False)
+
+
+def answers(**columns):
+    given = {"rep": range(12), "estimand": "Intercept", "estimate": 2.0, "se": 0.4, "lower": 1.2, "upper": 2.8} | columns
+    return pd.DataFrame(given)
+
+
+def changed(column, row, value):
+    frame = answers().astype({"estimand": object})
+    frame.loc[row, column] = value
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (answers(lower=2.8, upper=1.2), "row 0: Intercept: expected lower <= upper, found 2.8 and 1.2"),
+        (changed("lower", 7, 3.0), "row 7: Intercept: expected lower <= upper, found 3 and 2.8"),
+        (changed("se", 3, -0.4), "row 3: Intercept: expected a finite se of at least 0, found -0.4"),
+        (changed("estimate", 4, np.inf), "row 4: Intercept: expected a finite estimate, found inf"),
+        (changed("upper", 11, NAN), "row 11: Intercept: expected both ends of the interval, found one; write -inf or inf"),
+        (answers(estimand="sd_g", estimate=-0.1), "row 0: sd_g: expected an estimate from 0 to inf, found -0.1"),
+        (answers(estimand="positive", estimate=1.2, lower=NAN, upper=NAN), "row 0: positive: expected an estimate from 0 to 1, found 1.2"),
+        (answers(estimand="sd_h"), "row 0: unknown estimand 'sd_h'; did you mean 'sd_g'"),
+        (answers(rep=range(1, 13)), "row 11: expected a whole number from 0 to 11"),
+    ],
+)  # fmt: skip
+def test_imported_answers_mean_something(a_run, frame, message):
+    from hiermodels.studies.export import import_estimates
+
+    with pytest.raises(ValueError) as error:
+        import_estimates(a_run, frame, "outside")
+    assert message in str(error.value) and len(str(error.value)) < 600
+
+
+def test_imported_answers_without_some_parts(a_run):
+    import hiermodels as hm
+    from hiermodels.studies.export import import_estimates
+
+    frame = answers()
+    frame.loc[:4, ["se", "lower", "upper"]] = np.nan
+    import_estimates(a_run, frame, "partly")
+    import_estimates(a_run, answers(estimate=NAN, se=NAN), "intervals")
+    import_estimates(a_run, answers().iloc[:9], "rows")
+    run = hm.load_run(a_run.path)
+    table = run.performance[run.performance["estimand"] == "Intercept"]
+    assert row(table, "cover", "partly")["value"] == pytest.approx(7 / 12)
+    assert counts(row(table, "modelse", "partly")) == (12, 7, 5)
+    assert row(table, "cover", "intervals")["value"] == 1 and math.isnan(row(table, "bias", "intervals")["value"])
+    assert counts(row(table, "bias", "rows")) == (12, 9, 3)
+    assert int(run.failures.set_index("method").loc["intervals", "nonfinite"]) == 0
+
+
+def test_a_host_functions_answers_are_checked_too():
+    from types import SimpleNamespace
+
+    from hiermodels.inference.summaries import Target
+    from hiermodels.studies.tasks import _without_faults
+
+    targets = (Target("x", "mean", None, True), Target("x", "mean", 0.0, True))
+    fit = SimpleNamespace(problem=None, targets=targets, names=(("x", ("",)), ("act", ("",))))
+    numbers = np.array([[[1.0, 0.5, 0.0, 2.0], [0.9, NAN, NAN, NAN]], [[1.0, -0.5, 0.0, 2.0], [1.5, NAN, NAN, NAN]]])
+    messages = [["", ""], ["", ""]]
+    _without_faults(fit, numbers, messages)
+    assert np.isfinite(numbers[0, :, 0]).all() and np.isnan(numbers[1]).all()
+    assert messages[0] == ["", ""] and messages[1][0].startswith("'x': expected a finite se of at least 0, found -0.5") and "from 0 to 1, found 1.5" in messages[1][1]

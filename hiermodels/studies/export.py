@@ -19,6 +19,7 @@ from hiermodels.datasets.roles import MISSING
 from hiermodels.models.columns import as_numbers, number_of, shown_cell
 from hiermodels.models.labels import find_label, label_text
 from hiermodels.studies import results
+from hiermodels.studies.answers import NUMBERS, faults, there
 from hiermodels.studies.chunks import chunk_path, write_chunk
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.config.errors import nearest, shown
@@ -40,7 +41,6 @@ _ROWS = 1_000_000
 """Rows that are simulated and written at a time."""
 _BATCH = 64
 """Datasets that are simulated at a time, at most."""
-_NUMBERS = ("estimate", "se", "lower", "upper")
 _NAME = re.compile(r"[^\W_][\w.+-]{0,63}")
 
 Functions = Mapping[str, Callable[..., Any]]
@@ -267,8 +267,9 @@ def import_estimates(
     Raises
     ------
     ValueError
-        For a column, factor value, replicate, estimand or group that the run has not, a row twice, or text where a number
-        belongs: naming the row (from 0, below the header).
+        For a column, factor value, replicate, estimand or group that the run has not, a row twice, text where a number
+        belongs, or numbers without meaning (ends of an interval exchanged, or one of them alone; a negative standard error; an
+        infinite estimate, or one that the estimand cannot have): naming the row (from 0, below the header).
 
     Notes
     -----
@@ -345,10 +346,10 @@ def _checked_columns(study: Study, rows: pd.DataFrame, where: str) -> pd.DataFra
             raise ValueError(f"{where}: unknown column {str(name)!r}; {nearest(str(name), known)} or drop it")
     if not len(rows):
         raise ValueError(f"{where}: expected at least one row, found none; check the file")
-    rows = rows.assign(**{name: np.nan for name in _NUMBERS if name not in rows})
+    rows = rows.assign(**{name: np.nan for name in NUMBERS if name not in rows})
     rows["group"] = ["" if g is None else label_text(g) for g in _present(rows["group"])] if "group" in rows else ""
     rows["estimand"] = [unguarded(str(e)) for e in rows["estimand"]]
-    for name in _NUMBERS:
+    for name in NUMBERS:
         numbers, bad = as_numbers(_present(rows[name]))
         if bad.any():
             row = int(bad.argmax())
@@ -387,6 +388,7 @@ def _strange_cell(study: Study, rows: pd.DataFrame, where: str) -> str:
 def _scored(study: Study, cell: Cell, method: str, rows: pd.DataFrame, where: str) -> tuple[Any, str]:
     """A cell's rows as stored estimates with true values, and a line about them."""
     from hiermodels.studies.ready import mechanism_of, plain_fit, truth_of
+    from hiermodels.studies.supports import supports_of_targets
     from hiermodels.studies.tasks import estimates_from, simulate_chunk, table_of
 
     mechanism, reps = mechanism_of(study, cell), study.replications
@@ -397,17 +399,20 @@ def _scored(study: Study, cell: Cell, method: str, rows: pd.DataFrame, where: st
         raise ValueError(f"{where}: row {rows.index[unknown]}: unknown estimand {shown(found)}; {nearest(str(found), names)}")
     fit = plain_fit(study, mechanism, tuple(n for n in names if n in set(rows["estimand"])))
     place = _places(fit, rows, where)
-    numbers = np.full((reps, len(fit.positions), len(_NUMBERS)), np.nan)
+    numbers = np.full((reps, len(fit.positions), len(NUMBERS)), np.nan)
     seen = np.zeros(numbers.shape[:2], bool)
     for row, rep, at in zip(rows.index, rows["rep"], place, strict=True):
         if seen[rep, at]:
             raise ValueError(f"{where}: row {row}: replicate {rep} of this estimand and group stands twice; drop one")
         seen[rep, at] = True
-    numbers[rows["rep"], place] = rows[list(_NUMBERS)].to_numpy(float)
+    given = rows[list(NUMBERS)].to_numpy(float)
+    for wrong, fault in faults(given, supports_of_targets(fit)[place]).items():
+        raise ValueError(f"{where}: row {rows.index[wrong]}: {rows['estimand'].iloc[wrong]}: {fault}")
+    numbers[rows["rep"], place] = given
     blocks = [simulate_chunk(study, mechanism, np.arange(s, s + _BATCH))[1] for s in range(0, reps, _BATCH)]
     true = {name: np.concatenate([block[name] for block in blocks])[:reps] for name in blocks[0]}
     table = table_of(study, cell, method, fit, np.arange(reps), estimates_from(fit, numbers), truth_of(fit, true))
-    missing = int((~np.isfinite(numbers[..., 0])).sum())
+    missing = int((~there(numbers)).sum())
     factors = ", ".join(f"{k}={v}" for k, v in cell.factors.items()) or "the only cell"
     count = f"{', '.join(name for name, _ in fit.names)}; {reps} replicates"
     return table, f"  {factors}: {count}" + (f"; {missing} missing, counted as failed" if missing else "")

@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from hiermodels.models.data import Problem
 from hiermodels.models.families import lookup
 from hiermodels.models.quantities import support
 from hiermodels.studies.stand_ins import stand_ins
@@ -12,9 +16,10 @@ from hiermodels.studies.stand_ins import stand_ins
 if TYPE_CHECKING:
     from hiermodels.models.spec import Layout
     from hiermodels.studies.config import Study
+    from hiermodels.studies.ready import Fit
     from hiermodels.studies.results import Run
 
-__all__ = ["support_of", "supports_of", "supports_of_run"]
+__all__ = ["support_of", "supports_of", "supports_of_run", "supports_of_targets"]
 
 _OF_GROUPS = {"beta": "unit", "gamma": "positive"}
 """Kind of a group's value by the law of the groups; real for others."""
@@ -64,6 +69,16 @@ def supports_of(study: Study) -> dict[str, tuple[float, float]]:
         if math.isfinite(low) or math.isfinite(high):
             found[estimand.name] = (low, high)
     return found
+
+
+def supports_of_targets(fit: Fit) -> NDArray[np.float64]:
+    """Support of each real target, shape (target, 2); a posterior probability lies between 0 and 1."""
+    rows: list[tuple[float, float]] = []
+    for target, (_, labels) in zip(fit.targets, fit.names, strict=True):
+        own = not isinstance(fit.problem, Problem)
+        ends = (0.0, 1.0) if target.threshold is not None else (-math.inf, math.inf) if own else support_of(target.variable, fit.problem.layout)
+        rows += [ends] * len(labels)
+    return np.array(rows, float).reshape(-1, 2)
 
 
 def supports_of_run(run: Run) -> dict[str, tuple[float, float]]:

@@ -21,6 +21,7 @@ from hiermodels.models.canonical import canonical
 from hiermodels.models.data import Problem, as_jax
 from hiermodels.models.streams import word, words
 from hiermodels.studies import host
+from hiermodels.studies.answers import faults, there
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.deviant import without_empty
 from hiermodels.studies.frames import frames
@@ -29,6 +30,7 @@ from hiermodels.studies.programs import compiled, estimation, simulation
 from hiermodels.studies.ready import Fit, Mechanism, fit_of, lanes_of, mechanism_of, study_of, truth_of
 from hiermodels.studies.rows import Rows
 from hiermodels.studies.simulate import data_key, method_key
+from hiermodels.studies.supports import supports_of_targets
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -219,17 +221,27 @@ def _by_host(study: Study, cell: Cell, method: str, fit: Fit, reps: np.ndarray, 
         numbers, messages = host.estimate_all(function, fit.names, seeds, tables, study.methods[method].timeout)
     except ValueError as error:
         raise ValueError(f"methods.{method}: {error}") from None
+    _without_faults(fit, numbers, messages)
     return table_of(study, cell, method, fit, reps, estimates_from(fit, numbers), truth, messages)
 
 
+def _without_faults(fit: Fit, numbers: np.ndarray, messages: list[list[str]]) -> None:
+    """Take away answers that have no meaning, such as a negative standard error, and say why."""
+    labels = [f"{name!r} of {label!r}" if label else repr(name) for name, block in fit.names for label in block]
+    width = len(labels)
+    for place, fault in faults(numbers.reshape(-1, 4), np.tile(supports_of_targets(fit), (len(numbers), 1))).items():
+        row, at = divmod(place, width)
+        numbers[row, at], messages[row][at] = np.nan, f"{labels[at]}: {fault}"
+
+
 def estimates_from(fit: Fit, numbers: np.ndarray) -> Estimates:
-    """Estimates from numbers (replicate, target, 4): estimate, se, lower, upper; missing where there is no finite estimate."""
+    """Estimates from numbers (replicate, target, 4): estimate, se, lower, upper; missing where there is no estimate and no interval."""
     shape = (len(numbers), sum(target_sizes(fit.problem.layout, fit.targets)))
     wide: Any = np.full((*shape, 4), np.nan)
     wide[:, fit.positions] = numbers
     none: Any = np.full(shape, np.nan)
     one: Any = np.ones(len(numbers), np.int32)
-    status: Any = np.where(np.isfinite(wide[..., 0]), 0, STATUS.index("nonfinite")).astype(np.int32)
+    status: Any = np.where(there(wide), 0, STATUS.index("nonfinite")).astype(np.int32)
     estimate, se, lower, upper = (wide[..., i] for i in range(4))
     return Estimates(estimate, none, se, lower, upper, none, none, none, none, none, status, 0 * one, one)
 
