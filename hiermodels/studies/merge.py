@@ -29,6 +29,7 @@ from hiermodels.studies.identity import (
     listed,
     plain,
     timeless,
+    with_nesting,
 )
 from hiermodels.studies.imported import imported_methods, note_imported
 from hiermodels.studies.results import Run, load_run
@@ -129,6 +130,7 @@ def _joined(parts: Sequence[Run]) -> dict[str, Any]:
         "identity": results.identity_of(config),
         "lanes": _by_cell(parts, "lanes"),
         "chunk": _by_cell(parts, "chunk"),
+        "scales": _by_cell(parts, "scales"),
         "cells": cells,
         "regime": sorted({cell["regime"] for cell in cells}),
         "models": _union(part.manifest.get("models", {}) for part in parts),
@@ -180,7 +182,7 @@ def _kinds(run: Run) -> dict[str, str]:
 
 def _comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in ("methods", "replications", "lanes", "chunk")}
-    return {**plain(kept), "mechanisms": {k: v for k, v in config["mechanisms"].items() if k != "grid"}}
+    return {**plain(kept), "mechanisms": with_nesting({k: v for k, v in config["mechanisms"].items() if k != "grid"})}
 
 
 def _free(key: str, old: Any, new: Any) -> bool:
@@ -201,10 +203,10 @@ def _union(mappings: Any) -> dict[str, Any]:
     return found
 
 
-def _by_cell(parts: Sequence[Run], key: str) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
+def _by_cell(parts: Sequence[Run], key: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
     for part in parts:
-        for cell, sizes in part.manifest[key].items():
+        for cell, sizes in part.manifest.get(key, {}).items():
             found[cell] = {**sizes, **found.get(cell, {})}
     return found
 

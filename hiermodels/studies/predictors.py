@@ -7,6 +7,7 @@ equally likely quantiles of their law in random order. What a formula makes of a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,6 +20,8 @@ from jax import Array
 
 from hiermodels.models import checks
 from hiermodels.models.data import Problem, design_columns
+from hiermodels.models.scales import Column, Scales, measure
+from hiermodels.models.spec import Model
 from hiermodels.models.streams import word
 from hiermodels.studies.config.designs import design_levels, read_predictor
 from hiermodels.studies.config.texts import read_law
@@ -26,7 +29,10 @@ from hiermodels.studies.config.texts import read_law
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Redrawn", "column", "draw", "redesign", "redrawn", "varying", "without_reference"]
+__all__ = ["Redrawn", "column", "declared_scales", "draw", "redesign", "redrawn", "varying", "without_reference"]
+
+_REFERENCE = 20_000
+"""Rows on which scales of what a formula computes of redrawn predictors are measured."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +173,45 @@ def varying(problem: Any, laws: tuple[Redrawn, ...]) -> tuple[str, ...]:
     model = problem.model
     used = {"x": model.parsed.predictors, "weight": (model.known_se, model.weights), "size": (model.trials, model.exposure)}
     return tuple(field for field, columns in used.items() if names & {c for c in columns if c})
+
+
+def declared_scales(model: Model, frame: pd.DataFrame, laws: tuple[Redrawn, ...]) -> Scales | None:
+    """Centres and scales of a design whose predictors are redrawn: the same in every dataset, from the declared laws.
+
+    A column that is a predictor has the mean and sd of its law. What a formula computes of predictors is measured on many
+    reference designs. None where nothing that the model uses is redrawn: the cell's design then has its own.
+
+    Parameters
+    ----------
+    model : Model
+    frame : DataFrame
+    laws : tuple of Redrawn
+    """
+    roles = {model.known_se, model.weights, model.trials, model.exposure}
+    if not {found.name for found in laws} & {*roles, *model.parsed.predictors}:
+        return None
+    copies = range(-(-_REFERENCE // len(frame)))
+    columns = {
+        law.name: np.stack([_reference(law.law, law.numbers, law.count, np.random.default_rng([word(law.name), k]))[law.units] for k in copies])
+        for law in laws
+    }
+    rows = _stacked(frame, columns, np.array(copies))
+    _, weight, size = checks.outcome_columns(model, rows, False)
+    names, x, *_ = design_columns(model, rows)
+    found = measure(names, x, model.known_se is not None, weight, size if model.exposure else None)
+    exact = {law.name: Column(*_moments(law)) for law in laws if law.name in found.columns and _moments(law)[1] > 0}
+    plain = {name: column for name, column in exact.items() if not found.columns[name].factors}
+    return replace(found, columns={**found.columns, **plain})
+
+
+def _moments(law: Redrawn) -> tuple[float, float]:
+    """Mean and sd of a predictor's law."""
+    a, b = (*law.numbers, 0.0)[:2]
+    if law.law == "normal":
+        return a, b
+    if law.law == "bernoulli":
+        return a, math.sqrt(a * (1 - a))
+    return (a + b) / 2, math.sqrt(((b - a + 1) ** 2 - 1) / 12)
 
 
 def without_reference(problem: Any, laws: tuple[Redrawn, ...]) -> Any:

@@ -25,7 +25,7 @@ from hiermodels.studies.config import Cell, Estimand, Method, Study, data_key_ma
 from hiermodels.studies.config.deviating import read_deviations
 from hiermodels.studies.deviant import Deviation, any_rows, read_deviation
 from hiermodels.studies.own import OwnLayout
-from hiermodels.studies.predictors import Redrawn, redrawn, without_reference
+from hiermodels.studies.predictors import Redrawn, declared_scales, redrawn, without_reference
 from hiermodels.studies.simulate import Truth, bind_design, design_frame, read_truth
 from hiermodels.studies.widened import sizes_vary, widened
 
@@ -211,7 +211,8 @@ def _meet(study: Study, mechanism: Mechanism, method: Method) -> AnyProblem:
     model = method.model()
     if model.parsed.outcome != outcome:
         raise ValueError(f"formula: expected the outcome that is simulated, {outcome!r}, found {model.parsed.outcome!r}; mend it")
-    problem = bind(model, frame, method.pooling, outcome=False, priors=method.kind == "posterior")
+    scales = declared_scales(model, frame, mechanism.redrawn) if method.kind == "posterior" else None
+    problem = bind(model, frame, method.pooling, outcome=False, priors=method.kind == "posterior", scales=scales)
     if method.kind == "posterior" and mechanism.deviation is None and sizes_vary(mechanism.cell):
         problem = widened(problem)
     problem = without_reference(problem, mechanism.redrawn)

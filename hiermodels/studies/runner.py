@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.datasets import is_file
+from hiermodels.models.data import Problem
 from hiermodels.studies import results
 from hiermodels.studies.config import Cell, Study, config_names, read_config, regime
 from hiermodels.studies.execution import Pool, Threads, Timings, execute
@@ -24,6 +25,7 @@ from hiermodels.studies.summary import summarise
 
 if TYPE_CHECKING:
     from hiermodels.studies.disk import Hold
+    from hiermodels.studies.ready import Fit
 
 __all__ = ["Interrupted", "TimeUp", "bind_all", "cores", "dry_run", "read_study", "run", "truth_regime"]
 
@@ -294,11 +296,12 @@ def _manifest(study: Study) -> dict[str, Any]:
     from hiermodels.studies.ready import fit_of, lanes_of
     from hiermodels.studies.sources import describe as describe_source
 
-    lanes, chunks = {}, {}
+    lanes, chunks, scales = {}, {}, {}
     for cell in study.cells():
         both = {m: lanes_of(study, cell, m) for m in study.methods}
         lanes[cell.hash] = {m: v[0] for m, v in both.items()}
         chunks[cell.hash] = {m: v[1] for m, v in both.items()}
+        scales[cell.hash] = {m: found for m in study.methods if (found := _scales(fit_of(study, cell, m)))}
     first = study.cells()[0]
     models = {}
     for name, method in study.methods.items():
@@ -318,12 +321,23 @@ def _manifest(study: Study) -> dict[str, Any]:
         cells=cells,
         lanes=lanes,
         chunk=chunks,
+        scales=scales,
         device=f"{device.platform}: {device.device_kind}, {cores()} core(s)",
         regime=sorted({c["regime"] for c in cells}),
         models=models,
         functions={place: describe_source(function) for place, function in study.functions().items()},
         name=study.name,
     )
+
+
+def _scales(fit: Fit) -> dict[str, Any]:
+    """Centres and scales that a method's defaults and programs use, the same in every replicate; empty where there are none."""
+    if not isinstance(fit.problem, Problem):
+        return {}
+    found = fit.problem.scales
+    columns = {name: [column.centre, column.scale] for name, column in found.columns.items()}
+    sizes = {name: value for name in ("se", "weight", "exposure") if (value := getattr(found, name)) != 1}
+    return {**({"columns": columns} if columns else {}), **sizes}
 
 
 def _enter(study: Study, folder: Path, manifest: dict[str, Any], schedule: Schedule, extend: bool) -> None:

@@ -17,7 +17,7 @@ from hiermodels.inference.samplers import Settings
 from hiermodels.models.data import Problem, as_jax, bind
 from hiermodels.models.spec import Model
 from hiermodels.studies.deviant import Deviation, any_rows, read_deviation
-from hiermodels.studies.predictors import Redrawn, draw, redesign, redrawn, without_reference
+from hiermodels.studies.predictors import Redrawn, declared_scales, draw, redesign, redrawn, without_reference
 from hiermodels.studies.rows import Rows, redesigned
 from hiermodels.studies.sbc import POINTS, Quantities, Ranks, lanes_for, log_likelihood, map_replicates, ranks
 from hiermodels.studies.simulate import Truth, design_frame, simulate_given, simulator
@@ -211,7 +211,7 @@ def _bind_prior(
         return _bind_own(model, frame, settings, sampler)
     if not isinstance(model, Model):
         raise ValueError(f"model: expected hm.Model or a NumPyro function, found {type(model).__name__}; write hm.Model(...)")
-    problem = without_reference(bind(model, frame, outcome=False), laws)
+    problem = without_reference(bind(model, frame, outcome=False, scales=declared_scales(model, frame, laws)), laws)
     priors = tuple((p.name, p.prior) for p in problem.layout.parameters)
     for name, law in priors:
         if not law.proper and law.name != "fixed":
