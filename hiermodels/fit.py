@@ -310,11 +310,11 @@ class Fit(PoolingViews, Checks):
         from hiermodels.models import display
 
         head = display.text(self.model, self._declared.layout) if self._declared else repr(self)
-        names = [n for n, x in self.draws.values.items() if x.ndim == 2 or n.startswith("cor_")] or list(
-            self.draws.values
-        )
+        correlations = [p.name for p in self._declared.layout.parameters if p.role == "correlation"] if self._declared else []
+        names = [n for n, x in self.draws.values.items() if x.ndim == 2 or n in correlations] or list(self.draws.values)
         table = self.summary(names)
-        twice = table.index.str.startswith("cor_") & (table.duplicated() | (table["sd"] == 0))
+        of = np.repeat([n in correlations for n in names], [self.draws.values[n][0, 0].size for n in names])
+        twice = of & (table.duplicated() | (table["sd"] == 0))
         table = table[~twice].drop(columns=["mcse_mean", "mcse_sd"])
         shown = table.round({"ess_bulk": 0, "ess_tail": 0, "r_hat": 3}).to_string(
             float_format="{:.4g}".format

@@ -121,11 +121,12 @@ def _factorises(problem: Problem) -> bool:
 
 def _moments(problem: Problem) -> list[str]:
     found = []
+    new = {q.name for q in problem.layout.quantities.values() if q.role == "new group"}
     for lost, words in (("mean", "mean and sd do not exist"), ("sd", "sd does not exist")):
         names = [
             name
             for name, moment in problem.missing_moments.items()
-            if moment == lost and not name.startswith("new(")
+            if moment == lost and name not in new
         ]
         if names:
             found.append(

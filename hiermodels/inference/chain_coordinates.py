@@ -74,7 +74,7 @@ def _log_softplus(r: Array) -> tuple[Array, Array]:
 def _bounded(parameter: Parameter, layout: Layout) -> bool:
     """Whether the data bound a standard deviation away from zero: that of rows, with rows to spare in the finest groups."""
     groups = max([level.size for level in layout.levels if level.pooling != "complete"] + [1])
-    return parameter.name == "sigma" and _power(parameter) != 0 and layout.obs >= 1.5 * groups
+    return parameter.role == "residual sd" and _power(parameter) != 0 and layout.obs >= 1.5 * groups
 
 
 def _elbow(parameter: Parameter) -> float:
@@ -86,7 +86,7 @@ def _elbow(parameter: Parameter) -> float:
 
 
 def _is_sd(parameter: Parameter) -> bool:
-    return parameter.name == "sigma" or parameter.name.startswith("sd_")
+    return parameter.role in ("residual sd", "group sd")
 
 
 def _power(parameter: Parameter) -> float:

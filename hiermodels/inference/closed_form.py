@@ -117,7 +117,7 @@ def closed_form(factorised: Factorised) -> Callable[[Array, Any, tuple[int, ...]
         return lambda key, stats, shape: jnp.zeros((*shape, 0))
     parameter = _only(factorised)
     assert isinstance(factorised, Gaussian)
-    law = _residual if parameter.name == "sigma" else _between
+    law = _residual if parameter.role == "residual sd" else _between
 
     def draw(key: Array, stats: GaussianStats, shape: tuple[int, ...]) -> Array:
         count = math.prod(shape)
@@ -135,7 +135,7 @@ def _only(factorised: Factorised) -> Parameter:
     if not layout.gaussian:
         names = ", ".join(p.name for p in free)
         raise ValueError(f"sampler: 'closed_form': the population of groups of counts ({names}) has no closed form; {way}")
-    others = [p for p in free if p.name != "sigma"]
+    others = [p for p in free if p.role != "residual sd"]
     if not others:
         _check_residual(layout, free[0], way)
         return free[0]
@@ -150,7 +150,7 @@ def _only(factorised: Factorised) -> Parameter:
             f"sampler: 'closed_form': {bad.name} has a closed form only as the one sd between groups of equal known variances, "
             f"with an intercept alone; {way}"
         )
-    flat_mean = layout.parameter("Intercept")
+    flat_mean = layout.intercept
     if bad.prior.name != "flat_variance" or flat_mean is None or flat_mean.prior.name != "flat":
         raise ValueError(
             f"sampler: 'closed_form': {bad.name} ~ {bad.prior} has no closed form; use {bad.name} ~ flat_variance() with "
@@ -199,7 +199,7 @@ def check_variances(layout: Layout, data: Data) -> None:
 
 
 def _fixed(layout: Layout, level: str) -> bool:
-    parameter = layout.parameter(f"sd_{level}")
+    parameter = layout.find("group sd", level, "Intercept")
     return parameter is not None and parameter.prior.name == "fixed"
 
 
@@ -215,7 +215,7 @@ def _residual(model: Gaussian, sigma: Parameter, stats: GaussianStats, key: Arra
     low, high = sigma.prior.support("positive")
 
     def log_likelihood(precision: Array) -> Array:
-        phi = {"sigma": precision**-0.5}
+        phi = {sigma.name: precision**-0.5}
         return model.log_likelihood(hyper.unconstrain(model.parameters, phi), stats)
 
     total = jnp.maximum(jnp.sum(stats.cc[0, 0]), jnp.finfo(stats.yy.dtype).tiny)

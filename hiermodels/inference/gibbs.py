@@ -31,7 +31,7 @@ from hiermodels.models import hyper, variates
 from hiermodels.models.conjugate import Conjugate
 from hiermodels.models.factorise import Factorised
 from hiermodels.models.gaussian import Gaussian, GaussianStats
-from hiermodels.models.spec import Parameter, sd_name
+from hiermodels.models.spec import Parameter, cor_name, sd_name
 
 __all__ = ["gibbs"]
 
@@ -136,9 +136,9 @@ def _normal_sweep(model: Gaussian) -> Sweep:
         if level.pooling == "partial"
         for b in level.blocks
         if len(b) == 1
-    } | {"sigma"}
-    if any(p.prior.name == "scaled_half_t" for p in free):
-        singles.discard("sigma")  # it is then the scale of a prior too
+    }
+    if not any(p.prior.name == "scaled_half_t" for p in free):  # sigma is then the scale of a prior too
+        singles |= {p.name for p in free if p.role == "residual sd"}
     conjugate = [p for p in free if p.name in singles and p.kind == "positive" and _conjugate(p)]
     real = [i for p in free if p.kind == "real" for i in places[p.name]]
     rest = [i for p in free if p not in conjugate and p.kind != "real" for i in places[p.name]]
@@ -214,7 +214,7 @@ def _variances(
     }
     for p in conjugate:
         power, scale = inverse_gamma_kernel(p.prior)  # type: ignore[misc]
-        if p.name == "sigma":
+        if p.role == "residual sd":
             count, total = _of_sigma(model, _root_at(model, phi, sums, stats), sums, stats)
         else:
             i, e = places[p.name]
@@ -236,12 +236,12 @@ def _complete(model: Gaussian, phi: dict[str, Array], sums: _Sums, stats: Gaussi
             if len(block) == 1:
                 total += _normal_sums(sums.groups[i], sds[0], scatter[0, 0])
                 continue
-            factor = sds[:, None] * phi[f"cor_{level.name}"]
+            factor = sds[:, None] * phi[cor_name(level.name)]
             half = jax.scipy.linalg.solve_triangular(factor, scatter, lower=True)
             whole = jax.scipy.linalg.solve_triangular(factor, half.T, lower=True)
             total += -sums.groups[i] * jnp.sum(jnp.log(jnp.diagonal(factor))) - 0.5 * jnp.trace(whole)
     root = _root_at(model, phi, sums, stats)
-    if "sigma" in phi:
+    if not layout.known:
         count, squares = _of_sigma(model, root, sums, stats)
         return total + _normal_sums(count, phi["sigma"], squares)
     return total - 0.5 * sums.residual(root)

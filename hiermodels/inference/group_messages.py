@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hiermodels.models.data import Problem
-from hiermodels.models.spec import LevelLayout, sd_name, theta_name
+from hiermodels.models.spec import LevelLayout, cor_name, sd_name, theta_name
 
 __all__ = ["Message", "deviations", "flat_draws", "group_log_likelihood", "information", "messages", "owners", "sole_children"]
 
@@ -220,7 +220,7 @@ def _directions(values: Values, problem: Problem, level: LevelLayout) -> list[np
         root = np.stack([values[sd_name(level.name, columns[e])] for e in effects], -1)[..., None]
         if len(block) > 1:
             steady = 1e-12 * np.eye(len(block))  # a correlation of one is as good as any
-            root = root * np.linalg.cholesky(values[f"cor_{level.name}"] + steady)
+            root = root * np.linalg.cholesky(values[cor_name(level.name)] + steady)
         for k in range(len(block)):
             r = np.zeros((draws, len(columns)))
             r[:, effects] = root[..., k]

@@ -22,7 +22,7 @@ from hiermodels.inference.count_groups import count_weights, population, unit_le
 from hiermodels.inference.group_messages import deviations, information, messages
 from hiermodels.inference.predict import expected, fitted_rows
 from hiermodels.models.data import Problem
-from hiermodels.models.spec import LevelLayout, sd_name, theta_name
+from hiermodels.models.spec import LevelLayout, cor_name, sd_name, theta_name
 
 __all__ = ["gelman_pardoe", "level_shares", "pooling_factors"]
 
@@ -158,7 +158,7 @@ def _covariance(values: Values, problem: Problem, level: LevelLayout, block: tup
     columns = problem.layout.columns
     sds = np.stack([values[sd_name(level.name, columns[level.effects[b]])] for b in block], -1)
     outer = sds[:, :, None] * sds[:, None]
-    return outer * values[f"cor_{level.name}"] if len(block) > 1 else outer
+    return outer * values[cor_name(level.name)] if len(block) > 1 else outer
 
 
 def _intercept(layout: Any, level: LevelLayout) -> bool:

@@ -24,7 +24,7 @@ from hiermodels.models import checks
 from hiermodels.models.data import Problem
 from hiermodels.models.outcomes import inverse_link, row_law
 from hiermodels.models.predictors import columns
-from hiermodels.models.spec import LevelLayout, sd_name, theta_name
+from hiermodels.models.spec import LevelLayout, cor_name, sd_name, theta_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -201,7 +201,7 @@ def _new_deviations(
         noise = rng.standard_normal((len(block), *shape))
         if len(block) > 1:
             steady = 1e-10 * np.eye(len(block))  # a correlation of one is as good as any
-            factor = np.linalg.cholesky(values[f"cor_{level.name}"] + steady)
+            factor = np.linalg.cholesky(values[cor_name(level.name)] + steady)
             noise = np.einsum("cdjk,kcdg->jcdg", factor, noise)
         for b, z in zip(block, noise, strict=True):
             found[b] = values[sd_name(level.name, names[level.effects[b]])][..., None] * z

@@ -37,7 +37,7 @@ from hiermodels.models.centring import centring
 from hiermodels.models.data import Data, Problem
 from hiermodels.models.factorise import factorise
 from hiermodels.models.sites import Centring
-from hiermodels.models.spec import Layout, sd_name
+from hiermodels.models.spec import Layout, sd_name, theta_name
 
 __all__ = [
     "INDEPENDENT",
@@ -148,7 +148,8 @@ def parameterisation(problem: Problem, settings: Settings) -> list[str]:
     if settings.centred != "auto" or not isinstance(_model(layout, settings), Explicit):
         return []
     names = centring(layout, problem.data)
-    free = [s.name for s in Explicit(layout, names).sites if s.name.startswith(("eta_", "theta_", "coef_"))]
+    own = {f"chol_{p.owner}" if p.role == "correlation" else p.name for p in layout.parameters}
+    free = [site.name for site in Explicit(layout, names).sites if site.name not in own]
     words = [f"{s} as {'itself' if s in names else 'standardised deviations'}" for s in free]
     return [f"sampled: {', '.join(words)}"] if words else []
 
@@ -196,7 +197,7 @@ def available(layout: Layout, settings: Settings) -> set[str]:
         return factorise(layout).available()
     except ValueError:
         names = {p.name for p in layout.parameters if p.kind != "correlation"}
-        pooled = layout.nested and layout.normal_groups and layout.parameter("Intercept") is not None
+        pooled = layout.nested and layout.normal_groups and layout.intercept is not None
         for level in layout.levels:
             thetas = layout.effect_names(level)
             names |= set(thetas) | {f"mean({t})" for t in thetas}
@@ -338,13 +339,13 @@ def derive(layout: Layout, values: dict[str, Array], targets: tuple[Target, ...]
         name = target.variable
         if name in values:
             continue
-        if name.startswith("mean("):
-            theta = name[5:-1]
-            i = next(i for i, level in enumerate(layout.levels) if theta in layout.effect_names(level))
+        asked = layout.quantities[name]
+        if asked.role == "mean of groups":
+            i = next(i for i, level in enumerate(layout.levels) if level.name == asked.owner)
             real = jnp.asarray(data.real[i])
-            values[name] = jnp.sum(jnp.where(real, values[theta], 0.0), -1) / jnp.sum(real)
-        elif name.startswith("new("):
-            values[name] = _new_group(layout, values, name[4:-1], key)
+            values[name] = jnp.sum(jnp.where(real, values[theta_name(asked.owner, asked.effect)], 0.0), -1) / jnp.sum(real)
+        elif asked.role == "new group":
+            values[name] = _new_group(layout, values, asked.owner, key)
     return values
 
 

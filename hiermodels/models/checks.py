@@ -246,7 +246,7 @@ def warnings(layout: Layout, data: Data, labels: dict[str, list[str]]) -> list[s
         count = len(labels[level.name])
         if count == 1 and level.pooling == "partial":
             found.append(f"{level.name}: one group alone says nothing about the spread between groups; the prior decides")
-    if layout.parameter("sigma") is not None and layout.levels:
+    if layout.residual_sd is not None and layout.levels:
         finest = layout.levels[-1]
         if len(data.y) == len(labels[finest.name]) and finest.pooling == "partial":
             found.append(f"{finest.name}: one row a group, so sigma and sd_{finest.name} cannot be told apart; their priors decide")

@@ -211,14 +211,14 @@ class Conjugate:
         m, a = moment_estimates(stats, self._binomial)
         values, stands = {}, stands_of(self.layout, stats)
         for p in self.parameters:
-            if p.name == log_precision(self.layout):
+            if p.role == "log concentration":
                 value = jnp.log(a)
             elif p.kind == "real":
-                value = link(self.layout.family, m) if p.name == "Intercept" else jnp.zeros(())
-            elif p.name.startswith("sd_"):
+                value = link(self.layout.family, m) if p == self.layout.intercept else jnp.zeros(())
+            elif p.role == "group sd":
                 value = jnp.full((), 0.5)
             else:
-                value = m if p.name == rate_name(self.layout) else a
+                value = m if p.role == "population mean" else a
             low, high = p.prior.support(p.kind)
             if math.isfinite(low) and math.isfinite(high):
                 by = 1.0 if stands is None else stands[p.name]
@@ -360,6 +360,7 @@ class Conjugate:
         levels, found = self.layout.levels, {}
         law, points = self._law(u, stats), self._points(u, stats)
         finest = theta_name(levels[-1].name, "Intercept") if levels else ""
+        means = {f"mean({theta})": theta for theta in self._coarse}
         for name in wanted:
             if name in points:
                 found[name] = _point(points[name])
@@ -371,11 +372,11 @@ class Conjugate:
                 )
             elif name == f"mean({finest})":
                 found[name] = self._average(law, stats)
-            elif name.startswith("mean(") and name[5:-1] in self._coarse:
-                real = stats.real[self._coarse[name[5:-1]]]
-                found[name] = _point(jnp.sum(jnp.where(real, points[name[5:-1]], 0.0)) / jnp.sum(real))
+            elif (coarse := means.get(name)) in self._coarse:
+                real = stats.real[self._coarse[coarse]]
+                found[name] = _point(jnp.sum(jnp.where(real, points[coarse], 0.0)) / jnp.sum(real))
             elif name in self.available():
-                found[name] = self._new(name[4:-1], points, law)
+                found[name] = self._new(self.layout.quantities[name].owner, points, law)
             else:
                 known = ", ".join(sorted(self.available()))
                 raise ValueError(f"{name}: this model has no such variable under its pooling; it has {known}")
@@ -473,9 +474,9 @@ class Conjugate:
         names = {p.name for p in self.layout.parameters}
         if not levels:
             return names
-        thetas = [theta_name(levels[-1].name, "Intercept"), *self._coarse]
-        names |= set(thetas) | {f"mean({t})" for t in thetas if not t.endswith(log_precision(self.layout))}
-        if tree.word != "none" and (rate_name(self.layout) or self.layout.parameter("Intercept")):
+        names |= {theta_name(levels[-1].name, "Intercept"), *self._coarse}
+        names |= {q.averaged.name for name, q in self.layout.quantities.items() if q.role == "group value" and name in names}
+        if tree.word != "none" and (rate_name(self.layout) or self.layout.intercept):
             names |= {
                 f"new({levels[i].name})"
                 for i in {*range(min(tree.above, default=tree.unit), tree.unit), len(levels) - 1}

@@ -165,7 +165,7 @@ class _Latex(_Plain):
         if prior.name == "scaled_half_t":
             return f"\\mathrm{{t}}^{{+}}_{{{prior.args[0]:g}}}(0,\\, ({prior.args[1]:g}\\, \\sigma)^{{2}})"
         if prior.name == "gamma_rate":  # of a mean rate, given the shape
-            shape = self.parameter("shape", parameter.name.removeprefix("mean_"))
+            shape = self.parameter("shape", parameter.owner)
             return f"\\mathrm{{InvGamma}}({prior.args[0]:g},\\, {prior.args[1]:g}\\, {shape})"
         if prior.name == "half_normal_cv":
             return f"\\left[\\mathrm{{N}}^{{+}}(0,\\, {prior.args[0]:g}^{{2}})\\right]^{{-2}}"
@@ -212,21 +212,15 @@ def _lines(model: Model, layout: Layout | None, style: _Plain) -> list[tuple[str
 
 
 def _symbol(page: _Page, p: Parameter) -> str:
-    if p.name in ("sigma", "nu", "shape"):
-        return page.style.own(p.name)
-    if p.name in page.layout.columns or p.name in ("log_kappa", "log_shape"):
-        return page.style.coefficient(p.name)
-    for level in page.layout.levels:
-        for e in level.effects:
-            if p.name == sd_name(level.name, page.layout.columns[e]):
-                return page.style.parameter("sd", level.name, page.layout.columns[e])
-        for log_name in ("log_kappa", "log_shape"):
-            if p.name == sd_name(level.name, log_name):
-                return page.style.parameter("sd", level.name, log_name)
-        for stem in ("cor", "mean", "kappa", "shape"):
-            if p.name == f"{stem}_{level.name}":
-                return page.style.parameter(stem, level.name)
-    return p.name
+    style = page.style
+    if p.role in ("residual sd", "degrees of freedom", "dispersion"):
+        return style.own(p.name)
+    if p.role in ("coefficient", "log concentration") or not p.owner:
+        return style.coefficient(p.name)
+    if p.role == "group sd":
+        return style.parameter("sd", p.owner, p.effect)
+    precision = families.lookup(page.layout.family).precision
+    return style.parameter({"correlation": "cor", "population mean": "mean", "concentration": precision}[p.role], p.owner)
 
 
 # normal -----------------------------------------------------------------------------------------------------
@@ -451,8 +445,8 @@ def _link(page: _Page, above: str, index: str) -> str:
 # a declaration without data ---------------------------------------------------------------------------------
 
 
-def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
-    """The layout that the formula alone implies, and the rules of priors that wait for data."""
+def declared_layout(model: Model) -> Layout:
+    """The layout that the formula alone implies, everything pooled partially; without parameters."""
     family, parsed = families.lookup(model.family), model.parsed
     population = parsed.population.names
     names = list(population)
@@ -473,7 +467,12 @@ def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
             )
         )
     kept = tuple(names.index(n) for n in population)
-    layout = Layout(family.kernel, model.known_se is not None, tuple(names), kept, tuple(levels), (), 0)
+    return Layout(family.kernel, model.known_se is not None, tuple(names), kept, tuple(levels), (), 0)
+
+
+def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
+    """The layout that the formula alone implies, and the rules of priors that wait for data."""
+    family, layout = families.lookup(model.family), declared_layout(model)
     wanted = data._wanted(family, layout)
     named, rules, found = defaults.expand_joint(model.prior, family, [q.name for q in wanted]), {}, []
     for quantity in wanted:

@@ -80,6 +80,17 @@ class Family:
         """
         return self.twin or self.name
 
+    @property
+    def kind_of_rate(self) -> str:
+        """Support of a count's probability or rate on its own scale.
+
+        Examples
+        --------
+        >>> binomial.kind_of_rate, poisson_log.kind_of_rate
+        ('unit', 'positive')
+        """
+        return "unit" if self.link == "logit" else "positive"
+
     def own_parameters(self, known: bool) -> tuple[Quantity, ...]:
         """Parameters of the outcome's law that are estimated: no residual sd where variances are known.
 

@@ -30,7 +30,7 @@ from jax import Array
 from hiermodels.models import hyper, variates
 from hiermodels.models.component import Component
 from hiermodels.models.data import Data
-from hiermodels.models.spec import Layout, LevelLayout, Parameter, sd_name, theta_name
+from hiermodels.models.spec import Layout, LevelLayout, Parameter, cor_name, sd_name, theta_name
 from hiermodels.models.twins import TwinStats, prepare_twins, twin_messages
 from hiermodels.models.units import Units, inner_design, shown_spreads, stands_of
 
@@ -201,7 +201,7 @@ class Gaussian:
             elif p.kind == "correlation":
                 values[p.name] = jnp.eye(p.size)
             else:
-                values[p.name] = stats.shift if p.name == "Intercept" else jnp.zeros(())
+                values[p.name] = stats.shift if p == self.layout.intercept else jnp.zeros(())
             low, high = p.prior.support(p.kind) if p.kind != "correlation" else (-math.inf, math.inf)
             if math.isfinite(low) and math.isfinite(high):
                 by = 1.0 if stands is None else stands[p.name]
@@ -233,20 +233,20 @@ class Gaussian:
         found = []
         for block in level.blocks if level.pooling == "partial" else ():
             scaled = [self.spread(level, level.effects[b], phi, stats) * unit[level.effects[b]] for b in block]
-            factor = phi[f"cor_{level.name}"] if len(block) > 1 else None
+            factor = phi[cor_name(level.name)] if len(block) > 1 else None
             for k in range(len(block)):
                 r = scaled[k] if factor is None else sum((factor[i, k] * scaled[i] for i in range(k, len(block))), 0 * unit[0])
                 found.append((r, 1.0))
         return found
 
     def _twins_upward(self, phi: dict[str, Array], stats: GaussianStats, twins: TwinStats) -> _Pass:
-        inverse, constant = _residual(phi, stats)
+        inverse, constant = _residual(self.layout, phi, stats)
         directions = [self._directions(level, phi, stats) for level in self.layout.levels]
         precision, shift, gain = twin_messages(twins, inverse, directions)
         return _Pass(precision, shift, constant + gain, [])
 
     def _upward(self, phi: dict[str, Array], stats: GaussianStats, tilt: dict[int, Array] | None = None) -> _Pass:
-        inverse, constant = _residual(phi, stats)
+        inverse, constant = _residual(self.layout, phi, stats)
         precision, shift = stats.cc * inverse, stats.cy * inverse
         taken: list[list[_Step]] = [[] for _ in self.layout.levels]
         for i in reversed(range(len(self.layout.levels))):
@@ -383,16 +383,17 @@ class Gaussian:
         inside = self._split()[0]
         thetas = {t: (i, e) for i, lv in enumerate(self.layout.levels) for e, t in zip(lv.effects, self.layout.effect_names(lv), strict=True)}
         moments = self._moments(up, phi, root_mean, root_cov, stats) if set(wanted) & set(thetas) else []
+        asked = self.layout.quantities
         for name in wanted:
             if name in thetas:
                 i, e = thetas[name]
                 found[name] = Component("normal", moments[i][0][e] + self._offset(e, stats), moments[i][1][e])
-            elif name.startswith("mean("):
-                i, e = thetas[name[5:-1]]
+            elif asked[name].role == "mean of groups":
+                i, e = thetas[theta_name(asked[name].owner, asked[name].effect)]
                 mean, variance = self._tilted(i, e, phi, stats)
                 found[name] = Component("normal", mean + self._offset(e, stats), variance)
-            elif name.startswith("new("):
-                found[name] = self._new(name[4:-1], phi, root_mean, root_cov, stats)
+            elif asked[name].role == "new group":
+                found[name] = self._new(asked[name].owner, phi, root_mean, root_cov, stats)
             elif name in self.layout.columns and (c := self.layout.columns.index(name)) in inside:
                 found[name] = Component("normal", *self._root_law(c, phi, root_mean, root_cov, stats))
             else:
@@ -520,16 +521,16 @@ class Gaussian:
             thetas = [theta_name(level.name, self.layout.columns[e]) for e in level.effects]
             names |= set(thetas) | {f"mean({t})" for t in thetas}
             pooled = pooled and level.pooling != "none"
-            if pooled and self.layout.parameter("Intercept") is not None:
+            if pooled and self.layout.intercept is not None:
                 names.add(f"new({level.name})")
         return names
 
 
-def _residual(phi: dict[str, Array], stats: GaussianStats) -> tuple[Array | float, Array]:
+def _residual(layout: Layout, phi: dict[str, Array], stats: GaussianStats) -> tuple[Array | float, Array]:
     """One over the residual variance, and the log likelihood of coefficients zero."""
-    inverse = phi["sigma"] ** -2 if "sigma" in phi else 1.0
+    inverse = 1.0 if layout.known else phi["sigma"] ** -2
     constant = -0.5 * stats.yy * inverse - 0.5 * stats.rows * _LOG_2PI + 0.5 * stats.log_weight
-    return inverse, constant - stats.rows * jnp.log(phi["sigma"]) if "sigma" in phi else constant
+    return inverse, constant if layout.known else constant - stats.rows * jnp.log(phi["sigma"])
 
 
 def _integrated(parameter: Parameter | None) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from hiermodels.models import families
 from hiermodels.models.defaults import expand_joint
 from hiermodels.models.priors import Prior
+from hiermodels.models.quantities import mean_name
 from hiermodels.models.spec import Model
 
 __all__ = ["refitted_model"]
@@ -49,10 +50,11 @@ def refitted_model(model: Model, priors: Mapping[str, Any] | None) -> Model:
 
 def _make_room(merged: dict[str, Prior], name: str, prior: Prior, model: Model) -> dict[str, Prior]:
     """Priors without those that a new one replaces in other words."""
-    stems = ("mean_", families.lookup(model.family).precision + "_")
+    stem = families.lookup(model.family).precision
+    groups = {written: g.name for g in model.parsed.groups for written in (mean_name(g.name), f"{stem}_{g.name}")}
     if prior.name in _JOINT:
-        return {k: v for k, v in merged.items() if k not in [stem + name for stem in stems]}
-    group = next((name.removeprefix(stem) for stem in stems if name.startswith(stem)), None)
+        return {k: v for k, v in merged.items() if groups.get(k) != name}
+    group = groups.get(name)
     joint = merged.get(group) if group is not None else None
     if group is None or joint is None or joint.name not in _JOINT:
         return merged

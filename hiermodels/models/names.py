@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from hiermodels.models import families
-from hiermodels.models.quantities import INTERCEPT, Quantity, cor_name, group_sd, mean_name, theta_name
+from hiermodels.models.quantities import INTERCEPT, Quantity, coefficient, cor_name, group_sd, group_value, mean_name
 from hiermodels.models.spec import Layout, Model
 
-__all__ = ["DIMENSIONS", "check_constant", "check_names", "free_name", "made"]
+__all__ = ["DIMENSIONS", "check_constant", "check_names", "check_prior_names", "declared", "find", "free_name", "made"]
 
 DIMENSIONS = ("chain", "draw")
 """Dimensions of draws, in every table of draws."""
+_LEVEL = re.compile(r"\[[^\[\]]*\]")
+"""The category that a column of a categorical predictor stands for: ``[yes]``."""
 
 
 def free_name(name: str, suffix: str, taken: Collection[str]) -> str:
@@ -43,27 +48,70 @@ def made(layout: Layout) -> list[Quantity]:
         effects = [layout.columns[e] for e in level.effects]
         if not layout.normal_groups:
             log_name = f"log_{family.precision}"
-            found += [Quantity(mean_name(level.name), _natural(layout), "population mean", level.name)]
+            found += [Quantity(mean_name(level.name), family.kind_of_rate, "population mean", level.name)]
             found += [Quantity(f"{family.precision}_{level.name}", "positive", "concentration", level.name)]
             effects = [*effects, log_name] if len(layout.levels) > 1 else effects
         if layout.normal_groups or len(layout.levels) > 1:
             found += [group_sd(level.name, effect) for effect in effects]
         correlated = [b for b in level.blocks if len(b) > 1]
         found += [Quantity(cor_name(level.name), "correlation", "correlation", level.name, size=len(b)) for b in correlated]
-        thetas = [Quantity(theta_name(level.name, e), _natural(layout, level.name), "group value", level.name, e) for e in effects]
-        found += thetas
-        found += [Quantity(f"mean({q.name})", q.kind, "mean of groups", q.owner, q.effect) for q in thetas]
-        found += [Quantity(f"new({level.name})", _natural(layout, level.name), "new group", level.name)]
+        kind = layout.kind_of_values(level.name)
+        thetas = [group_value(level.name, e, kind if e == INTERCEPT else "real") for e in effects]
+        found += [*thetas, *(q.averaged for q in thetas), Quantity(f"new({level.name})", kind, "new group", level.name)]
     if not layout.normal_groups and len(layout.levels) > 1:
         found.append(Quantity(log_name, "real", "log concentration", effect=log_name))
     return [*found, *family.own_parameters(layout.known)]
 
 
-def _natural(layout: Layout, level: str | None = None) -> str:
-    """Support of a mean, or of a level's group values: the finest counts' are probabilities or rates, all others real."""
-    if layout.normal_groups or (level is not None and level != layout.levels[-1].name):
-        return "real"
-    return "unit" if families.lookup(layout.family).groups == "beta" else "positive"
+def declared(model: Model) -> dict[str, Quantity]:
+    """Every quantity that a formula alone implies, by name; a categorical predictor stands for all its columns.
+
+    Examples
+    --------
+    >>> import hiermodels as hm
+    >>> [f"{q.name}: {q.role}" for q in declared(hm.Model("y ~ 1 + x + (1 | g)")).values()][:4]
+    ['Intercept: coefficient', 'x: coefficient', 'sd_g: group sd', 'theta_g: group value']
+    """
+    from hiermodels.models.display import declared_layout
+
+    layout = declared_layout(model)
+    found = [*(coefficient(layout.columns[c]) for c in layout.population), *made(layout)]
+    return {q.name: q for q in found}
+
+
+def find(quantities: Mapping[str, Quantity], name: str) -> Quantity | None:
+    """The quantity of this name, or what ``treated[yes]`` and ``sd_g_treated[yes]`` are by the categorical predictor they belong to.
+
+    Examples
+    --------
+    >>> import hiermodels as hm
+    >>> find(declared(hm.Model("y ~ arm + (1 + arm | g)")), "sd_g_arm[B]").role
+    'group sd'
+    """
+    base = name
+    while base not in quantities and base != (shorter := _LEVEL.sub("", base)):
+        base = shorter
+    return replace(quantities[base], name=name) if base in quantities else None
+
+
+def check_prior_names(model: Model) -> None:
+    """Refuse priors of what the formula has not; names of predictors' columns wait for the data.
+
+    Raises
+    ------
+    ValueError
+        With the nearest name.
+    """
+    family, parsed = families.lookup(model.family), model.parsed
+    known = declared(model)
+    written = {n for g in parsed.groups for n in (g.name, cor_name(g.name), mean_name(g.name), f"{family.precision}_{g.name}")}
+    for name, _ in model.priors:
+        if name in written or find(known, name) is not None:
+            continue
+        names = [n for n, q in known.items() if q.role not in ("group value", "mean of groups", "new group")]
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the parameters are {_listed(names)}"
+        raise ValueError(f"priors: {_cut(name)!r} does not reach the likelihood of {_cut(model.formula)!r}; {hint}")
 
 
 def check_constant(model: Model) -> None:
@@ -102,12 +150,16 @@ def check_names(model: Model, layout: Layout) -> None:
 
 
 def _taken(model: Model, layout: Layout, what: str, bearer: str, groups: bool = False) -> ValueError:
-    names = [INTERCEPT, *(q.name for q in made(layout) if "(" not in q.name), *DIMENSIONS]
-    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    names = [INTERCEPT, *(q.name for q in made(layout) if q.role not in ("mean of groups", "new group")), *DIMENSIONS]
     return ValueError(
         f"formula {_cut(model.formula)!r}: {what} would share its name with {bearer}; rename the "
-        f"{'columns' if groups else 'column'} (taken are {', '.join(map(_cut, names[:12]))}{more})"
+        f"{'columns' if groups else 'column'} (taken are {_listed(names)})"
     )
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return f"{', '.join(map(_cut, names[:12]))}{more}"
 
 
 def _cut(text: str, most: int = 40) -> str:

@@ -49,7 +49,7 @@ def outcome_law(layout: Layout, eta: Array, values: Mapping[str, Array], data: D
     """
     real = data.weight > 0
     if layout.link == "identity":
-        sd = values.get("sigma", 1.0) * jnp.where(real, data.weight, 1.0) ** -0.5
+        sd = (1.0 if layout.known else values["sigma"]) * jnp.where(real, data.weight, 1.0) ** -0.5
         return dist.StudentT(values["nu"], eta, sd) if layout.family == "student_t" else dist.Normal(eta, sd)
     size = jnp.where(real, data.size, 1.0)
     if layout.link == "logit":

@@ -78,10 +78,10 @@ def _scales(layout: Layout, data: Data) -> list[_Scale]:
             name = sd_name(level.name, layout.columns[e])
             prior = layout.parameter(name).prior  # type: ignore[union-attr]
             found.append(_Scale(name, prior, int(real.sum()), f"{level.name} groups", i, above[i]))
-    sigma = layout.parameter("sigma")
+    sigma = layout.residual_sd
     if sigma is not None:
         levels = range(len(layout.levels))
-        found.append(_Scale("sigma", sigma.prior, int((data.weight > 0).sum()), "rows", len(layout.levels), frozenset(levels)))
+        found.append(_Scale(sigma.name, sigma.prior, int((data.weight > 0).sum()), "rows", len(layout.levels), frozenset(levels)))
     return found
 
 
@@ -138,7 +138,7 @@ def _check_explicit(layout: Layout, data: Data, outcome: bool) -> None:
     if layout.link != "identity":
         return
     _check_flat_only(layout, data)
-    sigma, rank = layout.parameter("sigma"), _flat_rank(layout, data) + _unpooled_count(layout, data)
+    sigma, rank = layout.residual_sd, _flat_rank(layout, data) + _unpooled_count(layout, data)
     if sigma is None or sigma.prior.name == "fixed":
         return
     rows = int((data.weight > 0).sum())

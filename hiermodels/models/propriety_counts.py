@@ -89,7 +89,7 @@ def check_counts(layout: Layout, data: Data, outcome: bool) -> None:
             raise ValueError(
                 f"priors: {p.name}: {p.prior} is defined for known normal variances; use exponential(1)"
             )
-        if p.name.startswith("sd_") and not p.prior.proper:
+        if p.role == "group sd" and not p.prior.proper:
             raise _improper(p.name, p.prior, "the likelihood does not fall with it", "use half_normal(...)")
         if p.name == log_precision(layout) and tree.above and p.prior.name == "flat":
             raise _improper(p.name, p.prior, "complete pooling has positive likelihood", "use normal(...)")
@@ -231,7 +231,7 @@ def _missing_means(layout: Layout, units: _Units, shape: Prior, new: str) -> dic
         room = informative + shape.origin - units.x.shape[1]
         lost = _worst(low == 0 and room - r <= -1 for r in (1, 2))
         found |= dict.fromkeys(flat, lost) if lost else {}
-        intercept = layout.parameter("Intercept")
+        intercept = layout.intercept
         heavy = intercept is not None and intercept.prior.name in ("flat", "student_t")
         infinite = [heavy and r >= low * groups for r in (1, 2)]
     unsteady = low == 0 and informative + shape.origin <= 0
@@ -254,7 +254,7 @@ def _deep_new(layout: Layout, order: int) -> bool:
         light = prior.name == "half_normal" and prior.args[0] * r < 1
         if r and not light and prior.name not in ("fixed", "uniform"):
             return True
-    intercept = layout.parameter("Intercept")
+    intercept = layout.intercept
     return intercept is not None and intercept.prior.name == "student_t"
 
 

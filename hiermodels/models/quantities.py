@@ -21,9 +21,9 @@ Whoever asks what a variable is asks its role, never its name: users choose the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["INTERCEPT", "ROLES", "Quantity", "coefficient", "cor_name", "group_sd", "mean_name", "sd_name", "support", "theta_name"]
+__all__ = ["INTERCEPT", "ROLES", "Quantity", "coefficient", "cor_name", "group_sd", "group_value", "mean_name", "sd_name", "support", "theta_name"]
 
 INTERCEPT = "Intercept"
 """Name of the constant column of a design matrix, and of its coefficient."""
@@ -114,6 +114,11 @@ class Quantity:
         return what.get(self.role, f"the {self.role}{of}")
 
     @property
+    def averaged(self) -> Quantity:
+        """The mean over the groups of a group value."""
+        return replace(self, name=f"mean({self.name})", role="mean of groups")
+
+    @property
     def grouped(self) -> bool:
         """Whether it has one value per group of its owner."""
         return self.role == "group value"
@@ -127,6 +132,11 @@ def coefficient(column: str) -> Quantity:
 def group_sd(level: str, column: str) -> Quantity:
     """The sd between groups of a column's coefficient."""
     return Quantity(sd_name(level, column), "positive", "group sd", level, column)
+
+
+def group_value(level: str, column: str, kind: str = "real") -> Quantity:
+    """The values of a level's groups for a column."""
+    return Quantity(theta_name(level, column), kind, "group value", level, column)
 
 
 def theta_name(level: str, column: str) -> str:

@@ -16,9 +16,9 @@ A group's ``theta`` is the population coefficient plus its own deviation plus it
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from hiermodels.models import families
@@ -26,7 +26,7 @@ from hiermodels.models import priors as menu
 from hiermodels.models.expressions import plain
 from hiermodels.models.formula import parse_formula
 from hiermodels.models.priors import Prior
-from hiermodels.models.quantities import INTERCEPT, Quantity, cor_name, sd_name, theta_name
+from hiermodels.models.quantities import INTERCEPT, Quantity, cor_name, group_value, sd_name, theta_name
 from hiermodels.models.terms import Formula
 
 __all__ = ["Layout", "LevelLayout", "Model", "Parameter", "cor_name", "sd_name", "theta_name"]
@@ -90,22 +90,20 @@ class Model:
         if self.known_se is not None and self.weights is not None:
             raise ValueError("weights: known_se fixes every variance already; leave weights out")
         object.__setattr__(self, "priors", _read_priors(self.priors))
-        self._check_prior_names(parsed)
+        self._check_joint_priors(parsed)
+        if self.priors:
+            from hiermodels.models.names import check_prior_names
 
-    def _check_prior_names(self, parsed: Formula) -> None:
+            check_prior_names(self)
+
+    def _check_joint_priors(self, parsed: Formula) -> None:
         groups = [g.name for g in parsed.groups]
-        stems = tuple(f"{s}_{g}" for g in groups for s in ("sd", "cor", "kappa", "shape", "mean"))
         for name, prior in self.priors:
-            if prior.name in ("bda3", "rgbp"):
-                if families.lookup(self.family).groups == "normal" or name not in groups:
-                    where = " or ".join(groups) or "a group term"
-                    raise ValueError(
-                        f"priors: {prior} is a joint prior of a beta or gamma population, keyed by {where}; found key {name!r}"
-                    )
-            elif name.startswith(("sd_", "cor_", "kappa_", "shape_", "mean_")) and not name.startswith(stems):
-                near = difflib.get_close_matches(name, stems, 1)
-                hint = f"did you mean {near[0]!r}?" if near else "the formula has no group term"
-                raise ValueError(f"priors: {name!r} does not reach the likelihood (no such group term); {hint}")
+            if prior.name in ("bda3", "rgbp") and (families.lookup(self.family).groups == "normal" or name not in groups):
+                where = " or ".join(groups) or "a group term"
+                raise ValueError(
+                    f"priors: {prior} is a joint prior of a beta or gamma population, keyed by {where}; found key {name!r}"
+                )
 
     @property
     def parsed(self) -> Formula:
@@ -390,9 +388,40 @@ class Layout:
         effects = [level.effects[b] for b in block] if level.pooling == "partial" else []
         return [(e, c) for e, c in self.moves if e in effects and c in effects]
 
+    @property
+    def quantities(self) -> dict[str, Quantity]:
+        """Everything that can be asked for by name: parameters, group values, their means over groups, new groups.
+
+        Examples
+        --------
+        >>> import hiermodels as hm
+        >>> from hiermodels.models.data import bind
+        >>> layout = bind(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), hm.load_dataset("eight_schools")).layout
+        >>> {name: q.role for name, q in layout.quantities.items() if q.role != "coefficient"}  # doctest: +NORMALIZE_WHITESPACE
+        {'sd_school': 'group sd', 'theta_school': 'group value', 'mean(theta_school)': 'mean of groups',
+         'new(school)': 'new group'}
+        """
+        return _quantities(self)
+
+    def kind_of_values(self, level: str) -> str:
+        """Support of a level's group values: the finest counts' are probabilities or rates, all others real."""
+        if self.normal_groups or level != self.levels[-1].name:
+            return "real"
+        return families.lookup(self.family).kind_of_rate
+
     def effect_names(self, level: LevelLayout) -> tuple[str, ...]:
         """Names of a level's group values: ``theta_school``, ``theta_school_x``."""
         return tuple(theta_name(level.name, self.columns[e]) for e in level.effects)
+
+
+@lru_cache(maxsize=256)
+def _quantities(layout: Layout) -> dict[str, Quantity]:
+    found: list[Quantity] = list(layout.parameters)
+    for level in layout.levels:
+        kind = layout.kind_of_values(level.name)
+        thetas = [group_value(level.name, layout.columns[e], kind) for e in level.effects]
+        found += [*thetas, *(q.averaged for q in thetas), Quantity(f"new({level.name})", kind, "new group", level.name)]
+    return {q.name: q for q in found}
 
 
 def unit_of(parameter: Parameter, parameters: tuple[Parameter, ...]) -> Parameter | None:

@@ -8,14 +8,14 @@ import numpy as np
 from jax import Array
 
 from hiermodels.models.count_sites import unit_site
-from hiermodels.models.counts import count_tree, log_precision, rate_name
+from hiermodels.models.counts import count_tree, log_precision
 from hiermodels.models.data import Data
 from hiermodels.models.populations import link
 from hiermodels.models.spec import Layout, LevelLayout, Parameter, theta_name
 
 __all__ = ["moments", "working"]
 
-_OWN = {"nu": 8.0, "shape": 2.0}
+_OWN = {"degrees of freedom": 8.0, "dispersion": 2.0}
 """Where the parameters of an outcome's own law start."""
 
 
@@ -59,12 +59,12 @@ def _guess_normal(layout: Layout, data: Data) -> dict[str, Array]:
     spread = jnp.where(spread > 0, spread, 1e-6)
     values: dict[str, Array] = {}
     for p in layout.parameters:
-        if p.name in _OWN:
-            values[p.name] = _inside(p, jnp.asarray(_OWN[p.name]))
+        if p.role in _OWN:
+            values[p.name] = _inside(p, jnp.asarray(_OWN[p.role]))
         elif p.kind == "positive":
             values[p.name] = _inside(p, 0.5 * spread)
         elif p.kind == "real":
-            values[p.name] = _inside(p, centre if p.name == "Intercept" else jnp.zeros(()))
+            values[p.name] = _inside(p, centre if p == layout.intercept else jnp.zeros(()))
     means: list[Array] = []
     for i, level in enumerate(layout.levels):
         weight = jax.ops.segment_sum(data.weight, data.group[i], num_segments=level.size)
@@ -99,14 +99,14 @@ def _guess_counts(layout: Layout, data: Data) -> dict[str, Array]:
     log_name = log_precision(layout)
     values: dict[str, Array] = {}
     for p in layout.parameters:
-        if p.name == rate_name(layout):
+        if p.role == "population mean":
             guess = overall
-        elif p.name == "Intercept":
+        elif p == layout.intercept:
             guess = link(layout.family, overall)
         elif p.kind == "positive":
-            guess = jnp.asarray(0.5 if p.name.startswith("sd_") else 10.0 if binomial else 2.0)
+            guess = jnp.asarray(0.5 if p.role == "group sd" else 10.0 if binomial else 2.0)
         else:
-            guess = jnp.asarray(2.0 if p.name == log_name else 0.0)
+            guess = jnp.asarray(2.0 if p.role == "log concentration" else 0.0)
         values[p.name] = _inside(p, guess)
     rates = []
     for i, level in enumerate(layout.levels):
