@@ -114,7 +114,7 @@ def _matrix(part: pd.DataFrame, column: str, reps: Any, labels: list[str]) -> Fl
 def _laws(study: Study, cell: Cell, reps: NDArray[Any]) -> tuple[dict[str, tuple[str, Floats, Floats]], Problem]:
     """Conditional law of every group value, (replicate, group) of its numbers: kind, a, b."""
     from hiermodels.studies.ready import mechanism_of
-    from hiermodels.studies.tasks import rows_of, simulate_chunk
+    from hiermodels.studies.tasks import redrawn_columns, rows_of, simulate_chunk
 
     m, mechanism = study.mechanisms, mechanism_of(study, cell)
     if callable(m.formula) or getattr(mechanism, "deviation", None) is not None:
@@ -131,7 +131,8 @@ def _laws(study: Study, cell: Cell, reps: NDArray[Any]) -> tuple[dict[str, tuple
     wanted = tuple(n for level in problem.layout.levels for n in problem.layout.effect_names(level))
     problem = without_reference(problem, mechanism.redrawn)
     law = factorise(problem.layout)
-    rows = rows_of(study, mechanism, problem, reps, simulate_chunk(study, mechanism, reps)[0])
+    outcomes, _ = simulate_chunk(study, mechanism, reps)
+    rows = rows_of(mechanism, problem, outcomes, redrawn_columns(study, mechanism, reps))
     with jax.enable_x64(True):
         found = _components(law, problem, wanted, jax.tree.map(jnp.asarray, rows))
     places = {n: problem.positions[level.name] for level in problem.layout.levels for n in problem.layout.effect_names(level)}

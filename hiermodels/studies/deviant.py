@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hiermodels.inference.draws import STATUS, Estimates
+from hiermodels.inference.draws import Estimates
 from hiermodels.inference.samplers import target_sizes
 from hiermodels.inference.summaries import Target
 from hiermodels.models.counts import precision, rate_name
@@ -23,6 +23,7 @@ from hiermodels.models.populations import simulate_counts
 from hiermodels.models.spec import Layout, sd_name, theta_name
 from hiermodels.models.streams import stream
 from hiermodels.studies import deviations
+from hiermodels.studies.refusals import blanked
 from hiermodels.studies.rows import Rows
 
 __all__ = ["Deviation", "any_rows", "read_deviation", "simulate_deviant", "without_empty"]
@@ -296,10 +297,7 @@ def without_empty(problem: Problem, targets: tuple[Target, ...], present: np.nda
         elif target.variable.startswith("mean(") and target.variable[5:-1] in at:
             gone[:, start] = empty[at[target.variable[5:-1]]].any(1)
         start += size
-    numbers = ("estimate", "median", "se", "lower", "upper", "rank", "max_rank", "rhat", "ess_bulk", "ess_tail")
-    blank: dict[str, Any] = {name: np.where(gone, np.nan, getattr(found, name)) for name in numbers}
-    blank["status"] = np.where(gone, STATUS.index("nonfinite"), found.status)
-    return replace(found, **blank)
+    return blanked(found, gone)
 
 
 def _gathered(marks: np.ndarray, group: np.ndarray, size: int) -> np.ndarray:

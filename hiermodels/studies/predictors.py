@@ -197,7 +197,10 @@ def declared_scales(model: Model, frame: pd.DataFrame, laws: tuple[Redrawn, ...]
     }
     rows = _stacked(frame, columns, np.array(copies))
     _, weight, size = checks.outcome_columns(model, rows, False)
-    names, x, *_ = design_columns(model, rows)
+    try:
+        names, x, *_ = design_columns(model, rows)
+    except ValueError as error:
+        raise ValueError(f"{error}; its predictors are drawn anew with each dataset: take a law that has a value there, or drawn: fixed") from None
     found = measure(names, x, model.known_se is not None, weight, size if model.exposure else None)
     exact = {law.name: Column(*_moments(law)) for law in laws if law.name in found.columns and _moments(law)[1] > 0}
     plain = {name: column for name, column in exact.items() if not found.columns[name].factors}
@@ -254,15 +257,24 @@ def redesign(problem: Any, frame: pd.DataFrame, columns: Mapping[str, np.ndarray
     found: dict[str, np.ndarray] = {}
     count = len(next(iter(columns.values()))) if columns else 0
     if "x" in fields:
-        parts = count if any(side.uses("standardise") for side in problem.model.parsed.sides) else 1
-        frames = (_stacked(frame, {n: c for n, c in columns.items()}, some) for some in np.array_split(np.arange(count), parts))
-        x = np.concatenate([design_columns(problem.model, one)[1] for one in frames])
-        found["x"] = x.reshape(count, len(frame), -1)
+        found["x"] = _matrices(problem, frame, columns, np.arange(count))
     if {"weight", "size"} & set(fields):
         _, weight, size = checks.outcome_columns(problem.model, _stacked(frame, columns, np.arange(count)), False)
         found |= {n: a.reshape(count, -1) for n, a in (("weight", weight), ("size", size)) if n in fields}
     extra = problem.layout.obs - len(frame)
     return {n: np.pad(a, [(0, 0), (0, extra), *[(0, 0)] * (a.ndim - 2)]) for n, a in found.items()}
+
+
+def _matrices(problem: Problem, frame: pd.DataFrame, columns: Mapping[str, np.ndarray], some: np.ndarray) -> np.ndarray:
+    """Design matrices of some datasets, (dataset, row, column); NaN where a formula has no finite value."""
+    whole = any(side.uses("standardise") for side in problem.model.parsed.sides)
+    if not whole or len(some) == 1:
+        try:
+            return design_columns(problem.model, _stacked(frame, columns, some))[1].reshape(len(some), len(frame), -1)
+        except ValueError:
+            if len(some) == 1:
+                return np.full((1, len(frame), len(problem.layout.columns)), np.nan)
+    return np.concatenate([_matrices(problem, frame, columns, part) for part in np.array_split(some, len(some) if whole else 2)])
 
 
 def _stacked(frame: pd.DataFrame, columns: Mapping[str, np.ndarray], some: np.ndarray) -> pd.DataFrame:

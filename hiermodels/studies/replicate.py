@@ -245,7 +245,7 @@ def _call(study: Study, cell: Cell, fit: Fit, method: str, reps: np.ndarray) -> 
     outcomes, true = simulate_chunk(study, mechanism, reps)
     with jax.enable_x64(True):
         keys = method_key(study.seed, mechanism.key, method, jnp.asarray(reps, jnp.uint32))
-    return keys, rows_of(study, mechanism, fit.problem, reps, outcomes), truth_of(fit, true)
+    return keys, rows_of(mechanism, fit.problem, outcomes, redrawn_columns(study, mechanism, reps)), truth_of(fit, true)
 
 
 def _chain_draws(study: Study, cell: Cell, fit: Fit, method: str, rep: int) -> dict[str, Array]:

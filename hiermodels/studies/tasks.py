@@ -28,6 +28,7 @@ from hiermodels.studies.frames import frames
 from hiermodels.studies.predictors import draw, redesign, varying
 from hiermodels.studies.programs import compiled, estimation, simulation
 from hiermodels.studies.ready import Fit, Mechanism, fit_of, lanes_of, mechanism_of, study_of, truth_of
+from hiermodels.studies.refusals import blanked, refused_designs
 from hiermodels.studies.rows import Rows
 from hiermodels.studies.simulate import data_key, method_key
 from hiermodels.studies.supports import supports_of_targets
@@ -107,9 +108,9 @@ def _redrawn(study: Study, mechanism: Mechanism, reps: np.ndarray) -> dict[str, 
         return draw(mechanism.redrawn, data_key(study.seed, mechanism.key, jnp.asarray(reps, jnp.uint32)))
 
 
-def rows_of(study: Study, mechanism: Mechanism, problem: Any, reps: np.ndarray, outcomes: Any) -> Any:
+def rows_of(mechanism: Mechanism, problem: Any, outcomes: Any, columns: Mapping[str, np.ndarray]) -> Any:
     """Simulated outcomes as a program of a method takes them: on its padded rows, with the design of each dataset where it differs."""
-    changes = redesign(problem, mechanism.frame, redrawn_columns(study, mechanism, reps))
+    changes = redesign(problem, mechanism.frame, columns)
     outcomes = jax.tree.map(lambda a: _fit_rows(a, problem.layout.obs), outcomes)
     if not changes:
         return outcomes
@@ -199,13 +200,21 @@ def run_chunk(
     truth = truth_of(fit, true)
     if study.methods[method].kind == "host":
         return _by_host(study, place, method, fit, reps, outcomes, truth)
-    outcomes = rows_of(study, mechanism, fit.problem, reps, outcomes)
+    columns = redrawn_columns(study, mechanism, reps)
+    outcomes = rows_of(mechanism, fit.problem, outcomes, columns)
     estimates = _estimate(study, fit, method, mechanism.key, reps, outcomes, truth, lanes, announce)
     found = jax.tree.map(np.asarray, estimates)
     found = _again(study, fit, method, mechanism.key, reps, outcomes, truth, found, announce)
     if isinstance(outcomes, Rows) and not outcomes.complete:
         found = without_empty(fit.problem, fit.targets, np.asarray(outcomes.weight) > 0, found)
-    return table_of(study, place, method, fit, reps, found, truth)
+    refused = {}
+    if isinstance(outcomes, Rows) and study.methods[method].kind == "posterior":
+        refused = refused_designs(fit.problem, mechanism.frame, columns, outcomes.design)
+    if not refused:
+        return table_of(study, place, method, fit, reps, found, truth)
+    gone = np.isin(np.arange(len(reps)), list(refused))[:, None]
+    messages = [[refused.get(i, "")] * len(fit.positions) for i in range(len(reps))]
+    return table_of(study, place, method, fit, reps, blanked(found, gone), truth, messages)
 
 
 def _by_host(study: Study, cell: Cell, method: str, fit: Fit, reps: np.ndarray, outcomes: Any, truth: np.ndarray) -> pa.Table:

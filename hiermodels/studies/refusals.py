@@ -1,0 +1,85 @@
+"""Datasets that `hiermodels.fit` would refuse, in a study: replicates without estimates, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hiermodels.inference.draws import STATUS, Estimates
+from hiermodels.models.data import Problem, bind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["blanked", "refused_designs"]
+
+_NUMBERS = ("estimate", "median", "se", "lower", "upper", "rank", "max_rank", "rhat", "ess_bulk", "ess_tail")
+
+
+def blanked(found: Estimates, gone: np.ndarray) -> Estimates:
+    """Estimates with some taken away: missing numbers of status ``nonfinite``.
+
+    Parameters
+    ----------
+    found : Estimates
+        NumPy arrays, a row a replicate.
+    gone : ndarray of bool, shape (replicate, target)
+    """
+    blank: dict[str, Any] = {name: np.where(gone, np.nan, getattr(found, name)) for name in _NUMBERS}
+    blank["status"] = np.where(gone, STATUS.index("nonfinite"), found.status)
+    return replace(found, **blank)
+
+
+def refused_designs(
+    problem: Any, frame: pd.DataFrame, columns: Mapping[str, np.ndarray], changes: Mapping[str, np.ndarray]
+) -> dict[int, str]:
+    """Why a model cannot be fitted to the design of some datasets, by their place: in the words of `hiermodels.fit`.
+
+    A design is looked at where its columns, or their deviations within the groups of a level, span less than those of the
+    design that the model is bound to, or where a formula has no finite value.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of a method with priors.
+    frame : DataFrame
+        The cell's design.
+    columns : mapping of str to ndarray, shape (dataset, row)
+        Predictors that are redrawn with each dataset.
+    changes : mapping of str to ndarray
+        As `hiermodels.studies.predictors.redesign` gives them.
+    """
+    if not isinstance(problem, Problem) or "x" not in changes:
+        return {}
+    found = {}
+    for place in np.flatnonzero(_smaller(problem, np.asarray(changes["x"]))):
+        rows = frame.assign(**{name: values[place] for name, values in columns.items()})
+        try:
+            bind(problem.model, rows, problem.pooling, outcome=False, scales=problem.scales)
+        except ValueError as error:
+            found[int(place)] = str(error)
+    return found
+
+
+def _smaller(problem: Problem, x: np.ndarray) -> np.ndarray:
+    """Datasets whose columns span less than those of the problem's own design, (dataset,)."""
+    data = problem.data
+    rows = np.asarray(data.size) > 0
+    scale = np.abs(np.asarray(data.x)[rows]).max(0, initial=0.0)
+    both = np.concatenate([np.asarray(data.x)[None], x])[:, rows] / np.where(scale > 0, scale, 1.0)
+    unclear = ~np.isfinite(both).all((1, 2))
+    both[unclear] = 0.0
+    parts = [both, *(_within(both, np.asarray(g)[rows]) for g in data.group)]
+    ranks = np.stack([np.linalg.matrix_rank(part) for part in parts])
+    return (ranks[:, 1:] < ranks[:, :1]).any(0) | unclear[1:]
+
+
+def _within(x: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Deviations from the means of groups, (dataset, row, column)."""
+    sums = np.zeros((x.shape[0], group.max() + 1, x.shape[2]))
+    np.add.at(sums, (slice(None), group), x)
+    count = np.bincount(group, minlength=sums.shape[1])
+    return x - (sums / np.maximum(count, 1)[:, None])[:, group]
