@@ -57,7 +57,7 @@ def path_table(source: Any, level: str | None = None, points: int = 61) -> tuple
     draws, effect = source.draws.values, effect_of(problem, found)
     parameter = layout.find("concentration", found.name) or layout.find("group sd", found.name, effect)
     if parameter is None or parameter.prior.name == "fixed":
-        free = ", ".join(p.name for p in layout.parameters if p.prior.name != "fixed") or "none"
+        free = ", ".join(p.name for p in layout.parameters if p.spread and p.prior.name != "fixed") or "none"
         raise ValueError(f"source: expected a spread of {found.name} that is estimated, found {free}; fit with partial pooling")
     try:
         model = factorise(layout)
