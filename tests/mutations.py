@@ -150,3 +150,115 @@ def mutated_table(source: bytes, number: int) -> bytes:
     text = "\n".join([*comments, *(rng.choice([",", ",", ",", ";"]) .join(r) if rng.random() < 0.01 else ",".join(r) for r in rows)]) + "\n"
     encoding = rng.choice(["utf-8"] * 8 + ["utf-16", "latin-1", "utf-8-sig"])
     return text.encode(encoding, "replace")
+
+
+TERMS = [
+    "1", "0", "-1", "x", "z", "arm", "x:z", "x*z", "arm*x", "x:arm", "log(w)", "exp(z)", "standardise(x)", "C(n)", "C(arm, 'b')", "`my x`", "I(x**2)",
+    "x**2", "x^2", "poly(x, 2)", "x/arm", "x//z", "2*x", "x - z", "(x + z)", "(x + z)**2", "(1 | g)", "(1 + x | g)", "(1 + x || g)", "(0 + x | g)",
+    "(1 | g/h)", "(1 | g:h)", "(1 | h) + (1 | k)", "(x | g)", "(1 | `a b`)", "(1 | x)", "(1 g)", "(| g)", "(1 |)", "((1 | g))", "g", "y", "~", "",
+    ".", "%", "x z", "max(x)", "__import__('os').system('true')", "x if z else w", "lambda: x", "é", "x" * 500, "(" * 200, "1" * 400, "1e999*x", "'b'", "\u202e", "\n",
+]  # fmt: skip
+"""Terms of formulas: right, wrong, and neither."""
+
+
+def mutated_formula(number: int) -> str:
+    """A formula put together from terms, half of them misspelt somewhere."""
+    rng = random.Random(f"formula {number}")
+    text = rng.choice(["y", "y", "y", "y", "`y y`", "n", "y + x", "log(y)", "", "1"]) + rng.choice([" ~ ", "~", " ~ ", " ~ ", " = ", " ~ ~ "])
+    pieces = [rng.choice(TERMS[:40] if rng.random() < 0.7 else TERMS) for _ in range(rng.choice([1, 2, 2, 3, 4]))]
+    text += pieces[0] + "".join(rng.choice([" + "] * 7 + [" - ", " ", "*", ":", "/"]) + piece for piece in pieces[1:])
+    return _misspelt(text, rng) if rng.random() < 0.3 else text
+
+
+def mutated_frame(number: int) -> Any:
+    """A table of every kind of column that people have."""
+    import datetime
+    import decimal
+
+    import numpy as np
+    import pandas as pd
+
+    rng = random.Random(f"frame {number}")
+    count = rng.choice([1, 2, 6, 12, 24, 24, 24])
+    labels = [rng.choice("abcd") for _ in range(count)]
+    numbers = [rng.choice([round(rng.gauss(0, 1), 3)] * 30 + [rng.choice([1e30, -1e-300, 1e9])]) for _ in range(count)]
+    odd = [float("nan"), float("inf"), None, pd.NA, "3", " 4 ", "x", 10**400, 1j, [1], {"a": 1}, datetime.date(2020, 1, 1), decimal.Decimal("1.5"), True, b"1", ""]
+
+    def column() -> Any:
+        kind = rng.randrange(16)
+        if kind < 5:
+            return numbers
+        if kind < 8:
+            return labels
+        base = rng.choice([numbers, labels])
+        some = list(base)
+        for _ in range(rng.choice([1, 1, 2])):
+            some[rng.randrange(count)] = rng.choice(odd)
+        return {
+            8: lambda: pd.Series(some, dtype=object),
+            9: lambda: pd.Categorical(labels, categories=list("dcbaz"), ordered=rng.random() < 0.5),
+            10: lambda: pd.array([None if rng.random() < 0.1 else rng.randrange(9) for _ in range(count)], dtype="Int64"),
+            11: lambda: pd.date_range("2020-01-01", periods=count),
+            12: lambda: [rng.random() < 0.5 for _ in range(count)],
+            13: lambda: [rng.choice(odd)] * count,
+            14: lambda: np.array(numbers, dtype="float32"),
+            15: lambda: pd.to_timedelta(range(count), unit="D"),
+        }[kind]()
+
+    names = ["y", "x", "z", "w", "n", "arm", "g"]
+    frame = pd.DataFrame({name: [round(rng.gauss(0, 1), 3) for _ in range(count)] for name in ("y", "x", "z")})
+    frame["w"], frame["n"] = [rng.uniform(0.5, 2) for _ in range(count)], [rng.randrange(5, 9) for _ in range(count)]
+    frame["arm"], frame["g"] = [rng.choice("ab") for _ in range(count)], labels
+    if number % 2:
+        frame["y"] = [rng.randrange(5) for _ in range(count)]
+    for _ in range(rng.choice([0, 1, 1, 2, 3])):
+        frame[rng.choice(names)] = column()
+    if rng.random() < 0.1:
+        return pd.concat([frame, frame[[rng.choice(names)]]], axis=1)
+    if rng.random() < 0.1:
+        frame = frame.rename(columns={rng.choice(names): rng.choice(["sigma", "Intercept", "obs", "", 3, ("a", "b"), None])})
+    return frame.set_index(rng.choice(["y", "g"])) if rng.random() < 0.05 else frame
+
+
+COMMANDS = [
+    ["fit", "effect ~ 1 + (1 | school)", "--data", "eight_schools", "--known-se", "se", "--sampler", "exact", "--draws", "10", "--quiet"],
+    ["run", "quick", "--replications", "4", "--workers", "1", "--quiet"],
+    ["check", "quick"],
+    ["list", "models"],
+    ["new", "mine.yaml", "--formula", "y ~ 1 + (1 | g)", "--data", "scores"],
+    ["plan", "quick", "--mcse", "cover=0.005"],
+    ["plan", "cluster_power", "--power", "0.8", "--estimand", "treated", "--vary", "school=10,20"],
+    ["report", "runs/none"],
+    ["merge", "out", "runs/a", "runs/b"],
+    ["compare", "runs/a", "runs/b"],
+    ["replicate", "runs/a", "--cell", "sd_school=10", "--rep", "3"],
+    ["datasets", "runs/a", "--out", "d.csv"],
+    ["import", "runs/a", "d.csv", "--method", "mine"],
+    ["doctor", "--help"],
+    ["verify", "--section", "1"],
+]
+"""Command lines that are right, or nearly so."""
+
+
+def mutated_command(number: int) -> list[str]:
+    """A command line with words lost, doubled, misspelt, moved or exchanged."""
+    rng = random.Random(f"command {number}")
+    words = list(COMMANDS[number % len(COMMANDS)])
+    for _ in range(rng.choice([1, 1, 2, 3])):
+        at, what = rng.randrange(len(words)) if words else 0, rng.randrange(7)
+        if not words or what == 0:
+            words.insert(at, rng.choice([*WORDS, *map(str, NUMBERS), "--", "-", "--help", "--out", "--data", "--rep", "9" * 400, "../..", "."]).replace("\x00", ""))
+        elif what == 1:
+            del words[at]
+        elif what == 2:
+            words.insert(at, words[at])
+        elif what == 3:
+            words[at] = _misspelt(words[at], rng)
+        elif what == 4:
+            words[at] = rng.choice([*WORDS, *map(str, NUMBERS)]).replace("\x00", "")
+        elif what == 5:
+            words[at] = rng.choice([rng.choice(rng.choice(COMMANDS)), words[at].upper()])
+        else:
+            other = rng.randrange(len(words))
+            words[at], words[other] = words[other], words[at]
+    return words

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import signal
 import sys
 import traceback
@@ -9,8 +11,10 @@ import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
-from mutations import mutated_config, mutated_table
+from mutations import mutated_command, mutated_config, mutated_formula, mutated_frame, mutated_table
 
 import hiermodels as hm
 from hiermodels.cli import _code
@@ -21,6 +25,8 @@ from hiermodels.studies.config.source import read_yaml
 from hiermodels.studies.runner import bind_all
 
 PACKAGE = str(Path(hm.__file__).parent)
+RAW = re.compile(r"Traceback|<class|formulae|dtype|numpy\.|pandas|xarray|broadcast|Series|ndarray|0x[0-9a-f]{6}|jax")
+"""Words of other libraries, which no message has."""
 SECONDS = 60
 """Longer than any of these may take, even on a busy machine."""
 
@@ -77,7 +83,7 @@ def refused(error: Exception) -> bool:
     """Whether an error is one that the library raises on purpose, in one line that a person can read."""
     where = traceback.extract_tb(error.__traceback__)[-1].filename
     text = str(error)
-    return isinstance(error, ValueError) and where.startswith(PACKAGE) and 10 < len(text) < 1000 and "\n" not in text and "Traceback" not in text
+    return isinstance(error, ValueError) and where.startswith(PACKAGE) and 10 < len(text) <= 600 and "\n" not in text and not RAW.search(text)
 
 
 def sources() -> list[tuple[bytes, dict]]:
@@ -122,6 +128,77 @@ def check_tables(folder: Path, numbers: range) -> int:
             if not refused(error):
                 raise AssertionError(f"table {number} of {name}: {type(error).__name__}: {error}\n{path.read_bytes()[:800]!r}") from error
     return valid
+
+
+MODELS = (("normal", {}), ("binomial", {"trials": "n"}), ("poisson", {"exposure": "w"}), ("normal", {"known_se": "w"}), ("bernoulli_logit", {}), ("normal", {"weights": "w"}))
+PLAIN = "y ~ 1 + x + z + arm + (1 | g)"
+
+
+def table_for_formulas() -> pd.DataFrame:
+    """Twenty rows of ordinary columns."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({name: rng.normal(size=20).round(3) for name in ("y", "x", "z", "my x", "y y")})
+    frame["w"], frame["n"] = rng.uniform(0.5, 2, 20).round(3), rng.integers(1, 9, 20)
+    for name, letters in (("g", "abcd"), ("h", "pq"), ("k", "uvw"), ("arm", "ab"), ("a b", "st")):
+        frame[name] = (list(letters) * 20)[:20]
+    return frame
+
+
+def check_formulas(numbers: range) -> int:
+    frame, valid = table_for_formulas(), 0
+    for number in numbers:
+        text = mutated_formula(number)
+        try:
+            with in_time():
+                bind(hm.Model(text), frame)
+            valid += 1
+        except Exception as error:
+            if not refused(error):
+                raise AssertionError(f"formula {number}: {text!r}: {type(error).__name__}: {str(error)[:700]}") from error
+    return valid
+
+
+def check_frames(numbers: range) -> int:
+    valid = 0
+    for number in numbers:
+        frame, (family, roles) = mutated_frame(number), MODELS[number % len(MODELS)]
+        try:
+            with in_time():
+                bind(hm.Model(PLAIN, family, **roles), frame)
+            valid += 1
+        except Exception as error:
+            if not refused(error):
+                raise AssertionError(f"frame {number}, {family} {roles}: {type(error).__name__}: {str(error)[:700]}\n{frame.dtypes}") from error
+    return valid
+
+
+def check_commands(folder: Path, numbers: range, monkeypatch, capfd) -> int:
+    """Command lines end with 0 or 2 and at most one line of error; what would compute for long stops where it would begin."""
+
+    def computed(*_, **__):
+        raise KeyboardInterrupt
+
+    for place in ("hiermodels.inference.compiled.draw", "hiermodels.studies.tasks.run_chunk", "hiermodels.studies.execution.execute", "hiermodels.targets.table.rows"):
+        module, name = place.rsplit(".", 1)
+        if hasattr(importlib.import_module(module), name):
+            monkeypatch.setattr(place, computed)
+    monkeypatch.chdir(folder)
+    wrong = 0
+    for number in numbers:
+        words = mutated_command(number)
+        capfd.readouterr()
+        try:
+            with in_time():
+                code = _code(words)
+        except (Exception, SystemExit) as error:
+            raise AssertionError(f"command {number}: {words}: {type(error).__name__}: {str(error)[:500]}") from error
+        told = capfd.readouterr().err
+        assert code in (0, 2, 130), (number, words, code, told[:600])
+        if code == 2:
+            line = told.strip().splitlines()[-1]
+            assert line.startswith("error: ") and len(line) <= 620 and not RAW.search(line), (number, words, told[:800])
+            wrong += 1
+    return wrong
 
 
 def check_runs(folder: Path, numbers: range, wanted: int) -> None:
@@ -174,6 +251,25 @@ def test_damaged_parquet_is_told(tmp_path):
             assert refused(error), (number, error)
 
 
+def test_a_hundred_formulas():
+    assert 10 <= check_formulas(range(100)) <= 90
+
+
+def test_fifty_frames():
+    assert 3 <= check_frames(range(50)) <= 45
+
+
+def test_forty_command_lines(tmp_path, monkeypatch, capfd):
+    assert check_commands(tmp_path, range(40), monkeypatch, capfd) >= 10
+
+
+@pytest.mark.slow
+def test_two_thousand_formulas_frames_and_five_hundred_command_lines(tmp_path, monkeypatch, capfd):
+    check_formulas(range(2500))
+    check_frames(range(2500))
+    check_commands(tmp_path, range(500), monkeypatch, capfd)
+
+
 @pytest.mark.slow
 def test_damaged_configs_run_to_a_whole_table_or_none(tmp_path, capsys):
     check_runs(tmp_path, range(10_000, 10_100), 3)
@@ -199,8 +295,9 @@ if __name__ == "__main__":  # print every failure: python tests/test_fuzz.py 0 2
 
     with tempfile.TemporaryDirectory() as name:
         for one in range(*map(int, sys.argv[1:3])):
-            for check in (check_configs, check_tables):
+            for check in (
+                lambda r: check_configs(Path(name), r), lambda r: check_tables(Path(name), r), check_formulas, check_frames):
                 try:
-                    check(Path(name), range(one, one + 1))
+                    check(range(one, one + 1))
                 except AssertionError as failure:
                     print(str(failure)[:600], "\n")
