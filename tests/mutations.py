@@ -164,9 +164,11 @@ TERMS = [
 def mutated_formula(number: int) -> str:
     """A formula put together from terms, half of them misspelt somewhere."""
     rng = random.Random(f"formula {number}")
-    text = rng.choice(["y", "y", "y", "y", "`y y`", "n", "y + x", "log(y)", "", "1"]) + rng.choice([" ~ ", "~", " ~ ", " ~ ", " = ", " ~ ~ "])
-    pieces = [rng.choice(TERMS[:40] if rng.random() < 0.7 else TERMS) for _ in range(rng.choice([1, 2, 2, 3, 4]))]
-    text += pieces[0] + "".join(rng.choice([" + "] * 7 + [" - ", " ", "*", ":", "/"]) + piece for piece in pieces[1:])
+    plain = rng.random() < 0.5  # nothing but terms that are right
+    left = ["y", "`y y`"] if plain else ["y", "y", "y", "y", "`y y`", "n", "y + x", "log(y)", "", "1"]
+    text = rng.choice(left) + (" ~ " if plain else rng.choice([" ~ ", "~", " ~ ", " ~ ", " = ", " ~ ~ "]))
+    pieces = [rng.choice([*TERMS[:16], *TERMS[26:32]] if plain or rng.random() < 0.7 else TERMS) for _ in range(rng.choice([1, 2, 2, 3, 4]))]
+    text += pieces[0] + "".join((" + " if plain else rng.choice([" + "] * 7 + [" - ", " ", "*", ":", "/"])) + piece for piece in pieces[1:])
     return _misspelt(text, rng) if rng.random() < 0.3 else text
 
 

@@ -157,10 +157,5 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
     try:
         return pd.read_parquet(path)
-    except Exception as error:  # pandas and pyarrow raise many kinds for a damaged file, KeyError among them
-        found = _first(error)
-        raise ValueError(f"{path}: expected Parquet, found something else ({found}); rewrite it") from None
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    except Exception:  # pandas and pyarrow raise many kinds for a damaged file, KeyError among them
+        raise ValueError(f"{path}: expected Parquet, found a damaged file or something else; write it anew") from None

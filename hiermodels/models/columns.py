@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiermodels.models.expressions import quoted
+from hiermodels.models.tokens import shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,11 +35,12 @@ def require_column(frame: pd.DataFrame, name: str, where: str) -> None:
         raise ValueError(f"{where}: expected one column {name!r} in the data, found {found} of that name; rename or drop the others")
     import difflib
 
+    where, shown = (where if len(where) <= 200 else f"{where[:196]}...'"), shortened(name, 80)
     names = [str(c) for c in frame.columns]
     near = difflib.get_close_matches(name, names, 1)
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     hint = _offer(near[0]) if near else f"the columns are {', '.join(names[:20])}{more}"
-    raise ValueError(f"{where}: no column {name!r} in the data; {hint}")
+    raise ValueError(f"{where}: no column {shown} in the data; {hint}")
 
 
 def _offer(name: str) -> str:
