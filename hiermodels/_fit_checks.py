@@ -61,7 +61,7 @@ class Checks(FitCore):
         Returns
         -------
         PredictiveCheck
-            ``observed``, ``replicated`` (chain, draw), ``p_value`` = P(T(y_rep) >= T(y) | y), ``mcse``; prints itself.
+            ``observed``, ``replicated`` (chain, draw), ``p_value``, the mid-p P(T(y_rep) > T(y) | y) + P(T(y_rep) = T(y) | y) / 2, ``mcse``; prints itself.
 
         Raises
         ------

@@ -293,3 +293,38 @@ def test_a_host_functions_answers_are_checked_too():
     _without_faults(fit, numbers, messages)
     assert np.isfinite(numbers[0, :, 0]).all() and np.isnan(numbers[1]).all()
     assert messages[0] == ["", ""] and messages[1][0].startswith("'x': expected a finite se of at least 0, found -0.5") and "from 0 to 1, found 1.5" in messages[1][1]
+
+
+# Elsewhere
+
+
+def test_pooled_tests_of_calibration_lose_a_quantity_alone():
+    from types import SimpleNamespace
+
+    from hiermodels.studies.calibration import _judged
+
+    rng, n = np.random.default_rng(2), 200
+    finite = np.ones((n, 4), bool)
+    finite[:195, 0] = False  # a quantity that is NaN in 195 of 200
+    finite[:10, 3] = False  # one of two groups
+    rank = rng.integers(0, 100, (n, 4)).astype(float)
+    rows = SimpleNamespace(
+        rank=rank, count=np.full((n, 4), 99.0), share=np.full((n, 4, 9), 0.5), below=rng.random((n, 4, 9)) < 0.5,
+        kept=np.ones(n, bool), finite=finite, flagged=np.zeros(n, bool),
+    )  # fmt: skip
+    quantities = SimpleNamespace(labels={"broken": ("",), "mu": ("",), "theta_g": ("a", "b")})
+    found = _judged((rows, quantities, "nuts"), "prior", False, 0)
+    counted = found.table[found.table["test"] == "ecdf"].set_index("estimand")[["n_sim", "n_failed"]]
+    assert counted.loc["mu"].tolist() == [200, 0]
+    assert counted.loc["broken"].tolist() == [5, 195]
+    assert counted.loc["theta_g"].tolist() == [190, 10]  # complete replicates
+    assert any("broken in 195 fits, theta_g in 10 fits" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("values", [([1.0, 1.01], [0.2, 0.3]), ([0.0, 0.0, 0.0], [0.1, 0.7, 0.3]), ([5.0, 5.001, 4.999], [1 / 3, 0.123, 9.87])])
+def test_groups_that_do_not_differ_have_one_estimate(values):
+    from hiermodels.inference.estimators import constrained_eb
+
+    y, se = np.array(values[0]), np.array(values[1])
+    pooled = (y / se**2).sum() / (1 / se**2).sum()
+    np.testing.assert_allclose(constrained_eb(y, se**2).theta, pooled, atol=1e-12)

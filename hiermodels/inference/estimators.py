@@ -319,7 +319,7 @@ def _plugged_in(y: Array, variance: Array, heterogeneity: str) -> tuple[PointEst
     between = HETEROGENEITY[_one_of("heterogeneity", heterogeneity)](y, variance)
     at = weighted_at(y, variance, between)
     there = at.weight > 0
-    shrinkage = jnp.where(there, jnp.where(there, variance, 1.0) * at.weight, 1.0)
+    shrinkage = jnp.minimum(jnp.where(there, jnp.where(there, variance, 1.0) * at.weight, 1.0), 1.0)  # 1 by rounding may be more
     centred = jnp.where(there, y - at.mean, 0.0)
     return PointEstimates(mean=at.mean, mean_se=at.total**-0.5, sd=jnp.sqrt(between)), shrinkage, centred
 

@@ -154,7 +154,7 @@ def leave_one_group_out(
     table["refitted"], table["rows"] = again, np.bincount(member, minlength=len(labels))
     elpd = float(table["elpd"].sum())
     in_sample = special.logsumexp(inside.reshape(-1, len(labels)), axis=0) - np.log(shape[0] * shape[1])
-    se = float(np.sqrt(len(labels) * table["elpd"].var(ddof=0)))
+    se = float(np.sqrt(len(labels) * table["elpd"].var(ddof=1)))  # as of rows, in `loo`
     return LeaveOut(level.name, table, elpd, se, float(in_sample.sum() - elpd), float(good), shape[0] * shape[1])
 
 

@@ -35,7 +35,7 @@ class PredictiveCheck:
     replicated : ndarray, shape (chain, draw)
         T of data replicated from each draw.
     p_value : float
-        P(T(y_rep) >= T(y) | y); of a statistic that takes the same value again, half of those count (mid-p).
+        The mid-p value, P(T(y_rep) > T(y) | y) + P(T(y_rep) = T(y) | y) / 2.
     mcse : float
         Its Monte Carlo standard error, draws taken as independent.
     """

@@ -97,13 +97,12 @@ def calibration(estimates: Run | pd.DataFrame, factors: Sequence[str] = (), *, b
         who = {key: _plain(v) for key, v in zip(keys, values, strict=True)}
         if part["max_rank"].notna().any():
             word = zlib.crc32(repr(sorted(who.items())).encode())  # random numbers of its own, whatever else is in the table
-            u, labels, failed = _pits_of(part, np.random.default_rng([seed, word]))
-            found.append((who, u, labels, failed, None))
+            found.append((who, *_pits_of(part, np.random.default_rng([seed, word])), None))
             if _effective(part) < FEW_DRAWS:
                 coarse.append(f"{who['estimand']} ({who['method']})")
     if not found:
         raise ValueError("calibration: expected ranks of truths, found none; take methods with draws and estimands that have true values")
-    notes = _notes(sum(f[3] for f in found))
+    notes = _notes(found)
     if coarse:
         notes.append(f"Few effective draws make ranks coarse: {', '.join(dict.fromkeys(coarse))}; take longer chains.")
     return tested(found, notes, "prior", by_group)
@@ -127,8 +126,8 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _pits_of(part: pd.DataFrame, rng: np.random.Generator) -> tuple[Floats, tuple[str, ...], int]:
-    """PITs (replicate, group), labels, and the number of replicates without a rank."""
+def _pits_of(part: pd.DataFrame, rng: np.random.Generator) -> tuple[Floats, tuple[str, ...]]:
+    """PITs (replicate, group), NaN where there is no rank, and labels."""
     import pandas as pd
 
     reps, rows = np.unique(part["rep"].to_numpy(), return_inverse=True)
@@ -140,7 +139,7 @@ def _pits_of(part: pd.DataFrame, rng: np.random.Generator) -> tuple[Floats, tupl
     part = part.iloc[order]
     values = tests.pit(part["rank"], part["max_rank"], rng, None if ess is None else ess[order])
     table[rows[order], codes[order]] = values
-    return table, tuple(str(x) for x in labels), int(np.isnan(table).all(1).sum())
+    return table, tuple(str(x) for x in labels)
 
 
 def _effective(part: pd.DataFrame) -> float:
@@ -148,10 +147,17 @@ def _effective(part: pd.DataFrame) -> float:
     return float(np.nanmin(columns)) if len(columns) else float("nan")
 
 
-def _notes(failed: int) -> list[str]:
-    if not failed:
+def _notes(entries: list[Entry]) -> list[str]:
+    """What was left out, quantity by quantity."""
+    lost: dict[str, int] = {}
+    for who, u, _, _ in entries:
+        missing = int(np.isnan(u).any(1).sum())
+        lost[who["estimand"]] = lost.get(who["estimand"], 0) + missing
+    words = [f"{name} in {count:,} fits" for name, count in lost.items() if count]
+    if not words:
         return []
-    return [f"{failed} fits gave no rank and are left out, which conditions on convergence: mend them before believing a pass."]
+    listed = ", ".join(words[:6]) + (f" and {len(words) - 6} more" if len(words) > 6 else "")
+    return [f"No rank, and left out, which conditions on having one: {listed}. Mend them before believing a pass."]
 
 
 # in one call -----------------------------------------------------------------------------------------------------------
@@ -307,18 +313,17 @@ def _judged(found: Any, kind: str, by_group: bool, seed: int) -> Calibration:
     """Tests of what `hiermodels.studies.sbc_runs` found."""
     rows, quantities, name = found
     rng = np.random.default_rng(seed)
-    use = rows.kept & rows.finite
+    use = rows.kept[:, None] & rows.finite
     u = tests.pit(rows.rank, rows.count, rng)
     u[~use] = np.nan
-    averaged = np.where(use[:, None, None], rows.share - rows.below, np.nan)
-    failed = int((rows.kept & ~rows.finite).sum())
+    averaged = np.where(use[..., None], rows.share - rows.below, np.nan)
     start, entries = 0, []
     for quantity, labels in quantities.labels.items():
         part = slice(start, start + len(labels))
         who = {"method": name, "estimand": quantity}
-        entries.append((who, u[rows.kept][:, part], labels, failed, averaged[rows.kept][:, part]))
+        entries.append((who, u[rows.kept][:, part], labels, averaged[rows.kept][:, part]))
         start += len(labels)
-    notes = _notes(failed)
+    notes = _notes(entries)
     if (dropped := int((~rows.kept).sum())) > 0:
         notes.append(f"{dropped} datasets are left out by the rule that looks at the data alone.")
     if (flagged := int((rows.kept & rows.flagged).sum())) > 0:

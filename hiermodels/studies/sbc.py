@@ -52,8 +52,8 @@ class Ranks(eqx.Module):
         Effective number of draws before thinning: the smaller of bulk and tail.
     share, below : Array, shape (quantity, point)
         Share of all draws up to each point, and whether the truth is.
-    finite : Array of bool, shape ()
-        Whether every draw of every quantity is finite.
+    finite : Array of bool
+        Whether truth and draws of a quantity are all finite.
     kept : Array of bool, shape ()
         Whether the rule that looks at the data alone keeps the replicate.
     flagged : Array of bool, shape ()
@@ -139,7 +139,7 @@ def ranks(
         ess,
         jnp.mean(x[..., None] <= points, (0, 1)),
         truth[:, None] <= points,
-        jnp.all(jnp.isfinite(x)) & jnp.all(jnp.isfinite(truth)),
+        jnp.all(jnp.isfinite(x), (0, 1)) & jnp.isfinite(truth),
         kept,
         _flagged(draws.stats),
     )

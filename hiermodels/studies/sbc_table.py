@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Calibration", "Entry", "tested"]
 
 type Floats = NDArray[np.float64]
-type Entry = tuple[dict[str, Any], Floats, tuple[str, ...], int, Floats | None]
-"""Factors, method and estimand; PITs (replicate, group); labels; replicates without any; share minus indicator (replicate, group, point)."""
+type Entry = tuple[dict[str, Any], Floats, tuple[str, ...], Floats | None]
+"""Factors, method and estimand; PITs (replicate, group), NaN where there is none; labels; share minus indicator (replicate, group, point)."""
 
 POOLED = "[mean]"
 """Group of a row whose test pools all groups."""
@@ -34,7 +34,7 @@ class Calibration:
     table : DataFrame
         ``<factors>, method, estimand, group, test, statistic, p, p_joint, n_sim, n_failed``. ``test`` is ``chi2`` (cells),
         ``smooth`` (shift, width, skewness, kurtosis: least data needed for a width that is wrong), ``ecdf`` (ECDF difference with its simultaneous band) or ``averaged`` (data-averaged posterior against prior).
-        ``group`` is ``[mean]`` where groups are pooled, the replicate being the unit. ``p_joint`` is Holm's adjustment over
+        ``group`` is ``[mean]`` where groups are pooled, over complete replicates, the replicate being the unit. ``p_joint`` is Holm's adjustment over
         the whole table: at ``p_joint <= a`` everywhere, right posteriors fail with probability at most a.
     pits : list of (dict, ndarray, tuple of str)
         Factors, method and estimand; PITs of shape (replicate, group); labels of the groups.
@@ -167,17 +167,19 @@ def tested(found: Sequence[Entry], notes: Sequence[str], kind: str, by_group: bo
     import pandas as pd
 
     rows = []
-    for who, u, labels, failed, averaged in found:
+    for who, u, labels, averaged in found:
         pooled = labels != ("",)
         alone = [(label, u[:, g], None if averaged is None else averaged[:, g]) for g, label in enumerate(labels)] if by_group or not pooled else []
         for group, column, against in alone:
+            failed = int(np.isnan(column).sum())
             rows += [{**who, "group": group, **row, "n_failed": failed} for row in _rows(_alone(column), against)]
         if pooled:
-            against = None if averaged is None else np.nanmean(averaged, 1)
-            rows += [{**who, "group": POOLED, **row, "n_failed": failed} for row in _rows(_pooled(u), against)]
+            whole = np.isfinite(u).all(1)  # complete replicates, in which every group has a rank
+            against = None if averaged is None else averaged[whole].mean(1)
+            rows += [{**who, "group": POOLED, **row, "n_failed": int((~whole).sum())} for row in _rows(_pooled(u[whole]), against)]
     table = pd.DataFrame(rows)
     table.insert(list(table).index("p") + 1, "p_joint", tests.holm(table["p"]))
-    return Calibration(table, [(who, u, labels) for who, u, labels, _, _ in found], tuple(notes), kind)
+    return Calibration(table, [(who, u, labels) for who, u, labels, _ in found], tuple(notes), kind)
 
 
 def _alone(u: Floats) -> dict[str, tests.Uniformity]:
