@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -48,13 +49,26 @@ STUDY = {
 
 def test_a_scheduler_that_does_not_answer_is_bad_input(tmp_path, capsys, monkeypatch):
     pytest.importorskip("distributed", reason="needs the extra `cluster`")
-    monkeypatch.setattr(cluster, "_PATIENCE", 0.2)
+    monkeypatch.setattr(cluster, "_ANSWER", 0.2)
     file = tmp_path / "study.yaml"
     file.write_text(json.dumps({**STUDY, "methods": {"complete": STUDY["methods"]["complete"]}}))
     assert _code(["run", str(file), "--out", str(tmp_path / "run"), "--scheduler", "tcp://127.0.0.1:9"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: --scheduler tcp://127.0.0.1:9: expected a Dask scheduler that answers, found: ")
     assert said.count("\n") == 1
+
+
+def test_an_address_that_is_none_is_refused_within_seconds():
+    deaf = socket.socket()
+    deaf.bind(("127.0.0.1", 0))
+    deaf.listen()
+    addresses = ["nonsense", "http://x:1", "tcp://1.2.3.4", "tcp://nonsense.invalid:8786", "", f"tcp://127.0.0.1:{deaf.getsockname()[1]}"]
+    for address in addresses:
+        began = time.monotonic()
+        with pytest.raises(ValueError, match="--scheduler .*: expected"):
+            cluster._check_address(address)
+        assert time.monotonic() - began < 15
+    deaf.close()
 
 
 def test_without_distributed_the_extra_is_named(tmp_path, monkeypatch):
@@ -66,13 +80,13 @@ def test_without_distributed_the_extra_is_named(tmp_path, monkeypatch):
 def test_a_worker_that_would_cut_otherwise_refuses():
     study = read_config(STUDY)
     with pytest.raises(ValueError, match=r"--scheduler: expected lanes and chunk \(8, 8\) for complete, found \(4, 4\) on a worker with cpu"):
-        remote_chunk(study.resolved(), pickle.dumps({}), study.cells()[0].hash, "complete", 0, (8, 8))
+        remote_chunk(study.resolved(), pickle.dumps(({}, {})), study.cells()[0].hash, "complete", 0, (8, 8))
 
 
 def test_functions_that_a_worker_does_not_find(monkeypatch):
     monkeypatch.setitem(sys.modules, "nowhere", module := ModuleType("nowhere"))
     exec("def f(seed, data): return {}", vars(module))
-    whole = pickle.dumps({"methods.mine.function": module.f})
+    whole = pickle.dumps(({"methods.mine.function": module.f}, {}))
     monkeypatch.delitem(sys.modules, "nowhere")
     with pytest.raises(ValueError, match=r"--scheduler: a worker cannot import the functions of this study \(No module named 'nowhere'\); put their module"):
         remote_chunk({}, whole, "", "mine", 0, (1, 1))
@@ -80,7 +94,7 @@ def test_functions_that_a_worker_does_not_find(monkeypatch):
 
 def test_functions_stay_the_same_from_chunk_to_chunk():
     cloudpickle = pytest.importorskip("cloudpickle", reason="needs the extra `cluster`")
-    whole = cloudpickle.dumps({"methods.mine.function": lambda key, data: None})
+    whole = cloudpickle.dumps(({"methods.mine.function": lambda key, data: None}, {}))
     assert cluster._functions(whole) is cluster._functions(bytes(bytearray(whole)))
 
 
@@ -131,6 +145,24 @@ def test_a_worker_killed_in_the_middle_loses_nothing(tmp_path):
                 pair = [results.read_chunk(results.chunk_path(path, cell["hash"], method, index)) for path in (local.path, folder)]
                 assert unequal_columns(*pair) == []
     assert (folder / "performance.csv").read_bytes() == Path(local.path / "performance.csv").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_scheduler_that_goes_away_leaves_a_run_that_can_go_on(tmp_path, how):
+    pytest.importorskip("distributed", reason="needs the extra `cluster`")
+    file, folder, place = tmp_path / "study.yaml", tmp_path / "run", tmp_path / "scheduler.json"
+    file.write_text(json.dumps({**STUDY, "methods": {"complete": STUDY["methods"]["complete"]}, "replications": 20_000}))
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    with process("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(place), **quiet) as scheduler:
+        wait_for(place.exists)
+        with process("distributed.cli.dask_worker", "--scheduler-file", str(place), "--nthreads", "1", "--no-dashboard", "--no-nanny", "--host", "127.0.0.1", **quiet):
+            address = json.loads(place.read_text())["address"]
+            with process("hiermodels.cli", "run", str(file), "--out", str(folder), "--scheduler", address, "--quiet", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as run:
+                wait_for(lambda: len(list(folder.rglob("estimates/**/*.parquet"))) >= 5 or run.poll() is not None)
+                scheduler.send_signal(how)
+                _, error = run.communicate(timeout=60)
+    assert run.returncode == 75 and error.startswith("interrupted: the scheduler at ") and error.count("\n") == 1, error
 
 
 @pytest.mark.slow

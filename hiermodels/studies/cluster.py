@@ -3,12 +3,20 @@
 A chunk is a pure function of the resolved configuration, a cell, a method and a number: a worker needs the library and
 nothing else, any worker gives the same table, and what a lost worker had in hand is computed by another one. Tables come
 back to this process, which alone writes; a run on a cluster is stopped, resumed and extended as any other.
+
+Scheduler, workers and this process send one another pickles, which can run anything: an address is trusted. On a network that
+others share, use ``tls://`` with certificates, which Dask takes from its configuration.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import logging
 import pickle
+import re
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,15 +24,20 @@ from functools import lru_cache
 from typing import Any
 
 from hiermodels.studies.execution import Computed, Future
+from hiermodels.studies.identity import edited
 from hiermodels.studies.interruption import Interrupted
 from hiermodels.studies.schedule import Task
+from hiermodels.studies.sources import describe, importable
 
 __all__ = ["Cluster", "cluster", "remote_chunk"]
 
 RETRIES = 3
 """How often a chunk is tried again when it fails on a worker."""
 _PATIENCE = 30.0
-"""Seconds in which a scheduler must answer."""
+"""Seconds in which workers must be there."""
+_ANSWER = 5.0
+"""Seconds in which a machine must take a connection, and then a scheduler answer."""
+_SCHEMES = ("tcp", "tls", "ucx", "ws", "wss", "inproc")
 
 
 class LostCluster(Interrupted):
@@ -57,7 +70,8 @@ class Cluster:
         import cloudpickle
 
         self._client, self._sizes = client, sizes
-        self._study = (dict(resolved), cloudpickle.dumps(dict(functions)))
+        sources = {place: describe(function) for place, function in functions.items() if importable(function)}
+        self._study = (dict(resolved), cloudpickle.dumps((dict(functions), sources)))
         self._executor = client.get_executor(pure=False, retries=RETRIES)
 
     def submit(self, task: Task) -> Future:
@@ -112,10 +126,13 @@ def remote_chunk(
 def _functions(whole: bytes) -> Mapping[str, Callable[..., Any]]:
     """Functions by place; of the same bytes the same ones, so that nothing is compiled twice."""
     try:
-        return pickle.loads(whole)
+        functions, sources = pickle.loads(whole)
     except (ImportError, AttributeError) as error:
         todo = "put their module where workers find it, say by PYTHONPATH"
         raise ValueError(f"--scheduler: a worker cannot import the functions of this study ({error}); {todo}") from None
+    if found := edited(sources, {place: describe(functions[place]) for place in sources}):
+        raise ValueError(f"--scheduler: a worker has another version of a function ({found[0]}); put the same module on both")
+    return functions
 
 
 @contextmanager
@@ -145,19 +162,42 @@ def cluster(
         The scheduler went away during the run.
     """
     try:
-        from distributed import Client
-        from distributed.client import FutureCancelledError
-        from distributed.comm import CommClosedError
-        from distributed.scheduler import KilledWorker
+        import distributed  # noqa: F401
     except ImportError:
         raise ValueError("--scheduler: expected the package distributed, found none; pip install 'hiermodels[cluster]'") from None
+    _check_address(address)
+    with _without_log():
+        yield from _connected(address, resolved, functions, sizes, say)
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Without the tracebacks that Dask prints when a connection is lost: the run says it in a sentence."""
+    handlers = [(handler, handler.level) for handler in logging.getLogger("distributed").handlers]
     try:
-        client = Client(address, timeout=_PATIENCE, set_as_default=False)
-    except (OSError, ValueError) as error:
-        found = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"--scheduler {address}: expected a Dask scheduler that answers, found: {found}; start one with `dask scheduler`"
-        ) from None
+        for handler, _ in handlers:
+            handler.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for handler, level in handlers:
+            handler.setLevel(level)
+
+
+def _connected(
+    address: str,
+    resolved: Mapping[str, Any],
+    functions: Mapping[str, Callable[..., Any]],
+    sizes: Callable[[Task], tuple[int, int]],
+    say: Callable[[str], None],
+) -> Iterator[Cluster]:
+    from distributed import Client
+    from distributed.client import FutureCancelledError
+    from distributed.scheduler import KilledWorker
+
+    try:
+        client = Client(address, timeout=_ANSWER, set_as_default=False)
+    except Exception as error:  # whatever answers there, it is no scheduler of this version of Dask
+        raise _no_scheduler(address, (str(error).splitlines() or [type(error).__name__])[0]) from None
     try:
         _wait_for_workers(client, address)
         _check_versions(client)
@@ -168,10 +208,58 @@ def cluster(
             f"--scheduler {address}: a chunk ended the last of {error.allowed_failures + 1} workers that tried it; "
             "give workers more memory, or write fewer lanes or a smaller chunk"
         ) from None
-    except (concurrent.futures.CancelledError, FutureCancelledError, CommClosedError) as error:
-        raise LostCluster(f"the scheduler at {address} went away ({error}); type the same command again to go on") from None
+    except ValueError:
+        raise
+    except Exception as error:  # of a scheduler that is gone Dask speaks in many kinds
+        if not isinstance(error, concurrent.futures.CancelledError | FutureCancelledError | OSError) and client.status == "running":
+            raise
+        found = (str(error).splitlines() or [type(error).__name__])[0][:150]
+        raise LostCluster(f"interrupted: the scheduler at {address} went away ({found}); type the same command again to go on") from None
     finally:
-        client.close(timeout=5)
+        with contextlib.suppress(Exception):
+            client.close(timeout=5)
+
+
+def _check_address(address: str) -> None:
+    """Refuse, within seconds, an address that is none or where nobody takes a connection; Dask itself tries for a minute."""
+    found = re.fullmatch(r"(?:(\w+)://)?(.*)", address.strip())
+    scheme, place = (found[1] or "tcp", found[2]) if found else ("", "")
+    if scheme not in _SCHEMES or not place:
+        raise ValueError(f"--scheduler {address!r}: expected an address such as tcp://10.0.0.1:8786, found none; see what `dask scheduler` prints")
+    if scheme not in ("tcp", "tls"):
+        return
+    host, colon, port = place.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port[:6]) < 65536:
+        raise ValueError(f"--scheduler {address}: expected tcp://HOST:PORT, found no port; see what `dask scheduler` prints")
+    problem = ["no connection within a few seconds"]
+
+    def connect() -> None:
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), _ANSWER) as there:
+                problem[0] = "" if scheme == "tls" or _greets(there) else "something else"
+        except (OSError, UnicodeError) as error:
+            problem[0] = getattr(error, "strerror", None) or str(error)
+
+    thread = threading.Thread(target=connect, daemon=True)  # looking up a name may take longer than any limit on connecting
+    thread.start()
+    thread.join(2 * _ANSWER)
+    if problem[0]:
+        raise _no_scheduler(address, problem[0])
+
+
+def _greets(there: socket.socket) -> bool:
+    """Whether what answers begins as Dask does: a scheduler speaks first, a message of a few frames, their number in eight bytes."""
+    said = b""
+    try:
+        while len(said) < 8 and (more := there.recv(8 - len(said))):
+            said += more
+    except TimeoutError:
+        return False
+    return len(said) == 8 and int.from_bytes(said, "little") < 1000
+
+
+def _no_scheduler(address: str, found: str) -> ValueError:
+    return ValueError(f"--scheduler {address}: expected a Dask scheduler that answers, found: {found[:200]}; start one with `dask scheduler`")
 
 
 def _wait_for_workers(client: Any, address: str) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from hiermodels._digests import digest, of_array
 
-__all__ = ["describe"]
+__all__ = ["describe", "importable"]
 
 _SHORT = 16
 """Digits of a digest that are kept."""
@@ -65,6 +65,16 @@ def describe(function: Callable[..., Any]) -> dict[str, str]:
         except ValueError:  # an empty cell
             found[f"closure.{name}"] = "nothing"
     return {**found, **_of_module(plain)}
+
+
+def importable(function: Callable[..., Any]) -> bool:
+    """Whether another process gets a function by its name, from a module of its own, and so perhaps another version of it."""
+    found: Any = sys.modules.get(getattr(function, "__module__", None) or "")
+    if found is None or found.__name__ == "__main__":
+        return False
+    for name in getattr(function, "__qualname__", "").split("."):
+        found = getattr(found, name, None)
+    return found is function
 
 
 def _bound(function: Any) -> Iterator[tuple[str, Any]]:
