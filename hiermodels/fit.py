@@ -17,6 +17,7 @@ import numpy as np
 from hiermodels._fit_checks import Checks
 from hiermodels._fit_pooling import PoolingViews
 from hiermodels._fit_settings import FitSettings, as_frame, meet_function
+from hiermodels._forks import refuse_fork
 from hiermodels.inference import advice, describe, samplers
 from hiermodels.inference.compiled import draw, draw_user
 from hiermodels.models.data import Problem, as_jax, bind
@@ -100,6 +101,7 @@ def fit(
     >>> result.status, result.draws.values["theta_school"].shape
     ('ok', (4, 1000, 8))
     """
+    refuse_fork("fit")
     settings = FitSettings(
         pooling, sampler, marginalize, centred, draws, tune, chains, target_accept, seed, precision, step_size
     )

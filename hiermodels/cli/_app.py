@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-__all__ = ["Device", "app", "check_device", "prepare_jax", "show"]
+__all__ = ["BEGAN", "Device", "app", "check_device", "prepare_jax", "show"]
+
+BEGAN = time.monotonic()
+"""When the command began: a time limit counts from here."""
 
 app = App(
     name="hiermodels",
@@ -54,7 +58,11 @@ def check_device(device: str) -> None:
 
 def show(table: Any) -> None:
     """Print one of rich's renderables; off a terminal 160 columns wide and plain."""
-    from rich.console import Console
+    from rich.console import Console as Plain
+
+    class Console(Plain):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # the entry point's to answer, as for what is printed without rich
 
     console = Console() if sys.stdout.isatty() else Console(width=160, highlight=False)
     console.print(table)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
+import warnings
 
 import cyclopts
 
@@ -15,33 +17,64 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; turns errors into one line and an exit code."""
+    _open_closed()
     code = _code(arguments)
     if any(thread.name.startswith("hiermodels-chunk") for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)  # a stopped run does not wait for the chunks it gave up
     sys.exit(code)
 
 
+def _open_closed() -> None:
+    """Give standard streams that were closed a place to go, so that no other file takes their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with contextlib.suppress(OSError):
+                if os.open(os.devnull, os.O_RDWR) == number:
+                    setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+
+
 def _code(arguments: list[str] | None) -> int:
+    with warnings.catch_warnings():
+        warnings.showwarning = _warned
+        code = _run(arguments)
+    return _flushed(code)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-        sys.stdout.flush()
     except cyclopts.CycloptsError as error:
         return _bad(_misused(error))
     except ValueError as error:
         return _bad(str(error))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # whoever read standard output went away
     except OSError as error:
         if error.strerror is None:
             raise
-        return _bad(f"{error.filename or 'system'}: {error.strerror}; check the path, its permissions and the space left")
+        place = error.filename or "standard output, or a connection"
+        return _bad(f"{place}: {error.strerror}; check the path, its permissions and the space left")
     except KeyboardInterrupt as stopped:
-        print(str(stopped) or "stopped", file=sys.stderr)
+        _say(str(stopped) or "stopped")
         return int(getattr(stopped, "code", 130))
     return 0
+
+
+def _flushed(code: int) -> int:
+    """The exit code once everything is printed; a reader that went away is none of our business, a full disk is."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError) as error:
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if stream is sys.stdout and isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+                code = _bad(f"standard output: cannot be written ({error.strerror}); what is in files is whole: make room")
+    return code
+
+
+def _warned(message: Warning | str, category: type[Warning], *rest: object) -> None:
+    _say(f"warning: {message}")
 
 
 def _misused(error: cyclopts.CycloptsError) -> str:
@@ -54,6 +87,15 @@ def _misused(error: cyclopts.CycloptsError) -> str:
     return f"{command}: {text}; see {command} --help"
 
 
+_LONGEST = 2_000
+"""Characters of a message that are printed."""
+
+
 def _bad(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    _say(f"error: {message if len(message) <= _LONGEST else message[:_LONGEST] + ' ...'}")
     return 2
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hiermodels.cli._app import Device, app, check_device, prepare_jax, show
+from hiermodels.cli._app import BEGAN, Device, app, check_device, prepare_jax, show
 
 __all__ = ["check", "new", "report", "run"]
 
@@ -43,19 +43,22 @@ def run(
         I/N: compute one N-th of the study's chunks, on any machine; I counts from 0 or from 1. By default the numbers of
         a Slurm job array, where there is one, else everything. Shards may share a run folder, or `merge` joins theirs.
     time_limit
-        Seconds or HH:MM:SS; the run ends by then with exit code 75, and the same command goes on.
+        Seconds or HH:MM:SS, start-up counted; the run ends by then with exit code 75, and the same command goes on.
     scheduler
         Dask scheduler, tcp://host:port, whose workers compute in the place of this process's threads.
     quiet
         Print nothing but errors.
     """
     prepare_jax(device)
+    from hiermodels.studies.interruption import Deadline, read_duration
     from hiermodels.studies.runner import run as run_study
+
+    limit = None if time_limit is None else Deadline(read_duration(time_limit), since=BEGAN)
 
     check_device(device)
     done = run_study(
         config, out, replications=replications, workers=workers, extend=extend, progress=not quiet,
-        shard=shard, time_limit=time_limit, scheduler=scheduler,
+        shard=shard, time_limit=limit, scheduler=scheduler,
     )  # fmt: skip
     if quiet:
         return

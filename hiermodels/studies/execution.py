@@ -140,6 +140,8 @@ def execute(tasks: Iterator[Task], folder: Path, pool: Pool, deadline: Deadline,
     try:
         whole = run.feed(tasks)
     except KeyboardInterrupt as asked:
+        if run.flying:
+            bar.say(f"stopping: chunks that end within {GRACE:.0f} s are kept; Ctrl-C again stops at once")
         run.drain(GRACE)
         kind = TimeUp if isinstance(asked, TimeUp) else Interrupted
         word = "stopped by SIGTERM" if kind is TimeUp else "stopped"

@@ -66,7 +66,9 @@ class Deadline:
     Parameters
     ----------
     seconds : float, optional
-        From now; none by default.
+        None by default.
+    since : float, optional
+        Reading of ``time.monotonic()`` from which they count; now by default.
 
     Examples
     --------
@@ -76,8 +78,8 @@ class Deadline:
     (True, False)
     """
 
-    def __init__(self, seconds: float | None = None) -> None:
-        self._end = float("inf") if seconds is None else time.monotonic() + seconds
+    def __init__(self, seconds: float | None = None, since: float | None = None) -> None:
+        self._end = float("inf") if seconds is None else (time.monotonic() if since is None else since) + seconds
         self._latest: dict[str, float] = {}
 
     @property

@@ -14,6 +14,7 @@ import equinox as eqx
 import jax
 from jax import Array
 
+from hiermodels._forks import refuse_fork
 from hiermodels.inference.draws import Estimates
 from hiermodels.inference.naming import canonical_settings, canonical_targets
 from hiermodels.inference.samplers import Settings, estimation_steps, target_sizes
@@ -129,6 +130,7 @@ def compiled(
 
     Large programs take turns, ``small`` ones do not wait for them.
     """
+    refuse_fork("run")
     shapes = tuple((a.shape, str(a.dtype)) for a in jax.tree.leaves(args))
     key = (function, jax.tree.structure(args), shapes, jax.config.jax_enable_x64)
     with _guard:

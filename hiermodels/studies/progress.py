@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -62,10 +63,11 @@ class Progress:
         """One line now, e.g. that something is being compiled."""
         if not self.enabled:
             return
-        if self._bar is not None:
-            self._bar.console.print(text, highlight=False)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError, ValueError):  # nobody listens any more: the run goes on
+            if self._bar is not None:
+                self._bar.console.print(text, highlight=False)
+            else:
+                print(text, file=sys.stderr, flush=True)
 
     def advance(self, fits: int, failures: int) -> None:
         """Add finished fits; failures are missing or flagged fits."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hiermodels._forks import refuse_fork
 from hiermodels.datasets import is_file
 from hiermodels.models.data import Problem
 from hiermodels.studies import results
@@ -151,7 +152,7 @@ def run(
     progress: bool = True,
     functions: Mapping[str, Any] | None = None,
     shard: str | Shard | None = None,
-    time_limit: float | str | None = None,
+    time_limit: float | str | Deadline | None = None,
     scheduler: str | None = None,
 ) -> Run:
     """Run a simulation study to its end, or go on with one that was stopped.
@@ -181,7 +182,8 @@ def run(
     time_limit : float or str, optional
         Seconds, or ``"HH:MM:SS"``, after which the run ends: no chunk is begun that would not be done by then.
     scheduler : str, optional
-        Address of a Dask scheduler, ``"tcp://host:port"``, whose workers compute in the place of threads.
+        Address of a Dask scheduler, ``"tcp://host:port"``, whose workers compute in the place of threads. It is trusted: see
+        `hiermodels.studies.cluster`.
 
     Returns
     -------
@@ -223,7 +225,8 @@ def run(
     >>> run = hm.run("quick", "runs/example", progress=False)  # doctest: +SKIP
     >>> run.performance.query("measure == 'cover'")  # doctest: +SKIP
     """
-    deadline = Deadline(None if time_limit is None else read_duration(time_limit))
+    refuse_fork("run")
+    deadline = time_limit if isinstance(time_limit, Deadline) else Deadline(None if time_limit is None else read_duration(time_limit))
     part = _shard(shard)
     _check_workers(workers)
     with terminable():
