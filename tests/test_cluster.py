@@ -65,7 +65,7 @@ def test_an_address_that_is_none_is_refused_within_seconds():
     addresses = ["nonsense", "http://x:1", "tcp://1.2.3.4", "tcp://nonsense.invalid:8786", "", f"tcp://127.0.0.1:{deaf.getsockname()[1]}"]
     for address in addresses:
         began = time.monotonic()
-        with pytest.raises(ValueError, match="--scheduler .*: expected"):
+        with pytest.raises(ValueError, match=r"--scheduler .*: expected"):
             cluster._check_address(address)
         assert time.monotonic() - began < 15
     deaf.close()
