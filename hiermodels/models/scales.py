@@ -44,19 +44,19 @@ class Scales:
     Attributes
     ----------
     columns : mapping of str to Column
-        By name of the design's column; the constant one is left out.
-    se : float
-        Known standard error of a typical row, ``(mean of se^-2)^(-1/2)``; 1 where variances are not known.
-    weight : float
+        By name of the design's column; the constant one is left out. A law is declared by its mean and sd, ``Column(50, 10)``.
+    se : float or None
+        Known standard error of a typical row, ``(mean of se^-2)^(-1/2)``; 1 where variances are not known. None to have it measured.
+    weight : float or None
         Mean weight of a row; 1 without weights.
-    exposure : float
+    exposure : float or None
         Mean exposure of a row; 1 without exposures.
     """
 
     columns: Mapping[str, Column] = field(default_factory=dict)
-    se: float = 1.0
-    weight: float = 1.0
-    exposure: float = 1.0
+    se: float | None = 1.0
+    weight: float | None = 1.0
+    exposure: float | None = 1.0
 
     def plain(self) -> dict[str, Any]:
         """Numbers and names alone, as a file holds them; `read_scales` is the inverse.
@@ -72,6 +72,7 @@ class Scales:
 
     def unit(self, prior: Prior) -> float:
         """Unit of a default prior of a group sd: a typical row's known standard error, or its residual sd in sigmas."""
+        assert self.se is not None and self.weight is not None
         return {"half_t": self.se, "scaled_half_t": self.weight**-0.5}.get(prior.name, 1.0)
 
 
@@ -149,5 +150,8 @@ def _products(names: Sequence[str], x: np.ndarray) -> list[tuple[int, ...]]:
 
 
 def kept_scales(given: Scales | None, measured: Scales) -> Scales:
-    """The scales of another fit, completed by those measured for columns that it did not have."""
-    return measured if given is None else dataclasses.replace(given, columns={**measured.columns, **given.columns})
+    """Scales that are given, completed by those measured where they say nothing."""
+    if given is None:
+        return measured
+    sizes = {k: getattr(measured if getattr(given, k) is None else given, k) for k in ("se", "weight", "exposure")}
+    return Scales({**measured.columns, **given.columns}, **sizes)

@@ -142,8 +142,7 @@ def posterior_ranks(
     twice = pd.concat([frame, frame], ignore_index=True)
     with jax.enable_x64(double):
         observed = bind(model, frame)
-        named = replace(model, priors={p.name: p.prior for p in observed.layout.parameters})
-        bound = _bound(bind(named, twice, outcome=False), settings, sampler)
+        bound = _bound(bind(model, twice, outcome=False, scales=observed.scales), settings, sampler)
         first, rows, layout = as_jax(observed.data), len(frame), observed.layout
         values = _posterior_truths(observed, settings, sampler, replications, seed)
         quantities = _quantities(bound, functions, None, values)
@@ -217,7 +216,7 @@ def _bind_prior(
         if not law.proper and law.name != "fixed":
             raise ValueError(f"priors: {name}: {law} is improper, so no truth can be drawn from it; name a proper one, e.g. half_normal(5)")
     other = _read_deviation(deviation, problem)
-    simulate = simulator(problem.layout, Truth(priors, (), ()), other)
+    simulate = simulator(problem.layout, Truth(priors, (), (), at_means=True), other)
     bound = _bound(any_rows(problem) if other is not None and other.changes_rows else problem, settings, sampler)
     return bound, lambda key, data: simulate(key, data, {})
 

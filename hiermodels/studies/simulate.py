@@ -25,6 +25,7 @@ from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Model, sd_name, theta_name
 from hiermodels.models.streams import OUTCOME, stream, word
+from hiermodels.models.units import from_means
 from hiermodels.studies.config.cells import method_key_material
 from hiermodels.studies.config.designs import SIZES, design_table
 from hiermodels.studies.config.texts import read_law
@@ -163,16 +164,19 @@ class Truth:
         Names of hyperparameters whose values are arguments.
     thetas : tuple of str
         Group variables whose values are arguments.
+    at_means : bool
+        Laws are a model's priors, of which defaults stand at the predictors' means; else on what is shown, predictors at zero.
     """
 
     laws: tuple[tuple[str, Prior], ...]
     numbers: tuple[str, ...]
     thetas: tuple[str, ...]
+    at_means: bool = False
 
     def renamed(self, name: Callable[[str], str]) -> Truth:
         """The same truth of variables with other names."""
         laws = tuple((name(n), law) for n, law in self.laws)
-        return Truth(laws, tuple(map(name, self.numbers)), tuple(map(name, self.thetas)))
+        return replace(self, laws=laws, numbers=tuple(map(name, self.numbers)), thetas=tuple(map(name, self.thetas)))
 
 
 def bind_design(model: Model, frame: pd.DataFrame) -> Problem:
@@ -313,6 +317,8 @@ def simulator(
                 known[name] = _above_one(law, one)
             else:
                 known[name] = draw_from(law, one, known.get(_unit(layout, name, law) or ""), _size(layout, name))
+        if truth.at_means:
+            known = from_means(layout, design.units, known)
         y: Any
         if deviation is None:
             y, true = draw(layout, value_key, design, known, words)
