@@ -292,7 +292,7 @@ class Fit(PoolingViews, Checks):
         """The model with the priors in use, as LaTeX."""
         from hiermodels.models import display
 
-        return display.latex(self.model, self._declared.layout) if self._declared else ""
+        return display.latex(self.model, self._declared.layout, self._declared.scales) if self._declared else ""
 
     def code(self) -> str:
         """The model with the priors in use, as source of a NumPyro function; see `hiermodels.Model.code`."""
@@ -300,7 +300,7 @@ class Fit(PoolingViews, Checks):
 
         if self._declared is None:
             raise ValueError("code: expected a fit of hm.Model, found one of a function, whose source is its own")
-        return text(self.model, self._declared.layout)
+        return text(self.model, self._declared.layout, self._declared.scales)
 
     def __repr__(self) -> str:
         what = self.model.formula if self._declared else getattr(self.model, "__name__", "function")
@@ -311,7 +311,7 @@ class Fit(PoolingViews, Checks):
     def __str__(self) -> str:
         from hiermodels.models import display
 
-        head = display.text(self.model, self._declared.layout) if self._declared else repr(self)
+        head = display.text(self.model, self._declared.layout, self._declared.scales) if self._declared else repr(self)
         correlations = [p.name for p in self._declared.layout.parameters if p.role == "correlation"] if self._declared else []
         names = [n for n, x in self.draws.values.items() if x.ndim == 2 or n in correlations] or list(self.draws.values)
         table = self.summary(names)

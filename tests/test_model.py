@@ -279,14 +279,14 @@ class TestDisplay:
             "theta_school_j ~ N(Intercept, sd_school^2)",
             "Intercept ~ flat()",
             "treated ~ flat()",
-            "sd_school ~ scaled_half_t(3, 2.5)",
-            "sd_school:classroom ~ scaled_half_t(3, 2.5)",
+            "sd_school ~ scaled_half_t(3, 2.5 / sqrt(mean(w)))",
+            "sd_school:classroom ~ scaled_half_t(3, 2.5 / sqrt(mean(w)))",
             "sigma ~ power(1)",
         ]
 
     def test_defaults_that_wait_for_known_variances(self):
         model = Model("y ~ 1 + (1 + x || g)", known_se="se")
-        assert "sd_g_x ~ half_t(3, 2.5 se)" in str(model)
+        assert "sd_g_x ~ half_t(3, 2.5 se / sd(x))" in str(model)
         assert r"\mathrm{t}^{+}_{3}(0,\, (2.5\, \text{se})^{2})" in latex(model)
 
     def test_bound_problem_shows_the_priors_in_use_and_the_pooling(self):
@@ -348,7 +348,8 @@ class TestDisplay:
             problem = bind(model, frame)
             lines = text(model, problem.layout).splitlines()
             for p in problem.layout.parameters:
-                assert f"{p.name} ~ {p.prior}" in lines
+                where = " at the predictors' means" if problem.layout.moved(p) and p.role != "coefficient" else ""
+                assert f"{p.name} ~ {p.prior}{where}" in lines
 
 
 # meeting data ---------------------------------------------------------------------------------------------------------------

@@ -12,11 +12,13 @@ import numpy as np
 
 from hiermodels.models import display
 from hiermodels.models.code_counts import count_lines
-from hiermodels.models.code_names import Names, law_of_count, prior_lines, rows
+from hiermodels.models.code_means import moved_priors, parameter_lines, spread_lines, unpooled_lines
+from hiermodels.models.code_names import Names, law_of_count, rows
 from hiermodels.models.data import Problem
-from hiermodels.models.defaults import UNPOOLED
+from hiermodels.models.scales import Scales
 from hiermodels.models.sites import in_order
 from hiermodels.models.spec import Layout, LevelLayout, Model, sd_name, theta_name
+from hiermodels.models.standing import stands_at
 
 __all__ = ["arguments", "text"]
 
@@ -57,7 +59,7 @@ def _signature(names: Names) -> dict[str, str]:
     return found
 
 
-def text(model: Model, layout: Layout | None = None) -> str:
+def text(model: Model, layout: Layout | None = None, scales: Scales | None = None) -> str:
     """Source of a NumPyro function of this very model: imports, ``def model(...)``, priors written out.
 
     Parameters
@@ -65,11 +67,13 @@ def text(model: Model, layout: Layout | None = None) -> str:
     model : Model
     layout : Layout, optional
         Of a bound problem: its priors and pooling. Without it every level is pooled partially.
+    scales : Scales, optional
+        Of the same problem: numbers of default priors that stand at the predictors' means.
 
     Raises
     ------
     ValueError
-        Without a layout where a default prior is in units of the known standard errors.
+        Without a layout where a default prior is in units of predictors, weights or known standard errors, or stands at means.
 
     Examples
     --------
@@ -78,18 +82,20 @@ def text(model: Model, layout: Layout | None = None) -> str:
     """
     if layout is None:
         layout, rules = display._sketch(model)
-        if rules:
-            name, se = next(iter(rules.items()))
-            raise ValueError(f"code: the default prior of {name} is in units of {se}, which waits for data; name a prior, or give data")
+        waiting = rules | {p.name: f" {at}" for p in layout.parameters if (at := stands_at(model, layout, p))}
+        if waiting:
+            name, rule = next(iter(waiting.items()))
+            raise ValueError(f"code: the default prior of {name} ({rule.strip()}) waits for data; name a prior, or give data")
+    scales = Scales() if scales is None else scales
     names = Names(model, layout)
     signature = [*_signature(names).values(), f"{names.outcome()}=None"]
     body: list[str] = []
     for p in in_order(layout.parameters):
-        body += prior_lines(p, names, layout)
-    body += _tree_lines(names) if layout.normal_groups else count_lines(names)
-    head = _HEAD.format(
-        formula=model.formula, family=model.family, laws=display.text(model, layout), signature=", ".join(signature)
-    )
+        body += parameter_lines(p, names)
+    body += moved_priors(names, scales)
+    body += _tree_lines(names, scales) if layout.normal_groups else count_lines(names)
+    laws = display.text(model, layout, scales)
+    head = _HEAD.format(formula=model.formula, family=model.family, laws=laws, signature=", ".join(signature))
     lines = head + "".join(f"    {line}\n" if line else "\n" for line in body)
     for used, line in (("constraints.", "from numpyro.distributions import constraints\n"), ("jax.nn.", "import jax\n")):
         if used not in lines:
@@ -132,11 +138,11 @@ def arguments(problem: Problem) -> dict[str, Any]:
 # normal groups ----------------------------------------------------------------------------------------------
 
 
-def _tree_lines(names: Names) -> list[str]:
+def _tree_lines(names: Names, scales: Scales) -> list[str]:
     layout = names.layout
     lines: list[str] = []
     for i, level in enumerate(layout.levels):
-        lines += _level_lines(names, i, level)
+        lines += _level_lines(names, scales, i, level)
     for i in reversed(range(len(layout.levels))):
         lines += _mean_of_children(names, i)
     return [*lines, f"{names('local mu')} = {_predictor(names)}", *_outcome_lines(names)]
@@ -167,10 +173,12 @@ def _below(layout: Layout, i: int) -> int | None:
     return None
 
 
-def _level_lines(names: Names, i: int, level: LevelLayout) -> list[str]:
+def _level_lines(names: Names, scales: Scales, i: int, level: LevelLayout) -> list[str]:
     layout, count = names.layout, names.count(level)
     if _below(layout, i) is not None:
         return []
+    if level.pooling == "none" and layout.link != "identity":
+        return unpooled_lines(names, scales, level, {e: _theta(names, level, layout.columns[e]) for e in level.effects})
     lines: list[str] = []
     for block in level.blocks:
         effects = [level.effects[b] for b in block]
@@ -183,28 +191,27 @@ def _level_lines(names: Names, i: int, level: LevelLayout) -> list[str]:
                 for (v, n), a in zip(thetas, above, strict=True)
             ]
         elif level.pooling == "none":
-            flat = f"dist.ImproperUniform(constraints.real, ({count},), ())"
-            law = flat if layout.link == "identity" else f"dist.Normal(jnp.full({count}, {UNPOOLED.args[0]}), {UNPOOLED.args[1]})"
-            lines += [f'{v} = numpyro.sample("{n}", {law})' for v, n in thetas]
+            lines += [f'{v} = numpyro.sample("{n}", dist.ImproperUniform(constraints.real, ({count},), ()))' for v, n in thetas]
         elif len(block) == 1:
             (value, name), eta = thetas[0], "eta" + thetas[0][1][len("theta") :]
             sd = names.parameter(sd_name(level.name, columns[0]))
             lines.append(f'{names(f"value {eta}")} = numpyro.sample("{eta}", dist.Normal(jnp.zeros({count}), 1.0))')
             lines.append(f'{value} = numpyro.deterministic("{name}", {above[0]} + {sd} * {names(f"value {eta}")})')
         else:
-            lines += _block_lines(names, level, columns, thetas, above)
+            made, root = spread_lines(names, scales, level, block)
+            lines += [*made, *_block_lines(names, level, columns, thetas, above, root)]
     return lines
 
 
-def _block_lines(names: Names, level: LevelLayout, columns: list[str], thetas: list[tuple[str, str]], above: list[str]) -> list[str]:
-    """Correlated effects of a level."""
+def _block_lines(
+    names: Names, level: LevelLayout, columns: list[str], thetas: list[tuple[str, str]], above: list[str], root: str
+) -> list[str]:
+    """Correlated effects of a level, ``root`` a square root of their covariance."""
     eta, whole = names(f"value eta_{level.name}"), names(f"value deviation_{level.name}")
-    sds = ", ".join(names.parameter(sd_name(level.name, c)) for c in columns)
-    chol = names.parameter(f"cor_{level.name}")
     shape = f"({names.count(level)}, {len(columns)})"
     lines = [
         f'{eta} = numpyro.sample("eta_{level.name}", dist.Normal(jnp.zeros({shape}), 1.0).to_event(1))',
-        f"{whole} = {eta} @ (jnp.stack([{sds}])[:, None] * {chol}).T",
+        f"{whole} = {eta} @ {root}.T",
     ]
     for k, ((value, name), a) in enumerate(zip(thetas, above, strict=True)):
         lines.append(f'{value} = numpyro.deterministic("{name}", {a} + {whole}[:, {k}])')

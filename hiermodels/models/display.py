@@ -9,14 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from hiermodels.models import data, defaults, families
+from hiermodels.models import data, defaults, families, standing
 from hiermodels.models.counts import count_tree, log_precision, rate_name
+from hiermodels.models.moves import find_moves, scale_of, written
+from hiermodels.models.scales import Scales
 from hiermodels.models.spec import Layout, LevelLayout, Model, Parameter, sd_name, theta_name
 
 __all__ = ["latex", "text"]
 
 
-def text(model: Model, layout: Layout | None = None) -> str:
+def text(model: Model, layout: Layout | None = None, scales: Scales | None = None) -> str:
     """The model as plain text, a line a law and a line a prior.
 
     Parameters
@@ -24,8 +26,10 @@ def text(model: Model, layout: Layout | None = None) -> str:
     model : Model
     layout : Layout, optional
         Of a bound problem: then the priors in use (defaults with their numbers) and the pooling are shown.
-        Without it defaults that are scaled to known variances are shown by their rule, and every level is partially
-        pooled.
+        Without it defaults that are scaled to predictors, weights or known variances are shown by their rule, and every level is
+        partially pooled.
+    scales : Scales, optional
+        Of the bound problem: then the means are written at which a default prior stands.
 
     Examples
     --------
@@ -34,15 +38,16 @@ def text(model: Model, layout: Layout | None = None) -> str:
     (theta_id, theta_id_x)_j ~ N((Intercept, x), S cor_id S), S = diag(sd_id, sd_id_x)
     Intercept ~ flat()
     x ~ flat()
-    sd_id ~ scaled_half_t(3, 2.5)
-    sd_id_x ~ scaled_half_t(3, 2.5)
-    cor_id ~ lkj(1)
+    sd_id ~ scaled_half_t(3, 2.5) at the predictors' means
+    sd_id_x ~ scaled_half_t(3, 2.5 / sd(x))
+    cor_id ~ lkj(1) at the predictors' means
     sigma ~ exponential(1)
     """
-    return "\n".join(f"{left} {sign} {right}" for left, sign, right in _lines(model, layout, _Plain()))
+    lines, words = _lines(model, layout, scales, _Plain())
+    return "\n".join([*(f"{left} {sign} {right}" for left, sign, right in lines), *words])
 
 
-def latex(model: Model, layout: Layout | None = None) -> str:
+def latex(model: Model, layout: Layout | None = None, scales: Scales | None = None) -> str:
     r"""The model as a LaTeX ``aligned`` block.
 
     Examples
@@ -51,7 +56,9 @@ def latex(model: Model, layout: Layout | None = None) -> str:
     y_{i} &\sim \mathrm{N}\left(\theta^{\mathrm{g}}_{[i]},\, \mathrm{se}_{i}^{2}\right) \\
     """
     sign = {"~": "\\sim", "=": "="}
-    rows = " \\\\\n".join(f"{a} &{sign[s]} {b}" for a, s, b in _lines(model, layout, _Latex()))
+    style = _Latex()
+    lines, words = _lines(model, layout, scales, style)
+    rows = " \\\\\n".join([*(f"{a} &{sign[s]} {b}" for a, s, b in lines), *(f"&{style.words(w)}" for w in words)])
     return f"\\begin{{aligned}}\n{rows}\n\\end{{aligned}}"
 
 
@@ -101,8 +108,8 @@ class _Plain:
     def words(self, sentence: str) -> str:
         return sentence
 
-    def prior(self, parameter: Parameter, rule: str | None) -> str:
-        return str(parameter.prior) if rule is None else f"half_t({defaults.GROUP_SD[0]:g}, {defaults.GROUP_SD[1]:g} {rule})"
+    def prior(self, parameter: Parameter, rule: str) -> str:
+        return parameter.prior.text(rule)
 
 
 class _Latex(_Plain):
@@ -153,11 +160,12 @@ class _Latex(_Plain):
     def words(self, sentence: str) -> str:
         return f"\\text{{{sentence.replace('_', chr(92) + '_')}}}"
 
-    def prior(self, parameter: Parameter, rule: str | None) -> str:
+    def prior(self, parameter: Parameter, rule: str) -> str:
         prior = parameter.prior
-        if rule is not None:
-            df, times = defaults.GROUP_SD
-            return f"\\mathrm{{t}}^{{+}}_{{{df:g}}}(0,\\, ({times:g}\\, {self.words(rule)})^{{2}})"
+        if rule and prior.name in ("normal", "half_normal", "half_t", "scaled_half_t"):
+            law = {"normal": "\\mathrm{N}", "half_normal": "\\mathrm{N}^{+}"}.get(prior.name, f"\\mathrm{{t}}^{{+}}_{{{prior.args[0]:g}}}")
+            sigma = "\\, \\sigma" if prior.name == "scaled_half_t" else ""
+            return f"{law}(0,\\, ({prior.args[-1]:g}\\, {self.words(rule.strip())}{sigma})^{{2}})"
         if prior.name == "normal":  # the second number is a variance in the lines above
             return f"\\mathrm{{N}}({prior.args[0]:g},\\, {prior.args[1]:g}^{{2}})"
         if prior.name == "scaled_normal":
@@ -176,11 +184,12 @@ class _Latex(_Plain):
 
 @dataclass(frozen=True)
 class _Page:
-    """What every line needs: the declaration, its layout and the renderer."""
+    """What every line needs: the declaration, its layout, the renderer, and the scales of a fit."""
 
     model: Model
     layout: Layout
     style: _Plain
+    scales: Scales | None = None
 
     def population(self, column: int) -> str:
         """The population's value of a coefficient, ``0`` where it has none."""
@@ -198,17 +207,21 @@ class _Page:
         return self.style.theta(self.layout.levels[j].name, self.layout.columns[column], "[j]")
 
 
-def _lines(model: Model, layout: Layout | None, style: _Plain) -> list[tuple[str, str, str]]:
+def _lines(
+    model: Model, layout: Layout | None, scales: Scales | None, style: _Plain
+) -> tuple[list[tuple[str, str, str]], list[str]]:
+    """Laws and priors, and sentences about what is part of the model."""
     rules: dict[str, str] = {}
     if layout is None:
         layout, rules = _sketch(model)
-    page = _Page(model, layout, style)
+    page = _Page(model, layout, style, scales)
     lines = _normal(page) if layout.normal_groups else _counts(page)
     for p in layout.parameters:
         sign = "=" if p.prior.name == "fixed" else "~"
-        right = f"{p.prior.args[0]:g}" if sign == "=" else style.prior(p, rules.get(p.name))
-        lines.append((_symbol(page, p), sign, right))
-    return lines
+        right = f"{p.prior.args[0]:g}" if sign == "=" else style.prior(p, rules.get(p.name, ""))
+        where = standing.stands_at(model, layout, p, scales)
+        lines.append((_symbol(page, p), sign, f"{right}{style.words(' ' + where)}" if where else right))
+    return lines, standing.notes(layout)
 
 
 def _symbol(page: _Page, p: Parameter) -> str:
@@ -322,7 +335,7 @@ def _level(page: _Page, i: int) -> list[tuple[str, str, str]]:
                 for s, n in zip(left, names, strict=True)
             ]
         elif level.pooling == "none":
-            lines += [(s, "~", _unpooled(page)) for s in left]
+            lines += [(s, "~", _unpooled(page, e)) for s, e in zip(left, effects, strict=True)]
         elif level.pooling == "complete":
             lines += [(s, "=", a) for s, a in zip(left, above, strict=True)]
         elif len(block) == 1:
@@ -337,9 +350,17 @@ def _level(page: _Page, i: int) -> list[tuple[str, str, str]]:
     return lines
 
 
-def _unpooled(page: _Page) -> str:
-    prior = defaults.flat() if page.layout.link == "identity" else defaults.UNPOOLED
-    return page.style.prior(Parameter("", prior=prior), None)
+def _unpooled(page: _Page, column: int) -> str:
+    """Law of the coefficients of groups that are not pooled."""
+    if page.layout.link == "identity":
+        return page.style.prior(Parameter("", prior=defaults.flat()), "")
+    name, prior = page.layout.columns[column], defaults.UNPOOLED
+    own = Parameter("", effect=name, prior=prior, core=prior)
+    rule = standing.per_unit(page.model, page.layout, own) if page.scales is None else ""
+    if page.scales is not None and column not in page.layout.origin:
+        own = replace(own, prior=prior.times(1 / scale_of(page.layout, page.scales, column)))
+    where = standing.stands_at(page.model, page.layout, own, page.scales)
+    return page.style.prior(own, rule) + (page.style.words(f" {where}") if where else "")
 
 
 # counts -----------------------------------------------------------------------------------------------------
@@ -474,13 +495,15 @@ def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
     """The layout that the formula alone implies, and the rules of priors that wait for data."""
     family, layout = families.lookup(model.family), declared_layout(model)
     wanted = data._wanted(family, layout)
+    layout = replace(layout, origin=tuple(c for c in kept if names[c] == "Intercept"))
+    layout = replace(layout, moves=find_moves(layout, standing.unmeasured(layout), written(layout, model.prior)))
     named, rules, found = defaults.expand_joint(model.prior, family, [q.name for q in wanted]), {}, []
     for quantity in wanted:
         if quantity.name in named:
-            prior = named[quantity.name]
-        else:
-            prior = defaults.default_prior(quantity, layout)
-            if prior.name == "half_t":
-                rules[quantity.name] = str(model.known_se)
-        found.append(Parameter.of(quantity, prior))
+            found.append(Parameter.of(quantity, named[quantity.name]))
+            continue
+        prior = defaults.default_prior(quantity, layout)
+        found.append(Parameter.of(quantity, prior, "default", prior))
+        if rule := standing.per_unit(model, layout, found[-1]):
+            rules[quantity.name] = rule
     return replace(layout, parameters=tuple(found)), rules

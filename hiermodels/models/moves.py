@@ -18,33 +18,28 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hiermodels.models.priors import Prior
 from hiermodels.models.quantities import cor_name, sd_name
 from hiermodels.models.scales import Scales
 from hiermodels.models.spec import Layout, LevelLayout
 
-__all__ = ["find_moves", "inward"]
+__all__ = ["find_moves", "find_origin", "inward", "scale_of", "written"]
 
 
 def find_moves(
-    layout: Layout, x: np.ndarray, scales: Scales, named: frozenset[str]
-) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
-    """Columns that sum to one, and pairs (e, c): the coefficient of e changes when the origin of c does.
+    layout: Layout, scales: Scales, named: frozenset[str]
+) -> tuple[tuple[int, int], ...]:
+    """Pairs (e, c): the coefficient of e changes when the origin of c does.
 
     Parameters
     ----------
     layout : Layout
-        Columns, population and levels.
-    x : ndarray, shape (row, column)
+        Columns, population, levels and origin.
     scales : Scales
     named : frozenset of str
         Parameters whose priors the user wrote, but for flat ones of coefficients: they stand at the user's origin.
-
-    Returns
-    -------
-    origin : tuple of int
-    moves : tuple of (int, int)
     """
-    origin = _origin(layout, x)
+    origin = layout.origin
     monomials = {_factors(layout, scales, c): c for c in range(len(layout.columns)) if c not in origin}
     moves: list[tuple[int, int]] = []
     for c in range(len(layout.columns)):
@@ -55,10 +50,10 @@ def find_moves(
             if to and origin and all(_may_move(layout, e, c, named) for e in to):
                 moves += [(e, c) for e in sorted(to)]
                 break
-    return origin, tuple(moves)
+    return tuple(moves)
 
 
-def _origin(layout: Layout, x: np.ndarray) -> tuple[int, ...]:
+def find_origin(layout: Layout, x: np.ndarray) -> tuple[int, ...]:
     """Columns of the population (or of groups that are not pooled) that sum to one; empty without an intercept in their span."""
     free = [c for c in range(len(layout.columns)) if c in layout.population or _unpooled(layout, c)]
     constant = next((c for c in free if np.all(x[:, c] == 1.0)), None)
@@ -71,6 +66,11 @@ def _origin(layout: Layout, x: np.ndarray) -> tuple[int, ...]:
             if np.all(total == 1.0):
                 return tuple(taken)
     return ()
+
+
+def written(layout: Layout, priors: Mapping[str, Prior]) -> frozenset[str]:
+    """Parameters whose priors the user wrote so that they stand at the user's origin: any but flat ones of coefficients."""
+    return frozenset(n for n, p in priors.items() if not (p.name == "flat" and n in layout.columns))
 
 
 def _unpooled(layout: Layout, c: int) -> bool:
@@ -107,6 +107,14 @@ def _level_may_move(layout: Layout, level: LevelLayout, e: int, c: int, named: f
     return e in [level.effects[k] for k in block] and not kept & named
 
 
+def scale_of(layout: Layout, scales: Scales, c: int) -> float:
+    """What a column is divided by inside; 1 for the constant one."""
+    column = scales.columns.get(layout.columns[c])
+    if column is None or c in layout.origin:
+        return 1.0
+    return column.product[1] if any(m == c and e not in layout.origin for e, m in layout.moves) else column.scale
+
+
 def inward(layout: Layout, scales: Scales) -> np.ndarray:
     """The matrix T of a layout whose moves are known; shape (column, column)."""
     matrix = np.eye(len(layout.columns))
@@ -116,7 +124,7 @@ def inward(layout: Layout, scales: Scales) -> np.ndarray:
             continue
         to = [e for e, moved in layout.moves if moved == c]
         lower = {_factors(layout, scales, e): [e] for e in to if e not in layout.origin} | {(): list(layout.origin)}
-        centre, scale = column.product if len(lower) > 1 else (column.centre, column.scale)
+        centre = column.product[0] if len(lower) > 1 else column.centre
         if len(lower) > 1:  # the product of (x_f - centre_f), multiplied out
             factors = _factors(layout, scales, c)
             middle = [scales.columns[layout.columns[f]].centre for f in factors]
@@ -125,5 +133,5 @@ def inward(layout: Layout, scales: Scales) -> np.ndarray:
                 matrix[lower[part], c] += np.prod([-m for n, m in enumerate(middle) if not mask >> n & 1])
         if to:
             matrix[list(layout.origin), c] -= centre
-        matrix[:, c] /= scale
+        matrix[:, c] /= scale_of(layout, scales, c)
     return matrix

@@ -78,7 +78,7 @@ class Prior:
     args: tuple[float, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.name}({', '.join(f'{a:g}' for a in self.args)})"
+        return self.text()
 
     @property
     def unit(self) -> str | None:
@@ -138,6 +138,17 @@ class Prior:
         if self.name == "uniform":
             return max(outer[0], self.args[0]), min(outer[1], self.args[1])
         return outer
+
+    def text(self, rule: str = "") -> str:
+        """The prior as it is written, with a rule behind each number that is in the units of its parameter.
+
+        Examples
+        --------
+        >>> Prior("half_t", (3, 2.5)).text(" / sd(x)")
+        'half_t(3, 2.5 / sd(x))'
+        """
+        places = _WITH_UNITS.get(self.name, ())
+        return f"{self.name}({', '.join(f'{a:g}{rule if k in places and a else ""}' for k, a in enumerate(self.args))})"
 
     def times(self, by: Any) -> Prior:
         """The prior of ``by`` times a parameter that has this one, for a prior with a location or a scale; any other is what it was.

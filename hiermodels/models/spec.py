@@ -168,7 +168,10 @@ class Model:
 
         if data is None and pooling != "partial":
             raise ValueError(f"code: pooling {pooling!r} needs the groups of the data; give data=<frame>")
-        return text(self, None if data is None else bind(self, data, pooling).layout)
+        if data is None:
+            return text(self)
+        problem = bind(self, data, pooling)
+        return text(self, problem.layout, problem.scales)
 
     def _repr_latex_(self) -> str:
         return "$$" + self.latex() + "$$"

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hiermodels.models.counts import count_tree
-from hiermodels.models.moves import find_moves, inward
+from hiermodels.models.moves import find_moves, find_origin, inward, written
 from hiermodels.models.quantities import INTERCEPT, cor_name, sd_name, theta_name
 from hiermodels.models.scales import Scales
 from hiermodels.models.spec import Layout, LevelLayout, Parameter
@@ -66,10 +66,10 @@ def with_units(layout: Layout, data: Data, scales: Scales, priors: Mapping[str, 
     priors : mapping of str to Prior
         Those that the user wrote.
     """
-    named = frozenset(n for n, p in priors.items() if not (p.name == "flat" and n in layout.columns))
-    origin, moves = find_moves(layout, data.x, scales, named)
-    layout = dataclasses.replace(layout, origin=origin, moves=moves)
-    free = bool(origin) and not {layout.columns[e] for e in origin} & named
+    named = written(layout, priors)
+    layout = dataclasses.replace(layout, origin=find_origin(layout, data.x))
+    layout = dataclasses.replace(layout, moves=find_moves(layout, scales, named))
+    free = bool(layout.origin) and not {layout.columns[e] for e in layout.origin} & named
     exposure = scales.exposure if free and layout.link == "log" and layout.normal_groups else 1.0
     units = Units(inward(layout, scales), np.ones(0), np.asarray(exposure), np.ones(()))
     return layout, dataclasses.replace(data, units=units)

@@ -315,8 +315,9 @@ def _manifest(study: Study) -> dict[str, Any]:
         if method.estimator is not None:
             models[name] = {"text": describe(method.estimator), "latex": ""}
             continue
-        layout = fit_of(study, first, name).problem.layout
-        models[name] = {"text": text(method.model(), layout), "latex": latex(method.model(), layout)}
+        problem = fit_of(study, first, name).problem
+        model, layout, scales = method.model(), problem.layout, problem.scales
+        models[name] = {"text": text(model, layout, scales), "latex": latex(model, layout, scales)}
     device = jax.devices()[0]
     cells = [{"hash": c.hash, "factors": c.factors, "regime": truth_regime(study, c)} for c in study.cells()]
     return results.make_manifest(
