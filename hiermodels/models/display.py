@@ -12,6 +12,7 @@ from typing import ClassVar
 from hiermodels.models import data, defaults, families, standing
 from hiermodels.models.counts import count_tree, log_precision, rate_name
 from hiermodels.models.moves import find_moves, scale_of, written
+from hiermodels.models.quantities import INTERCEPT
 from hiermodels.models.scales import Scales
 from hiermodels.models.spec import Layout, LevelLayout, Model, Parameter, sd_name, theta_name
 
@@ -495,7 +496,7 @@ def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
     """The layout that the formula alone implies, and the rules of priors that wait for data."""
     family, layout = families.lookup(model.family), declared_layout(model)
     wanted = data._wanted(family, layout)
-    layout = replace(layout, origin=tuple(c for c in kept if names[c] == "Intercept"))
+    layout = replace(layout, origin=tuple(c for c in layout.population if layout.columns[c] == INTERCEPT))
     layout = replace(layout, moves=find_moves(layout, standing.unmeasured(layout), written(layout, model.prior)))
     named, rules, found = defaults.expand_joint(model.prior, family, [q.name for q in wanted]), {}, []
     for quantity in wanted:

@@ -316,8 +316,8 @@ def _manifest(study: Study) -> dict[str, Any]:
             models[name] = {"text": describe(method.estimator), "latex": ""}
             continue
         problem = fit_of(study, first, name).problem
-        model, layout, scales = method.model(), problem.layout, problem.scales
-        models[name] = {"text": text(model, layout, scales), "latex": latex(model, layout, scales)}
+        found = (method.model(), problem.layout, problem.scales)
+        models[name] = {"text": text(*found), "latex": latex(*found)}
     device = jax.devices()[0]
     cells = [{"hash": c.hash, "factors": c.factors, "regime": truth_regime(study, c)} for c in study.cells()]
     return results.make_manifest(
@@ -336,12 +336,8 @@ def _manifest(study: Study) -> dict[str, Any]:
 
 def _scales(fit: Fit) -> dict[str, Any]:
     """Centres and scales that a method's defaults and programs use, the same in every replicate; empty where there are none."""
-    if not isinstance(fit.problem, Problem):
-        return {}
-    found = fit.problem.scales
-    columns = {name: [column.centre, column.scale] for name, column in found.columns.items()}
-    sizes = {name: value for name in ("se", "weight", "exposure") if (value := getattr(found, name)) != 1}
-    return {**({"columns": columns} if columns else {}), **sizes}
+    found = fit.problem.scales.plain() if isinstance(fit.problem, Problem) else {}
+    return {name: value for name, value in found.items() if value}
 
 
 def _enter(study: Study, folder: Path, manifest: dict[str, Any], schedule: Schedule, extend: bool) -> None:
