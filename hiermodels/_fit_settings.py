@@ -49,7 +49,7 @@ class FitSettings:
             Argument, what was expected, what was found, what to do.
         """
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise ValueError(f"seed: expected a whole number >= 0, found {self.seed!r}; e.g. seed=1")
+            raise ValueError(f"seed: expected a whole number >= 0, found {repr(self.seed)[:40]}; e.g. seed=1")
         if self.precision not in ("float64", "float32"):
             near = difflib.get_close_matches(str(self.precision), ("float64", "float32"), 1)
             hint = f"did you mean {near[0]!r}?" if near else "use one of them"

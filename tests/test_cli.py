@@ -376,7 +376,7 @@ BAD = {
     "prior without =": (fitted(SCHOOLS, *SE, "--prior", "sd_school"), r"--prior 'sd_school': expected NAME=PRIOR; write e\.g\. --prior sd_school='half_normal\(5\)'"),
     "prior that reaches nothing": (fitted(SCHOOLS, *SE, "--prior", "tau=half_normal(5)"), r"priors: 'tau' does not reach the likelihood .*; the parameters are Intercept, sd_school$"),
     "unknown sampler of a fit": (fitted(SCHOOLS, *SE, "--sampler", "nutz"), r"sampler: unknown sampler 'nutz'; did you mean 'nuts'\?"),
-    "no draws": (fitted(SCHOOLS, *SE, "--draws", "0"), r"draws: expected a whole number >= 4, found 0; e\.g\. draws=1000"),
+    "no draws": (fitted(SCHOOLS, *SE, "--draws", "0"), r"draws: expected a whole number from 4 to below 2\^31, found 0; e\.g\. draws=1000"),
     "pooling of a level without a word": (fitted(SCHOOLS, *SE, "--pooling", "school=none,"), r"--pooling 'school=none,': expected GROUP=WORD,GROUP=WORD, found ''; write e\.g\. --pooling school=none,school:classroom=partial"),
     "pooling of a level twice": (fitted(SCHOOLS, *SE, "--pooling", "school=none,school=partial"), r"--pooling .*found 'school' twice"),
     "unknown family of a new study": (command("new", "x.yaml", "--family", "binomal"), r"family: unknown family 'binomal'; did you mean 'binomial'\?"),

@@ -10,6 +10,7 @@ import warnings
 
 import cyclopts
 
+from hiermodels._messages import shortened
 from hiermodels.cli._app import app
 
 __all__ = ["main"]
@@ -87,12 +88,8 @@ def _misused(error: cyclopts.CycloptsError) -> str:
     return f"{command}: {text}; see {command} --help"
 
 
-_LONGEST = 2_000
-"""Characters of a message that are printed."""
-
-
 def _bad(message: str) -> int:
-    _say(f"error: {message if len(message) <= _LONGEST else message[:_LONGEST] + ' ...'}")
+    _say(f"error: {shortened(message)}")
     return 2
 
 

@@ -110,8 +110,8 @@ def check_settings(settings: Settings) -> None:
         raise ValueError(f"sampler: unknown sampler {settings.sampler!r}; {hint}")
     for name, low in (("draws", 4), ("tune", 0), ("chains", 1)):
         value = getattr(settings, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise ValueError(f"{name}: expected a whole number >= {low}, found {value!r}; e.g. {name}=1000")
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 2**31:
+            raise ValueError(f"{name}: expected a whole number from {low} to below 2^31, found {repr(value)[:40]}; e.g. {name}=1000")
     accept = settings.target_accept
     if isinstance(accept, bool) or not isinstance(accept, (int, float)) or not 0.5 <= accept < 1:
         raise ValueError(f"target_accept: expected a number from 0.5 to below 1, found {accept!r}; e.g. 0.9")

@@ -301,8 +301,16 @@ def _check(ok: bool, prior: Prior, rule: str) -> Prior:
     return prior
 
 
+def _float(number: float) -> float:
+    """A number as a float; one that is too large as infinity."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
 def _finite(name: str, *args: float) -> Prior:
-    prior = Prior(name, tuple(float(a) for a in args))
+    prior = Prior(name, tuple(_float(a) for a in args))
     return _check(all(math.isfinite(a) for a in prior.args), prior, "finite numbers")
 
 
@@ -514,6 +522,6 @@ def _number(node: ast.expr) -> float:
         sign, node = (-sign if isinstance(node.op, ast.USub) else sign), node.operand
     if not (isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool)):
         raise ValueError("expected plain numbers between the brackets; nothing else is read")
-    return sign * float(node.value)
+    return sign * _float(node.value)
 
 

@@ -221,8 +221,9 @@ def plan(config: Any, targets: Mapping[str, float] | Sequence[str], *, replicati
     from hiermodels.studies.runner import bind_all, truth_regime
 
     wanted = read_targets(targets)
-    if isinstance(replications, bool) or not isinstance(replications, int) or replications < 20:
-        raise ValueError(f"replications: expected a whole number of at least 20 for a pilot, found {replications!r}; e.g. {PILOT}")
+    if isinstance(replications, bool) or not isinstance(replications, int) or not 20 <= replications < 2**31:
+        found = repr(replications)[:40]
+        raise ValueError(f"replications: expected a whole number of at least 20, below 2^31, for a pilot, found {found}; e.g. {PILOT}")
     study = read_config(config, performance=list(wanted))
     bind_all(study)
     threads = workers or cores()

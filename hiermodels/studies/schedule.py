@@ -103,9 +103,16 @@ def shard_of_array(environment: Mapping[str, str] | None = None) -> Shard | None
     found = os.environ if environment is None else environment
     if "SLURM_ARRAY_TASK_ID" not in found or "SLURM_ARRAY_TASK_COUNT" not in found:
         return None
-    index, count = int(found["SLURM_ARRAY_TASK_ID"]), int(found["SLURM_ARRAY_TASK_COUNT"])
-    least, most = (int(found.get(f"SLURM_ARRAY_TASK_{name}", default)) for name, default in (("MIN", 0), ("MAX", count - 1)))
-    step = int(found.get("SLURM_ARRAY_TASK_STEP", 1)) or 1
+
+    def number(name: str, default: int = 0) -> int:
+        text = found.get(f"SLURM_ARRAY_TASK_{name}", str(default))
+        if not re.fullmatch(r"\d{1,9}", text.strip()):
+            raise ValueError(f"SLURM_ARRAY_TASK_{name}: expected a whole number, found {text[:40]!r}; write --shard I/N, or unset it")
+        return int(text)
+
+    index, count = number("ID"), number("COUNT")
+    least, most = number("MIN"), number("MAX", count - 1)
+    step = number("STEP", 1) or 1
     if count == 1 and "SLURM_ARRAY_TASK_MIN" not in found:
         return WHOLE
     if most - least != (count - 1) * step:
@@ -254,7 +261,7 @@ def ranges(numbers: Sequence[int]) -> str:
     return ", ".join("-".join(map(str, part)) for part in parts)
 
 
-def say_missing(manifest: Mapping[str, Any], folder: Path, most: int = 20) -> str:
+def say_missing(manifest: Mapping[str, Any], folder: Path, most: int = 8) -> str:
     """What a run folder lacks, by cell, method, chunk and replicate, and the command that makes it; empty if nothing."""
     schedule, lines, lacking = Schedule.of(manifest), [], 0
     names = {c["hash"]: ", ".join(f"{k}={_shown(v)}" for k, v in c.get("factors", {}).items()) for c in manifest["cells"]}

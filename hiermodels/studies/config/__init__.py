@@ -153,14 +153,15 @@ def read_config(
         data |= changed
         lines = {place: line for place, line in lines.items() if not place or place[0] not in changed}
         lines |= {(key,): 0 for key in changed}
-    return build(data, source=raw, name=path.stem, functions=functions, file=str(path), lines=lines, folder=path.parent)
+    name = path.stem if path.stem.strip(".") else "study"  # ``...yaml`` names no folder of its own
+    return build(data, source=raw, name=name, functions=functions, file=str(path), lines=lines, folder=path.parent)
 
 
 def _check_overrides(overrides: Mapping[str, Any]) -> dict[str, Any]:
     for name in overrides:
         if name not in OVERRIDES:
             raise ConfigError(f"unknown argument {name!r}; {nearest(name, OVERRIDES)}", file="read_config")
-    return {name: plain(value) for name, value in overrides.items() if value is not None}
+    return {name: plain(value, (name,)) for name, value in overrides.items() if value is not None}
 
 
 def _bytes(path: Path) -> bytes:

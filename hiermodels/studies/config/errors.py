@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
+from hiermodels._messages import shortened
+
 __all__ = ["ConfigError", "nearest", "problem", "shown", "within"]
 
 Path = tuple[str | int, ...]
@@ -45,7 +47,7 @@ class ConfigError(ValueError):
     ) -> None:
         self.file, self.line = file, line
         self.path = "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in path).removeprefix(".")
-        self.message = " ".join(message.split())
+        self.message = shortened(" ".join(message.split()))
         place = f"{file}:{line}" if line else file
         super().__init__(": ".join(part for part in (place, self.path, self.message) if part))
 
@@ -58,7 +60,7 @@ def problem(message: str, at: Path = ()) -> PydanticCustomError:
     >>> problem("expected {x}", at=("a",)).context["at"]
     ('a',)
     """
-    return PydanticCustomError("problem", "problem", {"message": message, "at": at})
+    return PydanticCustomError("problem", "{message}", {"message": message, "at": at})  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -61,12 +61,19 @@ def whole(low: int, high: int | None = None) -> Any:
         integral = (
             isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
         )
-        if not integral or value < low or (high is not None and value > high):
-            raise problem(f"expected {wanted}; found {shown(value)}; write e.g. {max(low, 1)}")
+        if not integral or value < low or value > (_MOST if high is None else high):
+            raise problem(f"expected {wanted}{_below(value)}; found {shown(value)}; write e.g. {max(low, 1)}")
         return int(value)
 
     limits = {"minimum": low} | ({} if high is None else {"maximum": high})
     return Annotated[int, BeforeValidator(check), WithJsonSchema({"type": "integer", **limits})]
+
+
+_MOST = 2**31 - 1
+
+
+def _below(value: Any) -> str:
+    return f" and at most {_MOST}" if isinstance(value, int | float) and value > _MOST else ""
 
 
 def auto(low: int) -> Any:
@@ -75,9 +82,9 @@ def auto(low: int) -> Any:
     def check(value: Any) -> Any:
         if value == "auto":
             return value
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= _MOST:
             raise problem(
-                f"expected auto or a whole number of at least {low}; found {shown(value)}; write auto"
+                f"expected auto or a whole number of at least {low}{_below(value)}; found {shown(value)}; write auto"
             )
         return value
 

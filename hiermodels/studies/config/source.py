@@ -7,6 +7,7 @@ aliases that multiply ("bombs"), deep nesting and large files are refused early.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ __all__ = ["plain", "read_yaml"]
 MAX_BYTES = 300_000
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
+_DIGITS = 1_100
+"""Digits of a whole number that may still be below 1.8e308, in any base."""
 
 _PREFIX = "tag:yaml.org,2002:"
 _TEXT = ("str", "timestamp", "value")
@@ -173,7 +176,7 @@ class _Reader:
                 raise self.fail(
                     "expected a key; found << (merging is YAML 1.1); write the settings out", key, path
                 )
-            name = str(key.value)
+            name = self.text(key, path)
             place = (*path, name)
             if name in seen:
                 raise self.fail(
@@ -183,19 +186,31 @@ class _Reader:
             self.lines[place] = key.start_mark.line + 1
             yield name, self.value(child, place)
 
+    def text(self, node: Node, path: Path) -> str:
+        """A text, with characters that JSON writes as two escapes put together."""
+        try:
+            return _joined(str(node.value))
+        except UnicodeDecodeError:
+            message = "expected text; found half of a character (an escape such as \\ud83d without its other half); write the character itself"
+            raise self.fail(message, node, path) from None
+
     def scalar(self, node: Node, kind: str, path: Path) -> Any:
         text = node.value
         try:
             if kind in _TEXT:
-                return text
+                return self.text(node, path)
             if kind == "null":
                 return None
             if kind == "bool":
                 return {"true": True, "false": False}[text.lower()]
             if kind == "int":
-                return int(text.replace("_", ""), 0 if text.lstrip("+-")[:2].lower() in ("0x", "0o") else 10)
+                if len(text) > _DIGITS or (number := _whole(text)) is None:
+                    raise self.fail(f"expected a number below 1.8e308; found {shown(text)}; write a smaller one", node, path)
+                return number
             if kind == "float":
                 return float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
+        except ConfigError:
+            raise
         except (KeyError, ValueError):
             found = f"{text[:40]!r} tagged !!{kind}"
             raise self.fail(f"expected a plain value; found {found}; remove the tag", node, path) from None
@@ -205,6 +220,21 @@ class _Reader:
         tag = node.tag.replace(_PREFIX, "!!")
         message = f"expected plain YAML; found the tag {shown(tag)}; remove it (a config cannot name code)"
         return self.fail(message, node, path)
+
+
+def _joined(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16")
+
+
+def _whole(text: str) -> int | None:
+    """A whole number as YAML 1.2 writes it; None where no float holds it."""
+    number = int(text.replace("_", ""), 0 if text.lstrip("+-")[:2].lower() in ("0x", "0o") else 10)
+    return number if fits(number) else None
+
+
+def fits(number: int) -> bool:
+    """Whether a float holds a whole number, however roughly."""
+    return abs(number) <= sys.float_info.max
 
 
 def plain(value: Any, path: Path = ()) -> Any:
@@ -228,8 +258,15 @@ def plain(value: Any, path: Path = ()) -> Any:
 
     if len(path) > MAX_DEPTH:
         raise ConfigError(f"expected at most {MAX_DEPTH} levels of nesting; found more; a study needs six")
-    if value is None or type(value) in (bool, int, float, str):
+    if isinstance(value, int) and not fits(value):
+        raise ConfigError("expected a number below 1.8e308; found a larger one; write a smaller one", path=path)
+    if value is None or type(value) in (bool, int, float):
         return value
+    if type(value) is str:
+        try:
+            return _joined(value)
+        except UnicodeDecodeError:
+            raise ConfigError("expected text; found half of a character; write the character itself", path=path) from None
     if isinstance(value, float | int | str) and not hasattr(value, "dtype"):
         return next(kind(value) for kind in (float, int, str) if isinstance(value, kind))
     if isinstance(value, Mapping):

@@ -116,6 +116,8 @@ def _parse(text: Any, name: str | None, point: str | None, at: tuple[str, ...]) 
         raise problem(f"expected {_FORMS}; found {shown(text)}; write such a text", at)
     if event := _EVENT.fullmatch(text):
         threshold = float(event[3])
+        if not math.isfinite(threshold):
+            raise problem(f"expected a finite threshold; found {shown(text)}; write a smaller number", at)
         shape = {"kind": "probability", "variable": event[1], "threshold": threshold, "direction": event[2]}
     elif call := _CALL.fullmatch(text):
         if call[1] not in ("mean", "new"):
