@@ -219,7 +219,8 @@ def mutated_frame(number: int) -> Any:
         return pd.concat([frame, frame[[rng.choice(names)]]], axis=1)
     if rng.random() < 0.1:
         frame = frame.rename(columns={rng.choice(names): rng.choice(["sigma", "Intercept", "obs", "", 3, ("a", "b"), None])})
-    return frame.set_index(rng.choice(["y", "g"])) if rng.random() < 0.05 else frame
+    index = rng.choice(["y", "g"])
+    return frame.set_index(index) if index in frame and rng.random() < 0.05 else frame
 
 
 COMMANDS = [
