@@ -328,3 +328,48 @@ def test_groups_that_do_not_differ_have_one_estimate(values):
     y, se = np.array(values[0]), np.array(values[1])
     pooled = (y / se**2).sum() / (1 / se**2).sum()
     np.testing.assert_allclose(constrained_eb(y, se**2).theta, pooled, atol=1e-12)
+
+
+# Sizes are reported within those simulated
+
+
+def cluster_power(obs, clusters=16, icc=0.08, effect=0.4):
+    """Power of the t-test of cluster means, by the noncentral t: it has a limit as clusters grow."""
+    from scipy import stats
+
+    distance = effect / np.sqrt(4 * (icc + (1 - icc) / obs) / clusters)
+    end = stats.t.ppf(0.975, clusters - 2)
+    return stats.nct.sf(end, clusters - 2, distance) + stats.nct.cdf(-end, clusters - 2, distance)
+
+
+def curve(size, power, n=1000, name="obs"):
+    return pd.DataFrame({name: np.asarray(size, float), "method": "m", "power": power, "n_sim": n})
+
+
+def test_a_plateau_below_the_target_is_said():
+    from hiermodels.studies.power_curves import crossings, outside
+
+    size = np.array([4.0, 40, 400])
+    rows = curve(size, cluster_power(size))
+    assert crossings(rows, ["obs"], ["obs"], 0.8).empty
+    (note,) = outside(rows, ["obs"], ["obs"], 0.8)
+    level = float(note.split("about ")[1].split(",")[0])
+    assert "levels off" in note and "no obs reaches it" in note and level == pytest.approx(cluster_power(1e9), abs=0.01)
+    reached = crossings(rows, ["obs"], ["obs"], 0.7)["needed"].iloc[0]
+    assert 40 < reached < 400 and cluster_power(reached) == pytest.approx(0.7, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [([2, 4, 8], "try larger ones"), ([80, 160, 320], "try smaller ones"), ([20, 40, 80], None)],
+)
+def test_no_size_outside_the_grid(size, words):
+    from scipy import stats
+
+    from hiermodels.studies.power_curves import crossings, outside
+
+    rows = curve(size, stats.norm.cdf(-1.96 + 0.5 * np.sqrt(np.array(size))), name="school")  # crosses at 31.4
+    found, notes = crossings(rows, ["school"], ["school"], 0.8), outside(rows, ["school"], ["school"], 0.8)
+    assert len(found) == (words is None) and (words is None or words in notes[0])
+    flat = curve(size, [0.05, 0.06, 0.05], name="school")
+    assert crossings(flat, ["school"], ["school"], 0.8).empty and len(outside(flat, ["school"], ["school"], 0.8)) == 1

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Cost", "Plan", "pilot", "plan", "read_targets", "required"]
 
 PILOT = 100
-"""Replicates of a pilot, rounded up to whole chunks."""
+"""Replicates of a pilot."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def plan(config: Any, targets: Mapping[str, float] | Sequence[str], *, replicati
     targets : mapping or sequence of str
         Measure to target MCSE: ``{"cover": 0.005}`` or ``["cover=0.005"]``.
     replications : int
-        Of the pilot, rounded up to whole chunks.
+        Of the pilot. Whole chunks are computed and timed; the first so many replicates are judged.
     workers : int, optional
         Threads; by default one a core.
 
@@ -219,6 +219,7 @@ def plan(config: Any, targets: Mapping[str, float] | Sequence[str], *, replicati
     from hiermodels.studies.machine import cores
     from hiermodels.studies.measures import performance
     from hiermodels.studies.runner import bind_all, truth_regime
+    from hiermodels.studies.supports import supports_of
 
     wanted = read_targets(targets)
     if isinstance(replications, bool) or not isinstance(replications, int) or not 20 <= replications < 2**31:
@@ -232,7 +233,7 @@ def plan(config: Any, targets: Mapping[str, float] | Sequence[str], *, replicati
     regimes = {truth_regime(study, cell) for cell in study.cells()}
     table, _ = performance(
         estimates, factors=factors, measures=list(wanted), interval=study.interval.level, failures=study.failures,
-        regime=regimes.pop() if len(regimes) == 1 else "mixed",
+        regime=regimes.pop() if len(regimes) == 1 else "mixed", supports=supports_of(study),
     )  # fmt: skip
     needed = required(table, wanted, factors)
     counts = needed["n_sim"].to_numpy()
@@ -259,7 +260,7 @@ def pilot(study: Study, replications: int, workers: int) -> tuple[pd.DataFrame, 
     ----------
     study : Study
     replications : int
-        Rounded up to whole chunks of each method; the table is cut to the least of them, so that methods stay paired.
+        Whole chunks are computed; the table is cut to the first so many.
     workers : int
         Threads.
 
@@ -272,15 +273,12 @@ def pilot(study: Study, replications: int, workers: int) -> tuple[pd.DataFrame, 
     """
     import pyarrow as pa
 
-    from hiermodels.studies.ready import lanes_of
-
     jobs = [(cell, method) for cell in study.cells() for method in study.methods]
-    have = min(-(-replications // lanes_of(study, *job)[1]) * lanes_of(study, *job)[1] for job in jobs)
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        found = list(pool.map(lambda job: _measured(study, job[0], job[1], have), jobs))
+        found = list(pool.map(lambda job: _measured(study, job[0], job[1], replications), jobs))
     tables = [table for tables, _ in found for table in tables]
     whole = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries().to_pandas()
-    return whole[whole["rep"] < have], {(cell.hash, method): cost for (cell, method), (_, cost) in zip(jobs, found, strict=True)}
+    return whole[whole["rep"] < replications], {(cell.hash, method): cost for (cell, method), (_, cost) in zip(jobs, found, strict=True)}
 
 
 def _measured(study: Study, cell: Cell, method: str, replications: int) -> tuple[list[pa.Table], Cost]:

@@ -2,18 +2,21 @@
 
 `power_curve` simulates every design of a study's grid (sizes of levels are factors like any other), judges one decision
 with `hiermodels.studies.power`, and reads two answers off: the smallest simulated design whose power reaches the target,
-and, along each size, the size at which a probit line through the simulated powers crosses it,
+and, along each size, the size between those simulated at which a line through the powers crosses it,
 
-    Phi^-1(power) = a + b sqrt(size),    size* = ((Phi^-1(target) - a) / b)^2,
+    Phi^-1(power) = a + b sqrt(size / (1 + size / c)),
 
-which is how the power of a normal test grows; its standard error is the delta method's.
+which is how the power of a normal test grows. With c infinite, a straight line on sqrt(size), it grows without end: the number
+of independent units. With a finite c it levels off at Phi(a + b sqrt(c)), as with more and more units in each of a fixed number
+of clusters; c is finite where the powers leave no doubt (a chi-square of 3.84 on one degree of freedom). No size is reported
+outside those that were simulated, and a level below the target is said.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +29,7 @@ from hiermodels.studies.power import Rule, operating, read_rules
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PowerCurve", "crossings", "power_curve", "vary_sizes"]
+__all__ = ["PowerCurve", "crossings", "outside", "power_curve", "vary_sizes"]
 
 REPLICATIONS = 1000
 """Replicates a design: the MCSE of a power of 0.8 is then 1.3 points."""
@@ -69,7 +72,7 @@ class PowerCurve:
         else:
             parts += [f"smallest design with {self.measure} of at least {self.target:g}:", shown(self.smallest)]
         if not self.crossings.empty:
-            parts += ["", f"size at which {self.measure} crosses {self.target:g}, by a probit line:", shown(self.crossings)]
+            parts += ["", f"size at which {self.measure} crosses {self.target:g}, by a probit line within the sizes simulated:", shown(self.crossings)]
         return "\n".join([*parts, *(f"- {n}" for n in self.notes)])
 
 
@@ -115,6 +118,7 @@ def power_curve(
     from hiermodels.studies.machine import cores
     from hiermodels.studies.planning import pilot
     from hiermodels.studies.runner import bind_all, truth_regime
+    from hiermodels.studies.tables import count_failures, failure_note
 
     if isinstance(target, bool) or not isinstance(target, int | float) or not 0 < target < 1:
         raise ValueError(f"power: expected a number between 0 and 1, found {target!r}; e.g. 0.8")
@@ -122,7 +126,6 @@ def power_curve(
     rule = _rule(study, estimand)
     bind_all(study)
     estimates, _ = pilot(study, study.replications, workers or cores())
-    estimates = estimates[estimates["rep"] < study.replications]
     factors = list(study.factors)
     regimes = {truth_regime(study, cell) for cell in study.cells()}
     prior = regimes == {"prior"}
@@ -136,6 +139,7 @@ def power_curve(
     table = rows.rename(columns={"value": "power"})[[*factors, "units", "method", "power", "mcse", "lower", "upper", "n_sim", "n", "n_failed"]]
     table = table.reset_index(drop=True)
     sizes = [f for f in factors if _is_size(study, f)]
+    notes = [*failure_note(count_failures(estimates, factors), study.failures), *notes, *outside(table, sizes, factors, target, measure)]
     return PowerCurve(table, _smallest(table, sizes, factors, target), crossings(table, sizes, factors, target), float(target), measure, tuple(notes))
 
 
@@ -208,15 +212,15 @@ def _smallest(table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str],
 
 
 def crossings(table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str], target: float) -> pd.DataFrame:
-    """Sizes at which a probit line crosses the target, the other factors held: one size at a time.
+    """Sizes at which a probit line crosses the target, the other factors held: one size at a time, within those of the table.
 
-    Weighted least squares of Phi^-1(power) on sqrt(size), weights ``phi(Phi^-1(p))^2 n / (p (1 - p))``; powers of 0 and 1 enter as
-    half a replicate from the edge. Lines need three sizes and a slope above zero.
+    Weighted least squares of Phi^-1(power) on the line above, weights ``phi(Phi^-1(p))^2 n / (p (1 - p))``; powers of 0 and 1 enter
+    as half a replicate from the edge. Lines need three sizes and a slope above zero. What lies outside is in `outside`.
 
     Parameters
     ----------
     table : DataFrame
-        Columns of `PowerCurve.table`.
+        Columns of `PowerCurve.table`; ``n``, the replicates behind each power, or ``n_sim``.
     sizes, factors : sequence of str
     target : float
 
@@ -236,26 +240,124 @@ def crossings(table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str],
     import pandas as pd
 
     found = []
-    for size in sizes:
-        others = [*(f for f in factors if f != size), "method"]
-        for key, part in table.groupby(others, sort=False, observed=True):
-            values = pd.to_numeric(part[size], errors="coerce")
-            if values.notna().sum() < 3:
-                continue
-            at = _crossing(values.to_numpy(float), part["power"].to_numpy(float), part["n_sim"].to_numpy(float), target)
-            if at is not None:
-                found.append({"size": size, **dict(zip(others, key, strict=True)), "needed": at[0], "mcse": at[1]})
+    for size, who, values, line in _lines(table, sizes, factors):
+        needed, mcse = line.crossing(target)
+        if values.min() <= needed <= values.max():
+            found.append({"size": size, **who, "needed": needed, "mcse": mcse})
     return pd.DataFrame(found)
 
 
-def _crossing(size: Any, power: Any, n: Any, target: float) -> tuple[float, float] | None:
+def outside(table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str], target: float, measure: str = "power") -> list[str]:
+    """Notes where a line does not cross the target within the sizes of the table: what it levels off at, or where to look.
+
+    Parameters
+    ----------
+    table, sizes, factors, target
+        As in `crossings`.
+    measure : str
+        ``power`` or ``assurance``.
+    """
+    notes = []
+    for size, who, values, line in _lines(table, sizes, factors):
+        place = ", ".join(f"{key} {_plain(value)}" for key, value in who.items())
+        low, high = values.min(), values.max()
+        needed, _ = line.crossing(target)
+        if low <= needed <= high:
+            continue
+        if line.power(high) >= target:
+            if needed < low:
+                notes.append(f"{place}: {measure} is above {target:g} at every {size} simulated, the smallest {low:g}; try smaller ones.")
+        elif line.most < target:
+            notes.append(
+                f"{place}: as {size} grows, {measure} levels off at about {line.level:.3g}, below {target:g}: no {size} reaches it. "
+                "Let another size of the design grow, or the effect."
+            )
+        elif line.slope > 0:
+            notes.append(f"{place}: {measure} is about {line.power(high):.3g} at the largest {size} simulated, {high:g}; where it reaches {target:g} "
+                         f"lies outside: try larger ones.")  # fmt: skip
+        else:
+            notes.append(f"{place}: {measure} does not grow with {size}; let another size of the design grow, or the effect.")
+    return notes
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _lines(table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str]) -> Iterator[tuple[str, dict[str, Any], Any, _Line]]:
+    """A line for each size and setting of the other factors that has three sizes or more, with the sizes."""
+    import pandas as pd
+
+    for size in sizes:
+        others = [*(f for f in factors if f != size), "method"]
+        for key, part in table.groupby(others, sort=False, observed=True):
+            values = pd.to_numeric(part[size], errors="coerce").to_numpy(float)
+            n, power = (part["n"] if "n" in part else part["n_sim"]).to_numpy(float), part["power"].to_numpy(float)
+            real = np.isfinite(values) & np.isfinite(power) & (n > 0)
+            if len(np.unique(values[real])) >= 3:
+                yield size, dict(zip(others, key, strict=True)), values[real], _line(values[real], power[real], n[real])
+
+
+_DOUBT = float(stats.chi2.ppf(0.95, 1))
+_LEVELS = 60
+"""Sizes at which a line may level off, tried on a logarithmic scale."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Phi^-1(power) = a + b sqrt(size / (1 + size / c)).
+
+    Attributes
+    ----------
+    a, slope, c : float
+    covariance : ndarray
+        Of a and b, c held.
+    most : float
+        Largest power that the line may level off at, within 95% of what the powers say of c; 1 where it may not level off.
+    """
+
+    a: float
+    slope: float
+    c: float
+    covariance: Any
+    most: float
+
+    @property
+    def level(self) -> float:
+        """Power that the line levels off at."""
+        return float(stats.norm.cdf(self.a + self.slope * math.sqrt(self.c))) if math.isfinite(self.c) else 1.0
+
+    def power(self, size: float) -> float:
+        """Power at a size."""
+        return float(stats.norm.cdf(self.a + self.slope * _root(size, self.c)))
+
+    def crossing(self, target: float) -> tuple[float, float]:
+        """Size at which the line crosses a power, and its standard error; NaN where it does not."""
+        root = (stats.norm.ppf(target) - self.a) / self.slope if self.slope > 0 else math.nan
+        left = 1 - root**2 / self.c
+        if not (root > 0 and left > 0):
+            return math.nan, math.nan
+        gradient = np.array([-1.0, -root]) / self.slope * 2 * root / left**2
+        return float(root**2 / left), float(np.sqrt(gradient @ self.covariance @ gradient))
+
+
+def _root(size: Any, c: float) -> Any:
+    return np.sqrt(size / (1 + size / c))
+
+
+def _line(size: Any, power: Any, n: Any) -> _Line:
+    """The line through powers; straight where they leave it in doubt whether it levels off."""
     p = np.clip(power, 0.5 / n, 1 - 0.5 / n)
-    y, x = stats.norm.ppf(p), np.stack([np.ones_like(size), np.sqrt(size)], 1)
+    y, levels = stats.norm.ppf(p), [math.inf, *np.geomspace(size.min() / 4, size.max() * 64, _LEVELS)[::-1].tolist()]
     weight = stats.norm.pdf(y) ** 2 * n / (p * (1 - p))
-    covariance = np.linalg.pinv(x.T @ (weight[:, None] * x))
-    a, b = covariance @ (x.T @ (weight * y))
-    root = (stats.norm.ppf(target) - a) / b if b > 0 else math.nan
-    if not root > 0:
-        return None
-    gradient = np.array([-2 * root / b, -2 * root**2 / b])
-    return float(root**2), float(np.sqrt(gradient @ covariance @ gradient))
+    fits = []
+    for c in levels:
+        x = np.stack([np.ones_like(size), _root(size, c)], 1)
+        covariance = np.linalg.pinv(x.T @ (weight[:, None] * x))
+        a, b = covariance @ (x.T @ (weight * y))
+        fits.append((float(weight @ (y - x @ [a, b]) ** 2), float(a), float(b), c, covariance))
+    least = min(fits, key=lambda fit: fit[0])
+    if fits[0][0] - least[0] <= _DOUBT:
+        return _Line(*fits[0][1:], most=1.0)
+    tops = [a + max(b, 0.0) * math.sqrt(c) for loss, a, b, c, _ in fits[1:] if loss - least[0] <= _DOUBT]
+    return _Line(*least[1:], most=float(stats.norm.cdf(max(tops))))

@@ -16,6 +16,7 @@ from hiermodels.studies.csv_text import csv_text
 from hiermodels.studies.measures import performance
 from hiermodels.studies.schedule import Schedule, Shard
 from hiermodels.studies.sequential import checkpoints, judge, read_stop
+from hiermodels.studies.supports import supports_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,5 +106,6 @@ def _table(study: Study, manifest: Mapping[str, Any], folder: Path, cell: str, n
         interval=study.interval.level,
         failures=study.failures,
         regime=here[0]["regime"],
+        supports=supports_of(study),
     )
     return table

@@ -152,8 +152,7 @@ def rows_of(grid: Any) -> list[tuple[dict[str, Any], dict[str, tuple[Any, ...]]]
 def _crossed(grid: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str, tuple[Any, ...]]]]:
     for name, values in grid.items():
         if not isinstance(values, list | tuple) or not values:
-            found = "an empty list" if isinstance(values, list | tuple) else shown(values)
-            raise problem(f"expected a list of values; found {found}; write e.g. [0, 5, 10]", ("grid", name))
+            raise problem(f"expected a list of values; found {shown(values)}; write e.g. [0, 5, 10]", ("grid", name))
     if math.prod(len(v) for v in grid.values()) > MAX_CELLS:
         raise problem(
             f"expected at most {MAX_CELLS:,} cells; found more; list the rows that matter", ("grid",)
