@@ -14,7 +14,7 @@ from hiermodels.models.data import Problem, bind
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["blanked", "refused_designs"]
+__all__ = ["blanked", "refusals", "smaller_designs"]
 
 _NUMBERS = ("estimate", "median", "se", "lower", "upper", "rank", "max_rank", "rhat", "ess_bulk", "ess_tail")
 
@@ -33,35 +33,37 @@ def blanked(found: Estimates, gone: np.ndarray) -> Estimates:
     return replace(found, **blank)
 
 
-def refused_designs(
-    problem: Any, frame: pd.DataFrame, columns: Mapping[str, np.ndarray], changes: Mapping[str, np.ndarray]
-) -> dict[int, str]:
-    """Why a model cannot be fitted to the design of some datasets, by their place: in the words of `hiermodels.fit`.
-
-    A design is looked at where its columns, or their deviations within the groups of a level, span less than those of the
-    design that the model is bound to, or where a formula has no finite value.
+def refusals(problem: Problem, tables: Mapping[int, pd.DataFrame]) -> dict[int, str]:
+    """Why a model cannot be fitted to some datasets, by their place: the words of `hiermodels.fit`; nothing of those that it takes.
 
     Parameters
     ----------
     problem : Problem
         Of a method with priors.
-    frame : DataFrame
-        The cell's design.
-    columns : mapping of str to ndarray, shape (dataset, row)
-        Predictors that are redrawn with each dataset.
+    tables : mapping of int to DataFrame
+        Datasets, outcome included.
+    """
+    found = {}
+    for place, table in tables.items():
+        try:
+            bind(problem.model, table, problem.pooling, scales=problem.scales)
+        except ValueError as error:
+            found[place] = str(error)
+    return found
+
+
+def smaller_designs(problem: Problem, changes: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Datasets whose design spans less than that which the model is bound to, or has no finite value; (dataset,).
+
+    Columns are looked at, and their deviations from the means of each level's groups.
+
+    Parameters
+    ----------
+    problem : Problem
     changes : mapping of str to ndarray
         As `hiermodels.studies.predictors.redesign` gives them.
     """
-    if not isinstance(problem, Problem) or "x" not in changes:
-        return {}
-    found = {}
-    for place in np.flatnonzero(_smaller(problem, np.asarray(changes["x"]))):
-        rows = frame.assign(**{name: values[place] for name, values in columns.items()})
-        try:
-            bind(problem.model, rows, problem.pooling, outcome=False, scales=problem.scales)
-        except ValueError as error:
-            found[int(place)] = str(error)
-    return found
+    return _smaller(problem, np.asarray(changes["x"])) if "x" in changes else np.zeros(0, bool)
 
 
 def _smaller(problem: Problem, x: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from hiermodels.studies.frames import frames
 from hiermodels.studies.predictors import draw, redesign, varying
 from hiermodels.studies.programs import compiled, estimation, simulation
 from hiermodels.studies.ready import Fit, Mechanism, fit_of, lanes_of, mechanism_of, study_of, truth_of
-from hiermodels.studies.refusals import blanked, refused_designs
+from hiermodels.studies.refusals import blanked, refusals, smaller_designs
 from hiermodels.studies.rows import Rows
 from hiermodels.studies.simulate import data_key, method_key
 from hiermodels.studies.supports import supports_of_targets
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["estimates_from", "redrawn_columns", "rows_of", "run_chunk", "simulate_chunk", "table_of", "trace"]
 
+_DOUBTFUL = ("nonfinite", "divergent", "heavy_weights")
+"""Statuses of fits whose datasets are looked at once more: `hiermodels.fit` may refuse them."""
 _ESCALATIONS = 2
 """How often `retry-with-escalation` tries again."""
 
@@ -201,20 +203,33 @@ def run_chunk(
     if study.methods[method].kind == "host":
         return _by_host(study, place, method, fit, reps, outcomes, truth)
     columns = redrawn_columns(study, mechanism, reps)
-    outcomes = rows_of(mechanism, fit.problem, outcomes, columns)
-    estimates = _estimate(study, fit, method, mechanism.key, reps, outcomes, truth, lanes, announce)
+    rows = rows_of(mechanism, fit.problem, outcomes, columns)
+    estimates = _estimate(study, fit, method, mechanism.key, reps, rows, truth, lanes, announce)
     found = jax.tree.map(np.asarray, estimates)
-    found = _again(study, fit, method, mechanism.key, reps, outcomes, truth, found, announce)
-    if isinstance(outcomes, Rows) and not outcomes.complete:
-        found = without_empty(fit.problem, fit.targets, np.asarray(outcomes.weight) > 0, found)
+    found = _again(study, fit, method, mechanism.key, reps, rows, truth, found, announce)
+    if isinstance(rows, Rows) and not rows.complete:
+        found = without_empty(fit.problem, fit.targets, np.asarray(rows.weight) > 0, found)
     refused = {}
-    if isinstance(outcomes, Rows) and study.methods[method].kind == "posterior":
-        refused = refused_designs(fit.problem, mechanism.frame, columns, outcomes.design)
+    if study.methods[method].kind == "posterior" and isinstance(fit.problem, Problem):
+        refused = _refused(mechanism, fit, outcomes, rows, columns, found)
     if not refused:
         return table_of(study, place, method, fit, reps, found, truth)
     gone = np.isin(np.arange(len(reps)), list(refused))[:, None]
     messages = [[refused.get(i, "")] * len(fit.positions) for i in range(len(reps))]
     return table_of(study, place, method, fit, reps, blanked(found, gone), truth, messages)
+
+
+def _refused(
+    mechanism: Mechanism, fit: Fit, outcomes: Any, rows: Any, columns: Mapping[str, np.ndarray], found: Estimates
+) -> dict[int, str]:
+    """Replicates to which the model cannot be fitted, and why: of those whose fit failed, or whose design spans less than most."""
+    doubtful = np.isin(found.status[:, fit.positions], [STATUS.index(word) for word in _DOUBTFUL]).any(1)
+    if isinstance(rows, Rows) and "x" in rows.design:
+        doubtful |= smaller_designs(fit.problem, rows.design)
+    places = np.flatnonzero(doubtful)
+    some = jax.tree.map(lambda a: np.asarray(a)[places], outcomes)
+    tables = frames(mechanism.problem, mechanism.frame, some, {name: values[places] for name, values in columns.items()})
+    return refusals(fit.problem, dict(zip(places.tolist(), tables, strict=True)))
 
 
 def _by_host(study: Study, cell: Cell, method: str, fit: Fit, reps: np.ndarray, outcomes: Any, truth: np.ndarray) -> pa.Table:
