@@ -10,7 +10,9 @@ from hiermodels.models import families
 from hiermodels.models.columns import numbers, require_column
 from hiermodels.models.counts import count_tree
 from hiermodels.models.priors import Prior
+from hiermodels.models.ranks import ROWS, Scale
 from hiermodels.models.spec import Layout, Model
+from hiermodels.models.told_apart import untold
 from hiermodels.models.units import inner_design
 
 if TYPE_CHECKING:
@@ -241,13 +243,41 @@ def _unpooled(layout: Layout, data: Data, name: str, labels: dict[str, list[str]
 
 def warnings(layout: Layout, data: Data, labels: dict[str, list[str]]) -> list[str]:
     """What is allowed but deserves a word."""
-    found = []
-    for level in layout.levels:
-        count = len(labels[level.name])
-        if count == 1 and level.pooling == "partial":
-            found.append(f"{level.name}: one group alone says nothing about the spread between groups; the prior decides")
-    if layout.residual_sd is not None and layout.levels:
-        finest = layout.levels[-1]
-        if len(data.y) == len(labels[finest.name]) and finest.pooling == "partial":
-            found.append(f"{finest.name}: one row a group, so sigma and sd_{finest.name} cannot be told apart; their priors decide")
+    one = [v.name for v in layout.levels if v.pooling == "partial" and len(labels[v.name]) == 1]
+    found = [f"{name}: one group alone says nothing about the spread between groups; the prior decides" for name in one]
+    if not layout.normal_groups:
+        return [*found, *_saturated(layout, data)]
+    left = untold(layout, data)
+    for scale in left.alone:
+        level = layout.levels[scale.level].name
+        if level not in one:
+            found.append(
+                f"{scale.name}: the population's coefficients can follow each of the {scale.units} {level} groups, so the data say nothing "
+                f"about it; its prior alone decides"
+            )
+    for some in left.together:
+        names = [s.name for s in sorted(some, key=lambda s: s.level != ROWS)]
+        found.append(f"{', '.join(names[:-1])} and {names[-1]} cannot be told apart{_why(layout, data, some)}; their priors decide")
     return found
+
+
+def _why(layout: Layout, data: Data, some: tuple[Scale, ...]) -> str:
+    """Why variances cannot be told apart, where one word says it."""
+    levels = [layout.levels[s.level].name for s in some if s.level >= 0]
+    rows = int(np.sum(np.asarray(data.weight) > 0))
+    if len(levels) == len(some) - 1 == 1 and some[0].units == rows:
+        return f" (one row for each {levels[0]})"
+    return f" ({' and '.join(levels)} make the same groups)" if len(set(levels)) == len(some) == 2 else " on this design"
+
+
+def _saturated(layout: Layout, data: Data) -> list[str]:
+    """A word about counts whose predictors follow every group."""
+    tree = count_tree(layout)
+    if tree.unit < 0 or tree.word != "partial":
+        return []
+    _, first = np.unique(np.asarray(data.group[tree.unit]), return_index=True)
+    taken = np.linalg.matrix_rank(np.asarray(data.x)[first][:, list(layout.population)]) if layout.population else 0
+    if not 1 < len(first) <= taken:
+        return []
+    name = layout.levels[tree.unit].name
+    return [f"{name}: the predictors can follow each of the {len(first)} groups, so the data say nothing about their spread; its prior alone decides"]

@@ -1,29 +1,27 @@
 """Is the posterior proper, and which moments exist? Tail exponents decide, before anything is sampled.
 
-For normal hierarchies with flat coefficients of rank p and n_l groups at level l, let the scale of level l grow with
-all coarser scales below it: the likelihood falls as scale^-(n_l - p) and the prior as scale^e_l, while each coarser
-scale m integrates to scale^(e_m + 1) where its prior has a heavy tail. The posterior is proper at that end iff
-
-    e_l + sum over coarser m of max(0, e_m + 1) - (n_l - p) < -1,
-
-and a moment of order r of that scale exists iff the same holds with e_l + r. Where every group of a level has one child, the data
-tell the sum of the two variances only: each counts as coarser than the other. With flat sds this is "at least p + 2
-groups", with flat variances "at least p + 3"; for school / class / score with flat variances it is 4, 6 and 8. At zero the
-likelihood stays positive, so every prior must be integrable there (e > -1). Models of counts have their own rules:
-`hiermodels.models.propriety_counts`.
+At infinity, for normal hierarchies: sds of a set of group terms that grow together are weighed against the rank that these terms
+have beyond the flat coefficients (`hiermodels.models.ranks` has the rule). What counts is what the coefficients take from a level:
+a predictor that varies within groups takes nothing. With one flat mean and flat sds this is "at least 3 groups", with flat
+variances "at least 4"; for school / class / score with flat variances it is 4, 6 and 8. At zero the likelihood stays positive, so
+every prior must be integrable there (e > -1). Models of counts have their own rules: `hiermodels.models.propriety_counts`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hiermodels.models.priors import Prior
 from hiermodels.models.propriety_counts import check_counts, missing_count_moments
 from hiermodels.models.propriety_links import check_links, check_repeats, missing_link_moments
-from hiermodels.models.spec import Layout, sd_name, theta_name
+from hiermodels.models.quantities import INTERCEPT
+from hiermodels.models.ranks import ROWS, Set, Spans
+from hiermodels.models.spec import Layout, Parameter, sd_name, theta_name
+from hiermodels.models.told_apart import untold
 from hiermodels.models.units import inner_design
 
 if TYPE_CHECKING:
@@ -48,88 +46,44 @@ def check_propriety(layout: Layout, data: Data, outcome: bool) -> None:
         check_counts(layout, data, outcome)
 
 
-def _flat_rank(layout: Layout, data: Data) -> int:
-    flat = [
-        c
-        for c in layout.population
-        if (p := layout.parameter(layout.columns[c])) is not None and p.prior.name == "flat"
-    ]
-    return int(np.linalg.matrix_rank(inner_design(layout, data)[:, flat])) if flat else 0
-
-
-class _Scale(NamedTuple):
-    """A standard deviation: how many units it has, what they are called, and the levels in which they nest."""
-
-    name: str
-    prior: Prior
-    units: int
-    unit: str
-    level: int
-    above: frozenset[int]
-
-
-def _scales(layout: Layout, data: Data) -> list[_Scale]:
-    """Every standard deviation, coarse to fine, rows last."""
-    found: list[_Scale] = []
-    above: list[frozenset[int]] = []
-    for i, (level, real) in enumerate(zip(layout.levels, data.real, strict=True)):
-        above.append(above[level.parent] | {level.parent} if level.parent >= 0 else frozenset[int]())
-        for e in level.effects if level.pooling == "partial" else ():
-            name = sd_name(level.name, layout.columns[e])
-            prior = layout.parameter(name).prior  # type: ignore[union-attr]
-            found.append(_Scale(name, prior, int(real.sum()), f"{level.name} groups", i, above[i]))
-    sigma = layout.residual_sd
-    if sigma is not None:
-        levels = range(len(layout.levels))
-        found.append(_Scale(sigma.name, sigma.prior, int((data.weight > 0).sum()), "rows", len(layout.levels), frozenset(levels)))
-    return found
-
-
-def _coarser(one: _Scale, other: _Scale) -> bool:
-    """Whether a scale can hide below another that is large: it has fewer units, or the same ones in another level of the tree."""
-    tied = other.units == one.units and (other.level in one.above or one.level in other.above)
-    return other.units < one.units or tied
-
-
-def _unpooled_count(layout: Layout, data: Data) -> int:
-    return sum(
-        int(real.sum()) * len(level.effects)
-        for level, real in zip(layout.levels, data.real, strict=True)
-        if level.pooling == "none"
-    )
-
-
-def _tail_excess(scales: list[_Scale], i: int, rank: int, order: float = 0.0) -> float:
-    """Exponent at infinity of scale i's marginal posterior plus one; negative iff the moment of this order exists."""
-    here = scales[i]
-    tail = here.prior.tail if order == 0 else here.prior.moment_tail()
-    if tail == -math.inf:
-        return -math.inf
-    coarser = sum(max(0.0, scale.prior.tail + 1) for scale in scales if _coarser(here, scale))
-    return tail + order + coarser - (here.units - rank) + 1
+def _flat(layout: Layout) -> list[int]:
+    """Population columns whose coefficients have flat priors."""
+    return [c for c in layout.population if (p := layout.parameter(layout.columns[c])) is not None and p.prior.name == "flat"]
 
 
 def _check_normal(layout: Layout, data: Data, outcome: bool) -> None:
-    rank = _flat_rank(layout, data) + _unpooled_count(layout, data)
-    scales = _scales(layout, data)
-    for i, (name, prior, count, unit, _, _) in enumerate(scales):
-        if prior.name == "fixed":
+    spans = Spans(layout, data, _flat(layout))
+    for scale in spans.scales:
+        if scale.prior.name == "fixed":
             continue
-        if name == "sigma":
-            _check_sigma(layout, data, outcome, prior)
-        elif prior.origin <= -1:
+        if scale.level == ROWS:
+            _check_sigma(layout, data, outcome, scale.prior)
+        elif scale.prior.origin <= -1:
             raise ValueError(
-                f"priors: {name}: {prior} gives an improper posterior: it is not integrable at zero, where the likelihood is positive; "
-                f"use flat(), half_normal(...) or reference()"
+                f"priors: {scale.name}: {scale.prior} gives an improper posterior: it is not integrable at zero, where the likelihood is "
+                f"positive; use flat(), half_normal(...) or reference()"
             )
-        if prior.tail != -math.inf and _tail_excess(scales, i, rank) >= 0:
-            need = count + math.floor(_tail_excess(scales, i, rank)) + 1
-            raise ValueError(
-                f"priors: {name}: {prior} gives an improper posterior with {count} {unit}: at least {need} are needed; "
-                f"use a proper prior, e.g. half_normal(...)"
-            )
+    _check_infinity(spans)
     if layout.known or not layout.columns:
         _check_flat_only(layout, data)
+
+
+def _check_infinity(spans: Spans) -> None:
+    """Refuse scales whose likelihood does not fall by what their priors rise."""
+    for some in spans.sets:
+        rise = spans.exponent(some)
+        fall = spans.fall(some, rise)
+        if rise < fall:
+            continue
+        scale = spans.scales[max(some)]
+        need, taken = scale.units + math.floor(rise - fall) + 1, spans.taken(some)
+        why = f", {taken} of which the coefficients follow" if taken > 1 else ""
+        others = " and ".join(spans.scales[i].name for i in sorted(some - {max(some)}))
+        beside = f" beside that of {others}" if others else ""
+        raise ValueError(
+            f"priors: {scale.name}: {scale.prior}{beside} gives an improper posterior with {scale.units} {scale.unit}{why}: at least {need} "
+            f"are needed; use a proper prior, e.g. half_normal(...)"
+        )
 
 
 def _check_explicit(layout: Layout, data: Data, outcome: bool) -> None:
@@ -138,23 +92,19 @@ def _check_explicit(layout: Layout, data: Data, outcome: bool) -> None:
     if layout.link != "identity":
         return
     _check_flat_only(layout, data)
-    sigma, rank = layout.residual_sd, _flat_rank(layout, data) + _unpooled_count(layout, data)
+    sigma = layout.residual_sd
     if sigma is None or sigma.prior.name == "fixed":
         return
-    rows = int((data.weight > 0).sum())
-    if sigma.prior.tail + rank - rows >= -1:
-        raise ValueError(
-            f"priors: sigma: {sigma.prior} gives an improper posterior with {rows} rows and {rank} flat coefficients; "
-            f"use a proper prior, e.g. half_normal(...)"
-        )
+    spans = Spans(layout, data, _flat(layout))
+    _check_infinity(spans)
     _check_sigma(layout, data, outcome, sigma.prior)
     if outcome:
-        check_repeats(layout, data, sigma.prior, rank)
+        check_repeats(layout, data, sigma.prior, spans.rank)
 
 
 def _check_flat_only(layout: Layout, data: Data) -> None:
     rows = int((data.weight > 0).sum())
-    if rows < _flat_rank(layout, data):
+    if rows < Spans(layout, data, _flat(layout)).rank:
         raise ValueError(f"data: {rows} rows cannot inform {len(layout.population)} coefficients with flat priors; give them normal priors")
 
 
@@ -165,7 +115,7 @@ def _check_sigma(layout: Layout, data: Data, outcome: bool, prior: Prior) -> Non
     free, left = _left_over(layout, data)
     if left if outcome else free > 0:
         return
-    if free == 0 and any(p.source == "default" and p.prior.name == "scaled_half_t" for p in layout.parameters):
+    if free == 0 and any(p.source == "default" and p.prior.name == "scaled_half_t" for p in _beside_sigma(layout, data)):
         raise ValueError(
             f"priors: sigma: {prior}: there are no repeated observations to keep sigma from zero, and only a default prior would tell it "
             f"from the spread of groups; give known_se, or name priors of both"
@@ -176,6 +126,12 @@ def _check_sigma(layout: Layout, data: Data, outcome: bool, prior: Prior) -> Non
             f"priors: sigma: {prior} gives an improper posterior: it is not integrable at zero, where {why} to keep sigma from zero; "
             f"use inverse_gamma_variance(...)" + (", flat() or half_normal(...)" if free == 0 else "")
         )
+
+
+def _beside_sigma(layout: Layout, data: Data) -> list[Parameter]:
+    """Parameters that the design does not tell apart from sigma."""
+    together = {s.name for some in untold(layout, data).together for s in some if any(other.level == ROWS for other in some)}
+    return [p for p in layout.parameters if p.name in together]
 
 
 def _scaled(layout: Layout) -> float:
@@ -214,7 +170,8 @@ def _left_over(layout: Layout, data: Data) -> tuple[int, bool]:
         fitted, _, inner_rank, _ = np.linalg.lstsq(inner, target, rcond=1e-10)
     residual = target - inner @ fitted
     noise = 64 * np.finfo(float).eps * max(np.max(np.abs(y), initial=0.0), np.max(np.abs(target), initial=0.0))
-    return len(target) - rank - int(inner_rank), bool(np.max(np.abs(residual), initial=0.0) > noise)
+    free = len(target) - rank - int(inner_rank)
+    return free, free > 0 and bool(np.max(np.abs(residual), initial=0.0) > noise)
 
 
 def _follows(layout: Layout, i: int) -> bool:
@@ -246,34 +203,38 @@ def missing_moments(layout: Layout, data: Data) -> dict[str, str]:
         Variable name to ``"mean"`` (neither mean nor sd exists) or ``"sd"`` (the mean exists, the sd does not).
         ``"new(<g>)"`` is a key too.
     """
-    found: dict[str, str] = {}
     if not layout.normal_groups:
         return missing_count_moments(layout, data)
     if layout.link != "identity":
         return missing_link_moments(layout, data)
-    rank = _flat_rank(layout, data) + _unpooled_count(layout, data)
-    scales = _scales(layout, data)
-    worst = ""
-    for i, (name, prior, *_) in enumerate(scales):
-        if prior.name == "fixed":
+    found: dict[str, str] = {}
+    spans = Spans(layout, data, _flat(layout))
+    for some in spans.sets:
+        rise = spans.exponent(some)
+        fall = spans.fall(some, rise + 2)
+        if rise + 2 < fall:
             continue
-        lost = "mean" if _tail_excess(scales, i, rank, 1) >= 0 else "sd" if _tail_excess(scales, i, rank, 2) >= 0 else ""
-        if lost:
-            found[name] = lost
-            worst = "mean" if "mean" in (lost, worst) else "sd"
-    if worst:  # coefficients and coarse group values spread with the scales that estimate them
-        for c in layout.population:
-            if (p := layout.parameter(layout.columns[c])) is not None and p.prior.name in ("flat", "scaled_normal"):
-                found.setdefault(p.name, worst)
-        branches = [leaf for leaf, _ in layout.branches]
-        for i, level in enumerate(layout.levels):
-            if branches == [i]:  # rows hold the values of the finest groups; of crossed ones, only their sums
-                continue
-            for e in level.effects:
-                found.setdefault(theta_name(level.name, layout.columns[e]), worst)
-        for level in layout.levels:
-            found.setdefault(f"new({level.name})", worst)
-    return found
+        lost = "mean" if rise + 1 >= fall else "sd"
+        for name in _unsteady(layout, spans, some):
+            found[name] = "mean" if "mean" in (lost, found.get(name)) else "sd"
+    order = [*(s.name for s in spans.scales), *found]
+    return {name: found[name] for name in dict.fromkeys(order) if name in found}
+
+
+def _unsteady(layout: Layout, spans: Spans, some: Set) -> Iterator[str]:
+    """Names of what is as uncertain as the scales of a set are large."""
+    yield from (spans.scales[i].name for i in spans.moved_by(some))
+    rows = any(spans.scales[i].level == ROWS for i in some)
+    priors = {c: layout.parameter(layout.columns[c]).prior.name for c in layout.population}  # type: ignore[union-attr]
+    for c, prior in priors.items():
+        if (prior == "flat" and spans.unsteady(some, spans.coefficient(some, c))) or (prior == "scaled_normal" and rows):
+            yield layout.columns[c]
+    for i, level in enumerate(layout.levels):
+        unsteady = [e for e in level.effects if spans.unsteady(some, spans.group_value(some, i, e))]
+        yield from (theta_name(level.name, layout.columns[e]) for e in unsteady)
+        first = next((e for e in level.effects if layout.columns[e] == INTERCEPT), level.effects[0])
+        if first in unsteady or any(spans.scales[k].effect == first and spans.scales[k].level in spans.above(i) for k in some):
+            yield f"new({level.name})"
 
 
 def has_moment(layout: Layout, data: Data, name: str, order: float) -> bool:
@@ -304,10 +265,11 @@ def has_moment(layout: Layout, data: Data, name: str, order: float) -> bool:
     >>> [has_moment(problem.layout, problem.data, "sd_school", r) for r in (2, 4, 6)]
     [True, True, False]
     """
-    scales = _scales(layout, data)
-    place = next((i for i, scale in enumerate(scales) if scale.name == name), None)
+    spans = Spans(layout, data, _flat(layout))
+    place = next((i for i, scale in enumerate(spans.scales) if scale.name == name), None)
     if place is None:
-        raise ValueError(f"{name}: expected one of {', '.join(s.name for s in scales) or 'no scale'}; name a scale of the model")
-    if scales[place].prior.name == "fixed":
+        raise ValueError(f"{name}: expected one of {', '.join(s.name for s in spans.scales) or 'no scale'}; name a scale of the model")
+    if spans.scales[place].prior.name == "fixed":
         return True
-    return _tail_excess(scales, place, _flat_rank(layout, data) + _unpooled_count(layout, data), order) < 0
+    sets = [some for some in spans.sets if place in set(spans.moved_by(some))]
+    return all(rise + order < spans.fall(some, rise + order) for some in sets for rise in [spans.exponent(some)])
