@@ -265,7 +265,7 @@ def outside(table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str], t
         if low <= needed <= high:
             continue
         if line.power(high) >= target:
-            if needed < low:
+            if line.power(low) >= target:
                 notes.append(f"{place}: {measure} is above {target:g} at every {size} simulated, the smallest {low:g}; try smaller ones.")
         elif line.most < target:
             notes.append(
