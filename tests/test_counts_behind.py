@@ -373,3 +373,15 @@ def test_no_size_outside_the_grid(size, words):
     assert len(found) == (words is None) and (words is None or words in notes[0])
     flat = curve(size, [0.05, 0.06, 0.05], name="school")
     assert crossings(flat, ["school"], ["school"], 0.8).empty and len(outside(flat, ["school"], ["school"], 0.8)) == 1
+
+
+@pytest.mark.parametrize(("smallest", "warned"), [(1.0, False), (0.05, False), (0.001, True), (1e-4, True)])
+def test_a_reference_prior_that_one_precise_study_makes_steep_is_said(smallest, warned):
+    import hiermodels as hm
+    from hiermodels.models.data import bind
+
+    frame = pd.DataFrame({"y": [0.1, 1.0, -0.4, 0.6, 0.2], "study": list("abcde"), "se": [smallest, 0.2, 0.3, 0.2, 0.25]})
+    model = hm.Model("y ~ 1 + (1 | study)", known_se="se", priors={"sd_study": "reference()"})
+    assert any("reference()" in w and "cover" in w for w in bind(model, frame).warnings) == warned
+    half = hm.Model("y ~ 1 + (1 | study)", known_se="se", priors={"sd_study": "half_normal(1)"})
+    assert not any("reference()" in w for w in bind(half, frame).warnings)

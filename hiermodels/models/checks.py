@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from hiermodels.models.data import Data
 
+_STEEP = 50
+"""How many times smaller than their median a standard error may be before `reference` deserves a word."""
+
 __all__ = ["constant_predictors", "design", "outcome_columns", "prior_fits", "warnings"]
 
 _FITS = {
@@ -258,7 +261,7 @@ def warnings(layout: Layout, data: Data, labels: dict[str, list[str]]) -> list[s
     for some in left.together:
         names = [s.name for s in sorted(some, key=lambda s: s.level != ROWS)]
         found.append(f"{', '.join(names[:-1])} and {names[-1]} cannot be told apart{_why(layout, data, some)}; their priors decide")
-    return found
+    return [*found, *_steep_reference(layout, data)]
 
 
 def _why(layout: Layout, data: Data, some: tuple[Scale, ...]) -> str:
@@ -281,3 +284,22 @@ def _saturated(layout: Layout, data: Data) -> list[str]:
         return []
     name = layout.levels[tree.unit].name
     return [f"{name}: the predictors can follow each of the {len(first)} groups, so the data say nothing about their spread; its prior alone decides"]
+
+
+def _steep_reference(layout: Layout, data: Data) -> list[str]:
+    """A word on `reference` where one standard error is much smaller than the others.
+
+    It then rises as 1 / sd down to that error. By quadrature, 5 studies, 1,500 datasets a setting, sd like the other errors: 95%
+    intervals of the mean cover 93, 91, 88 and 86% where one error is 30, 100, 200 and 1,000 times smaller.
+    """
+    names = [p.name for p in layout.parameters if p.role == "group sd" and p.prior.name == "reference"]
+    if not (layout.known and names):
+        return []
+    errors = np.sort(np.asarray(data.weight)[np.asarray(data.weight) > 0] ** -0.5)
+    if len(errors) < 2 or errors[0] > np.median(errors) / _STEEP:
+        return []
+    return [
+        f"{', '.join(names)}: reference() with a standard error of {errors[0]:.3g} beside a median of {np.median(errors):.3g} acts as 1/sd down to the "
+        "smallest, and 95% intervals of the mean cover too little (88% with five studies and one error 200 times smaller, by quadrature); "
+        "use a prior that is finite at 0, e.g. half_normal(...), and compare"
+    ]

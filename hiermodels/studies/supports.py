@@ -9,8 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiermodels.models.data import Problem
-from hiermodels.models.families import lookup
-from hiermodels.models.quantities import support
 from hiermodels.studies.stand_ins import stand_ins
 
 if TYPE_CHECKING:
@@ -21,27 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["support_of", "supports_of", "supports_of_run", "supports_of_targets"]
 
-_OF_GROUPS = {"beta": "unit", "gamma": "positive"}
-"""Kind of a group's value by the law of the groups; real for others."""
-
-
 def support_of(variable: str, layout: Layout) -> tuple[float, float]:
-    """Least and largest value of a variable: of a parameter by its role, of a group's value by the law of the groups.
-
-    Parameters
-    ----------
-    variable : str
-        A parameter, ``theta_...``, ``mean(theta_...)`` or ``new(...)``.
-    layout : Layout
-    """
-    parameter = layout.parameter(variable)
-    groups = {f"new({level.name})" for level in layout.levels}
-    for level in layout.levels:
-        for theta in layout.effect_names(level):
-            groups |= {theta, f"mean({theta})"}
-    if parameter is not None:
-        return parameter.support
-    return support(_OF_GROUPS.get(lookup(layout.family).groups, "real") if variable in groups else "real")
+    """Least and largest value of a variable, by its role: a parameter, ``theta_...``, ``mean(theta_...)`` or ``new(...)``."""
+    found = layout.quantities.get(variable)
+    return (-math.inf, math.inf) if found is None else found.support
 
 
 def supports_of(study: Study) -> dict[str, tuple[float, float]]:
