@@ -334,7 +334,7 @@ MISTAKES = {
     "unknown key": (("seed: 1", "seeds: 1"), r"mine.yaml:14: seeds: unknown key 'seeds'; did you mean 'seed'\?"),
     "unknown key below": (("known_se: se", "know_se: se"), r":3: mechanisms\.know_se: unknown key .*'known_se'\?"),
     "unknown setting": (("sampler: exact", "smpler: exact"), r":9: methods\.none\.smpler: .*did you mean 'sampler'\?"),
-    "missing key": (("failures: complete-case\n", ""), r"expected the key 'failures'; found nothing; add e\.g\. `failures: comp"),
+    "missing key": (("seed: 1\n", ""), r"expected the key 'seed'; found nothing; add e\.g\. `seed: 1`"),
     "missing formula": (("  formula: effect ~ 1 + (1 | school)\n", ""), r":1: mechanisms: expected the key 'formula'"),
     "missing truth": (("Intercept: 8, ", ""), r":5: mechanisms.truth: expected a true value of 'Intercept'; found none"),
     "wrong type": (("replications: 250", "replications: many"), r":12: replications: expected a whole number .*'many'"),

@@ -156,3 +156,18 @@ def test_averages_by_estimates_are_of_common_replicates():
 def test_relative_measures_of_the_reference_are_undefined_with_a_reason(scored):
     own = of(scored.table, "rmse_ratio", "whole")
     assert math.isnan(own["value"]) and own["n"] == REPS
+
+
+@pytest.mark.parametrize(("methods", "measures"), [(["a"], ("bias", "mse", "cover")), (["a", "b"], ("bias", "mse", "cover", "rmse_ratio"))])
+def test_what_a_config_need_not_say(methods, measures):
+    from hiermodels.studies.config import read_config
+
+    config = {
+        "mechanisms": {"formula": "y ~ 1 + (1 | g)", "design": {"g": 6, "obs": 5}, "truth": {"Intercept": 2, "sd_g": 1, "sigma": 1}},
+        "estimands": ["Intercept"], "methods": {m: {"pooling": "complete", "sampler": "exact"} for m in methods},
+        "replications": 2, "seed": 1,
+    }  # fmt: skip
+    study = read_config(config)
+    assert study.performance == measures and study.failures == "complete-case"
+    assert study.resolved()["performance"] == list(measures) and study.resolved()["failures"] == "complete-case"
+    assert read_config({**config, "performance": ["bias"]}).performance == ("bias",)

@@ -299,7 +299,7 @@ def to_schema() -> dict[str, Any]:
     Examples
     --------
     >>> to_schema()["required"]
-    ['mechanisms', 'estimands', 'methods', 'performance', 'replications', 'failures', 'seed']
+    ['mechanisms', 'estimands', 'methods', 'replications', 'seed']
     """
     schema = Study.model_json_schema()
     for part in (schema, *schema["$defs"].values()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -311,6 +311,17 @@ _CROSSED_SCHEMA = {
 _ROWS_SCHEMA = {"type": "array", "items": {"type": "object", "additionalProperties": _GRID_VALUE}}
 DeviationField = Annotated[dict[str, Any], BeforeValidator(check_deviation), WithJsonSchema(deviation_schema())]
 Grid = Annotated[Any, WithJsonSchema({"anyOf": [_CROSSED_SCHEMA, _ROWS_SCHEMA]})]
+
+
+def default_performance(methods: Collection[str]) -> tuple[str, ...]:
+    """Measures where a study names none: bias, error and coverage, and the paired comparison of several methods.
+
+    Examples
+    --------
+    >>> default_performance(["none", "partial"])
+    ('bias', 'mse', 'cover', 'rmse_ratio')
+    """
+    return ("bias", "mse", "cover", *(("rmse_ratio",) if len(methods) > 1 else ()))
 
 
 def _performance(value: Any) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from hiermodels.studies.config.fields import (
     Share,
     Truth,
     auto,
+    default_performance,
     method_names,
     whole,
     words,
@@ -183,7 +184,8 @@ class Study(Part):
     estimands : tuple of Estimand
     methods : dict of str to Method
     performance : tuple of str
-        Measures, codes of `hiermodels.studies.measures`.
+        Measures, codes of `hiermodels.studies.measures`; by default bias, mse and cover, and the paired rmse_ratio where there are
+        several methods.
     interval : Interval
     decisions : dict
         Name to a threshold or a rule, as `hiermodels.studies.power.read_rules` reads it.
@@ -192,7 +194,7 @@ class Study(Part):
     stop : dict
         Measure to target MCSE, and ``minimum``, as `hiermodels.studies.sequential.read_stop` reads it.
     failures : str
-        What is done about fits that fail.
+        What is done about fits that fail; complete-case by default.
     seed : int
     precision : str
     lanes, chunk : int or ``"auto"``
@@ -220,7 +222,11 @@ class Study(Part):
     methods: Annotated[dict[str, Method], BeforeValidator(method_names)] = Field(
         examples=["{partial: {pooling: partial}}"], description="how it is estimated"
     )
-    performance: Performance = Field(examples=["[bias, mse, cover]"], description="how estimates are judged")
+    performance: Performance = Field(
+        default_performance(()),
+        examples=["[bias, mse, cover]"],
+        description="how estimates are judged; by default bias, mse and cover, and rmse_ratio where there are several methods",
+    )
     interval: IntervalField = Field(
         Interval(), description="level of the credible intervals, or {level, kind}"
     )
@@ -228,7 +234,7 @@ class Study(Part):
     replications: whole(1) = Field(examples=[250], description="datasets a cell")  # type: ignore[valid-type]
     stop: StopRule = Field({}, description="measure to target MCSE at which a cell ends early, and a minimum")
     failures: words(*FAILURES) = Field(  # type: ignore[valid-type]
-        examples=["complete-case"], description="what is done about fits that fail"
+        "complete-case", examples=["complete-case"], description="what is done about fits that fail"
     )
     seed: whole(0, 2**32 - 1) = Field(examples=[1], description="all random numbers follow from it")  # type: ignore[valid-type]
     precision: words(*PRECISIONS) = Field("float64", description="of the fits")  # type: ignore[valid-type]
@@ -240,6 +246,14 @@ class Study(Part):
     _lines: dict[tuple[str | int, ...], int] = PrivateAttr({})
     _name: str = PrivateAttr("study")
     _cells: tuple[Cell, ...] = PrivateAttr(())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _compared(cls, data: Any) -> Any:
+        """Several methods are compared, where nothing else is asked for."""
+        if isinstance(data, Mapping) and "performance" not in data and isinstance(data.get("methods"), Mapping):
+            return {**data, "performance": list(default_performance(data["methods"]))}
+        return data
 
     @model_validator(mode="after")
     def _whole_study(self) -> Study:
