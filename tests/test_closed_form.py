@@ -140,7 +140,7 @@ def test_prior_simulation_keeps_the_units():
     z = (true["Intercept"] - 8) / true["sigma"] / 1.5
     assert stats.kstest(z, "norm").pvalue > 1e-3
     assert stats.kstest(true["sigma"] ** 2, stats.invgamma(3, scale=2).cdf).pvalue > 1e-3
-    with pytest.raises(ValueError, match="is in units of sigma, which has no truth here; add sigma"):
+    with pytest.raises(ValueError, match="is in units of the residual sd, which the mechanism has not; use another law"):
         read_truth({"Intercept": "scaled_normal(8, 1.5)"}, bind_design(hm.Model("y ~ 1", known_se="s"), FRAME.assign(s=1.0)))
 
 
