@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _STEEP = 50
 """How many times smaller than their median a standard error may be before `reference` deserves a word."""
 
-__all__ = ["constant_predictors", "design", "outcome_columns", "prior_fits", "warnings"]
+__all__ = ["constant_predictors", "design", "fits", "outcome_columns", "prior_fits", "warnings"]
 
 _FITS = {
     "real": {"flat", "normal", "scaled_normal", "student_t", "uniform", "fixed"},
@@ -43,9 +43,21 @@ _NEARLY = 1e-7
 _KINDS = {"above_one": "greater than one"}
 
 
+def fits(kind: str, prior: Prior) -> bool:
+    """Whether a law is one of quantities of this kind.
+
+    Examples
+    --------
+    >>> from hiermodels.models import priors
+    >>> fits("positive", priors.half_normal(5)), fits("positive", priors.normal(0, 5))
+    (True, False)
+    """
+    return prior.name in _FITS[kind]
+
+
 def prior_fits(name: str, kind: str, prior: Prior) -> None:
     """Refuse a prior on a parameter of another kind, e.g. ``normal`` on a standard deviation."""
-    if prior.name not in _FITS[kind]:
+    if not fits(kind, prior):
         ok = ", ".join(sorted(_FITS[kind]))
         raise ValueError(f"priors: {name}: {prior} does not fit a {_KINDS.get(kind, kind)} parameter; use one of {ok}")
     low, high = prior.support("real" if kind == "correlation" else kind)

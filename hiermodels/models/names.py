@@ -11,7 +11,7 @@ from hiermodels.models import families
 from hiermodels.models.quantities import INTERCEPT, Quantity, coefficient, cor_name, group_sd, group_value, mean_name
 from hiermodels.models.spec import Layout, Model
 
-__all__ = ["DIMENSIONS", "check_constant", "check_names", "check_prior_names", "declared", "find", "free_name", "made"]
+__all__ = ["DIMENSIONS", "check_constant", "check_names", "check_prior_names", "declared", "find", "free_name", "made", "takes_prior"]
 
 DIMENSIONS = ("chain", "draw")
 """Dimensions of draws, in every table of draws."""
@@ -94,6 +94,15 @@ def find(quantities: Mapping[str, Quantity], name: str) -> Quantity | None:
     return replace(quantities[base], name=name) if base in quantities else None
 
 
+def takes_prior(model: Model, known: Mapping[str, Quantity], name: str) -> bool:
+    """Whether a prior may be written for this name: a parameter, what a pooling would take away, or a group term (joint priors)."""
+    found = find(known, name)
+    if found is not None:
+        return found.role not in ("group value", "mean of groups", "new group")
+    precision = families.lookup(model.family).precision
+    return any(name in (g.name, cor_name(g.name), mean_name(g.name), f"{precision}_{g.name}") for g in model.parsed.groups)
+
+
 def check_prior_names(model: Model) -> None:
     """Refuse priors of what the formula has not; names of predictors' columns wait for the data.
 
@@ -102,11 +111,9 @@ def check_prior_names(model: Model) -> None:
     ValueError
         With the nearest name.
     """
-    family, parsed = families.lookup(model.family), model.parsed
     known = declared(model)
-    written = {n for g in parsed.groups for n in (g.name, cor_name(g.name), mean_name(g.name), f"{family.precision}_{g.name}")}
     for name, _ in model.priors:
-        if name in written or find(known, name) is not None:
+        if takes_prior(model, known, name):
             continue
         names = [n for n, q in known.items() if q.role not in ("group value", "mean of groups", "new group")]
         near = difflib.get_close_matches(name, names, 1)

@@ -101,8 +101,8 @@ class Quantity:
 
     @property
     def spread(self) -> bool:
-        """Whether it measures a spread (an sd or a concentration): its point estimate is the median, zero or infinity its edge."""
-        return self.role in ("group sd", "residual sd", "concentration", "dispersion")
+        """Whether it measures a spread (an sd or a concentration), of which a study's point estimate is the median."""
+        return self.role in ("group sd", "residual sd", "concentration")
 
     @property
     def words(self) -> str:

@@ -294,8 +294,8 @@ def without_empty(problem: Problem, targets: tuple[Target, ...], present: np.nda
     for target, size in zip(targets, target_sizes(layout, targets), strict=True):
         if target.variable in at:
             gone[:, start : start + size] = empty[at[target.variable]]
-        elif target.variable.startswith("mean(") and target.variable[5:-1] in at:
-            gone[:, start] = empty[at[target.variable[5:-1]]].any(1)
+        elif (averaged := layout.quantities.get(target.variable)) is not None and averaged.role == "mean of groups":
+            gone[:, start] = empty[at[theta_name(averaged.owner, averaged.effect)]].any(1)
         start += size
     return blanked(found, gone)
 

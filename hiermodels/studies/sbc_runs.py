@@ -291,12 +291,13 @@ def _quantities(
     true = jax.eval_shape(lambda: simulate(key, bound.data)[1] if simulate else jax.tree.map(lambda a: a[0], values))
     levels = {name: level.name for level in problem.layout.levels for name in problem.layout.effect_names(level)}
     fixed = {p.name for p in problem.layout.parameters if getattr(getattr(p, "prior", None), "name", "") == "fixed"}
+    correlations = {p.name for p in problem.layout.parameters if getattr(p, "role", "") == "correlation"}
     labels: dict[str, tuple[str, ...]] = {}
     places: dict[str, np.ndarray] = {}
     for name, shape in ((n, s.shape[2:]) for n, s in drawn.values.items() if n in true and n not in fixed):
         if name in levels:
             place, words = problem.positions[levels[name]], tuple(problem.labels[levels[name]])
-        elif len(shape) == 2 and name.startswith("cor_"):
+        elif name in correlations:
             rows, columns = np.tril_indices(shape[0], -1)
             place, words = rows * shape[1] + columns, tuple(f"{r}:{c}" for r, c in zip(rows, columns, strict=True))
             words = ("",) if len(words) == 1 else words

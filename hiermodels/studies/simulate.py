@@ -23,7 +23,8 @@ from hiermodels.models.data import Data, Problem, bind
 from hiermodels.models.labels import match_labels
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.priors import Prior
-from hiermodels.models.spec import Layout, Model, sd_name, theta_name
+from hiermodels.models.quantities import support
+from hiermodels.models.spec import Layout, Model, cor_name, sd_name, theta_name
 from hiermodels.models.streams import OUTCOME, stream, word
 from hiermodels.models.units import from_means
 from hiermodels.studies.config.cells import method_key_material
@@ -233,7 +234,7 @@ def read_truth(truth: Mapping[str, Any], problem: Problem) -> tuple[Truth, dict[
 
 def _number(name: str, value: Any, kind: str) -> np.ndarray:
     number = float(value)
-    low, high = {"positive": (0.0, np.inf), "unit": (0.0, 1.0), "correlation": (-1.0, 1.0)}.get(kind, (-np.inf, np.inf))
+    low, high = support("positive" if kind == "above_one" else kind)
     if not (np.isfinite(number) and low <= number <= high):
         raise ValueError(f"truth: {name}: expected a number from {low:g} to {high:g}, found {number:g}; mend it")
     return np.asarray(number)
@@ -248,6 +249,10 @@ def _group_values(name: str, value: Any, problem: Problem, level: str) -> np.nda
     if missing or extra:
         what = f"no value for {missing[0]!r}" if missing else f"unknown {level} {extra[0]!r}"
         raise ValueError(f"truth: {name}: {what}; give one number for each of {', '.join(labels[:10])}")
+    low, high = problem.layout.quantities[name].support
+    outside = next((x for x in labels if not low <= float(given[x]) <= high), None)
+    if outside is not None:
+        raise ValueError(f"truth: {name}: {outside!r}: expected a number from {low:g} to {high:g}, found {float(given[outside]):g}; mend it")
     found = np.zeros(next(lv for lv in problem.layout.levels if lv.name == level).size)
     found[problem.positions[level]] = [float(given[x]) for x in labels]
     return found
@@ -445,7 +450,7 @@ def _simulate_normal(
 
 def correlate(layout: Layout, level: Any, z: Array, known: dict[str, Array]) -> Array:
     """Standardised deviations, shape (effect, group), with a level's correlations and standard deviations."""
-    correlation = known.get(f"cor_{level.name}", jnp.zeros(()))
+    correlation = known.get(cor_name(level.name), jnp.zeros(()))
     rows = list(z)
     for block in level.blocks:
         if len(block) > 1:

@@ -42,6 +42,7 @@ COLUMNS = [
     "ess_bulk",
     "ess_tail",
     "divergences",
+    "message",
     "measure",
     "value",
     "mcse",
@@ -130,7 +131,7 @@ def regime(cell: Cell) -> str:
     'prior'
     """
     drawn = {name for name, value in cell.truth.items() if isinstance(value, str)}
-    if any(not name.startswith("theta_") for name in drawn):
+    if drawn - set(cell.thetas):
         return "prior"
     return "fixed" if all(t in cell.truth and t not in drawn for t in cell.thetas) else "population"
 
@@ -183,9 +184,10 @@ def _row_by_row(grid: Any) -> list[tuple[dict[str, Any], dict[str, tuple[Any, ..
 
 def make_cells(mechanisms: Mechanisms) -> tuple[Cell, ...]:
     """All cells of a study, checked; errors name the place below ``mechanisms``."""
+    from hiermodels.studies.config.quantities import find, quantities_of
     from hiermodels.studies.config.truths import read_truth
 
-    rows = rows_of(mechanisms.grid)
+    rows, known = rows_of(mechanisms.grid), quantities_of(mechanisms)
     text = {name for row, _ in rows for name, value in row.items() if isinstance(value, str)}
     design = mechanisms.design
     levels = design_levels(design) if isinstance(design, dict) and "table" not in design else {}
@@ -195,7 +197,7 @@ def make_cells(mechanisms: Mechanisms) -> tuple[Cell, ...]:
         for name, value in row.items():
             _check_value(name, value, places[name])
         sizes = {name: value for name, value in row.items() if levels and (name in levels or name == "obs")}
-        changed = {name: value for name, value in row.items() if name.startswith(PREFIX)}
+        changed = {name: value for name, value in row.items() if name.startswith(PREFIX) and find(known, name) is None}
         truth = {**mechanisms.truth, **{n: value for n, value in row.items() if n not in sizes and n not in changed}}
         key = cell_hash(row)
         if key in cells:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hiermodels.models.display import declared_layout
+from hiermodels.models.names import check_constant, check_names, takes_prior
 from hiermodels.studies.config.designs import design_levels, design_table
 from hiermodels.studies.config.errors import nearest, problem, shown, within
 from hiermodels.studies.config.fields import ROLES
-from hiermodels.studies.config.texts import Estimand, mentions, read_law, variable_names
+from hiermodels.studies.config.quantities import find, parameters, quantities_of
+from hiermodels.studies.config.texts import Estimand, read_law
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hiermodels.models.quantities import Quantity
     from hiermodels.models.terms import Formula
     from hiermodels.studies.config.study import Mechanisms, Method, Study
 
@@ -27,6 +33,7 @@ def check_study(study: Study) -> None:
         known = _known_columns(mechanisms, table)
         _check_model(mechanisms)
         _check_columns(mechanisms, known)
+        _check_distinct(mechanisms, table)
         if table is not None:
             _check_values(mechanisms, table)
         else:
@@ -36,6 +43,7 @@ def check_study(study: Study) -> None:
         with within("methods", name):
             if method.kind in ("posterior", "estimator"):
                 _check_method(method, mechanisms, known)
+                _check_distinct(method, table)
             _check_host(method, study)
     _check_estimands(study)
     if isinstance(study.lanes, int) and isinstance(study.chunk, int) and study.chunk % study.lanes:
@@ -57,7 +65,7 @@ def _parsed(part: Mechanisms | Method) -> Formula | None:
     return None if callable(part.formula) else parse_formula(part.formula)
 
 
-def _check_model(part: Mechanisms | Method) -> None:
+def _check_model(part: Mechanisms | Method, priors: bool = True) -> None:
     """What `hiermodels.Model` refuses about formula, family, roles and priors."""
     from hiermodels.models.spec import Model
 
@@ -65,12 +73,27 @@ def _check_model(part: Mechanisms | Method) -> None:
         return
     roles = {role: getattr(part, role) for role in ROLES}
     try:
-        Model(part.formula, part.family, priors=getattr(part, "priors", None), **roles)
+        Model(part.formula, part.family, priors=getattr(part, "priors", None) if priors else None, **roles)
     except ValueError as error:
         key, _, message = str(error).partition(": ")
         if key in (*ROLES, "priors", "formula", "family"):
             raise problem(message, (key,)) from None
         raise problem(str(error)) from None
+
+
+def _check_distinct(part: Mechanisms | Method, table: pd.DataFrame | None) -> None:
+    """One name, one quantity, as far as the formula tells; a predictor of labels has columns of other names."""
+    if callable(part.formula):
+        return
+    model = part.declaration()
+    layout = declared_layout(model)
+    labels = [] if table is None else [str(c) for c in table.columns if table[c].dtype.kind not in "iufb"]
+    kept = tuple(c for c in layout.population if layout.columns[c] not in labels)
+    try:
+        check_constant(model)
+        check_names(model, replace(layout, population=kept))
+    except ValueError as error:
+        raise problem(str(error).partition(": ")[2], ("formula",)) from None
 
 
 def _check_columns(part: Mechanisms | Method, known: list[str]) -> None:
@@ -149,10 +172,11 @@ def _check_method(method: Method, mechanisms: Mechanisms, known: list[str]) -> N
                     f"unknown group term {term!r} for {parsed.text!r}; {nearest(term, groups)}",
                     ("pooling", term),
                 )
-        names, columns = variable_names(parsed, method.family, method.known_se is not None)
-        names = [n for n in names if not n.startswith("theta_")] + groups
+        _check_model(method, priors=False)
+        own = quantities_of(method)
+        names = [*parameters(own), *groups]
         for name in method.priors:
-            if name not in names and not mentions(name, columns):
+            if not takes_prior(method.declaration(), own, name):
                 message = f"unknown parameter {name!r} for {parsed.text!r}; {nearest(name, names)}"
                 raise problem(message, ("priors", name))
     _check_model(method)
@@ -167,33 +191,30 @@ def _check_host(method: Method, study: Study) -> None:
 
 
 def _check_estimands(study: Study) -> None:
-    names: list[str] = []
-    groups: list[str] = []
-    columns: set[str] = set()
+    known: dict[str, Quantity] = {}
     parts: list[Mechanisms | Method] = [study.mechanisms]
     parts += [m for m in study.methods.values() if m.kind in ("posterior", "estimator")]
     for part in parts:
-        parsed = _parsed(part)
-        if parsed is None:
+        if callable(part.formula):
             return
-        more, some = variable_names(parsed, part.family, part.known_se is not None)
-        names += [n for n in more if n not in names]
-        groups += [g.name for g in parsed.groups if g.name not in groups]
-        columns |= some
+        known = {**quantities_of(part), **known}
     for i, estimand in enumerate(study.estimands):
         with within("estimands", i):
-            _check_estimand(estimand, names, groups, columns)
+            _check_estimand(estimand, known)
 
 
-def _check_estimand(estimand: Estimand, names: list[str], groups: list[str], columns: set[str]) -> None:
+def _check_estimand(estimand: Estimand, known: Mapping[str, Quantity]) -> None:
     variable = estimand.variable
     if estimand.kind == "new":
+        groups = [q.owner for q in known.values() if q.role == "new group"]
         if variable not in groups:
             raise problem(f"expected new() of a group term; found {variable!r}; {nearest(variable, groups)}")
         return
+    found = find(known, variable)
     if estimand.kind == "mean":
-        names = [n for n in names if n.startswith("theta_")]
-        if variable not in names:
+        names = [n for n, q in known.items() if q.role == "group value"]
+        if found is None or found.role != "group value":
             raise problem(f"expected mean() of group values; found {variable!r}; {nearest(variable, names)}")
-    if variable not in names and not mentions(variable, columns):
+    elif found is None or found.role in ("mean of groups", "new group"):
+        names = [n for n, q in known.items() if q.role not in ("mean of groups", "new group")]
         raise problem(f"unknown estimand {variable!r}; {nearest(variable, names)}")

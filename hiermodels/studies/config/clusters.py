@@ -21,16 +21,33 @@ from collections.abc import Mapping
 from typing import Any
 
 from hiermodels.models.families import lookup
+from hiermodels.models.quantities import Quantity
 from hiermodels.studies.config.errors import nearest, problem, shown
 
-__all__ = ["without_clusters"]
+__all__ = ["cluster_words", "without_clusters"]
 
 _LOGISTIC = math.pi**2 / 3
 """Variance of the standard logistic law."""
 
 
+_STEMS = ("icc", "cv")
+
+
+def cluster_words(family: str, known: Mapping[str, Quantity]) -> list[str]:
+    """Names under which a truth can hold an intraclass correlation or a coefficient of variation.
+
+    Examples
+    --------
+    >>> from hiermodels.models.names import declared
+    >>> from hiermodels.models.spec import Model
+    >>> cluster_words("normal", declared(Model("y ~ 1 + (1 | school)")))
+    ['icc_school']
+    """
+    return [f"{_stem(family)}_{group}" for group in _groups(known)]
+
+
 def without_clusters(
-    truth: Mapping[str, Any], family: str, groups: list[str], known: bool, places: Mapping[str, tuple[Any, ...]]
+    truth: Mapping[str, Any], family: str, known: Mapping[str, Quantity], known_se: bool, places: Mapping[str, tuple[Any, ...]]
 ) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
     """A truth with every ``icc_<g>`` and ``cv_<g>`` written as the parameter that it stands for.
 
@@ -39,9 +56,9 @@ def without_clusters(
     truth : mapping
         Names to true values.
     family : str
-    groups : list of str
-        The formula's group terms.
-    known : bool
+    known : mapping of str to Quantity
+        What the formula names.
+    known_se : bool
         The outcome's standard errors are known.
     places : mapping
         Where in the config a value from the grid stands.
@@ -52,44 +69,59 @@ def without_clusters(
 
     Examples
     --------
-    >>> found, _ = without_clusters({"sigma": 3.0, "icc_school": 0.1}, "normal", ["school"], False, {})
+    >>> from hiermodels.models.names import declared
+    >>> from hiermodels.models.spec import Model
+    >>> known = declared(Model("y ~ 1 + (1 | school)"))
+    >>> found, _ = without_clusters({"sigma": 3.0, "icc_school": 0.1}, "normal", known, False, {})
     >>> found
     {'sigma': 3.0, 'sd_school': 1.0}
     """
-    stem = "cv_" if lookup(family).link == "log" else "icc_"
-    target = lookup(family).precision
-    family = lookup(family).kernel
-    given = {name: value for name, value in truth.items() if name.startswith(("icc_", "cv_"))}
+    groups = {f"{stem}_{group}": group for group in _groups(known) for stem in _STEMS}
+    given = {name: value for name, value in truth.items() if name in groups}
     if not given:
         return dict(truth), dict(places)
-    numbers = {name: _number(name, value, stem, groups, places.get(name, ("truth", name))) for name, value in given.items()}
-    names = {name: f"{target}_{name.partition('_')[2]}" for name in given}
+    numbers = {name: _number(name, value, family, known, places.get(name, ("truth", name))) for name, value in given.items()}
+    names = {name: f"{lookup(family).precision}_{groups[name]}" for name in given}
     for name, own in names.items():
         if own in truth:
             raise problem(f"expected {name} or {own}; found both; remove one", places.get(name, ("truth", name)))
-    values = _values(truth, family, known, numbers, places)
+    values = _values(truth, lookup(family).kernel, known_se, numbers, places, names)
     found = {names.get(name, name): values.get(name, value) for name, value in truth.items()}
     return found, {names.get(name, name): at for name, at in places.items()}
 
 
-def _number(name: str, value: Any, stem: str, groups: list[str], at: tuple[Any, ...]) -> float:
-    known = [f"{stem}{g}" for g in groups]
-    if name not in known:
-        raise problem(f"unknown parameter {name!r}; {nearest(name, known)}", at)
-    most = 1.0 if stem == "icc_" else math.inf
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < most:
-        wanted = "a number from 0 to below 1" if stem == "icc_" else "a number of at least 0"
+def _stem(family: str) -> str:
+    return "cv" if lookup(family).link == "log" else "icc"
+
+
+def _groups(known: Mapping[str, Quantity]) -> list[str]:
+    return list(dict.fromkeys(q.owner for q in known.values() if q.role == "new group"))
+
+
+def _number(name: str, value: Any, family: str, known: Mapping[str, Quantity], at: tuple[Any, ...]) -> float:
+    words, correlation = cluster_words(family, known), _stem(family) == "icc"
+    if name in known:
+        raise problem(f"expected one quantity of a name; found {name!r}, {known[name].words} and a word of the group's spread; rename the column", at)
+    if name not in words:
+        raise problem(f"unknown parameter {name!r}; {nearest(name, words)}", at)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < (1.0 if correlation else math.inf):
+        wanted = "a number from 0 to below 1" if correlation else "a number of at least 0"
         raise problem(f"expected {wanted}; found {shown(value)}; write e.g. 0.05", at)
     return float(value)
 
 
 def _values(
-    truth: Mapping[str, Any], family: str, known: bool, numbers: Mapping[str, float], places: Mapping[str, tuple[Any, ...]]
+    truth: Mapping[str, Any],
+    family: str,
+    known: bool,
+    numbers: Mapping[str, float],
+    places: Mapping[str, tuple[Any, ...]],
+    names: Mapping[str, str],
 ) -> dict[str, float]:
     first = next(iter(numbers))
     at = places.get(first, ("truth", first))
     if family in ("normal", "student_t", "binomial_logit"):
-        variance, rest = _error_variance(truth, family, known, first, at), 1 - sum(numbers.values())
+        variance, rest = _error_variance(truth, family, known, first, names[first], at), 1 - sum(numbers.values())
         if rest <= 0:
             raise problem(f"expected intraclass correlations that sum to less than 1; found {1 - rest:g}; make one smaller", at)
         return {name: math.sqrt(variance) * math.sqrt(icc / rest) for name, icc in numbers.items()}
@@ -100,17 +132,17 @@ def _values(
     return {name: 1 / number - 1 if family == "binomial" else number**-2 for name, number in numbers.items()}
 
 
-def _error_variance(truth: Mapping[str, Any], family: str, known: bool, first: str, at: tuple[Any, ...]) -> float:
+def _error_variance(truth: Mapping[str, Any], family: str, known: bool, first: str, own: str, at: tuple[Any, ...]) -> float:
     """Variance of an outcome around its group, on the scale of the link."""
     if family == "binomial_logit":
         return _LOGISTIC
     sigma = truth.get("sigma")
     if known or isinstance(sigma, bool) or not isinstance(sigma, int | float):
         found = "known standard errors" if known else f"sigma: {shown(sigma)}"
-        raise problem(f"expected a number for sigma beside {first}; found {found}; give sd_{first[4:]} instead", at)
+        raise problem(f"expected a number for sigma beside {first}; found {found}; give {own} instead", at)
     if family == "normal":
         return float(sigma) ** 2
     nu = truth.get("nu")
     if isinstance(nu, bool) or not isinstance(nu, int | float) or nu <= 2:
-        raise problem(f"expected nu above 2 beside {first}, so that there is a variance; found nu: {shown(nu)}; give sd_{first[4:]} instead", at)
+        raise problem(f"expected nu above 2 beside {first}, so that there is a variance; found nu: {shown(nu)}; give {own} instead", at)
     return float(sigma) ** 2 * nu / (nu - 2)

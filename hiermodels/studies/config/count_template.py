@@ -6,11 +6,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.models.families import lookup
+from hiermodels.models.quantities import INTERCEPT, theta_name
 from hiermodels.studies.config.template import TEMPLATE, as_text, sizes_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hiermodels.models.spec import Parameter
     from hiermodels.models.terms import Formula
 
 __all__ = ["count_template", "role_of"]
@@ -23,7 +25,9 @@ _PLANNED = {"trials": 20, "exposure": 10}
 """What a generated design has in each row."""
 _RATE = {"logit": 0.2, "log": 1.0}
 """By link."""
-_TRUTHS = {"kappa": 20.0, "shape": 4.0, "log_kappa": 3.0, "log_shape": 1.5}
+_CONCENTRATION = {"logit": 20.0, "log": 4.0}
+_LOG_CONCENTRATION = {"logit": 3.0, "log": 1.5}
+"""By link."""
 
 
 def role_of(family: str) -> str:
@@ -65,7 +69,7 @@ def count_template(
         raise ValueError(f"{data}: expected a column of trials, whole numbers not below {parsed.outcome!r}; found none; name it with --trials")
     design, problem = _design(parsed, table, data, family, column)
     rate = _rate(parsed, table, link, column)
-    truth = {p.name: _true(p.name, p.kind, rate, link) for p in problem.layout.parameters}
+    truth = {p.name: _true(p, rate, link) for p in problem.layout.parameters}
     thetas = [name for level in problem.layout.levels for name in level_names(problem, level)]
     estimands = [*truth, *(text for name in thetas for text in (name, f"mean({name})"))]
     estimands += [f"new({level.name})" for level in problem.layout.levels[-1:]]
@@ -75,7 +79,7 @@ def count_template(
         known=f"  {role}: {as_text(column)}\n" if column is not None else "",
         design=design,
         truth=", ".join(f"{as_text(k)}: {v:g}" for k, v in truth.items()),
-        grid=_grid(truth),
+        grid=_grid(problem.layout.parameters, truth),
         estimands=", ".join(map(as_text, estimands)),
         methods=_methods(problem),
     )
@@ -83,7 +87,7 @@ def count_template(
 
 def level_names(problem: Any, level: Any) -> tuple[str, ...]:
     """Group values of a level that counts report: those of its intercept."""
-    return tuple(name for name in problem.layout.effect_names(level) if name == f"theta_{level.name}")
+    return tuple(name for name in problem.layout.effect_names(level) if name == theta_name(level.name, INTERCEPT))
 
 
 def _design(parsed: Formula, table: pd.DataFrame | None, data: str | None, family: str, column: str | None) -> tuple[str, Any]:
@@ -130,17 +134,18 @@ def _rate(parsed: Formula, table: pd.DataFrame | None, link: str, column: str | 
     return float(f"{min(max(rate, low), high):.2g}")
 
 
-def _true(name: str, kind: str, rate: float, link: str) -> float:
-    if name.startswith("mean_"):
+def _true(parameter: Parameter, rate: float, link: str) -> float:
+    if parameter.role == "population mean" and parameter.owner:
         return rate
-    if name == "Intercept":
+    if (parameter.effect == INTERCEPT and parameter.role == "coefficient") or parameter.role == "population mean":
         return float(f"{math.log(rate / (1 - rate)) if link == 'logit' else math.log(rate):.2g}")
-    stem = next((s for s in _TRUTHS if name == s or name.startswith(f"{s}_")), None)
-    return _TRUTHS[stem] if stem is not None else 0.5
+    if parameter.role in ("concentration", "dispersion"):
+        return _CONCENTRATION[link]
+    return _LOG_CONCENTRATION[link] if parameter.role == "log concentration" else 0.5
 
 
-def _grid(truth: dict[str, float]) -> str:
-    varied = next((n for n in truth if n.startswith(("kappa_", "shape_", "sd_"))), None)
+def _grid(parameters: tuple[Parameter, ...], truth: dict[str, float]) -> str:
+    varied = next((p.name for p in parameters if p.role in ("concentration", "group sd")), None)
     if varied is None:
         return ""
     comment = "  # What varies: a mapping is crossed, a list of mappings is taken row by row.\n"
@@ -149,8 +154,7 @@ def _grid(truth: dict[str, float]) -> str:
 
 def _methods(problem: Any) -> str:
     """Pooling of every kind that the design has, under the default priors."""
-    names = [p.name for p in problem.layout.parameters]
-    joint = any(n.startswith("mean_") for n in names)
+    joint = any(p.role == "population mean" and p.owner for p in problem.layout.parameters)
     exact = "" if problem.layout.normal_groups else ", sampler: exact"
     simple = problem.layout.columns == ("Intercept",) and bool(problem.layout.levels)
     lines = [f"  complete: {{pooling: complete{exact}}}\n"]

@@ -128,7 +128,7 @@ def _one(key: str, value: Any, family: str) -> str | float | None:
     if key in _NUMBERS:
         wanted_of, rule, wanted = _NUMBERS[key]
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        correlation = key == "overdispersion" and family.startswith("binomial")
+        correlation = key == "overdispersion" and families.lookup(family).link == "logit"
         if not number or not rule(value) or (correlation and value >= 1):
             extra = " and below 1 (a correlation)" if correlation else ""
             raise problem(f"expected {wanted}{extra}; found {shown(value)}; write e.g. 0.2")
@@ -148,7 +148,7 @@ def _instead(key: str, family: str) -> str:
     """The way on where a family has no such deviation."""
     if key == "overdispersion" and family == "negative_binomial":
         return "remove it: shape is its overdispersion"
-    if key == "overdispersion" and family.startswith("bernoulli"):
+    if key == "overdispersion" and families.lookup(family).outcome == "binary":
         return "remove it: one trial cannot be overdispersed"
     if key == "errors" and family == "student_t":
         return "remove it: nu says how heavy the tails are, and a method of family student_t fits normal data with other errors"

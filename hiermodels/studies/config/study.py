@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
@@ -120,12 +121,13 @@ class Method(Part):
             return "estimator"
         return "host" if self.host else "posterior" if self.function is None else "function"
 
+    def declaration(self) -> Model:
+        """The model that the method fits, without its priors."""
+        return _declaration(self)
+
     def model(self) -> Model:
         """The model that the method fits, as `hiermodels.Model`."""
-        from hiermodels.models.spec import Model
-
-        roles = {role: getattr(self, role) for role in ROLES}
-        return Model(self.formula, self.family, priors=self.priors, **roles)
+        return replace(self.declaration(), priors=self.priors)
 
     def fit_settings(self) -> dict[str, Any]:
         """Arguments of `hiermodels.fit` beside model and data."""
@@ -172,6 +174,16 @@ class Mechanisms(Part):
         {}, description="what varies: a mapping is crossed, a list of mappings is taken row by row"
     )
     deviation: DeviationField = Field({}, description="how datasets differ from the model, e.g. effects: student_t(3)")
+
+    def declaration(self) -> Model:
+        """The model that simulates, as `hiermodels.Model`; it has no priors."""
+        return _declaration(self)
+
+
+def _declaration(part: Method | Mechanisms) -> Model:
+    from hiermodels.models.spec import Model
+
+    return Model(part.formula, part.family, **{role: getattr(part, role) for role in ROLES})
 
 
 class Study(Part):
@@ -261,10 +273,20 @@ class Study(Part):
         from hiermodels.studies.config.checks import check_study
 
         check_study(self)
+        self._settle_points()
         with within("mechanisms"):
             self._cells = make_cells(self.mechanisms)
         check_decisions(self)
         return self
+
+    def _settle_points(self) -> None:
+        """Point estimates that nobody chose follow from what the estimands are."""
+        from hiermodels.studies.config.quantities import quantities_of, with_point
+
+        known: dict[str, Any] = {}
+        for part in (self.mechanisms, *(m for m in self.methods.values() if m.kind in ("posterior", "estimator"))):
+            known = {**quantities_of(part), **known}
+        self.__dict__["estimands"] = tuple(with_point(e, known) for e in self.estimands)
 
     @property
     def source(self) -> bytes:

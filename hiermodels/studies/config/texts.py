@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from hiermodels.models.families import lookup
 from hiermodels.studies.config.errors import nearest, problem, shown, within
 
-__all__ = ["Estimand", "mentions", "read_estimand", "read_estimands", "read_law", "variable_names"]
+__all__ = ["Estimand", "read_estimand", "read_estimands", "read_law"]
 
 _VARIABLE = r"[^\s()<>=,]+"
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -19,13 +18,6 @@ _EVENT = re.compile(rf"P\(\s*({_VARIABLE})\s*([<>])\s*({_NUMBER})\s*\)")
 _CALL = re.compile(rf"(\w+)\(\s*({_VARIABLE})\s*\)")
 _LAW = re.compile(r"([A-Za-z_]\w*)\s*\(([^()]*)\)")
 _FORMS = "a variable (sd_school), mean(theta_school), new(school) or P(treated > 0)"
-_MEDIANS = ("sd_", "sigma", "kappa_", "shape_")
-GROUP_STEMS = {
-    "normal": ("sd", "theta", "cor"),
-    "beta": ("mean", "kappa", "theta", "sd"),
-    "gamma": ("mean", "shape", "theta", "sd"),
-}
-"""Stems of a group term's variables, by the law of its groups."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +37,8 @@ class Estimand:
         Of a probability.
     direction : str or None
         ``>`` or ``<``, of a probability.
-    point : str
-        Point estimate: posterior ``mean`` or ``median``.
+    point : str or None
+        Point estimate: posterior ``mean`` or ``median``; None until the study says what the variable is.
     """
 
     name: str
@@ -54,7 +46,7 @@ class Estimand:
     variable: str
     threshold: float | None = None
     direction: str | None = None
-    point: str = "mean"
+    point: str | None = None
 
     @property
     def text(self) -> str:
@@ -77,8 +69,7 @@ def read_estimand(entry: Any) -> Estimand:
     ----------
     entry : str or mapping
         A text, or a mapping ``{name: text}``, to which ``point: mean`` or ``point: median`` may be added.
-        Without it the point estimate is the posterior mean, and the median for standard deviations and
-        concentrations.
+        Without it a study takes the posterior mean, and the median of standard deviations and concentrations.
 
     Raises
     ------
@@ -89,8 +80,8 @@ def read_estimand(entry: Any) -> Estimand:
     --------
     >>> read_estimand("mean(theta_school)").kind, read_estimand("new(school)").variable
     ('mean', 'school')
-    >>> read_estimand({"spread": "sd_school", "point": "mean"}).point, read_estimand("sd_school").point
-    ('mean', 'median')
+    >>> read_estimand({"spread": "sd_school", "point": "mean"}).point
+    'mean'
     """
     if isinstance(entry, str):
         return _parse(entry, None, None, ())
@@ -130,8 +121,7 @@ def _parse(text: Any, name: str | None, point: str | None, at: tuple[str, ...]) 
         raise problem(
             f"expected {_FORMS}; found {shown(text)}; a probability has one < or > and a number", at
         )
-    median = shape["kind"] == "value" and text.startswith(_MEDIANS)
-    read = Estimand(name="", point=point or ("median" if median else "mean"), **shape)  # type: ignore[arg-type]
+    read = Estimand(name="", point=point, **shape)  # type: ignore[arg-type]
     return Estimand(**{**vars(read), "name": name or read.text})
 
 
@@ -263,46 +253,3 @@ def _sizes_allowed(mean: float, cv: float) -> str:
     if mean == 1:
         return "a mean above 1 (sizes are at least 1, so that all are 1 where their mean is)"
     return f"a coefficient of variation of at least {math.ceil(1000 * least_cv(mean)) / 1000:g} (sizes are whole numbers of mean {mean:g})"
-
-
-def mentions(name: str, columns: Iterable[str]) -> bool:
-    """Whether a parameter's name is that of a term with one of these columns: ``treated[yes]``, ``log(x)``.
-
-    Examples
-    --------
-    >>> mentions("treated[yes]:x", ["treated"]), mentions("treat", ["treated"])
-    (True, False)
-    """
-    return any(re.search(rf"(?<!\w){re.escape(column)}(?!\w)", name) for column in columns)
-
-
-def variable_names(formula: Any, family: str, known: bool) -> tuple[list[str], set[str]]:
-    """Names of draws that a model has, and columns whose expanded names (``treated[T.yes]``) it may have.
-
-    Parameters
-    ----------
-    formula : hiermodels.models.formula.Formula
-    family : str
-    known : bool
-        Whether the outcome's standard errors are known (no ``sigma``).
-
-    Examples
-    --------
-    >>> from hiermodels.models.formula import parse_formula
-    >>> variable_names(parse_formula("y ~ 1 + (1 | g)"), "normal", True)[0]
-    ['Intercept', 'sd_g', 'theta_g', 'cor_g']
-    """
-    names = list(dict.fromkeys(["Intercept", *formula.population.names, *formula.population.columns]))
-    law = lookup(family)
-    names += [q.name for q in law.own_parameters(known)]
-    stems = GROUP_STEMS[law.groups]
-    for group in formula.groups:
-        names += [f"{stem}_{group.name}" for stem in stems]
-        names += [
-            f"{stem}_{group.name}_{x}" for x in sorted({*group.effects.names, *group.effects.columns} - {"Intercept"}) for stem in ("sd", "theta")
-        ]
-    if law.groups != "normal" and len(formula.groups) > 1:  # nested populations: concentrations vary by group
-        spread = f"log_{law.precision}"
-        names.append(spread)
-        names += [f"{stem}_{group.name}_{spread}" for group in formula.groups for stem in ("sd", "theta")]
-    return names, set(formula.population.columns)

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels.models.checks import fits
 from hiermodels.models.columns import as_numbers
 from hiermodels.models.families import lookup
 from hiermodels.models.groupings import grouping
 from hiermodels.models.labels import match_labels
-from hiermodels.studies.config.clusters import without_clusters
+from hiermodels.models.quantities import INTERCEPT, Quantity, sd_name, support, theta_name
+from hiermodels.studies.config.clusters import cluster_words, without_clusters
 from hiermodels.studies.config.errors import nearest, problem, shown
-from hiermodels.studies.config.texts import mentions, variable_names
+from hiermodels.studies.config.quantities import find, quantities_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hiermodels.models.priors import Prior
     from hiermodels.models.terms import Formula
     from hiermodels.studies.config.study import Mechanisms
 
@@ -44,14 +47,14 @@ def read_truth(
     """
     out = {}
     parsed = None if callable(mechanisms.formula) else _parsed(mechanisms)
+    known = quantities_of(mechanisms)
     if parsed is not None:
-        groups = [g.name for g in parsed.groups]
-        truth, places = without_clusters(truth, mechanisms.family, groups, mechanisms.known_se is not None, places)
+        truth, places = without_clusters(truth, mechanisms.family, known, mechanisms.known_se is not None, places)
     for name, value in truth.items():
         at = places.get(name, ("truth", name))
         if parsed is not None:
             _check_name(name, parsed, mechanisms, at, "grid" if name in places else "truth")
-        out[name] = _value(name, value, parsed, mechanisms.family, table, at)
+        out[name] = _value(name, value, find(known, name), parsed, table, at)
     if parsed is not None:
         _check_complete(parsed, mechanisms, out, table)
     return out
@@ -64,10 +67,12 @@ def _parsed(mechanisms: Mechanisms) -> Formula:
 
 
 def _check_name(name: str, parsed: Formula, mechanisms: Mechanisms, at: tuple[Any, ...], where: str) -> None:
-    names, columns = variable_names(parsed, mechanisms.family, mechanisms.known_se is not None)
-    if name in names or mentions(name, columns):
+    known = quantities_of(mechanisms)
+    quantity = find(known, name)
+    if quantity is not None and quantity.role not in ("mean of groups", "new group"):
         return
-    design = mechanisms.design
+    design, names = mechanisms.design, [n for n, q in known.items() if q.role not in ("mean of groups", "new group")]
+    names += [] if mechanisms.known_se is not None else cluster_words(mechanisms.family, known)
     if where == "grid" and isinstance(design, dict) and "table" not in design:
         names = [*(k for k in design if k != "predictors"), *names]
     what = "factor" if where == "grid" else "parameter"
@@ -77,45 +82,47 @@ def _check_name(name: str, parsed: Formula, mechanisms: Mechanisms, at: tuple[An
 def _value(
     name: str,
     value: Any,
+    quantity: Quantity | None,
     parsed: Formula | None,
-    family: str,
     table: pd.DataFrame | None,
     at: tuple[Any, ...],
 ) -> Any:
-    theta = name.startswith("theta_") or parsed is None
+    """A true value as it is kept; ``quantity`` says what it is of, nothing of a NumPyro function's sites."""
+    grouped = quantity is None or quantity.role == "group value"
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return _number("" if parsed is None else name, float(value), family, at)
+        return _number(quantity, float(value), at)
     if isinstance(value, str) and "(" in value:
-        return _distribution(value, at)
-    if theta and isinstance(value, Mapping):
-        return _by_label(name, value, parsed, family, table, at)
-    if theta and isinstance(value, str):
-        return _from_column(name, value, parsed, family, table, at)
+        return _distribution(quantity, value, at)
+    if grouped and isinstance(value, Mapping):
+        return _by_label(quantity, value, parsed, table, at)
+    if grouped and isinstance(value, str):
+        return _from_column(quantity, value, parsed, table, at)
     forms = "a number or a distribution such as normal(0, 20)"
-    more = ", a mapping of label to number, or a column of the design" if theta else ""
+    more = ", a mapping of label to number, or a column of the design" if grouped else ""
     raise problem(f"expected {forms}{more}; found {shown(value)}; write one of these", at)
 
 
-def _number(name: str, value: float, family: str, at: tuple[Any, ...]) -> float:
-    rules = {
-        "sd_": (value >= 0, "0 or more"),
-        "sigma": (value >= 0, "0 or more"),
-        "kappa_": (value > 0, "more than 0"),
-        "shape_": (value > 0, "more than 0"),
-        "cor_": (-1 <= value <= 1, "a number from -1 to 1"),
-        "mean_": (value > 0 and (lookup(family).groups != "beta" or value < 1), "a mean inside its range"),
-    }
-    ok, wanted = next((rule for stem, rule in rules.items() if name.startswith(stem)), (True, "a number"))
-    if name in ("nu", "shape"):
-        ok, wanted = value > 0, "more than 0"
-    if not math.isfinite(value) or not ok:
-        raise problem(
-            f"expected {wanted if math.isfinite(value) else 'a finite number'}; found {value:g}; mend it", at
-        )
+_WANTED = {
+    "positive": "more than 0",
+    "above_one": "more than 0",
+    "unit": "a number between 0 and 1",
+    "correlation": "a number from -1 to 1",
+}
+
+
+def _number(quantity: Quantity | None, value: float, at: tuple[Any, ...]) -> float:
+    """A number inside the support of what it is a value of; group values are checked where the design is known."""
+    kind = "real" if quantity is None or quantity.role == "group value" else quantity.kind
+    edge = quantity is not None and quantity.role in ("group sd", "residual sd")
+    low, high = support("positive" if kind == "above_one" else kind)
+    inside = low <= value <= high if edge or kind == "correlation" else low < value < high
+    if not math.isfinite(value) or not inside:
+        wanted = "a finite number" if not math.isfinite(value) else "0 or more" if edge else _WANTED[kind]
+        raise problem(f"expected {wanted}; found {value:g}; mend it", at)
     return value
 
 
-def _distribution(value: str, at: tuple[Any, ...]) -> str:
+def _distribution(quantity: Quantity | None, value: str, at: tuple[Any, ...]) -> str:
     from hiermodels.models.priors import parse
 
     try:
@@ -126,16 +133,34 @@ def _distribution(value: str, at: tuple[Any, ...]) -> str:
         raise problem(
             f"expected a distribution that can be drawn from; found {law}, improper; name a proper one", at
         )
+    if quantity is not None and quantity.role != "group value" and not _law_fits(quantity.kind, law):
+        raise problem(f"expected a law of {_OF[quantity.kind]}; found {law}; use e.g. {_EXAMPLE[quantity.kind]}", at)
     return value.strip()
 
 
+def _law_fits(kind: str, law: Prior) -> bool:
+    low, high = support("real" if kind == "correlation" else kind)
+    return fits(kind, law) and (law.name != "uniform" or (low <= law.args[0] and law.args[1] <= high))
+
+
+_OF = {
+    "real": "real numbers",
+    "positive": "positive numbers",
+    "above_one": "numbers above one",
+    "unit": "numbers between 0 and 1",
+    "correlation": "correlations",
+}
+_EXAMPLE = {
+    "real": "normal(0, 20)",
+    "positive": "half_normal(5)",
+    "above_one": "gamma(2, 0.1)",
+    "unit": "beta(2, 8)",
+    "correlation": "lkj(1)",
+}
+
+
 def _by_label(
-    name: str,
-    value: Mapping[str, Any],
-    parsed: Formula | None,
-    family: str,
-    table: pd.DataFrame | None,
-    at: tuple[Any, ...],
+    quantity: Quantity | None, value: Mapping[str, Any], parsed: Formula | None, table: pd.DataFrame | None, at: tuple[Any, ...]
 ) -> dict[str, float]:
     out = {}
     for label, number in value.items():
@@ -143,10 +168,10 @@ def _by_label(
             raise problem(
                 f"expected a number; found {shown(number)}; write the group's true value", (*at, str(label))
             )
-        out[str(label)] = _number("" if parsed is None else name, float(number), family, (*at, str(label)))
-    if parsed is None or table is None:
+        out[str(label)] = _number(quantity, float(number), (*at, str(label)))
+    if quantity is None or parsed is None or table is None:
         return out
-    labels = list(_group_rows(table, name, parsed, at))
+    labels = list(_group_rows(table, quantity, parsed, at))
     found, strange = match_labels(out, labels)
     if strange:
         raise problem(f"unknown group {strange[0]!r}; {nearest(strange[0], labels)}", (*at, strange[0]))
@@ -157,14 +182,9 @@ def _by_label(
 
 
 def _from_column(
-    name: str,
-    column: str,
-    parsed: Formula | None,
-    family: str,
-    table: pd.DataFrame | None,
-    at: tuple[Any, ...],
+    quantity: Quantity | None, column: str, parsed: Formula | None, table: pd.DataFrame | None, at: tuple[Any, ...]
 ) -> dict[str, float]:
-    if table is None or parsed is None:
+    if quantity is None or table is None or parsed is None:
         raise problem(
             f"expected a number, a distribution or label: number; found {column!r}; only a table has columns",
             at,
@@ -174,25 +194,20 @@ def _from_column(
     values, _ = as_numbers(table[column])
     if np.isnan(values).any():
         raise problem(f"expected a column of numbers; found {column!r} with text or gaps; mend it", at)
-    rows = _group_rows(table, name, parsed, at)
+    rows = _group_rows(table, quantity, parsed, at)
     for label, positions in rows.items():
         if len(set(values[positions])) > 1:
             raise problem(
                 f"expected one value a group in {column!r}; found several in {label!r}; mend the column", at
             )
-    return {label: _number(name, float(values[p[0]]), family, at) for label, p in rows.items()}
+    return {label: _number(quantity, float(values[p[0]]), at) for label, p in rows.items()}
 
 
-def _factors(theta: str, parsed: Formula) -> tuple[str, ...]:
-    stem = theta.removeprefix("theta_")
-    groups = sorted(parsed.groups, key=lambda g: -len(g.name))
-    return next(g.factors for g in groups if stem == g.name or stem.startswith(f"{g.name}_"))
-
-
-def _group_rows(table: pd.DataFrame, theta: str, parsed: Formula, at: tuple[Any, ...]) -> dict[str, list[int]]:
+def _group_rows(table: pd.DataFrame, theta: Quantity, parsed: Formula, at: tuple[Any, ...]) -> dict[str, list[int]]:
     """Printed group labels (``s1:c2``) in order of first appearance, with the rows of each."""
+    factors = next(g.factors for g in parsed.groups if g.name == theta.owner)
     try:
-        codes, found = grouping(table, _factors(theta, parsed), "design")
+        codes, found = grouping(table, factors, "design")
     except ValueError as error:
         raise problem(str(error), at) from None
     rows: dict[str, list[int]] = {}
@@ -211,12 +226,12 @@ def _check_complete(
     needed = [q.name for q in law.own_parameters(mechanisms.known_se is not None)]
     needed += [x for x in parsed.population.plain_columns if table is None or table[x].dtype.kind in "iufb"]
     free = [g for g in parsed.groups if not _settled(g.factors, parsed, truth)]
-    needed += [f"sd_{g.name}" for g in free if g.effects.intercept]
+    needed += [sd_name(g.name, INTERCEPT) for g in free if g.effects.intercept]
     needed += [
-        f"sd_{g.name}_{x}" for g in free for x in g.effects.plain_columns if f"theta_{g.name}_{x}" not in truth
+        sd_name(g.name, x) for g in free for x in g.effects.plain_columns if theta_name(g.name, x) not in truth
     ]
     if parsed.population.intercept and len(free) == len(parsed.groups):
-        needed.append("Intercept")
+        needed.append(INTERCEPT)
     missing = next((name for name in needed if name not in truth), None)
     if missing is not None:
         raise problem(
@@ -227,4 +242,4 @@ def _check_complete(
 def _settled(factors: tuple[str, ...], parsed: Formula, truth: Mapping[str, Any]) -> bool:
     """Whether the values of this group, or of one nested in it, are given."""
     nested = [g for g in parsed.groups if set(factors) <= set(g.factors)]
-    return any(f"theta_{g.name}" in truth for g in nested)
+    return any(theta_name(g.name, INTERCEPT) in truth for g in nested)
