@@ -234,7 +234,7 @@ def test_what_a_parameter_is_follows_from_its_role(tmp_path):
             changed["mechanisms"]["truth"] = {"Intercept": 0, "x": 1, "sigma": 1, **truth}
             read_config(changed)
     with pytest.raises(ValueError, match="formula: the coefficient of column 'sigma' would share its name with the residual sd"):
-        read_config(_study("sigma", "g"))
+        read_config(_study("sigma", "g", estimands=["Intercept"]))
     with pytest.raises(ValueError, match="'icc_g', the coefficient of column 'icc_g' and a word of the group's spread"):
         read_config(_study("icc_g", "g"))
 
