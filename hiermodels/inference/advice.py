@@ -53,7 +53,7 @@ def judge(
         found.append(
             (
                 "nonfinite",
-                f"{_few(bad)}: some draws are not finite; check the data's scale, use precision='float64'",
+                f"{_few(bad)}: some draws are not finite; {_against_overflow(draws, bad[0])}",
             )
         )
     divergences = int(np.sum(draws.stats.get("diverging", 0)))
@@ -68,6 +68,12 @@ def judge(
     status = max((word for word, _ in found), key=STATUS.index, default="ok")
     of_model = (*problem.warnings, *_moments(problem)) if isinstance(problem, Problem) else ()
     return status, (*(text for _, text in found), *of_model)
+
+
+def _against_overflow(draws: Draws, name: str) -> str:
+    if np.asarray(draws.values[name]).dtype == np.float32:
+        return "use precision='float64'"
+    return "name proper priors of the group sds, e.g. half_normal(...), or rescale the outcome, if it is near 1e-150 or 1e150"
 
 
 def _chains(diagnostics: pd.DataFrame, settings: Settings) -> list[tuple[str, str]]:

@@ -219,7 +219,7 @@ def _residual(model: Gaussian, sigma: Parameter, stats: GaussianStats, key: Arra
         return model.log_likelihood(hyper.unconstrain(model.parameters, phi), stats)
 
     total = jnp.maximum(jnp.sum(stats.cc[0, 0]), jnp.finfo(stats.yy.dtype).tiny)
-    at = jnp.maximum(stats.rows, 1.0) / jnp.maximum(stats.yy, 1e-12 * total)
+    at = jnp.maximum(stats.rows, 1.0) / jnp.where(stats.yy > 0, stats.yy, 1e-12 * total)
     if math.isfinite(high):  # a precision inside the support
         at = jnp.maximum(at, (0.999 * high + 0.001 * low) ** -2.0)
         at = jnp.minimum(at, (0.001 * high + 0.999 * low) ** -2.0)

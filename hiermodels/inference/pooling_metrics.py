@@ -85,7 +85,8 @@ def level_shares(values: Values, problem: Problem, i: int) -> dict[str, np.ndarr
 
     Notes
     -----
-    Normal: ``vpc`` and ``icc`` need one residual variance, so they are there where standard errors are not known; ``I2`` and ``H2`` take the variance of a
+    Normal: ``vpc`` and ``icc`` need one residual variance, so they are there where standard errors are not known; under weights it is that of
+    an average row, sigma^2 over the mean weight; ``I2`` and ``H2`` take the variance of a
     group's own estimate, levels below it included, and are there for two groups or more. Logit link: on the latent scale, with residual variance pi^2 / 3
     (Goldstein, Browne & Rasbash 2002). Beta population: the correlation of two trials of a group, 1 / (kappa + 1). Gamma population: that of two rows of a
     group at the rows' mean exposure x, m x / (m x + a).
@@ -133,16 +134,18 @@ def _count_shares(values: Values, problem: Problem, i: int) -> dict[str, np.ndar
 
 
 def _residual_variance(values: Values, problem: Problem) -> np.ndarray | None:
-    """Variance of a row around its groups, on the scale of the linear predictor; None where it is not one number."""
+    """Variance of an average row around its groups, on the scale of the linear predictor; None where it is not one number."""
     layout = problem.layout
     if layout.link == "logit":
         return np.full(len(next(iter(values.values()))), np.pi**2 / 3)
     if layout.link != "identity" or layout.known:
         return None
+    weight = np.asarray(problem.data.weight)
+    variance = values["sigma"] ** 2 / weight[weight > 0].mean()
     if layout.family == "student_t":
         nu = values["nu"]
-        return np.where(nu > 2, values["sigma"] ** 2 * nu / np.where(nu > 2, nu - 2, 1.0), np.inf)
-    return values["sigma"] ** 2
+        return np.where(nu > 2, variance * nu / np.where(nu > 2, nu - 2, 1.0), np.inf)
+    return variance
 
 
 def _information(values: Values, problem: Problem) -> np.ndarray:

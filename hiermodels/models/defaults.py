@@ -3,9 +3,10 @@
 | parameter | default | looks at |
 |---|---|---|
 | population coefficient | ``flat()`` | no |
+| group sd of a slope | as the others, per sd of its predictor: ``scaled_half_t(3, 2.5 / sd(x))`` | the predictor |
 | group sd, known variances, one grouping of intercepts | ``reference()`` | no |
 | other group sd, known variances | ``half_t(3, 2.5 se)``, se a row's typical standard error | the known variances |
-| group sd, unknown variance | ``scaled_half_t(3, 2.5)``: sd / sigma is half t | no |
+| group sd, unknown variance | ``scaled_half_t(3, 2.5)``: sd / sigma is half t, sigma that of a row of mean weight | the weights |
 | ``sigma`` | ``power(1)``, flat on the log scale | no |
 | ``cor`` | ``lkj(1)`` | no |
 | beta population | mean ``uniform(0, 1)``, kappa ``half_normal_cv(2)``: 1 / sqrt(kappa) is half normal | no |
@@ -13,10 +14,14 @@
 | one common probability or rate | Jeffreys: ``beta(0.5, 0.5)``, ``power(0.5)`` | no |
 | counts in deeper trees: group sds on the link scale | ``half_normal(1)`` | no |
 | their ``log_kappa``, ``log_shape`` | ``normal(3, 2)``, ``normal(1, 2)`` | no |
-| logit and log links with normal groups: coefficients | ``normal(0, 10)`` on the link scale | no |
+| logit and log links with normal groups: coefficients | ``normal(0, 10)`` on the link scale; of a slope ``normal(0, 10 / sd(x))`` | predictors, exposures |
 | their group sds | ``half_normal(1)`` on the link scale | no |
 | ``nu`` of `student_t` | ``gamma(2, 0.1)``, cut at 1 | no |
 | ``shape`` of `negative_binomial` | ``half_normal_cv(1)``: 1 / sqrt(shape) is half normal | no |
+
+A default stands where predictors have their means and exposures theirs (`hiermodels.models.units`), but where zero is part of the
+model; that matters for intercepts under a link, and for the sds and correlations of intercepts that vary with slopes. A prior that
+the user writes stands at zero, in the user's units.
 
 None looks at the outcome, so that a fit and every dataset of a study have the same prior; the table they are chosen from is in
 the documents ("Default priors"). Everything else of `student_t` is as for `normal`. Without pooling, a group's coefficient on a

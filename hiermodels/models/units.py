@@ -18,16 +18,31 @@ import numpy as np
 
 from hiermodels.models.counts import count_tree
 from hiermodels.models.moves import find_moves, find_origin, inward, written
+from hiermodels.models.priors import Prior, flat
 from hiermodels.models.quantities import INTERCEPT, cor_name, sd_name, theta_name
 from hiermodels.models.scales import Scales
 from hiermodels.models.spec import Layout, LevelLayout, Parameter
 
 if TYPE_CHECKING:
     from hiermodels.models.data import Data
-    from hiermodels.models.priors import Prior
     from hiermodels.models.quantities import Quantity
 
-__all__ = ["Units", "at_means", "from_means", "inner_design", "per_column", "settled", "shown", "shown_factor", "shown_spreads", "stands_of", "with_outcome_scale", "with_units"]
+__all__ = [
+    "Units",
+    "at_means",
+    "from_means",
+    "identity",
+    "inner_design",
+    "per_column",
+    "prior_at_zero",
+    "settled",
+    "shown",
+    "shown_factor",
+    "shown_spreads",
+    "stands_of",
+    "with_outcome_scale",
+    "with_units",
+]
 
 
 class Units(eqx.Module):
@@ -203,6 +218,27 @@ def at_means(layout: Layout, units: Units | None, values: Mapping[str, Any]) -> 
             if layout.moves_within(level, block):
                 found |= _turned(layout, level, block, back, values)
     return found
+
+
+def prior_at_zero(layout: Layout, units: Units | None, parameter: Parameter) -> Prior | None:
+    """Law of a parameter as it is shown, which follows from priors at the predictors' means; None where it has no name.
+
+    A coefficient at zero is one at the means less the slopes times the means: normal where all of these are, flat where one is.
+    """
+    if units is None or parameter.role != "coefficient":
+        return None if units is not None and layout.moved(parameter) else parameter.prior
+    e, t = layout.columns.index(parameter.effect), np.asarray(units.inward)
+    terms = [(t[e, c] / t[c, c], layout.parameter(layout.columns[c])) for k, c in layout.moves if k == e]
+    laws = [parameter.prior, *(p.prior for _, p in terms if p is not None)]
+    if any(law.name == "flat" for law in laws):
+        return flat()
+    if any(law.name not in ("normal", "fixed") for law in laws):
+        return None if terms else parameter.prior
+    factors = np.array([1.0, *(by for by, p in terms if p is not None)])
+    means, sds = (np.array([law.args[k] if k < len(law.args) else 0.0 for law in laws]) for k in (0, 1))
+    offset = float(np.asarray(_offset(layout, units))) if e in layout.origin else 0.0
+    centre, sd = float(factors @ means) - offset, float(np.hypot.reduce(factors * sds))
+    return Prior("normal", (centre, sd)) if sd > 0 else Prior("fixed", (centre,))
 
 
 def shown_factor(layout: Layout, data: Any, parameter: Parameter) -> Any:

@@ -102,6 +102,7 @@ def _priors_of(source: Any, priors: Mapping[str, Any] | None) -> dict[str, tuple
     The context is what the density depends on: known variances, or draws of the parameter in whose units the prior is given.
     """
     from hiermodels.models.priors import parse
+    from hiermodels.models.units import prior_at_zero
 
     if priors is not None:
         laws = {name: parse(text, f"priors: {name}") for name, text in priors.items()}
@@ -118,7 +119,9 @@ def _priors_of(source: Any, priors: Mapping[str, Any] | None) -> dict[str, tuple
         elif unit is not None:
             draws = np.ravel(values[unit.name])
             context = draws[:: max(1, len(draws) // 200)]
-        found[p.name] = (p.kind, p.prior, context)
+        prior = prior_at_zero(problem.layout, problem.data.units, p)
+        if prior is not None:
+            found[p.name] = (p.kind, prior, context)
     return found
 
 

@@ -5,6 +5,7 @@
 | ``icc_school: 0.05`` | normal | ``sd_school = sigma sqrt(icc / (1 - sum of all icc))``: the school's share of the total variance |
 | ``icc_school: 0.05`` | binomial | ``kappa_school = 1 / icc - 1``: the correlation of two outcomes of one school |
 | ``icc_school: 0.05`` | student_t | as normal; the errors' variance is ``sigma^2 nu / (nu - 2)`` |
+| the same, with weights | normal, student_t | as there, ``sigma^2`` over the mean weight: of an average row |
 | ``icc_school: 0.05`` | binomial_logit, bernoulli_logit | the share on the logit scale, where the errors' variance is ``pi^2 / 3`` |
 | ``cv_school: 0.25`` | poisson | ``shape_school = 1 / cv^2``: the coefficient of variation of the schools' rates |
 | ``cv_school: 0.25`` | poisson_log, negative_binomial | ``sd_school = sqrt(log(1 + cv^2))``: the same of their lognormal rates |
@@ -47,7 +48,12 @@ def cluster_words(family: str, known: Mapping[str, Quantity]) -> list[str]:
 
 
 def without_clusters(
-    truth: Mapping[str, Any], family: str, known: Mapping[str, Quantity], known_se: bool, places: Mapping[str, tuple[Any, ...]]
+    truth: Mapping[str, Any],
+    family: str,
+    known: Mapping[str, Quantity],
+    known_se: bool,
+    places: Mapping[str, tuple[Any, ...]],
+    weight: float = 1.0,
 ) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
     """A truth with every ``icc_<g>`` and ``cv_<g>`` written as the parameter that it stands for.
 
@@ -62,6 +68,8 @@ def without_clusters(
         The outcome's standard errors are known.
     places : mapping
         Where in the config a value from the grid stands.
+    weight : float
+        Mean weight of the design's rows: the errors' variance of an average row is ``sigma^2`` over it.
 
     Returns
     -------
@@ -85,7 +93,7 @@ def without_clusters(
     for name, own in names.items():
         if own in truth:
             raise problem(f"expected {name} or {own}; found both; remove one", places.get(name, ("truth", name)))
-    values = _values(truth, lookup(family).kernel, known_se, numbers, places, names)
+    values = _values(truth, lookup(family).kernel, known_se, numbers, places, names, weight)
     found = {names.get(name, name): values.get(name, value) for name, value in truth.items()}
     return found, {names.get(name, name): at for name, at in places.items()}
 
@@ -117,11 +125,13 @@ def _values(
     numbers: Mapping[str, float],
     places: Mapping[str, tuple[Any, ...]],
     names: Mapping[str, str],
+    weight: float,
 ) -> dict[str, float]:
     first = next(iter(numbers))
     at = places.get(first, ("truth", first))
     if family in ("normal", "student_t", "binomial_logit"):
         variance, rest = _error_variance(truth, family, known, first, names[first], at), 1 - sum(numbers.values())
+        variance = variance if family == "binomial_logit" else variance / weight
         if rest <= 0:
             raise problem(f"expected intraclass correlations that sum to less than 1; found {1 - rest:g}; make one smaller", at)
         return {name: math.sqrt(variance) * math.sqrt(icc / rest) for name, icc in numbers.items()}

@@ -17,6 +17,7 @@ from hiermodels.models.quantities import INTERCEPT, Quantity, sd_name, support, 
 from hiermodels.studies.config.clusters import cluster_words, without_clusters
 from hiermodels.studies.config.errors import nearest, problem, shown
 from hiermodels.studies.config.quantities import find, quantities_of
+from hiermodels.studies.config.texts import read_law
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,9 @@ def read_truth(
     parsed = None if callable(mechanisms.formula) else _parsed(mechanisms)
     known = quantities_of(mechanisms)
     if parsed is not None:
-        truth, places = without_clusters(truth, mechanisms.family, known, mechanisms.known_se is not None, places)
+        truth, places = without_clusters(
+            truth, mechanisms.family, known, mechanisms.known_se is not None, places, _mean_weight(mechanisms, table)
+        )
     for name, value in truth.items():
         at = places.get(name, ("truth", name))
         if parsed is not None:
@@ -58,6 +61,20 @@ def read_truth(
     if parsed is not None:
         _check_complete(parsed, mechanisms, out, table)
     return out
+
+
+def _mean_weight(mechanisms: Mechanisms, table: pd.DataFrame | None) -> float:
+    """Mean weight of a design's rows, of its table or of the law that the weights are drawn from; 1 where there are none."""
+    name, design = mechanisms.weights, mechanisms.design
+    if name is None:
+        return 1.0
+    if table is not None:
+        found = float(np.nanmean(as_numbers(table[name])[0])) if name in table else 1.0
+    else:
+        given = (design.get("predictors") or {}).get(name, 1.0) if isinstance(design, Mapping) else 1.0
+        law, numbers = read_law(given["law"] if isinstance(given, Mapping) else given, levels=[*design, "obs"])
+        found = float(np.mean(numbers)) if law == "integers" else 0.5 if law == "half" else float(numbers[0])
+    return found if found > 0 else 1.0  # what is no weight is refused where the rows are made
 
 
 def _parsed(mechanisms: Mechanisms) -> Formula:
