@@ -81,7 +81,8 @@ def notes(layout: Layout) -> list[str]:
         if apart:
             found.append(f"the zero of {name} is part of this model: its slopes vary by {apart[0]} apart from intercepts")
         elif not layout.origin:
-            found.append(f"the zero of {name} is part of this model: it has no intercept")
+            unless = "" if layout.obs else ", unless a factor stands for it"
+            found.append(f"the zero of {name} is part of this model: it has no intercept{unless}")
     return found
 
 
