@@ -89,7 +89,9 @@ def _misused(error: cyclopts.CycloptsError) -> str:
 
 
 def _bad(message: str) -> int:
-    _say(f"error: {shortened(message)}")
+    from hiermodels.models.columns import harmless
+
+    _say("error: " + "\n".join(map(harmless, shortened(message).splitlines())))
     return 2
 
 

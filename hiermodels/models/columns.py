@@ -20,7 +20,7 @@ from hiermodels.models.tokens import shortened
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DECIMAL_COMMA", "as_numbers", "number_of", "numbers", "require_column", "shown_cell"]
+__all__ = ["DECIMAL_COMMA", "as_numbers", "harmless", "number_of", "numbers", "require_column", "shown_cell"]
 
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*|\s*[+-]?inf(?:inity)?\s*", re.ASCII | re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*", re.ASCII)
@@ -153,9 +153,9 @@ def shown_cell(cell: Any) -> str:
     """
     text = cell if isinstance(cell, str) else str(cell.item() if isinstance(cell, np.generic) else cell)
     text = f"{text[:57]}..." if len(text) > 60 else text
-    return ascii_controls(repr(text)) if isinstance(cell, str) else ascii_controls(" ".join(text.split()))
+    return harmless(repr(text)) if isinstance(cell, str) else harmless(" ".join(text.split()))
 
 
-def ascii_controls(text: str) -> str:
-    """Text without characters that steer a terminal."""
+def harmless(text: str) -> str:
+    """Text with escapes in the place of characters that steer a terminal."""
     return "".join(c if c.isprintable() or c == " " else ascii(c)[1:-1] for c in text)

@@ -21,6 +21,7 @@ import numpy as np
 from hiermodels.models.columns import DECIMAL_COMMA, as_numbers, number_of, require_column, shown_cell
 from hiermodels.models.expressions import Column, Computed, Factor, Labels, plain, quoted
 from hiermodels.models.formula import MOST_TERMS
+from hiermodels.models.labels import visible
 from hiermodels.models.terms import Term, Terms
 from hiermodels.models.tokens import shortened
 
@@ -376,8 +377,8 @@ def _kind(cell: object) -> str:
 
 
 def _label(value: Any) -> str:
-    """A label as names show it."""
-    return str(value.item() if isinstance(value, np.generic) else value)
+    """A label as names show it, without characters that steer a terminal."""
+    return visible(str(value.item() if isinstance(value, np.generic) else value))
 
 
 def _same(text: str, value: Any) -> bool:

@@ -25,8 +25,10 @@ from hiermodels.studies.config import Cell, Estimand, Method, Study, data_key_ma
 from hiermodels.studies.config.deviating import read_deviations
 from hiermodels.studies.deviant import Deviation, any_rows, read_deviation
 from hiermodels.studies.own import OwnLayout
+from hiermodels.studies.power import ALL, ANY
 from hiermodels.studies.predictors import Redrawn, declared_scales, redrawn, without_reference
 from hiermodels.studies.simulate import Truth, bind_design, design_frame, read_truth
+from hiermodels.studies.tables import AVERAGE
 from hiermodels.studies.widened import sizes_vary, widened
 
 if TYPE_CHECKING:
@@ -274,7 +276,13 @@ def _level_index(variable: str, layout: AnyLayout) -> int | None:
 
 def _labels(variable: str, problem: AnyProblem) -> tuple[str, ...]:
     i = _level_index(variable, problem.layout)
-    return ("",) if i is None else tuple(problem.labels[problem.layout.levels[i].name])
+    if i is None:
+        return ("",)
+    labels = tuple(problem.labels[problem.layout.levels[i].name])
+    for word in (AVERAGE, ANY, ALL):
+        if word in labels:
+            raise ValueError(f"{variable}: a group is called {word!r}, which stands for several groups in the tables of a study; rename it")
+    return labels
 
 
 def _real_positions(problem: AnyProblem, targets: tuple[Target, ...]) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hiermodels.models.columns import number_of
 from hiermodels.models.display import declared_layout
 from hiermodels.models.names import check_constant, check_names, takes_prior
 from hiermodels.studies.config.designs import design_levels, design_table
@@ -102,11 +103,17 @@ def _check_columns(part: Mechanisms | Method, known: list[str]) -> None:
         factors = [f for g in parsed.groups for f in g.factors]
         for column in [*factors, *sorted(parsed.predictors)]:
             if column not in known:
-                raise problem(f"no column {column!r} in the design; {nearest(column, known)}", ("formula",))
+                raise problem(_absent(column, known), ("formula",))
     for role in ROLES:
         column = getattr(part, role)
         if column is not None and column not in known:
-            raise problem(f"no column {column!r} in the design; {nearest(column, known)}", (role,))
+            raise problem(_absent(column, known), (role,))
+
+
+def _absent(column: str, known: list[str]) -> str:
+    if column == "obs":
+        return "no column 'obs' in the design, where this word is taken: it is the number of rows in a group; give the column another name"
+    return f"no column {column!r} in the design; {nearest(column, known)}"
 
 
 def _check_values(mechanisms: Mechanisms, table: pd.DataFrame) -> None:
@@ -138,6 +145,8 @@ def _check_outcome(mechanisms: Mechanisms) -> None:
 
     outcome, design = outcome_of(mechanisms.formula), mechanisms.design
     for what, names, at in (("level", design_levels(design), ()), ("predictor", design["predictors"], ("predictors",))):
+        if outcome == "obs":
+            raise problem("expected a name other than obs, a word of designs: the number of rows in a group; rename the outcome", ("formula",))
         if outcome in names:
             raise problem(f"expected a name other than the outcome's; found the {what} {outcome!r}; rename it", ("design", *at, outcome))
 
@@ -154,9 +163,8 @@ def _check_roles(mechanisms: Mechanisms) -> None:
 
 
 def _positive(value: Any) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    )
+    number = number_of(value)
+    return number is not None and math.isfinite(number) and number > 0
 
 
 def _check_method(method: Method, mechanisms: Mechanisms, known: list[str]) -> None:

@@ -171,6 +171,8 @@ def _predictors(predictors: Any, levels: tuple[str, ...]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name, law in predictors.items():
         with within("predictors", name):
+            if name == "obs":
+                raise problem("expected a name other than obs, a word of designs: the number of rows in a group; rename the predictor")
             if name in levels:
                 raise problem(f"expected a name that no level has; found {name!r}; rename the predictor")
             out[name] = read_predictor(law, levels)
