@@ -12,16 +12,18 @@ from __future__ import annotations
 import datetime
 import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hiermodels.models.columns import DECIMAL_COMMA, as_numbers, number_of, require_column, shown_cell
 from hiermodels.models.expressions import Column, Computed, Factor, Labels, plain, quoted
 from hiermodels.models.formula import MOST_TERMS
-from hiermodels.models.labels import visible
+from hiermodels.models.groupings import Grouping, read_labels
+from hiermodels.models.labels import find_label
 from hiermodels.models.terms import Term, Terms
 from hiermodels.models.tokens import shortened
 
@@ -33,33 +35,35 @@ __all__ = ["columns", "notes"]
 MOST_COLUMNS = 2000
 """Columns that a design matrix may have."""
 
+_DATE = re.compile(r"\s*(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(?:[ T]\d.*)?\s*", re.ASCII)
+_PERCENT = re.compile(r"\s*[+-]?\d+(?:\.\d*)?\s*%\s*", re.ASCII)
+
 _Subterm = frozenset[tuple[Factor, bool]]
 """Labels whose indicators are multiplied, each with all of its labels (True) or without the reference (False)."""
 
 
 @dataclass(frozen=True)
 class _Levels:
-    """Labels of a column: their values in order, their names, and the place of the reference."""
+    """Labels of a column in order, and the place of the reference."""
 
-    values: tuple[Any, ...]
-    names: tuple[str, ...]
+    groups: Grouping
     reference: int
     unused: tuple[str, ...] = ()
-    sorted_text: bool = False
+    by_alphabet: bool = False
 
-    def index(self, column: pd.Series, name: str, where: str) -> np.ndarray:
-        """Place of each cell's label."""
-        import pandas as pd
+    @property
+    def names(self) -> list[str]:
+        """Labels as names show them."""
+        return self.groups.labels
 
-        text = any(isinstance(v, str) for v in self.values)
-        place = {_form(v, text): i for i, v in enumerate(self.values)}
-        codes, found = pd.factorize(column)
-        index = np.array([place.get(_form(v, text), -1) for v in found])[codes]
-        if (index < 0).any():
-            row = int(np.argmax(index < 0))
+    def index(self, frame: pd.DataFrame, where: str) -> np.ndarray:
+        """Place of each row's label."""
+        index, _ = self.groups.match(frame, where.rstrip(", ") or "data")
+        if (index >= len(self.names)).any():
+            row, name = int(np.argmax(index >= len(self.names))), self.groups.columns[0]
             raise ValueError(
                 f"{where}column {name!r}, row {row}: expected one of the categories of the data "
-                f"({', '.join(self.names)[:150]}), found {shown_cell(column.iloc[row])}; use one of these"
+                f"({', '.join(self.names)[:150]}), found {shown_cell(frame[name].iloc[row])}; use one of these"
             )
         return index
 
@@ -151,7 +155,7 @@ def notes(sides: Iterable[Terms], frame: pd.DataFrame, formula: str) -> list[str
         if levels.unused:
             unused = ", ".join(map(repr, levels.unused[:5])) + (", ..." if len(levels.unused) > 5 else "")
             found.append(f"{name}: no row has category {unused}, so it has no coefficient; the reference is {reference!r}")
-        elif levels.sorted_text and not (isinstance(factor, Labels) and factor.reference is not None):
+        elif levels.by_alphabet and not (isinstance(factor, Labels) and factor.reference is not None):
             found.append(f"{name}: text in alphabetical order, so {reference!r} is the reference; {other} sets another")
     return found
 
@@ -244,8 +248,8 @@ def _coded(factor: Factor, frame: pd.DataFrame, fitted: pd.DataFrame, formula: s
     name = factor.column
     if isinstance(factor, Column) and not _holds_labels(fitted[name], name):
         return _Coded(factor, _numbers(frame, name, name, where))
-    levels = _levels(fitted[name], name, factor.reference if isinstance(factor, Labels) else None)
-    return _Coded(factor, levels.index(frame[name], name, where), levels)
+    levels = _levels(fitted, name, factor.reference if isinstance(factor, Labels) else None)
+    return _Coded(factor, levels.index(frame, where), levels)
 
 
 def _require_complete(column: pd.Series, name: str, where: str) -> None:
@@ -290,10 +294,11 @@ def _holds_labels(column: pd.Series, name: str) -> bool:
     values, bad = as_numbers(column)
     if not bad.any():
         return False
-    cells = column.tolist()
-    others = [i for i in np.flatnonzero(bad) if not isinstance(cells[i], str)]
-    if others or (np.isfinite(values) & ~bad).any() or all(DECIMAL_COMMA.fullmatch(cells[i]) for i in np.flatnonzero(bad)):
-        _refuse_cell(column, name, name, int(others[0] if others else np.argmax(bad)), int((~bad).sum()), "")
+    wrong, cells = np.flatnonzero(bad), column.tolist()
+    strange = next((i for i in wrong if not isinstance(cells[i], str)), None)
+    meant = strange is None and any(all(kind.fullmatch(cells[i]) for i in wrong) for kind in (DECIMAL_COMMA, _DATE, _PERCENT))
+    if strange is not None or meant or np.isfinite(values).any():
+        _refuse_cell(column, name, name, int(wrong[0] if strange is None else strange), int((~bad).sum()), "")
     return True
 
 
@@ -303,10 +308,15 @@ def _refuse_cell(column: pd.Series, name: str, term: str, row: int, numbers: int
     many = f" (as in {numbers} of {len(column)} rows)" if numbers else ""
     if isinstance(cell, datetime.date | datetime.timedelta | np.datetime64 | np.timedelta64) or hasattr(cell, "ordinal"):
         way = "write dates and times as numbers, e.g. days since the first, (t - t.min()).dt.days"
+    elif isinstance(cell, str) and _DATE.fullmatch(cell):
+        way = f"write dates as numbers, e.g. days since the first, or C({quoted(name)}) where these are labels"
+    elif isinstance(cell, str) and _PERCENT.fullmatch(cell):
+        way = f"write the number alone: {cell.strip().rstrip('% ')}"
     elif isinstance(cell, str) and DECIMAL_COMMA.fullmatch(cell):
         way = f"write a decimal point: {cell.strip().replace(',', '.')}"
     elif isinstance(cell, str) and term == name:
-        way = f"mend that cell or drop the row, or write C({quoted(name)}) where these are labels"
+        text = "" if all(isinstance(c, str) for c in column) else "make it text with .map(str) and "
+        way = f"mend that cell or drop the row, or {text}write C({quoted(name)}) where these are labels"
     elif isinstance(cell, str):
         way = "numbers are computed from columns of numbers"
     else:
@@ -322,73 +332,25 @@ def _article(cell: object) -> str:
 # labels -------------------------------------------------------------------------------------------------------
 
 
-def _levels(column: pd.Series, name: str, reference: str | None) -> _Levels:
+def _levels(frame: pd.DataFrame, name: str, reference: str | None) -> _Levels:
     """Labels in category order, else sorted: numbers (also as text) by size, text by alphabet."""
     import pandas as pd
 
-    unused: tuple[str, ...] = ()
-    sorted_text = False
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        there = set(column.cat.codes)
-        values = [v for i, v in enumerate(column.cat.categories) if i in there]
-        unused = tuple(_label(v) for i, v in enumerate(column.cat.categories) if i not in there)
-    else:
-        values = _sorted(column, name)
-        sorted_text = isinstance(values[0], str) and number_of(values[0]) is None
-    names = tuple(map(_label, values))
-    if len(set(names)) < len(names):
-        twice = next(n for i, n in enumerate(names) if n in names[:i])
-        raise ValueError(f"column {name!r}: two labels are both written {twice[:60]!r}; rename one")
-    place = 0
-    if reference is not None:
-        numeric = not any(isinstance(v, str) for v in values)
-        place = next((i for i, v in enumerate(values) if reference in (names[i], _label(v)) or (numeric and _same(reference, v))), -1)
-    if place < 0:
+    codes, labels = read_labels(frame, name, "data")
+    there = set(codes.tolist())
+    used = [label for i, label in enumerate(labels) if i in there]
+    unused = tuple(str(label) for i, label in enumerate(labels) if i not in there)
+    by_alphabet = False
+    if not isinstance(frame[name].dtype, pd.CategoricalDtype) and used[0].kind != "other":
+        numbers = [number_of(label.value) for label in used]
+        by_alphabet = used[0].kind == "text" and None in numbers
+        order = sorted(range(len(used)), key=lambda i: str(used[i]) if by_alphabet else (numbers[i] or 0, used[i].value))
+        used = [used[i] for i in order]
+    groups = Grouping((name,), tuple((label,) for label in used))
+    place = 0 if reference is None else find_label(reference, groups.labels)
+    if place is None:
         raise ValueError(
-            f"C({quoted(name)}, {shortened(reference, 60)}): expected a label of the data as reference ({', '.join(names)[:150]}), "
-            f"found {shortened(reference, 60)}; use one of these"
+            f"C({quoted(name)}, {shortened(reference, 60)}): expected a label of the data as reference "
+            f"({', '.join(groups.labels)[:150]}), found {shortened(reference, 60)}; use one of these"
         )
-    return _Levels(tuple(values), names, place, unused, sorted_text)
-
-
-def _sorted(column: pd.Series, name: str) -> list[Any]:
-    cells = column.tolist()
-    kinds = {_kind(cell) for cell in cells}
-    if len(kinds) > 1 or "" in kinds:
-        first = _kind(cells[0])
-        row = next((i for i, cell in enumerate(cells) if _kind(cell) != first or not first), 0)
-        what = "labels of one kind" if first else "labels"
-        way = "make them one kind, e.g. with .astype(str)" if first and _kind(cells[row]) else f"not {_article(cells[row])}"
-        raise ValueError(f"column {name!r}, row {row}: expected {what} (text, numbers or dates), found {shown_cell(cells[row])}; {way}")
-    values = list(dict.fromkeys(cells))
-    if kinds == {"text"} and all(number_of(v) is not None for v in values):
-        return sorted(values, key=lambda v: (number_of(v), v))
-    return sorted(values)
-
-
-def _kind(cell: object) -> str:
-    if isinstance(cell, str):
-        return "text"
-    if isinstance(cell, bool | np.bool_):
-        return "truth"
-    if isinstance(cell, datetime.date):
-        return "time" if isinstance(cell, datetime.datetime) else "date"
-    return "number" if number_of(cell) is not None else ""
-
-
-def _label(value: Any) -> str:
-    """A label as names show it, without characters that steer a terminal."""
-    return visible(str(value.item() if isinstance(value, np.generic) else value))
-
-
-def _same(text: str, value: Any) -> bool:
-    number = number_of(text)
-    return number is not None and number == number_of(value)
-
-
-def _form(value: Any, text: bool) -> str:
-    """What a label is compared by: whole numbers are the same in any type, other text is itself."""
-    number = number_of(value)
-    if number is None or not math.isfinite(number) or (text and isinstance(value, str)):
-        return _label(value)
-    return str(int(number)) if number == int(number) else repr(number)
+    return _Levels(groups, place, unused, by_alphabet)

@@ -78,7 +78,7 @@ def _check_infinity(spans: Spans) -> None:
         scale = spans.scales[max(some)]
         need, taken = scale.units + math.floor(rise - fall) + 1, spans.taken(some)
         why = f", {taken} of which the coefficients follow" if taken > 1 else ""
-        others = " and ".join(spans.scales[i].name for i in sorted(some - {max(some)}))
+        others = " and ".join(spans.scales[i].name for i in sorted(some - {max(some)}) if spans.scales[i].prior.unit is None)
         beside = f" beside that of {others}" if others else ""
         raise ValueError(
             f"priors: {scale.name}: {scale.prior}{beside} gives an improper posterior with {scale.units} {scale.unit}{why}: at least {need} "
