@@ -23,8 +23,8 @@ from hiermodels.models.data import Data, Problem, bind
 from hiermodels.models.labels import match_labels
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.priors import Prior
-from hiermodels.models.quantities import support
-from hiermodels.models.spec import Layout, Model, cor_name, sd_name, theta_name
+from hiermodels.models.quantities import Quantity
+from hiermodels.models.spec import Layout, LevelLayout, Model, cor_name, sd_name, theta_name
 from hiermodels.models.streams import OUTCOME, stream, word
 from hiermodels.models.units import from_means
 from hiermodels.studies.config.cells import method_key_material
@@ -205,13 +205,13 @@ def read_truth(truth: Mapping[str, Any], problem: Problem) -> tuple[Truth, dict[
     laws, numbers, fixed, values = [], [], [], {}
     for name, value in truth.items():
         if name in thetas:
-            values[name] = _group_values(name, value, problem, thetas[name].name)
+            values[name] = _group_values(name, value, problem, thetas[name])
             fixed.append(name)
         elif name in scalars:
             if isinstance(value, str):
                 laws.append((name, priors.parse(value, f"truth: {name}")))
             else:
-                values[name] = _number(name, value, scalars[name].kind)
+                values[name] = _number(scalars[name], value)
                 numbers.append(name)
         else:
             import difflib
@@ -232,16 +232,29 @@ def read_truth(truth: Mapping[str, Any], problem: Problem) -> tuple[Truth, dict[
     return Truth(tuple(laws), tuple(numbers), tuple(fixed)), values
 
 
-def _number(name: str, value: Any, kind: str) -> np.ndarray:
+def _number(quantity: Quantity, value: Any) -> np.ndarray:
+    """A true value of a parameter, inside its support: zero is one of sds, and correlations make a matrix that is one."""
+    low, high = quantity.support
+    if quantity.role == "correlation":
+        low = -1 / (quantity.size - 1)
+    elif quantity.role == "degrees of freedom":  # a truth may have fewer than the model's law allows
+        low = 0.0
+    closed = quantity.role in ("group sd", "residual sd", "correlation")
     number = float(value)
-    low, high = support("positive" if kind == "above_one" else kind)
-    if not (np.isfinite(number) and low <= number <= high):
-        raise ValueError(f"truth: {name}: expected a number from {low:g} to {high:g}, found {number:g}; mend it")
+    if not np.isfinite(number) or not (low <= number <= high if closed else low < number < high):
+        matrix = f" ({quantity.size} effects that are all correlated so)" if quantity.role == "correlation" and quantity.size > 2 else ""
+        raise ValueError(f"truth: {quantity.name}: expected {_between(low, high, closed)}{matrix}, found {number:g}; mend it")
     return np.asarray(number)
 
 
-def _group_values(name: str, value: Any, problem: Problem, level: str) -> np.ndarray:
-    labels = problem.labels[level]
+def _between(low: float, high: float, closed: bool) -> str:
+    if np.isinf(low) or np.isinf(high):
+        return "a finite number" if np.isinf(low) else f"a number {'of at least' if closed else 'above'} {low:g}"
+    return f"a number {'from' if closed else 'between'} {low:.4g} {'to' if closed else 'and'} {high:.4g}"
+
+
+def _group_values(name: str, value: Any, problem: Problem, layout: LevelLayout) -> np.ndarray:
+    level, labels = layout.name, problem.labels[layout.name]
     if not isinstance(value, Mapping):
         raise ValueError(f"truth: {name}: expected a mapping of {level} label to number or a column's name, found {value!r}")
     given, extra = match_labels(value, labels)
@@ -249,11 +262,13 @@ def _group_values(name: str, value: Any, problem: Problem, level: str) -> np.nda
     if missing or extra:
         what = f"no value for {missing[0]!r}" if missing else f"unknown {level} {extra[0]!r}"
         raise ValueError(f"truth: {name}: {what}; give one number for each of {', '.join(labels[:10])}")
-    low, high = problem.layout.quantities[name].support
-    outside = next((x for x in labels if not low <= float(given[x]) <= high), None)
-    if outside is not None:
-        raise ValueError(f"truth: {name}: {outside!r}: expected a number from {low:g} to {high:g}, found {float(given[outside]):g}; mend it")
-    found = np.zeros(next(lv for lv in problem.layout.levels if lv.name == level).size)
+    quantity = problem.layout.quantities[name]
+    low, high = quantity.support
+    for label in labels:
+        if not (np.isfinite(float(given[label])) and low <= float(given[label]) <= high):
+            what = {"unit": "a probability from 0 to 1", "positive": "a rate of at least 0", "real": "a finite number"}[quantity.kind]
+            raise ValueError(f"truth: {name}: {label}: expected {what}, found {float(given[label]):g}; mend it")
+    found = np.zeros(layout.size)
     found[problem.positions[level]] = [float(given[x]) for x in labels]
     return found
 
