@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hiermodels.models.families import lookup
 from hiermodels.models.quantities import INTERCEPT, theta_name
 from hiermodels.studies.config.template import TEMPLATE, as_text, sizes_text
@@ -12,7 +14,6 @@ from hiermodels.studies.config.template import TEMPLATE, as_text, sizes_text
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hiermodels.models.spec import Parameter
     from hiermodels.models.terms import Formula
 
 __all__ = ["count_template", "role_of"]
@@ -25,9 +26,10 @@ _PLANNED = {"trials": 20, "exposure": 10}
 """What a generated design has in each row."""
 _RATE = {"logit": 0.2, "log": 1.0}
 """By link."""
-_CONCENTRATION = {"logit": 20.0, "log": 4.0}
-_LOG_CONCENTRATION = {"logit": 3.0, "log": 1.5}
-"""By link."""
+_SPREADS = {"kappa": 20.0, "shape": 4.0}
+"""True concentrations, by their name."""
+_STEP = 0.5
+"""What an sd of a predictor, or of a group, changes on the scale of the link."""
 
 
 def role_of(family: str) -> str:
@@ -69,7 +71,7 @@ def count_template(
         raise ValueError(f"{data}: expected a column of trials, whole numbers not below {parsed.outcome!r}; found none; name it with --trials")
     design, problem = _design(parsed, table, data, family, column)
     rate = _rate(parsed, table, link, column)
-    truth = {p.name: _true(p, rate, link) for p in problem.layout.parameters}
+    truth = _truths(problem, rate, link)
     thetas = [name for level in problem.layout.levels for name in level_names(problem, level)]
     estimands = [*truth, *(text for name in thetas for text in (name, f"mean({name})"))]
     estimands += [f"new({level.name})" for level in problem.layout.levels[-1:]]
@@ -79,7 +81,7 @@ def count_template(
         known=f"  {role}: {as_text(column)}\n" if column is not None else "",
         design=design,
         truth=", ".join(f"{as_text(k)}: {v:g}" for k, v in truth.items()),
-        grid=_grid(problem.layout.parameters, truth),
+        grid=_grid(problem, truth),
         estimands=", ".join(map(as_text, estimands)),
         methods=_methods(problem),
     )
@@ -134,18 +136,28 @@ def _rate(parsed: Formula, table: pd.DataFrame | None, link: str, column: str | 
     return float(f"{min(max(rate, low), high):.2g}")
 
 
-def _true(parameter: Parameter, rate: float, link: str) -> float:
-    if parameter.role == "population mean" and parameter.owner:
-        return rate
-    if (parameter.effect == INTERCEPT and parameter.role == "coefficient") or parameter.role == "population mean":
-        return float(f"{math.log(rate / (1 - rate)) if link == 'logit' else math.log(rate):.2g}")
-    if parameter.role in ("concentration", "dispersion"):
-        return _CONCENTRATION[link]
-    return _LOG_CONCENTRATION[link] if parameter.role == "log concentration" else 0.5
+def _truths(problem: Any, rate: float, link: str) -> dict[str, float]:
+    """A true value of every parameter: of slopes and their sds, per sd of the column; of the intercept, the rate at the means."""
+    layout = problem.layout
+    rows = np.asarray(problem.data.size) > 0
+    columns = dict(zip(layout.columns, np.asarray(problem.data.x)[rows].T, strict=True))
+    sds = {name: float(x.std()) or 1.0 for name, x in columns.items()}
+    slopes = {p.name: float(f"{_STEP / sds[p.effect]:.2g}") for p in layout.parameters if p.role == "coefficient" and p.effect != INTERCEPT}
+    centre = math.log(rate / (1 - rate)) if link == "logit" else math.log(rate)
+    origin = float(f"{centre - sum(slope * columns[name].mean() for name, slope in slopes.items()):.2g}")
+    precision = lookup(layout.family).precision
+    by_role = {"population mean": rate, "dispersion": _SPREADS["shape"], "correlation": _STEP}
+    if precision in _SPREADS:
+        by_role |= {"concentration": _SPREADS[precision], "log concentration": float(f"{math.log(_SPREADS[precision]):.2g}")}
+    found = {}
+    for p in layout.parameters:
+        step = _STEP / sds.get(p.effect, 1.0) if p.role == "group sd" else origin
+        found[p.name] = slopes.get(p.name, by_role.get(p.role, float(f"{step:.2g}")))
+    return found
 
 
-def _grid(parameters: tuple[Parameter, ...], truth: dict[str, float]) -> str:
-    varied = next((p.name for p in parameters if p.role in ("concentration", "group sd")), None)
+def _grid(problem: Any, truth: dict[str, float]) -> str:
+    varied = next((p.name for p in problem.layout.parameters if p.role in ("concentration", "group sd")), None)
     if varied is None:
         return ""
     comment = "  # What varies: a mapping is crossed, a list of mappings is taken row by row.\n"

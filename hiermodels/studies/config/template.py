@@ -28,6 +28,8 @@ _EXAMPLES = {
     "negative_binomial": ("failures ~ 1 + (1 | pump)", "pumps"),
 }
 """Formula and design by family."""
+_ARMS = ("treat", "treated", "treatment", "arm")
+"""Names of predictors that a generated design gives to half of the groups."""
 _SE_NAMES = ("se", "sigma", "stderr", "std_err", "std_error", "standard_error", "sem")
 
 TEMPLATE = """\
@@ -161,7 +163,11 @@ def _filled(parsed: Formula, table: pd.DataFrame | None, data: str | None, famil
     slopes = {g.name: sorted(g.effects.columns) for g in parsed.groups}
     sds = [f"sd_{g}" for g in groups] + [f"sd_{g}_{x}" for g in groups for x in slopes[g]]
     terms = sorted(_numeric(parsed, table))
-    truth = {"Intercept": centre, **dict.fromkeys(terms, spread), **dict.fromkeys(sds, spread)}
+    columns = {x: _column_scale(table, x) for x in {*terms, *(x for g in groups for x in slopes[g])}}
+    per = {x: float(f"{spread / sd:.1g}") for x, (_, sd) in columns.items()}
+    scales = {**dict.fromkeys([f"sd_{g}" for g in groups], spread), **{f"sd_{g}_{x}": per[x] for g in groups for x in slopes[g]}}
+    origin = float(f"{centre - sum(per[x] * columns[x][0] for x in terms):.3g}")
+    truth = {"Intercept": origin, **{x: per[x] for x in terms}, **scales}
     if se is None:
         truth["sigma"] = spread
     if family == "student_t":
@@ -178,7 +184,7 @@ def _filled(parsed: Formula, table: pd.DataFrame | None, data: str | None, famil
         truth=", ".join(f"{as_text(k)}: {v:g}" for k, v in truth.items()),
         grid=_grid(sds, spread),
         estimands=", ".join(as_text(e) for e in estimands),
-        methods=_methods(parsed, table, sds, terms, spread, "exact" if family == "normal" else "nuts"),
+        methods=_methods(parsed, table, scales, terms, "exact" if family == "normal" else "nuts"),
     )
 
 
@@ -190,6 +196,14 @@ def _scale(parsed: Formula, table: pd.DataFrame | None) -> tuple[float, float]:
     spread = float(outcome.std()) or 1.0
     spread = spread if spread == spread else 1.0
     return float(f"{outcome.mean():.2g}"), float(f"{spread:.1g}")
+
+
+def _column_scale(table: pd.DataFrame | None, name: str) -> tuple[float, float]:
+    """Mean and sd of a predictor's column, which its coefficient is the inverse of; 0 and 1 where it is no number or does not vary."""
+    if table is None or table[name].dtype.kind not in "iufb":
+        return 0.0, 1.0
+    mean, sd = float(table[name].mean()), float(table[name].std())
+    return (mean, sd) if sd > 0 else (0.0, 1.0)
 
 
 def _numeric(parsed: Formula, table: pd.DataFrame | None) -> set[str]:
@@ -208,7 +222,7 @@ def sizes_text(parsed: Formula, constants: Mapping[str, float] | None = None, ob
 
 
 def _law(name: str, levels: list[str]) -> str:
-    return f"half({levels[0]})" if name.startswith("treat") else '"normal(0, 1)"'
+    return f"half({levels[0]})" if name.lower() in _ARMS else '"normal(0, 1)"'
 
 
 def _grid(sds: list[str], spread: float) -> str:
@@ -219,10 +233,10 @@ def _grid(sds: list[str], spread: float) -> str:
 
 
 def _methods(
-    parsed: Formula, table: pd.DataFrame | None, sds: list[str], terms: list[str], spread: float, sampler: str
+    parsed: Formula, table: pd.DataFrame | None, scales: Mapping[str, float], terms: list[str], sampler: str
 ) -> str:
     priors = {"Intercept": "flat()", **dict.fromkeys(terms, "flat()")}
-    priors |= {sd: f"half_normal({2 * spread:g})" for sd in sds}
+    priors |= {sd: f"half_normal({2 * scale:g})" for sd, scale in scales.items()}
     listed = ", ".join(f"{as_text(k)}: {v}" for k, v in priors.items())
     lines = [f"  partial: {{pooling: partial, sampler: nuts, priors: {{{listed}}}}}\n"]
     if parsed.groups:
@@ -234,9 +248,9 @@ def _methods(
 def _between(parsed: Formula, table: pd.DataFrame | None, terms: list[str]) -> bool:
     """Whether a predictor is constant within groups, which rules out no pooling."""
     if table is None:
-        return any(t.startswith("treat") for t in terms)
-    grouped = table.groupby([f for f in parsed.groups[-1].factors], observed=True)
-    return any(bool((grouped[t].nunique() <= 1).all()) for t in terms)
+        return any(t.lower() in _ARMS for t in terms)
+    grouped = [table.groupby(list(g.factors), observed=True) for g in parsed.groups]
+    return any(bool((rows[t].nunique() <= 1).all()) for rows in grouped for t in terms)
 
 
 def as_text(text: str) -> str:
