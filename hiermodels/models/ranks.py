@@ -199,7 +199,7 @@ class Spans:
 
     def _terms(self, some: Set) -> list[tuple[int, int]]:
         """Levels and effects whose groups have columns of their own: unpooled ones, then those of S."""
-        return [*self.unpooled, *((self.scales[i].level, self.scales[i].effect) for i in sorted(some))]
+        return [*self.unpooled, *((self.scales[i].level, self.scales[i].effect) for i in sorted(some) if self.scales[i].level != ROWS)]
 
     def _starts(self, some: Set) -> dict[tuple[int, int], int]:
         start, found = len(self.columns), {}
