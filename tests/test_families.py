@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpyro.infer.util import log_density
+from plain_units import as_written
 from scipy import special, stats
 
 import hiermodels as hm
@@ -92,7 +93,7 @@ def test_log_density_of_slopes_is_scipys(family):
     code = np.repeat(np.arange(5), 4)
     rng = np.random.default_rng(1)
     with jax.enable_x64(True):
-        problem = bind(model_for(family, priors=priors if family == "student_t" else None), frame)  # these are the others' defaults
+        problem = as_written(bind(model_for(family, priors=priors), frame))
         data = as_jax(problem.data)
         for _ in range(3):
             eta_g, eta_x = rng.normal(size=5), rng.normal(size=5)
@@ -120,6 +121,7 @@ def test_log_density_without_partial_pooling(family, pooling):
         values = dict(OWN.get(family, {})) | ({"Intercept": 0.4} if pooling == "complete" else {"theta_g": theta})
         found, _ = log_density(build(problem.layout), (data, data.y), {}, {k: jnp.asarray(v) for k, v in values.items()})
     eta = np.full(20, 0.4) if pooling == "complete" else np.repeat(theta, 4)
+    eta = eta - (np.log(frame.hours.mean()) if problem.layout.link == "log" else 0.0)  # the default stands at the mean exposure
     wanted = log_prob(family, frame.y.to_numpy(), eta, values, frame).sum() + own_prior(values)
     if family != "student_t":
         wanted += stats.norm(0, 10).logpdf(0.4 if pooling == "complete" else theta).sum()
