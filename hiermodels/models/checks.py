@@ -182,23 +182,24 @@ def design(model: Model, layout: Layout, data: Data, labels: dict[str, list[str]
             f"formula {model.formula!r}: the predictors {names} are linearly dependent, so their flat priors give an "
             "improper posterior; drop one, or give one a normal prior"
         )
-    _nearly_dependent(model, [layout.columns[c] for c in flat], x[:, flat])
+    if said := _nearly_dependent(layout, data, flat):
+        raise ValueError(f"formula {model.formula!r}: {said}, too near to tell their slopes apart; drop one, or give one a normal prior")
 
 
-def _nearly_dependent(model: Model, names: list[str], x: np.ndarray) -> None:
-    """Refuse predictors of which some combination hardly varies: the arithmetic cannot tell their coefficients apart."""
-    if not names:
-        return
-    unit = x / np.linalg.norm(x, axis=0)
-    _, values, rows = np.linalg.svd(unit, full_matrices=False)
+def _nearly_dependent(layout: Layout, data: Data, columns: list[int]) -> str:
+    """Predictors of which some combination hardly varies, so that the arithmetic cannot tell their coefficients apart; in words."""
+    x = inner_design(layout, data)[:, columns]
+    size = np.linalg.norm(x, axis=0)
+    x, names = x[:, size > 0] / size[size > 0], [layout.columns[c] for c, s in zip(columns, size, strict=True) if s > 0]
+    if x.shape[1] < 2:
+        return ""
+    _, values, rows = np.linalg.svd(x, full_matrices=False)
     if values[-1] > _NEARLY * values[0]:
-        return
+        return ""
     alike = [n for n, v in zip(names, np.abs(rows[-1]), strict=True) if v > 0.05 * np.abs(rows[-1]).max()]
+    more = f" and {len(alike) - 5} more" if len(alike) > 5 else ""
     word = "nearly the same" if len(alike) == 2 else "nearly linearly dependent"
-    raise ValueError(
-        f"formula {model.formula!r}: the predictors {', '.join(alike[:5])} are {word} (apart from one another they vary by "
-        f"{values[-1] / values[0]:.0e} of their spread), too near to tell their slopes apart; drop one, or give one a normal prior"
-    )
+    return f"the predictors {', '.join(alike[:5])}{more} are {word} (apart from one another they vary by {values[-1] / values[0]:.0e} of their spread)"
 
 
 def constant_predictors(layout: Layout, data: Data, labels: dict[str, list[str]]) -> None:
@@ -260,6 +261,8 @@ def warnings(layout: Layout, data: Data, labels: dict[str, list[str]]) -> list[s
     """What is allowed but deserves a word."""
     one = [v.name for v in layout.levels if v.pooling == "partial" and len(labels[v.name]) == 1]
     found = [f"{name}: one group alone says nothing about the spread between groups; the prior decides" for name in one]
+    if said := _nearly_dependent(layout, data, list(layout.population)):
+        found.append(f"{said}: only their priors tell their slopes apart")
     if not layout.normal_groups:
         return [*found, *_saturated(layout, data)]
     left = untold(layout, data)
