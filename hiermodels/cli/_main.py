@@ -36,7 +36,8 @@ def _open_closed() -> None:
 
 def _code(arguments: list[str] | None) -> int:
     with warnings.catch_warnings():
-        warnings.showwarning = _warned
+        said: set[str] = set()
+        warnings.showwarning = lambda message, *_, **__: _warned(str(message), said)
         code = _run(arguments)
     return _flushed(code)
 
@@ -74,8 +75,11 @@ def _flushed(code: int) -> int:
     return code
 
 
-def _warned(message: Warning | str, category: type[Warning], *rest: object) -> None:
-    _say(f"warning: {message}")
+def _warned(message: str, said: set[str]) -> None:
+    """One line for each thing that is warned of."""
+    if message not in said:
+        said.add(message)
+        _say(f"warning: {message}")
 
 
 def _misused(error: cyclopts.CycloptsError) -> str:

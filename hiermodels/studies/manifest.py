@@ -129,7 +129,15 @@ _TODO = (
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
+
+
+def _share(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool) and 0 < value < 1
+
+
+def _mapping(value: Any, kind: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(inner, kind) for inner in value.values())
 
 
 def _sizes(value: Any) -> bool:
@@ -160,6 +168,8 @@ _CONFIG: dict[str, tuple[_Check, str]] = {
     "performance": (_texts, "a list of measures"),
     "replications": (_whole, "a whole number of at least 1"),
     "failures": (lambda v: isinstance(v, str), "a word"),
+    "interval": (lambda v: _share(v.get("level") if isinstance(v, dict) else v), "a level between 0 and 1"),
+    "seed": (lambda v: v == 0 or _whole(v) or v in range(2**32), "a whole number from 0 to 4294967295"),
 }
 _MANIFEST: dict[str, tuple[_Check, str]] = {
     "cells": (_cells, "a list of cells, each with its hash and factors"),
@@ -168,9 +178,15 @@ _MANIFEST: dict[str, tuple[_Check, str]] = {
     "regime": (lambda v: bool(v) and (isinstance(v, str) or _texts(v)), "a list of truth regimes"),
     "format": (_whole, "a whole number"),
     "streams": (_whole, "a whole number"),
+    "stopped": (lambda v: isinstance(v, dict) and all(map(_whole, v.values())), "whole numbers by cell"),
+    "models": (lambda v: _mapping(v, (dict, str)), "a mapping of method to its model"),
+    "functions": (lambda v: _mapping(v, dict), "a mapping of place to what is known of its function"),
+    "files": (lambda v: _mapping(v, str), "a mapping of file to its digest"),
+    "machines": (lambda v: isinstance(v, list) and all(isinstance(m, dict) for m in v), "a list of mappings"),
+    "versions": (lambda v: isinstance(v, dict), "a mapping of package to version"),
 }
-_LATER = ("format", "streams")
-"""Keys that a manifest made before digests has not."""
+_OPTIONAL = ("format", "streams", "stopped", "models", "functions", "files", "machines", "versions")
+"""Keys that a manifest may lack, as one made before digests does."""
 
 
 def _malformed(manifest: Mapping[str, Any]) -> str:
@@ -180,7 +196,7 @@ def _malformed(manifest: Mapping[str, Any]) -> str:
         return f"config: expected a mapping, found {_shown(config)}"
     for place, entries, checks in (("config.", config, _CONFIG), ("", manifest, _MANIFEST)):
         for key, (right, words) in checks.items():
-            if (key in entries or key not in _LATER) and not right(entries.get(key)):
+            if (key in entries or key not in _OPTIONAL) and not right(entries.get(key)):
                 return f"{place}{key}: expected {words}, found {_shown(entries.get(key, 'nothing'))}"
     lacking = [
         f"{key} of {method} in cell {cell['hash']}"

@@ -79,7 +79,7 @@ def table_files(run: Run, config: Mapping[str, Any]) -> dict[str, bytes]:
         batches(),
         factors=run.factors,
         measures=config["performance"],
-        interval=config["interval"]["level"],
+        interval=level["level"] if isinstance(level := config["interval"], Mapping) else level,
         failures=config["failures"],
         regime=regimes[0] if len(regimes) == 1 else "mixed",
         supports=supports_of_run(run),
