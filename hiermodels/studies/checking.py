@@ -40,8 +40,8 @@ def check_files(folder: str | Path) -> list[str]:
     """
     run = load_run(folder)
     found = [] if verified(run.manifest) else [f"{run.path}: {UNVERIFIED}"]
-    found += _texts(run)
-    damaged = list(_chunks(run))
+    damaged, known = _chunks(run)
+    found += [*_texts(run), *_strangers(run, known)]
     if missing := say_missing(run.manifest, run.path):
         return [*found, *damaged, missing]
     if damaged:
@@ -59,9 +59,9 @@ def _texts(run: Run) -> Iterator[str]:
             yield f"{file}: not what was written; type the command that made the run again"
 
 
-def _chunks(run: Run) -> Iterator[str]:
-    """Chunks that are damaged or another study's, and files among them that are no chunks of this run."""
-    own, makers, known = run.config["methods"], Makers(run.manifest), set()
+def _chunks(run: Run) -> tuple[list[str], set[Path]]:
+    """Chunks that are damaged or another study's, in words; and all chunks of the run."""
+    own, makers, known, wrong = run.config["methods"], Makers(run.manifest), set(), []
     for cell in run.manifest["cells"]:
         for method in (*own, *imported_methods(run.path)):
             for index in sorted(results.stored_chunks(run.path, cell["hash"], method)):
@@ -71,7 +71,12 @@ def _chunks(run: Run) -> Iterator[str]:
                     again = () if method in own else (IMPORT,)
                     results.read_chunk(path, (), makers.of(cell["hash"], method), *again)
                 except ValueError as error:
-                    yield str(error)
+                    wrong.append(str(error))
+    return wrong, known
+
+
+def _strangers(run: Run, known: set[Path]) -> Iterator[str]:
+    """Files among the chunks that are none of this run's."""
     strange = sorted(path for path in (run.path / "estimates").rglob("*") if not path.is_dir() and path not in known)
     yield from (f"{path}: no file of this run, which does not read it" for path in strange)
 

@@ -169,7 +169,7 @@ _CONFIG: dict[str, tuple[_Check, str]] = {
     "replications": (_whole, "a whole number of at least 1"),
     "failures": (lambda v: isinstance(v, str), "a word"),
     "interval": (lambda v: _share(v.get("level") if isinstance(v, dict) else v), "a level between 0 and 1"),
-    "seed": (lambda v: v == 0 or _whole(v) or v in range(2**32), "a whole number from 0 to 4294967295"),
+    "seed": (lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
 }
 _MANIFEST: dict[str, tuple[_Check, str]] = {
     "cells": (_cells, "a list of cells, each with its hash and factors"),
