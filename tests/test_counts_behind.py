@@ -385,3 +385,38 @@ def test_a_reference_prior_that_one_precise_study_makes_steep_is_said(smallest, 
     assert any("reference()" in w and "cover" in w for w in bind(model, frame).warnings) == warned
     half = hm.Model("y ~ 1 + (1 | study)", known_se="se", priors={"sd_study": "half_normal(1)"})
     assert not any("reference()" in w for w in bind(half, frame).warnings)
+
+
+# Large cells are read chunk by chunk, to the same bits
+
+
+@pytest.mark.parametrize("failures", ["complete-case", "paired-complete", "worst-case"])
+def test_a_cell_read_chunk_by_chunk_gives_the_same_table(tmp_path, failures):
+    import pyarrow as pa
+    from long_tables import make_estimates
+    from test_results import manifest
+
+    from hiermodels.studies import measures, results
+    from hiermodels.studies.identity import Makers
+    from hiermodels.studies.large import LargeCell, stream_cells
+
+    whole = make_estimates(reps=23, sds=(0.0, 5.0))
+    whole = whole[~((whole["sd_school"] == 5) & (whole["method"] == "none") & (whole["rep"] == 7))]  # which is not there
+    whole.loc[(whole["rep"] == 9) & (whole["group"] == "C"), ["lower", "upper"]] = np.nan
+    cells = [{"hash": f"{i:02d}", "factors": {"sd_school": sd}} for i, sd in enumerate((0.0, 5.0))]
+    methods = ("complete", "none", "partial")
+    made = manifest(cells, methods={m: {} for m in methods}, replications=23) | {"chunk": 5, "lanes": 5}
+    for cell in cells:
+        for method in methods:
+            part = whole[(whole["sd_school"] == cell["factors"]["sd_school"]) & (whole["method"] == method)]
+            for index in range(5):
+                some = part[part["rep"] // 5 == index]
+                table = pa.Table.from_pandas(some, preserve_index=False)
+                results.write_chunk(tmp_path, cell["hash"], method, index, table, Makers(made).of(cell["hash"], method))
+    options = {"factors": ["sd_school"], "measures": measures.__all__, "regime": "population", "failures": failures, "reference": "none"}
+    small, large = (list(stream_cells(tmp_path, made, 23, large=rows)) for rows in (10**6, 100))
+    assert len(small) == 1 and [type(one) for one in large] == [LargeCell] * 2
+    expected, found = measures.score(iter(small), **options), measures.score(iter(large), **options)
+    for name in ("table", "common", "failures"):
+        pd.testing.assert_frame_equal(getattr(found, name), getattr(expected, name), check_exact=True)
+    assert found.notes == expected.notes

@@ -32,6 +32,7 @@ __all__ = ["terminal_table", "write_figures", "write_report"]
 LARGEST_SVG = 400_000  # bytes; above it the page holds the PNG
 LARGEST_CSV = 3_000_000
 MOST_ROWS = 3_000
+MOST_REPLICATES = 10_000  # of which estimates are drawn; tables stand on all
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,13 @@ def _figures(run: Any) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
         )
 
 
+def _drawn(run: Any) -> tuple[pd.DataFrame, str]:
+    """Estimates for figures, and a sentence with a space before it where they are the first of many replicates."""
+    if not hasattr(run, "first_replicates") or run.config.get("replications", 0) <= MOST_REPLICATES:
+        return run.estimates, ""
+    return run.first_replicates(MOST_REPLICATES), f" Drawn from the first {MOST_REPLICATES:,} replicates of each mechanism."
+
+
 def _over_factors(run: Any, there: set[str], regime: str) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
     """Power along a numeric factor, and the error over every combination where two factors or more vary."""
     from hiermodels.reporting import plots
@@ -176,17 +184,17 @@ def _calibration(run: Any, regime: str) -> Iterator[tuple[str, str, Callable[[],
 
     if "prior" not in regime:
         return
-    estimates = run.estimates
+    estimates, which = _drawn(run)
     if "rank" not in estimates or not estimates["rank"].notna().any():
         return
     yield (
         "ranks",
-        "Histogram of the ranks of the truth among the draws; the band is what uniform ranks keep in each bin.",
+        f"Histogram of the ranks of the truth among the draws; the band is what uniform ranks keep in each bin.{which}",
         lambda: plots.plot_ranks(estimates, regime=regime),
     )
     yield (
         "ecdf_difference",
-        "Distribution function of the ranks less that of uniform ones, with a simultaneous 95% band.",
+        f"Distribution function of the ranks less that of uniform ones, with a simultaneous 95% band.{which}",
         lambda: plots.plot_ecdf_difference(estimates, regime=regime),
     )
 
@@ -199,7 +207,7 @@ def _shrinkage(run: Any, regime: str) -> Iterator[tuple[str, str, Callable[[], F
     if raw is None or pooled is None:
         return
     few = hasattr(run, "first_replicates") and regime != "fixed"  # of a large run only what is drawn is read
-    estimates = run.first_replicates(1) if few else run.estimates
+    estimates, of = (run.first_replicates(1), "") if few else _drawn(run)
     group = estimates["group"].astype(object)
     both = [
         set(estimates.loc[(estimates["method"] == m) & group.notna() & (group != ""), "estimand"])
@@ -210,7 +218,7 @@ def _shrinkage(run: Any, regime: str) -> Iterator[tuple[str, str, Callable[[], F
     for estimand in sorted(both[0] & both[1] - {e for e in both[0] if "(" in str(e)}):
         yield (
             f"shrinkage_{_safe(estimand)}",
-            f"Estimates of {estimand} without pooling ({raw}) and with partial pooling ({pooled}), {which}.",
+            f"Estimates of {estimand} without pooling ({raw}) and with partial pooling ({pooled}), {which}.{of}",
             lambda e=estimand: plots.plot_shrinkage(estimates, e, raw, pooled, rep=rep, regime=regime),  # type: ignore[misc]
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from hiermodels.inference.draws import STATUS
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MATRICES", "Axis", "Block", "Layout", "Names", "axis_of", "cells_of", "known", "severity"]
+__all__ = ["MATRICES", "Axis", "Block", "Layout", "Names", "axis_of", "cells_of", "group_text", "known", "severity"]
 
 MATRICES = ("estimate", "true", "se", "lower", "upper", "rank", "max_rank")
 """Columns of the estimates that measures read."""
@@ -110,11 +110,11 @@ class Names:
 class Layout:
     """A batch of the long table sorted into blocks without being copied: an order of its rows and their keys."""
 
-    def __init__(self, frame: pd.DataFrame, factors: Sequence[str], names: Names) -> None:
+    def __init__(self, frame: pd.DataFrame, factors: Sequence[str], names: Names, columns: Collection[str]) -> None:
         self.cells, self.cell_values = cells_of(frame, factors)
         self.methods, self.estimands = axis_of(frame["method"], names.methods), axis_of(frame["estimand"], names.estimands)
         self.groups = axis_of(frame["group"], names.groups)
-        self.group_labels = np.array(["" if _missing(g) else str(g) for g in self.groups.labels], object)
+        self.group_labels = group_text(self.groups.labels)
         self.status = severity(frame["status"])
         rep = frame["rep"].to_numpy(np.int64)
         self.reps, target = int(rep.max()) + 1, self.cells.codes.copy()
@@ -134,7 +134,7 @@ class Layout:
             )
         self.numbers = {
             name: frame[name].to_numpy(np.float64)
-            for name in (*MATRICES, "n_try", "ess_tail")
+            for name in columns
             if name in frame
         }
 
@@ -174,6 +174,11 @@ class Layout:
         columns = {name: matrix(column, np.nan) for name, column in self.numbers.items()}
         columns["status"] = status
         return Block(*who, groups, columns, attempted, failed, attempted & ~failed)
+
+
+def group_text(labels: Iterable[Any]) -> NDArray[Any]:
+    """Labels of groups as texts, empty for scalars."""
+    return np.array(["" if _missing(g) else str(g) for g in labels], object)
 
 
 def _missing(value: Any) -> bool:

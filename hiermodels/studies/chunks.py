@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["IMPORT", "Strange", "chunk_is_whole", "chunk_path", "parquet", "read_chunk", "read_parquet", "stored_chunks", "stream_estimates", "write_chunk"]
+__all__ = [
+    "IMPORT", "Strange", "chunk_is_whole", "chunk_path", "cut", "encoded", "parquet", "read_chunk", "read_parquet", "stored_chunks",
+    "stream_estimates", "wanted_files", "write_chunk",
+]  # fmt: skip
 
 _KEY = b"hiermodels"
 _AGAIN = "type the command that made the run again, which computes it anew"
@@ -34,7 +37,7 @@ IMPORT = "import its table again, with --replace"
 """What to do about a damaged chunk of a method that was computed elsewhere."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 _BATCH = 1_000_000
-"""Rows that are read, and summarised, at a time; whole cells."""
+"""Rows that are read at a time, by default; whole cells."""
 
 
 def chunk_path(folder: str | os.PathLike[str], cell: str, method: str, index: int) -> Path:
@@ -245,19 +248,12 @@ def stream_estimates(
     ValueError
         Nothing is stored yet, or a file is damaged.
     """
-    methods, makers = [*manifest["config"]["methods"], *imported_methods(folder)], Makers(manifest)
     tables: list[pa.Table] = []
     some = False
     with concurrent.futures.ThreadPoolExecutor(min(8, cores())) as pool:
         for cell in manifest["cells"]:
-            ends = [n for n in (manifest.get("stopped", {}).get(cell["hash"]), replications) if n is not None]
-            most = min(ends, default=None)
-            files = [
-                (file, spare, makers.of(cell["hash"], method), _AGAIN if method in manifest["config"]["methods"] else IMPORT)
-                for method in methods
-                for file in _files_within(folder, manifest, cell["hash"], method, most)
-            ]
-            tables += pool.map(lambda one, most=most: _encoded(_cut(read_chunk(*one), most)), files)
+            files, most = wanted_files(folder, manifest, cell["hash"], replications, spare)
+            tables += pool.map(lambda one, most=most: encoded(cut(read_chunk(*one), most)), files)
             if rows is not None and sum(table.num_rows for table in tables) >= rows:
                 yield _joined(tables)
                 tables, some = [], True
@@ -265,6 +261,21 @@ def stream_estimates(
         yield _joined(tables)
     elif not some:
         raise ValueError(f"{folder}: no chunk is finished yet; type the command that made the run again")
+
+
+def wanted_files(
+    folder: Path, manifest: Mapping[str, Any], cell: str, replications: int | None, spare: Collection[str]
+) -> tuple[list[tuple[Path, Collection[str], str | None, str]], int | None]:
+    """Files of a cell, as arguments of `read_chunk`, and the number of its replicates that are wanted."""
+    methods, makers = [*manifest["config"]["methods"], *imported_methods(folder)], Makers(manifest)
+    ends = [n for n in (manifest.get("stopped", {}).get(cell), replications) if n is not None]
+    most = min(ends, default=None)
+    files = [
+        (file, spare, makers.of(cell, method), _AGAIN if method in manifest["config"]["methods"] else IMPORT)
+        for method in methods
+        for file in _files_within(folder, manifest, cell, method, most)
+    ]
+    return files, most
 
 
 def _files_within(folder: Path, manifest: Mapping[str, Any], cell: str, method: str, replications: int | None) -> list[Path]:
@@ -275,7 +286,8 @@ def _files_within(folder: Path, manifest: Mapping[str, Any], cell: str, method: 
     return [f for f in files if int(f.stem) * chunk < replications] if chunk and replications is not None else files
 
 
-def _cut(table: pa.Table, replications: int | None) -> pa.Table:
+def cut(table: pa.Table, replications: int | None) -> pa.Table:
+    """Rows of replicates below a number."""
     import pyarrow.compute as pc
 
     if replications is None or not table.num_rows or pc.max(table["rep"]).as_py() < replications:
@@ -296,7 +308,7 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:120]
 
 
-def _encoded(table: pa.Table) -> pa.Table:
+def encoded(table: pa.Table) -> pa.Table:
     """Texts as codes."""
     import pyarrow as pa
 

@@ -36,6 +36,11 @@ class Further:
         self._decided: list[pd.DataFrame] = []
         self._tests: list[Any] = []
 
+    @property
+    def reads(self) -> bool:
+        """Whether there is anything to take note of; whole cells are then in memory."""
+        return bool(self._rules) or self._prior
+
     def read(self, batch: pd.DataFrame) -> None:
         """Take note of a batch of whole cells."""
         if self._rules:

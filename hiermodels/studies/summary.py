@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hiermodels.studies import results
 from hiermodels.studies.further import Further
+from hiermodels.studies.large import LargeCell, stream_cells
 from hiermodels.studies.measures import score
 from hiermodels.studies.results import Run, load_run
 from hiermodels.studies.schedule import say_missing
@@ -69,7 +70,10 @@ def table_files(run: Run, config: Mapping[str, Any]) -> dict[str, bytes]:
     """
     further = Further(run)
 
-    def batches() -> Iterator[pd.DataFrame]:
+    def batches() -> Iterator[pd.DataFrame | LargeCell]:
+        if not further.reads:
+            yield from stream_cells(run.path, run.manifest, config["replications"], spare=_SPARE)
+            return
         for batch in results.stream_estimates(run.path, run.manifest, config["replications"], spare=_SPARE):
             further.read(batch)
             yield batch

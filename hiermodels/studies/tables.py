@@ -6,7 +6,7 @@ Python loops run over blocks (`hiermodels.studies.blocks`), numpy over replicate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hiermodels.inference.draws import STATUS
 from hiermodels.studies.blocks import MATRICES, Block, Layout, Names, axis_of, cells_of, known, severity
+from hiermodels.studies.large import Filled, LargeCell
 from hiermodels.studies.montecarlo import Z95, Errors, Measure, mean_over, undefined
 from hiermodels.studies.needs import seen_by
 from hiermodels.studies.told import Told
@@ -39,7 +40,6 @@ REGIMES = {
 
 AVERAGE = "[mean]"
 _REQUIRED = ("rep", "method", "estimand", "group", "true", "estimate", "lower", "upper", "status")
-_PARTS = ("estimate", "se", "interval")
 
 
 _NUMBERS = ("value", "mcse", "lower", "upper")
@@ -98,7 +98,7 @@ def tabulate(
     menu = _Menu(functions, side_by_side, over_groups, paired)
     scorer = _Scorer(factors, menu, failures, reference, regime, exclude_flagged, decisions, supports, settings)
     for batch in [estimates] if hasattr(estimates, "columns") else estimates:
-        scorer.read(_checked(batch, factors))
+        scorer.read(batch)
     return scorer.scored()
 
 
@@ -123,6 +123,18 @@ class _Menu:
     @property
     def all(self) -> dict[str, Callable[[Errors], Measure]]:
         return {**self.asked, **self.side_by_side}
+
+    @property
+    def parts(self) -> list[str]:
+        """Parts of an answer that some measure needs."""
+        return list(dict.fromkeys(part for function in self.all.values() for part in function.parts))  # type: ignore[attr-defined]
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the estimates that are read; a decision may be on an estimate or an interval, and is told by the truth."""
+        of = {"interval": ("lower", "upper"), "rank": ("rank", "max_rank"), "reference": ("estimate",), "decision": ("estimate", "true", "lower", "upper")}
+        names = [name for part in self.parts for name in of.get(part, (part,))]
+        return list(dict.fromkeys([*names, "n_try", *(("ess_tail",) if "cover" in self.all else ())]))
 
 
 class _Common:
@@ -152,11 +164,11 @@ def _tried(errors: Errors) -> NDArray[np.bool_]:
     return errors.present | errors.failed
 
 
-def _loses(errors: Errors) -> bool:
+def _loses(errors: Errors, parts: Collection[str]) -> bool:
     """Whether a method lacks some replicate, or a part of an answer that it gives elsewhere."""
     tried = _tried(errors)
     ragged = bool((~tried & tried.any(0)).any()) or bool(errors.failed.any())
-    return ragged or any(errors.gives(part) and bool((errors.present & ~errors.known(part)).any()) for part in _PARTS)
+    return ragged or any(errors.gives(part) and bool((errors.present & ~errors.known(part)).any()) for part in parts)
 
 
 class _Scorer:
@@ -184,10 +196,16 @@ class _Scorer:
         self.cell_values: list[pd.DataFrame] = []
         self.cells = 0
 
-    def read(self, estimates: pd.DataFrame) -> None:
-        """Score every block of a batch."""
-        layout = self.layout = Layout(estimates, self.factors, self.names)
-        self.counts.append(count_failures(estimates, self.factors))
+    def read(self, estimates: pd.DataFrame | LargeCell) -> None:
+        """Score every block of a batch, or of a cell that is read chunk by chunk."""
+        layout: Layout | Filled
+        if isinstance(estimates, LargeCell):
+            layout = Filled(estimates, self.factors, self.names, self.menu.columns)
+            self.counts.append(layout.failures)
+        else:
+            layout = Layout(_checked(estimates, self.factors), self.factors, self.names, self.menu.columns)
+            self.counts.append(count_failures(estimates, self.factors))
+        self.layout = layout
         for blocks in layout.shared():
             self.add(blocks)
         self.cell_values.append(layout.cell_values)
@@ -207,11 +225,13 @@ class _Scorer:
 
     def add(self, blocks: list[Block]) -> None:
         """Score the blocks of one cell and estimand."""
-        against = next((np.where(b.present, b.columns["estimate"], np.nan) for b in blocks if b.method == self.reference), None)
+        against = None
+        if "reference" in self.menu.parts:
+            against = next((_present_estimates(b) for b in blocks if b.method == self.reference), None)
         errors = [self._errors(block, against) for block in blocks]
         paired = self.failures == "paired-complete"
         together = _Common(errors, strict=True) if paired else None
-        differ = not paired and len(blocks) > 1 and any(map(_loses, errors))
+        differ = not paired and len(blocks) > 1 and any(_loses(one, self.menu.parts) for one in errors)
         side = _Common(errors, strict=False) if differ else None
         for block, one in zip(blocks, errors, strict=True):
             who = (self.cells + block.cell, block.method, block.estimand)
@@ -227,8 +247,9 @@ class _Scorer:
     def _errors(self, block: Block, against: NDArray[np.float64] | None) -> Errors:
         """What measures read of a block, on the axes that it shares."""
         name = self.name(block)
+        numbers = {key: block.columns[key] for key in MATRICES if key in block.columns}
         return Errors(
-            **{key: block.columns[key] for key in MATRICES if key in block.columns},
+            **{"estimate": np.full(block.present.shape, np.nan), "true": np.nan, **numbers},
             reference=against,
             present=block.present,
             failed=block.failed,
@@ -324,6 +345,11 @@ class _Scorer:
             numbers = np.concatenate([part[key] for part in parts])
             table[key] = pd.array(numbers, dtype="str") if numbers.dtype == object else numbers
         return table
+
+
+def _present_estimates(block: Block) -> NDArray[np.float64]:
+    estimate = block.columns["estimate"]
+    return estimate if block.present.all() else np.where(block.present, estimate, np.nan)
 
 
 def _count(mask: NDArray[np.bool_], average: bool) -> Any:

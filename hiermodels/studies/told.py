@@ -26,6 +26,7 @@ class Menu(Protocol):
     """Measures that are asked for, and which of them compare or are averages over groups."""
 
     asked: Mapping[str, Any]
+    parts: Collection[str]
     over_groups: Collection[str]
     paired: Collection[str]
 
@@ -73,7 +74,7 @@ class Told:
     def block(self, errors: Errors) -> None:
         """Take note of parts of answers that a block's method gives in some replicates only."""
         tried = errors.present | errors.failed
-        for part in _PARTS:
+        for part in (part for part in _PARTS if part in self.menu.parts):
             known = errors.known(part) & errors.present
             if errors.gives(part) and (errors.present & ~known).any():
                 group = int(np.argmin(known.sum(0)))
