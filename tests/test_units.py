@@ -22,6 +22,7 @@ from hiermodels.models.factorise import factorise
 from hiermodels.models.scales import read_scales
 from hiermodels.models.units import at_means, from_means, inner_design, shown
 from hiermodels.studies.config import read_config
+from hiermodels.studies.simulate import Truth, simulator
 
 RNG = np.random.default_rng(11)
 N = 48
@@ -85,7 +86,7 @@ def programs(model, frame, centred=False):
 # the density does not depend on units -----------------------------------------------------------------------------------
 
 
-QUICK = {"weights", "indicators", "poisson_log"}
+QUICK = {"weights", "poisson_log"}
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in [*FACTORISED, *EXPLICIT]])
@@ -131,7 +132,7 @@ def _means(problem, values, frame):
 
 
 @pytest.mark.parametrize(("column", "model"), [
-    ("w", FACTORISED["weights"]), ("y", FACTORISED["slopes"]), ("e", EXPLICIT["poisson_log"]), ("e", FACTORISED["counts, poisson"]),
+    ("w", FACTORISED["weights"]), pytest.param("y", FACTORISED["slopes"], marks=pytest.mark.slow), ("e", EXPLICIT["poisson_log"]), ("e", FACTORISED["counts, poisson"]),
 ])  # fmt: skip
 def test_other_columns_in_other_units(column, model):
     """Weights, outcome and exposure: the posterior is the same at the same place."""
@@ -207,6 +208,35 @@ def test_words_say_where_a_default_stands():
     assert f"x ~ normal(0, {10 / FRAME.x.std(ddof=0):.6g})" in said and "cor_g ~ lkj(1) at the predictors' means" in said
     assert r"\text{ at the predictors' means" in latex(model, problem.layout, problem.scales)
     assert "log_prob(Intercept + " in model.code(FRAME)
+
+
+@pytest.mark.parametrize("times", [1.0, 1e9, 1e-9])
+def test_written_ends_of_a_slope_are_in_the_users_units(times):
+    """A uniform prior of a slope: chains start inside it, and its density is flat up to its ends."""
+    model = hm.Model("y ~ x + (1 | g)", "student_t", priors={"x": f"uniform({0.2 / times}, {3 / times})"})
+    with jax.enable_x64(True):
+        _, made, data = programs(model, FRAME.assign(x=times * FRAME.x))
+        start = made.start(data)
+        assert np.isfinite(made.log_density(start, data))
+        for shift in (-30.0, 0.0, 30.0):
+            found = made.draw(jax.random.key(0), start.at[1].add(shift), data)
+            assert 0.2 / times * (1 - 1e-9) <= float(found["x"]) <= 3 / times * (1 + 1e-9)
+
+
+@pytest.mark.slow
+def test_calibration_draws_truths_where_priors_stand():
+    """Truths of a logistic model: at the predictors' mean the intercept has its prior, at zero it follows."""
+    model, frame = hm.Model("r ~ x + (1 | g)", "binomial_logit", trials="n"), FRAME.assign(x=FRAME.x + 280)
+    problem = bind(model, frame, outcome=False)
+    truth = Truth(tuple((p.name, p.prior) for p in problem.layout.parameters), (), (), at_means=True)
+    with jax.enable_x64(True):
+        simulate = simulator(problem.layout, truth)
+        data = as_jax(problem.data)
+        true = jax.jit(jax.vmap(lambda key: simulate(key, data, {})[1]))(jax.random.split(jax.random.key(1), 4000))
+        at = np.asarray(true["Intercept"] + true["x"] * frame.x.mean())
+        assert stats.kstest(at, stats.norm(0, 10).cdf).pvalue > 1e-3
+        assert stats.kstest(np.asarray(true["x"]) * frame.x.std(ddof=0), stats.norm(0, 10).cdf).pvalue > 1e-3
+        assert abs(np.corrcoef(at, true["x"])[0, 1]) < 0.06
 
 
 # against routes of its own ----------------------------------------------------------------------------------------------

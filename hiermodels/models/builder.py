@@ -376,8 +376,11 @@ class Explicit:
         if p is not None and p.role == "group sd":
             c = layout.columns.index(p.effect)
             return value if c in layout.origin else value * data.units.inward[c, c]
+        if p is not None and p.role == "coefficient":
+            c = layout.columns.index(p.effect)
+            return value / (data.units.inward[c, c] * data.units.outcome)
         of_groups = any(name in (*layout.effect_names(v), f"coef_{v.name}") for v in layout.levels)
-        return value / data.units.outcome if of_groups or (p is not None and p.role == "coefficient") else value
+        return value / data.units.outcome if of_groups else value
 
 
 def reported(layout: Layout, data: Data, sites: Mapping[str, tuple[str, Array]]) -> dict[str, Array]:
