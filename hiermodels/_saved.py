@@ -151,7 +151,7 @@ def _header(fit: Fit) -> dict[str, Any]:
         "identity": digest(json.dumps([model, settings]), *data),
         "model": model,
         "settings": settings,
-        "scales": fit.problem.scales.plain(),
+        "scales": fit.problem.scales.plain(),  # type: ignore[union-attr]  # of a declared model
         "variables": list(fit.draws.values),
         "stats": list(fit.draws.stats),
         "independent": fit.draws.independent,

@@ -20,7 +20,7 @@ def _at_means(names: Names, scales: Scales, e: int, value: dict[int, str]) -> st
     t = inward(layout, scales)
     back = t[e, e] * np.linalg.inv(t)[e]
     terms = [f"{float(back[c])!r} * {value[c]}" for k, c in layout.moves if k == e and c in value]
-    if e in layout.origin and names.model.exposure is not None and layout.link == "log":
+    if e in layout.origin and scales.exposure is not None and names.model.exposure is not None and layout.link == "log":
         terms.append(repr(float(np.log(scales.exposure))))
     return " + ".join([value[e], *terms]).replace("+ -", "- ")
 

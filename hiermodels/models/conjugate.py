@@ -323,7 +323,7 @@ class Conjugate:
         if tree.above:
             level = self.layout.levels[tree.above[-1]]
             values[theta_name(level.name, log_precision(self.layout))] = self._log_concentrations(u)
-        return shown(self.layout, stats, values)
+        return shown(self.layout, stats, values)  # type: ignore[arg-type]  # which has the fields that are read
 
     def draw(self, key: Array, u: Array, stats: CountStats) -> dict[str, Array]:
         """One exact draw of everything given u: hyperparameters and group values (padded axes)."""

@@ -275,8 +275,8 @@ def bind(
         up = parents[i]
         above = positions[order[up]][codes[up]] if up >= 0 else None
         position, total, width, owner = _store(codes[i], count, above, levels[up].size if up >= 0 else 1, pad)
-        effects = tuple(names.index(e) for block, _ in merged[name] for e in block)
-        levels.append(LevelLayout(name, effects, _blocks(merged[name]), words[name], total, width, up))
+        varying = tuple(names.index(e) for block, _ in merged[name] for e in block)
+        levels.append(LevelLayout(name, varying, _blocks(merged[name]), words[name], total, width, up))
         in_order = np.argsort(position, kind="stable")
         groupings[name] = replace(read[name][1], keys=tuple(read[name][1].keys[k] for k in in_order))
         positions[name] = position
@@ -331,7 +331,7 @@ def _pad_rows(layout: Layout, data: Data, pad: bool) -> tuple[Layout, Data]:
     def longer(a: np.ndarray) -> np.ndarray:
         return np.concatenate([a, np.zeros((extra, *a.shape[1:]), a.dtype)])
 
-    rows = {name: longer(getattr(data, name)) for name in ("y", "x", "weight", "size")}
+    rows: dict[str, Any] = {name: longer(getattr(data, name)) for name in ("y", "x", "weight", "size")}
     return replace(layout, obs=layout.obs + extra), replace(data, **rows, group=tuple(longer(g) for g in data.group))
 
 

@@ -111,7 +111,8 @@ class Arithmetic:
             return values[0]
         if self.operation == "negative":
             return -values[0]
-        return {**_BINARY, **FUNCTIONS}[self.operation](*values)
+        function: Callable[..., np.ndarray] = {**_BINARY, **FUNCTIONS}[self.operation]  # type: ignore[assignment]
+        return function(*values)
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,8 @@ def _distinct(cells: list[Any]) -> tuple[np.ndarray, list[Any]]:
     import pandas as pd
 
     seen: dict[Any, int] = {}
-    codes, found = np.empty(len(cells), np.int64), []
+    codes = np.empty(len(cells), np.int64)
+    found: list[Any] = []
     for row, cell in enumerate(cells):
         if cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float | np.floating) and cell != cell):
             codes[row] = -1

@@ -129,7 +129,7 @@ def label_of(cell: Any) -> Label | None:
     if isinstance(cell, datetime.date | np.datetime64):
         return None if pd.isna(cell) else _date(pd.Timestamp(cell))
     if isinstance(cell, pd.Timedelta | pd.Period | pd.Interval | datetime.timedelta | np.timedelta64):
-        return None if pd.isna(cell) else Label("other", str(cell))
+        return None if cell != cell else Label("other", str(cell))  # NaT is not equal to itself
     raise TypeError(type(cell).__name__)
 
 

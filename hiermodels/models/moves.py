@@ -59,7 +59,8 @@ def find_origin(layout: Layout, x: np.ndarray) -> tuple[int, ...]:
     constant = next((c for c in free if np.all(x[:, c] == 1.0)), None)
     if constant is not None:
         return (constant,)
-    total, taken = np.zeros(len(x)), []
+    total = np.zeros(len(x))
+    taken: list[int] = []
     for c in free:  # the indicators of a factor's categories stand side by side
         if np.isin(x[:, c], (0.0, 1.0)).all():
             total, taken = total + x[:, c], [*taken, c]

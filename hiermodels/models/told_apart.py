@@ -9,6 +9,7 @@ The products tr(M A_k M A_l) are sums over pairs of groups that share rows, and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -149,16 +150,16 @@ def _gram(parts: dict, pairs: list) -> tuple[np.ndarray, np.ndarray]:
     """tr(M A_k M A_l) of each pair, and what tr(M A_k M A_k) would be were X nothing."""
     cross = {(a, b): parts[a].z.T @ parts[b].z for a in parts for b in parts}
 
-    def product(e, f, a, b) -> float:  # <Z_f' M Z_a, Z_e' M Z_b>
+    def product(e: int, f: int, a: int, b: int) -> float:  # <Z_f' M Z_a, Z_e' M Z_b>
         first, second = cross[f, a], cross[e, b]
         whole = float((first * second).sum())
         whole -= _bilinear(first, parts[e].follows, parts[b].follows) + _bilinear(second, parts[f].follows, parts[a].follows)
         return whole + float(np.sum((parts[f].follows.T @ parts[e].follows) * (parts[a].follows.T @ parts[b].follows)))
 
-    def free(e, f, a, b) -> float:
+    def free(e: int, f: int, a: int, b: int) -> float:
         return float((cross[f, a] * cross[e, b]).sum())
 
-    def full(one, two, rule) -> float:
+    def full(one: tuple[int, int], two: tuple[int, int], rule: Callable[[int, int, int, int], float]) -> float:
         (e, f), (a, b) = one, two
         return rule(e, f, a, b) + rule(e, f, b, a) + rule(f, e, a, b) + rule(f, e, b, a)
 

@@ -92,10 +92,10 @@ def prior_density(prior: Any, x: np.ndarray, kind: str, context: np.ndarray | No
         at = jnp.asarray(x, dtype=float)
         if context is None or prior.of_variances:
             known = None if context is None else jnp.asarray(context)
-            found = jnp.exp(jax.vmap(lambda one: prior.log_density(one, known))(at))
+            density = jnp.exp(jax.vmap(lambda one: prior.log_density(one, known))(at))
         else:
-            found = jnp.exp(jax.vmap(lambda unit: prior.log_density(at, unit))(jnp.asarray(context))).mean(0)
-        found = np.array(found, float)
+            density = jnp.exp(jax.vmap(lambda unit: prior.log_density(at, unit))(jnp.asarray(context))).mean(0)
+        found = np.array(density, float)
     low, high = prior.support(kind)
     found[(x < low) | (x > high) | ~np.isfinite(found)] = np.nan
     return found

@@ -263,7 +263,7 @@ def in_common(estimates: pd.DataFrame, column: str = "estimate") -> pd.DataFrame
     if "method" not in there:
         return there
     keys = [*factors(there), "estimand", "group"]
-    options = {"sort": False, "dropna": False, "observed": True}
+    options: dict[str, Any] = {"sort": False, "dropna": False, "observed": True}
     have = there.groupby([*keys, "rep"], **options)["method"].transform("nunique")
     return there[have == there.groupby(keys, **options)["method"].transform("nunique")]
 

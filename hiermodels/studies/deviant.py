@@ -53,7 +53,8 @@ class Deviation:
     def renamed(self, group: Callable[[str], str]) -> Deviation:
         """The same deviation of group terms with other names."""
         fields = ("effects", "heteroscedastic", "dependence", "missing", "sizes")
-        return replace(self, **{field: tuple((group(g), what) for g, what in getattr(self, field)) for field in fields})
+        renamed: dict[str, Any] = {field: tuple((group(g), what) for g, what in getattr(self, field)) for field in fields}
+        return replace(self, **renamed)
 
     @property
     def changes_rows(self) -> bool:

@@ -453,7 +453,7 @@ def performance(
     >>> table[["measure", "value"]].to_dict("list")
     {'measure': ['bias', 'cover'], 'value': [0.5, 1.0]}
     """
-    given = {"regime": regime, "exclude_flagged": exclude_flagged, "robust": robust, "decisions": decisions, "supports": supports}
+    given: dict[str, Any] = {"regime": regime, "exclude_flagged": exclude_flagged, "robust": robust, "decisions": decisions, "supports": supports}
     found = score(estimates, factors=factors, measures=measures, interval=interval, failures=failures, reference=reference, **given)
     return found.table, found.notes
 

@@ -267,7 +267,7 @@ def _settings(method: Method) -> Settings:
 def _target(estimand: Estimand, problem: AnyProblem) -> Target:
     variable = estimand.variable if estimand.kind in ("value", "probability") else f"{estimand.kind}({estimand.variable})"
     moment = problem.missing_moments.get(variable, "")
-    return Target(variable, estimand.point, estimand.threshold, estimand.direction != "<", moment)
+    return Target(variable, estimand.point or "mean", estimand.threshold, estimand.direction != "<", moment)
 
 
 def _level_index(variable: str, layout: AnyLayout) -> int | None:

@@ -82,6 +82,6 @@ def _smaller(problem: Problem, x: np.ndarray) -> np.ndarray:
 def _within(x: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Deviations from the means of groups, (dataset, row, column)."""
     sums = np.zeros((x.shape[0], group.max() + 1, x.shape[2]))
-    np.add.at(sums, (slice(None), group), x)
+    np.add.at(sums, (slice(None), group), x)  # type: ignore[arg-type]
     count = np.bincount(group, minlength=sums.shape[1])
     return x - (sums / np.maximum(count, 1)[:, None])[:, group]

@@ -316,8 +316,8 @@ def _manifest(study: Study) -> dict[str, Any]:
             models[name] = {"text": describe(method.estimator), "latex": ""}
             continue
         problem = fit_of(study, first, name).problem
-        found = (method.model(), problem.layout, problem.scales)
-        models[name] = {"text": text(*found), "latex": latex(*found)}
+        shown = (method.model(), problem.layout, problem.scales)
+        models[name] = {"text": text(*shown), "latex": latex(*shown)}
     device = jax.devices()[0]
     cells = [{"hash": c.hash, "factors": c.factors, "regime": truth_regime(study, c)} for c in study.cells()]
     return results.make_manifest(

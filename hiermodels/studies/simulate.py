@@ -290,7 +290,8 @@ def _complete(layout: Layout, truth: Mapping[str, Any], scalars: Mapping[str, An
 
 def _above(layout: Layout, i: int, effect: int, fixed: set[str]) -> set[str]:
     """Parameters from which a coefficient of level i (-1: of the population) is drawn, up to the first given group value."""
-    column, found = layout.columns[effect], set()
+    column = layout.columns[effect]
+    found: set[str] = set()
     for level in (layout.levels[k] for k in reversed(layout.lineage(i) if i >= 0 else ())):
         if effect in level.effects:
             if theta_name(level.name, column) in fixed:

@@ -61,11 +61,11 @@ def _estimation_call(mechanism: Mechanism, fit: Fit, rows: int, lanes: int) -> t
     dtype = jnp.result_type(float)
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0, impl="threefry2x32"), rows))
     outcomes: Any = jax.ShapeDtypeStruct((rows, fit.problem.layout.obs), dtype)
-    factors = (outcomes, outcomes) if mechanism.deviation is not None and mechanism.deviation.changes_rows else (None, None)
+    factor = outcomes if mechanism.deviation is not None and mechanism.deviation.changes_rows else None
     data = fit.problem.data
     design = {name: data[name] if isinstance(data, dict) else getattr(data, name) for name in varying(fit.problem, mechanism.redrawn)}
-    if factors[0] is not None or design:
-        outcomes = Rows(outcomes, *factors, {name: jax.ShapeDtypeStruct((rows, *np.shape(a)), dtype) for name, a in design.items()})
+    if factor is not None or design:
+        outcomes = Rows(outcomes, factor, factor, {name: jax.ShapeDtypeStruct((rows, *np.shape(a)), dtype) for name, a in design.items()})
     truth = jax.ShapeDtypeStruct((rows, sum(target_sizes(fit.problem.layout, fit.targets))), dtype)
     return _estimation(fit, lanes), keys, outcomes, truth, as_jax(fit.problem.data)
 

@@ -80,7 +80,7 @@ def _padded(data: Data, old: Layout, new: Layout) -> Data:
         owner = np.zeros(after.size, int) if after.parent < 0 else np.repeat(np.arange(new.levels[after.parent].size), int(after.width or 1))
         parent.append(owner.astype(np.asarray(data.parent[old.levels.index(before)]).dtype))
         real.append(_longer(data.real[old.levels.index(before)], after.size))
-    longer = {name: rows(getattr(data, name)) for name in ("y", "x", "weight", "size")}
+    longer: dict[str, Any] = {name: rows(getattr(data, name)) for name in ("y", "x", "weight", "size")}
     found = replace(data, **longer, group=tuple(rows(g) for g in data.group), parent=tuple(parent), real=tuple(real), twin=())
     if not old.twins:
         return found

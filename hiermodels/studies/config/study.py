@@ -284,7 +284,8 @@ class Study(Part):
         from hiermodels.studies.config.quantities import quantities_of, with_point
 
         known: dict[str, Any] = {}
-        for part in (self.mechanisms, *(m for m in self.methods.values() if m.kind in ("posterior", "estimator"))):
+        parts: list[Any] = [self.mechanisms, *(m for m in self.methods.values() if m.kind in ("posterior", "estimator"))]
+        for part in parts:
             known = {**quantities_of(part), **known}
         self.__dict__["estimands"] = tuple(with_point(e, known) for e in self.estimands)
 
