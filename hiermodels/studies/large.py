@@ -179,8 +179,8 @@ class Filled:
                 _share_truths(first, last)
                 first, last = first or columns, columns
             if (columns["status"][at, rep] >= 0).any() or len({*zip(at.tolist(), rep.tolist(), strict=True)}) < len(rows):
-                first = int(rep[np.argmax(columns["status"][at, rep] >= 0)])
-                raise ValueError(f"estimates: replicate {first} is there twice (estimand {word!r}); expected one row each")
+                twice = int(rep[np.argmax(columns["status"][at, rep] >= 0)])
+                raise ValueError(f"estimates: replicate {twice} is there twice (estimand {word!r}); expected one row each")
             columns["status"][at, rep] = _status(table)[rows]
             for name in self.columns:
                 if name in table.column_names:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from hiermodels.studies import results
 from hiermodels.studies.further import Further
-from hiermodels.studies.large import LargeCell, stream_cells
+from hiermodels.studies.large import stream_cells
 from hiermodels.studies.measures import score
 from hiermodels.studies.results import Run, load_run
 from hiermodels.studies.schedule import say_missing
 from hiermodels.studies.supports import supports_of_run
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 __all__ = ["summarise", "table_files"]
 
@@ -70,7 +70,7 @@ def table_files(run: Run, config: Mapping[str, Any]) -> dict[str, bytes]:
     """
     further = Further(run)
 
-    def batches() -> Iterator[pd.DataFrame | LargeCell]:
+    def batches() -> Iterator[Any]:
         if not further.reads:
             yield from stream_cells(run.path, run.manifest, config["replications"], spare=_SPARE)
             return

@@ -97,7 +97,8 @@ def tabulate(
         )
     menu = _Menu(functions, side_by_side, over_groups, paired)
     scorer = _Scorer(factors, menu, failures, reference, regime, exclude_flagged, decisions, supports, settings)
-    for batch in [estimates] if hasattr(estimates, "columns") else estimates:
+    batches: Iterable[Any] = [estimates] if hasattr(estimates, "columns") else estimates
+    for batch in batches:
         scorer.read(batch)
     return scorer.scored()
 
@@ -247,9 +248,10 @@ class _Scorer:
     def _errors(self, block: Block, against: NDArray[np.float64] | None) -> Errors:
         """What measures read of a block, on the axes that it shares."""
         name = self.name(block)
-        numbers = {key: block.columns[key] for key in MATRICES if key in block.columns}
+        numbers: dict[str, Any] = {"estimate": np.full(block.present.shape, np.nan), "true": np.nan}
+        numbers |= {key: block.columns[key] for key in MATRICES if key in block.columns}
         return Errors(
-            **{"estimate": np.full(block.present.shape, np.nan), "true": np.nan, **numbers},
+            **numbers,
             reference=against,
             present=block.present,
             failed=block.failed,
@@ -286,7 +288,8 @@ class _Scorer:
         retried = (block.columns["n_try"] > 1 if "n_try" in block.columns else np.zeros_like(block.failed))[:, here]
         columns: dict[str, list[Any]] = {key: [] for key in (*_NUMBERS, *_COUNTS)}
         menu = {name: f for name, f in self.menu.all.items() if errors.average or name not in self.menu.over_groups}
-        tried, restricted = _tried(errors), {}
+        tried = _tried(errors)
+        restricted: dict[Any, Any] = {}
         for name, function in menu.items():
             seen, parts = errors, function.parts  # type: ignore[attr-defined]
             if common is not None and not (function.share and errors.worst):  # type: ignore[attr-defined]

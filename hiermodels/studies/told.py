@@ -25,10 +25,14 @@ _PARTS = {"estimate": "Point estimates", "se": "Standard errors", "interval": "I
 class Menu(Protocol):
     """Measures that are asked for, and which of them compare or are averages over groups."""
 
-    asked: Mapping[str, Any]
-    parts: Collection[str]
-    over_groups: Collection[str]
-    paired: Collection[str]
+    @property
+    def asked(self) -> Mapping[str, Any]: ...
+    @property
+    def parts(self) -> Collection[str]: ...
+    @property
+    def over_groups(self) -> Collection[str]: ...
+    @property
+    def paired(self) -> Collection[str]: ...
 
 
 class Told:

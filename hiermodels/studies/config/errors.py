@@ -60,7 +60,7 @@ def problem(message: str, at: Path = ()) -> PydanticCustomError:
     >>> problem("expected {x}", at=("a",)).context["at"]
     ('a',)
     """
-    return PydanticCustomError("problem", "{message}", {"message": message, "at": at})  # type: ignore[arg-type]
+    return PydanticCustomError("problem", "{message}", {"message": message, "at": at})
 
 
 @contextmanager
