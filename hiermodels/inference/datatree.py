@@ -30,6 +30,7 @@ from hiermodels.inference.user_densities import user_densities
 from hiermodels.models.data import Problem
 from hiermodels.models.names import free_name
 from hiermodels.models.spec import Model
+from hiermodels.models.standing import stands_at
 from hiermodels.models.user import UserModel
 
 if TYPE_CHECKING:
@@ -161,7 +162,8 @@ def _sample_stats(draws: Draws) -> xr.Dataset:
 def _log_priors(values: Mapping[str, Any], problem: Problem) -> xr.Dataset:
     found = log_prior(values, problem)
     data = _dataset(found, {name: [] for name in found})
-    laws = {p.name: str(p.prior) for p in problem.layout.parameters}
+    where = {p.name: stands_at(problem.model, problem.layout, p, problem.scales) for p in problem.layout.parameters}
+    laws = {p.name: f"{p.prior} {where[p.name]}".rstrip() for p in problem.layout.parameters}
     improper = {p.name for p in improper_parameters(problem.layout)}
     for name in found:
         data[name].attrs = {"prior": laws[name], "improper": int(name in improper)}
