@@ -501,7 +501,7 @@ def test_names_and_paths(tmp_path):
             r"mechanisms\.known_se: expected positive numbers in column 'se' of d\.csv; found -3 in row 1",
         ),
         ("school,se\nA,1\nB,\n", r"known_se: .*found nan in row 1"),
-        ("school,se\nA,1\nB,x\n", r"known_se: .*found '1' in row 0"),
+        ("school,se\nA,1\nB,x\n", r"known_se: .*found 'x' in row 1"),
         (
             "school,se\nA,1\n,2\n",
             r"formula: expected a label in column 'school' of d\.csv; found nothing in row 1",
