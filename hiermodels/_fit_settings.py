@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.inference import samplers
+from hiermodels.models.names import DIMENSIONS
 from hiermodels.models.user import UserModel, user_model
 
 if TYPE_CHECKING:
@@ -80,7 +81,11 @@ def meet_function(function: Callable[..., Any], frame: pd.DataFrame, settings: F
             f"model: expected one parameter with default None that is a column, the outcome, found "
             f"{', '.join(free) or 'none'} among ({', '.join(parameters)}); write e.g. def model(x, y=None)"
         )
-    return user_model(function, frame, free[0])
+    model = user_model(function, frame, free[0])
+    taken = next((name for name in (model.outcome, *model.dims) if name in DIMENSIONS), None)
+    if taken is not None:
+        raise ValueError(f"model: the site or column {taken!r} would share its name with the dimension of {taken}s in tables of draws; rename it")
+    return model
 
 
 def as_frame(data: Any) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiermodels._digests import digest, of_array
+from hiermodels.inference.datatree import tree_names
 from hiermodels.inference.draws import Draws
 from hiermodels.models.data import bind
 from hiermodels.models.priors import Prior
@@ -125,7 +126,8 @@ def _rebuilt(tree: xr.DataTree, header: dict[str, Any]) -> Fit:
     )
     settings = FitSettings(**header["settings"])
     frame = pd.read_parquet(io.BytesIO(tree["frame"]["parquet"].to_numpy().tobytes()))
-    values: dict[str, Any] = {name: tree["posterior"][name].to_numpy() for name in header["variables"]}
+    written = tree_names(header["variables"])
+    values: dict[str, Any] = {name: tree["posterior"][written[name]].to_numpy() for name in header["variables"]}
     stats: dict[str, Any] = {name: tree["sample_stats"][name].to_numpy() for name in header["stats"]}
     error: Any = None if header.get("error") is None else np.asarray(header["error"])
     draws = Draws(values, stats, header.get("independent", not stats), error)

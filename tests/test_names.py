@@ -14,8 +14,10 @@ import pandas as pd
 import pytest
 
 import hiermodels as hm
+from hiermodels.inference.datatree import tree_names
 from hiermodels.models.canonical import canonical
 from hiermodels.models.data import bind
+from hiermodels.models.expressions import quoted
 
 RNG = np.random.default_rng(1)
 FRAME = pd.DataFrame(dict(v=np.linspace(0, 5, 24), g=np.repeat(list("abcd"), 6)))
@@ -55,6 +57,18 @@ def test_columns_that_bear_the_models_own_names_are_refused_with_both_and_the_li
         for formula, frame in ((f"y ~ {column} + (1 | g)", renamed(v=column)), (f"{column} ~ v + (1 | g)", renamed(y=column))):
             with pytest.raises(ValueError, match=f"{column!r} would share its name with the dimension of {column}s"):
                 bind(hm.Model(formula), frame)
+
+
+def test_sites_of_a_function_leave_the_dimensions_of_draws_alone():
+    import numpyro
+    import numpyro.distributions as dist
+
+    def model(v: Any, y: Any = None) -> None:
+        mean = numpyro.sample("draw", dist.Normal(0, 20))
+        numpyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+
+    with pytest.raises(ValueError, match="'draw' would share its name with the dimension of draws"):
+        hm.fit(model, FRAME, progress=False)
 
 
 def test_two_group_terms_that_would_share_a_name_are_refused():
@@ -132,17 +146,19 @@ def _fit_cases(names_of: Iterable[tuple[str, str, str]], path: Path) -> None:
     for y, x, g in names_of:
         here = frame.rename(columns={"y": y, "x1": x, "unit": g})
         try:
-            fit = hm.fit(hm.Model(f"{y} ~ 1 + {x} + (1 | {g})"), here, **QUICK)
+            fit = hm.fit(hm.Model(f"{quoted(y)} ~ 1 + {quoted(x)} + (1 | {quoted(g)})"), here, **QUICK)
         except ValueError as error:
             assert "would share its name with" in str(error)
             continue
         assert np.array_equal(fit.summary().to_numpy(), table) and fit.summary().index.is_unique
-        new = fit.predict(here).predictions[y]
+        names = tree_names(["Intercept", x, f"sd_{g}", "sigma", f"theta_{g}"])
+        new = fit.predict(here).predictions[tree_names([y])[y]]
         assert np.array_equal(new.to_numpy(), mean) and new.dims[:2] == ("chain", "draw")
         posterior = fit.to_datatree().posterior
-        assert sorted(posterior.data_vars) == sorted(["Intercept", x, f"sd_{g}", "sigma", f"theta_{g}"])
-        assert posterior[f"theta_{g}"].shape == (4, 50, 4) and len(set(posterior[f"theta_{g}"].dims)) == 3
-        assert np.array_equal(posterior[x].to_numpy(), plain.draws.values["x1"])
+        assert sorted(posterior.data_vars) == sorted(names.values())
+        theta = posterior[names[f"theta_{g}"]]
+        assert theta.shape == (4, 50, 4) and len(set(theta.dims)) == 3
+        assert np.array_equal(posterior[names[x]].to_numpy(), plain.draws.values["x1"])
         fit.save(path / "fit.nc")
         again = hm.load_fit(path / "fit.nc")
         assert again.summary().equals(fit.summary()) and again.model == fit.model
@@ -152,7 +168,7 @@ def test_any_names_fit_alike_and_compile_nothing(tmp_path):
     """The second fit under other names of columns, groups and labels compiles nothing."""
     _fit_cases([("score", "age", "school")], tmp_path)
     with compilations() as count:
-        _fit_cases([("obs", "nu", "chain"), ("y", "effect", "draw"), ("sigma", "true", "effect"), ("rep", "kappa_g", "obs")], tmp_path)
+        _fit_cases([("obs", "nu", "chain"), ("sigma", "effect", "draw"), ("rep", "kappa_g", "obs"), ("a b", "a/b", "c/d")], tmp_path)
         relabelled = BASE.assign(y=FRAME.y, unit=np.repeat(["p", "q", "r", "s"], 6)).rename(columns={"unit": "ward"})
         hm.fit(hm.Model("y ~ 1 + x1 + (1 | ward)"), relabelled, **QUICK).summary()
     assert count == []

@@ -11,12 +11,13 @@
 | ``constant_data`` | the other columns that the model uses |
 
 Rows have the dimension ``obs`` (``obs_row`` where a column is called ``obs``), labelled by the frame's
-index. A grouping has the dimension of its name; where a variable or a dimension of draws has that name, ``<name>_group``.
+index. A grouping has the dimension of its name; where a variable or a dimension of draws has that name, ``<name>_group``. A slash in a name
+(``I(a / b)``) is a division slash in the tree, since ``/`` separates groups there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,9 +46,12 @@ __all__ = [
     "predictions_tree",
     "row_dimension",
     "to_datatree",
+    "tree_names",
     "used_columns",
 ]
 
+_SLASH = "\u2215"
+"""A division slash."""
 POINTWISE_LIMIT = 50_000_000
 """Numbers (draws times rows) above which ``pointwise=None`` leaves the log likelihood out: 400 MB."""
 
@@ -165,8 +169,8 @@ def _log_priors(values: Mapping[str, Any], problem: Problem) -> xr.Dataset:
     where = {p.name: stands_at(problem.model, problem.layout, p, problem.scales) for p in problem.layout.parameters}
     laws = {p.name: f"{p.prior} {where[p.name]}".rstrip() for p in problem.layout.parameters}
     improper = {p.name for p in improper_parameters(problem.layout)}
-    for name in found:
-        data[name].attrs = {"prior": laws[name], "improper": int(name in improper)}
+    for name, written in tree_names(found).items():
+        data[written].attrs = {"prior": laws[name], "improper": int(name in improper)}
     return data
 
 
@@ -213,13 +217,28 @@ def _dataset(values: Mapping[str, Any], named: Axes) -> xr.Dataset:
     import xarray as xr
 
     coords: dict[str, Any] = {}
-    variables = {}
+    variables, names = {}, tree_names(values)
     for name, x in values.items():
         x = np.asarray(x)
-        variables[name] = (["chain", "draw", *(dim for dim, _ in named[name])], x)
+        own = [(free_name(dim.replace("/", _SLASH), "_group", names.values()), labels) for dim, labels in named[name]]
+        variables[names[name]] = (["chain", "draw", *(dim for dim, _ in own)], x)
         coords.update({"chain": np.arange(x.shape[0]), "draw": np.arange(x.shape[1])})
-        coords.update({dim: labels for dim, labels in named[name]})
+        coords.update(dict(own))
     return xr.Dataset(variables, coords)
+
+
+def tree_names(names: Collection[str]) -> dict[str, str]:
+    """The names that variables have in a tree, where a slash separates groups: a division slash stands for it.
+
+    Examples
+    --------
+    >>> tree_names(["x", "I(a / b)"])
+    {'x': 'x', 'I(a / b)': 'I(a ∕ b)'}
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        found[name] = free_name(name.replace("/", _SLASH), "_", {*names, *found.values()}) if "/" in name else name
+    return found
 
 
 def by_row(values: Mapping[str, Any], frame: pd.DataFrame, row: str) -> xr.Dataset:
@@ -232,9 +251,9 @@ def columns_dataset(frame: pd.DataFrame, names: Sequence[str], row: str) -> xr.D
     import xarray as xr
 
     found = {}
-    for name in names:
+    for name, written in tree_names(names).items():
         column = frame[name].to_numpy()
-        found[name] = (row, column if column.dtype.kind in "fiub" else column.astype(str).astype(object))
+        found[written] = (row, column if column.dtype.kind in "fiub" else column.astype(str).astype(object))
     return xr.Dataset(found, {row: _row_labels(frame)} if found else {})
 
 

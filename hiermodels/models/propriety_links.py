@@ -34,7 +34,7 @@ def check_links(layout: Layout, data: Data) -> None:
         Naming the parameter, its prior and one that works.
     """
     for p in layout.parameters:
-        if p.kind == "correlation" or p.prior.name in ("fixed", "scaled_normal") or p.name == "sigma":
+        if p.kind == "correlation" or p.prior.name in ("fixed", "scaled_normal") or p.role == "residual sd":
             continue
         if p.kind == "real":
             if layout.link != "identity" and not _proper(p):
