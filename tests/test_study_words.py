@@ -299,6 +299,7 @@ def test_labels_are_not_redrawn():
         bind_all(found)
 
 
+@pytest.mark.slow
 def test_a_design_that_fit_refuses_is_a_replicate_without_estimates_in_its_words():
     laws = {"arm": {"law": "bernoulli(0.3)", "level": "g"}}
     methods = {"c": {"sampler": "closed_form", "priors": {"Intercept": "flat()", "arm": "flat()", "sigma": "power(1)"}}}

@@ -19,6 +19,7 @@ from hiermodels.reporting import tables
 from hiermodels.reporting._comparison import common_of, comparison_words
 from hiermodels.reporting._rows import MEASURES, factors, label
 from hiermodels.reporting.tables import terminal_table
+from hiermodels.studies.config.designs import predictors_text
 from hiermodels.studies.csv_text import csv_text
 from hiermodels.studies.disk import quoted, write_bytes
 from hiermodels.studies.tables import POLICY_NOTES
@@ -316,8 +317,10 @@ def _facts(run: Any, regime: str) -> list[tuple[str, str]]:
     table = run.performance
     keys = factors(table)
     cells = len(run.manifest.get("cells") or []) or (len(table[keys].drop_duplicates()) if keys else 1)
+    drawn = predictors_text((run.config.get("mechanisms") or {}).get("design"))
     return [
         ("truth regime", regime or "not stated"),
+        *([("predictors", drawn)] if drawn else []),
         ("mechanisms", str(cells)),
         ("methods", ", ".join(map(str, table["method"].unique()))),
         ("replicates", f"{int(table['n_sim'].max()):,} per mechanism"),

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Redrawn", "column", "declared_scales", "draw", "redesign", "redrawn", "varying", "without_reference"]
 
+_MOST = 1 << 20
+"""Rows whose predictors are computed at a time."""
 _REFERENCE = 20_000
 """Rows on which scales of what a formula computes of redrawn predictors are measured."""
 
@@ -254,6 +256,9 @@ def redesign(problem: Any, frame: pd.DataFrame, columns: Mapping[str, np.ndarray
     if not isinstance(problem, Problem):
         return {n: columns[n].astype(np.asarray(a).dtype) for n, a in problem.data.items() if n in names}
     fields = varying(problem, tuple(Redrawn(n, "", (), np.zeros(1, int)) for n in names))
+    model = problem.model
+    used = {*model.parsed.predictors, model.known_se, model.weights, model.trials, model.exposure}
+    frame, columns = frame[[c for c in frame.columns if c in used]], {n: c for n, c in columns.items() if n in used}
     found: dict[str, np.ndarray] = {}
     count = len(next(iter(columns.values()))) if columns else 0
     if "x" in fields:
@@ -268,7 +273,7 @@ def redesign(problem: Any, frame: pd.DataFrame, columns: Mapping[str, np.ndarray
 def _matrices(problem: Problem, frame: pd.DataFrame, columns: Mapping[str, np.ndarray], some: np.ndarray) -> np.ndarray:
     """Design matrices of some datasets, (dataset, row, column); NaN where a formula has no finite value."""
     whole = any(side.uses("standardise") for side in problem.model.parsed.sides)
-    if not whole or len(some) == 1:
+    if len(some) == 1 or not (whole or len(some) * len(frame) > _MOST):
         try:
             return design_columns(problem.model, _stacked(frame, columns, some))[1].reshape(len(some), len(frame), -1)
         except ValueError:
@@ -279,5 +284,5 @@ def _matrices(problem: Problem, frame: pd.DataFrame, columns: Mapping[str, np.nd
 
 def _stacked(frame: pd.DataFrame, columns: Mapping[str, np.ndarray], some: np.ndarray) -> pd.DataFrame:
     """The design's rows once for each of some datasets, with their own predictors."""
-    rows = frame.iloc[np.tile(np.arange(len(frame)), len(some))].reset_index(drop=True)
+    rows = frame.drop(columns=list(columns)).iloc[np.tile(np.arange(len(frame)), len(some))].reset_index(drop=True)
     return rows.assign(**{name: values[some].reshape(-1) for name, values in columns.items()})

@@ -14,6 +14,7 @@ from hiermodels.datasets import is_file
 from hiermodels.models.data import Problem
 from hiermodels.studies import results
 from hiermodels.studies.config import Cell, Study, config_names, read_config, regime
+from hiermodels.studies.config.designs import predictors_text
 from hiermodels.studies.execution import Pool, Threads, Timings, execute
 from hiermodels.studies.identity import check_current, check_identity, check_sizes
 from hiermodels.studies.interruption import Deadline, Interrupted, TimeUp, read_duration, terminable
@@ -95,6 +96,8 @@ def dry_run(study: Study) -> list[str]:
 
     bind_all(study)
     lines = [f"{study.name}: {len(study.cells())} cell(s) x {study.replications} replications x {len(study.methods)} method(s)"]
+    if drawn := predictors_text(study.mechanisms.design):
+        lines.append(f"  predictors: {drawn}")
     seen = set()
     for cell in study.cells():
         for name in study.methods:

@@ -19,7 +19,7 @@ from hiermodels.studies.config.texts import read_law
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DRAWN", "design_levels", "design_table", "read_design", "read_predictor", "read_size"]
+__all__ = ["DRAWN", "design_levels", "design_table", "predictors_text", "read_design", "read_predictor", "read_size"]
 
 MAX_UNITS = 100_000_000
 SIZES = ("integers", "unequal")
@@ -213,6 +213,24 @@ def read_predictor(value: Any, levels: tuple[str, ...]) -> Any:
             raise problem(f"expected a law that is drawn beside {key}; found {what}, the same in every dataset; leave {key} out", (key,))
         return given["law"]
     return {"law": given["law"].strip(), "level": given.get("level", "obs"), "drawn": given.get("drawn", DRAWN[0])}
+
+
+def predictors_text(design: Any) -> str:
+    """How the predictors of a generated design come about, in words; empty without any, and for a table.
+
+    Examples
+    --------
+    >>> predictors_text({"school": 4, "obs": 2, "predictors": {"x": {"law": "normal(50, 10)", "level": "obs", "drawn": "redrawn"}}})
+    'x: normal(50, 10) for each obs, redrawn with each dataset'
+    """
+    if not isinstance(design, Mapping) or "table" in design:
+        return ""
+    when = {"redrawn": "redrawn with each dataset", "fixed": "drawn once for each mechanism"}
+    parts = []
+    for name, entry in (design.get("predictors") or {}).items():
+        law = entry if not isinstance(entry, Mapping) else f"{entry.get('law')} for each {entry.get('level')}"
+        parts.append(f"{name}: {law}, {when.get(entry.get('drawn'), 'fixed') if isinstance(entry, Mapping) else 'the same in every dataset'}")
+    return "; ".join(parts)
 
 
 def read_size(name: str, value: Any) -> int | str:
