@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiermodels._digests import digest, of_column
-from hiermodels.studies.disk import write_bytes
+from hiermodels.studies.disk import remove, write_bytes
 from hiermodels.studies.identity import Makers
 from hiermodels.studies.imported import imported_methods
 from hiermodels.studies.machine import cores
@@ -139,7 +139,7 @@ def chunk_is_whole(folder: str | os.PathLike[str], cell: str, method: str, index
     try:
         read_chunk(path, maker=maker)
     except ValueError:
-        path.unlink(missing_ok=True)
+        remove(path)
         return False
     return True
 

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MARKER", "Hold", "locked", "quoted", "read_json", "whole", "write_bytes", "write_json"]
+__all__ = ["MARKER", "Hold", "locked", "quoted", "read_json", "remove", "whole", "write_bytes", "write_json"]
 
 MARKER = ".hiermodels"
 """Name of the file by which a run folder is known."""
@@ -93,6 +93,21 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     with whole(path) as temporary:
         temporary.write_bytes(data)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises
+    ------
+    ValueError
+        It cannot be removed, or its folder is a link inside a run folder.
+    """
+    _refuse_links(path)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from None
 
 
 def _refuse_links(path: Path) -> None:

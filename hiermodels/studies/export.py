@@ -24,7 +24,7 @@ from hiermodels.studies.chunks import chunk_path, write_chunk
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.config.errors import nearest, shown
 from hiermodels.studies.csv_text import csv_text, unguarded
-from hiermodels.studies.disk import whole
+from hiermodels.studies.disk import remove, whole
 from hiermodels.studies.identity import Makers, check_current
 from hiermodels.studies.imported import imported_methods, note_imported
 from hiermodels.studies.results import Run, load_run
@@ -297,7 +297,7 @@ def import_estimates(
     makers = Makers(run.manifest)
     with results.locked(run.path):
         for cell in study.cells():
-            chunk_path(run.path, cell.hash, method, 0).unlink(missing_ok=True)
+            remove(chunk_path(run.path, cell.hash, method, 0))
             if cell.hash in chunks:
                 write_chunk(run.path, cell.hash, method, 0, chunks[cell.hash], makers.of(cell.hash, method))
         note_imported(run.path, method, {"from": Path(where).name, "replications": study.replications})

@@ -41,7 +41,7 @@ from hiermodels.studies.chunks import (
     write_chunk,
 )
 from hiermodels.studies.csv_text import csv_text
-from hiermodels.studies.disk import locked, quoted, read_json, write_bytes, write_json
+from hiermodels.studies.disk import locked, quoted, read_json, remove, write_bytes, write_json
 from hiermodels.studies.identity import check_identity, identity_of, plain, verified
 from hiermodels.studies.imported import imported_methods
 from hiermodels.studies.manifest import factors_of, make_manifest, read_manifest, with_files, with_machine, write_manifest
@@ -294,7 +294,7 @@ def write_performance(folder: str | os.PathLike[str], table: pd.DataFrame, notes
 def write_tables(folder: Path, files: Mapping[str, bytes]) -> None:
     """Store tables of a run; one of methods side by side that is not among them goes."""
     if "common.parquet" not in files:
-        (folder / "common.parquet").unlink(missing_ok=True)
+        remove(folder / "common.parquet")
     for name, data in files.items():
         write_bytes(folder / name, data)
 
@@ -360,4 +360,4 @@ def _is_timing(part: Any) -> bool:
 def drop_performance(folder: Path) -> None:
     """Remove the tables and the report of a study that is about to become a larger one."""
     for name in ("performance.csv", "performance.parquet", "common.parquet", "report.html"):
-        (folder / name).unlink(missing_ok=True)
+        remove(folder / name)
