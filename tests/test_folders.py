@@ -50,7 +50,7 @@ def test_a_folder_that_is_not_ours_is_left_alone(tmp_path, made, names):
         (tmp_path / name).write_text("mine")
     before = contents(tmp_path)
     for act in (lambda: hm.run(flips.study(), tmp_path, progress=False), lambda: merge(tmp_path, [made])):
-        with pytest.raises(ValueError, match="expected an empty folder or a run's, found .*; nothing was written: choose another with --out"):
+        with pytest.raises(ValueError, match=r"expected an empty folder or a run's, found .*; nothing was written: choose another with --out"):
             act()
     assert contents(tmp_path) == before
 
@@ -182,7 +182,7 @@ def test_numbers_beyond_any_float_are_refused_where_they_are_read(text):
     lambda: hm.fit(hm.Model("effect ~ 1"), hm.load_dataset("eight_schools"), draws=10**400),
 ])  # fmt: skip
 def test_numbers_that_are_too_large_from_python(act):
-    with pytest.raises(ValueError, match="expected (finite numbers|a number below|a whole number from 4|auto or a whole number)") as caught:
+    with pytest.raises(ValueError, match=r"expected (finite numbers|a number below|a whole number from 4|auto or a whole number)") as caught:
         act()
     assert len(str(caught.value)) < 300
 

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from hiermodels.cli import _app
+from hiermodels.studies import interruption
+from hiermodels.studies.progress import Progress
+
 SCRIPT = """
 import sys; sys.path.insert(0, {tests!r})
 import host_methods
@@ -71,6 +75,72 @@ def test_ctrl_c_ends_a_function_that_hangs(tmp_path, monkeypatch, twice):
         process.kill()
     assert process.returncode != 0 and time.monotonic() - began < 20
     wait(lambda: gone(int((tmp_path / "number").read_text())))
+
+
+@posix
+@pytest.mark.slow
+def test_a_study_stopped_in_every_way_ends_in_the_same_bytes(tmp_path):
+    script = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+import signal
+from pathlib import Path
+import resilience
+trials = resilience.Trials(Path({str(tmp_path)!r}))
+for kind in (signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    trials.kills(kind, 1)
+trials.renames(2)
+trials.full((60,))
+print(trials.failures)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)  # a process in which JAX has not begun
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+@posix
+def test_a_fit_in_a_forked_child_is_refused(tmp_path):
+    script = """
+import os, warnings
+warnings.simplefilter("ignore")
+import jax.numpy as jnp
+import hiermodels as hm
+model, data = hm.Model("effect ~ 1 + (1 | school)", known_se="se"), hm.load_dataset("eight_schools")
+hm.fit
+jnp.zeros(1)
+for act in (lambda: hm.fit(model, data, progress=False), lambda: hm.run("quick", "run", progress=False)):
+    if os.fork() == 0:
+        try:
+            act()
+        except ValueError as error:
+            print(error, flush=True)
+        os._exit(0)
+    os.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 and all("was forked from one in which JAX was at work" in line for line in lines), done
+
+
+def test_start_up_counts_in_a_time_limit():
+    now = time.monotonic()
+    assert interruption.Deadline(10, since=now - 9.5).left < 1 < interruption.Deadline(10).left
+    assert not interruption.Deadline(10, since=now - 11).allows("mean") and now - _app.BEGAN > 0
+
+
+def test_a_run_goes_on_when_nobody_listens(monkeypatch):
+    class Gone:
+        def isatty(self):
+            return False
+
+        def write(self, text=""):
+            raise BrokenPipeError
+
+        flush = write
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    with Progress(2) as bar:
+        bar.say("compiling")
+        bar.advance(2, 0)
+    assert bar.done == 2
 
 
 def wait(done, seconds: float = 60) -> None:

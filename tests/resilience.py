@@ -1,0 +1,166 @@
+"""A study stopped in every way that there is, and gone on with, ends in the same bytes: a slow test in small, a script at any size.
+
+    python tests/resilience.py --kills 15        # of each run two: 30 random moments
+
+Killed at random moments and just before and after each rename; SIGINT, SIGTERM and SIGHUP; a disk that is full (a small file
+system in memory, where this process may mount one).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import flips
+
+PARTS = ("pandas", "pyarrow.parquet", "jinja2", "hiermodels.studies.runner", "hiermodels.studies.tasks", "hiermodels.reporting.report", "hiermodels.reporting.plots", "hiermodels.cli")
+
+
+def study(replications: int = 24) -> dict:
+    """Two methods and many small chunks."""
+    return flips.study(replications=replications, methods={"mean": {"estimator": "weighted"}, "apart": {"estimator": "separate"}})
+
+
+def begin(config: Path, out: Path, prepare: Callable[[], None] = lambda: None) -> int:
+    """Run a study in a copy of this process, in which everything is imported and JAX has not begun; the copy's number."""
+    child = os.fork()
+    if child:
+        return child
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(out.parent / "said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
+    code = 1
+    try:
+        prepare()
+        from hiermodels.cli import _code
+
+        code = _code(["run", str(config), "--out", str(out), "--workers", "2", "--quiet"])
+    finally:
+        os._exit(code)
+
+
+def end(child: int) -> int:
+    """Exit code of a copy; minus the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """What must be the same: everything but times, and the page that shows them."""
+    spare = ("timings.json", "report.html")
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in spare}
+
+
+class Trials:
+    """Trials against one whole run; ``failures`` says what went wrong."""
+
+    def __init__(self, folder: Path, replications: int = 24) -> None:
+        for part in PARTS:
+            importlib.import_module(part)
+        self.folder, self.config = folder, folder / "study.yaml"
+        self.config.write_text(json.dumps(study(replications)))
+        began = time.monotonic()
+        assert end(begin(self.config, folder / "whole")) == 0, (folder / "said").read_text()
+        self.seconds = time.monotonic() - began
+        self.whole = content(folder / "whole")
+        self.count, self.failures = 0, []
+
+    def go_on(self, out: Path, what: str) -> None:
+        """The same command again, to the end: the same bytes and nothing else."""
+        code = end(begin(self.config, out))
+        self.count += 1
+        found = content(out) if out.exists() else {}
+        if code != 0 or found != self.whole:
+            differ = sorted(name for name in found.keys() | self.whole.keys() if found.get(name) != self.whole.get(name))
+            self.failures.append(f"{what}: exit code {code}, other bytes: {differ} {(self.folder / 'said').read_text()[-300:]}")
+        subprocess.run(["rm", "-rf", str(out)], check=True)
+
+    def kills(self, kind: signal.Signals, times: int, seed: int = 1) -> None:
+        """A signal at random moments, twice in each run."""
+        rng, out = random.Random(f"{seed} {kind}"), self.folder / "run"
+        for _ in range(times):
+            for _ in range(2):
+                child = begin(self.config, out)
+                time.sleep(rng.uniform(0, 1.2 * self.seconds))
+                os.kill(child, kind)
+                code = end(child)
+                if code not in {0, -kind, *({130} if kind == signal.SIGINT else {75} if kind == signal.SIGTERM else set())}:
+                    self.failures.append(f"{kind.name}: exit code {code}: {(self.folder / 'said').read_text()[-300:]}")
+            self.go_on(out, kind.name)
+
+    def renames(self, most: int = 1000) -> int:
+        """Killed before, and after, the first rename, the second one, and so on; how many there are."""
+        out = self.folder / "run"
+        for number in range(most):
+            for after in (False, True):
+                code = end(begin(self.config, out, lambda number=number, after=after: kill_at(number, after)))
+                if code == 0:
+                    subprocess.run(["rm", "-rf", str(out)], check=True)
+                    return number
+                self.go_on(out, f"rename {number}, {'after' if after else 'before'}")
+        return most
+
+    def full(self, sizes: tuple[int, ...]) -> bool:
+        """A file system of so many kilobytes, enlarged after the run has failed on it; whether one could be mounted."""
+        place = self.folder / "small"
+        place.mkdir()
+        for size in sizes:
+            if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", str(place)], capture_output=True).returncode:
+                return False
+            try:
+                code = end(begin(self.config, place / "run"))
+                said = (place / "said").read_text() or "No space left"  # what is said needs room, too
+                if code == 0 or "No space left" not in said or "Traceback" in said:
+                    self.failures.append(f"{size}k: exit code {code}: {said[-300:]}")
+                subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
+                self.go_on(place / "run", f"a disk of {size}k")
+            finally:
+                subprocess.run(["umount", str(place)], check=True)
+        return True
+
+
+def kill_at(number: int, after: bool) -> None:
+    """Let this process kill itself at a rename."""
+    seen, replace = iter(range(10**9)), os.replace
+
+    def replaced(old: str, new: str) -> None:
+        at = next(seen) == number
+        if at and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(old, new)
+        if at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.replace = replaced
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, default in (("kills", 15), ("signals", 3), ("replications", 24), ("seed", 1)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        trials = Trials(Path(name), given.replications)
+        print(f"{len(trials.whole)} files, {trials.seconds:.1f} s a run", flush=True)
+        trials.kills(signal.SIGKILL, given.kills, given.seed)
+        print(f"killed at {2 * given.kills} random moments: {len(trials.failures)} failures", flush=True)
+        print(f"killed before and after each of {trials.renames()} renames: {len(trials.failures)} failures", flush=True)
+        for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            trials.kills(kind, given.signals, given.seed)
+            print(f"{kind.name} at {2 * given.signals} random moments: {len(trials.failures)} failures", flush=True)
+        mounted = trials.full((20, 60, 150))
+        print(f"a full disk: {f'{len(trials.failures)} failures' if mounted else 'not tried (nothing may be mounted)'}", flush=True)
+        print("\n".join([f"{trials.count} trials, {len(trials.failures)} failures", *trials.failures]))
+        sys.exit(bool(trials.failures))
+
+
+if __name__ == "__main__":
+    main()
