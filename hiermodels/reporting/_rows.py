@@ -263,9 +263,10 @@ def in_common(estimates: pd.DataFrame, column: str = "estimate") -> pd.DataFrame
     if "method" not in there:
         return there
     keys = [*factors(there), "estimand", "group"]
-    options: dict[str, Any] = {"sort": False, "dropna": False, "observed": True}
-    have = there.groupby([*keys, "rep"], **options)["method"].transform("nunique")
-    return there[have == there.groupby(keys, **options)["method"].transform("nunique")]
+    have, all_of_them = (
+        there.groupby(by, sort=False, dropna=False, observed=True)["method"].transform("nunique") for by in ([*keys, "rep"], keys)
+    )
+    return there[have == all_of_them]
 
 
 def subject(rows: pd.DataFrame) -> str:

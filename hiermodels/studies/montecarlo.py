@@ -187,7 +187,7 @@ class Errors:
         answered = np.isfinite(point) | np.isfinite(found["lower"]) | np.isfinite(found["upper"])
         found["present"] = answered if present is None else present
         found["failed"] = ~found["present"] if failed is None else failed
-        found["kept"] = np.ones(shape, bool) if kept is None else kept
+        found["kept"] = np.ones_like(found["present"]) if kept is None else kept
         found |= {"interval": interval, "average": average, "worst": worst, "robust": robust, "fixed": fixed, "support": support, "cut": cut}
         self._fill(found)
 

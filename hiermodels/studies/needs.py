@@ -7,12 +7,13 @@ may be missing separately, so each measure names those that it needs, and uses t
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 from hiermodels.studies.montecarlo import Errors, Measure, undefined
 
-__all__ = ["needs", "seen_by"]
+__all__ = ["Menu", "needs", "seen_by"]
 
 NO_REPLICATE = "no replicate is left"
 INCOMPLETE = "no replicate has all that it needs for every group"
@@ -65,3 +66,30 @@ def _explained(measure: Measure, errors: Errors, parts: Sequence[str], empty: An
         word = part if part != "decision" else "interval" if errors.cut is None else "estimate"
         measure = undefined(measure, left & ((left.any() and never.all()) | (never & empty)), ABSENT[word])
     return undefined(measure, empty, INCOMPLETE if errors.average else NEVER_TOGETHER)
+
+
+@dataclass(frozen=True)
+class Menu:
+    """Measures: those asked for, those of the common table alone, and which are averages or comparisons."""
+
+    asked: Mapping[str, Callable[[Errors], Measure]]
+    side_by_side: Mapping[str, Callable[[Errors], Measure]]
+    over_groups: Set[str]
+    paired: Set[str]
+
+    @property
+    def all(self) -> dict[str, Callable[[Errors], Measure]]:
+        """All of them by name."""
+        return {**self.asked, **self.side_by_side}
+
+    @property
+    def parts(self) -> list[str]:
+        """Parts of an answer that some measure needs."""
+        return list(dict.fromkeys(part for function in self.all.values() for part in function.parts))  # type: ignore[attr-defined]
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the estimates that are read; a decision may be on an estimate or an interval, and is told by the truth."""
+        of = {"interval": ("lower", "upper"), "rank": ("rank", "max_rank"), "reference": ("estimate",), "decision": ("estimate", "true", "lower", "upper")}
+        names = [name for part in self.parts for name in of.get(part, (part,))]
+        return list(dict.fromkeys([*names, "n_try", *(("ess_tail",) if "cover" in self.all else ())]))

@@ -17,7 +17,7 @@ from hiermodels.inference.draws import STATUS
 from hiermodels.studies.blocks import MATRICES, Block, Layout, Names, axis_of, cells_of, known, severity
 from hiermodels.studies.large import Filled, LargeCell
 from hiermodels.studies.montecarlo import Z95, Errors, Measure, mean_over, undefined
-from hiermodels.studies.needs import seen_by
+from hiermodels.studies.needs import Menu, seen_by
 from hiermodels.studies.told import Told
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def tabulate(
         raise ValueError(
             f"interval: expected a number between 0 and 1, such as 0.95, found {settings['interval']!r}"
         )
-    menu = _Menu(functions, side_by_side, over_groups, paired)
+    menu = Menu(functions, side_by_side, over_groups, paired)
     scorer = _Scorer(factors, menu, failures, reference, regime, exclude_flagged, decisions, supports, settings)
     batches: Iterable[Any] = [estimates] if hasattr(estimates, "columns") else estimates
     for batch in batches:
@@ -110,32 +110,6 @@ def _checked(estimates: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
         expected, found = ", ".join((*_REQUIRED, *factors)), ", ".join(absent) or "every row"
         raise ValueError(f"estimates: expected rows with the columns {expected}; missing: {found}")
     return estimates
-
-
-@dataclass(frozen=True)
-class _Menu:
-    """Measures: those asked for, those of the common table alone, and which are averages or comparisons."""
-
-    asked: Mapping[str, Callable[[Errors], Measure]]
-    side_by_side: Mapping[str, Callable[[Errors], Measure]]
-    over_groups: Set[str]
-    paired: Set[str]
-
-    @property
-    def all(self) -> dict[str, Callable[[Errors], Measure]]:
-        return {**self.asked, **self.side_by_side}
-
-    @property
-    def parts(self) -> list[str]:
-        """Parts of an answer that some measure needs."""
-        return list(dict.fromkeys(part for function in self.all.values() for part in function.parts))  # type: ignore[attr-defined]
-
-    @property
-    def columns(self) -> list[str]:
-        """Columns of the estimates that are read; a decision may be on an estimate or an interval, and is told by the truth."""
-        of = {"interval": ("lower", "upper"), "rank": ("rank", "max_rank"), "reference": ("estimate",), "decision": ("estimate", "true", "lower", "upper")}
-        names = [name for part in self.parts for name in of.get(part, (part,))]
-        return list(dict.fromkeys([*names, "n_try", *(("ess_tail",) if "cover" in self.all else ())]))
 
 
 class _Common:
@@ -178,7 +152,7 @@ class _Scorer:
     def __init__(
         self,
         factors: Sequence[str],
-        menu: _Menu,
+        menu: Menu,
         failures: str,
         reference: str | None,
         regime: str,

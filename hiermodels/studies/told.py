@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from hiermodels.studies.montecarlo import Errors, Measure
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from hiermodels.studies.needs import Menu
 
 __all__ = ["CONDITIONAL", "Told"]
 
@@ -20,19 +22,6 @@ _MOST = 6
 """Names in a list, at most."""
 _PARTS = {"estimate": "Point estimates", "se": "Standard errors", "interval": "Intervals"}
 """Parts of an answer, as they are called in notes."""
-
-
-class Menu(Protocol):
-    """Measures that are asked for, and which of them compare or are averages over groups."""
-
-    @property
-    def asked(self) -> Mapping[str, Any]: ...
-    @property
-    def parts(self) -> Collection[str]: ...
-    @property
-    def over_groups(self) -> Collection[str]: ...
-    @property
-    def paired(self) -> Collection[str]: ...
 
 
 class Told:
