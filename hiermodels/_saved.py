@@ -167,7 +167,10 @@ def _header(fit: Fit) -> dict[str, Any]:
 def _to_parquet(frame: pd.DataFrame) -> bytes:
     from pyarrow import ArrowException
 
-    for name in frame.columns:
+    names = list(frame.columns)
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise ValueError(f"save: expected every column name once, found {name!r} twice; rename or drop one before fitting")
         if not isinstance(name, str):
             raise ValueError(
                 f"save: expected column names of text, found {name!r}; rename the column before fitting"

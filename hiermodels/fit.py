@@ -20,6 +20,7 @@ from hiermodels._fit_settings import FitSettings, as_frame, meet_function
 from hiermodels._forks import refuse_fork
 from hiermodels.inference import advice, describe, samplers
 from hiermodels.inference.compiled import draw, draw_user
+from hiermodels.models import checks
 from hiermodels.models.data import Problem, as_jax, bind
 from hiermodels.models.merging import refitted_model
 from hiermodels.models.scales import Scales
@@ -126,6 +127,7 @@ def _fitted(
         problem: Problem | UserModel
         if isinstance(model, Model):
             problem = bind(model, frame, settings.pooling, scales=scales)
+            frame = checks.with_numbers(model, frame)
             samplers.check_data(problem.layout, problem.data, sampling)
             sampling = samplers.chosen(problem.layout, problem.data, sampling)
             raw, seconds = draw(problem.layout, sampling, key, as_jax(problem.data), progress)

@@ -374,3 +374,14 @@ def test_labels_of_any_kind_through_fit_and_file(tmp_path, count):
             check_fit(seed, tmp_path)
         except Exception as error:
             raise AssertionError(f"seed {seed}") from error
+
+
+def test_numbers_that_are_objects_or_text_are_numbers_in_trees_and_files(tmp_path):
+    fit, frame = fitted(np.repeat(list("abcd"), 2))
+    texts = hm.fit(hm.Model("y ~ 1 + (1 | g)"), frame.assign(y=frame["y"].astype(str)), sampler="exact", draws=200, progress=False)
+    assert texts.summary().equals(fit.summary())
+    assert texts.to_datatree()["observed_data"]["y"].to_numpy().tolist() == frame["y"].tolist()
+    texts.data.insert(0, "z", 0.0)
+    texts.data.insert(0, "z", 0.0, allow_duplicates=True)
+    with pytest.raises(ValueError, match="save: expected every column name once, found 'z' twice"):
+        texts.save(tmp_path / "fit.nc")

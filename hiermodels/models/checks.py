@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hiermodels.models import families
-from hiermodels.models.columns import numbers, require_column
+from hiermodels.models.columns import as_numbers, numbers, require_column
 from hiermodels.models.counts import count_tree
 from hiermodels.models.priors import Prior
 from hiermodels.models.ranks import ROWS, Scale
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _STEEP = 50
 """How many times smaller than their median a standard error may be before `reference` deserves a word."""
 
-__all__ = ["constant_predictors", "design", "fits", "outcome_columns", "prior_fits", "warnings"]
+__all__ = ["constant_predictors", "design", "fits", "outcome_columns", "prior_fits", "warnings", "with_numbers"]
 
 _FITS = {
     "real": {"flat", "normal", "scaled_normal", "student_t", "uniform", "fixed"},
@@ -117,6 +117,17 @@ def outcome_columns(model: Model, frame: pd.DataFrame, outcome: bool) -> tuple[n
     if model.trials is not None:
         _refuse(y, y > size, model.outcome, "at most the row's trials", "check which column holds the trials")
     return y, weight, size
+
+
+def with_numbers(model: Model, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with the columns that are numbers by their role in a type of numbers, where text or objects hold them."""
+    import pandas as pd
+
+    roles = {model.outcome, model.known_se, model.trials, model.exposure, model.weights} - {None}
+    roles -= {factor for group in model.parsed.groups for factor in group.factors}
+    held = [name for name in roles if not pd.api.types.is_numeric_dtype(frame[name].dtype)]
+    found = {name: as_numbers(frame[name]) for name in held}
+    return frame.assign(**{name: values for name, (values, bad) in found.items() if not bad.any()})
 
 
 def _with_truth_as_numbers(model: Model, frame: pd.DataFrame) -> pd.DataFrame:

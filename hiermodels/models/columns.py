@@ -69,7 +69,7 @@ def number_of(cell: Any) -> float | None:
         try:
             return float(cell)
         except OverflowError:
-            return np.inf if str(cell)[0] != "-" else -np.inf
+            return np.inf if cell > 0 else -np.inf  # type: ignore[operator]
         except ValueError:  # a signalling NaN
             return np.nan
     return np.nan if cell is None or cell is pd.NA or cell is pd.NaT else None
