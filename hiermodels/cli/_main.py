@@ -6,7 +6,9 @@ import contextlib
 import os
 import sys
 import threading
+import traceback
 import warnings
+from pathlib import Path
 
 import cyclopts
 
@@ -48,7 +50,11 @@ def _run(arguments: list[str] | None) -> int:
     except cyclopts.CycloptsError as error:
         return _bad(_misused(error))
     except ValueError as error:
-        return _bad(str(error))
+        return _bad(_of_programs(error) if _from_jax(error) else str(error))
+    except RuntimeError as error:
+        if not _from_jax(error):
+            raise
+        return _bad(_of_programs(error))
     except BrokenPipeError:
         return 0  # whoever read standard output went away
     except OSError as error:
@@ -80,6 +86,20 @@ def _warned(message: str, said: set[str]) -> None:
     if message not in said:
         said.add(message)
         _say(f"warning: {message}")
+
+
+def _from_jax(error: Exception) -> bool:
+    """Whether JAX raised it, of a program that it could not load or call."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and ("jax" in Path(frames[-1].filename).parts or type(error).__module__.startswith("jax"))
+
+
+def _of_programs(error: Exception) -> str:
+    """What to do about a compiled program that is not what its file's name says."""
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", "")
+    found = (str(error).splitlines() or [type(error).__name__])[0][:150]
+    todo = f"the folder of compiled programs, {folder}, may be damaged: remove it, and type the command again" if folder else "report it"
+    return f"a compiled program failed ({found}); {todo}"
 
 
 def _misused(error: cyclopts.CycloptsError) -> str:

@@ -125,7 +125,9 @@ def _of_table(data: str) -> Iterator[None]:
     except ValueError as error:
         text = str(error)
         rows = " (rows count from 0, below the header)" if ", row " in text else ""
-        raise ValueError(f"{data}: {text}{rows}" if "column " in text.partition(";")[0] else text) from None
+        if "column " not in text.partition(";")[0]:
+            raise
+        raise ValueError(f"{data}: {text}{rows}") from None
 
 
 def _priors(texts: list[str]) -> dict[str, str]:
