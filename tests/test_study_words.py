@@ -276,7 +276,8 @@ def test_every_method_meets_the_predictors_of_its_replicate(tmp_path):
     again = replicate(run, 3)
     assert again.data["pretest"].to_numpy() == pytest.approx(tables.loc[tables["rep"] == 3, "pretest"].to_numpy(), abs=0)
     assert again.differences == {"adjusted": [], "not": []}
-    assert run.manifest["scales"][run.manifest["cells"][0]["hash"]]["adjusted"]["columns"]["pretest"][:2] == [50.0, 10.0]
+    scales = run.manifest["scales"][run.manifest["cells"][0]["hash"]]["adjusted"]["columns"]["pretest"]
+    assert (scales["centre"], scales["scale"]) == (50.0, 10.0)
 
 
 def test_a_formula_is_computed_of_each_datasets_own_predictors():
