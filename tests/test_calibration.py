@@ -297,7 +297,7 @@ def test_the_band_of_a_figure_is_around_zero(eight):
 
 def test_datasets_have_the_deviation():
     frame, settings = hm.load_dataset("eight_schools"), sbc_runs.settings_of("exact", True, False, 25, 0, 2, 0.8)
-    bound, simulate = sbc_runs._bind_prior(EIGHT, frame, settings, "exact", {"missing": 0.25, "effects": {"school": "skewed(2)"}})
+    bound, simulate = sbc_runs._bind_prior(EIGHT, frame, (), settings, "exact", {"missing": 0.25, "effects": {"school": "skewed(2)"}})
     y, true = jax.jit(simulate)(jax.random.key(1), bound.data)
     data = bound.with_outcome(bound.data, y)
     there = np.asarray(data.weight) > 0
