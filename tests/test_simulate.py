@@ -89,7 +89,7 @@ def test_fixed_thetas_stay_and_need_nothing_above_them():
     [
         ({"Intercept": 1.0, "sd_scool": 1.0}, "did you mean 'sd_school'"),
         ({"Intercept": 1.0}, "sd_school is missing"),
-        ({"Intercept": 1.0, "sd_school": -1.0}, "from 0 to inf, found -1"),
+        ({"Intercept": 1.0, "sd_school": -1.0}, "of at least 0, found -1"),
         ({"Intercept": "flat()", "sd_school": 1.0}, "cannot be drawn from"),
         ({"theta_school": {"A": 1.0}}, "no value for 'B'"),
         ({"theta_school": {"A": 1.0, "B": 2.0, "C": 1.0}}, "unknown school 'C'"),

@@ -215,8 +215,8 @@ def _grouping_columns(data: Any) -> set[str]:
     methods = data.get("methods")
     parts = [data.get("mechanisms"), *(methods.values() if isinstance(methods, Mapping) else ())]
     found: set[str] = set()
-    formulas = {part.get("formula") for part in parts if isinstance(part, Mapping)}
-    for formula in (text for text in formulas if isinstance(text, str)):
+    formulas = {text for part in parts if isinstance(part, Mapping) and isinstance(text := part.get("formula"), str)}
+    for formula in formulas:
         with contextlib.suppress(ValueError):
             found |= {factor for group in parse_formula(formula).groups for factor in group.factors}
     return found
