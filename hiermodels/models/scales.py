@@ -15,6 +15,8 @@ __all__ = ["Column", "Scales", "kept_scales", "measure", "read_scales"]
 
 _SAME = 1e-11
 """A column varies where its standard deviation is more than this share of its root mean square."""
+_MOST = 300
+"""Columns among which products are looked for."""
 
 
 @dataclass(frozen=True)
@@ -132,20 +134,25 @@ def _spread(deviation: np.ndarray, column: np.ndarray) -> float:
 
 
 def _products(names: Sequence[str], x: np.ndarray) -> list[tuple[int, ...]]:
-    """The columns whose product each column is, in their lowest terms; empty for a column of its own."""
-    found: list[tuple[int, ...]] = []
-    for c in range(len(names)):
-        terms: tuple[int, ...] = ()
-        earlier = [j for j in range(c) if np.ptp(x[:, j]) > 0]
-        for n, i in enumerate(earlier if np.ptp(x[:, c]) > 0 else ()):
-            with np.errstate(all="ignore"):
-                product = x[:, [i]] * x[:, earlier[n:]]
-            near = np.abs(product - x[:, [c]]).max(axis=0) <= 1e-13 * np.abs(x[:, c]).max()
-            pairs = [j for j, same in zip(earlier[n:], near, strict=True) if same]
-            if pairs and not np.array_equal(x[:, i], x[:, c]) and not np.array_equal(x[:, pairs[0]], x[:, c]):
-                terms = tuple(sorted((found[i] or (i,)) + (found[pairs[0]] or (pairs[0],))))
+    """The columns whose product each column is, in their lowest terms; empty for a column of its own.
+
+    Products are looked for among weighted sums of the rows, at the cost of one product of matrices, and then compared row by row.
+    """
+    found: list[tuple[int, ...]] = [()] * len(names)
+    free = [c for c in range(len(names)) if np.ptp(x[:, c]) > 0]
+    if len(free) > _MOST:
+        return found
+    top = np.abs(x).max(axis=0, initial=0.0)
+    unit = x / np.where(top > 0, top, 1.0)
+    weight = np.random.default_rng(0).uniform(0.5, 1.5, len(x))
+    sums, pairs = weight @ x, (unit * weight[:, None]).T @ unit * np.outer(top, top)
+    for n, c in enumerate(free):
+        near = np.abs(pairs[np.ix_(free[:n], free[:n])] - sums[c]) <= 1e-9 * len(x) * top[c]
+        for i, j in ((free[i], free[j]) for i, j in np.argwhere(np.triu(near))):
+            same = np.abs(x[:, i] * x[:, j] - x[:, c]).max() <= 1e-13 * top[c]
+            if same and not (np.array_equal(x[:, i], x[:, c]) or np.array_equal(x[:, j], x[:, c])):
+                found[c] = tuple(sorted((found[i] or (i,)) + (found[j] or (j,))))
                 break
-        found.append(terms)
     return found
 
 
