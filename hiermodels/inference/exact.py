@@ -110,7 +110,7 @@ def exact(factorised: Factorised, settings: ExactSettings | None = None) -> Call
         def log_density(u: Array) -> Array:
             return factorised.log_density(u, stats)
 
-        return _lay(log_density, factorised.start(stats), known, block_size(factorised), word, marginal)
+        return _lay(log_density, factorised.start(stats), known, block_size(factorised), word, marginal, factorised.sharp)
 
     return nodes
 
@@ -129,11 +129,11 @@ def _single(factorised: Factorised, stats: Any, word: str) -> Nodes:
     density = factorised.log_density(u[0], stats)
     quality = jnp.where(jnp.isfinite(density), 0.0, jnp.inf)
     none = jnp.zeros(0)
-    return Nodes(u, jnp.zeros(1), u, none, jnp.zeros((0, 0)), None, density, quality, zero.astype(jnp.int32), None, word)
+    return Nodes(u, jnp.zeros(1), u, none, jnp.zeros((0, 0)), None, density, quality, zero.astype(jnp.int32), None, word, False)
 
 
 def _lay(
-    log_density: Callable[[Array], Array], start: Array, known: Kinds, block: int, word: str, marginal: bool
+    log_density: Callable[[Array], Array], start: Array, known: Kinds, block: int, word: str, marginal: bool, sharp: bool
 ) -> Nodes:
     accuracy = ACCURACIES[word]
     grid = accuracy.grid(start.shape[0])
@@ -166,9 +166,16 @@ def _lay(
     worst = jnp.full((), jnp.inf, start.dtype)
     empty = jnp.zeros(len(grid.z), start.dtype)
     state = (jnp.zeros((), jnp.int32), centre, scale, empty, worst, worst, centre, scale)
-    count, centre, scale, density, error, edge, _, _ = jax.lax.while_loop(unfinished, again, state)
-    total = jax.scipy.special.logsumexp(density)
+    count, centre, scale, density, error, edge, next_centre, next_scale = jax.lax.while_loop(unfinished, again, state)
+    if sharp:
+        grid = accuracy.grid(start.shape[0], sharp)
+        z, centre, scale = jnp.asarray(grid.z), next_centre, next_scale
     v = centre + z @ scale.T
+    if sharp:
+        density = at(v)
+        squares = jnp.exp(jnp.minimum(2 * (coordinates.u(v) - coordinates.centre), 200.0))[:, light]
+        _, _, error, edge = _judge(grid, density, squares)
+    total = jax.scipy.special.logsumexp(density)
     # nodes without weight may be so far out that nothing can be computed there: they move to the best one
     seen = density - jnp.max(density) > -60.0
     u = coordinates.u(v)
@@ -179,7 +186,7 @@ def _lay(
     if marginal:
         marginals = jnp.stack([_marginal(at, centre, scale, grid.radius, i) for i in range(start.shape[0])])
     log_weight = jnp.where(seen, density - total, -jnp.inf)
-    return Nodes(u, log_weight, v, centre, scale, coordinates, total + volume, quality, count, marginals, word)
+    return Nodes(u, log_weight, v, centre, scale, coordinates, total + volume, quality, count, marginals, word, sharp)
 
 
 def _marginal(at: Callable[[Array], Array], centre: Array, scale: Array, radius: float, i: int) -> Array:

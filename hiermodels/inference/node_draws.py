@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hiermodels.inference.mixtures import point_table
-from hiermodels.inference.nodes import ACCURACIES, Nodes, block_size, smoothing
+from hiermodels.inference.law_tables import point_table
+from hiermodels.inference.nodes import ACCURACIES, Nodes, block_size, halves, smoothing
 from hiermodels.models.factorise import Factorised
 
 __all__ = ["sample_nodes", "weighed_draws"]
@@ -64,13 +64,14 @@ def _invert(nodes: Nodes, key: Array, count: int) -> Array:
     grid, width = smoothing(nodes)
     reach = nodes.scale[0]
     law = point_table(
-        jnp.exp(nodes.log_weight),
+        halves(nodes),
         nodes.v,
         reach * width,
         nodes.centre - reach * grid.radius,
         nodes.centre + reach * grid.radius,
         4 * ACCURACIES["fit"].points,
         "float64",
+        None,
         *([lambda x: x] * 3),
     )
     p = jax.random.uniform(key, (count, 1), nodes.u.dtype)

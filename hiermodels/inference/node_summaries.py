@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hiermodels.inference.mixtures import NormalMixture, Summary, Table, density_table, hdi, point_table, table
-from hiermodels.inference.nodes import ACCURACIES, PLANES, Nodes, block_size, smoothing
+from hiermodels.inference.count_laws import Sweep, count_law
+from hiermodels.inference.law_tables import Table, density_table, halves_error, point_table
+from hiermodels.inference.mixtures import NormalMixture, Summary, hdi
+from hiermodels.inference.nodes import ACCURACIES, PLANES, Accuracy, Nodes, block_size, halves, normal_reference, smoothing
 from hiermodels.models import hyper
 from hiermodels.models.component import Component
 from hiermodels.models.factorise import Factorised
@@ -67,15 +69,35 @@ def summarise_nodes(
     best = nodes.u[jnp.argmax(nodes.log_weight)]
     one = factorised.components(best, stats, wanted)
     held = _Held(factorised, nodes, stats, one)
+    asked = _Asked(ACCURACIES[nodes.accuracy], interval, kind)
     found: dict[str, Summary] = {}
-    for kind_of_law in ("normal", "beta", "gamma"):
-        names = [n for n in wanted if one[n].kind == kind_of_law]
-        if names:
-            found |= _summarise_laws(kind_of_law, names, held, interval, kind, thresholds)
+    names = [n for n in wanted if one[n].kind == "normal"]
+    if names:
+        found |= _normal_laws(names, held, asked, thresholds)
     for name in wanted:
+        values = thresholds.get(name, ())
         if one[name].kind == "point":
-            found[name] = _summarise_point(name, held, interval, kind, thresholds.get(name, ()))
+            found[name] = _summarise_point(name, held, asked, values)
+        elif one[name].kind != "normal":
+            found[name] = _count_law(name, held, asked, values)
     return {name: found[name] for name in wanted}
+
+
+class _Asked(NamedTuple):
+    """What is asked of every law."""
+
+    accuracy: Accuracy
+    interval: float
+    kind: str
+
+    def of(self, law: NormalMixture | Table, mean: Array, sd: Array, off: Array, thresholds: Array | None) -> list[Array]:
+        """Mean, median, sd, lower, upper, both errors (group,) and probabilities (k, group)."""
+        middle, lower, upper, wrong = _interval(law, mean.shape[0], self.interval, self.kind)
+        below = jnp.zeros((0, *mean.shape), mean.dtype)
+        if thresholds is not None:
+            below, more = law.cdf_error(thresholds.astype(mean.dtype))
+            wrong = jnp.maximum(wrong, jnp.max(jnp.where(jnp.isnan(more), 0.0, more), 0))
+        return [mean, middle, sd, lower, upper, wrong / self.accuracy.probability, off / self.accuracy.allowed, below]
 
 
 class _Held:
@@ -83,7 +105,7 @@ class _Held:
 
     def __init__(self, factorised: Factorised, nodes: Nodes, stats: Any, one: dict[str, Component]) -> None:
         self.factorised, self.nodes, self.stats, self.one = factorised, nodes, stats, one
-        self.weight = jnp.exp(nodes.log_weight)
+        self.weight = halves(nodes)
         count, self.block = nodes.u.shape[0], block_size(factorised)
         self.whole = self._components(nodes.u, tuple(one)) if count <= self.block else None
 
@@ -97,125 +119,133 @@ class _Held:
         u = self.nodes.u
         return jax.lax.map(lambda here: self.factorised.components(here, self.stats, (name,))[name].a, u, batch_size=self.block)
 
-    def sweep(self, names: list[str]) -> Callable[[Callable[..., tuple[Array, ...]]], tuple[Array, ...]]:
-        """Adds ``f(weight, a, b)`` over nodes; a and b hold the groups of all names side by side."""
+    def sweep(self, names: list[str]) -> Sweep:
+        """Adds ``f(weight, law)`` over nodes; the law holds the groups of all names side by side."""
         if self.whole is not None:
-            a, b = _beside(self.whole, names)
-            return lambda f: f(self.weight, a, b)
+            law = _beside(self.whole, names)
+            return lambda f: f(self.weight, law)
         count, block = self.nodes.u.shape[0], self.block
         blocks = -(-count // block)
         u = jnp.concatenate([self.nodes.u, jnp.repeat(self.nodes.u[:1], blocks * block - count, 0)])
-        weight = jnp.concatenate([self.weight, jnp.zeros(blocks * block - count, self.weight.dtype)])
-        parts = (u.reshape(blocks, block, -1), weight.reshape(blocks, block))
+        weight = jnp.concatenate([self.weight, jnp.zeros((2, blocks * block - count), self.weight.dtype)], 1)
+        parts = (u.reshape(blocks, block, -1), jnp.moveaxis(weight.reshape(2, blocks, block), 1, 0))
 
-        def swept(f: Callable[..., tuple[Array, ...]]) -> tuple[Array, ...]:
+        def swept(f: Any) -> tuple[Array, ...]:
             def add(total: tuple[Array, ...], part: tuple[Array, Array]) -> tuple[tuple[Array, ...], None]:
-                a, b = _beside(self._components(part[0], tuple(names)), names)
-                return jax.tree.map(jnp.add, total, f(part[1], a, b)), None
+                return jax.tree.map(jnp.add, total, f(part[1], _beside(self._components(part[0], tuple(names)), names))), None
 
-            shapes = jax.eval_shape(lambda: f(parts[1][0], *_beside(self._components(parts[0][0], tuple(names)), names)))
+            shapes = jax.eval_shape(lambda: f(parts[1][0], _beside(self._components(parts[0][0], tuple(names)), names)))
             zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
             return jax.lax.scan(add, zero, parts)[0]
 
         return swept
 
 
-def _beside(components: dict[str, Component], names: list[str]) -> tuple[Array, Array]:
-    """Components of several variables side by side, (node, group) each."""
+def _beside(components: dict[str, Component], names: list[str]) -> Component:
+    """Components of several variables side by side, (node, group)."""
 
     def flat(x: Array) -> Array:
         return x.reshape(x.shape[0], -1)
 
+    first = components[names[0]]
     a = [flat(components[n].a) for n in names]
     b = [flat(jnp.broadcast_to(components[n].b, components[n].a.shape)) for n in names]
-    return jnp.concatenate(a, 1), jnp.concatenate(b, 1)
+    return Component(first.kind, jnp.concatenate(a, 1), jnp.concatenate(b, 1), first.base if len(names) == 1 else None)
 
 
-def _summarise_laws(
-    kind_of_law: str,
-    names: list[str],
-    held: _Held,
-    interval: float,
-    kind: str,
-    thresholds: Mapping[str, Sequence[Array]],
-) -> dict[str, Summary]:
-    accuracy = ACCURACIES[held.nodes.accuracy]
-    sweep, shapes = held.sweep(names), [held.one[n].a.shape for n in names]
-    sizes = [math.prod(s) for s in shapes]
-    law: NormalMixture | Table
-    if kind_of_law == "normal":
-        centre = jnp.concatenate([jnp.ravel(held.one[n].a) for n in names])
-        spread = jnp.concatenate([jnp.ravel(jnp.broadcast_to(held.one[n].b, held.one[n].a.shape)) for n in names])
-        law = NormalMixture.build(sweep, centre, spread, accuracy.tolerance, accuracy.precision)
-        mean, sd = law.mean, law.sd
-    else:
-        law, mean, sd = table(kind_of_law, sweep, accuracy.table_points, accuracy.table_reach, accuracy.precision)
-    median, lower, upper = _interval(law, sum(sizes), interval, kind)
+def _normal_laws(names: list[str], held: _Held, asked: _Asked, thresholds: Mapping[str, Sequence[Array]]) -> dict[str, Summary]:
+    """Mixtures of normal laws, all variables side by side; each entry is a search of its own."""
+    shapes = [held.one[n].a.shape for n in names]
+    centre = jnp.concatenate([jnp.ravel(held.one[n].a) for n in names])
+    spread = jnp.concatenate([jnp.ravel(jnp.broadcast_to(held.one[n].b, held.one[n].a.shape)) for n in names])
+    law = NormalMixture.build(held.sweep(names), centre, spread, asked.accuracy.tolerance, asked.accuracy.precision)
     most = max([len(thresholds.get(n, ())) for n in names])
-    below = None
-    if most:
-        rows = [_asked(thresholds.get(n, ()), s, most) for n, s in zip(names, shapes, strict=True)]
-        below = law.cdf(jnp.concatenate(rows, 1).astype(mean.dtype))
+    rows = [_rows(thresholds.get(n, ()), s, most) for n, s in zip(names, shapes, strict=True)] if most else None
+    columns = asked.of(law, law.mean, law.sd, law.error, None if rows is None else jnp.concatenate(rows, 1))
     found, start = {}, 0
-    for name, shape, size in zip(names, shapes, sizes, strict=True):
-        part = slice(start, start + size)
-        a, b, c, d, e = (x[part].reshape(shape) for x in (mean, median, sd, lower, upper))
-        count = len(thresholds.get(name, ()))
-        chances = () if below is None else tuple(below[k, part].reshape(shape) for k in range(count))
-        found[name] = Summary(a, b, c, d, e, chances)
-        start += size
+    for name, shape in zip(names, shapes, strict=True):
+        part = slice(start, start + math.prod(shape))
+        found[name] = _summary([x[..., part] for x in columns], shape, len(thresholds.get(name, ())))
+        start += math.prod(shape)
     return found
 
 
-def _asked(thresholds: Sequence[Array], shape: tuple[int, ...], most: int) -> Array:
+def _count_law(name: str, held: _Held, asked: _Asked, thresholds: Sequence[Array]) -> Summary:
+    """A mixture of beta or gamma laws."""
+    one, accuracy = held.one[name], asked.accuracy
+    groups, points, likelihood = math.prod(one.a.shape), accuracy.table_points, None
+    if one.base is not None:
+        likelihood = (jnp.ravel(one.a - one.base[0]), jnp.ravel(one.b - one.base[1]))
+        points = accuracy.shared_points(held.factorised.layout.count_bound)
+    numbers = (points, accuracy.table_reach, accuracy.least, accuracy.precision)
+    law, mean, sd, off = count_law(one.kind, held.sweep([name]), groups, *numbers, likelihood)
+    rows = _rows(thresholds, one.a.shape, len(thresholds)) if thresholds else None
+    return _summary(asked.of(law, mean, sd, off, rows), one.a.shape, len(thresholds))
+
+
+def _summary(columns: Sequence[Array], shape: tuple[int, ...], count: int) -> Summary:
+    mean, median, sd, lower, upper, error, off = (x.reshape(shape) for x in columns[:-1])
+    return Summary(mean, median, sd, lower, upper, tuple(columns[-1][k].reshape(shape) for k in range(count)), error, off)
+
+
+def _rows(thresholds: Sequence[Array], shape: tuple[int, ...], most: int) -> Array:
     """Thresholds of one variable as rows (most, group); NaN where it has fewer."""
     rows = [jnp.ravel(jnp.broadcast_to(jnp.asarray(t, float), shape)) for t in thresholds]
     return jnp.stack([*rows, *[jnp.full(math.prod(shape), jnp.nan)] * (most - len(rows))])
 
 
-def _interval(law: NormalMixture | Table, groups: int, interval: float, kind: str) -> tuple[Array, Array, Array]:
-    """Median and the ends of the interval, each (group,)."""
+def _interval(law: NormalMixture | Table, groups: int, interval: float, kind: str) -> tuple[Array, ...]:
+    """Median, the ends of the interval, and the worst error of F at these; each (group,)."""
     tail = (1 - interval) / 2
     asked = {"equal_tailed": [0.5, tail, 1 - tail], "upper": [0.5, interval], "hdi": [0.5]}[kind]
-    found = law.quantile(jnp.broadcast_to(jnp.array(asked)[:, None], (len(asked), groups)))
+    found, wrong = law.quantile_error(jnp.broadcast_to(jnp.array(asked)[:, None], (len(asked), groups)))
+    wrong = jnp.max(wrong, 0)
     if kind == "equal_tailed":
-        return found[0], found[1], found[2]
+        return found[0], found[1], found[2], wrong
     if kind == "upper":
-        return found[0], jnp.full_like(found[0], -jnp.inf), found[1]
-    return found[0], *hdi(law, interval, groups)
+        return found[0], jnp.full_like(found[0], -jnp.inf), found[1], wrong
+    ends = hdi(law, interval, groups)
+    return found[0], *ends, jnp.maximum(wrong, jnp.max(law.cdf_error(jnp.stack(ends))[1], 0))
 
 
-def _summarise_point(name: str, held: _Held, interval: float, kind: str, thresholds: Sequence[Array]) -> Summary:
+def _summarise_point(name: str, held: _Held, asked: _Asked, thresholds: Sequence[Array]) -> Summary:
     """Summary of something that the hyperparameters fix."""
     values = held.values(name)
     shape = values.shape[1:]
     flat = values.reshape(values.shape[0], -1)
-    centre = flat[jnp.argmax(held.weight)]
-    mean, sd = _moments(held.weight, flat)
+    weight = jnp.sum(held.weight, 0)
+    centre = flat[jnp.argmax(weight)]
+    mean, sd = _moments(weight, flat)
+    off = _moments_error(held.weight, flat - centre, sd)
     place = _coordinate(held.factorised, name)
     if place is not None and held.nodes.coordinates is not None:
         layout = held.factorised.layout
-        law = _coordinate_table(held.nodes, *place, shown_factor(layout, held.stats, place[1]), stands_of(layout, held.stats))
+        law = _coordinate_table(held.nodes, held.weight, *place, shown_factor(layout, held.stats, place[1]), stands_of(layout, held.stats))
         if held.nodes.marginals is not None:
             planes = held.nodes.marginals[place[0]]
             at = law.start + law.step * jnp.arange(PLANES)[:, None]
             mean, sd = _moments(planes / jnp.sum(planes), jnp.where(planes[:, None] > 0, law.value(at), centre))
+            off = jnp.zeros_like(mean)
     elif held.factorised.dim == 0 or _fixed(held.factorised, name):
         known = centre + 0 * mean
         passed = tuple(jnp.where(jnp.isnan(t), jnp.nan, (t >= known.reshape(shape)) * 1.0) for t in thresholds)
         ends = [known.reshape(shape)] * 2
-        if kind == "upper":
+        zero = jnp.zeros_like(ends[1])
+        if asked.kind == "upper":
             ends[0] = jnp.full_like(ends[0], -jnp.inf)
-        return Summary(known.reshape(shape), known.reshape(shape), jnp.zeros_like(ends[1]), ends[0], ends[1], passed)
+        return Summary(known.reshape(shape), known.reshape(shape), zero, ends[0], ends[1], passed, zero, zero)
     else:
         law = _value_table(held.nodes, held.weight, flat, mean, sd)
-    median, lower, upper = _interval(law, flat.shape[1], interval, kind)
-    chances: tuple[Array, ...] = ()
-    if thresholds:
-        asked = _asked(thresholds, shape, len(thresholds)).astype(mean.dtype)
-        chances = tuple(x.reshape(shape) for x in law.cdf(asked))
-    a, b, c, d, e = (x.reshape(shape) for x in (mean, median, sd, lower, upper))
-    return Summary(a, b, c, d, e, chances)
+    rows = _rows(thresholds, shape, len(thresholds)) if thresholds else None
+    return _summary(asked.of(law, mean, sd, off, rows), shape, len(thresholds))
+
+
+def _moments_error(weight: Array, x: Array, sd: Array) -> Array:
+    """Error of mean and sd in sds, from the two halves of the nodes; (half, node), (node, group) -> (group,)."""
+    first, second = weight @ x, weight @ x**2
+    mean, scale = jnp.sum(first, 0), jnp.maximum(sd, 1e-300)
+    apart = second[0] - second[1] - 2 * mean * (first[0] - first[1])
+    return halves_error(2 * first[0] / scale, 2 * first[1] / scale) + halves_error(2 * apart / scale**2, 0.0 * apart)
 
 
 def _moments(weight: Array, x: Array) -> tuple[Array, Array]:
@@ -240,7 +270,9 @@ def _fixed(factorised: Factorised, name: str) -> bool:
     return any(p.name == name and hyper.width(p) == 0 for p in factorised.layout.parameters)
 
 
-def _coordinate_table(nodes: Nodes, i: int, p: Parameter, factor: Array | float, stands: Mapping[str, Array] | None) -> Table:
+def _coordinate_table(
+    nodes: Nodes, weight: Array, i: int, p: Parameter, factor: Array | float, stands: Mapping[str, Array] | None
+) -> Table:
     """Law of one coordinate of phi, on the lattice's own scale of it."""
     assert nodes.coordinates is not None
     here = nodes.coordinates.at(i)
@@ -264,15 +296,17 @@ def _coordinate_table(nodes: Nodes, i: int, p: Parameter, factor: Array | float,
     centre, ends = nodes.centre[i][None], (reach * grid.radius)[None]
     maps = (natural, position, log_jacobian)
     if nodes.marginals is not None:
-        return density_table(centre - ends, 2 * ends / (PLANES - 1), nodes.marginals[i][:, None], *maps)
+        none = jnp.zeros((1, 1))
+        return density_table(centre - ends, 2 * ends / (PLANES - 1), nodes.marginals[i][None, :, None], none, none, *maps)
     return point_table(
-        jnp.exp(nodes.log_weight),
+        weight,
         nodes.v[:, i : i + 1],
         (reach * width)[None],
         centre - ends,
         centre + ends,
         accuracy.points,
         accuracy.precision,
+        normal_reference(nodes, i),
         *maps,
     )
 
@@ -288,5 +322,5 @@ def _value_table(nodes: Nodes, weight: Array, at: Array, mean: Array, sd: Array)
 
     points = 2 * ACCURACIES[nodes.accuracy].points
     return point_table(
-        weight, at, width * known, mean - bulk, mean + bulk, points, "float64", same, same, jnp.zeros_like
+        weight, at, width * known, mean - bulk, mean + bulk, points, "float64", None, same, same, jnp.zeros_like
     )

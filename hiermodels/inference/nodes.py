@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import equinox as eqx
+import jax.numpy as jnp
 from jax import Array
 
 from hiermodels.inference.coordinates import Coordinates
-from hiermodels.inference.lattice import Lattice, lattice
+from hiermodels.inference.lattice import Lattice, cholesky, lattice, solve_lower
 from hiermodels.models.factorise import Factorised
 
-__all__ = ["ACCURACIES", "MAX_DIM", "PLANES", "POOR", "Accuracy", "Nodes", "block_size", "smoothing"]
+__all__ = ["ACCURACIES", "MAX_DIM", "PLANES", "POOR", "Accuracy", "Nodes", "block_size", "halves", "normal_reference", "smoothing"]
 
 MAX_DIM = 6
 """Most hyperparameters that a lattice is laid over."""
@@ -35,10 +37,16 @@ class Accuracy:
         Error allowed, in posterior standard deviations.
     rounds : int
         Most times the lattice is laid.
+    sharp : tuple
+        Points of the last lattice where components may be narrower than what the nodes leave open.
+    probability : float
+        Error allowed of a probability.
     points : int
         Grid points of a hyperparameter's law.
     table_points, table_reach : int, float
-        Grid points of beta and gamma laws, and standard deviations of the logit or log that they cover.
+        Grid points of beta and gamma laws, and root mean squares of the logit or log that they cover.
+    least : float
+        Width of their narrowest component; see `hiermodels.inference.count_laws`.
     tolerance : float
         Normal scores by which a quantile may be off before its last Newton step.
     precision : str
@@ -51,26 +59,63 @@ class Accuracy:
     radius: tuple[float, ...]
     allowed: float
     rounds: int
+    sharp: tuple[int, ...]
+    probability: float
     points: int
     table_points: int
     table_reach: float
+    least: float
     tolerance: float
     precision: str
     smooth: float
 
-    def grid(self, dim: int) -> Lattice:
+    def grid(self, dim: int, sharp: bool = False) -> Lattice:
         """The lattice over ``dim`` hyperparameters."""
-        return lattice(dim, self.nodes[dim - 1], self.radius[dim - 1])
+        return lattice(dim, (self.sharp if sharp else self.nodes)[dim - 1], self.radius[dim - 1])
+
+    def shared_points(self, bound: int) -> int:
+        """Grid points of a grid that serves all groups, counts of which are at most ``bound``."""
+        return round(1.5 * self.table_points * max(1.0, (bound / 64) ** 0.5))
 
 
-_FIT = Accuracy((49, 640, 2500, 8000, 16000, 32000), (6.0,) * 6, 1e-3, 4, 64, 160, 7.0, 3e-3, "float64", 6.2)
-_STUDY = Accuracy((21, 36, 64, 144, 300, 600), (4.6, 4.0, 4.0, 4.3, 4.5, 4.7), 0.05, 3, 24, 36, 4.2, 0.05, "float32", 5.2)
+_FIT = Accuracy(
+    nodes=(49, 640, 2500, 8000, 16000, 32000),
+    radius=(6.0,) * 6,
+    allowed=1e-3,
+    rounds=4,
+    sharp=(97, 1600, 5000, 12000, 24000, 48000),
+    probability=2e-3,
+    points=64,
+    table_points=160,
+    table_reach=16.0,
+    least=0.12,
+    tolerance=3e-3,
+    precision="float64",
+    smooth=6.2,
+)
+_STUDY = Accuracy(
+    nodes=(21, 36, 64, 144, 300, 600),
+    radius=(4.6, 4.0, 4.0, 4.3, 4.5, 4.7),
+    allowed=0.05,
+    rounds=3,
+    sharp=(41, 144, 400, 800, 1600, 3200),
+    probability=0.01,
+    points=24,
+    table_points=64,
+    table_reach=9.0,
+    least=0.28,
+    tolerance=0.05,
+    precision="float32",
+    smooth=5.2,
+)
+_REFINED = (49, 160, 500, 1500, 4000, 8000)
+_FINEST = (400, 8000, 30000, 100000, 200000, 400000)
 ACCURACIES = {
     # one over the root of 400 draws
     "study": _STUDY,
-    "refined": replace(_STUDY, nodes=(49, 160, 500, 1500, 4000, 8000), radius=(5.5,) * 6, rounds=6),
+    "refined": replace(_STUDY, nodes=_REFINED, sharp=(97, 640, 2500, 5000, 10000, 20000), radius=(5.5,) * 6, rounds=6, table_points=128, least=0.16),
     "fit": _FIT,
-    "finest": replace(_FIT, nodes=(400, 8000, 30000, 100000, 200000, 400000), radius=(6.5,) * 6, rounds=6),
+    "finest": replace(_FIT, nodes=_FINEST, sharp=_FINEST, radius=(6.5,) * 6, rounds=6),
 }
 """By name: ``refined`` is ``study``, ``finest`` is ``fit`` with more nodes, for the datasets where that was not enough."""
 
@@ -100,6 +145,8 @@ class Nodes(eqx.Module):
         Marginal densities of the lattice's coordinates, equally spaced over its radius (accuracy of a fit, two or more
         hyperparameters), up to a factor.
     accuracy : str
+    sharp : bool
+        Whether the lattice is the one for components that may be narrow.
     """
 
     u: Array
@@ -113,6 +160,12 @@ class Nodes(eqx.Module):
     rounds: Array
     marginals: Array | None
     accuracy: str = eqx.field(static=True)
+    sharp: bool = eqx.field(static=True)
+
+    @property
+    def lattice(self) -> Lattice:
+        """The nodes before they were placed."""
+        return ACCURACIES[self.accuracy].grid(self.u.shape[1], self.sharp)
 
 
 def block_size(factorised: Factorised) -> int:
@@ -124,6 +177,28 @@ def block_size(factorised: Factorised) -> int:
 
 def smoothing(nodes: Nodes) -> tuple[Lattice, float]:
     """The lattice, and the width of the kernel that smooths between its points, in its units."""
-    accuracy = ACCURACIES[nodes.accuracy]
-    grid = accuracy.grid(nodes.u.shape[1])
-    return grid, accuracy.smooth / grid.alias
+    return nodes.lattice, ACCURACIES[nodes.accuracy].smooth / nodes.lattice.alias
+
+
+def halves(nodes: Nodes) -> Array:
+    """Weights of the nodes of either half of the lattice, (half, node)."""
+    weight = jnp.exp(nodes.log_weight)
+    if nodes.u.shape[1] == 0:
+        return jnp.stack([0.5 * weight, 0.5 * weight])
+    odd = jnp.asarray(nodes.lattice.odd)
+    return jnp.stack([jnp.where(odd, weight, 0.0), jnp.where(odd, 0.0, weight)])
+
+
+def normal_reference(nodes: Nodes, i: int) -> tuple[Array, Array, Array]:
+    """The normal law with the nodes' mean and covariance: its weights, (half, node), its mean and sd of the i-th coordinate, (1,)."""
+    z = jnp.asarray(nodes.lattice.z)
+    weight = jnp.exp(nodes.log_weight)
+    mean = weight @ z
+    away = z - mean
+    factor = cholesky((weight[:, None] * away).T @ away, 0.01)
+    score = solve_lower(factor, away.T)
+    volume = nodes.lattice.cell / jnp.prod(jnp.diagonal(factor)) * (2 * math.pi) ** (-0.5 * z.shape[1])
+    known = volume * jnp.exp(-0.5 * jnp.sum(score * score, 0))
+    row, odd = nodes.scale[i], jnp.asarray(nodes.lattice.odd)
+    known = jnp.stack([jnp.where(odd, known, 0.0), jnp.where(odd, 0.0, known)])
+    return known, (nodes.centre[i] + row @ mean)[None], jnp.sqrt(jnp.sum((row @ factor) ** 2))[None]

@@ -377,23 +377,26 @@ def estimates_of_nodes(
         thresholds.setdefault(target.variable, []).append(part if target.threshold is None else jnp.full_like(part, target.threshold))
         start += n
     found = summarise_nodes(model, nodes, stats, wanted, interval=interval.level, kind=interval.kind, thresholds=thresholds)
-    heavy = nodes.quality > POOR
     seen: dict[str, int] = {}
+    heavy = []
     parts: dict[str, list[Array]] = {k: [] for k in ("estimate", "median", "se", "lower", "upper", "rank", "max_rank")}
     for target in targets:
         summary = found[target.variable]
         place = seen.get(target.variable, 0)
         seen[target.variable] = place + 1
         below = jnp.atleast_1d(summary.cdf[place])
+        moments = target.threshold is None and not target.no_moment
+        error = jnp.maximum(summary.error, summary.moment_error) if moments else summary.error
+        heavy.append(jnp.atleast_1d(jnp.maximum(nodes.quality, error) > POOR))
         mean, median, sd = (jnp.atleast_1d(a) for a in (summary.mean, summary.median, summary.sd))
         nan = jnp.full_like(mean, jnp.nan)
         if target.threshold is not None:
             row = (1 - below if target.above else below, nan, nan, nan, nan, nan, nan)
         else:
-            error = nan if target.no_moment else sd
+            se = nan if target.no_moment else sd
             ends = (jnp.atleast_1d(summary.lower), jnp.atleast_1d(summary.upper))
             lost = jnp.isnan(ends[0]) | jnp.isnan(ends[1])  # a quantile that was not found: the whole row is missing
-            row = (jnp.where(lost, nan, point(mean, median, target)), median, error, *ends, below, nan)
+            row = (jnp.where(lost, nan, point(mean, median, target)), median, se, *ends, below, nan)
         for name, value in zip(parts, row, strict=True):
             parts[name].append(value)
     columns = {k: jnp.concatenate(v) for k, v in parts.items()}
@@ -406,7 +409,7 @@ def estimates_of_nodes(
         rhat=none,
         ess_bulk=none,
         ess_tail=none,
-        status=judge(columns["estimate"], heavy=heavy),
+        status=judge(columns["estimate"], heavy=jnp.concatenate(heavy)),
         divergences=jnp.zeros((), jnp.int32),
         n_try=jnp.ones((), jnp.int32),
     )

@@ -17,8 +17,12 @@ class Component(eqx.Module):
         ``point`` (a is the value), ``normal`` (mean, variance), ``beta`` (a, b) or ``gamma`` (shape, rate).
     a, b : Array
         Shape () or (group,), padding included.
+    base : tuple of Array, or None
+        Numbers of a law that all groups share, shape () each, to which each group adds what its own few counts say: ``a - base[0]`` and
+        ``b - base[1]`` are free of the hyperparameters.
     """
 
     kind: str = eqx.field(static=True)
     a: Array
     b: Array
+    base: tuple[Array, Array] | None = None

@@ -129,6 +129,11 @@ class Conjugate:
         return hyper.dimension(self.parameters) + sum(self._latent_sizes)
 
     @property
+    def sharp(self) -> bool:
+        """Rates may lie close to the population's mean, which stays in phi."""
+        return count_tree(self.layout).word == "partial"
+
+    @property
     def _latent_sizes(self) -> list[int]:
         above = [self.layout.levels[i].size for i in count_tree(self.layout).above]
         return above + above[-1:]
@@ -301,7 +306,9 @@ class Conjugate:
             log_m, log_rest = self._log_mean(u, stats)
             a, y = self._concentration(u, stats), stats.y
             if self._binomial:
-                return Component(kind, a * jnp.exp(log_m) + y, a * jnp.exp(log_rest) + stats.size - y)
+                alpha, beta = a * jnp.exp(log_m), a * jnp.exp(log_rest)
+                base = (alpha, beta) if has_tally(self.layout) and jnp.ndim(log_m) == 0 else None
+                return Component(kind, alpha + y, beta + stats.size - y, base)
             return Component(kind, a + y, a * jnp.exp(-log_m) + stats.size)
         if word == "complete" and not self._closed:
             rate = jnp.exp(self._log_mean(u, stats)[0])
@@ -368,7 +375,7 @@ class Conjugate:
                 found[name] = law
             elif name == finest:
                 found[name] = Component(
-                    law.kind, self._of_finest(law.a, stats), self._of_finest(law.b, stats)
+                    law.kind, self._of_finest(law.a, stats), self._of_finest(law.b, stats), law.base
                 )
             elif name == f"mean({finest})":
                 found[name] = self._average(law, stats)

@@ -119,6 +119,11 @@ class Gaussian:
         """Length of the unconstrained vector."""
         return hyper.dimension(self.parameters)
 
+    @property
+    def sharp(self) -> bool:
+        """Group values may lie close to a coefficient that stays in phi."""
+        return bool(self._split()[1]) and bool(self.layout.levels)
+
     def prepare(self, data: Data) -> GaussianStats:
         """Reduce a dataset to its sufficient statistics."""
         columns, x = self.layout.columns, inner_design(self.layout, data)
