@@ -32,13 +32,11 @@ from hiermodels.inference.coordinates import Coordinates, Kinds, fit_coordinates
 from hiermodels.inference.lattice import Lattice, cholesky, lattice, solve_lower, solve_upper
 from hiermodels.inference.node_draws import sample_nodes
 from hiermodels.inference.node_summaries import summarise_nodes
-from hiermodels.inference.nodes import ACCURACIES, MAX_DIM, PLANES, POOR, Nodes, block_size
+from hiermodels.inference.nodes import ACCURACIES, MAX_DIM, POOR, Accuracy, Nodes, block_size
 from hiermodels.models.factorise import Factorised
 
 __all__ = ["MAX_DIM", "POOR", "ExactSettings", "Nodes", "exact", "sample_nodes", "summarise_nodes"]
 
-_ACROSS = ((31, 5.6), (160, 5.6), (640, 5.5), (2000, 5.5), (6000, 5.6))
-"""Nodes and radius of the lattices in the other hyperparameters, where one's marginal density is integrated for a fit."""
 _MANY = 10_000
 """With more groups than this a marginal density is smoothed from the lattice instead: the posterior is nearly normal then."""
 
@@ -104,7 +102,8 @@ def exact(factorised: Factorised, settings: ExactSettings | None = None) -> Call
     if dim == 0:
         return lambda key, stats: _single(factorised, stats, word)
     known = _kinds(factorised)
-    marginal = word in ("fit", "finest") and dim > 1 and max([level.size for level in factorised.layout.levels] + [1]) <= _MANY
+    across = len(ACCURACIES[word].across) if word in ("fit", "finest") or not factorised.sharp else 0
+    marginal = 1 < dim <= across + 1 and max([level.size for level in factorised.layout.levels] + [1]) <= _MANY
 
     def nodes(key: Array, stats: Any) -> Nodes:
         def log_density(u: Array) -> Array:
@@ -184,22 +183,23 @@ def _lay(
     quality = jnp.where(jnp.isfinite(total), (error + edge) / accuracy.allowed, jnp.inf)
     marginals = None
     if marginal:
-        marginals = jnp.stack([_marginal(at, centre, scale, grid.radius, i) for i in range(start.shape[0])])
+        marginals = tuple(_marginal(at, centre, scale, accuracy, i) for i in range(start.shape[0]))
     log_weight = jnp.where(seen, density - total, -jnp.inf)
     return Nodes(u, log_weight, v, centre, scale, coordinates, total + volume, quality, count, marginals, word, sharp)
 
 
-def _marginal(at: Callable[[Array], Array], centre: Array, scale: Array, radius: float, i: int) -> Array:
+def _marginal(at: Callable[[Array], Array], centre: Array, scale: Array, accuracy: Accuracy, i: int) -> Array:
     """Marginal density of one lattice coordinate at equally spaced values, up to a factor: (plane,).
 
     Each value has a lattice in the other coordinates, moved along their regression on this one.
     """
     dim = centre.shape[0]
     order = np.array([i, *(j for j in range(dim) if j != i)])
-    across = lattice(dim - 1, *_ACROSS[dim - 2])
+    across = lattice(dim - 1, *accuracy.across[dim - 2])
     turned = cholesky((scale @ scale.T)[order][:, order], 1e-300)
-    shape = (PLANES, len(across.z))
-    first = jnp.broadcast_to(jnp.linspace(-radius, radius, PLANES)[:, None], shape)[..., None]
+    shape = (accuracy.planes, len(across.z))
+    places = jnp.linspace(-accuracy.plane_radius, accuracy.plane_radius, accuracy.planes)
+    first = jnp.broadcast_to(places[:, None], shape)[..., None]
     z = jnp.concatenate([first, jnp.broadcast_to(jnp.asarray(across.z), (*shape, dim - 1))], -1)
     v = centre + (z.reshape(-1, dim) @ turned.T)[:, np.argsort(order)]
     density = at(v).reshape(shape)

@@ -183,15 +183,12 @@ def point_table(
     stop: Array,
     points: int,
     precision: str,
-    reference: tuple[Array, Array, Array] | None,
     *maps: Callable[[Array], Array],
 ) -> Table:
     """Law of something that the hyperparameters fix, from its values at lattice nodes, smoothed between them.
 
     A lattice knows the characteristic function up to half its dual's shortest vector; a kernel that is flat up to there gives
-    back F without smoothing bias (higher-order Gaussian kernels: Wand & Schucany 1990, Canadian J. Statist. 18, 197-204). Beyond
-    there a coarse lattice knows nothing: what a ``reference`` law near the posterior knows of itself exactly is taken from it, so
-    that only the difference is smoothed (a control variate).
+    back F without smoothing bias (higher-order Gaussian kernels: Wand & Schucany 1990, Canadian J. Statist. 18, 197-204).
 
     Parameters
     ----------
@@ -206,25 +203,15 @@ def point_table(
         Grid points.
     precision : str
         Type in which the kernel is evaluated.
-    reference : tuple of Array, or None
-        Weights of a normal law at the nodes, (half, node), and its mean and sd in the coordinate, (group,).
     *maps : callable
         ``value``, ``position``, ``log_jacobian`` as in `Table`.
     """
     step = (stop - start) / (points - 1)
     x = start + step * jnp.arange(points, dtype=start.dtype)[:, None]
     inside = ((x[:, None] - at) * (1 / width)).astype(precision if at.dtype == jnp.float64 else at.dtype)
-    shares = weight
-    if reference is not None:
-        known, mean, sd = reference
-        shares = weight * jnp.sum(known) - known
-    below, slope = (jnp.einsum("hn,xng->hxg", shares.astype(inside.dtype), part).astype(at.dtype) for part in _smooth(inside))
+    below, slope = (jnp.einsum("hn,xng->hxg", weight.astype(inside.dtype), part).astype(at.dtype) for part in _smooth(inside))
     slope = jnp.sum(slope, 0) / width
     error = jnp.max(halves_error(2 * below[0], 2 * below[1]), 0)
     below = jnp.sum(below, 0)
-    if reference is not None:
-        score = (x - mean) / sd
-        below = below + 0.5 * erfc(score * (-1 / _ROOT_2))
-        slope = slope + jnp.exp(-0.5 * score * score) / (_ROOT_2PI * sd)
     below = jax.lax.cummax(jnp.clip(below, 0.0, 1.0), axis=0)
     return Table(start, step, below, jnp.maximum(slope, 0.0), error, *maps)

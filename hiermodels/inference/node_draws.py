@@ -71,7 +71,6 @@ def _invert(nodes: Nodes, key: Array, count: int) -> Array:
         nodes.centre + reach * grid.radius,
         4 * ACCURACIES["fit"].points,
         "float64",
-        None,
         *([lambda x: x] * 3),
     )
     p = jax.random.uniform(key, (count, 1), nodes.u.dtype)

@@ -13,7 +13,7 @@ from jax import Array
 from hiermodels.inference.count_laws import Sweep, count_law
 from hiermodels.inference.law_tables import Table, density_table, halves_error, point_table
 from hiermodels.inference.mixtures import NormalMixture, Summary, hdi
-from hiermodels.inference.nodes import ACCURACIES, PLANES, Accuracy, Nodes, block_size, halves, normal_reference, smoothing
+from hiermodels.inference.nodes import ACCURACIES, Accuracy, Nodes, block_size, halves, smoothing
 from hiermodels.models import hyper
 from hiermodels.models.component import Component
 from hiermodels.models.factorise import Factorised
@@ -223,7 +223,7 @@ def _summarise_point(name: str, held: _Held, asked: _Asked, thresholds: Sequence
         law = _coordinate_table(held.nodes, held.weight, *place, shown_factor(layout, held.stats, place[1]), stands_of(layout, held.stats))
         if held.nodes.marginals is not None:
             planes = held.nodes.marginals[place[0]]
-            at = law.start + law.step * jnp.arange(PLANES)[:, None]
+            at = law.start + law.step * jnp.arange(len(planes))[:, None]
             mean, sd = _moments(planes / jnp.sum(planes), jnp.where(planes[:, None] > 0, law.value(at), centre))
             off = jnp.zeros_like(mean)
     elif held.factorised.dim == 0 or _fixed(held.factorised, name):
@@ -293,11 +293,12 @@ def _coordinate_table(
     def log_jacobian(v: Array) -> Array:
         return jnp.log(jax.jvp(natural, (v,), (jnp.ones_like(v),))[1])
 
-    centre, ends = nodes.centre[i][None], (reach * grid.radius)[None]
+    radius = grid.radius if nodes.marginals is None else accuracy.plane_radius
+    centre, ends = nodes.centre[i][None], (reach * radius)[None]
     maps = (natural, position, log_jacobian)
     if nodes.marginals is not None:
         none = jnp.zeros((1, 1))
-        return density_table(centre - ends, 2 * ends / (PLANES - 1), nodes.marginals[i][None, :, None], none, none, *maps)
+        return density_table(centre - ends, 2 * ends / (accuracy.planes - 1), nodes.marginals[i][None, :, None], none, none, *maps)
     return point_table(
         weight,
         nodes.v[:, i : i + 1],
@@ -306,7 +307,6 @@ def _coordinate_table(
         centre + ends,
         accuracy.points,
         accuracy.precision,
-        normal_reference(nodes, i),
         *maps,
     )
 
@@ -322,5 +322,5 @@ def _value_table(nodes: Nodes, weight: Array, at: Array, mean: Array, sd: Array)
 
     points = 2 * ACCURACIES[nodes.accuracy].points
     return point_table(
-        weight, at, width * known, mean - bulk, mean + bulk, points, "float64", None, same, same, jnp.zeros_like
+        weight, at, width * known, mean - bulk, mean + bulk, points, "float64", same, same, jnp.zeros_like
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import equinox as eqx
@@ -10,17 +9,15 @@ import jax.numpy as jnp
 from jax import Array
 
 from hiermodels.inference.coordinates import Coordinates
-from hiermodels.inference.lattice import Lattice, cholesky, lattice, solve_lower
+from hiermodels.inference.lattice import Lattice, lattice
 from hiermodels.models.factorise import Factorised
 
-__all__ = ["ACCURACIES", "MAX_DIM", "PLANES", "POOR", "Accuracy", "Nodes", "block_size", "halves", "normal_reference", "smoothing"]
+__all__ = ["ACCURACIES", "MAX_DIM", "POOR", "Accuracy", "Nodes", "block_size", "halves", "smoothing"]
 
 MAX_DIM = 6
 """Most hyperparameters that a lattice is laid over."""
 POOR = 1.0
 """`Nodes.quality` above this: the accuracy asked for was not reached (status ``heavy_weights``)."""
-PLANES = 49
-"""Points at which the marginal density of a hyperparameter is integrated for a fit."""
 _BLOCK = 1 << 22
 """Numbers (nodes times groups) held at once."""
 
@@ -37,8 +34,13 @@ class Accuracy:
         Error allowed, in posterior standard deviations.
     rounds : int
         Most times the lattice is laid.
-    sharp : tuple
-        Points of the last lattice where components may be narrower than what the nodes leave open.
+    sharp, sharp_radius : tuple, float
+        Points and radius of the last lattice where components may be narrower than what the nodes leave open.
+    planes, across : int, tuple
+        Points at which the marginal density of a hyperparameter is integrated, over how many nodes and which radius of the others, by
+        their number; with more others it is smoothed from the lattice.
+    plane_radius : float
+        What these points cover on either side, in sds.
     probability : float
         Error allowed of a probability.
     points : int
@@ -60,6 +62,10 @@ class Accuracy:
     allowed: float
     rounds: int
     sharp: tuple[int, ...]
+    sharp_radius: float
+    planes: int
+    across: tuple[tuple[int, float], ...]
+    plane_radius: float
     probability: float
     points: int
     table_points: int
@@ -71,7 +77,8 @@ class Accuracy:
 
     def grid(self, dim: int, sharp: bool = False) -> Lattice:
         """The lattice over ``dim`` hyperparameters."""
-        return lattice(dim, (self.sharp if sharp else self.nodes)[dim - 1], self.radius[dim - 1])
+        count, radius = (self.sharp, (self.sharp_radius,) * dim) if sharp else (self.nodes, self.radius)
+        return lattice(dim, count[dim - 1], radius[dim - 1])
 
     def shared_points(self, bound: int) -> int:
         """Grid points of a grid that serves all groups, counts of which are at most ``bound``."""
@@ -84,6 +91,10 @@ _FIT = Accuracy(
     allowed=1e-3,
     rounds=4,
     sharp=(97, 1600, 5000, 12000, 24000, 48000),
+    sharp_radius=6.5,
+    planes=49,
+    across=((31, 5.6), (160, 5.6), (640, 5.5), (2000, 5.5), (6000, 5.6)),
+    plane_radius=6.0,
     probability=2e-3,
     points=64,
     table_points=160,
@@ -98,7 +109,11 @@ _STUDY = Accuracy(
     radius=(4.6, 4.0, 4.0, 4.3, 4.5, 4.7),
     allowed=0.05,
     rounds=3,
-    sharp=(41, 144, 400, 800, 1600, 3200),
+    sharp=(41, 240, 600, 1200, 2400, 4800),
+    sharp_radius=5.2,
+    planes=19,
+    across=((9, 4.2), (21, 3.9)),
+    plane_radius=5.0,
     probability=0.01,
     points=24,
     table_points=64,
@@ -113,7 +128,7 @@ _FINEST = (400, 8000, 30000, 100000, 200000, 400000)
 ACCURACIES = {
     # one over the root of 400 draws
     "study": _STUDY,
-    "refined": replace(_STUDY, nodes=_REFINED, sharp=(97, 640, 2500, 5000, 10000, 20000), radius=(5.5,) * 6, rounds=6, table_points=128, least=0.16),
+    "refined": replace(_STUDY, nodes=_REFINED, sharp=(97, 640, 2500, 5000, 10000, 20000), radius=(5.5,) * 6, sharp_radius=6.0, rounds=6, table_points=128, least=0.16),
     "fit": _FIT,
     "finest": replace(_FIT, nodes=_FINEST, sharp=_FINEST, radius=(6.5,) * 6, rounds=6),
 }
@@ -141,9 +156,8 @@ class Nodes(eqx.Module):
         Estimated error over the error allowed, shape (); above `POOR` it is not to be trusted.
     rounds : Array
         Times the lattice was laid, shape ().
-    marginals : Array or None, shape (dim, plane)
-        Marginal densities of the lattice's coordinates, equally spaced over its radius (accuracy of a fit, two or more
-        hyperparameters), up to a factor.
+    marginals : tuple of Array, each (plane,), or None
+        Marginal densities of the lattice's coordinates, equally spaced over ``plane_radius``, up to a factor.
     accuracy : str
     sharp : bool
         Whether the lattice is the one for components that may be narrow.
@@ -158,7 +172,7 @@ class Nodes(eqx.Module):
     log_evidence: Array
     quality: Array
     rounds: Array
-    marginals: Array | None
+    marginals: tuple[Array, ...] | None
     accuracy: str = eqx.field(static=True)
     sharp: bool = eqx.field(static=True)
 
@@ -187,18 +201,3 @@ def halves(nodes: Nodes) -> Array:
         return jnp.stack([0.5 * weight, 0.5 * weight])
     odd = jnp.asarray(nodes.lattice.odd)
     return jnp.stack([jnp.where(odd, weight, 0.0), jnp.where(odd, 0.0, weight)])
-
-
-def normal_reference(nodes: Nodes, i: int) -> tuple[Array, Array, Array]:
-    """The normal law with the nodes' mean and covariance: its weights, (half, node), its mean and sd of the i-th coordinate, (1,)."""
-    z = jnp.asarray(nodes.lattice.z)
-    weight = jnp.exp(nodes.log_weight)
-    mean = weight @ z
-    away = z - mean
-    factor = cholesky((weight[:, None] * away).T @ away, 0.01)
-    score = solve_lower(factor, away.T)
-    volume = nodes.lattice.cell / jnp.prod(jnp.diagonal(factor)) * (2 * math.pi) ** (-0.5 * z.shape[1])
-    known = volume * jnp.exp(-0.5 * jnp.sum(score * score, 0))
-    row, odd = nodes.scale[i], jnp.asarray(nodes.lattice.odd)
-    known = jnp.stack([jnp.where(odd, known, 0.0), jnp.where(odd, 0.0, known)])
-    return known, (nodes.centre[i] + row @ mean)[None], jnp.sqrt(jnp.sum((row @ factor) ** 2))[None]
