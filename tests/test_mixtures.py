@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from hiermodels.inference.count_laws import count_law
 from hiermodels.inference.lattice import lattice
-from hiermodels.inference.mixtures import NormalMixture, hdi, point_table, table
+from hiermodels.inference.law_tables import point_table
+from hiermodels.inference.mixtures import NormalMixture, hdi
+from hiermodels.models.component import Component
 
 PROBABILITIES = np.array([0.025, 0.5, 0.975])
 
@@ -16,9 +19,14 @@ def _double():
         yield
 
 
-def held(weight, a, b):
-    weight, a, b = jnp.asarray(weight), jnp.asarray(a), jnp.asarray(b)
-    return lambda f: f(weight, a, b)
+def held(weight, a, b, kind="normal"):
+    halves = 0.5 * jnp.stack([jnp.asarray(weight), jnp.asarray(weight)])
+    law = Component(kind, jnp.asarray(a), jnp.asarray(b))
+    return lambda f: f(halves, law)
+
+
+def table(kind, sweep, groups, points=160, reach=16.0, precision="float64"):
+    return count_law(kind, sweep, groups, points, reach, 0.0, precision, None)
 
 
 def normal_mixture(weight, mean, variance, tolerance=3e-3):
@@ -93,7 +101,7 @@ LAWS = {
 
 
 @pytest.mark.parametrize("kind", LAWS)
-@pytest.mark.parametrize(("points", "reach", "precision", "tolerance"), [(160, 7.0, "float64", 7e-4), (36, 4.2, "float32", 4e-2)])
+@pytest.mark.parametrize(("points", "reach", "precision", "tolerance"), [(160, 16.0, "float64", 7e-4), (64, 9.0, "float32", 1e-2)])
 def test_tables_meet_root_finding(kind, points, reach, precision, tolerance):
     make, top, cases = LAWS[kind]
     rng = np.random.default_rng(2)
@@ -102,7 +110,7 @@ def test_tables_meet_root_finding(kind, points, reach, precision, tolerance):
     def vary(x):
         return x * np.exp(0.3 * rng.normal(size=(20, 1)) / np.sqrt(np.maximum(x / 3, 1)))
     a, b = vary(size[0]), vary(size[1])
-    law, mean, sd = table(kind, held(weight, a, b), points, reach, precision)
+    law, mean, sd, _ = table(kind, held(weight, a, b, kind), 4, points, reach, precision)
     found = law.quantile(jnp.broadcast_to(PROBABILITIES[:, None], (3, 4)))
     for g in range(4):
         parts = make(a[:, g], b[:, g])
@@ -120,14 +128,14 @@ def test_tables_meet_root_finding(kind, points, reach, precision, tolerance):
 
 
 def test_shortest_interval_has_equal_densities():
-    one = held(np.ones(1), np.array([[3.0]]), np.array([[2.0]]))
-    law, _, _ = table("gamma", one, 300, 7.0)
+    one = held(np.ones(1), np.array([[3.0]]), np.array([[2.0]]), "gamma")
+    law = table("gamma", one, 1, 300)[0]
     low, high = hdi(law, 0.9, 1)
     exact = stats.gamma(3, scale=0.5)
     best = optimize.minimize_scalar(lambda p: exact.ppf(p + 0.9) - exact.ppf(p), bounds=(1e-6, 0.0999), method="bounded").x
     np.testing.assert_allclose([low[0], high[0]], exact.ppf([best, best + 0.9]), atol=2e-3)
-    falling = held(np.ones(1), np.array([[1.0]]), np.array([[2.0]]))
-    low, high = hdi(table("gamma", falling, 300, 9.0)[0], 0.9, 1)
+    falling = held(np.ones(1), np.array([[1.0]]), np.array([[2.0]]), "gamma")
+    low, high = hdi(table("gamma", falling, 1, 300)[0], 0.9, 1)
     np.testing.assert_allclose([low[0], high[0]], [0.0, np.log(10) / 2], atol=3e-3)
 
 
@@ -148,7 +156,7 @@ def test_marginals_of_a_lattice_are_smooth(dim):
     def same(x):
         return x
     law = point_table(
-        jnp.asarray(weight / weight.sum()), jnp.asarray(at)[:, None], jnp.array([6.0 / grid.alias]), jnp.array([-5.5]), jnp.array([5.5]),
+        0.5 * jnp.stack([jnp.asarray(weight / weight.sum())] * 2), jnp.asarray(at)[:, None], jnp.array([6.0 / grid.alias]), jnp.array([-5.5]), jnp.array([5.5]),
         64, "float64", same, same, jnp.zeros_like,
     )
     found = law.quantile(jnp.asarray(PROBABILITIES)[:, None])[:, 0]

@@ -10,7 +10,7 @@ centres in common, so the grid is equally spaced in s,
 fine where the needles are and as coarse as the tails are long, at the price of a logarithm; each component is normalised by its own
 sum over the grid. Past both ends (a logit of -745 is the smallest number) the tails are exponential, and added in closed form.
 
-Needles narrower than the nodes are apart would make stairs of F: they are widened, to `_LEAST` of what the nodes leave open, and
+Needles narrower than the nodes are apart would make stairs of F: they are widened to a share (``least``) of what the nodes leave open, and
 the second-order error of that is taken back.
 
 Where all groups share a population, ``a = a_0 + y`` and ``b = b_0 + rest``: the density is the population's times the group's
@@ -36,6 +36,8 @@ _SMALLEST = -745.0
 """Log of the smallest double: below it a rate is zero."""
 _LARGEST = 40.0
 """Logit above which a probability is one."""
+_FLAT, _LEAST_SHAPE = 1e-4, 1e-30
+"""A tail this flat has no mass between the ends of any grid; the least that is divided by."""
 _NUMBERS = 1 << 22
 """Densities held at once."""
 _EXACTLY = jax.lax.Precision.HIGHEST
@@ -110,6 +112,7 @@ def _place(beta: bool, sweep: Sweep, points: int, reach: float, least: float, sh
 
     def places(weight: Array, law: Component) -> tuple[Array, ...]:
         a, b = (x[:, None] for x in law.base) if shared else (law.a, law.b)
+        a, b = jnp.maximum(a, _FLAT), jnp.maximum(b, _FLAT)
         x, spread = _log_moments(a)
         y, more = _log_moments(b) if beta else (jnp.log(b), jnp.zeros_like(b))
         x, spread = x - y, spread + more
@@ -168,6 +171,7 @@ def _separate(beta: bool, sweep: Sweep, grid: _Grid, precision: str) -> tuple[Ar
 
     def one(args: tuple[Array, ...], weight: Array) -> tuple[Array, Array, Array]:
         x, slope, step, least, a, b = args
+        a, b = jnp.maximum(a, _LEAST_SHAPE), jnp.maximum(b, _LEAST_SHAPE)
         terms, mass = _components(beta, a, b, x, step * _rim(slope), least, precision)
         ends = terms[0] / a, (terms[-1] / b if beta else jnp.zeros_like(b))
         total = mass + ends[0] + ends[1]
@@ -202,11 +206,12 @@ def _shared(beta: bool, sweep: Sweep, grid: _Grid, precision: str, likelihood: t
     gain = jnp.exp((y * x[:, None] - size * _curve(beta, x)[:, None] - top).astype(kept))  # (grid, group)
 
     def densities(weight: Array, law: Component) -> tuple[Array, ...]:
-        base_a, base_b = law.base  # type: ignore[misc]
+        base_a, base_b = (jnp.maximum(z, _LEAST_SHAPE) for z in law.base)  # type: ignore[union-attr]
+        all_a, all_b = jnp.maximum(law.a, _LEAST_SHAPE), jnp.maximum(law.b, _LEAST_SHAPE)
         rim = grid.step[0] * _rim(slope)
         terms, _ = _components(beta, base_a, base_b, x, rim, grid.least[0], precision)
         rim = rim.astype(terms.dtype)
-        ends = (gain[0] * terms[0][:, None] / law.a, gain[-1] * terms[-1][:, None] / law.b if beta else jnp.zeros_like(law.b))
+        ends = (gain[0] * terms[0][:, None] / all_a, gain[-1] * terms[-1][:, None] / all_b if beta else jnp.zeros_like(all_b))
         total = jnp.matmul(terms.T, rim[:, None] * gain, precision=_EXACTLY) + ends[0] + ends[1]  # (node, group)
         inverse = jnp.where(total > 1e-30, 1 / jnp.maximum(total, 1e-30), 0.0)
         share = (weight[:, :, None] * inverse).astype(terms.dtype)

@@ -69,7 +69,7 @@ def summarise_nodes(
     best = nodes.u[jnp.argmax(nodes.log_weight)]
     one = factorised.components(best, stats, wanted)
     held = _Held(factorised, nodes, stats, one)
-    asked = _Asked(ACCURACIES[nodes.accuracy], interval, kind)
+    asked = _Asked(ACCURACIES[nodes.accuracy], interval, kind, factorised.dim)
     found: dict[str, Summary] = {}
     names = [n for n in wanted if one[n].kind == "normal"]
     if names:
@@ -89,6 +89,11 @@ class _Asked(NamedTuple):
     accuracy: Accuracy
     interval: float
     kind: str
+    dim: int
+
+    def _whole(self, error: Array) -> Array:
+        """Halves on a line are twice as coarse as the whole, whose error is then the fourth power of their difference."""
+        return 2 * error**2 if self.dim == 1 else error
 
     def of(self, law: NormalMixture | Table, mean: Array, sd: Array, off: Array, thresholds: Array | None) -> list[Array]:
         """Mean, median, sd, lower, upper, both errors (group,) and probabilities (k, group)."""
@@ -97,6 +102,7 @@ class _Asked(NamedTuple):
         if thresholds is not None:
             below, more = law.cdf_error(thresholds.astype(mean.dtype))
             wrong = jnp.maximum(wrong, jnp.max(jnp.where(jnp.isnan(more), 0.0, more), 0))
+        wrong, off = self._whole(wrong), self._whole(off)
         return [mean, middle, sd, lower, upper, wrong / self.accuracy.probability, off / self.accuracy.allowed, below]
 
 

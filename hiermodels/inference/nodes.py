@@ -82,7 +82,7 @@ class Accuracy:
 
     def shared_points(self, bound: int) -> int:
         """Grid points of a grid that serves all groups, counts of which are at most ``bound``."""
-        return round(1.5 * self.table_points * max(1.0, (bound / 64) ** 0.5))
+        return round(1.25 * self.table_points * max(1.0, (bound / 64) ** 0.5))
 
 
 _FIT = Accuracy(
@@ -109,10 +109,10 @@ _STUDY = Accuracy(
     radius=(4.6, 4.0, 4.0, 4.3, 4.5, 4.7),
     allowed=0.05,
     rounds=3,
-    sharp=(41, 240, 600, 1200, 2400, 4800),
-    sharp_radius=5.2,
+    sharp=(41, 168, 500, 1000, 2000, 4000),
+    sharp_radius=4.9,
     planes=19,
-    across=((9, 4.2), (21, 3.9)),
+    across=((9, 4.2),),
     plane_radius=5.0,
     probability=0.01,
     points=24,

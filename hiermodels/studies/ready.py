@@ -261,7 +261,7 @@ def _settings(method: Method) -> Settings:
     given.pop("pooling")
     if method.kind in ("estimator", "host"):
         given["sampler"] = method.estimator or "host"
-    return Settings(**given, accuracy="study")
+    return Settings(**given)
 
 
 def _target(estimand: Estimand, problem: AnyProblem) -> Target:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiermodels.inference.draws import STATUS, Estimates
+from hiermodels.models.counts import count_tree
 from hiermodels.models.data import Problem, bind
+from hiermodels.models.propriety_counts import check_counts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["blanked", "refusals", "smaller_designs"]
+__all__ = ["blanked", "refusals", "refused_counts", "smaller_designs"]
 
 _NUMBERS = ("estimate", "median", "se", "lower", "upper", "rank", "max_rank", "rhat", "ess_bulk", "ess_tail")
 
@@ -50,6 +52,38 @@ def refusals(problem: Problem, tables: Mapping[int, pd.DataFrame]) -> dict[int, 
         except ValueError as error:
             found[place] = str(error)
     return found
+
+
+def refused_counts(problem: Problem, outcomes: np.ndarray) -> np.ndarray:
+    """Datasets whose counts `hiermodels.fit` may refuse, (dataset,): an improper posterior shows in no number of a quadrature.
+
+    Without predictors the conditions look at three numbers only, and each combination is judged once; with predictors a dataset
+    is doubtful where few rows are neither without events nor without anything else.
+
+    Parameters
+    ----------
+    problem : Problem
+    outcomes : ndarray, shape (dataset, row)
+    """
+    layout, data = problem.layout, problem.data
+    if layout.normal_groups:
+        return np.zeros(len(outcomes), bool)
+    rows = np.asarray(data.size) > 0
+    y, size = np.asarray(outcomes)[:, rows], np.asarray(data.size)[rows]
+    inside = (y > 0) & (y < size) if layout.family == "binomial" else y > 0
+    columns = [c for c in layout.population if layout.columns[c] != "Intercept"]
+    if columns:
+        return inside.sum(1) <= 3 * (len(columns) + 1)
+    unit = data.group[count_tree(layout).unit][rows] if count_tree(layout).unit >= 0 else np.arange(rows.sum())
+    groups = [np.unique(np.asarray(unit)[row]).size for row in inside]
+    seen, which = np.unique(np.stack([groups, np.minimum(y.sum(1), 99), np.minimum((size - y).sum(1), 99)], 1), axis=0, return_inverse=True)
+    found = np.zeros(len(seen), bool)
+    for k in range(len(seen)):
+        try:
+            check_counts(layout, problem.with_outcome(y[np.argmax(which.ravel() == k)]), outcome=True)
+        except ValueError:
+            found[k] = True
+    return found[which.ravel()]
 
 
 def smaller_designs(problem: Problem, changes: Mapping[str, np.ndarray]) -> np.ndarray:

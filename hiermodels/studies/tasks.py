@@ -28,7 +28,7 @@ from hiermodels.studies.frames import frames
 from hiermodels.studies.predictors import draw, redesign, varying
 from hiermodels.studies.programs import compiled, estimation, simulation
 from hiermodels.studies.ready import Fit, Mechanism, fit_of, lanes_of, mechanism_of, study_of, truth_of
-from hiermodels.studies.refusals import blanked, refusals, smaller_designs
+from hiermodels.studies.refusals import blanked, refusals, refused_counts, smaller_designs
 from hiermodels.studies.rows import Rows
 from hiermodels.studies.simulate import data_key, method_key
 from hiermodels.studies.supports import supports_of_targets
@@ -222,10 +222,12 @@ def run_chunk(
 def _refused(
     mechanism: Mechanism, fit: Fit, outcomes: Any, rows: Any, columns: Mapping[str, np.ndarray], found: Estimates
 ) -> dict[int, str]:
-    """Replicates to which the model cannot be fitted, and why: of those whose fit failed, or whose design spans less than most."""
+    """Replicates to which the model cannot be fitted, and why: of those whose fit failed, whose counts are few, or whose design spans less than most."""
     doubtful = np.isin(found.status[:, fit.positions], [STATUS.index(word) for word in _DOUBTFUL]).any(1)
     if isinstance(rows, Rows) and "x" in rows.design:
         doubtful |= smaller_designs(fit.problem, rows.design)
+    if not isinstance(outcomes, Rows):
+        doubtful |= refused_counts(fit.problem, np.asarray(outcomes))
     places = np.flatnonzero(doubtful)
     some = jax.tree.map(lambda a: np.asarray(a)[places], outcomes)
     tables = frames(mechanism.problem, mechanism.frame, some, {name: values[places] for name, values in columns.items()})
@@ -319,23 +321,25 @@ def _again(
     """
     steps = _escalations(study, fit)
     for attempt, settings in enumerate(steps, 1):
-        status = found.status[:, fit.positions]
-        bad = status != 0 if study.failures == "retry-with-escalation" else status == STATUS.index("heavy_weights")
-        rows = np.flatnonzero(bad.any(1))
+        bad = found.status != 0 if study.failures == "retry-with-escalation" else found.status == STATUS.index("heavy_weights")
+        rows = np.flatnonzero(bad[:, fit.positions].any(1))
+        # a quadrature judges each estimand alone: one that is right stays as it is, whatever else is asked for
+        alone = bad if fit.settings.sampler == "exact" else np.ones_like(bad)
         harder = replace(fit, settings=settings)
         for start in range(0, len(rows), 8):
             some = rows[start : start + 8]
             eight = np.resize(some, 8)
             data = jax.tree.map(lambda a, eight=eight: a[eight], outcomes)
             new = _estimate(study, harder, method, cell_key, reps[eight], data, truth[eight], 8, announce, attempt)
-            found = jax.tree.map(lambda old, fresh, some=some: _replaced(old, np.asarray(fresh), some), found, new)
+            found = jax.tree.map(lambda old, fresh, some=some, alone=alone: _replaced(old, np.asarray(fresh), some, alone), found, new)
             found.n_try[some] = attempt + 1
     return found
 
 
-def _replaced(old: np.ndarray, fresh: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    old = np.array(old)
-    old[rows] = fresh[: len(rows)]
+def _replaced(old: np.ndarray, fresh: np.ndarray, rows: np.ndarray, entries: np.ndarray) -> np.ndarray:
+    """Numbers of some replicates exchanged, of targets only where ``entries`` (replicate, target) says so."""
+    old, fresh = np.array(old), fresh[: len(rows)]
+    old[rows] = np.where(entries[rows], fresh, old[rows]) if old.ndim == 2 else fresh
     return old
 
 
@@ -349,7 +353,7 @@ def _escalations(study: Study, fit: Fit) -> list[Settings]:
         for k, a in ((1, 0.95), (2, 0.99))
     ][:_ESCALATIONS]
     if fit.settings.sampler == "exact":
-        finer = replace(fit.settings, accuracy="refined")
+        finer = replace(fit.settings, accuracy={"study": "refined", "fit": "finest"}[fit.settings.accuracy])
         return [finer, chains, *harder] if study.failures == "retry-with-escalation" else [finer, chains]
     return harder if study.failures == "retry-with-escalation" else []
 

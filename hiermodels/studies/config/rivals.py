@@ -15,7 +15,7 @@ MODEL_KEYS = ("formula", "family", *ROLES)
 """Keys that every kind of method has: the model, or what it takes of one."""
 
 HOST_KEYS = ("host", "function", "estimands", "timeout")
-_POSTERIOR = ("pooling", "sampler", "priors", "marginalize", "centred", "draws", "tune", "chains", "target_accept")
+_POSTERIOR = ("pooling", "sampler", "accuracy", "priors", "marginalize", "centred", "draws", "tune", "chains", "target_accept")
 
 
 def estimator_names() -> tuple[str, ...]:

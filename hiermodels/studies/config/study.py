@@ -58,6 +58,9 @@ class Method(Part):
     sampler : str
     marginalize, centred, draws, tune, chains, target_accept
         As in `hiermodels.fit`.
+    accuracy : str
+        Of ``exact``: ``study`` (probabilities within .01, quantiles within .05 posterior sd or .01 of probability, no bias above .001
+        of probability) or ``fit`` (within .002, and .01 posterior sd or .001; slower).
     function : callable or None
         A method written in Python, ``(key, data) -> Estimates``; never from a file.
     estimator : str or None
@@ -75,6 +78,7 @@ class Method(Part):
 
     pooling: Pooling = Field("partial", description="complete, none or partial; or group term to such a word")
     sampler: Sampler = Field("nuts", description="how the posterior is computed")
+    accuracy: words("study", "fit") = Field("study", description="of sampler exact: study, or fit (exacter, slower)")  # type: ignore[valid-type]
     priors: Priors = Field({}, description="parameter to prior, e.g. sd_school: half_normal(5)")
     marginalize: Flag = Field(True, description="integrate group effects out where that is possible")
     centred: Flag = Field(False, description="centred parameterisation of what stays explicit")
@@ -106,6 +110,8 @@ class Method(Part):
             for key in ("estimands", "timeout"):
                 if data.get(key) is not None and "host" not in data:
                     raise problem(f"expected no {key} but of a host function; found some; add host: true", (key,))
+            if data.get("accuracy") is not None and data.get("sampler", "nuts") != "exact":
+                raise problem("expected no accuracy but of sampler: exact; found some; write sampler: exact or remove it", ("accuracy",))
         if isinstance(data, Mapping) and data.get("function") is not None and not callable(data["function"]):
             found = shown(data["function"])
             raise problem(
@@ -131,7 +137,7 @@ class Method(Part):
 
     def fit_settings(self) -> dict[str, Any]:
         """Arguments of `hiermodels.fit` beside model and data."""
-        names = ("pooling", "sampler", "marginalize", "centred", "draws", "tune", "chains", "target_accept")
+        names = ("pooling", "sampler", "accuracy", "marginalize", "centred", "draws", "tune", "chains", "target_accept")
         return {name: getattr(self, name) for name in names}
 
 
@@ -383,6 +389,8 @@ def _plain_method(method: Method) -> dict[str, Any]:
     """A method as a config would write it, keys of other kinds of methods left out."""
     out = _named(dict(method))
     settings = out.pop("settings")
+    if out["accuracy"] == "study":  # the default, which older folders do not know
+        del out["accuracy"]
     if method.kind == "estimator":
         return {**{k: out[k] for k in (*MODEL_KEYS, "estimator")}, **settings}
     if method.kind == "host":
