@@ -15,6 +15,7 @@ from hiermodels.models.data import bind
 from hiermodels.models.formula import parse_formula, parse_terms
 from hiermodels.models.predictors import columns
 from hiermodels.models.spec import Model
+from hiermodels.studies.config.texts import read_estimand
 
 ROWS = 240
 RNG = np.random.default_rng(1)
@@ -369,3 +370,13 @@ def test_generated_formulas_are_many_kinds():
     assert len(set(texts)) > 190 and zlib.crc32("\n".join(texts).encode())
     for sign in ("**", "/", ":", "*", "|", "`", " - ", "C(", "I("):
         assert sum(sign in t for t in texts) > 5, sign
+
+
+@pytest.mark.parametrize(
+    ("text", "variable"),
+    [("`body mass`", "body mass"), ("mean(`theta_my group`)", "theta_my group"), ("P(`body mass` > 0)", "body mass"),
+     ("I(x ** 2)", "I(x ** 2)"), ("P(log(x):arm[b] < -1)", "log(x):arm[b]"), ("C(x, '1')[0]", "C(x, '1')[0]")],
+)  # fmt: skip
+def test_estimands_name_terms_as_formulas_do(text, variable):
+    read = read_estimand(text)
+    assert read.variable == variable and read_estimand(read.text).variable == variable

@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from hiermodels.models.expressions import CALLS, plain
 from hiermodels.studies.config.errors import nearest, problem, shown, within
 
 __all__ = ["Estimand", "read_estimand", "read_estimands", "read_law"]
 
-_VARIABLE = r"[^\s()<>=,]+"
+_COMPUTED = rf"(?:{'|'.join(CALLS)}|C)\((?:[^()<>=]|\([^()<>=]*\))*\)"
+_VARIABLE = rf"(?:{_COMPUTED}|`[^`]*`|[^\s()<>=,`])+"
+"""A variable's name: signs without blanks, columns in backticks, and what a formula computes."""
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _EVENT = re.compile(rf"P\(\s*({_VARIABLE})\s*([<>])\s*({_NUMBER})\s*\)")
 _CALL = re.compile(rf"(\w+)\(\s*({_VARIABLE})\s*\)")
@@ -57,9 +60,10 @@ class Estimand:
         >>> read_estimand({"benefit": "P( treated>0 )"}).text
         'P(treated > 0)'
         """
+        written = self.variable if re.fullmatch(_VARIABLE, self.variable) else f"`{self.variable}`"
         if self.kind == "probability":
-            return f"P({self.variable} {self.direction} {self.threshold:.17g})"
-        return self.variable if self.kind == "value" else f"{self.kind}({self.variable})"
+            return f"P({written} {self.direction} {self.threshold:.17g})"
+        return written if self.kind == "value" else f"{self.kind}({written})"
 
 
 def read_estimand(entry: Any) -> Estimand:
@@ -110,7 +114,7 @@ def _parse(text: Any, name: str | None, point: str | None, at: tuple[str, ...]) 
         if not math.isfinite(threshold):
             raise problem(f"expected a finite threshold; found {shown(text)}; write a smaller number", at)
         shape = {"kind": "probability", "variable": event[1], "threshold": threshold, "direction": event[2]}
-    elif call := _CALL.fullmatch(text):
+    elif (call := _CALL.fullmatch(text)) and call[1] not in (*CALLS, "C"):
         if call[1] not in ("mean", "new"):
             hint = nearest(call[1], ("mean", "new", "P"))
             raise problem(f"expected {_FORMS}; found {shown(text)}; {hint}", at)
@@ -119,10 +123,11 @@ def _parse(text: Any, name: str | None, point: str | None, at: tuple[str, ...]) 
         shape = {"kind": "value", "variable": text}
     else:
         raise problem(
-            f"expected {_FORMS}; found {shown(text)}; a probability has one < or > and a number", at
+            f"expected {_FORMS}; found {shown(text)}; a probability has one < or > and a number, a name with blanks stands in backticks", at
         )
+    shape["variable"] = plain(str(shape["variable"]))
     read = Estimand(name="", point=point, **shape)  # type: ignore[arg-type]
-    return Estimand(**{**vars(read), "name": name or read.text})
+    return Estimand(**{**vars(read), "name": name or plain(read.text)})
 
 
 def read_estimands(entries: Any) -> tuple[Estimand, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from hiermodels.models.checks import fits
 from hiermodels.models.columns import as_numbers
+from hiermodels.models.expressions import plain
 from hiermodels.models.families import lookup
 from hiermodels.models.groupings import grouping
 from hiermodels.models.labels import match_labels
@@ -50,6 +51,7 @@ def read_truth(
     parsed = None if callable(mechanisms.formula) else _parsed(mechanisms)
     known = quantities_of(mechanisms)
     if parsed is not None:
+        truth, places = ({plain(name): value for name, value in some.items()} for some in (truth, places))
         truth, places = without_clusters(
             truth, mechanisms.family, known, mechanisms.known_se is not None, places, _mean_weight(mechanisms, table)
         )
