@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import xlogy
 
-from hiermodels.inference.law_tables import Table, density_table
+from hiermodels.inference.law_tables import Table, density_table, halves_error
 from hiermodels.models.component import Component
 
 __all__ = ["Sweep", "count_law"]
@@ -92,15 +92,15 @@ def count_law(
         total = law.a + law.b
         mean = law.a / total if beta else law.a / law.b
         variance = mean * (1 - mean) / (total + 1) if beta else mean / law.b
-        return jnp.einsum("hn,ng->hg", weight, mean), jnp.einsum("hn,ng->hg", weight, mean**2 + variance)
+        return jnp.sum(weight, 1), jnp.einsum("hn,ng->hg", weight, mean), jnp.einsum("hn,ng->hg", weight, mean**2 + variance)
 
-    first, second = sweep(moments)
+    mass, first, second = sweep(moments)
     mean = jnp.sum(first, 0)
     sd = jnp.sqrt(jnp.maximum(jnp.sum(second, 0) - mean**2, 0.0))
     scale = jnp.maximum(sd, 1e-300)
-    off = jnp.abs(first[0] - first[1]) / scale
-    more = jnp.abs((second[0] - second[1]) - 2 * mean * (first[0] - first[1])) / scale**2
-    error = 2 * (off**2 + more**2)
+    about = (first - mass[:, None] * mean) / scale
+    square = (second - 2 * mean * first + mass[:, None] * mean**2) / scale**2
+    error = halves_error(2 * about[0], 2 * about[1]) + halves_error(2 * square[0], 2 * square[1])
     grid = _place(beta, sweep, points, reach, least, shared)
     densities = _shared(beta, sweep, grid, precision, likelihood) if likelihood else _separate(beta, sweep, grid, precision)
     start, step = (jnp.broadcast_to(x, (groups,)) for x in (grid.start, grid.step))
@@ -139,8 +139,9 @@ def _log_moments(a: Array) -> tuple[Array, Array]:
     return jnp.log(a + 0.5) - 1 / a, 1 / (a * a) + 1 / (a + 0.5)
 
 
-def _curve(beta: bool, x: Array) -> Array:
-    return jnp.logaddexp(x, 0.0) if beta else jnp.exp(x)
+def _log_density(beta: bool, a: Array, b: Array, x: Array) -> Array:
+    """Log density up to a constant, in a form that loses nothing where a and b differ by many powers of ten."""
+    return -a * jnp.logaddexp(-x, 0.0) - b * jnp.logaddexp(x, 0.0) if beta else a * x - b * jnp.exp(x)
 
 
 def _components(beta: bool, a: Array, b: Array, x: Array, rim: Array, least: Array, precision: str) -> tuple[Array, Array]:
@@ -150,12 +151,12 @@ def _components(beta: bool, a: Array, b: Array, x: Array, rim: Array, least: Arr
     excess = 0.5 * jnp.maximum(least**2 - spread, 0.0)
     a, b = a * shrink, b * shrink
     c = a + b if beta else b
-    curve = _curve(beta, x)[:, None]
-    top = a * jnp.log(a) + b * jnp.log(b) - c * jnp.log(c) if beta else a * jnp.log(a / b) - a
+    x = x[:, None]
+    top = -a * jnp.log1p(b / a) - b * jnp.log1p(a / b) if beta else a * jnp.log(a / b) - a
     kept = precision if x.dtype == jnp.float64 else x.dtype
-    terms = jnp.exp((a * x[:, None] - c * curve - top).astype(kept))
+    terms = jnp.exp((_log_density(beta, a, b, x) - top).astype(kept))
     # density'' / density = (a - c g')^2 - c g'', taken back where a component was widened
-    first = jax.nn.sigmoid(x)[:, None] if beta else curve
+    first = jax.nn.sigmoid(x) if beta else jnp.exp(x)
     slope = a - c * first
     bend = slope * slope - c * first * ((1 - first) if beta else 1.0)
     mended = jnp.where(terms > 0, terms * (1 - jnp.maximum(excess * bend, -1.0)).astype(kept), 0.0)
@@ -200,10 +201,9 @@ def _shared(beta: bool, sweep: Sweep, grid: _Grid, precision: str, likelihood: t
     """As `_separate`, on the grid of all groups."""
     x, slope = (column[:, 0] for column in grid.x())
     y, more = likelihood
-    size = y + more if beta else more
-    top = xlogy(y, y) + xlogy(more, more) - xlogy(size, size) if beta else xlogy(y, y) - xlogy(y, more) - y
+    top = xlogy(y, y) + xlogy(more, more) - xlogy(y + more, y + more) if beta else xlogy(y, y) - xlogy(y, more) - y
     kept = precision if x.dtype == jnp.float64 else x.dtype
-    gain = jnp.exp((y * x[:, None] - size * _curve(beta, x)[:, None] - top).astype(kept))  # (grid, group)
+    gain = jnp.exp((_log_density(beta, y, more, x[:, None]) - top).astype(kept))  # (grid, group)
 
     def densities(weight: Array, law: Component) -> tuple[Array, ...]:
         base_a, base_b = (jnp.maximum(z, _LEAST_SHAPE) for z in law.base)  # type: ignore[union-attr]

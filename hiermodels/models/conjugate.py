@@ -308,7 +308,7 @@ class Conjugate:
             if self._binomial:
                 alpha, beta = a * jnp.exp(log_m), a * jnp.exp(log_rest)
                 base = (alpha, beta) if has_tally(self.layout) and jnp.ndim(log_m) == 0 else None
-                return Component(kind, alpha + y, beta + stats.size - y, base)
+                return Component(kind, alpha + y, beta + (stats.size - y), base)
             return Component(kind, a + y, a * jnp.exp(-log_m) + stats.size)
         if word == "complete" and not self._closed:
             rate = jnp.exp(self._log_mean(u, stats)[0])
@@ -316,7 +316,7 @@ class Conjugate:
         first, second = self._closed or (0.5, 0.5 if self._binomial else 0.0)
         y, size = (stats.y, stats.size) if word == "none" else (stats.total[0], stats.total[1])
         if self._binomial:
-            return Component(kind, first + y, second + size - y)
+            return Component(kind, first + y, second + (size - y))
         return Component(kind, first + y, jnp.where(size > 0, second + size, 1.0))
 
     def _points(self, u: Array, stats: CountStats) -> dict[str, Array]:
