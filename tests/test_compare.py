@@ -33,9 +33,9 @@ STUDY = {
 
 def by_hand(folder, numbers, seed=1, versions="0.12"):
     """A run folder with a table of performance of these (measure, value, mcse, lower, upper)."""
-    config = {"mechanisms": {"grid": {}}, "methods": {"m": {}}, "estimands": ["Intercept"], "seed": seed, "replications": 10, "performance": ["bias"], "failures": "complete-case"}
+    config = {"mechanisms": {"grid": {}}, "methods": {"m": {}}, "estimands": ["Intercept"], "seed": seed, "replications": 10, "performance": ["bias"], "failures": "complete-case", "interval": {"level": 0.95, "kind": "equal_tailed"}}
     cells = [{"hash": "0a", "factors": {"sd": 1.0}}]
-    made = results.make_manifest(config, cells=cells, lanes=4, chunk=4, device="cpu")
+    made = results.make_manifest(config, cells=cells, lanes=4, chunk=4, device="cpu", regime=["population"])
     results.write_manifest(folder, {**made, "versions": {"jax": versions}})
     table = pd.DataFrame(numbers, columns=["measure", "value", "mcse", "lower", "upper"])
     table = table.assign(sd=1.0, method="m", estimand="Intercept", group="", n_sim=10)

@@ -407,8 +407,13 @@ def test_a_quantile_that_is_not_found_makes_the_row_missing(monkeypatch):
     from hiermodels.inference.samplers import Settings, estimator
     from hiermodels.inference.summaries import Interval, Target
 
-    found = NormalMixture.quantile
-    monkeypatch.setattr(NormalMixture, "quantile", lambda law, p: found(law, p).at[1, 0].set(jnp.nan))  # the lower end of the first
+    found = NormalMixture.quantile_error
+
+    def lost_one(law, p):
+        x, error = found(law, p)
+        return x.at[1, 0].set(jnp.nan), error  # the lower end of the first
+
+    monkeypatch.setattr(NormalMixture, "quantile_error", lost_one)
     problem = bind(hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(5)"}), hm.load_dataset("eight_schools"))
     run = jax.jit(estimator(problem.layout, Settings("exact", accuracy="study"), (Target("Intercept"), Target("theta_school")), Interval()))
     got = run(jax.random.key(0), as_jax(problem.data), jnp.full(9, jnp.nan))
