@@ -55,7 +55,7 @@ class _Grid(NamedTuple):
     middle: Array
     narrow: Array
     least: Array
-    count: int
+    count: int  # type: ignore[assignment]  # no tuple is counted here
 
     def x(self) -> tuple[Array, Array]:
         """Places and dx / ds, (grid, group)."""
@@ -111,7 +111,7 @@ def _place(beta: bool, sweep: Sweep, points: int, reach: float, least: float, sh
     """Grid of each group, or of all."""
 
     def places(weight: Array, law: Component) -> tuple[Array, ...]:
-        a, b = (x[:, None] for x in law.base) if shared else (law.a, law.b)
+        a, b = (x[:, None] for x in law.base) if shared and law.base is not None else (law.a, law.b)
         a, b = jnp.maximum(a, _FLAT), jnp.maximum(b, _FLAT)
         x, spread = _log_moments(a)
         y, more = _log_moments(b) if beta else (jnp.log(b), jnp.zeros_like(b))

@@ -181,7 +181,8 @@ def _count_law(name: str, held: _Held, asked: _Asked, thresholds: Sequence[Array
     one, accuracy = held.one[name], asked.accuracy
     groups, points, likelihood = math.prod(one.a.shape), accuracy.table_points, None
     if one.base is not None:
-        likelihood = tuple(jnp.ravel(jnp.maximum(x - base, 0.0)) for x, base in zip((one.a, one.b), one.base, strict=True))
+        more_a, more_b = (jnp.ravel(jnp.maximum(x - base, 0.0)) for x, base in zip((one.a, one.b), one.base, strict=True))
+        likelihood = more_a, more_b
         points = accuracy.shared_points(held.factorised.layout.count_bound)
     numbers = (points, accuracy.table_reach, accuracy.least, accuracy.precision)
     law, mean, sd, off = count_law(one.kind, held.sweep([name]), groups, *numbers, likelihood)

@@ -123,7 +123,8 @@ def with_numbers(model: Model, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with the columns that are numbers by their role in a type of numbers, where text or objects hold them."""
     import pandas as pd
 
-    roles = {model.outcome, model.known_se, model.trials, model.exposure, model.weights} - {None}
+    columns = (model.outcome, model.known_se, model.trials, model.exposure, model.weights)
+    roles = {name for name in columns if name is not None}
     roles -= {factor for group in model.parsed.groups for factor in group.factors}
     held = [name for name in roles if not pd.api.types.is_numeric_dtype(frame[name].dtype)]
     found = {name: as_numbers(frame[name]) for name in held}

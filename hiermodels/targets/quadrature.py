@@ -17,6 +17,7 @@ import numpy as np
 from hiermodels.inference.exact import Nodes, exact, summarise_nodes
 from hiermodels.inference.lattice import lattice
 from hiermodels.inference.mixtures import NormalMixture, Summary
+from hiermodels.models.component import Component
 from hiermodels.models.data import Problem, as_jax, bind
 from hiermodels.models.factorise import Factorised, factorise
 
@@ -165,8 +166,9 @@ class Posterior:
 
     def _noisy(self, name: str, variance: float) -> NormalMixture:
         mean, spread = (jnp.asarray(x) for x in self.laws(name))
-        spread, weight = spread + variance, jnp.asarray(self.weight)
-        return NormalMixture.build(lambda f: f(weight, mean, spread), mean[0], spread[0], 1e-6)
+        half = jnp.asarray(self.weight) / 2
+        weight, law = jnp.stack([half, half]), Component("normal", mean, spread + variance)
+        return NormalMixture.build(lambda f: f(weight, law), mean[0], spread[0] + variance, 1e-6)
 
 
 def posterior(

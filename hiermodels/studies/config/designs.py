@@ -229,7 +229,7 @@ def predictors_text(design: Any) -> str:
     parts = []
     for name, entry in (design.get("predictors") or {}).items():
         law = entry if not isinstance(entry, Mapping) else f"{entry.get('law')} for each {entry.get('level')}"
-        parts.append(f"{name}: {law}, {when.get(entry.get('drawn'), 'fixed') if isinstance(entry, Mapping) else 'the same in every dataset'}")
+        parts.append(f"{name}: {law}, {when.get(str(entry.get('drawn')), 'fixed') if isinstance(entry, Mapping) else 'the same in every dataset'}")
     return "; ".join(parts)
 
 
