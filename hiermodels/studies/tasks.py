@@ -7,7 +7,7 @@ them, a lane of datasets at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -206,12 +206,16 @@ def run_chunk(
     rows = rows_of(mechanism, fit.problem, outcomes, columns)
     estimates = _estimate(study, fit, method, mechanism.key, reps, rows, truth, lanes, announce)
     found = jax.tree.map(np.asarray, estimates)
-    found = _again(study, fit, method, mechanism.key, reps, rows, truth, found, announce)
+    declared, refused = study.methods[method].kind == "posterior" and isinstance(fit.problem, Problem), {}
+    if declared:  # what cannot be fitted is not tried again
+        refused = _refused(mechanism, fit, outcomes, columns, _unlikely(fit, outcomes, rows))
+    found = _again(study, fit, method, mechanism.key, reps, rows, truth, found, announce, list(refused))
     if isinstance(rows, Rows) and not rows.complete:
         found = without_empty(fit.problem, fit.targets, np.asarray(rows.weight) > 0, found)
-    refused = {}
-    if study.methods[method].kind == "posterior" and isinstance(fit.problem, Problem):
-        refused = _refused(mechanism, fit, outcomes, rows, columns, found)
+    if declared:
+        failed = np.isin(found.status[:, fit.positions], [STATUS.index(word) for word in _DOUBTFUL]).any(1)
+        failed[list(refused)] = False
+        refused |= _refused(mechanism, fit, outcomes, columns, failed)
     if not refused:
         return table_of(study, place, method, fit, reps, found, truth)
     gone = np.isin(np.arange(len(reps)), list(refused))[:, None]
@@ -219,15 +223,20 @@ def run_chunk(
     return table_of(study, place, method, fit, reps, blanked(found, gone), truth, messages)
 
 
-def _refused(
-    mechanism: Mechanism, fit: Fit, outcomes: Any, rows: Any, columns: Mapping[str, np.ndarray], found: Estimates
-) -> dict[int, str]:
-    """Replicates to which the model cannot be fitted, and why: of those whose fit failed, whose counts are few, or whose design spans less than most."""
-    doubtful = np.isin(found.status[:, fit.positions], [STATUS.index(word) for word in _DOUBTFUL]).any(1)
+def _unlikely(fit: Fit, outcomes: Any, rows: Any) -> np.ndarray:
+    """Replicates whose counts are few, or whose design spans less than most."""
+    found = np.zeros(len(jax.tree.leaves(outcomes)[0]), bool)
     if isinstance(rows, Rows) and "x" in rows.design:
-        doubtful |= smaller_designs(fit.problem, rows.design)
+        found |= smaller_designs(fit.problem, rows.design)
     if not isinstance(outcomes, Rows):
-        doubtful |= refused_counts(fit.problem, np.asarray(outcomes))
+        found |= refused_counts(fit.problem, np.asarray(outcomes))
+    return found
+
+
+def _refused(
+    mechanism: Mechanism, fit: Fit, outcomes: Any, columns: Mapping[str, np.ndarray], doubtful: np.ndarray
+) -> dict[int, str]:
+    """Those of the doubtful replicates to which the model cannot be fitted, and why."""
     places = np.flatnonzero(doubtful)
     some = jax.tree.map(lambda a: np.asarray(a)[places], outcomes)
     tables = frames(mechanism.problem, mechanism.frame, some, {name: values[places] for name, values in columns.items()})
@@ -314,14 +323,16 @@ def _again(
     truth: np.ndarray,
     found: Estimates,
     announce: Callable[[str], None] | None,
+    refused: Sequence[int] = (),
 ) -> Estimates:
     """Second tries: exact fits with heavy weights are refined, then go to NUTS; under `retry-with-escalation` every fit that is not ok.
 
-    Datasets are retried in groups of eight, so that one program serves any number of them.
+    Replicates that are refused are not tried again. Datasets are retried in groups of eight, so that one program serves any number of them.
     """
     steps = _escalations(study, fit)
     for attempt, settings in enumerate(steps, 1):
         bad = found.status != 0 if study.failures == "retry-with-escalation" else found.status == STATUS.index("heavy_weights")
+        bad[list(refused)] = False
         rows = np.flatnonzero(bad[:, fit.positions].any(1))
         # a quadrature judges each estimand alone: one that is right stays as it is, whatever else is asked for
         alone = bad if fit.settings.sampler == "exact" else np.ones_like(bad)
