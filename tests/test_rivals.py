@@ -123,8 +123,10 @@ def test_the_extremes_are_the_library_s_own(schools):
     run = schools[1].estimates
     for mine, theirs, names in (("separate", "none", ["theta_school"]), ("weighted", "complete", ["Intercept", "theta_school"])):
         for name in names:
+            sd = column(run, mine, name, "se")
             for what in ("estimate", "se", "lower", "upper", "true"):
-                np.testing.assert_allclose(column(run, mine, name, what), column(run, theirs, name, what), rtol=1e-6, atol=1e-9)
+                ours, library = column(run, mine, name, what), column(run, theirs, name, what)
+                assert (np.abs(ours - library) <= 1e-6 * (np.abs(library) + sd)).all(), what  # an end near zero is as exact as its posterior is wide
 
 
 def test_what_a_method_lacks_is_na_with_its_reason(schools):
