@@ -160,3 +160,12 @@ def test_long_labels_lose_their_middle_and_stay_distinct():
 
     found = names_of(["x" * 60, "x" * 59 + "x", "short", "$a_b$"])
     assert found[2:] == ["short", "$a_b$"] and len(set(found)) == 4 and max(map(len, found)) <= 30
+
+
+def test_labels_and_titles_are_never_mathematics():
+    from matplotlib.text import Text
+
+    table = pd.DataFrame({"group": ["$a_b$", "c"], "estimate": [1.0, 2.0]})
+    figure = plots.plot_caterpillar(table, title="cost in $, benefit in $")
+    shown = [text for text in figure.findobj(Text) if "$" in text.get_text()]
+    assert len(shown) >= 2 and not any(text.get_parse_math() for text in shown)
