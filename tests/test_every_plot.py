@@ -8,6 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from test_fuzz import RAW
 
 import hiermodels as hm
 from hiermodels.reporting import plots
@@ -149,10 +150,69 @@ def test_ranks_are_drawn_of_what_sbc_returns():
         np.testing.assert_allclose(x, y, atol=0.02)  # PITs break ties within a cell at random
 
 
-def test_a_figure_of_a_study_given_a_fit_says_what_it_wants():
-    for name, more in (("plot_bias", ()), ("plot_failures", ()), ("plot_zip", ("mu",)), ("plot_ranks", ())):
-        with pytest.raises(ValueError, match="expected a table of a study"):
-            getattr(plots, name)(object(), *more)
+def wrong_things():
+    """Everything that someone could give to a figure; right for some of them."""
+    from long_tables import make_estimates, make_performance
+
+    from hiermodels.studies.results import Run
+
+    fit, estimates = fitted("eight schools"), make_estimates(6)
+    performance = make_performance(estimates)
+    text = performance.assign(value="high", estimate="3,5", lower="low")
+    nullable = performance.convert_dtypes()
+    things = {
+        "a Fit": fit, "a Run": Run(None, {}, {}), "estimates": estimates, "performance": performance, "words for numbers": text, "nullable": nullable,
+        "data": fit.data, "twice": pd.concat([performance, performance[["value"]]], axis=1), "no rows": estimates[:0], "no columns": pd.DataFrame(),
+        "a tree": fit.to_datatree(), "a summary": fit.summary(), "a model": fit.model, "a mapping": {"m": fit}, "mapping of numbers": {"m": 1},
+        "nothing": None, "a text": "performance", "a number": 3, "a list": [1, 2], "an array": np.zeros((2, 2)), "a series": pd.Series([1.0]), "a class": pd.DataFrame, "a function": fitted,
+    }  # fmt: skip
+    failures = pd.DataFrame({"method": ["m"], "n_sim": 6, **dict.fromkeys(["ok", "heavy_weights", "low_ess", "rhat", "divergent", "nonfinite"], 0)})
+    return things | {"failures": failures}
+
+
+NEEDED = {"measure": "bias", "estimand": "theta_school", "raw": "none", "pooled": "partial", "theta": "theta_school", "group": "A", "sd": "sd_school"}
+NEEDED |= {"x": "theta_school", "y": "theta_school", "shrunken": [1.0, 2.0], "labels": ["a", "b"]}
+TAKES = {"performance": "`run.performance`", "estimates": "`run.estimates`", "table": "`run.failures`", "source": "fit", "sources": "fit", "raw": "numbers"}
+
+
+@pytest.mark.parametrize("name", [n for n in plots.__all__ if n.startswith("plot_")])
+def test_a_figure_given_something_else_says_what_it_takes_and_where_it_is(name, everything):
+    """A traceback of KeyError or TypeError in each of these before."""
+    figure = getattr(plots, name)
+    first, *others = inspect.signature(figure).parameters.values()
+    more = {p.name: NEEDED[p.name] for p in others if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
+    if name == "plot_heat":
+        more |= {"x": "sd_school", "y": "method"}
+    drawn = []
+    for kind, thing in everything.items():
+        try:
+            figure(thing, **more)
+        except ValueError as error:
+            said = str(error)
+            assert "expected" in said and "found" in said and len(said) <= 600 and not RAW.search(said), (kind, said)
+            if kind in ("a Run", "nothing", "a number", "a model", "data", "a summary"):
+                assert TAKES[first.name] in said or (name == "plot_plane" and TAKES["estimates"] in said), (kind, said)
+        else:
+            drawn.append(kind)
+    rightly = {"performance": {"performance", "nullable"}, "estimates": {"estimates"}, "table": {"estimates", "failures"}, "raw": {"a list"}, "sources": {"a mapping"}}
+    assert set(drawn) <= rightly.get(first.name, {"a Fit", "a tree", "a mapping", "estimates", "performance"}), drawn
+    assert drawn or name in ("plot_stein", "plot_pooled_densities", "plot_power", "plot_plane"), drawn  # which need truths, complete pooling, power, two effects
+
+
+@pytest.fixture(scope="module")
+def everything():
+    return wrong_things()
+
+
+@pytest.mark.parametrize("name", ["plot_measure", "plot_lollipop", "plot_nested_loop", "plot_curve", "plot_heat"])
+@pytest.mark.parametrize("what", ["x", "y", "colour"])
+def test_a_column_that_a_table_has_not_is_named(name, what, everything):
+    parameters = inspect.signature(getattr(plots, name)).parameters
+    if what not in parameters:
+        pytest.skip("no such argument")
+    more = {"x": "sd_school", "y": "method"} if name == "plot_heat" else {}
+    with pytest.raises(ValueError, match=r"expected a .*found 'school_size'"):
+        getattr(plots, name)(everything["performance"], "bias", "theta_school", **more | {what: "school_size"})
 
 
 def test_long_labels_lose_their_middle_and_stay_distinct():

@@ -106,7 +106,7 @@ def test_caterpillar_of_a_table_from_elsewhere_in_its_own_order():
     (ax,) = plots.plot_caterpillar(table, ordered=False).axes
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]  # from below: the first group is on top
     assert not [c for c in ax.collections if c.get_label() == "± 2 Monte Carlo SE"]
-    with pytest.raises(ValueError, match="expected columns group and estimate, found group, mean; rename or add 'estimate'"):
+    with pytest.raises(ValueError, match="a table with columns group, estimate, once each; found a table with columns group, mean; rename or add 'estimate'"):
         plots.plot_caterpillar(table.rename(columns={"estimate": "mean"})[["group", "mean"]])
 
 
@@ -153,7 +153,7 @@ def test_tree_of_a_table_says_what_is_wrong_with_it():
     table = pd.DataFrame({"level": ["top", "g"], "group": ["all", "a"], "parent": ["", "nobody"], "estimate": [0.0, 1.0]})
     with pytest.raises(ValueError, match="expected groups of top, found 'nobody'"):
         plots.plot_tree(table)
-    with pytest.raises(ValueError, match="expected columns level, group, parent, estimate"):
+    with pytest.raises(ValueError, match="a table with columns level, group, parent, estimate"):
         plots.plot_tree(table.drop(columns="parent"))
 
 
@@ -340,7 +340,7 @@ def test_triple_of_counts(rats):
 
 
 def test_triple_needs_curves():
-    with pytest.raises(ValueError, match="expected columns x and prior, likelihood or posterior, found x"):
+    with pytest.raises(ValueError, match="columns x and prior, likelihood or posterior, found a table with columns x"):
         plots.plot_triple(pd.DataFrame({"x": [0.0, 1.0]}))
 
 

@@ -252,7 +252,7 @@ def test_coverage_curve_follows_the_ranks():
 
 
 def test_ranks_that_are_not_there_are_said_to_be_missing(estimates):
-    with pytest.raises(ValueError, match="expected columns rank and max_rank"):
+    with pytest.raises(ValueError, match=r"expected the table run.estimates, with columns rep, estimand, rank, max_rank"):
         plots.plot_ranks(estimates.drop(columns=["rank", "max_rank"]))
     with pytest.raises(ValueError, match="found none; methods without draws have no ranks"):
         plots.plot_ecdf_difference(estimates.assign(rank=np.nan))

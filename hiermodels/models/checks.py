@@ -58,7 +58,7 @@ def fits(kind: str, prior: Prior) -> bool:
 def prior_fits(name: str, kind: str, prior: Prior) -> None:
     """Refuse a prior on a parameter of another kind, e.g. ``normal`` on a standard deviation."""
     if not fits(kind, prior):
-        ok = ", ".join(sorted(_FITS[kind]))
+        ok = ", ".join(sorted(word for word in _FITS[kind] if Prior(word).alone))
         raise ValueError(f"priors: {name}: {prior} does not fit a {_KINDS.get(kind, kind)} parameter; use one of {ok}")
     low, high = prior.support("real" if kind == "correlation" else kind)
     if not low < high or (prior.name == "uniform" and prior.args[0] < low):
@@ -111,7 +111,7 @@ def outcome_columns(model: Model, frame: pd.DataFrame, outcome: bool) -> tuple[n
     _refuse(y, ~np.isfinite(y), model.outcome, "a finite outcome", "drop or mend the row")
     kind = families.lookup(model.family).outcome
     if kind == "binary":
-        _refuse(y, (y != 0) & (y != 1), model.outcome, "0 or 1", f"family {model.family} has one trial a row; counts need trials=<column>")
+        _refuse(y, (y != 0) & (y != 1), model.outcome, "0 or 1", f"family {model.family} has one trial a row; counts of several are family {families.lookup(model.family).kernel} with trials=<column>")
     elif kind == "count":
         _refuse(y, (y < 0) | (y != np.round(y)), model.outcome, "a count (0, 1, 2, ...)", "counts are whole and not negative")
     if model.trials is not None:
@@ -214,7 +214,7 @@ def _nearly_dependent(layout: Layout, data: Data, columns: list[int]) -> str:
     return f"the predictors {', '.join(alike[:5])}{more} are {word} (apart from one another they vary by {values[-1] / values[0]:.0e} of their spread)"
 
 
-def constant_predictors(layout: Layout, data: Data, labels: dict[str, list[str]]) -> None:
+def constant_predictors(layout: Layout, data: Data, labels: dict[str, list[str]], family: str) -> None:
     """Refuse predictors that vary within a group of counts: its rate would be no single number.
 
     Raises
@@ -234,7 +234,7 @@ def constant_predictors(layout: Layout, data: Data, labels: dict[str, list[str]]
             name, level = layout.columns[c], layout.levels[unit].name
             raise ValueError(
                 f"predictor {name!r} varies within {level} {labels[level][int(np.argmax(varies))]!r}, so its counts share no one rate: "
-                f"aggregate it to one value a {level}, or write the model as a NumPyro function"
+                f"aggregate it to one value a {level}, or use family {families.lookup(family).linked}"
             )
 
 

@@ -66,8 +66,8 @@ def count_tree(layout: Layout) -> CountTree:
     return CountTree(word, unit, above if word == "partial" else ())
 
 
-def check_tree(layout: Layout) -> None:
-    """Refuse trees of groups whose counts have no beta or gamma population.
+def check_tree(layout: Layout, family: str = "") -> None:
+    """Refuse trees of groups whose counts have no beta or gamma population; ``family`` as the user called it.
 
     Raises
     ------
@@ -79,13 +79,13 @@ def check_tree(layout: Layout) -> None:
         if level.parent != i - 1:
             raise ValueError(
                 f"{level.name} is crossed with {layout.levels[i - 1].name}, not nested in it: counts "
-                f"have one population below another; give labels that nest, or write a NumPyro function"
+                f"have one population below another; give labels that nest, or use family {families.lookup(family or layout.family).linked}"
             )
         if [layout.columns[e] for e in level.effects] != ["Intercept"]:
             slope = next(n for e in level.effects if (n := layout.columns[e]) != "Intercept")
             raise ValueError(
                 f"{level.name}: {slope} varies by group, but a beta or gamma population has no slopes; "
-                f"write (1 | {level.name}) with {slope} as a predictor, or write a NumPyro function"
+                f"use family {families.lookup(family or layout.family).linked}"
             )
     tree = count_tree(layout)
     lone = next((v.name for v in layout.levels[: max(tree.unit, 0)] if v.pooling == "none"), None)

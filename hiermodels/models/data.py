@@ -296,8 +296,8 @@ def bind(
         scales = kept_scales(scales, measure(names, x, layout.known, weight, size if model.exposure else None))
         layout, data = with_units(layout, data, scales, model.prior)
     if not layout.normal_groups:
-        check_tree(layout)
-        checks.constant_predictors(layout, data, labels)
+        check_tree(layout, model.family)
+        checks.constant_predictors(layout, data, labels, model.family)
         layout = replace(layout, count_bound=count_bound(layout, size, data.group))
     else:
         checks.groupings(layout)

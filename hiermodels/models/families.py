@@ -56,6 +56,8 @@ class Family:
         Whether the groups' law integrates out of the likelihood.
     twin : str
         Family of the same likelihood under which the model is computed: ``binomial`` for ``bernoulli``. Empty: itself.
+    linked : str
+        Family of the same outcome whose groups are normal on the link's scale: ``binomial_logit`` for ``binomial``. Empty: itself.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Family:
     own: tuple[Quantity, ...] = ()
     conjugate: bool = False
     twin: str = ""
+    linked: str = ""
 
     @property
     def kernel(self) -> str:
@@ -110,11 +113,11 @@ normal = Family(
     "normal", "identity", "normal", "sd", ("known_se", "weights"), outcome="real", own=(SIGMA,), conjugate=True
 )
 student_t = Family("student_t", "identity", "normal", "sd", ("known_se", "weights"), outcome="real", own=(SIGMA, NU))
-binomial = Family("binomial", "logit", "beta", "kappa", ("trials",), ("trials",), conjugate=True)
-bernoulli = Family("bernoulli", "logit", "beta", "kappa", (), outcome="binary", conjugate=True, twin="binomial")
+binomial = Family("binomial", "logit", "beta", "kappa", ("trials",), ("trials",), conjugate=True, linked="binomial_logit")
+bernoulli = Family("bernoulli", "logit", "beta", "kappa", (), outcome="binary", conjugate=True, twin="binomial", linked="bernoulli_logit")
 binomial_logit = Family("binomial_logit", "logit", "normal", "sd", ("trials",), ("trials",))
 bernoulli_logit = Family("bernoulli_logit", "logit", "normal", "sd", (), outcome="binary", twin="binomial_logit")
-poisson = Family("poisson", "log", "gamma", "shape", ("exposure",), conjugate=True)
+poisson = Family("poisson", "log", "gamma", "shape", ("exposure",), conjugate=True, linked="poisson_log")
 poisson_log = Family("poisson_log", "log", "normal", "sd", ("exposure",))
 negative_binomial = Family("negative_binomial", "log", "normal", "sd", ("exposure",), own=(SHAPE,))
 

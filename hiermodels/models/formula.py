@@ -51,7 +51,10 @@ class _Reader(Tokens):
         names = [(g.name, g.effects) for g in found.groups]
         if len(set(names)) < len(names):
             raise ValueError(f"formula {shortened(self.text)}: a group term stands twice; write each group term once")
-        return Formula(self.text, outcome, _terms(found), tuple(found.groups))
+        formula = Formula(self.text, outcome, _terms(found), tuple(found.groups))
+        if outcome in (*formula.predictors, *(c for g in found.groups for c in g.factors)):
+            raise ValueError(f"formula {shortened(self.text)}: the outcome {shortened(outcome)!r} stands right of ~ too; drop it there")
+        return formula
 
     def _outcome(self) -> str:
         signs = [t for t in self.tokens if t.kind == "sign" and t.text == "~"]

@@ -91,6 +91,11 @@ class Prior:
         return self.name in _OF_VARIANCES
 
     @property
+    def alone(self) -> bool:
+        """Whether a model takes it that has neither known variances nor another parameter in whose units it is."""
+        return self.unit is None and not self.of_variances
+
+    @property
     def proper(self) -> bool:
         """Whether the prior integrates to one on its own."""
         if self.of_variances:

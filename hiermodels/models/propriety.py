@@ -124,7 +124,7 @@ def _check_sigma(layout: Layout, data: Data, outcome: bool, prior: Prior) -> Non
         why = "there are no repeated observations" if free == 0 else "coefficients and groups fit every row exactly: nothing is left"
         raise ValueError(
             f"priors: sigma: {prior} gives an improper posterior: it is not integrable at zero, where {why} to keep sigma from zero; "
-            f"use inverse_gamma_variance(...)" + (", flat() or half_normal(...)" if free == 0 else "")
+            f"use inverse_gamma_variance(...)" + (" or half_normal(...)" if free == 0 else "")
         )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from hiermodels.models.labels import find_label
 from hiermodels.models.quantities import INTERCEPT, theta_name
 from hiermodels.reporting._fits import declared, effect_of, level_of, own_laws
+from hiermodels.reporting._given import table_columns, thing
 
 __all__ = ["density_of", "new_group", "prior_density", "support_of", "triple_table"]
 
@@ -106,9 +107,9 @@ def triple_table(source: Any, group: str | None, level: str | None, points: int 
     if isinstance(source, pd.DataFrame):
         curves = [c for c in ("prior", "likelihood", "posterior") if c in source]
         if "x" not in source or not curves:
-            there = ", ".join(map(str, source.columns))
-            raise ValueError(f"source: expected columns x and prior, likelihood or posterior, found {there}; rename them")
-        return source, "value", group or ""
+            take = "source: expected a fit, or a table with columns x and prior, likelihood or posterior"
+            raise ValueError(f"{take}, found {thing(source)}; rename or add them")
+        return table_columns(source, " ".join(["x", *curves])), "value", group or ""
     fit = declared(source, "source")
     problem = fit.problem
     found = level_of(problem, level)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hiermodels.models.labels import find_label
+from hiermodels.reporting._given import thing
 
 __all__ = ["diverging_of", "draws_of", "monte_carlo_error"]
 
@@ -42,18 +43,18 @@ def draws_of(source: Any, variable: str, group: str | None = None) -> np.ndarray
 
 def _values_of(source: Any) -> tuple[Mapping[str, np.ndarray], Mapping[str, list[Any]]]:
     """Draws by variable, and the labels of each one's axes."""
-    if hasattr(source, "posterior"):
+    if hasattr(getattr(source, "posterior", None), "data_vars"):
         found = {str(k): v for k, v in source["posterior"].data_vars.items()}
         values = {k: v.transpose("chain", "draw", ...).to_numpy() for k, v in found.items()}
         axes = {k: [v[d].to_numpy().tolist() for d in v.dims if d not in ("chain", "draw")] for k, v in found.items()}
         return values, axes
-    if hasattr(source, "draws"):
+    if hasattr(source, "draws") and hasattr(source, "problem"):
         from hiermodels.inference.describe import axes as name_axes
 
         values = {k: np.asarray(v) for k, v in source.draws.values.items()}
         named = name_axes(values, source.problem)
         return values, {k: [list(labels) for _, labels in named[k]] for k in values}
-    raise ValueError(f"expected a fit or a DataTree with a posterior, found {type(source).__name__}; give one of them")
+    raise ValueError(f"expected a fit or a DataTree with a posterior, found {thing(source)}; give one of them")
 
 
 def monte_carlo_error(x: np.ndarray) -> float:

@@ -15,6 +15,7 @@ import pandas as pd
 from hiermodels.models.labels import label_text, match_labels
 from hiermodels.models.quantities import INTERCEPT, theta_name
 from hiermodels.models.spec import LevelLayout
+from hiermodels.reporting._given import by_name, study_table, table_columns, thing
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -66,8 +67,8 @@ def declared(fit: Any, what: str) -> FitLike:
     """
     problem = getattr(fit, "problem", None)
     if problem is None or not hasattr(problem, "layout") or not hasattr(fit, "summary"):
-        found = f"a fit of {getattr(fit.model, '__name__', 'a function')}" if hasattr(fit, "model") else type(fit).__name__
-        raise ValueError(f"{what}: expected a fit of hm.Model, found {found}; declare the model, or give a table")
+        found = f"a fit of {getattr(fit.model, '__name__', 'a function')}" if hasattr(fit, "data") and hasattr(fit, "model") else thing(fit)
+        raise ValueError(f"{what}: expected a fit of hm.Model, found {found}; give fit = hm.fit(hm.Model(...), data), or a table where the figure takes one")
     found_fit: FitLike = fit
     return found_fit
 
@@ -235,12 +236,8 @@ def groups_of_source(source: Source, what: str, **options: Any) -> pd.DataFrame:
     """
     if not isinstance(source, pd.DataFrame):
         return group_table(declared(source, what), **options)
-    missing = [c for c in ("group", "estimate") if c not in source]
-    if missing:
-        there = ", ".join(map(str, source.columns))
-        raise ValueError(f"{what}: expected columns group and estimate, found {there}; rename or add {missing[0]!r}")
     truth = options.get("truth")
-    table = source.reset_index(drop=True).copy()
+    table = table_columns(source, "group estimate", what).reset_index(drop=True).copy()
     if truth is not None:
         table["true"] = _true_values(truth, table["group"])
     for column in GROUP_COLUMNS:
@@ -287,6 +284,7 @@ def long_estimates(source: Any, names: Sequence[str], rep: int | None, truth: Ma
         Estimand to a mapping of group to true value, for fits.
     """
     if isinstance(source, pd.DataFrame):
+        source = study_table(source, "estimates", "method true")
         rows = source[source["estimand"].isin(list(names))]
         if "rep" in rows and len(rows):
             rows = rows[rows["rep"] == (rows["rep"].min() if rep is None else rep)]
@@ -296,7 +294,7 @@ def long_estimates(source: Any, names: Sequence[str], rep: int | None, truth: Ma
             raise ValueError(f"estimand: expected one of {there}, found {missing[0]!r} (replicate {rep}); name another")
         return rows.astype({"group": str, "method": str, "estimand": str})
     parts = []
-    for method, fit in source.items():
+    for method, fit in by_name(source, "source").items():
         for name in names:
             parts.append(_rows_of(declared(fit, method), name).assign(method=method))
     table = pd.concat(parts, ignore_index=True)

@@ -11,6 +11,7 @@ import pandas as pd
 from hiermodels.models.quantities import theta_name
 from hiermodels.reporting._densities import density_of
 from hiermodels.reporting._fits import centre_name, declared, effect_of, group_table, level_of
+from hiermodels.reporting._given import table_columns
 
 __all__ = ["path_table", "tree_table"]
 
@@ -39,10 +40,7 @@ def path_table(source: Any, level: str | None = None, points: int = 61) -> tuple
         For a table without the columns, or a model without such a hyperparameter.
     """
     if isinstance(source, pd.DataFrame):
-        missing = [c for c in ("spread", "group", "estimate") if c not in source]
-        if missing:
-            there = ", ".join(map(str, source.columns))
-            raise ValueError(f"source: expected columns spread, group, estimate, found {there}; rename or add {missing[0]!r}")
+        source = table_columns(source, "spread group estimate")
         table = source if "se" in source else source.assign(se=np.nan)
         return table.sort_values(["group", "spread"], kind="stable"), "spread between groups", "estimates"
     import jax
@@ -132,11 +130,7 @@ def tree_table(source: Any) -> pd.DataFrame:
     """
     if not isinstance(source, pd.DataFrame):
         return _tree_of_fit(source)
-    missing = [c for c in ("level", "group", "parent", "estimate") if c not in source]
-    if missing:
-        there = ", ".join(map(str, source.columns))
-        raise ValueError(f"source: expected columns level, group, parent, estimate, found {there}; add {missing[0]!r}")
-    table = source.astype({"level": str, "group": str, "parent": str})
+    table = table_columns(source, "level group parent estimate").astype({"level": str, "group": str, "parent": str})
     for column in ("mcse", "raw"):
         table[column] = table[column].astype(float) if column in table else np.nan
     levels = list(dict.fromkeys(table["level"]))

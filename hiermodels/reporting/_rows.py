@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hiermodels._messages import shortened
+from hiermodels.reporting._given import study_table
+
 MOST_PANELS = 24
 MEAN = "[mean]"
 TOGETHER = (MEAN, "[any]", "[all]")
@@ -93,23 +96,10 @@ def target(estimand: str, group: str = "") -> str:
     return f"{estimand}, {words[group]}" if group in words else f"{estimand} [{group}]"
 
 
-def as_table(source: Any) -> pd.DataFrame:
-    """The source, if it is a table.
-
-    Raises
-    ------
-    ValueError
-        For anything else, a fit for instance.
-    """
-    if not isinstance(source, pd.DataFrame):
-        raise ValueError(
-            f"expected a table of a study (run.estimates, run.performance, run.failures), found {type(source).__name__}; give a table"
-        )
-    return source
-
-
 def choose(
-    table: pd.DataFrame,
+    table: Any,
+    kind: str,
+    more: str = "",
     *,
     estimand: str | Sequence[str] | None = None,
     group: str | Sequence[str] | None = None,
@@ -120,7 +110,9 @@ def choose(
     Parameters
     ----------
     table
-        Estimates or performance.
+        What the figure was given.
+    kind, more : str
+        Which table it takes, and further columns that it reads, as in `study_table`.
     estimand
         One estimand, several, or all (``None``).
     group
@@ -132,9 +124,10 @@ def choose(
     Raises
     ------
     ValueError
-        Where a column is unknown or nothing is left, with what there is.
+        For anything but such a table; where a column is unknown or nothing is left, with what there is.
     """
-    rows = as_table(table).assign(group=groups_of(table))
+    table = study_table(table, kind, more)
+    rows = table.assign(group=groups_of(table))
     wanted = dict(where or {})
     if estimand is not None:
         wanted["estimand"] = estimand
@@ -180,8 +173,17 @@ def varying(rows: pd.DataFrame, columns: Iterable[str]) -> list[str]:
 
 
 def split(rows: pd.DataFrame, used: Iterable[str]) -> list[tuple[str, pd.DataFrame]]:
-    """Panels of a figure: the rows by every varying column not already shown on an axis or as a colour."""
+    """Panels of a figure: the rows by every varying column not already shown on an axis or as a colour.
+
+    Raises
+    ------
+    ValueError
+        For a column that is to be shown and is not there, and for too many panels.
+    """
     shown = set(used)
+    if missing := sorted(c for c in map(str, shown) if c not in rows):
+        there = ", ".join(dict.fromkeys([*factors(rows), "method", "estimand", "group"]))
+        raise ValueError(shortened(f"x, y, colour: expected a column of the table ({there}), found {missing[0]!r}; name one of them"))
     candidates = ["estimand", *factors(rows), "method", "group"]
     keys = [c for c in varying(rows, candidates) if c not in shown]
     if not keys:

@@ -320,7 +320,7 @@ def _check_name(run: Run, method: str, replace: bool) -> None:
     if method in run.config["methods"]:
         raise ValueError(f"method: {method!r} is a method of the study itself; choose another name")
     if method in imported_methods(run.path) and not replace:
-        raise ValueError(f"method: {method!r} was imported already; choose another name, or replace it")
+        raise ValueError(f"method: {method!r} was imported already; choose another name, or replace it with --replace (replace=True)")
 
 
 def _read(table: pd.DataFrame | str | Path, study: Study) -> tuple[pd.DataFrame, str]:

@@ -124,7 +124,7 @@ def read_targets(targets: Mapping[str, float] | Sequence[str]) -> dict[str, floa
     for name, value in targets.items():
         known("mcse", name, measures.__all__)
         if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
-            raise ValueError(f"mcse: {name}: expected a positive number, found {value!r}; write e.g. {name}=0.005")
+            raise ValueError(f"mcse: {name}: expected a positive number, found {value!r}; give e.g. 0.005")
     return {str(name): float(value) for name, value in targets.items()}
 
 

@@ -50,7 +50,7 @@ def plot_estimate_truth(
     estimand, group, where, regime, ax
         As in `plot_measure`; a panel a method, a mechanism, an estimand.
     """
-    rows = choose(estimates, estimand=estimand, group=group, where=where)
+    rows = choose(estimates, "estimates", "method true", estimand=estimand, group=group, where=where)
     own = ax is None
     panels = split(rows, {"group"})
     looks = f.looks(estimates)
@@ -117,7 +117,7 @@ def plot_ridge(
     ValueError
         Where no estimate is finite.
     """
-    rows = in_common(choose(estimates, estimand=estimand, group=group, where=where))
+    rows = in_common(choose(estimates, "estimates", "rep method true", estimand=estimand, group=group, where=where))
     if rows.empty:
         raise ValueError(f"estimand: expected finite estimates of {estimand} in a replicate that all methods have, found none")
     fixed = rows["true"].notna().any() and rows.groupby(["group"], observed=True)["true"].nunique().max() == 1
@@ -187,7 +187,7 @@ def plot_estimate_se(
     estimand, group, where, regime, ax
         As in `plot_measure`; a panel a method, a mechanism, an estimand.
     """
-    rows = choose(estimates, estimand=estimand, group=group, where=where)
+    rows = choose(estimates, "estimates", "method true se", estimand=estimand, group=group, where=where)
     rows = rows[np.isfinite(rows[["true", "estimate", "se"]].to_numpy(float)).all(axis=1)]
     if rows.empty:
         raise ValueError("estimates: expected rows with a truth, an estimate and a standard error, found none")

@@ -62,10 +62,10 @@ def plot_heat(
     reference
         Centre of the colours; by default 0 for biases, else none.
     """
-    rows = only(choose(performance, estimand=estimand, group=group, where=where), measure)
+    rows = only(choose(performance, "performance", "mcse", estimand=estimand, group=group, where=where), measure)
     own, word = ax is None, MEASURES.get(measure, measure)
-    across, down = levels(rows[x]), levels(rows[y])
     panels = split(rows, {x, y})
+    across, down = levels(rows[x]), levels(rows[y])
     figure, axes = f.canvas(len(panels), ax, height=1.6 + 0.55 * len(down))
     centre = 0.0 if reference is None and measure in ZERO_IS_IDEAL else reference
     low, high = float(rows["value"].min()), float(rows["value"].max())
@@ -132,7 +132,7 @@ def plot_nested_loop(
     -----
     Rücker and Schwarzer (2014), BMC Medical Research Methodology 14, 129.
     """
-    rows = only(choose(performance, estimand=estimand, group=group, where=where), measure)
+    rows = only(choose(performance, "performance", estimand=estimand, group=group, where=where), measure)
     there = varying(rows, factors(rows))
     loops = list(order) if order is not None else there
     for name in loops:
@@ -241,7 +241,7 @@ def plot_curve(
     >>> plot_curve(table, "power", "treated").axes[0].get_xlabel()
     'schools'
     """
-    rows = only(choose(performance, estimand=estimand, group=group, where=where), measure)
+    rows = only(choose(performance, "performance", estimand=estimand, group=group, where=where), measure)
     numeric = [c for c in varying(rows, factors(rows)) if pd.api.types.is_numeric_dtype(rows[c])]
     x = x or next(iter(numeric), None)
     if x not in numeric:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hiermodels.reporting import _figure as f
+from hiermodels.reporting._given import study_table
 from hiermodels.reporting._rows import (
     MEASURES,
     PERCENTAGES,
@@ -91,7 +92,7 @@ def plot_measure(
     >>> figure.axes[0].get_ylabel()
     'bias of Intercept'
     """
-    rows = only(choose(performance, estimand=estimand, group=group, where=where), measure)
+    rows = only(choose(performance, "performance", estimand=estimand, group=group, where=where), measure)
     rows = rows[
         rows.groupby(["estimand", "group"])["value"].transform(lambda v: v.notna().any()).astype(bool)
     ]
@@ -226,6 +227,7 @@ def plot_rmse_ratio(
     ValueError
         Where the table has none of the measures, not the reference method, or errors of other replicates of two methods.
     """
+    performance = study_table(performance, "performance")
     paired = performance[performance["measure"] == "rmse_ratio"]
     own_error = to is not None or paired.empty
     if own_error:
@@ -234,7 +236,7 @@ def plot_rmse_ratio(
     else:
         rows, to = paired, _reference(paired)
     rows.attrs = {**performance.attrs, "methods": list(f.looks(performance))}  # the reference method keeps its place
-    about = subject(choose(rows, estimand=estimand, group=options.get("group"), where=options.get("where")))
+    about = subject(choose(rows, "performance", estimand=estimand, group=options.get("group"), where=options.get("where")))
     remark = f" (bars leave the error of {to} out)" if own_error else ""
     options.setdefault("title", f"RMSE{about} relative to {to}{remark}")
     figure = plot_measure(rows, "rmse_ratio", estimand, reference=1.0, **options)
@@ -303,7 +305,7 @@ def plot_lollipop(
     reference
         Where the stems start; by default 0 for biases, 0.95 for coverage, else the axis' left edge at 0.
     """
-    rows = only(choose(performance, estimand=estimand, group=group, where=where), measure)
+    rows = only(choose(performance, "performance", estimand=estimand, group=group, where=where), measure)
     start = reference if reference is not None else (0.95 if measure in SHARES else 0.0)
     own, word = ax is None, MEASURES.get(measure, measure)
     panels = split(rows, {y})

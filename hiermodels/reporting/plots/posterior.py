@@ -13,6 +13,7 @@ from hiermodels.reporting import _figure as f
 from hiermodels.reporting._densities import density_of, prior_density, support_of, triple_table
 from hiermodels.reporting._draws import diverging_of, draws_of, monte_carlo_error
 from hiermodels.reporting._fits import declared
+from hiermodels.reporting._given import by_name
 
 __all__ = ["plot_funnel", "plot_prior_posterior", "plot_triple"]
 
@@ -222,9 +223,7 @@ def plot_funnel(
     >>> len(plot_funnel({"mine": tree}, "theta", "A", mean="mu", sd="tau").axes)
     2
     """
-    names = list(sources)
-    if not names:
-        raise ValueError("sources: expected at least one fit by name, found none; give {'centred': fit}")
+    names = list(by_name(sources, "sources"))
     figure, axes = f.canvas(2 * len(names), columns=len(names), height=2.9, share="row")
     for i, name in enumerate(names):
         source = sources[name]

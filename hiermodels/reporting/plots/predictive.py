@@ -14,6 +14,7 @@ from hiermodels.models.data import Problem
 from hiermodels.reporting import _figure as f
 from hiermodels.reporting._draws import monte_carlo_error
 from hiermodels.reporting._fits import declared
+from hiermodels.reporting._given import table_columns, thing
 from hiermodels.reporting._rows import label, records
 
 __all__ = ["plot_extremes", "plot_pooled_densities", "plot_predictive", "plot_predictive_intervals"]
@@ -31,9 +32,9 @@ def replicated(source: Any, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list
     """
     if not hasattr(source, "predict"):
         groups = getattr(source, "children", {})
-        if not {"posterior_predictive", "observed_data"} <= set(groups):
-            found = ", ".join(groups) or type(source).__name__
-            raise ValueError(f"source: expected a fit, or a DataTree with posterior_predictive and observed_data, found {found}")
+        if not isinstance(groups, Mapping) or not {"posterior_predictive", "observed_data"} <= set(groups):
+            found = ", ".join(groups) if isinstance(groups, Mapping) and groups else thing(source)
+            raise ValueError(f"source: expected a fit, or a DataTree with posterior_predictive and observed_data, found {found}; give one of them")
         name = str(next(iter(source["observed_data"].data_vars)))
         again = source["posterior_predictive"][name].transpose("chain", "draw", ...)
         observed = source["observed_data"][name].to_numpy()
@@ -249,13 +250,8 @@ def plot_pooled_densities(
 
 
 def _pooled_table(source: Any) -> pd.DataFrame:
-    columns = ["group", "mean", "sd", "observed"]
     if isinstance(source, pd.DataFrame):
-        missing = [c for c in columns if c not in source]
-        if missing:
-            there = ", ".join(map(str, source.columns))
-            raise ValueError(f"source: expected columns group, mean, sd, observed, found {there}; add {missing[0]!r}")
-        return source
+        return table_columns(source, "group mean sd observed")
     problem = declared(source, "source").problem
     words = set(problem.pooling.values())
     if problem.layout.family != "normal" or not problem.layout.known or words != {"complete"}:

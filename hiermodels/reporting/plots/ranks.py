@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hiermodels.reporting import _figure as f
+from hiermodels.reporting._given import study_table
 from hiermodels.reporting._rows import choose, in_common, regime_of, replicates, split, subject
 
 __all__ = ["plot_coverage_curve", "plot_ecdf_difference", "plot_ranks"]
@@ -29,10 +30,10 @@ PIT_CELLS = 100
 
 
 def _ranks_of(source: Any) -> pd.DataFrame:
-    """A long table with ranks: as given, or of a `Calibration`, whose PITs become cells of the unit interval."""
+    """A long table with ranks, if this is one: as given, or of a `Calibration`, whose PITs become cells of the unit interval."""
     pits = getattr(source, "pits", None)
     if pits is None:
-        return source
+        return study_table(source, "ranks")
     parts = []
     for who, u, labels in pits:
         there = np.isfinite(u)
@@ -47,9 +48,7 @@ def _ranks_of(source: Any) -> pd.DataFrame:
 
 def _ranked(estimates: pd.DataFrame, estimand: Names, group: Names, where: Where) -> pd.DataFrame:
     """Rows that have a rank."""
-    rows = choose(estimates, estimand=estimand, group=group, where=where)
-    if not {"rank", "max_rank"} <= set(rows):
-        raise ValueError("estimates: expected columns rank and max_rank, found neither; add the rank of each truth")
+    rows = choose(estimates, "ranks", estimand=estimand, group=group, where=where)
     rows = rows[np.isfinite(rows["rank"].to_numpy(float))]
     if rows.empty:
         raise ValueError("estimates: expected rows with a rank, found none; methods without draws have no ranks")

@@ -12,8 +12,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from hiermodels.reporting import _figure as f
+from hiermodels.reporting._given import study_table
 from hiermodels.reporting._rows import (
-    as_table,
     choose,
     factors,
     label,
@@ -63,7 +63,7 @@ def plot_zip(
     ValueError
         Where no row has a truth and an interval.
     """
-    rows = choose(estimates, estimand=estimand, group=group, where=where)
+    rows = choose(estimates, "estimates", "method true lower upper", estimand=estimand, group=group, where=where)
     rows = rows[np.isfinite(rows[["true", "lower", "upper"]].to_numpy(float)).all(axis=1)]
     if rows.empty:
         raise ValueError(
@@ -125,9 +125,9 @@ def plot_failures(
     where, regime, ax
         As in `plot_measure`.
     """
-    counts = count_failures(table, factors(table)) if "rep" in as_table(table) else table
-    if where:
-        counts = choose(counts, where=where).drop(columns="group")
+    long = isinstance(table, pd.DataFrame) and "rep" in table
+    counts = count_failures(study_table(table, "estimates", "rep method status n_try"), factors(table)) if long else table
+    counts = choose(counts, "failures", " ".join(STATUS_SHADES), where=where).drop(columns="group")
     varied = varying(counts, factors(counts))
     names = [
         ", ".join([*(f"{c} = {label(row[c])}" for c in varied), str(row["method"])])

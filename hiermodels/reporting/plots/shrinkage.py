@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hiermodels.reporting import _figure as f
+from hiermodels.reporting._given import numbers_given
 from hiermodels.reporting._rows import choose, in_common, regime_of, replicates, split, target
 
 __all__ = ["plot_shrinkage", "plot_shrinkage_arrays"]
@@ -45,10 +46,12 @@ def plot_shrinkage(
     where, regime, ax
         As in `plot_measure`.
     """
-    rows = choose(
-        estimates, estimand=estimand, group="each", where={"method": [raw, pooled], **(where or {})}
-    )
-    rows = in_common(rows if rep is None else choose(rows, where={"rep": rep}, group="each"))
+    needs = "rep method true"
+    rows = choose(estimates, "estimates", needs, estimand=estimand, group="each", where=where)
+    for method in (raw, pooled):
+        choose(rows, "estimates", needs, where={"method": method})
+    one_rep = {} if rep is None else {"rep": rep}
+    rows = in_common(choose(rows, "estimates", needs, group="each", where={"method": [raw, pooled], **one_rep}))
     if rows.empty:
         raise ValueError(f"raw, pooled: expected a replicate in which {raw} and {pooled} both have {estimand}, found none")
     own = ax is None
@@ -114,10 +117,11 @@ def plot_shrinkage_arrays(
     >>> [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     ['C', 'B', 'A']
     """
-    first, second = np.asarray(raw, float), np.asarray(shrunken, float)
-    if not first.shape == second.shape == (len(labels),):
+    first, second = numbers_given(raw, "raw"), numbers_given(shrunken, "shrunken")
+    count = len(labels) if isinstance(labels, Collection) and not isinstance(labels, str) else 0
+    if not len(first) == len(second) == count > 0:
         raise ValueError(
-            f"raw, shrunken, labels: expected one length, found {first.shape}, {second.shape}, {len(labels)}"
+            f"raw, shrunken, labels: expected one length, found {len(first)}, {len(second)}, {count}; give one of each per group"
         )
     figure, axes = f.canvas(1, ax, height=min(1.3 + 0.3 * len(labels), 8.0))
     known = None if truth is None else np.asarray(truth, float)

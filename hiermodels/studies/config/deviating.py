@@ -164,7 +164,7 @@ def _law(value: Any, laws: Sequence[str]) -> tuple[str, tuple[float, ...]]:
         raise problem(f"expected none or {forms}; found {shown(value)}; write one of these")
     name = match[1]
     if name not in laws:
-        raise problem(f"expected none or {forms}; found {shown(value)}; {nearest(name, laws)}")
+        raise problem(f"expected none or {forms}; found {shown(value)}; {nearest(name, [_LAWS[law][0] for law in laws], "write")}")
     numbers = tuple(float(x) for x in match[2].split(",")) if match[2] else ()
     example, rule, wanted = _LAWS[name]
     if len(numbers) != example.count(",") + ("(" in example):
