@@ -6,14 +6,16 @@ import pytest
 from scipy import stats
 
 import hiermodels as hm
-from hiermodels.models.data import design_columns
+from hiermodels.models.data import bind, design_columns
 from hiermodels.studies.config import Study, read_config
 from hiermodels.studies.config.template import template
 from hiermodels.studies.export import datasets
 from hiermodels.studies.frames import frames
 from hiermodels.studies.identity import check_identity, identity_of
 from hiermodels.studies.ready import fit_of, mechanism_of
+from hiermodels.studies.refusals import exactly_fitted, refusals
 from hiermodels.studies.replicate import replicate
+from hiermodels.studies.rows import Rows
 from hiermodels.studies.runner import _manifest, bind_all
 from hiermodels.studies.simulate import design_frame
 from hiermodels.studies.tasks import redrawn_columns, rows_of, run_chunk, simulate_chunk
@@ -298,6 +300,36 @@ def test_labels_are_not_redrawn():
     found = study("y ~ 1 + C(k)", {"g": 5, "obs": 4, "predictors": {"k": "integers(1, 3)"}}, {"Intercept": 0, "C(k)[2.0]": 0, "C(k)[3.0]": 0, "sigma": 1})
     with pytest.raises(ValueError, match="'k' is drawn anew with each dataset, so its labels would differ"):
         bind_all(found)
+
+
+EXACTLY = "coefficients and groups fit every row exactly"
+
+
+def test_a_true_sigma_of_zero_is_refused_in_the_words_of_fit():
+    truth = {"Intercept": 2, "sd_g": 1, "sigma": 0}
+    found = study("y ~ 1 + (1 | g)", {"g": 6, "obs": 4}, truth, {"e": {"sampler": "exact"}}, replications=64)
+    table = run_chunk(found.resolved(), found.cells()[0].hash, "e", 0).to_pandas()
+    assert (table["status"] == "nonfinite").all() and table["estimate"].isna().all() and table["message"].str.contains(EXACTLY).all()
+
+
+@pytest.mark.parametrize("family", ["normal", "student_t"])
+def test_datasets_are_looked_at_once_more_wherever_fit_refuses_them(family):
+    """Equal outcomes in every group, by chance, with a design of their own, or where rows are missing."""
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"g": np.repeat(list("abc"), 3), "x": rng.normal(5, 2, 9)})
+    y = rng.choice([0.0, 3.0], (200, 3)).repeat(3, axis=1)
+    y[::2] += rng.normal(size=(100, 9))
+    for formula, weight, x in (("y ~ 1 + (1 | g)", None, None), ("y ~ x + (1 | g)", None, rng.normal(5, 2, (200, 9))), ("y ~ x + (1 | g)", 1, None)):
+        problem = bind(hm.Model(formula, family), frame, outcome=False)
+        gone = np.ones_like(y) if weight is None else (rng.random(y.shape) < 0.8).astype(float)
+        rows = Rows(y) if weight is None else Rows(y, gone, gone)
+        if x is not None:
+            rows = Rows(y, design={"x": np.stack([np.ones_like(x), x], axis=2)})
+        doubtful = exactly_fitted(problem, rows)
+        tables = {i: frame.assign(y=y[i], x=frame["x"] if x is None else x[i])[gone[i] > 0] for i in range(len(y))}
+        refused = set(refusals(problem, tables))
+        assert len(refused) > 50 and refused <= set(np.flatnonzero(doubtful)), (formula, family)
+        assert doubtful.sum() < 120
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from hiermodels.models.units import inner_design
 if TYPE_CHECKING:
     from hiermodels.models.data import Data
 
-__all__ = ["check_propriety", "has_moment", "missing_moments"]
+__all__ = ["check_propriety", "has_moment", "left_over", "missing_moments"]
 
 
 def check_propriety(layout: Layout, data: Data, outcome: bool) -> None:
@@ -112,8 +112,8 @@ def _check_sigma(layout: Layout, data: Data, outcome: bool, prior: Prior) -> Non
     """At sigma = 0 the likelihood is finite only where something is left over that coefficients and groups cannot follow."""
     if prior.support("positive")[0] > 0 or math.isinf(prior.origin):
         return
-    free, left = _left_over(layout, data)
-    if left if outcome else free > 0:
+    free, left = left_over(layout, data, np.asarray(data.y)[None])
+    if left[0] if outcome else free > 0:
         return
     if free == 0 and any(p.source == "default" and p.prior.name == "scaled_half_t" for p in _beside_sigma(layout, data)):
         raise ValueError(
@@ -143,35 +143,47 @@ def _scaled(layout: Layout) -> float:
     return min(prior.args[0] if prior.name == "scaled_half_t" else 0.0 for prior in priors)
 
 
-def _left_over(layout: Layout, data: Data) -> tuple[int, bool]:
-    """Rows less the rank of the coefficients and finest free groups, and whether the outcome leaves a residual.
+def left_over(layout: Layout, data: Data, outcomes: np.ndarray) -> tuple[int, np.ndarray]:
+    """Rows less the rank of the coefficients and finest free groups, and whether each outcome leaves a residual.
 
     A coefficient in units of sigma counts as one more row, (mean - coefficient) / ratio. Coarser slopes are left out, which can
     only leave more over.
+
+    Parameters
+    ----------
+    layout : Layout
+    data : Data
+        NumPy arrays; their own outcome is not looked at.
+    outcomes : ndarray, shape (dataset, row)
+
+    Returns
+    -------
+    free : int
+    left : ndarray of bool, shape (dataset,)
     """
     rows = np.asarray(data.weight) > 0
-    x, y = np.asarray(inner_design(layout, data))[rows], np.asarray(data.y)[rows]
+    x, y = np.asarray(inner_design(layout, data))[rows], np.asarray(outcomes, float)[:, rows].T
     finest = next((i for i in reversed(range(len(layout.levels))) if _follows(layout, i)), None)
     outer = np.column_stack([y, x[:, list(layout.population)]])
     rank = 0
     if finest is not None:
         level = layout.levels[finest]
         outer, rank = _within(outer, x[:, list(level.effects)], np.asarray(data.group[finest])[rows], level.size)
-    inner, target = outer[:, 1:], outer[:, 0]
+    target, inner = outer[:, : y.shape[1]], outer[:, y.shape[1] :]
     gone = np.linalg.norm(inner, axis=0) <= 1e-10 * np.linalg.norm(x[:, list(layout.population)], axis=0)
     inner = np.where(gone, 0.0, inner)
     for place, c in enumerate(layout.population):
         p = layout.parameter(layout.columns[c])
         if p is not None and p.prior.name == "scaled_normal":
             inner = np.vstack([inner, np.eye(inner.shape[1])[place] / p.prior.args[1]])
-            target = np.append(target, p.prior.args[0] / p.prior.args[1])
-    fitted, inner_rank = np.zeros(0), 0
+            target = np.vstack([target, np.full((1, target.shape[1]), p.prior.args[0] / p.prior.args[1])])
+    residual, inner_rank = target, 0
     if inner.shape[1]:
         fitted, _, inner_rank, _ = np.linalg.lstsq(inner, target, rcond=1e-10)
-    residual = target - inner @ fitted
-    noise = 64 * np.finfo(float).eps * max(np.max(np.abs(y), initial=0.0), np.max(np.abs(target), initial=0.0))
+        residual = target - inner @ fitted
     free = len(target) - rank - int(inner_rank)
-    return free, free > 0 and bool(np.max(np.abs(residual), initial=0.0) > noise)
+    noise = 64 * np.finfo(float).eps * np.maximum(np.max(np.abs(y), 0, initial=0.0), np.max(np.abs(target), 0, initial=0.0))
+    return free, (np.max(np.abs(residual), 0, initial=0.0) > noise) & (free > 0)
 
 
 def _follows(layout: Layout, i: int) -> bool:

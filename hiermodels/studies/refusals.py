@@ -11,14 +11,18 @@ import numpy as np
 from hiermodels.inference.draws import STATUS, Estimates
 from hiermodels.models.counts import count_tree
 from hiermodels.models.data import Problem, bind
+from hiermodels.models.propriety import left_over
 from hiermodels.models.propriety_counts import check_counts
+from hiermodels.studies.rows import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["blanked", "refusals", "refused_counts", "smaller_designs"]
+__all__ = ["blanked", "exactly_fitted", "refusals", "refused_counts", "smaller_designs"]
 
 _NUMBERS = ("estimate", "median", "se", "lower", "upper", "rank", "max_rank", "rhat", "ess_bulk", "ess_tail")
+_FEW = 64
+"""Rows that are looked at first."""
 
 
 def blanked(found: Estimates, gone: np.ndarray) -> Estimates:
@@ -84,6 +88,40 @@ def refused_counts(problem: Problem, outcomes: np.ndarray) -> np.ndarray:
         except ValueError:
             found[k] = True
     return found[which.ravel()]
+
+
+def exactly_fitted(problem: Problem, rows: Rows) -> np.ndarray:
+    """Datasets whose rows coefficients and groups may fit exactly, (dataset,): where sigma has a say, nothing keeps it from zero.
+
+    Of `student_t`, equal outcomes are enough.
+
+    Parameters
+    ----------
+    problem : Problem
+    rows : Rows
+        NumPy arrays with a leading dataset axis, on the rows of the method.
+    """
+    layout, outcomes = problem.layout, np.asarray(rows.y)
+    if layout.residual_sd is None:
+        return np.zeros(len(outcomes), bool)
+    if not layout.gaussian:
+        ordered = np.sort(outcomes[:, np.asarray(problem.data.weight) > 0], axis=1)
+        return np.any(ordered[:, 1:] == ordered[:, :-1], axis=1)
+    data, weight = problem.data, np.asarray(problem.data.weight)
+    if left_over(layout, data, outcomes[:1])[0] == 0:  # the prior alone keeps sigma from zero, whatever the outcome
+        return np.zeros(len(outcomes), bool)
+    if rows.complete and not rows.design:
+        first = np.argsort(data.group[-1] if layout.levels else np.zeros(len(weight)), kind="stable")[:_FEW]
+        few = replace(data, weight=np.where(np.isin(np.arange(len(weight)), first), weight, 0.0))
+        found = ~left_over(layout, few, outcomes)[1]  # what few rows leave over all of them do
+        found[found] = ~left_over(layout, data, outcomes[found])[1]
+        return found
+    found = np.zeros(len(outcomes), bool)
+    for i, y in enumerate(outcomes):
+        there = weight if rows.complete else weight * (rows.weight[i] > 0)
+        changed = replace(data, **{"weight": there, **{name: a[i] for name, a in rows.design.items()}})
+        found[i] = not left_over(layout, changed, y[None])[1][0]
+    return found
 
 
 def smaller_designs(problem: Problem, changes: Mapping[str, np.ndarray]) -> np.ndarray:

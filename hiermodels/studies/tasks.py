@@ -28,7 +28,7 @@ from hiermodels.studies.frames import frames
 from hiermodels.studies.predictors import draw, redesign, varying
 from hiermodels.studies.programs import compiled, estimation, simulation
 from hiermodels.studies.ready import Fit, Mechanism, fit_of, lanes_of, mechanism_of, study_of, truth_of
-from hiermodels.studies.refusals import blanked, refusals, refused_counts, smaller_designs
+from hiermodels.studies.refusals import blanked, exactly_fitted, refusals, refused_counts, smaller_designs
 from hiermodels.studies.rows import Rows
 from hiermodels.studies.simulate import data_key, method_key
 from hiermodels.studies.supports import supports_of_targets
@@ -224,8 +224,8 @@ def run_chunk(
 
 
 def _unlikely(fit: Fit, outcomes: Any, rows: Any) -> np.ndarray:
-    """Replicates whose counts are few, or whose design spans less than most."""
-    found = np.zeros(len(jax.tree.leaves(outcomes)[0]), bool)
+    """Replicates whose counts are few, whose rows may be fitted exactly, or whose design spans less than most."""
+    found = exactly_fitted(fit.problem, rows if isinstance(rows, Rows) else Rows(rows))
     if isinstance(rows, Rows) and "x" in rows.design:
         found |= smaller_designs(fit.problem, rows.design)
     if not isinstance(outcomes, Rows):
