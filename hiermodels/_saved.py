@@ -25,7 +25,7 @@ from hiermodels.inference.datatree import tree_names
 from hiermodels.inference.draws import Draws
 from hiermodels.models.data import bind
 from hiermodels.models.priors import Prior
-from hiermodels.models.scales import read_scales
+from hiermodels.models.scales import Column, Scales, read_scales
 from hiermodels.models.spec import Model
 
 if TYPE_CHECKING:
@@ -137,10 +137,17 @@ def _rebuilt(tree: xr.DataTree, header: dict[str, Any]) -> Fit:
         index=[str(s) for s in table["scalar"].to_numpy()],
         columns=[str(q) for q in table["quantity"].to_numpy()],
     )
-    scales = read_scales(header["scales"]) if "scales" in header else None
+    scales = read_scales(header["scales"]) if "scales" in header else _unscaled(model, frame, settings.pooling)
     problem = bind(model, frame, settings.pooling, scales=scales)
     told = tuple(header["warnings"])
     return Fit(model, frame, settings, draws, diagnostics, header["status"], told, header["seconds"], problem)
+
+
+def _unscaled(model: Model, frame: pd.DataFrame, pooling: Any) -> Scales:
+    """Scales of fits that were made before any were kept: default priors stood at zero, in the units of predictors, weights and exposures."""
+    measured = bind(model, frame, pooling).scales
+    se = float(f"{2.5 * measured.se:.3g}") / 2.5 if model.known_se else 1.0  # type: ignore[operator]  # default priors were written to three digits
+    return Scales(dict.fromkeys(measured.columns, Column(0.0, 1.0)), se)
 
 
 def _header(fit: Fit) -> dict[str, Any]:

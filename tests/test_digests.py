@@ -235,6 +235,27 @@ def test_a_fit_made_before_digests_is_read_and_says_so():
     assert fit.draws.values["theta_school"].shape == (2, 10, 8) and any(OLD in text for text in fit.warnings)
 
 
+def test_a_fit_made_before_scales_were_kept_describes_its_own_prior(tmp_path):
+    """Its defaults stood at zero, in the units of the predictors; what is written on the parameter as shown is what it says."""
+    import h5py
+
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"g": np.repeat(list("abc"), 4), "x": rng.normal(285, 2, 12), "n": 12, "r": rng.binomial(12, 0.4, 12)})
+    fit = hm.fit(hm.Model("r ~ x + (1 | g)", "binomial_logit", trials="n"), frame, draws=10, tune=10, chains=2, progress=False)
+    assert "normal(0, 10) at the predictors' means (x = 28" in str(fit)
+    path = tmp_path / "fit.nc"
+    fit.save(path)
+    with h5py.File(path, "r+") as file:
+        header = json.loads(file.attrs["hiermodels"])
+        del header["scales"], file.attrs["digest"]
+        file.attrs["hiermodels"] = json.dumps(header | {"format": 1})
+    with pytest.warns(UserWarning, match=OLD):
+        old = hm.load_fit(path)
+    assert "Intercept ~ normal(0, 10)\nx ~ normal(0, 10)\n" in str(old) and "means" not in str(old) + old.latex()
+    old.save(path)
+    assert "Intercept ~ normal(0, 10)\nx ~ normal(0, 10)\n" in str(hm.load_fit(path))
+
+
 def test_another_fit_s_draws_are_not_taken_for_this_one_s(made, tmp_path):
     import h5py
 

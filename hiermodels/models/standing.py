@@ -46,14 +46,15 @@ def stands_at(model: Model, layout: Layout, parameter: Parameter, scales: Scales
         return ""
     found = [_means(layout, parameter, scales)] if layout.moved(parameter) else []
     free = parameter.role == "coefficient" and layout.columns.index(parameter.effect) in layout.origin
-    if free and model.exposure is not None and layout.link == "log" and layout.normal_groups:
+    one = scales is not None and scales.exposure == 1.0
+    if free and model.exposure is not None and layout.link == "log" and layout.normal_groups and not one:
         number = "" if scales is None else f" ({scales.exposure:.6g})"
         found.append(f"at the mean {model.exposure}{number}")
-    return " and ".join(found)
+    return " and ".join(filter(None, found))
 
 
 def _means(layout: Layout, parameter: Parameter, scales: Scales | None) -> str:
-    """The predictors whose means count, with their numbers where they are few."""
+    """The predictors whose means count, with their numbers where they are few; nothing where all are zero."""
     if scales is None:
         return AT_MEANS
     moves = layout.moves
@@ -66,7 +67,10 @@ def _means(layout: Layout, parameter: Parameter, scales: Scales | None) -> str:
             name, own = layout.columns[c], scales.columns.get(layout.columns[e])
             known = set() if own is None else {layout.columns[e], *own.factors}
             at += [n for n in scales.columns[name].factors or (name,) if n not in known]
-    numbers = [f"{name} = {scales.columns[name].centre:.6g}" for name in dict.fromkeys(at)]
+    names = list(dict.fromkeys(at))
+    if names and not any(scales.columns[name].centre for name in names):
+        return ""
+    numbers = [f"{name} = {scales.columns[name].centre:.6g}" for name in names]
     return f"{AT_MEANS} ({', '.join(numbers)})" if 0 < len(numbers) <= _MOST else AT_MEANS
 
 
