@@ -49,6 +49,7 @@ MODELS = {
     "crossed, one complete": (Model("y ~ 1 + x + (1 | g) + (1 | day)", priors=SD), ROWS, {"day": "complete"}),
     "no pooling, two levels": (Model("y ~ 1 + (1 | town/g)"), ROWS, "none"),
     "one level": (Model("y ~ 1", priors={"sigma": "flat_variance()"}), ROWS, "partial"),
+    "one predictor alone": (Model("y ~ 0 + x"), ROWS, "partial"),
     "student t": (Model("y ~ 1 + x + (1 | g)", "student_t", priors=SD), ROWS, "partial"),
     "student t, known scales": (Model("y ~ 1 + (1 | g)", "student_t", known_se="se", priors=SD | {"nu": 4.0}), ROWS, "partial"),
     "binomial logit": (Model("count ~ 1 + x + (1 + x | g)", "binomial_logit", trials="n"), ROWS.assign(count=np.minimum(ROWS["count"], ROWS["n"])),
@@ -71,7 +72,7 @@ MODELS = {
 }  # fmt: skip
 
 QUICK = {
-    "known variances, reference prior", "correlated slopes", "three levels", "crossed", "student t", "binomial logit",
+    "known variances, reference prior", "correlated slopes", "three levels", "crossed", "one predictor alone", "student t", "binomial logit",
     "bernoulli logit, unpooled", "negative binomial", "binomial, three levels", "poisson",
 }  # fmt: skip
 

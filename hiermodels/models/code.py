@@ -15,6 +15,7 @@ from hiermodels.models.code_counts import count_lines
 from hiermodels.models.code_means import moved_priors, parameter_lines, spread_lines, unpooled_lines
 from hiermodels.models.code_names import Names, law_of_count, rows
 from hiermodels.models.data import Problem
+from hiermodels.models.quantities import INTERCEPT
 from hiermodels.models.scales import Scales
 from hiermodels.models.sites import in_order
 from hiermodels.models.spec import Layout, LevelLayout, Model, sd_name, theta_name
@@ -260,7 +261,7 @@ def _outcome_lines(names: Names) -> list[str]:
     layout, model = names.layout, names.model
     observed = f'numpyro.sample("{model.outcome}", {{law}}, obs={names.outcome()})'
     mean = names("local mu")
-    if not layout.levels and len(layout.columns) == 1:
+    if not layout.levels and set(layout.columns) <= {INTERCEPT}:  # else predictors or groups have a value for each row
         mean = f"jnp.broadcast_to({mean}, ({rows(names)},))"
     if layout.link == "identity":
         sd = names(f"role {model.known_se}") if model.known_se else names.parameter("sigma")
