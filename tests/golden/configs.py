@@ -1,13 +1,6 @@
-"""Numbers and texts recorded at one commit, compared at another: what a change was not meant to change.
+"""The shipped configs, a few replicates of the first two cells by each method *given their datasets*, and fits of the shipped data.
 
-    python -m tests.golden record FOLDER            # at the earlier commit
-    python -m tests.golden again FOLDER OTHER       # at the later one: the same datasets, the estimates computed anew
-    python -m tests.golden quick FOLDER OTHER       # the same without the methods that draw chains, most of the time
-    python -m tests.golden compare FOLDER OTHER     # prints what differs; exit code 1 where anything does
-
-Recorded are, for every shipped config, a few replicates of its first two cells by each of its methods *given their datasets*
-(the simulated datasets lie in the folder, so a change of random streams does not enter), and fits of the shipped data: summary,
-printed model, LaTeX and source. The two recordings belong on the same machine.
+The simulated datasets lie in the folder, so a change of random streams does not enter.
 """
 
 from __future__ import annotations
@@ -15,7 +8,6 @@ from __future__ import annotations
 import copy
 import difflib
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +19,7 @@ import hiermodels as hm
 
 REPLICATES = 4
 CELLS = 2
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 NUMBERS = ("true", "estimate", "median", "se", "lower", "upper")
 CHAINS = ("nuts", "gibbs", "metropolis")
 """Samplers whose draws may differ by the order of rounding: compared within Monte Carlo error."""
@@ -205,24 +197,3 @@ def table_difference(path: Path, there: Path) -> list[str]:
                 changed = int((a.loc[rows, column].astype(str) != b.loc[rows, column].astype(str)).sum())
                 said.append(f"{method}: {column}: {changed} of {int(rows.sum())} differ")
     return said
-
-
-def main(words: list[str]) -> int:
-    """The command line of the module's docstring."""
-    match words:
-        case ["record", folder]:
-            record(Path(folder))
-        case ["again", folder, other]:
-            record(Path(other), Path(folder))
-        case ["quick", folder, other]:
-            record(Path(other), Path(folder), chains=False)
-        case ["compare", folder, other]:
-            return int(compare(Path(folder), Path(other)) > 0)
-        case _:
-            print(__doc__)
-            return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
