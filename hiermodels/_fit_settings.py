@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.inference import samplers
+from hiermodels.models.columns import kind_of
 from hiermodels.models.names import DIMENSIONS
 from hiermodels.models.user import UserModel, user_model
 
@@ -100,11 +101,11 @@ def as_frame(data: Any) -> pd.DataFrame:
 
     if isinstance(data, str):
         raise ValueError(
-            f"data: expected a pandas DataFrame, found text; "
+            f"data: expected a DataFrame, found text; "
             f"use hm.load_dataset({data!r}) or pd.read_csv({data!r})"
         )
     if not isinstance(data, pd.DataFrame):
         raise ValueError(
-            f"data: expected a pandas DataFrame, found {type(data).__name__}; use pd.DataFrame(...)"
+            f"data: expected a DataFrame, found {kind_of(data) if data is not None else 'nothing'}; use pd.DataFrame(...)"
         )
     return data.copy()

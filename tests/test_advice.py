@@ -379,7 +379,7 @@ SHELL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mistake", SHELL)
+@pytest.mark.parametrize("mistake", [pytest.param(m, marks=[pytest.mark.slow] if m == "a config" else []) for m in SHELL])
 def test_advice_in_a_shell(mistake, shell):
     command, follow = SHELL[mistake]
     code, told = shell(*command)
@@ -433,6 +433,7 @@ def test_a_table_that_is_damaged_is_imported_again(shell):
     assert shell("report", "runs/s")[0] == 0
 
 
+@pytest.mark.slow
 def test_commands_that_are_printed_work(shell):
     """Those of `new`, of a report, of a chunk that is lost."""
     from pathlib import Path

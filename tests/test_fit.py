@@ -623,10 +623,10 @@ def test_arguments_are_checked(schools, arguments, match):
 def test_data_and_model_are_checked(schools):
     with pytest.raises(
         ValueError,
-        match=r"data: expected a pandas DataFrame, found text; use hm.load_dataset\('eight_schools'\)",
+        match=r"data: expected a DataFrame, found text; use hm.load_dataset\('eight_schools'\)",
     ):
         hm.fit(eight("flat()"), "eight_schools")
-    with pytest.raises(ValueError, match="data: expected a pandas DataFrame, found dict"):
+    with pytest.raises(ValueError, match="data: expected a DataFrame, found a dict"):
         hm.fit(eight("flat()"), {"effect": [1]})
     with pytest.raises(ValueError, match=r"model: expected hm\.Model or a NumPyro function, found str"):
         hm.fit("effect ~ 1", schools)

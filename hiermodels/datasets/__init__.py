@@ -92,7 +92,7 @@ def read_table(
     name_or_path : str or Path
         A value with a dot or a slash is a file: Parquet where it ends so, else CSV with a header line (UTF-8; fields separated
         by commas, semicolons, tabs or bars; lines that begin with ``#`` above the header are skipped). Where another mark than
-        a comma separates fields, a decimal comma is read as one.
+        a comma separates fields, a decimal comma is read as one, unless every number with a comma is written like 1,234.
     labels : collection of str, optional
         Columns whose values are labels of groups: they stay text as written in a CSV (``1``, ``01`` and ``001`` are three
         groups). Other columns are numbers where every cell is one; one with a cell such as ``01`` stays text, which is read as numbers

@@ -24,6 +24,7 @@ MISSING = frozenset(
 _WHOLE = re.compile(r"-?[1-9]\d{0,17}|0", re.ASCII)
 _NUMBER = re.compile(r"\s*[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf(?:inity)?)\s*", re.ASCII | re.IGNORECASE)
 _COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*", re.ASCII)
+_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*", re.ASCII)
 _LEADING_ZERO = re.compile(r"\s*[+-]?0\d", re.ASCII)
 _TRUTH = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 
@@ -51,12 +52,13 @@ def as_table(cells: Cells, labels: Collection[str] | None, missing: Collection[s
 
     gone = MISSING if missing is None else frozenset(("", *missing))
     columns = list(zip(*cells.rows, strict=True)) if cells.rows else [() for _ in cells.names]
+    comma = cells.separator != "," and any(_COMMA.fullmatch(t) and not _THOUSANDS.fullmatch(t) for column in columns for t in column if "," in t)
     found: dict[str, Any] = {}
     for name, column in zip(cells.names, columns, strict=True):
         label = name in (labels or ())
         if label:
             _refuse_missing(cells, name, column, gone, way)
-        values = _exact(column) if label else _by_content(column, gone, cells.separator != ",")
+        values = _exact(column) if label else _by_content(column, gone, comma)
         found[name] = [None if text in gone else text for text in column] if values is None else values
     return pd.DataFrame(found, columns=list(cells.names), index=pd.RangeIndex(len(cells.rows)))
 
@@ -81,7 +83,8 @@ def _exact(column: tuple[str, ...]) -> list[Any] | None:
 def _by_content(column: tuple[str, ...], gone: Collection[str], comma: bool) -> list[Any] | None:
     """Numbers, or true and false, where every cell that is there is one; None for text.
 
-    With ``comma`` a comma may be the decimal mark, as it is where another mark separates fields.
+    With ``comma`` a comma is the decimal mark: another mark separates the fields of the file, and some number in it has a comma
+    that cannot stand for thousands.
     """
     there = [text for text in column if text not in gone]
     if not there:

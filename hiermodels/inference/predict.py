@@ -21,6 +21,7 @@ import numpy as np
 
 from hiermodels.inference.rates import average_rates, count_outcomes, row_rates
 from hiermodels.models import checks
+from hiermodels.models.columns import kind_of
 from hiermodels.models.data import Problem
 from hiermodels.models.outcomes import inverse_link, row_law
 from hiermodels.models.predictors import columns
@@ -270,7 +271,7 @@ def _rows(problem: Problem, frame: pd.DataFrame, new_data: pd.DataFrame | None, 
     import pandas as pd
 
     if not isinstance(new_data, pd.DataFrame):
-        raise ValueError(f"new_data: expected a pandas DataFrame, found {type(new_data).__name__}; build one")
+        raise ValueError(f"new_data: expected a DataFrame, found {kind_of(new_data)}; use pd.DataFrame(...)")
     if len(new_data) == 0:
         raise ValueError("new_data: expected at least one row, found none; add the rows to predict")
     x = _design(problem, frame, new_data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +41,9 @@ _FITS = {
 
 _NEARLY = 1e-7
 """Least share of its spread by which a column may differ from a combination of others, all of length one."""
+
+_CONTROL = re.compile(r"\\x(?:[01][0-9a-f]|7f)")
+"""Characters without a print, as they stand in printed labels."""
 
 _KINDS = {"above_one": "greater than one"}
 
@@ -272,7 +277,8 @@ def _unpooled(layout: Layout, data: Data, name: str, labels: dict[str, list[str]
 def warnings(layout: Layout, data: Data, labels: dict[str, list[str]]) -> list[str]:
     """What is allowed but deserves a word."""
     one = [v.name for v in layout.levels if v.pooling == "partial" and len(labels[v.name]) == 1]
-    found = [f"{name}: one group alone says nothing about the spread between groups; the prior decides" for name in one]
+    found = _alike(labels)
+    found += [f"{name}: one group alone says nothing about the spread between groups; the prior decides" for name in one]
     if said := _nearly_dependent(layout, data, list(layout.population)):
         found.append(f"{said}: only their priors tell their slopes apart")
     if not layout.normal_groups:
@@ -289,6 +295,19 @@ def warnings(layout: Layout, data: Data, labels: dict[str, list[str]]) -> list[s
         names = [s.name for s in sorted(some, key=lambda s: s.level != ROWS)]
         found.append(f"{', '.join(names[:-1])} and {names[-1]} cannot be told apart{_why(layout, data, some)}; their priors decide")
     return [*found, *_steep_reference(layout, data)]
+
+
+def _alike(labels: dict[str, list[str]]) -> list[str]:
+    """A word on two groups whose labels look alike: blanks around them, characters without width, two ways to write an accent."""
+    for name, printed in labels.items():
+        seen: dict[str, str] = {}
+        for label in printed:
+            shape = "".join(c for c in unicodedata.normalize("NFC", _CONTROL.sub(" ", label)) if unicodedata.category(c) != "Cf")
+            first = seen.setdefault(" ".join(shape.split()), label)
+            if first != label:
+                pair = " and ".join(ascii(text[:60]) for text in (first, label))
+                return [f"{name}: {pair} look alike and are two groups; mend the labels if they are one, e.g. with .str.strip()"]
+    return []
 
 
 def _why(layout: Layout, data: Data, some: tuple[Scale, ...]) -> str:

@@ -20,10 +20,12 @@ from hiermodels.models.tokens import shortened
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DECIMAL_COMMA", "as_numbers", "harmless", "number_of", "numbers", "require_column", "shown_cell"]
+__all__ = ["DECIMAL_COMMA", "as_numbers", "decimal_point", "harmless", "kind_of", "missing", "number_of", "numbers", "require_column", "shown_cell"]
 
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*|\s*[+-]?inf(?:inity)?\s*", re.ASCII | re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*", re.ASCII)
+_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:,\d{3})+\s*", re.ASCII)
+_KINDS = {"ndarray": "array", "bool": "truth value", "bool_": "truth value", "complex": "complex number", "complex128": "complex number", "complex64": "complex number", "builtin_function_or_method": "function", "type": "class"}
 
 
 def require_column(frame: pd.DataFrame, name: str, where: str) -> None:
@@ -135,7 +137,7 @@ def numbers(frame: pd.DataFrame, name: str, role: str) -> np.ndarray:
         row = int(np.argmax(bad))
         cell = frame[name].iloc[row]
         if isinstance(cell, str) and DECIMAL_COMMA.fullmatch(cell):
-            way = f"write a decimal point: {cell.strip().replace(',', '.')}"
+            way = decimal_point(cell)
         else:
             way = "convert the column" if bad.all() else "convert the column, mend that cell or drop the row"
         count = f" ({bad.sum()} of {len(bad)} rows are no numbers)" if 1 < bad.sum() < len(bad) else ""
@@ -143,14 +145,47 @@ def numbers(frame: pd.DataFrame, name: str, role: str) -> np.ndarray:
     return values
 
 
-def shown_cell(cell: Any) -> str:
-    """A cell as a message shows it: on one line, cut after 60 characters.
+def missing(column: pd.Series) -> np.ndarray:
+    """Which cells of a column are missing, shape (row,)."""
+    if column.dtype == object:
+        return np.array([(n := number_of(cell)) is not None and n != n for cell in column.tolist()], bool)
+    return column.isna().to_numpy()
+
+
+def decimal_point(cell: str) -> str:
+    """What to do about a number with a comma: the same with a point, or without it where it may stand for thousands.
 
     Examples
     --------
-    >>> shown_cell("a" * 80).endswith("...'")
-    True
+    >>> decimal_point("1,5"), decimal_point("1,234")
+    ('write a decimal point: 1.5', 'write 1234 or 1.234, whichever is meant')
     """
+    point, plain = cell.strip().replace(",", "."), cell.strip().replace(",", "")
+    return f"write {plain} or {point}, whichever is meant" if _THOUSANDS.fullmatch(cell) else f"write a decimal point: {point}"
+
+
+def kind_of(cell: Any) -> str:
+    """What a cell is that is neither a number nor a text: ``a list``.
+
+    Examples
+    --------
+    >>> kind_of([1]), kind_of(np.zeros(2)), kind_of(object)
+    ('a list', 'an array', 'a class')
+    """
+    kind = _KINDS.get(type(cell).__name__, type(cell).__name__)
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+def shown_cell(cell: Any) -> str:
+    """A cell as a message shows it: on one line, cut after 60 characters; what has no print of its own by its kind.
+
+    Examples
+    --------
+    >>> shown_cell("a" * 80).endswith("...'"), shown_cell(print)
+    (True, 'a function')
+    """
+    if not isinstance(cell, str) and re.match("<.*(?: at 0x|<class|built-in)|<class", str(cell), re.DOTALL):
+        return kind_of(cell)
     text = cell if isinstance(cell, str) else str(cell.item() if isinstance(cell, np.generic) else cell)
     text = f"{text[:57]}..." if len(text) > 60 else text
     return harmless(repr(text)) if isinstance(cell, str) else harmless(" ".join(text.split()))

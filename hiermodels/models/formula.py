@@ -53,7 +53,7 @@ class _Reader(Tokens):
             raise ValueError(f"formula {shortened(self.text)}: a group term stands twice; write each group term once")
         formula = Formula(self.text, outcome, _terms(found), tuple(found.groups))
         if outcome in (*formula.predictors, *(c for g in found.groups for c in g.factors)):
-            raise ValueError(f"formula {shortened(self.text)}: the outcome {shortened(outcome)!r} stands right of ~ too; drop it there")
+            raise ValueError(f"formula {shortened(self.text)}: the outcome {shortened(outcome)} stands right of ~ too; drop it there")
         return formula
 
     def _outcome(self) -> str:

@@ -203,7 +203,7 @@ def _checked(cell: Any, where: str) -> Label:
         label = label_of(cell)
     except TypeError as error:
         raise ValueError(
-            f"{where}: expected a group label (text, a number, true or false, a date), found a {error}, {shown_cell(cell)}; "
+            f"{where}: expected a group label (text, a number, true or false, a date), found {error}; "
             "make a text of each with .map(str)"
         ) from None
     if label is None or label.value == "":

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hiermodels.models.columns import number_of, shown_cell
+from hiermodels.models.columns import kind_of, number_of, shown_cell
 
 __all__ = ["KINDS", "Label", "find_label", "join", "label_of", "label_text", "match_labels", "visible"]
 
@@ -130,7 +130,7 @@ def label_of(cell: Any) -> Label | None:
         return None if pd.isna(cell) else _date(pd.Timestamp(cell))
     if isinstance(cell, pd.Timedelta | pd.Period | pd.Interval | datetime.timedelta | np.timedelta64):
         return None if cell != cell else Label("other", str(cell))  # NaT is not equal to itself
-    raise TypeError(type(cell).__name__)
+    raise TypeError(kind_of(cell))
 
 
 # printing -----------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hiermodels.models.columns import DECIMAL_COMMA, as_numbers, number_of, require_column, shown_cell
+from hiermodels.models.columns import (
+    DECIMAL_COMMA,
+    as_numbers,
+    decimal_point,
+    kind_of,
+    missing,
+    number_of,
+    require_column,
+    shown_cell,
+)
 from hiermodels.models.expressions import Column, Computed, Factor, Labels, plain, quoted
 from hiermodels.models.formula import MOST_TERMS
 from hiermodels.models.groupings import Grouping, read_labels
@@ -253,9 +262,9 @@ def _coded(factor: Factor, frame: pd.DataFrame, fitted: pd.DataFrame, formula: s
 
 
 def _require_complete(column: pd.Series, name: str, where: str) -> None:
-    missing = column.isna().to_numpy()
-    if missing.any():
-        row = int(np.argmax(missing))
+    gone = missing(column)
+    if gone.any():
+        row = int(np.argmax(gone))
         raise ValueError(f"{where}column {name!r}, row {row}: expected a value, found a missing one; drop or fill the row")
 
 
@@ -313,20 +322,15 @@ def _refuse_cell(column: pd.Series, name: str, term: str, row: int, numbers: int
     elif isinstance(cell, str) and _PERCENT.fullmatch(cell):
         way = f"write the number alone: {cell.strip().rstrip('% ')}"
     elif isinstance(cell, str) and DECIMAL_COMMA.fullmatch(cell):
-        way = f"write a decimal point: {cell.strip().replace(',', '.')}"
+        way = decimal_point(cell)
     elif isinstance(cell, str) and term == name:
         text = "" if all(isinstance(c, str) for c in column) else "make it text with .map(str) and "
         way = f"mend that cell or drop the row, or {text}write C({quoted(name)}) where these are labels"
     elif isinstance(cell, str):
         way = "numbers are computed from columns of numbers"
     else:
-        way = f"a predictor is a number or a text in every row, not {_article(cell)}"
+        way = f"a predictor is a number or a text in every row, not {kind_of(cell)}"
     raise ValueError(f"{where}column {name!r}, row {row}: expected a number{many}, found {shown_cell(cell)}; {way}")
-
-
-def _article(cell: object) -> str:
-    kind = "truth value" if isinstance(cell, bool | np.bool_) else "complex number" if isinstance(cell, complex) else type(cell).__name__
-    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 # labels -------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ The products tr(M A_k M A_l) are sums over pairs of groups that share rows, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,8 +19,6 @@ from hiermodels.models.spec import Layout
 from hiermodels.models.units import inner_design
 
 if TYPE_CHECKING:
-    from scipy import sparse
-
     from hiermodels.models.data import Data
 
 __all__ = ["Untold", "untold"]
@@ -31,6 +28,10 @@ _MOST_ROWS = 20_000
 """Rows that are looked at first: what some of them tell apart, all do."""
 _MOST_COLUMNS = 400
 """Columns of coefficients, those of unpooled groups included, beyond which the question is left open."""
+_MOST_EFFECTS = 40
+"""Effects of one grouping, beyond which it is left open too."""
+_MOST_PRODUCTS = 4000
+"""Effects of one grouping times columns of coefficients: their squares are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,13 @@ class Untold:
 
 
 class _Part(NamedTuple):
-    """Columns Z of a term as a sparse matrix, and what X takes of them, Q'Z."""
+    """Columns Z of the effects of a grouping, one entry a row in each, and what X takes of them, Z'Q.
 
-    z: sparse.csr_array
+    values : (effect, row); codes : (row,), the group of each row; follows : (effect, group, column of Q).
+    """
+
+    values: np.ndarray
+    codes: np.ndarray
     follows: np.ndarray
 
 
@@ -82,9 +87,15 @@ def _found(layout: Layout, data: Data, free: list[Scale], rows: np.ndarray) -> U
     if fixed is None:
         return Untold()
     x, q = np.asarray(inner_design(layout, data), float)[rows], _basis(fixed)
-    parts = {(s.level, s.effect): _part(_columns(layout, data, s, x, rows), q) for s in free}
-    pairs = [((s.level, s.effect),) * 2 for s in free]
-    pairs += [(a, b) for a, b in _covariances(layout) if a in parts and b in parts]
+    effects: dict[int, list[int]] = {}
+    for scale in free:
+        effects.setdefault(scale.level, []).append(scale.effect)
+    most = max(map(len, effects.values()))
+    if most > _MOST_EFFECTS or most * q.shape[1] > _MOST_PRODUCTS:
+        return Untold()
+    parts = {level: _part(layout, data, level, here, x, q, rows) for level, here in effects.items()}
+    pairs = [(s.level, (effects[s.level].index(s.effect),) * 2) for s in free]
+    pairs += [(i, (effects[i].index(a), effects[i].index(b))) for i, a, b in _covariances(layout) if {a, b} <= set(effects.get(i, ()))]
     gram, size = _gram(parts, pairs)
     alone = np.diag(gram) <= _SMALL * size
     kept = np.flatnonzero(~alone)
@@ -121,52 +132,61 @@ def _basis(columns: np.ndarray) -> np.ndarray:
     return u[:, values > 1e-9 * values[0]] if len(values) else u
 
 
-def _columns(layout: Layout, data: Data, scale: Scale, x: np.ndarray, rows: np.ndarray) -> sparse.csr_array:
-    """Z of a scale: one column for each group, or row."""
-    from scipy import sparse
-
-    if scale.level == ROWS:
-        values, codes = np.asarray(data.weight)[rows] ** -0.5, np.arange(len(rows))
+def _part(layout: Layout, data: Data, level: int, effects: list[int], x: np.ndarray, q: np.ndarray, rows: np.ndarray) -> _Part:
+    """The columns of a grouping's effects, or of the rows, of mean square one."""
+    if level == ROWS:
+        values, codes = (np.asarray(data.weight)[rows] ** -0.5)[None], np.arange(len(rows))
     else:
-        values, codes = x[:, scale.effect], np.unique(np.asarray(data.group[scale.level])[rows], return_inverse=True)[1]
-    return sparse.csr_array((values / (np.sqrt(np.mean(values**2)) or 1.0), (np.arange(len(rows)), codes)))
+        values, codes = x[:, effects].T, np.unique(np.asarray(data.group[level])[rows], return_inverse=True)[1]
+    length = np.sqrt(np.mean(values**2, axis=1, keepdims=True))
+    values = values / np.where(length > 0, length, 1.0)
+    follows = np.zeros((len(values), codes.max() + 1, q.shape[1]))
+    for e, column in enumerate(values):
+        np.add.at(follows[e], codes, column[:, None] * q)
+    return _Part(values, codes, follows)
 
 
-def _part(z: sparse.csr_array, q: np.ndarray) -> _Part:
-    return _Part(z, np.asarray(z.T @ q))
-
-
-def _covariances(layout: Layout) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Pairs of effects of one term that are correlated."""
+def _covariances(layout: Layout) -> list[tuple[int, int, int]]:
+    """Grouping and two effects of it that are correlated."""
     found = []
     for i, level in enumerate(layout.levels):
         for block in level.blocks if level.pooling == "partial" else ():
             effects = [level.effects[b] for b in block]
-            found += [((i, a), (i, b)) for n, a in enumerate(effects) for b in effects[n + 1 :]]
+            found += [(i, a, b) for n, a in enumerate(effects) for b in effects[n + 1 :]]
     return found
 
 
-def _gram(parts: dict, pairs: list) -> tuple[np.ndarray, np.ndarray]:
-    """tr(M A_k M A_l) of each pair, and what tr(M A_k M A_k) would be were X nothing."""
-    cross = {(a, b): parts[a].z.T @ parts[b].z for a in parts for b in parts}
-
-    def product(e: int, f: int, a: int, b: int) -> float:  # <Z_f' M Z_a, Z_e' M Z_b>
-        first, second = cross[f, a], cross[e, b]
-        whole = float((first * second).sum())
-        whole -= _bilinear(first, parts[e].follows, parts[b].follows) + _bilinear(second, parts[f].follows, parts[a].follows)
-        return whole + float(np.sum((parts[f].follows.T @ parts[e].follows) * (parts[a].follows.T @ parts[b].follows)))
-
-    def free(e: int, f: int, a: int, b: int) -> float:
-        return float((cross[f, a] * cross[e, b]).sum())
-
-    def full(one: tuple[int, int], two: tuple[int, int], rule: Callable[[int, int, int, int], float]) -> float:
-        (e, f), (a, b) = one, two
-        return rule(e, f, a, b) + rule(e, f, b, a) + rule(f, e, a, b) + rule(f, e, b, a)
-
-    gram = np.array([[full(one, two, product) for two in pairs] for one in pairs])
-    return (gram + gram.T) / 2, np.array([full(one, one, free) for one in pairs])
+def _gram(parts: dict[int, _Part], pairs: list[tuple[int, tuple[int, int]]]) -> tuple[np.ndarray, np.ndarray]:
+    """tr(M A_k M A_l) of each pair of effects, and what tr(M A_k M A_k) would be were X nothing."""
+    gram, size = np.zeros((len(pairs), len(pairs))), np.zeros(len(pairs))
+    for i, one in parts.items():
+        for j, two in parts.items():
+            k, l = (np.array([n for n, (level, _) in enumerate(pairs) if level == here]) for here in (i, j))
+            e, f = np.array([pairs[n][1] for n in k]).T[:, :, None]
+            a, b = np.array([pairs[n][1] for n in l]).T[:, None, :]
+            whole, free = _products(one, two)
+            gram[np.ix_(k, l)] = whole[f, a, e, b] + whole[f, b, e, a] + whole[e, a, f, b] + whole[e, b, f, a]
+            if i == j:
+                e, f = e[:, 0], f[:, 0]
+                size[k] = free[f, e, e, f] + free[f, f, e, e] + free[e, e, f, f] + free[e, f, f, e]
+    return (gram + gram.T) / 2, size
 
 
-def _bilinear(matrix: sparse.csr_array, left: np.ndarray, right: np.ndarray) -> float:
-    """Sum of matrix * (left right')."""
-    return float(np.sum((matrix.T @ left) * right))
+def _products(one: _Part, two: _Part) -> tuple[np.ndarray, np.ndarray]:
+    """<Z_f' M Z_a, Z_e' M Z_b> for effects f, e of one grouping and a, b of another, (f, a, e, b); and the same with M = I.
+
+    Z_f' Z_a has entries where a group of one shares rows with a group of the other; those of Z_f' Q Q' Z_a are wanted there alone.
+    """
+    shared, row = np.unique(one.codes * (two.codes.max() + 1) + two.codes, return_inverse=True)
+    g, h = np.divmod(shared, two.codes.max() + 1)
+    sides = (len(one.values), len(two.values))
+    cross, taken = np.empty((*sides, len(shared))), np.empty((*sides, len(shared)))
+    for f in range(sides[0]):
+        for a in range(sides[1]):
+            cross[f, a] = np.bincount(row, one.values[f] * two.values[a], len(shared))
+            taken[f, a] = np.einsum("nq,nq->n", one.follows[f][g], two.follows[a][h])
+    cross, taken = cross.reshape(-1, len(shared)), taken.reshape(-1, len(shared))
+    free, half = cross @ cross.T, cross @ taken.T
+    inner = [np.einsum("fgq,egr->feqr", p.follows, p.follows, optimize=True) for p in (one, two)]
+    both = np.einsum("feqr,abqr->faeb", *inner, optimize=True)
+    return (free - half - half.T).reshape(*sides, *sides) + both, free.reshape(*sides, *sides)
