@@ -10,9 +10,16 @@ import pytest
 
 import hiermodels as hm
 from hiermodels.inference.chain_coordinates import bent
+from hiermodels.models.builder import Explicit
 from hiermodels.models.data import as_jax, bind
 from hiermodels.models.factorise import factorise
 
+DYESTUFF2 = pd.DataFrame({
+    "y": [7.298, 3.846, 2.434, 9.566, 7.990, 5.220, 6.556, 0.608, 11.788, -0.892, 0.110, 10.386, 13.434, 5.510, 8.166,
+          2.212, 4.852, 7.092, 9.288, 4.980, 0.282, 9.014, 4.458, 9.446, 7.198, 1.722, 4.782, 8.106, 0.758, 3.758],
+    "batch": np.repeat(list("ABCDEF"), 5), "half": np.tile(list("ab"), 15), "x": np.tile([1.0, -2, 3, 0, 5], 6), "se": np.tile([1.0, 2, 4], 10),
+})  # fmt: skip
+"""Box and Tiao (1973), simulated: hardly any variance between batches."""
 COUNTS = pd.DataFrame({"k": [3, 0, 7, 4, 1, 12], "n": 20, "e": [1.0, 2, 3, 4, 5, 6], "g": list("abcdef"), "s": list("xxxyyy")})
 STATES = pd.DataFrame({
     "k": np.repeat(np.geomspace(2, 900, 8).astype(int), 2), "e": 5.0, "g": np.arange(16).astype(str), "s": np.repeat(list("abcdefgh"), 2),
@@ -110,6 +117,51 @@ def test_one_level_above_counts_is_centred_as_far_as_the_counts_tell():
     unbend, start = bent(model, stats)
     q = start.at[len(model.parameters)].set(1.0)
     np.testing.assert_allclose(unbend(q)[0][len(model.parameters)], 1.0)  # no spread to see: standardised as before
+
+
+EXPLICIT = {
+    "rows in batches": hm.Model("y ~ 1 + (1 | batch)", priors={"sd_batch": "half_cauchy(5)"}),
+    "bounded sds": hm.Model("y ~ 1 + (1 | batch)", priors={"sd_batch": "uniform(0, 30)", "sigma": "uniform(0, 50)"}),
+    "nested, with slopes": hm.Model("y ~ x + (1 + x || batch) + (1 | batch:half)"),
+    "crossed, known errors": hm.Model("y ~ 1 + (1 | batch) + (1 | half)", known_se="se"),
+    "t errors": hm.Model("y ~ 1 + (1 | batch)", "student_t", priors={"sd_batch": "half_normal(5)"}),
+    "a fixed sd": hm.Model("y ~ 1 + (1 | batch/half)", priors={"sd_batch": "fixed(2)"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [c if c in ("rows in batches", "crossed, known errors") else pytest.param(c, marks=pytest.mark.slow) for c in EXPLICIT])
+def test_explicit_groups_are_as_wide_at_a_large_spread_as_at_a_small_one(case):
+    """The Jacobian is that of the map, and along a group's coordinate the log density has a curvature of about one, whatever the sds."""
+    problem = bind(EXPLICIT[case], DYESTUFF2)
+    model = Explicit(problem.layout)
+    stats = model.prepare(as_jax(problem.data))
+    unbend, start = bent(model, stats)
+    near = start + 0.3 * np.random.default_rng(0).normal(size=model.dim)
+    jacobian = jax.jit(jax.jacfwd(lambda q: unbend(q)[0]))
+    np.testing.assert_allclose(unbend(near)[1], np.linalg.slogdet(jacobian(near))[1], rtol=1e-9, atol=1e-9)
+    hessian = jax.jit(jax.hessian(lambda q: model.log_density(unbend(q)[0], stats) + unbend(q)[1]))
+    sds = [site.start for site in model.sites if site.name.startswith("sd_")]
+    groups = np.concatenate([np.arange(site.start, site.stop) for site in model.sites if site.name.startswith("eta_")])
+    for far in (-4.0, 20.0):
+        curvature = -np.diagonal(hessian(start.at[jnp.array(sds)].add(far)))[groups]
+        if case == "t errors":  # redescending: at most that of normal errors
+            assert (curvature < 1.5).all(), (far, curvature)
+        else:
+            np.testing.assert_allclose(curvature, 1.0, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_explicit_chains_reach_the_tail_of_a_spread_that_may_be_zero():
+    model = hm.Model("y ~ 1 + (1 | batch)", priors={"Intercept": "normal(0, 20)", "sd_batch": "half_cauchy(5)", "sigma": "half_normal(10)"})
+    exact = hm.fit(model, DYESTUFF2, sampler="exact", draws=50_000, progress=False).draws.values
+    right = np.array([np.std(exact["Intercept"]), np.std(exact["sd_batch"]), np.mean(exact["sd_batch"] > 5)])
+    found = []
+    for seed in range(8):
+        draws = hm.fit(model, DYESTUFF2, sampler="nuts", marginalize=False, draws=2500, progress=False, seed=seed).draws.values
+        found.append([np.std(draws["Intercept"]), np.std(draws["sd_batch"]), np.mean(draws["sd_batch"] > 5)])
+    error = np.std(found, axis=0, ddof=1)
+    assert (np.abs(np.mean(found, axis=0) - right) < 4 * error / np.sqrt(8)).all()
+    assert (error / right < [0.04, 0.04, 0.3]).all()  # standardised deviations alone: .04, .06, .66
 
 
 @pytest.mark.slow

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from hiermodels.models import hyper
+from hiermodels.models.builder import Explicit
 from hiermodels.models.conjugate import Conjugate
 from hiermodels.models.count_stats import CountStats, moment_estimates
 from hiermodels.models.counts import count_tree
+from hiermodels.models.data import Data
 from hiermodels.models.populations import spread_down
 from hiermodels.models.spec import Layout, Parameter, sd_name
+from hiermodels.models.units import inner_design
 
 __all__ = ["bent"]
 
@@ -29,7 +33,8 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
     exponential in it, and has a cliff below on the logarithm of ``sigma``. The mean, ``kappa`` or ``shape`` of a population under
     a prior with a light tail is its logarithm up to the prior's scale and itself above; under `half_normal_cv` the same goes for
     ``1 / sqrt(shape)``. Standardised deviations of groups of counts are centred as far as the counts tell about them
-    (`_latents`). Everything else keeps its unconstrained coordinate.
+    (`_latents`), those of explicit groups of outcomes with a scale are in units of their conditional sd (`_matched`).
+    Everything else keeps its unconstrained coordinate.
 
     Returns
     -------
@@ -40,7 +45,7 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
     start = model.start(stats)
     each = [p for p in getattr(model, "parameters", ()) for _ in range(hyper.width(p))]
     powers = [_power(p) for p in each]
-    latents = _latents(model, stats, start)
+    latents, start = _matched(model, stats, start) if isinstance(model, Explicit) else (_latents(model, stats, start), start)
     if not any(powers):
         return latents, start
     n = len(each)  # standardised group values come after the parameters
@@ -124,6 +129,50 @@ def _latents(model: Any, stats: Any, start: Array) -> Callable[[Array], tuple[Ar
         return u.at[first : first + level.size].set(jnp.exp(ratio) * (r - shift)), jnp.sum(ratio)
 
     return move
+
+
+def _matched(model: Explicit, data: Data, start: Array) -> tuple[Callable[[Array], tuple[Array, Array]], Array]:
+    """Standardised deviations z of independent effects, in units of their sd given everything else, and where they start.
+
+    Given all else and a normal outcome, z_j has the precision ``r_j^2 = 1 + sd^2 I_j``, where ``I_j = sum(weight x^2) / sigma^2`` over the
+    group's rows. The coordinate is r_j z_j. On z itself that law narrows as sd grows, and steps that suit a spread near zero are too
+    long for its tail, which chains then do not enter.
+    """
+    layout, sites = model.layout, {site.name: site for site in model.sites}
+    free: list[tuple[int, int, slice]] = []
+    for i, level in enumerate(layout.levels):
+        for e, name in zip(level.effects, layout.effect_names(level), strict=True):
+            site = sites.get("eta" + name[len("theta") :])
+            if site is not None and site.shape == (level.size,):
+                free.append((i, e, slice(site.start, site.stop)))
+    if layout.link != "identity" or not free:
+        return (lambda u: (u, jnp.zeros((), u.dtype))), start
+    square = data.weight[:, None] * inner_design(layout, data) ** 2
+    told = [jax.ops.segment_sum(square[:, e], data.group[i], num_segments=layout.levels[i].size) for i, e, _ in free]
+
+    def value(u: Array, p: Parameter | None) -> Array | float:
+        """A standard deviation; 1 where variances are known."""
+        if p is None or p.prior.name == "fixed":
+            return 1.0 if p is None else p.prior.args[0]
+        (low, high), at = p.prior.support(p.kind), u[sites[p.name].start]
+        return jnp.exp(at) if math.isinf(high) else low + (high - low) * jax.nn.sigmoid(at)
+
+    def ratios(u: Array) -> Iterator[tuple[slice, Array]]:
+        sigma = value(u, layout.residual_sd)
+        for (i, e, place), information in zip(free, told, strict=True):
+            by = 1.0 if data.units is None or e in layout.origin else data.units.inward[e, e]
+            sd = value(u, layout.parameter(sd_name(layout.levels[i].name, layout.columns[e]))) / by
+            yield place, jnp.sqrt(1.0 + information * (sd / sigma) ** 2)
+
+    def move(u: Array) -> tuple[Array, Array]:
+        total = jnp.zeros((), u.dtype)
+        for place, r in ratios(u):
+            u, total = u.at[place].set(u[place] / r), total - jnp.sum(jnp.log(r))
+        return u, total
+
+    for place, r in ratios(start):
+        start = start.at[place].set(start[place] * r)
+    return move, start
 
 
 def _reliability(model: Conjugate, stats: CountStats, i: int) -> tuple[Array, Array]:
