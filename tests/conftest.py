@@ -19,6 +19,14 @@ _MOST = 15_000
 """A process may hold 65,530 memory maps on Linux; each compiled program takes several, and past the limit XLA crashes."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Write down the errors that tests provoke, where ``HIERMODELS_MESSAGES`` names a file (`tests.golden.messages`)."""
+    if "HIERMODELS_MESSAGES" in os.environ:
+        from golden.messages import Recorder
+
+        config.pluginmanager.register(Recorder(Path(os.environ["HIERMODELS_MESSAGES"]).absolute()))
+
+
 LONG = Path(__file__).parent / "long.txt"
 """Tests that take more than a few seconds, most of them compiling: a line each, marked ``slow`` beside those that say so themselves."""
 

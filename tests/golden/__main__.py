@@ -12,7 +12,9 @@ PART is one or more of
 - ``fits``: some forty fits: summaries, draws, texts, tables, predictions, saved files (minutes);
 - ``configs``: the shipped configs, some replicates given their datasets, and twelve fits (an hour);
 
-all of them by default. Parts of a recording are files of their own: what is there already is not made again, so a stopped
+- ``messages``: errors that the quick tests provoke, test file by test file (half an hour; only where it is named);
+
+all but the last by default. Parts of a recording are files of their own: what is there already is not made again, so a stopped
 recording goes on where it was. The two recordings belong on the same machine.
 """
 
@@ -20,11 +22,12 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"  # many small programs, where there is a cache
 
-PARTS = ("priors", "densities", "fits", "configs")
+PARTS = ("priors", "densities", "fits", "configs", "messages")
 
 
 def record(folder: Path, parts: list[str], earlier: Path | None = None, chains: bool = True) -> None:
@@ -41,6 +44,10 @@ def record(folder: Path, parts: list[str], earlier: Path | None = None, chains: 
         from tests.golden import fits
 
         fits.record(folder / "fits")
+    if "messages" in parts:
+        from tests.golden import messages
+
+        messages.record(folder / "messages")
     if "configs" in parts:
         from tests.golden import configs
 
@@ -59,10 +66,8 @@ def compare(folder: Path, other: Path, parts: list[str]) -> int:
             from tests.golden import configs
 
             differ += configs.compare(folder, other)
-        elif part == "fits":
-            from tests.golden import fits
-
-            differ += fits.compare(folder / part, other / part)
+        elif part in ("fits", "messages"):
+            differ += import_module(f"tests.golden.{part}").compare(folder / part, other / part)
         else:
             differ += compare.files(folder / part, other / part, part)
     return differ
@@ -74,7 +79,7 @@ def _has(folder: Path, part: str) -> bool:
 
 def main(words: list[str]) -> int:
     """The command line of the module's docstring."""
-    parts = [word for word in words if word in PARTS] or list(PARTS)
+    parts = [word for word in words if word in PARTS] or [part for part in PARTS if part != "messages"]
     match [word for word in words if word not in PARTS]:
         case ["record", folder]:
             record(Path(folder), parts)
