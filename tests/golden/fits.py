@@ -125,8 +125,8 @@ def _of_fit(fit: Any, sampler: str) -> dict[str, Any]:
     found["texts"] = {"print": whole.split("\n\n")[0] if chains else _without_numbers(whole), "repr": "" if chains else repr(fit), "latex": fit.latex(),
                       "code": fit.code(), "status": "" if chains else fit.status, "warnings": [] if chains else list(fit.warnings)}  # fmt: skip
     found["summary"] = _table(fit.summary())
-    found["file"] = _file(fit, chains)
-    tables = found["tables"] = {}
+    found["file"], values = _file(fit, chains)
+    tables = found["tables"] = {} if chains else {name: _table(table) for name, table in values.items()}
     for name, make in _tables(fit):
         try:
             table = make()
@@ -182,8 +182,11 @@ def _plain(x: Any) -> Any:
     return float(x) if isinstance(x, (float, np.floating)) else x.item() if hasattr(x, "item") else str(x)
 
 
-def _file(fit: Any, chains: bool) -> dict[str, Any]:
-    """Groups, variables and attributes of the saved file, and whether it reads back the same; digests and times left out."""
+def _file(fit: Any, chains: bool) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """Groups, variables and attributes of the saved file, and whether it reads back the same; digests and times left out.
+
+    And, of what stands beside the draws (log likelihoods, log priors), mean and sd over draws.
+    """
     import xarray as xr
 
     with tempfile.TemporaryDirectory() as folder:
@@ -191,16 +194,20 @@ def _file(fit: Any, chains: bool) -> dict[str, Any]:
         fit.save(path)
         with xr.open_datatree(path, engine="h5netcdf") as tree:
             found: dict[str, Any] = {}
+            values: dict[str, pd.DataFrame] = {}
             for node in tree.subtree:
                 for name, x in node.to_dataset(inherit=False).variables.items():
                     found[f"{node.path}/{name}"] = [*map(str, x.dims), str(x.dtype), *([] if name == "parquet" else map(str, x.shape))]
+                    if x.dims[:2] == ("chain", "draw") and node.name != "posterior":
+                        flat = np.asarray(x, float).reshape(x.shape[0] * x.shape[1], -1)
+                        values[f"file {node.name} {name}"] = pd.DataFrame({"mean": flat.mean(0), "sd": flat.std(0)})
                 found[f"{node.path} attributes"] = sorted(map(str, node.attrs))
             header = json.loads(tree.attrs["hiermodels"])
         back = hm.load_fit(path)
     for word in ("seconds", "identity", "error", *(("status", "warnings") if chains else ())):
         header.pop(word, None)
     same = all(np.array_equal(x, back.draws.values[name], equal_nan=True) for name, x in fit.draws.values.items())
-    return found | {"header": header, "reads back": same and back.summary().equals(fit.summary())}
+    return found | {"header": header, "reads back": same and back.summary().equals(fit.summary())}, values
 
 
 # side by side ------------------------------------------------------------------------------------------------------------------
