@@ -20,25 +20,31 @@ class Tally:
 
     identical: int = 0
     within: int = 0
+    different: int = 0
     largest: float = 0.0
     said: list[str] = field(default_factory=list)
+
+    def differs(self, *words: str) -> None:
+        """One thing that differs, in words."""
+        self.different += 1
+        self.said += words
 
     def number(self, where: str, a: Any, b: Any, relative: float = RELATIVE, unit: Any = None) -> None:
         """Compare two arrays, in a unit (posterior sds) where one is given."""
         a, b = np.asarray(a), np.asarray(b)
         if a.shape != b.shape or a.dtype.kind != b.dtype.kind:
-            self.said.append(f"{where}: {a.dtype} {a.shape}, now {b.dtype} {b.shape}")
+            self.differs(f"{where}: {a.dtype} {a.shape}, now {b.dtype} {b.shape}")
         elif a.tobytes() == b.tobytes() or np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"):
             self.identical += 1
         elif a.dtype.kind not in "fc":
-            self.said.append(f"{where}: {int((a != b).sum())} of {a.size} differ")
+            self.differs(f"{where}: {int((a != b).sum())} of {a.size} differ")
         else:
             gap, place = _gap(a, b, unit)
             if gap <= relative:
                 self.within, self.largest = self.within + 1, max(self.largest, gap)
             else:
                 index = tuple(int(k) for k in np.unravel_index(place, a.shape))
-                self.said.append(f"{where}: relative {gap:.2g} at {index}: {a[index]:.17g}, now {b[index]:.17g}")
+                self.differs(f"{where}: relative {gap:.2g} at {index}: {a[index]:.17g}, now {b[index]:.17g}")
 
     def text(self, where: str, a: Any, b: Any) -> None:
         """Compare two texts, or anything that prints."""
@@ -46,7 +52,7 @@ class Tally:
             self.identical += 1
             return
         lines = difflib.unified_diff(str(a).splitlines(), str(b).splitlines(), lineterm="", n=0)
-        self.said += [f"{where}: {line}" for line in lines if line[:3] not in ("---", "+++", "@@ ")]
+        self.differs(*(f"{where}: {line}" for line in lines if line[:3] not in ("---", "+++", "@@ ")))
 
     def tree(self, where: str, a: Any, b: Any) -> None:
         """Compare two trees of a JSON file, leaf by leaf."""
@@ -64,18 +70,17 @@ class Tally:
 
     def keys(self, where: str, a: Any, b: Any) -> None:
         """Names that are in one only."""
-        self.said += [f"{where}: {name}: lost" for name in a if name not in b]
-        self.said += [f"{where}: {name}: new" for name in b if name not in a]
+        for word, some, there in (("lost", a, b), ("new", b, a)):
+            for name in [name for name in some if name not in there]:
+                self.differs(f"{where}: {name}: {word}")
 
     def report(self, title: str) -> int:
         """Print the differences and the counts; the number of differences."""
         for line in self.said:
             print(f"{title}: {line[:400]}")
-        total = self.identical + self.within + len(self.said)
-        print(
-            f"{title}: {total} compared, {self.identical} identical, {self.within} within tolerance (largest {self.largest:.1g}), {len(self.said)} different"
-        )
-        return len(self.said)
+        total, largest = self.identical + self.within + self.different, f"largest {self.largest:.1g}"
+        print(f"{title}: {total} compared, {self.identical} identical, {self.within} within tolerance ({largest}), {self.different} different")
+        return self.different
 
 
 def _gap(a: np.ndarray, b: np.ndarray, sd: Any = None) -> tuple[float, int]:
@@ -95,7 +100,7 @@ def files(folder: Path, other: Path, title: str, suffixes: tuple[str, ...] = (".
     names = [p.name for f in (folder, other) for p in sorted(f.glob("*")) if p.suffix in suffixes]
     for name in dict.fromkeys(names):
         if not ((folder / name).exists() and (other / name).exists()):
-            tally.said.append(f"{name}: {'new' if (other / name).exists() else 'lost'}")
+            tally.differs(f"{name}: {'new' if (other / name).exists() else 'lost'}")
         elif name.endswith(".json"):
             tally.tree(name.removesuffix(".json"), *(json.loads((f / name).read_text()) for f in (folder, other)))
         else:

@@ -219,7 +219,7 @@ def compare(folder: Path, other: Path) -> int:
     names = [p.name for f in (folder, other) for p in sorted(f.glob("*.json"))]
     for name in dict.fromkeys(names):
         if not ((folder / name).exists() and (other / name).exists()):
-            tally.said.append(f"{name}: {'new' if (other / name).exists() else 'lost'}")
+            tally.differs(f"{name}: {'new' if (other / name).exists() else 'lost'}")
             continue
         a, b = (json.loads((f / name).read_text()) for f in (folder, other))
         _compare_fit(tally, name.removesuffix(".json"), a, b, [f / name.replace(".json", ".npz") for f in (folder, other)])
@@ -272,6 +272,6 @@ def _within_error(tally: Tally, where: str, a: dict[str, Any], b: dict[str, Any]
         with np.errstate(all="ignore"):
             gap = np.nan_to_num(np.abs(x - y) / np.hypot(ex, ey))
         if np.any(np.isnan(x) != np.isnan(y)) or gap.max(initial=0.0) > MCSE:
-            tally.said.append(f"{where}: {a['index'][int(gap.argmax())]}: {gap.max():.2g} Monte Carlo standard errors apart")
+            tally.differs(f"{where}: {a['index'][int(gap.argmax())]}: {gap.max():.2g} Monte Carlo standard errors apart")
         else:
             tally.within += 1

@@ -8,15 +8,18 @@ Tests may move: what is compared is the set of (type, text), whichever test prov
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from _pytest.raises import RaisesExc
 
 REPOSITORY = Path(__file__).parents[2]
@@ -46,6 +49,12 @@ class Recorder:
 
         RaisesExc.__exit__ = listening  # type: ignore[method-assign]
 
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leave out tests that provoke nothing: neither they nor the helpers that they name say ``raises``."""
+        provoking = {id(item): _provokes(item) for item in items}
+        config.hook.pytest_deselected(items=[item for item in items if not provoking[id(item)]])
+        items[:] = [item for item in items if provoking[id(item)]]
+
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """A test starts."""
         self.test = nodeid
@@ -55,6 +64,23 @@ class Recorder:
         line = json.dumps({"type": type(error).__name__, "text": steady(str(error)), "test": self.test})
         with self.path.open("a") as file:
             file.write(line + "\n")
+
+
+def _provokes(item: pytest.Item) -> bool:
+    return bool(set(_words(item.function)) & _provoking(item.module))  # type: ignore[attr-defined]
+
+
+@cache
+def _provoking(module: Any) -> frozenset[str]:
+    """Names of a test file by which an error may be provoked: ``raises``, and every helper that leads to it."""
+    found, functions = {"raises"}, {name: _words(f) for name, f in vars(module).items() if inspect.isfunction(f)}
+    while more := {name for name, words in functions.items() if name not in found and found & set(words)}:
+        found |= more
+    return frozenset(found)
+
+
+def _words(function: Any) -> list[str]:
+    return re.findall(r"\w+", inspect.getsource(function))
 
 
 def steady(text: str) -> str:
