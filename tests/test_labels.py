@@ -17,6 +17,7 @@ from hiermodels.datasets.roles import MISSING
 from hiermodels.models.data import bind
 from hiermodels.models.groupings import grouping
 from hiermodels.models.labels import find_label, join, match_labels, visible
+from hiermodels.reporting.report import write_report
 from hiermodels.studies.csv_text import guarded, unguarded
 from hiermodels.studies.export import export_datasets, import_estimates
 
@@ -372,6 +373,52 @@ def test_labels_of_any_kind_through_fit_and_file(tmp_path, count):
     for seed in range(count):
         try:
             check_fit(seed, tmp_path)
+        except Exception as error:
+            raise AssertionError(f"seed {seed}") from error
+
+
+def check_study(seed, folder):
+    """Through a study whose design is a file: truths, estimates, tables, datasets, imports and the report, each by label."""
+    rng = np.random.default_rng([22, seed])
+    cells, _ = column(rng, 4)
+    texts = [f"{v:%Y-%m-%d}" if isinstance(v, pd.Timestamp) else str(v) for v in cells]
+    rows = rng.permutation(np.repeat(np.arange(4), 3))
+    write_csv(rng, folder / "d.csv", {"g": [texts[k] for k in rows]}, {"z": rng.normal(size=12).tolist()})
+    means = list(LEVELS.values())
+    config = {
+        "mechanisms": {"formula": "y ~ 1 + (1 | g)", "design": {"file": str(folder / "d.csv"), "missing": ""},
+                       "truth": {"Intercept": 0, "theta_g": dict(zip(texts, means, strict=True)), "sigma": 0.01}},
+        "estimands": ["theta_g"], "methods": {"none": {"sampler": "exact", "pooling": "none"}}, "performance": ["bias", "cover"], "replications": 2, "seed": 5,
+    }  # fmt: skip
+    run = hm.run(config, folder / "run", progress=False)
+    printed = [visible(texts[k]) for k in dict.fromkeys(rows.tolist())]
+    right = dict(zip(printed, [means[k] for k in dict.fromkeys(rows.tolist())], strict=True))
+    table = run.estimates[run.estimates["group"] != "[mean]"]
+    assert list(table["group"].unique()) == printed
+    assert table["true"].tolist() == [right[g] for g in table["group"]]
+    assert table["estimate"].to_numpy() == pytest.approx(table["true"].to_numpy(dtype=float), abs=0.1)
+    stored = pd.read_csv(run.path / "performance.csv", dtype={"group": str}, keep_default_na=False)
+    assert {unguarded(g) for g in stored["group"]} >= set(printed)
+    export_datasets(run, folder / "out.csv")
+    data = pd.read_csv(folder / "out.csv", dtype={"g": str}, keep_default_na=False)
+    outside = data.groupby(["rep", "g"], sort=False)["y"].mean().rename("estimate").reset_index().rename(columns={"g": "group"})
+    outside.assign(estimand="theta_g").to_csv(folder / "means.csv", index=False)
+    import_estimates(run, folder / "means.csv", "means")
+    again = hm.load_run(run.path)
+    bias = again.performance.query("measure == 'bias' and group != '[mean]'")
+    assert set(bias["group"]) == set(printed) and bias["value"].abs().max() < 0.1
+    assert bias.groupby("group")["value"].agg(np.ptp).max() == pytest.approx(0, abs=1e-9)  # least squares, twice
+    page = write_report(again).read_text(encoding="utf-8")
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202e]", page)
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(200, marks=pytest.mark.slow)])
+def test_labels_of_any_kind_through_a_study_and_its_report(tmp_path, count):
+    for seed in range(count):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        try:
+            check_study(seed, folder)
         except Exception as error:
             raise AssertionError(f"seed {seed}") from error
 

@@ -202,8 +202,10 @@ def _checked(cell: Any, where: str) -> Label:
     try:
         label = label_of(cell)
     except TypeError as error:
+        shown = shown_cell(cell)
+        found = str(error) if shown == str(error) else f"{error}, {shown}"
         raise ValueError(
-            f"{where}: expected a group label (text, a number, true or false, a date), found {error}; "
+            f"{where}: expected a group label (text, a number, true or false, a date), found {found}; "
             "make a text of each with .map(str)"
         ) from None
     if label is None or label.value == "":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from hiermodels.studies.config.designs import predictors_text
 from hiermodels.studies.csv_text import csv_text
 from hiermodels.studies.disk import quoted, write_bytes
 from hiermodels.studies.tables import POLICY_NOTES
+
+_STEERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that steer what shows a page, such as the override of a text's direction: escapes stand for them."""
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -272,7 +276,7 @@ def write_report(run: Any, out: Path | None = None) -> Path:
     )
     page = environment.get_template("report.html.j2").render(**_content(run, out))
     path = Path(out or run.path) / "report.html"
-    write_bytes(path, page.encode())
+    write_bytes(path, _STEERS.sub(lambda found: ascii(found[0])[1:-1], page).encode())
     return path
 
 

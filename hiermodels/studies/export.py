@@ -347,7 +347,7 @@ def _checked_columns(study: Study, rows: pd.DataFrame, where: str) -> pd.DataFra
     if not len(rows):
         raise ValueError(f"{where}: expected at least one row, found none; check the file")
     rows = rows.assign(**{name: np.nan for name in NUMBERS if name not in rows})
-    rows["group"] = ["" if g is None else label_text(g) for g in _present(rows["group"])] if "group" in rows else ""
+    rows["group"] = ["" if g is None else label_text(g) for g in _present(rows["group"], blanks=True)] if "group" in rows else ""
     rows["estimand"] = [unguarded(str(e)) for e in rows["estimand"]]
     for name in NUMBERS:
         numbers, bad = as_numbers(_present(rows[name]))
@@ -364,10 +364,10 @@ def _checked_columns(study: Study, rows: pd.DataFrame, where: str) -> pd.DataFra
     return rows.assign(rep=reps.astype(np.int64))
 
 
-def _present(column: pd.Series) -> pd.Series:
-    """The column as objects, None where a cell is missing or says so."""
+def _present(column: pd.Series, blanks: bool = False) -> pd.Series:
+    """The column as objects, None where a cell is missing or says so; a label may be blanks alone, or have them around it."""
     cells = column.astype(object)
-    return cells.where(column.notna() & ~cells.map(lambda cell: isinstance(cell, str) and cell.strip() in MISSING), None)
+    return cells.where(column.notna() & ~cells.map(lambda cell: isinstance(cell, str) and (cell if blanks else cell.strip()) in MISSING), None)
 
 
 def _of_cell(cell: Cell, rows: pd.DataFrame) -> np.ndarray:
