@@ -255,7 +255,9 @@ def _compare_table(tally: Tally, where: str, a: dict[str, Any], b: dict[str, Any
         return
     tally.text(f"{where} rows", a["index"], b["index"])
     tally.keys(where, a["columns"], b["columns"])
-    sd = np.array(a["columns"]["sd"], float) if "sd" in a["columns"] else None
+    sd = None
+    if "sd" in a["columns"] and "mean" in a["columns"]:  # draws that are all the same have an sd of rounding
+        sd = np.fmax(np.array(a["columns"]["sd"], float), 1e-6 * np.abs(np.array(a["columns"]["mean"], float)))
     for column in [c for c in a["columns"] if c in b["columns"] and a["index"] == b["index"]]:
         x, y = a["columns"][column], b["columns"][column]
         if all(isinstance(v, (float, int)) and not isinstance(v, bool) for v in (*x, *y)):
