@@ -483,7 +483,7 @@ def test_a_grid_over_deviations():
 
 MISTAKES = [
     (SCHOOLS, {"efects": "none"}, r"mechanisms\.deviation\.efects: unknown key 'efects'; did you mean 'effects'\?"),
-    (SCHOOLS, {"effects": "student(3)"}, r"deviation\.effects: expected none or student_t\(3\), .*did you mean 'student_t'\?"),
+    (SCHOOLS, {"effects": "student(3)"}, r"deviation\.effects: expected none or student_t\(3\), .*did you mean 'student_t\(3\)'\?"),
     (SCHOOLS, {"effects": "student_t(2)"}, r"deviation\.effects: expected more than 2 degrees of freedom.*found 'student_t\(2\)'"),
     (SCHOOLS, {"effects": "student_t"}, r"deviation\.effects: expected student_t\(3\); found 'student_t'; give its numbers"),
     (SCHOOLS, {"effects": 3}, r"deviation\.effects: expected none or .*found 3"),
