@@ -77,11 +77,18 @@ class CountPosterior:
         centre = self.w @ mean
         return centre, np.sqrt(self.w @ (variance + (mean - centre) ** 2))
 
+    def mean_sd(self):
+        """Standard deviation of the population's mean."""
+        u, _, weight = self.marginals["mean"]
+        value = special.expit(u) if self.binomial else np.exp(u)
+        return np.sqrt(weight @ (value - weight @ value) ** 2)
+
     def hyper_cdf(self, which, x):
         """Distribution function of ``mean`` or ``concentration`` at x, (k,)."""
         at, place, weight = self.marginals[which]
         half = 0.5 * (place[1] - place[0])
-        cumulative = interpolate.PchipInterpolator(np.append(place[0] - half, place + half), np.append(0, np.cumsum(weight)))
+        first, last = place[0] - half, place[-1] + half
+        cumulative = interpolate.CubicSpline(place, weight).antiderivative()
         x = np.asarray(x, float)
         with np.errstate(divide="ignore"):
             value = x**-0.5 if which == "concentration" else np.log(x) - (np.log1p(-x) if self.binomial else 0.0)
@@ -89,12 +96,12 @@ class CountPosterior:
             coordinate = np.log1p(value / 0.03)
         else:
             coordinate = np.arcsinh((value - (at[0] - 0.15 * np.sinh(place[0]))) / 0.15)
-        below = cumulative(np.clip(coordinate, place[0] - half, place[-1] + half))
+        below = (cumulative(np.clip(coordinate, first, last)) - cumulative(first)) / (cumulative(last) - cumulative(first))
         return 1 - below if which == "concentration" else below
 
 
 def datasets(family, groups, count, seed, ordinary=False):
-    """Random small datasets (y, size): zeros, all-successes, few and many trials, populations of every spread."""
+    """Random small datasets (y, size, theta): zeros, all-successes, few and many trials, populations of every spread."""
     rng, found = np.random.default_rng([seed, groups]), []
     while len(found) < count:
         if ordinary:
@@ -109,9 +116,9 @@ def datasets(family, groups, count, seed, ordinary=False):
             y = rng.poisson(3 * size * theta)
             if (y > 0).sum() < 2:
                 continue  # a posterior that runs off to infinity with one event at most
-            found.append((y.astype(float), size.astype(float)))
+            found.append((y.astype(float), size.astype(float), 3 * theta))
             continue
         if not ordinary and extreme < 0.14:
             y = 0 * n if extreme < 0.08 else n
-        found.append((y.astype(float), n.astype(float)))
+        found.append((y.astype(float), n.astype(float), theta))
     return found

@@ -87,11 +87,11 @@ def _light(p: Parameter) -> bool:
 
 
 class Coordinates(eqx.Module):
-    """The map from v to the unconstrained u, coordinate by coordinate; all attributes have shape (dim,).
+    """The map from v to the unconstrained u, coordinate by coordinate; all arrays have shape (dim,).
 
     Attributes
     ----------
-    kind : Array of int
+    kind : tuple of int
         0 positive, 1 bounded, 2 real.
     centre : Array
         Mode of u.
@@ -101,7 +101,7 @@ class Coordinates(eqx.Module):
         The number c.
     """
 
-    kind: Array
+    kind: tuple[int, ...] = eqx.field(static=True)
     centre: Array
     k2: Array
     a: Array
@@ -109,27 +109,39 @@ class Coordinates(eqx.Module):
     reach: Array
 
     def at(self, i: int) -> Coordinates:
-        """One coordinate alone (arrays of shape ())."""
-        return jax.tree.map(lambda x: x[i], self)
+        """One coordinate alone."""
+        arrays = (x[i : i + 1] for x in (self.centre, self.k2, self.a, self.v0, self.reach))
+        return Coordinates(self.kind[i : i + 1], *arrays)
+
+    def placed(self, v: Array) -> tuple[Array, Array]:
+        """Unconstrained vector and log du/dv, elementwise; shapes (..., dim)."""
+        shift, log_slope = v, jnp.zeros_like(v)
+        if _BOUNDED in self.kind:
+            bounded = np.equal(self.kind, _BOUNDED)
+            shift = jnp.where(bounded, v + 0.2 * jnp.sinh(v), v)
+            log_slope = jnp.where(bounded, jnp.log1p(0.2 * jnp.cosh(v)), 0.0)
+        u = self.centre + shift
+        if _POSITIVE not in self.kind:
+            return u, log_slope
+        # every exponential and logarithm is taken once: they are most of what a node costs
+        low = jnp.exp(-v)
+        far = self.reach * jnp.exp(-self.v0) / low
+        t = v - low + far
+        tiny, more = t < -30, jnp.log1p(jnp.exp(-jnp.abs(t)))
+        y = self.a * (jnp.maximum(t, 0.0) + more)
+        share = -jnp.expm1(-jnp.maximum(y, 1e-30))
+        positive = self.centre + 0.5 * (jnp.log(self.k2) + jnp.where(tiny, jnp.log(self.a) + t, y + jnp.log(share)))
+        slope = jnp.log(0.5 * (1 + low + far) * jnp.where(tiny, 1.0, self.a / share)) + jnp.where(tiny, 0.0, jnp.minimum(t, 0.0) - more)
+        known = np.equal(self.kind, _POSITIVE)
+        return jnp.where(known, positive, u), jnp.where(known, slope, log_slope)
 
     def u(self, v: Array) -> Array:
         """Unconstrained vector; shapes (..., dim)."""
-        t = v - jnp.exp(-v) + self.reach * jnp.exp(v - self.v0)
-        y = self.a * jnp.logaddexp(t, 0.0)
-        near = jnp.clip(y, 1e-30, 30.0)
-        log_expm1 = jnp.where(t < -30, jnp.log(self.a) + t, jnp.where(y > 30, y, jnp.log(jnp.expm1(near))))
-        positive = self.centre + 0.5 * (jnp.log(self.k2) + log_expm1)
-        shift = jnp.where(self.kind == _BOUNDED, v + 0.2 * jnp.sinh(v), v)
-        return jnp.where(self.kind == _POSITIVE, positive, self.centre + shift)
+        return self.placed(v)[0]
 
     def log_slope(self, v: Array) -> Array:
         """log du/dv, elementwise."""
-        t = v - jnp.exp(-v) + self.reach * jnp.exp(v - self.v0)
-        y = self.a * jnp.logaddexp(t, 0.0)
-        inner = jnp.log(1 + jnp.exp(-v) + self.reach * jnp.exp(v - self.v0))
-        outer = jnp.where(t < -30, 0.0, jnp.log(self.a) + jax.nn.log_sigmoid(t) - jnp.log(-jnp.expm1(-jnp.maximum(y, 1e-30))))
-        other = jnp.where(self.kind == _BOUNDED, jnp.log1p(0.2 * jnp.cosh(v)), 0.0)
-        return jnp.where(self.kind == _POSITIVE, inner + outer - math.log(2.0), other)
+        return self.placed(v)[1]
 
     def v(self, u: Array) -> Array:
         """Inverse of `u`, elementwise; minus infinity goes to a very negative number."""
@@ -138,16 +150,20 @@ class Coordinates(eqx.Module):
         t = jnp.where(y < 1e-12, jnp.log(jnp.maximum(y, 1e-300)), y + jnp.log(-jnp.expm1(-jnp.maximum(y, 1e-12))))
         v = jnp.where(t < 0, -jnp.log1p(-jnp.minimum(t, 0.0)), t)
         v = jnp.minimum(v, self.v0 + 1 + jnp.log1p(jnp.maximum(t - self.v0, 0.0) / self.reach))
+
+        def newton(_: int, v: Array) -> Array:
+            low, high = jnp.exp(-v), self.reach * jnp.exp(v - self.v0)
+            return v - (v - low + high - t) / (1 + low + high)
+
+        v = jnp.where(np.equal(self.kind, _POSITIVE), jax.lax.fori_loop(0, 14, newton, v), shift)
+        if _BOUNDED not in self.kind:
+            return v
         bounded = jnp.clip(shift, -300.0, 300.0)
 
-        def newton(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
-            v, x = state
-            low, high = jnp.exp(-v), self.reach * jnp.exp(v - self.v0)
-            v = v - (v - low + high - t) / (1 + low + high)
-            return v, x - (x + 0.2 * jnp.sinh(x) - bounded) / (1 + 0.2 * jnp.cosh(x))
+        def closer(_: int, x: Array) -> Array:
+            return x - (x + 0.2 * jnp.sinh(x) - bounded) / (1 + 0.2 * jnp.cosh(x))
 
-        v, x = jax.lax.fori_loop(0, 14, newton, (v, jnp.arcsinh(bounded)))
-        return jnp.where(self.kind == _POSITIVE, v, jnp.where(self.kind == _BOUNDED, x, shift))
+        return jnp.where(np.equal(self.kind, _BOUNDED), jax.lax.fori_loop(0, 14, closer, jnp.arcsinh(bounded)), v)
 
 
 def fit_coordinates(log_density: Callable[[Array], Array], mode: Array, curvature: Array, known: Kinds) -> Coordinates:
@@ -171,7 +187,7 @@ def fit_coordinates(log_density: Callable[[Array], Array], mode: Array, curvatur
     known : Kinds
     """
     dim = mode.shape[0]
-    kind, power = jnp.asarray(np.array(known.kind)), jnp.asarray(np.array(known.power), mode.dtype)
+    power = jnp.asarray(np.array(known.power), mode.dtype)
     reach = jnp.asarray(np.where(known.light, _REACH[1], _REACH[0]), mode.dtype)
     lowered = mode - _FAR * jnp.eye(dim, dtype=mode.dtype)
     drop = log_density(mode) - jax.vmap(log_density)(lowered) - power * _FAR
@@ -197,5 +213,5 @@ def fit_coordinates(log_density: Callable[[Array], Array], mode: Array, curvatur
     t = y / a + jnp.log(-jnp.expm1(-y / a)) - reach
     v = jnp.maximum(t, 0.3)
     v = jax.lax.fori_loop(0, 6, lambda _, v: v - (v - jnp.exp(-v) - t) / (1 + jnp.exp(-v)), v)
-    v = jnp.where(kind == _POSITIVE, v, 0.0)
-    return Coordinates(kind, mode, (1 - q) / q, a, v, reach)
+    v = jnp.where(np.equal(known.kind, _POSITIVE), v, 0.0)
+    return Coordinates(known.kind, mode, (1 - q) / q, a, v, reach)

@@ -98,9 +98,9 @@ def count_law(
     mean = jnp.sum(first, 0)
     sd = jnp.sqrt(jnp.maximum(jnp.sum(second, 0) - mean**2, 0.0))
     scale = jnp.maximum(sd, 1e-300)
-    about = (first - mass[:, None] * mean) / scale
-    square = (second - 2 * mean * first + mass[:, None] * mean**2) / scale**2
-    error = halves_error(2 * about[0], 2 * about[1]) + halves_error(2 * square[0], 2 * square[1])
+    first, second = (x / jnp.maximum(mass, 1e-300)[:, None] for x in (first, second))
+    about, square = (first - mean) / scale, (second - 2 * mean * first + mean**2) / scale**2
+    error = halves_error(*about) + 0.5 * halves_error(*square)
     grid = _place(beta, sweep, points, reach, least, shared)
     densities = _shared(beta, sweep, grid, precision, likelihood) if likelihood else _separate(beta, sweep, grid, precision)
     start, step = (jnp.broadcast_to(x, (groups,)) for x in (grid.start, grid.step))

@@ -30,9 +30,10 @@ from jax import Array
 
 from hiermodels.inference.coordinates import Coordinates, Kinds, fit_coordinates, kinds
 from hiermodels.inference.lattice import Lattice, cholesky, lattice, solve_lower, solve_upper
+from hiermodels.inference.law_tables import BETWEEN, finer
 from hiermodels.inference.node_draws import sample_nodes
 from hiermodels.inference.node_summaries import summarise_nodes
-from hiermodels.inference.nodes import ACCURACIES, MAX_DIM, POOR, Accuracy, Nodes, block_size
+from hiermodels.inference.nodes import ACCURACIES, MAX_DIM, POOR, Accuracy, Marginal, Nodes, block_size
 from hiermodels.models.factorise import Factorised
 
 __all__ = ["MAX_DIM", "POOR", "ExactSettings", "Nodes", "exact", "sample_nodes", "summarise_nodes"]
@@ -102,8 +103,9 @@ def exact(factorised: Factorised, settings: ExactSettings | None = None) -> Call
     if dim == 0:
         return lambda key, stats: _single(factorised, stats, word)
     known = _kinds(factorised)
-    across = len(ACCURACIES[word].across) if word in ("fit", "finest") or not factorised.sharp else 0
-    marginal = 1 < dim <= across + 1 and max([level.size for level in factorised.layout.levels] + [1]) <= _MANY
+    accuracy = ACCURACIES[word]
+    most = 1 + len(accuracy.across if not accuracy.shared else () if factorised.sharp else accuracy.shared)
+    marginal = 1 < dim <= most and max([level.size for level in factorised.layout.levels] + [1]) <= _MANY
 
     def nodes(key: Array, stats: Any) -> Nodes:
         def log_density(u: Array) -> Array:
@@ -139,60 +141,85 @@ def _lay(
     mode, gradient, curvature = _mode(log_density, start, known)
     coordinates = fit_coordinates(log_density, mode, jnp.diagonal(curvature), known)
     centre, scale = _laplace(coordinates, gradient, curvature)
-    z, light = jnp.asarray(grid.z), np.flatnonzero(known.light)
+    light = np.flatnonzero(known.light)
 
-    def at(v: Array) -> Array:
-        """Log density of lattice coordinates, (node, dim) -> (node,)."""
-        u = coordinates.u(v)
-        density = jax.vmap(log_density)(u) if len(v) <= block else jax.lax.map(log_density, u, batch_size=block)
-        density = density + jnp.sum(coordinates.log_slope(v), -1)
+    def weigh(u: Array, log_slope: Array) -> Array:
+        """Log density of lattice coordinates, (node, dim) and (node,) -> (node,)."""
+        density = jax.vmap(log_density)(u) if len(u) <= block else jax.lax.map(log_density, u, batch_size=block)
+        density = density + log_slope
         return jnp.where(density < jnp.inf, density, -jnp.inf)
 
+    def laid(grid: Lattice, centre: Array, scale: Array) -> tuple[Array, Array, tuple[Array, ...]]:
+        """Unconstrained nodes of a lattice, their log densities, and what `_judge` says."""
+        u, log_slope = coordinates.placed(centre + jnp.asarray(grid.z) @ scale.T)
+        density = weigh(u, jnp.sum(log_slope, -1))
+        squares = jnp.exp(jnp.minimum(2 * (u - coordinates.centre), 200.0))[:, light]
+        return u, density, _judge(grid, density, squares)
+
     def again(state: Any) -> Any:
-        count, centre, scale, _, _, _, next_centre, next_scale = state
-        centre, scale = next_centre, next_scale
-        v = centre + z @ scale.T
-        density = at(v)
-        squares = jnp.exp(jnp.minimum(2 * (coordinates.u(v) - coordinates.centre), 200.0))[:, light]
-        mean, spread, error, edge = _judge(grid, density, squares)
+        count, _, _, _, _, _, _, centre, scale = state
+        u, density, (mean, spread, error, edge) = laid(grid, centre, scale)
         wider = jnp.where(edge > 0.3 * accuracy.allowed, 1.15, 1.0)
         factor = cholesky(spread, 0.01)
-        return count + 1, centre, scale, density, error, edge, centre + scale @ mean, wider * scale @ factor
+        return count + 1, centre, scale, u, density, error, edge, centre + scale @ mean, wider * scale @ factor
 
     def unfinished(state: Any) -> Array:
-        return (state[0] < accuracy.rounds) & ((state[4] + state[5] > accuracy.allowed) | (state[0] < 1))
+        return (state[0] < accuracy.rounds) & ((state[5] + state[6] > accuracy.allowed) | (state[0] < 1))
 
     worst = jnp.full((), jnp.inf, start.dtype)
     empty = jnp.zeros(len(grid.z), start.dtype)
-    state = (jnp.zeros((), jnp.int32), centre, scale, empty, worst, worst, centre, scale)
-    count, centre, scale, density, error, edge, next_centre, next_scale = jax.lax.while_loop(unfinished, again, state)
+    state = (jnp.zeros((), jnp.int32), centre, scale, jnp.zeros(grid.z.shape, start.dtype), empty, worst, worst, centre, scale)
+    count, centre, scale, u, density, error, edge, next_centre, next_scale = jax.lax.while_loop(unfinished, again, state)
     if sharp:
-        grid = accuracy.grid(start.shape[0], sharp)
-        z, centre, scale = jnp.asarray(grid.z), next_centre, next_scale
-    v = centre + z @ scale.T
-    if sharp:
-        density = at(v)
-        squares = jnp.exp(jnp.minimum(2 * (coordinates.u(v) - coordinates.centre), 200.0))[:, light]
-        _, _, error, edge = _judge(grid, density, squares)
+        grid, centre, scale = accuracy.grid(start.shape[0], sharp), next_centre, next_scale
+        u, density, (_, _, error, edge) = laid(grid, centre, scale)
     total = jax.scipy.special.logsumexp(density)
     # nodes without weight may be so far out that nothing can be computed there: they move to the best one
     seen = density - jnp.max(density) > -60.0
-    u = coordinates.u(v)
     u = jnp.where(seen[:, None] | jnp.isnan(total), u, u[jnp.argmax(density)])
     volume = math.log(grid.cell) + jnp.sum(jnp.log(jnp.diagonal(scale)))
     quality = jnp.where(jnp.isfinite(total), (error + edge) / accuracy.allowed, jnp.inf)
     marginals = None
     if marginal:
-        marginals = tuple(_marginal(at, centre, scale, accuracy, i) for i in range(start.shape[0]))
+        marginals = _marginals(weigh, coordinates, centre, scale, word)
     log_weight = jnp.where(seen, density - total, -jnp.inf)
+    v = centre + jnp.asarray(grid.z) @ scale.T
     return Nodes(u, log_weight, v, centre, scale, coordinates, total + volume, quality, count, marginals, word, sharp)
 
 
-def _marginal(at: Callable[[Array], Array], centre: Array, scale: Array, accuracy: Accuracy, i: int) -> Array:
-    """Marginal density of one lattice coordinate at equally spaced values, up to a factor: (plane,).
+def _marginals(weigh: Callable[[Array, Array], Array], coordinates: Coordinates, centre: Array, scale: Array, word: str) -> tuple[Marginal, ...]:
+    """Marginal densities of the lattice's coordinates, up to a factor each."""
+    accuracy, dim = ACCURACIES[word], centre.shape[0]
+    if accuracy.shared:
+        return _shared_planes(weigh, coordinates, centre, scale, lattice(dim, *accuracy.shared[dim - 2]))
+    return tuple(_own_planes(weigh, coordinates, centre, scale, accuracy, i) for i in range(dim))
 
-    Each value has a lattice in the other coordinates, moved along their regression on this one.
+
+def _shared_planes(
+    weigh: Callable[[Array, Array], Array], coordinates: Coordinates, centre: Array, scale: Array, grid: Lattice
+) -> tuple[Marginal, ...]:
+    """Sums over the planes of one lattice along the axes, on which a coordinate is placed once a plane.
+
+    Its spacing lies between what the marginal and the conditional standard deviations want.
     """
+    dim, step = centre.shape[0], 0.5 * grid.spacing
+    place = np.rint(grid.z / step).astype(int)
+    last = int(place.max())
+    inverse = solve_lower(scale, jnp.eye(dim, dtype=scale.dtype))
+    width = jnp.sqrt(jnp.sqrt(jnp.sum(scale**2, 1) / jnp.sum(inverse**2, 0)))
+    u, log_slope = coordinates.placed(centre + step * width * np.arange(-last, last + 1)[:, None])
+    u, log_slope = (jnp.stack([x[place[:, i] + last, i] for i in range(dim)], -1) for x in (u, log_slope))
+    density = weigh(u, jnp.sum(log_slope, -1))
+    member = (place[:, :, None] == np.arange(-last, last + 1)).reshape(len(place), -1)
+    sums = (jnp.exp(density - jnp.max(density)) @ member.astype(float)).reshape(dim, -1)
+    finest = step * width / BETWEEN
+    return tuple(Marginal(centre[i] - step * width[i] * last, finest[i], finer(sums[i])) for i in range(dim))
+
+
+def _own_planes(
+    weigh: Callable[[Array, Array], Array], coordinates: Coordinates, centre: Array, scale: Array, accuracy: Accuracy, i: int
+) -> Marginal:
+    """Sums over equally spaced planes of one coordinate, each with a lattice in the others, moved along their regression on this one."""
     dim = centre.shape[0]
     order = np.array([i, *(j for j in range(dim) if j != i)])
     across = lattice(dim - 1, *accuracy.across[dim - 2])
@@ -201,9 +228,10 @@ def _marginal(at: Callable[[Array], Array], centre: Array, scale: Array, accurac
     places = jnp.linspace(-accuracy.plane_radius, accuracy.plane_radius, accuracy.planes)
     first = jnp.broadcast_to(places[:, None], shape)[..., None]
     z = jnp.concatenate([first, jnp.broadcast_to(jnp.asarray(across.z), (*shape, dim - 1))], -1)
-    v = centre + (z.reshape(-1, dim) @ turned.T)[:, np.argsort(order)]
-    density = at(v).reshape(shape)
-    return jnp.sum(jnp.exp(density - jnp.max(density)), 1)
+    u, log_slope = coordinates.placed(centre + (z.reshape(-1, dim) @ turned.T)[:, np.argsort(order)])
+    density = weigh(u, jnp.sum(log_slope, -1)).reshape(shape)
+    reach = accuracy.plane_radius * turned[0, 0]
+    return Marginal(centre[i] - reach, 2 * reach / (accuracy.planes - 1), jnp.sum(jnp.exp(density - jnp.max(density)), 1))
 
 
 def _mode(log_density: Callable[[Array], Array], start: Array, known: Kinds) -> tuple[Array, Array, Array]:

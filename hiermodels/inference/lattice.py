@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-__all__ = ["Lattice", "cholesky", "lattice", "solve_lower"]
+__all__ = ["Lattice", "cholesky", "lattice", "solve_lower", "solve_upper"]
 
 
 class Lattice(NamedTuple):

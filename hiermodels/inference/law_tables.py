@@ -21,7 +21,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import erfc
 
-__all__ = ["Table", "density_table", "halves_error", "point_table"]
+__all__ = ["BETWEEN", "Table", "density_table", "finer", "halves_error", "point_table"]
 
 _ROOT_2 = math.sqrt(2.0)
 _ROOT_2PI = math.sqrt(2 * math.pi)
@@ -29,6 +29,11 @@ _ORDER = 5
 """The smoothing kernel leaves moments up to 2 * _ORDER + 1 alone."""
 _CELL = (11 / 1440, -93 / 1440, 802 / 1440, 802 / 1440, -93 / 1440, 11 / 1440)
 """Integral over the middle cell of the polynomial through six neighbours."""
+
+BETWEEN = 3
+"""Values of a density for each of its planes."""
+_NOTHING, _BEND = 60.0, 0.25
+"""Logarithms below the largest density that count as nothing, and by which a density may rise or fall between neighbours."""
 
 
 class Table(eqx.Module):
@@ -116,8 +121,8 @@ def _cubic(s: Array, f0: Array, f1: Array, d0: Array, d1: Array) -> tuple[Array,
 
 
 def halves_error(one: Array, other: Array) -> Array:
-    """Error of a whole lattice, from what its two halves give: half the square of their difference."""
-    return 0.5 * (one - other) ** 2
+    """Error of a whole lattice, from what its two halves give: the square of a half's error, which is half of their difference."""
+    return (0.5 * (one - other)) ** 2
 
 
 def density_table(
@@ -146,6 +151,31 @@ def density_table(
         each = below / jnp.maximum(mass, 1e-300)[:, None]
         error = jnp.max(halves_error(each[0], each[1]), 0)
     return Table(start, step, jnp.sum(below, 0) / total, jnp.sum(halves, 0) / total, error, *maps)
+
+
+@lru_cache(maxsize=8)
+def _between(count: int) -> np.ndarray:
+    """Matrix (value, point) of the polynomials through six neighbours of equally spaced points."""
+    at = np.arange((count - 1) * BETWEEN + 1) / BETWEEN
+    found = np.zeros((len(at), count))
+    for row, x in zip(found, at, strict=True):
+        first = int(np.clip(np.floor(x) - 2, 0, count - 6))
+        for k in range(first, first + 6):
+            row[k] = math.prod((x - j) / (k - j) for j in range(first, first + 6) if j != k)
+    return found
+
+
+def finer(density: Array) -> Array:
+    """Density at equally spaced points, and between them, `BETWEEN` values a step.
+
+    Its logarithm is the polynomial through six neighbours, kept near what both ends of a step allow: beside an end of the support, where
+    the density drops to nothing, a polynomial would swing.
+    """
+    known = jnp.maximum(jnp.log(density), jnp.log(jnp.max(density)) - _NOTHING)
+    left = np.minimum(np.arange((len(density) - 1) * BETWEEN + 1) // BETWEEN, len(density) - 2)
+    ends = known[left], known[left + 1]
+    found = jnp.asarray(_between(len(density))) @ known
+    return jnp.exp(jnp.clip(found, jnp.minimum(*ends) - _BEND, jnp.maximum(*ends) + _BEND))
 
 
 @lru_cache(maxsize=1)
@@ -211,7 +241,7 @@ def point_table(
     inside = ((x[:, None] - at) * (1 / width)).astype(precision if at.dtype == jnp.float64 else at.dtype)
     below, slope = (jnp.einsum("hn,xng->hxg", weight.astype(inside.dtype), part).astype(at.dtype) for part in _smooth(inside))
     slope = jnp.sum(slope, 0) / width
-    error = jnp.max(halves_error(2 * below[0], 2 * below[1]), 0)
+    error = jnp.max(halves_error(*(below / jnp.maximum(jnp.sum(weight, 1), 1e-300)[:, None, None])), 0)
     below = jnp.sum(below, 0)
     below = jax.lax.cummax(jnp.clip(below, 0.0, 1.0), axis=0)
     return Table(start, step, below, jnp.maximum(slope, 0.0), error, *maps)

@@ -15,8 +15,8 @@ Axes: node first, then group. Everything is for one dataset and batches under ``
 Errors
 ------
 A summary is wrong by the lattice's error and by its own. The lattice's two halves (weights have the shape (half, node)) give two
-values of a probability that differ by delta: the whole is off by about delta squared (`halves_error`). Grids are laid so finely
-that what they add is below a tenth of what an accuracy allows, for components of any width.
+values of a probability, each normalised, that differ by delta: the whole is off by about delta squared (`halves_error`). Grids are
+laid so finely that what they add is below a tenth of what an accuracy allows, for components of any width.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ class NormalMixture(eqx.Module):
     ----------
     sweep : callable
         Adds over nodes; its ``a`` is the mean, ``b`` the variance of each component.
+    mass : Array, shape (half,)
+        Weight of either half of the nodes.
     centre, scale, mean, sd, skewness, kurtosis : Array, shape (group,)
         Mean and twice the sd of one component; then the mixture's moments.
     error : Array, shape (group,)
@@ -82,6 +84,7 @@ class NormalMixture(eqx.Module):
     """
 
     sweep: Sweep = eqx.field(static=True)
+    mass: Array
     centre: Array
     scale: Array
     mean: Array
@@ -103,18 +106,19 @@ class NormalMixture(eqx.Module):
             low = jnp.stack([m, m**2 + v])
             high = (m * (m**2 + 3 * v), m**4 + 6 * m**2 * v + 3 * v**2)
             total = jnp.sum(weight, 0)
-            return jnp.einsum("hn,kng->hkg", weight, low), *(total @ x for x in high)
+            return jnp.sum(weight, 1), jnp.einsum("hn,kng->hkg", weight, low), *(total @ x for x in high)
 
-        low, three, four = sweep(powers)
+        mass, low, three, four = sweep(powers)
         one, two = jnp.sum(low, 0)
         total = jnp.maximum(two - one**2, 1e-300)
         third = three - 3 * one * two + 2 * one**3
         fourth = four - 4 * one * three + 6 * one**2 * two - 3 * one**4
         shape = (third / total**1.5, fourth / total**2 - 3)
         scale = 2 * jnp.sqrt(_positive(variance, centre))
-        apart = low[0] - low[1]
-        error = 2 * (apart[0] ** 2 / total + ((apart[1] - 2 * one * apart[0]) / total) ** 2)
-        return cls(sweep, centre, scale, centre + one, jnp.sqrt(total), *shape, error, tolerance, precision)
+        first, second = jnp.moveaxis(low / jnp.maximum(mass, 1e-300)[:, None, None], 1, 0)
+        scaled = second - 2 * one * first
+        error = (halves_error(*first) + 0.5 * halves_error(*scaled) / total) / total  # of an sd: half of the variance's, relatively
+        return cls(sweep, mass, centre, scale, centre + one, jnp.sqrt(total), *shape, error, tolerance, precision)
 
     def _scores(self, x: Array, law: Component) -> tuple[Array, Array]:
         root = jax.lax.optimization_barrier(1 / jnp.sqrt(_positive(law.b, law.a)))
@@ -143,7 +147,11 @@ class NormalMixture(eqx.Module):
             return (below.astype(x.dtype),)
 
         below = self.sweep(add)[0]
-        return jnp.sum(below, 0), halves_error(2 * below[0], 2 * below[1])
+        return jnp.sum(below, 0), self._error(below)
+
+    def _error(self, below: Array) -> Array:
+        """Error of F from its parts by half, (half, k, group) -> (k, group)."""
+        return halves_error(*(below / jnp.maximum(self.mass, 1e-300)[:, None, None]))
 
     def cdf(self, x: Array) -> Array:
         """F at x, shape (k, group)."""
@@ -180,7 +188,7 @@ class NormalMixture(eqx.Module):
             helps = (new > low) & (new < high) & (jnp.abs(off) <= least)
             new = jnp.where(helps, new, jnp.where(off == 0, state.xi, 0.5 * (low + high)))
             new = jnp.where(jnp.isnan(off), off, new)
-            found = _Search(state.steps + 1, low, high, new, off, halves_error(2 * halves[0], 2 * halves[1]))
+            found = _Search(state.steps + 1, low, high, new, off, self._error(halves))
             return jax.tree.map(lambda a, b: jnp.where(unsolved(state), a, b), found, state)._replace(steps=found.steps)
 
         def unsolved(state: _Search) -> Array:

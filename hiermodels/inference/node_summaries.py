@@ -229,9 +229,9 @@ def _summarise_point(name: str, held: _Held, asked: _Asked, thresholds: Sequence
         layout = held.factorised.layout
         law = _coordinate_table(held.nodes, held.weight, *place, shown_factor(layout, held.stats, place[1]), stands_of(layout, held.stats))
         if held.nodes.marginals is not None:
-            planes = held.nodes.marginals[place[0]]
-            at = law.start + law.step * jnp.arange(len(planes))[:, None]
-            mean, sd = _moments(planes / jnp.sum(planes), jnp.where(planes[:, None] > 0, law.value(at), centre))
+            density = held.nodes.marginals[place[0]].density
+            at = law.start + law.step * jnp.arange(len(density))[:, None]
+            mean, sd = _moments(density / jnp.sum(density), jnp.where(density[:, None] > 0, law.value(at), centre))
             off = jnp.zeros_like(mean)
     elif held.factorised.dim == 0 or _fixed(held.factorised, name):
         known = centre + 0 * mean
@@ -249,10 +249,10 @@ def _summarise_point(name: str, held: _Held, asked: _Asked, thresholds: Sequence
 
 def _moments_error(weight: Array, x: Array, sd: Array) -> Array:
     """Error of mean and sd in sds, from the two halves of the nodes; (half, node), (node, group) -> (group,)."""
-    first, second = weight @ x, weight @ x**2
-    mean, scale = jnp.sum(first, 0), jnp.maximum(sd, 1e-300)
-    apart = second[0] - second[1] - 2 * mean * (first[0] - first[1])
-    return halves_error(2 * first[0] / scale, 2 * first[1] / scale) + halves_error(2 * apart / scale**2, 0.0 * apart)
+    share = weight / jnp.maximum(jnp.sum(weight, 1, keepdims=True), 1e-300)
+    scale = jnp.maximum(sd, 1e-300)
+    about = (x - jnp.sum(weight, 0) @ x) / scale
+    return halves_error(*(share @ about)) + 0.5 * halves_error(*(share @ about**2))
 
 
 def _moments(weight: Array, x: Array) -> tuple[Array, Array]:
@@ -300,12 +300,11 @@ def _coordinate_table(
     def log_jacobian(v: Array) -> Array:
         return jnp.log(jax.jvp(natural, (v,), (jnp.ones_like(v),))[1])
 
-    radius = grid.radius if nodes.marginals is None else accuracy.plane_radius
-    centre, ends = nodes.centre[i][None], (reach * radius)[None]
     maps = (natural, position, log_jacobian)
     if nodes.marginals is not None:
-        none = jnp.zeros((1, 1))
-        return density_table(centre - ends, 2 * ends / (accuracy.planes - 1), nodes.marginals[i][None, :, None], none, none, *maps)
+        found, none = nodes.marginals[i], jnp.zeros((1, 1))
+        return density_table(found.start[None], found.step[None], found.density[None, :, None], none, none, *maps)
+    centre, ends = nodes.centre[i][None], (reach * grid.radius)[None]
     return point_table(
         weight,
         nodes.v[:, i : i + 1],

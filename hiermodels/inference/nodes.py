@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from hiermodels.inference.coordinates import Coordinates
 from hiermodels.inference.lattice import Lattice, lattice
 from hiermodels.models.factorise import Factorised
 
-__all__ = ["ACCURACIES", "MAX_DIM", "POOR", "Accuracy", "Nodes", "block_size", "halves", "smoothing"]
+__all__ = ["ACCURACIES", "MAX_DIM", "POOR", "Accuracy", "Marginal", "Nodes", "block_size", "halves", "smoothing"]
 
 MAX_DIM = 6
 """Most hyperparameters that a lattice is laid over."""
@@ -36,11 +37,12 @@ class Accuracy:
         Most times the lattice is laid.
     sharp, sharp_radius : tuple, float
         Points and radius of the last lattice where components may be narrower than what the nodes leave open.
-    planes, across : int, tuple
-        Points at which the marginal density of a hyperparameter is integrated, over how many nodes and which radius of the others, by
-        their number; with more others it is smoothed from the lattice.
-    plane_radius : float
-        What these points cover on either side, in sds.
+    shared : tuple
+        Points and radius of a lattice along the axes whose planes give the marginal densities of all hyperparameters, by their number
+        from two on; with more they are smoothed from the lattice above.
+    planes, plane_radius, across : int, float, tuple
+        Where ``shared`` is empty: points at which each marginal density is integrated, what they cover on either side, in sds, and the
+        points and radius of the lattice over the others, by their number.
     probability : float
         Error allowed of a probability.
     points : int
@@ -63,9 +65,10 @@ class Accuracy:
     rounds: int
     sharp: tuple[int, ...]
     sharp_radius: float
+    shared: tuple[tuple[int, float], ...]
     planes: int
-    across: tuple[tuple[int, float], ...]
     plane_radius: float
+    across: tuple[tuple[int, float], ...]
     probability: float
     points: int
     table_points: int
@@ -92,9 +95,10 @@ _FIT = Accuracy(
     rounds=4,
     sharp=(97, 1600, 5000, 12000, 24000, 48000),
     sharp_radius=6.5,
+    shared=(),
     planes=49,
-    across=((31, 5.6), (160, 5.6), (640, 5.5), (2000, 5.5), (6000, 5.6)),
     plane_radius=6.0,
+    across=((31, 5.6), (160, 5.6), (640, 5.5), (2000, 5.5), (6000, 5.6)),
     probability=2e-3,
     points=64,
     table_points=160,
@@ -111,9 +115,10 @@ _STUDY = Accuracy(
     rounds=3,
     sharp=(41, 168, 500, 1000, 2000, 4000),
     sharp_radius=4.9,
-    planes=19,
-    across=((9, 4.2), (21, 3.9)),
-    plane_radius=5.0,
+    shared=((97, 4.5), (400, 4.7)),
+    planes=0,
+    plane_radius=0.0,
+    across=(),
     probability=0.01,
     points=24,
     table_points=64,
@@ -128,11 +133,19 @@ _FINEST = (400, 8000, 30000, 100000, 200000, 400000)
 ACCURACIES = {
     # one over the root of 400 draws
     "study": _STUDY,
-    "refined": replace(_STUDY, nodes=_REFINED, sharp=(97, 640, 2500, 5000, 10000, 20000), radius=(5.5,) * 6, sharp_radius=6.0, rounds=6, table_points=128, least=0.16),
+    "refined": replace(_STUDY, nodes=_REFINED, sharp=(97, 640, 2500, 5000, 10000, 20000), radius=(5.5,) * 6, sharp_radius=6.0, rounds=6, shared=((400, 5.5), (1500, 5.5)), table_points=128, least=0.16),
     "fit": _FIT,
     "finest": replace(_FIT, nodes=_FINEST, sharp=_FINEST, radius=(6.5,) * 6, rounds=6),
 }
 """By name: ``refined`` is ``study``, ``finest`` is ``fit`` with more nodes, for the datasets where that was not enough."""
+
+
+class Marginal(NamedTuple):
+    """Density of one coordinate of a lattice at equally spaced values, (value,), up to a factor; the first value and their distance."""
+
+    start: Array
+    step: Array
+    density: Array
 
 
 class Nodes(eqx.Module):
@@ -156,8 +169,8 @@ class Nodes(eqx.Module):
         Estimated error over the error allowed, shape (); above `POOR` it is not to be trusted.
     rounds : Array
         Times the lattice was laid, shape ().
-    marginals : tuple of Array, each (plane,), or None
-        Marginal densities of the lattice's coordinates, equally spaced over ``plane_radius``, up to a factor.
+    marginals : tuple of Marginal, or None
+        Marginal densities of the lattice's coordinates.
     accuracy : str
     sharp : bool
         Whether the lattice is the one for components that may be narrow.
@@ -172,7 +185,7 @@ class Nodes(eqx.Module):
     log_evidence: Array
     quality: Array
     rounds: Array
-    marginals: tuple[Array, ...] | None
+    marginals: tuple[Marginal, ...] | None
     accuracy: str = eqx.field(static=True)
     sharp: bool = eqx.field(static=True)
 
