@@ -38,13 +38,19 @@ def record(folder: Path, earlier: Path | None = None) -> None:
     """One file a model, written as soon as it is there; points come from an earlier recording where there is one."""
     folder.mkdir(parents=True, exist_ok=True)
     with jax.enable_x64(True):
-        for case in [*every_case(), *seated(folder, earlier)]:
+        cases = [*every_case(), *seated(folder)]
+        for case in cases:
             path = folder / f"{case.label}.npz"
             if not path.exists():
                 print(f"density {case.label} ({time.process_time():.0f} s)", flush=True)
-                numbers, words = _of_model(case, _points(earlier, case.label))
+                try:
+                    numbers, words = _of_model(case, _points(earlier, case.label))
+                except (KeyError, ValueError) as error:  # taken by the checks, and no density nevertheless
+                    numbers, words = {}, {"priors": case.priors, "fails": f"{type(error).__name__}: {error}"}
                 (folder / f"{case.label}.json").write_text(json.dumps(words, indent=1))
                 np.savez(path, **numbers)
+            if "fails" in json.loads((folder / f"{case.label}.json").read_text()):
+                cases += _apart(case)
         simulators(folder)
 
 
@@ -55,7 +61,7 @@ def _points(earlier: Path | None, label: str) -> dict[str, np.ndarray]:
         return {k: found[k] for k in found.files if " at " in k}
 
 
-def seated(folder: Path, earlier: Path | None) -> Iterator[Case]:
+def seated(folder: Path) -> Iterator[Case]:
     """Models by which each prior of the menu comes to each seat that takes it; who takes which is recorded too."""
     taken: dict[str, dict[str, str]] = {}
     for name, (case, seats) in SEATS.items():
@@ -70,12 +76,13 @@ def seated(folder: Path, earlier: Path | None) -> Iterator[Case]:
             # seats turn at different speeds, so that not all are improper at once
             priors = {seat: some[(turn + 3 * k) % len(some)] for k, (seat, some) in enumerate(allowed.items())}
             together = replace(case, priors=priors, name=slug(f"seat {name} {turn}"), seated=True)
-            if not _refusal(together):
-                yield together
-                continue
-            for k, (seat, prior) in enumerate(priors.items()):
-                yield replace(case, priors={seat: prior}, name=slug(f"seat {name} {turn} {k}"), seated=True)
+            yield from _apart(together) if _refusal(together) else [together]
     (folder / "seats.json").write_text(json.dumps(taken, indent=1))
+
+
+def _apart(case: Case) -> list[Case]:
+    """One model for each prior of a model of several."""
+    return [replace(case, priors={k: p}, name=f"{case.name}_{i}") for i, (k, p) in enumerate(case.priors.items()) if len(case.priors) > 1]
 
 
 def _refusal(case: Case) -> str:
