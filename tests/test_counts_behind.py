@@ -387,11 +387,11 @@ def test_a_reference_prior_that_one_precise_study_makes_steep_is_said(smallest, 
     assert not any("reference()" in w for w in bind(half, frame).warnings)
 
 
-# Large cells are read chunk by chunk, to the same bits
+# Large cells are read window by window, to the same numbers
 
 
 @pytest.mark.parametrize("failures", ["complete-case", "paired-complete", "worst-case"])
-def test_a_cell_read_chunk_by_chunk_gives_the_same_table(tmp_path, failures):
+def test_a_cell_read_window_by_window_gives_the_same_table(tmp_path, failures):
     import pyarrow as pa
     from long_tables import make_estimates
     from test_results import manifest
@@ -414,9 +414,9 @@ def test_a_cell_read_chunk_by_chunk_gives_the_same_table(tmp_path, failures):
                 table = pa.Table.from_pandas(some, preserve_index=False)
                 results.write_chunk(tmp_path, cell["hash"], method, index, table, Makers(made).of(cell["hash"], method))
     options = {"factors": ["sd_school"], "measures": measures.__all__, "regime": "population", "failures": failures, "reference": "none"}
-    small, large = (list(stream_cells(tmp_path, made, 23, large=rows)) for rows in (10**6, 100))
+    small, large = (list(stream_cells(tmp_path, made, 23, large=rows)) for rows in (10**6, 400))
     assert len(small) == 1 and [type(one) for one in large] == [LargeCell] * 2
     expected, found = measures.score(iter(small), **options), measures.score(iter(large), **options)
     for name in ("table", "common", "failures"):
-        pd.testing.assert_frame_equal(getattr(found, name), getattr(expected, name), check_exact=True)
+        pd.testing.assert_frame_equal(getattr(found, name), getattr(expected, name), rtol=1e-12, atol=1e-12)  # sums have another order
     assert found.notes == expected.notes

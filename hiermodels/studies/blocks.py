@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,13 +86,14 @@ def cells_of(frame: pd.DataFrame, factors: Sequence[str]) -> tuple[Axis, pd.Data
 
 @dataclass(frozen=True)
 class Block:
-    """One cell x method x estimand, as matrices (replicate, group) on axes shared by its methods."""
+    """One cell x method x estimand, as matrices (replicate, group) on axes shared by its methods; ``here``: groups that the method has."""
 
     cell: int
     method: int
     estimand: int
     groups: NDArray[np.int64]
     columns: dict[str, NDArray[np.float64]]
+    here: NDArray[np.bool_]
     attempted: NDArray[np.bool_]
     failed: NDArray[np.bool_]
     present: NDArray[np.bool_]
@@ -138,6 +139,11 @@ class Layout:
             if name in frame
         }
 
+    def parts(self) -> Iterator[Callable[[], Iterator[list[list[Block]]]]]:
+        """What makes the windows of a part: of each, blocks of some cells and estimands, one a method. Here one window of one cell and estimand."""
+        for blocks in self.shared():
+            yield lambda blocks=blocks: iter([[blocks]])  # type: ignore[misc]
+
     def shared(self) -> Iterator[list[Block]]:
         """Blocks of one cell and estimand at a time, one a method."""
         pair = self.key // (self.reps * len(self.groups) * len(self.methods))
@@ -173,7 +179,7 @@ class Layout:
         attempted, failed = status >= 0, status == STATUS.index("nonfinite")
         columns = {name: matrix(column, np.nan) for name, column in self.numbers.items()}
         columns["status"] = status
-        return Block(*who, groups, columns, attempted, failed, attempted & ~failed)
+        return Block(*who, groups, columns, attempted.any(0), attempted, failed, attempted & ~failed)
 
 
 def group_text(labels: Iterable[Any]) -> NDArray[Any]:

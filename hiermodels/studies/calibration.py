@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiermodels.studies import sbc_tests as tests
-from hiermodels.studies.sbc_table import Calibration, Entry, tested
+from hiermodels.studies.sbc_table import Calibration, Entry, plain, tested
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +94,7 @@ def calibration(estimates: Run | pd.DataFrame, factors: Sequence[str] = (), *, b
     coarse: list[str] = []
     keys = [*names, "method", "estimand"]
     for values, part in frame.groupby(keys, sort=False, observed=True):
-        who = {key: _plain(v) for key, v in zip(keys, values, strict=True)}
+        who = {key: plain(v) for key, v in zip(keys, values, strict=True)}
         if part["max_rank"].notna().any():
             word = zlib.crc32(repr(sorted(who.items())).encode())  # random numbers of its own, whatever else is in the table
             found.append((who, *_pits_of(part, np.random.default_rng([seed, word])), None))
@@ -120,10 +120,6 @@ def _table_of(estimates: Any, factors: Sequence[str]) -> tuple[pd.DataFrame, lis
             "are not uniform: write laws such as normal(0, 20) under truth"
         )
     return estimates.estimates, estimates.factors
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _pits_of(part: pd.DataFrame, rng: np.random.Generator) -> tuple[Floats, tuple[str, ...]]:

@@ -1,20 +1,25 @@
 """What a run's summary holds besides measures of performance: decisions, and tests of calibration.
 
-Both are read off the estimates as they stream by, a few cells at a time; nothing is fitted again.
+Both are read off the estimates as they stream by, a few cells at a time, or a large cell chunk by chunk; nothing is fitted again.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hiermodels.studies.calibration import calibration
 from hiermodels.studies.csv_text import csv_text
-from hiermodels.studies.power import operating, read_rules
+from hiermodels.studies.large import LargeCell
+from hiermodels.studies.power import operating
+from hiermodels.studies.ranked import calibration_of
+from hiermodels.studies.rules import read_rules
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hiermodels.studies.power import Batch
     from hiermodels.studies.results import Run
 
 __all__ = ["Further"]
@@ -33,23 +38,21 @@ class Further:
         self._factors, self._failures = run.factors, str(run.config["failures"])
         regimes = run.manifest.get("regime") or []
         self._prior = list(regimes) == ["prior"]
-        self._decided: list[pd.DataFrame] = []
-        self._tests: list[Any] = []
+        self._decided: list[Batch] = []
+        self._tests: list[pd.DataFrame] = []
 
-    @property
-    def reads(self) -> bool:
-        """Whether there is anything to take note of; whole cells are then in memory."""
-        return bool(self._rules) or self._prior
-
-    def read(self, batch: pd.DataFrame) -> None:
-        """Take note of a batch of whole cells."""
+    def read(self, batch: Batch) -> None:
+        """Take note of a batch of whole cells, or of a cell that is read chunk by chunk."""
+        if isinstance(batch, LargeCell):
+            self._decided.append(batch)
+            if self._prior and (found := calibration_of(batch, self._factors)) is not None:
+                self._tests.append(found)
+            return
         if self._rules:
             columns = [c for c in ("rep", *self._factors, "method", "estimand", "group", "true", "estimate", "lower", "upper", "status", "n_try") if c in batch]
             wanted = batch["estimand"].isin({rule.estimand for rule in self._rules})
             self._decided.append(batch.loc[wanted, columns])
         if self._prior and np.isfinite(batch["max_rank"].to_numpy(float)).any():
-            from hiermodels.studies.calibration import calibration
-
             self._tests.append(calibration(batch, self._factors).table)
 
     def decisions(self, table: pd.DataFrame, notes: list[str], *, common: bool = False) -> tuple[pd.DataFrame, list[str]]:
@@ -61,9 +64,8 @@ class Further:
             return table, notes
         import pandas as pd
 
-        estimates = pd.concat(self._decided, ignore_index=True)
         regime = "prior" if self._prior else "population"
-        found, more = operating(estimates, self._rules, factors=self._factors, regime=regime, failures="paired-complete" if common and self._failures != "worst-case" else self._failures)
+        found, more = operating(self._decided, self._rules, factors=self._factors, regime=regime, failures="paired-complete" if common and self._failures != "worst-case" else self._failures)
         for name in self._factors:
             found[name] = found[name].astype(table[name].dtype)
         explained = "type1: share of a decision's false claims that fire; power: of its true ones; [any], [all]: of all groups together."

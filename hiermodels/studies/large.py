@@ -1,7 +1,7 @@
-"""Cells with more replicates than are held in memory as a table: their blocks are filled chunk by chunk.
+"""Cells with more replicates than are held in memory as a table: their blocks are filled window by window.
 
-Of a cell, one estimand is in memory at a time, and of its rows only the columns that measures read: 8 bytes a number. The blocks
-are those that `hiermodels.studies.blocks.Layout` cuts from a table, so every number has the same bits.
+A window is a run of replicates of all methods, as long as keeps its rows at about `LARGE`: it depends on the number of rows of a
+replicate, and not on how they are stored. Its blocks are those that `hiermodels.studies.blocks.Layout` cuts from a table.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["LARGE", "Filled", "LargeCell", "stream_cells"]
 
 LARGE = 200_000
-"""Rows of a batch; a cell with more is summarised chunk by chunk."""
+"""Rows of a batch; a cell with more is summarised window by window."""
 _AHEAD = 16
-"""Chunks that are read ahead."""
+"""Chunks that are read ahead, at most."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +45,59 @@ class LargeCell:
         Arguments of `hiermodels.studies.chunks.read_chunk`, a file each, methods one after the other.
     reps : int
         Replicates 0, ..., reps - 1 are wanted.
+    rows : int
+        Rows of a window, at most, and of the chunks that are read ahead.
+    made : callable, optional
+        Makes another table of each, of the same replicates.
+    wanted : collection of str
+        Columns that it is made of.
     """
 
     files: tuple[tuple[Path, Collection[str], str | None, str], ...]
     reps: int
+    rows: int = LARGE
+    made: Callable[[pa.Table], pa.Table] | None = None
+    wanted: Collection[str] = ()
 
-    def tables(self) -> Iterator[pa.Table]:
-        """Tables of the chunks in order, a few in memory at a time; texts as codes."""
+    def mapped(self, made: Callable[[pa.Table], pa.Table], wanted: Collection[str]) -> LargeCell:
+        """A cell with other tables in the place of its own, made of some columns."""
+        return replace(self, made=made, wanted=wanted)
+
+    def methods(self) -> list[LargeCell]:
+        """The cell, method by method."""
+        return [replace(self, files=tuple(files)) for _, files in itertools.groupby(self.files, lambda one: one[0].parent)]
+
+    def tables(self, columns: Collection[str] | None = None) -> Iterator[pa.Table]:
+        """Tables of the chunks in order, a few in memory at a time; texts as codes. ``columns``: no others are wanted."""
+        ahead = max(1, min(_AHEAD, self.rows // max(map(_rows_of, self.files[:1]), default=1)))
         with concurrent.futures.ThreadPoolExecutor(min(8, cores())) as pool:
-            for some in itertools.batched(self.files, _AHEAD):
-                for table in pool.map(lambda one: encoded(cut(read_chunk(*one), self.reps)), some):
-                    if table.num_rows:
-                        yield table
+            waiting: deque[concurrent.futures.Future[pa.Table]] = deque()
+            for file in self.files:
+                if len(waiting) > ahead:
+                    yield from _some(waiting.popleft().result())
+                waiting.append(pool.submit(self._table, file, columns))
+            while waiting:
+                yield from _some(waiting.popleft().result())
+
+    def _table(self, file: tuple[Path, Collection[str], str | None, str], columns: Collection[str] | None) -> pa.Table:
+        path, spare, maker, todo = file
+        columns = columns if self.made is None else self.wanted
+        if columns is not None:
+            import pyarrow.parquet as pq
+
+            with contextlib.suppress(Exception):  # a damaged file is refused when it is read
+                spare = [name for name in pq.read_schema(path).names if name not in columns]
+        table = encoded(cut(read_chunk(path, spare, maker, todo), self.reps))
+        return table if self.made is None or not table.num_rows else encoded(self.made(table))
+
+
+def _some(table: pa.Table) -> Iterator[pa.Table]:
+    """A table that has rows, in order of replicates."""
+    rep = table["rep"].to_numpy()
+    if len(rep) and (np.diff(rep) < 0).any():
+        table = table.take(np.argsort(rep, kind="stable"))
+    if len(rep):
+        yield table
 
 
 def stream_cells(
@@ -82,20 +124,23 @@ def stream_cells(
             continue
         yield from small()
         waiting = []
-        yield LargeCell(tuple(files), most)
+        yield LargeCell(tuple(files), most, large)
     yield from small()
 
 
 def _rows(files: Sequence[tuple[Any, ...]]) -> int:
-    """Rows of some files, by their footers; a damaged one counts as none, and is refused when it is read."""
+    """Rows of some files."""
+    return sum(map(_rows_of, files))
+
+
+def _rows_of(file: tuple[Any, ...]) -> int:
+    """Rows of a file, by its footer; a damaged one counts as one, and is refused when it is read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    count = 0
-    for file, *_ in files:
-        with contextlib.suppress(pa.ArrowException, OSError):
-            count += pq.read_metadata(file).num_rows
-    return count
+    with contextlib.suppress(pa.ArrowException, OSError):
+        return int(pq.read_metadata(file[0]).num_rows)
+    return 1
 
 
 class Filled:
@@ -126,10 +171,11 @@ class Filled:
         self.estimands = Axis(np.zeros(0, np.int64), list(names.estimands))
         self.group_labels = group_text(names.groups)
         self.failures = self._failures(counts)
+        self._axes_of = {e: np.unique(np.concatenate([np.array(some) for some in of.values()])) for e, of in sorted(self.targets.items())}
 
     def _note(self, table: pa.Table, counts: dict[int, NDArray[np.int64]]) -> None:
         """Take note of a chunk's targets, and count its fits by their worst status."""
-        method, estimand, group = (_codes(table[name], known) for name, known in self._axes())
+        method, estimand, group = (_codes(table[name], known) for name, known in self._names())
         for m, e, g in dict.fromkeys(zip(method.tolist(), estimand.tolist(), group.tolist(), strict=True)):
             groups = self.targets.setdefault(e, {}).setdefault(m, [])
             if g not in groups:
@@ -142,7 +188,7 @@ class Filled:
         found = np.append(np.bincount(worst, minlength=len(STATUS)), (tries > 1).sum())
         counts[int(method[0])] = counts.get(int(method[0]), 0) + found
 
-    def _axes(self) -> tuple[tuple[str, dict[Any, int]], ...]:
+    def _names(self) -> tuple[tuple[str, dict[Any, int]], ...]:
         return (("method", self.names.methods), ("estimand", self.names.estimands), ("group", self.names.groups))
 
     def _failures(self, counts: Mapping[int, NDArray[np.int64]]) -> pd.DataFrame:
@@ -156,56 +202,82 @@ class Filled:
         values = self.cell_values.iloc[np.zeros(len(table), int)].reset_index(drop=True)
         return pd.concat([values, table], axis=1)
 
-    def shared(self) -> Iterator[list[Block]]:
-        """Blocks of one estimand at a time, one a method."""
-        for estimand in sorted(self.targets):
-            yield self._blocks(estimand, self.targets[estimand])
+    def parts(self) -> Iterator[Callable[[], Iterator[list[list[Block]]]]]:
+        """What makes the windows of all estimands together; see `hiermodels.studies.blocks.Layout.parts`."""
+        yield self._windows
 
-    def _blocks(self, estimand: int, of: Mapping[int, list[int]]) -> list[Block]:
-        """Read the cell again, and keep what one estimand needs."""
-        groups = np.unique(np.concatenate([np.array(some) for some in of.values()]))
-        shape, word = (len(groups), self.cell.reps), list(self.names.estimands)[estimand]
-        first: dict[str, NDArray[Any]] = {}
-        last: dict[str, NDArray[Any]] = {}
-        kept: dict[int, dict[str, NDArray[Any]]] = {m: {"status": np.full(shape, -1, np.int8)} for m in sorted(of)}
-        for table in self.cell.tables():
-            place = _labels(table["estimand"]).index(word) if word in _labels(table["estimand"]) else -1
-            rows = np.flatnonzero(_indices(table["estimand"]) == place)
-            if not len(rows):
-                continue
-            method, group = (_codes(table[name], known)[rows] for name, known in self._axes()[::2])
-            columns, rep, at = kept[int(method[0])], table["rep"].to_numpy()[rows], np.searchsorted(groups, group)
-            if columns is not last:  # files come method by method
-                _share_truths(first, last)
-                first, last = first or columns, columns
-            if (columns["status"][at, rep] >= 0).any() or len({*zip(at.tolist(), rep.tolist(), strict=True)}) < len(rows):
-                twice = int(rep[np.argmax(columns["status"][at, rep] >= 0)])
-                raise ValueError(f"estimates: replicate {twice} is there twice (estimand {word!r}); expected one row each")
-            columns["status"][at, rep] = _status(table)[rows]
-            for name in self.columns:
-                if name in table.column_names:
-                    numbers = table[name].to_numpy()[rows]
-                    if name not in columns:
-                        columns[name] = np.zeros(shape, np.int8) if name == "n_try" else np.full(shape, np.nan)
-                    columns[name][at, rep] = np.minimum(numbers, 2) if name == "n_try" else numbers
-        _share_truths(first, last)
-        tried = np.logical_or.reduce([(c["status"] >= 0).any(0) for c in kept.values()])
-        if not tried.all():
-            kept = {m: {name: c[:, tried] for name, c in columns.items()} for m, columns in kept.items()}
-        return [_block(0, m, estimand, groups, columns) for m, columns in kept.items()]
+    def _windows(self) -> Iterator[list[list[Block]]]:
+        """Blocks of every estimand, one a method, window by window."""
+        width = self.cell.rows // sum(len(groups) for of in self.targets.values() for groups in of.values())
+        width = 1 << max(width, 1).bit_length() - 1
+        methods = [_Method(self, part.tables({"rep", "estimand", "group", "method", "status", *self.columns})) for part in self.cell.methods()]
+        for start in range(0, self.cell.reps, width):
+            reps = range(start, min(start + width, self.cell.reps))
+            filled = {code: matrices for method in methods for code, matrices in method.fill(reps).items()}
+            yield [self._blocks(e, of, filled) for e, of in sorted(self.targets.items())]
+
+    def rows_of(self) -> tuple[NDArray[np.int64], int]:
+        """The row of the matrices of a window for each estimand and group, and their number."""
+        place = np.full((len(self.names.estimands), len(self.names.groups)), -1)
+        count = 0
+        for e, groups in self._axes_of.items():
+            place[e, groups] = np.arange(count, count + len(groups))
+            count += len(groups)
+        return place, count
+
+    def _blocks(self, estimand: int, of: Mapping[int, list[int]], filled: Mapping[int, Mapping[str, NDArray[Any]]]) -> list[Block]:
+        groups = self._axes_of[estimand]
+        first = self.rows_of()[0][estimand, groups[0]]
+        blocks = []
+        for method, own in sorted(of.items()):
+            matrices = {name: matrix[first : first + len(groups)].T for name, matrix in filled[method].items()}
+            status = matrices["status"]
+            attempted, failed = status >= 0, status == STATUS.index("nonfinite")
+            blocks.append(Block(0, method, estimand, groups, matrices, np.isin(groups, own), attempted, failed, attempted & ~failed))
+        return blocks
 
 
-def _share_truths(one: Mapping[str, NDArray[Any]], other: dict[str, NDArray[Any]]) -> None:
-    """Hold the truths of two methods once, where they are the same."""
-    if one is not other and "true" in one and "true" in other and np.array_equal(one["true"], other["true"], equal_nan=True):
-        other["true"] = one["true"]
+class _Method:
+    """Rows of one method in order of replicates, as matrices (estimand and group, replicate) of a window at a time."""
 
+    def __init__(self, cell: Filled, tables: Iterator[pa.Table]) -> None:
+        self.cell, self.tables = cell, tables
+        self.place, self.count = cell.rows_of()
+        self.left: pa.Table | None = next(tables, None)
+        self.code = -1
 
-def _block(cell: int, method: int, estimand: int, groups: NDArray[np.int64], columns: Mapping[str, NDArray[Any]]) -> Block:
-    matrices = {name: column.T for name, column in columns.items()}
-    status = matrices["status"]
-    attempted, failed = status >= 0, status == STATUS.index("nonfinite")
-    return Block(cell, method, estimand, groups, matrices, attempted, failed, attempted & ~failed)
+    def fill(self, reps: range) -> dict[int, dict[str, NDArray[Any]]]:
+        """Matrices of some replicates, by the code of the method; nothing of a method without rows."""
+        shape = (self.count, len(reps))
+        matrices: dict[str, NDArray[Any]] = {"status": np.full(shape, -1, np.int8), "n_try": np.zeros(shape, np.int8)}
+        matrices |= {name: np.full(shape, np.nan) for name in self.cell.columns if name != "n_try"}
+        count = 0
+        while self.left is not None:
+            table = self.left
+            self.code = int(_codes(table["method"].slice(0, 1), self.cell.names.methods)[0])
+            rep = table["rep"].to_numpy()
+            stop = int(np.searchsorted(rep, reps.stop))
+            count += stop
+            self._put(table.slice(0, stop), reps, matrices)
+            if stop < len(rep):
+                self.left = table.slice(stop)
+                break
+            self.left = next(self.tables, None)
+        if (matrices["status"] >= 0).sum() < count:
+            raise ValueError(f"estimates: a replicate from {reps.start} to {reps.stop - 1} is there twice (method {list(self.cell.names.methods)[self.code]!r}); "
+                             "expected one row each")  # fmt: skip
+        return {self.code: matrices} if self.code >= 0 else {}
+
+    def _put(self, table: pa.Table, reps: range, matrices: Mapping[str, NDArray[Any]]) -> None:
+        if not table.num_rows:
+            return
+        estimand, group = (_codes(table[name], known) for name, known in (("estimand", self.cell.names.estimands), ("group", self.cell.names.groups)))
+        at = self.place[estimand, group] * len(reps) + (table["rep"].to_numpy() - reps.start)
+        matrices["status"].reshape(-1)[at] = _status(table)
+        for name in self.cell.columns:
+            if name in table.column_names:
+                numbers = table[name].to_numpy()
+                matrices[name].reshape(-1)[at] = np.minimum(numbers, 2) if name == "n_try" else numbers
 
 
 def _labels(column: Any) -> list[Any]:

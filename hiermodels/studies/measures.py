@@ -24,8 +24,11 @@ from hiermodels.studies.montecarlo import (
     Z95,
     Errors,
     Floats,
+    Function,
+    Influenced,
     Mean,
     Measure,
+    estimate,
     estimate_with,
     mean_over,
     remarked,
@@ -33,10 +36,13 @@ from hiermodels.studies.montecarlo import (
     undefined,
 )
 from hiermodels.studies.needs import needs
+from hiermodels.studies.order import order_statistics
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from hiermodels.studies.folds import Fold
+    from hiermodels.studies.large import LargeCell
     from hiermodels.studies.tables import Scored
 
 __all__ = [
@@ -78,8 +84,8 @@ def nsim(errors: Errors) -> Measure:
     2
     """
     present = errors.present.any(-1) if errors.average else errors.present
-    count = present.sum(0)
-    return estimate_with(count.astype(float), None, count, mcse=np.full(np.shape(count), np.nan)[()])
+    count = errors.fold(np.add, lambda: present).value
+    return estimate(count.astype(float), np.full(np.shape(count), np.nan)[()], count)
 
 
 @needs("estimate")
@@ -134,10 +140,9 @@ def rbias(errors: Errors) -> Measure:
     mean).
     """
     true = np.where(errors.present, errors.true, np.nan)
+    above, below = errors.some(lambda: true > 0), errors.some(lambda: true < 0)
     measure = _relative(true, 1.0, errors)
-    return undefined(
-        measure, (true > 0).any(0) & (true < 0).any(0), "the truth changes sign between replicates"
-    )
+    return undefined(measure, above.value & below.value, "the truth changes sign between replicates")
 
 
 @needs("estimate", "true")
@@ -147,8 +152,10 @@ def pctbias(errors: Errors) -> Measure:
     Undefined at a truth of 0, and where the truth varies between replicates (`rbias` may be meant).
     """
     true = np.where(errors.present, errors.true, np.nan)
+    ends = _ends(true, errors)
     measure = _relative(true, 100.0, errors)
-    return undefined(measure, _varies(true), "the truth varies between replicates; rbias averages e / true")
+    with np.errstate(all="ignore"):
+        return undefined(measure, ends[1].value > ends[0].value, "the truth varies between replicates; rbias averages e / true")
 
 
 @needs("estimate", "true")
@@ -166,19 +173,18 @@ def rms_bias(errors: Errors) -> Measure:
             "rms_bias: an average over groups; give Errors(..., average=True) with arrays (replicate, group)"
         )
     per_group = _influences(errors.error, errors)
-    count = errors.present.any(-1).sum()
+    replicates = errors.fold(np.add, lambda: errors.present.any(-1))
     if not errors.fixed:
-        nothing = estimate_with(np.nan, None, count, mcse=np.nan)
-        return undefined(nothing, True, "biases of groups need truths that are fixed in every replicate")
-    b, psi = per_group.value, per_group.psi
-    groups = b.shape[-1]
+        return undefined(estimate(np.nan, np.nan, replicates.value), True, "biases of groups need truths that are fixed in every replicate")
+    b, psi, groups = per_group.value, per_group.psi, errors.present.shape[-1]
     with np.errstate(all="ignore"):
+        slope = errors.fold(np.add, lambda: np.square(psi @ b))
+        gram = errors.fold(np.add, lambda: (psi.T @ psi)[None])
         q = np.mean(b**2 - per_group.mcse**2)
-        gram = psi.T @ psi if groups <= len(psi) else psi @ psi.T
-        sd = np.sqrt(4 * np.square(psi @ b).sum() + 2 * np.square(gram).sum()) / groups
+        sd = np.sqrt(4 * slope.value + 2 * np.square(gram.value).sum()) / groups
         low, high, lower, upper = np.sqrt(np.maximum(q + sd * np.array([-1.0, 1.0, -Z95, Z95]), 0.0))
-        measure = Measure(np.sqrt(np.maximum(q, 0.0)), (high - low) / 2, lower, upper, n=count)
-    return undefined(measure, np.isnan(q) & (count > 0), "fewer than two replicates with an estimate")
+        measure = Measure(np.sqrt(np.maximum(q, 0.0)), (high - low) / 2, lower, upper, n=replicates.value)
+    return undefined(measure, np.isnan(q) & (measure.n > 0), "fewer than two replicates with an estimate")
 
 
 @needs("estimate", "true")
@@ -189,15 +195,13 @@ def empse(errors: Errors) -> Measure:
     degrees of freedom it is half the true one); with ``errors.robust``, and for averages over groups, it is
     the kurtosis form, MCSE(EmpSE^2) / (2 EmpSE). Averaged over groups: the root of the averaged EmpSE^2.
     """
-    square = _spread(errors, errors.error)
-    value = np.sqrt(square.value)
-    measure = _root(square)
-    if not (errors.robust or errors.average):
-        with np.errstate(all="ignore"):
-            measure = estimate_with(
-                value, None, square.n, mcse=value / np.sqrt(2 * (square.n - 1)), floor=0.0
-            )
-    return _two(measure, errors)
+    two = _two(errors)
+    (square,) = _spreads(errors, errors.error)
+    if errors.robust or errors.average:
+        return two(_root(square))
+    with np.errstate(all="ignore"):
+        value = np.sqrt(square.value)
+        return two(estimate(value, value / np.sqrt(2 * (square.n - 1)), square.n, floor=0.0))
 
 
 @needs("estimate", "true")
@@ -208,8 +212,7 @@ def variance(errors: Errors) -> Measure:
     bias)^2) / sqrt(n). Averaged over groups it is the mean of the groups' variances, and averaged squared
     biases plus it are the averaged MSE.
     """
-    mean = mean_over(np.square(errors.error - _centre(errors.error, errors)), errors)
-    return estimate_with(mean.value, mean.psi, mean.n, floor=0.0)
+    return _mean(np.square(errors.error - _influences(errors.error, errors).value), errors, floor=0.0)
 
 
 @needs("estimate", "true")
@@ -239,7 +242,7 @@ def mse_ratio(errors: Errors) -> Measure:
     the two MSEs, so that what the methods share on a dataset cancels).
     """
     ratio = _mse_ratio(errors)
-    return _with_ratio(estimate_with(ratio.value, ratio.psi, ratio.n, floor=0.0), ratio, NO_ERROR)
+    return _with_ratio(estimate_with(ratio, floor=0.0), ratio, NO_ERROR)
 
 
 @needs("estimate", "true", "reference")
@@ -263,17 +266,22 @@ def relprec(errors: Errors) -> Measure:
     errors (normal theory); with ``errors.robust``, and for averages over groups, the delta method on the
     paired squares.
     """
+    two = _two(errors)
     own, other = errors.error, _reference_error(errors)
-    a, b = _spread(errors, other), _spread(errors, own)
+    centres = [_influences(values, errors) for values in (own, other)]
+    a, b = _spreads(errors, other, own)
+    cross = None if errors.robust or errors.average else mean_over((own - centres[0].value) * (other - centres[1].value), errors)
     ratio = _ratio(a, b)
-    measure = estimate_with(100 * (ratio.value - 1), 100 * ratio.psi, ratio.n, floor=-100.0)
-    if not (errors.robust or errors.average):
+    value = 100 * (ratio.value - 1)
+    if cross is None:
+        measure = estimate_with(ratio._replace(value=value, psi=100 * ratio.psi), floor=-100.0)
+    else:
         with np.errstate(all="ignore"):
-            cross = mean_over((own - _centre(own, errors)) * (other - _centre(other, errors)), errors).value
-            rho2 = np.minimum((cross * ratio.n / (ratio.n - 1)) ** 2 / (a.value * b.value), 1.0)
+            rho2 = (cross.value * ratio.n / (ratio.n - 1)) ** 2 / (a.value * b.value)
+            rho2 = np.where(rho2 > 1 - 1e-12, 1.0, rho2)[()]  # of equal errors, up to rounding
             mcse = 200 * ratio.value * np.sqrt((1 - rho2) / (ratio.n - 1))
-        measure = estimate_with(measure.value, None, ratio.n, mcse=mcse, floor=-100.0)
-    return _two(_with_ratio(measure, ratio, STILL), errors)
+        measure = estimate(value, mcse, ratio.n, floor=-100.0)
+    return two(_with_ratio(measure, ratio, STILL))
 
 
 @needs("se")
@@ -290,17 +298,19 @@ def relerror(errors: Errors) -> Measure:
     for averages over groups, the second term and its covariance with the first come from the influences
     (delta method).
     """
-    model, empirical = mean_over(errors.se**2, errors), _spread(errors, errors.error)
+    two = _two(errors)
+    model = mean_over(errors.se**2, errors)
+    (empirical,) = _spreads(errors, errors.error)
     ratio = _ratio(model, empirical)
     with np.errstate(all="ignore"):
         root = np.sqrt(ratio.value)
-        measure = estimate_with(100 * (root - 1), 50 * ratio.psi / root, ratio.n, floor=-100.0)
-        if not (errors.robust or errors.average):
+        value = 100 * (root - 1)
+        if errors.robust or errors.average:
+            measure = estimate_with(ratio._replace(value=value, psi=50 * ratio.psi / root), floor=-100.0)
+        else:
             normal = (model.mcse / (2 * model.value)) ** 2 + 1 / (2 * (empirical.n - 1))
-            measure = estimate_with(
-                measure.value, None, ratio.n, mcse=100 * root * np.sqrt(normal), floor=-100.0
-            )
-    return _two(_with_ratio(measure, ratio, STILL), errors)
+            measure = estimate(value, 100 * root * np.sqrt(normal), ratio.n, floor=-100.0)
+    return two(_with_ratio(measure, ratio, STILL))
 
 
 @needs("interval", "true", share=True)
@@ -316,13 +326,13 @@ def cover(errors: Errors) -> Measure:
     >>> float(c.value), round(float(c.lower), 3), round(float(c.upper), 3)
     (0.75, 0.301, 0.954)
     """
-    return _coverage(errors, 0.0)
+    return _coverage(errors)
 
 
 @needs("interval", "estimate", "true", share=True)
 def becover(errors: Errors) -> Measure:
     """Bias-eliminated coverage: lower - bias <= true <= upper - bias; MCSE and interval as for `cover`."""
-    return _coverage(errors, _centre(errors.error, errors))
+    return _coverage(errors, _influences(errors.error, errors))
 
 
 @needs("rank", "true", share=True)
@@ -338,11 +348,11 @@ def rank_cover(errors: Errors) -> Measure:
     cells = errors.max_rank + 1
     with np.errstate(all="ignore"):
         overlap = np.minimum(errors.rank + 1, (1 - tail) * cells) - np.maximum(errors.rank, tail * cells)
-    measure = share_over(np.clip(overlap, 0.0, 1.0), errors)
     low, high = errors.support
-    below = _all((errors.true == low) & (errors.rank == 0), errors)
-    above = _all((errors.true == high) & (errors.rank == errors.max_rank), errors)
-    return undefined(measure, below | above, BOUNDARY)
+    below = _all(errors, lambda: (errors.true == low) & (errors.rank == 0))
+    above = _all(errors, lambda: (errors.true == high) & (errors.rank == errors.max_rank))
+    measure = share_over(np.clip(overlap, 0.0, 1.0), errors)
+    return undefined(measure, below() | above(), BOUNDARY)
 
 
 @needs("decision", share=True)
@@ -357,10 +367,11 @@ def power(errors: Errors) -> Measure:
         return share_over((errors.estimate > errors.cut).astype(float), errors)
     low, high = errors.support
     lower, upper, true = errors.lower, errors.upper, errors.true
+    above, below = _all(errors, lambda: lower > 0), _all(errors, lambda: upper < 0)
+    blind = [_all(errors, lambda: (lower == -np.inf) & (true > 0)), _all(errors, lambda: (upper == np.inf) & (true < 0))]
     measure = share_over(((lower > 0) | (upper < 0)).astype(float), errors)
-    always = ((low == 0) & _all(lower > 0, errors)) | ((high == 0) & _all(upper < 0, errors))
-    blind = _all((lower == -np.inf) & (true > 0), errors) | _all((upper == np.inf) & (true < 0), errors)
-    return undefined(undefined(measure, always, EXCLUDED), blind, ONE_SIDED)
+    always = ((low == 0) & above()) | ((high == 0) & below())
+    return undefined(undefined(measure, always, EXCLUDED), blind[0]() | blind[1](), ONE_SIDED)
 
 
 @needs("interval")
@@ -369,14 +380,13 @@ def ciwidth(errors: Errors) -> Measure:
     with np.errstate(invalid="ignore"):
         width = errors.upper - errors.lower
     finite = errors.only(np.isfinite(width))
-    there, left = errors.present.any(0), finite.present.any(0)
-    measure = undefined(_mean(width, finite, floor=0.0), there & ~left, ENDLESS)
-    endless = errors.present & np.isinf(width)
-    return remarked(measure, endless.any() if errors.average else endless.any(0), SOME_ENDLESS)
+    there, left, endless = (errors.some(part) for part in (lambda: errors.present, lambda: finite.present, lambda: errors.present & np.isinf(width)))
+    measure = undefined(_mean(width, finite, floor=0.0), there.value & ~left.value, ENDLESS)
+    return remarked(measure, endless.value.any() if errors.average else endless.value, SOME_ENDLESS)
 
 
 def performance(
-    estimates: pd.DataFrame | Iterable[pd.DataFrame],
+    estimates: pd.DataFrame | Iterable[pd.DataFrame | LargeCell],
     *,
     factors: Sequence[str],
     measures: Sequence[str],
@@ -397,7 +407,7 @@ def performance(
 
     Parameters
     ----------
-    estimates : pandas.DataFrame or iterable of them
+    estimates : pandas.DataFrame, or iterable of them or of large cells
         One row a replicate x cell x method x estimand x group, in any order; columns ``rep, <factors>,
         method, estimand, group, true, estimate, lower, upper, status`` and, where there are such, ``se, rank,
         max_rank, n_try, ess_tail``. Of a table too large for memory: batches of whole cells, one at a time.
@@ -459,7 +469,7 @@ def performance(
 
 
 def score(
-    estimates: pd.DataFrame | Iterable[pd.DataFrame],
+    estimates: pd.DataFrame | Iterable[pd.DataFrame | LargeCell],
     *,
     factors: Sequence[str],
     measures: Sequence[str],
@@ -496,89 +506,85 @@ def score(
     )
 
 
-def _all(condition: Any, errors: Errors) -> Any:
-    """Groups in which every estimate that is present meets the condition."""
-    return (condition | ~errors.present).all(0) & errors.present.any(0)
+def _all(errors: Errors, condition: Callable[[], Any]) -> Callable[[], Any]:
+    """Gives groups in which every estimate that is present meets the condition."""
+    not_met, there = errors.some(lambda: ~condition() & errors.present), errors.some(lambda: errors.present)
+    return lambda: ~not_met.value & there.value
 
 
-def _varies(true: Floats) -> Any:
-    """Groups whose truth differs between replicates."""
-    with np.errstate(all="ignore"):
-        return np.fmax.reduce(true, 0) > np.fmin.reduce(true, 0)
+def _ends(values: Floats, errors: Errors) -> tuple[Fold, Fold]:
+    """Least and largest value of each group."""
+    return errors.fold(np.fmin, lambda: values), errors.fold(np.fmax, lambda: values)
 
 
 def _mean(values: Floats, errors: Errors, floor: float = -np.inf) -> Measure:
-    mean = mean_over(values, errors)
-    return estimate_with(mean.value, mean.psi, mean.n, floor=floor)
+    return estimate_with(mean_over(values, errors), floor=floor)
 
 
 def _relative(true: Floats, scale: float, errors: Errors) -> Measure:
     """Mean of errors as shares of the truth, undefined at a truth of 0."""
+    nothing = errors.some(lambda: true == 0)
     with np.errstate(all="ignore"):
         measure = _mean(scale * errors.error / np.where(true == 0, np.nan, true), errors)
-    return undefined(measure, (true == 0).any(0), "the truth is 0")
+    return undefined(measure, nothing.value, "the truth is 0")
 
 
-def _two(measure: Measure, errors: Errors) -> Measure:
-    """The measure, undefined on one replicate."""
-    return undefined(measure, errors.present.sum(0) == 1, "fewer than two replicates with an estimate")
+def _two(errors: Errors) -> Callable[[Measure], Measure]:
+    """Makes a measure undefined on one replicate."""
+    count = errors.fold(np.add, lambda: errors.present)
+    return lambda measure: undefined(measure, count.value == 1, "fewer than two replicates with an estimate")
 
 
-def _with_ratio(measure: Measure, ratio: Mean, reason: str) -> Measure:
+def _with_ratio(measure: Measure, ratio: Influenced, reason: str) -> Measure:
     """The measure of a ratio, undefined where what it divides by is 0."""
     return undefined(measure, np.isposinf(ratio.value) | (np.isnan(ratio.value) & np.greater(ratio.n, 1)), reason)
 
 
 def _influences(values: Floats, errors: Errors) -> Mean:
     """Means and influences group by group, also when the errors ask for the average."""
-    return mean_over(values, Errors(errors.estimate, errors.true, present=errors.present))
+    return mean_over(values, errors.replaced(average=False))
 
 
-def _centre(values: Floats, errors: Errors) -> Any:
-    """Mean over replicates, group by group."""
-    return _influences(values, errors).value
-
-
-def _spread(errors: Errors, values: Floats) -> Mean:
-    """Variance with the divisor n - 1, as a mean of squares with its influence."""
-    per_group = _influences(values, errors)
+def _spreads(errors: Errors, *several: Floats) -> list[Mean]:
+    """Variances with the divisor n - 1, as means of squares with their influences; 0 where values are all the same, to the last bit."""
+    centres = [_influences(values, errors) for values in several]
+    ends = [_ends(np.where(errors.present, values, np.nan), errors) for values in several]
+    found = []
     with np.errstate(all="ignore"):
-        squares = np.square(values - per_group.value) * (per_group.n / (per_group.n - 1))
-        return mean_over(np.where(_constant(values, errors), 0.0 * squares, squares), errors)
+        for values, mean, (least, most) in zip(several, centres, ends, strict=True):
+            squares = np.square(values - mean.value) * (mean.n / (mean.n - 1))
+            found.append(mean_over(np.where(least.value == most.value, 0.0 * squares, squares), errors))
+    return found
 
 
-def _constant(values: Floats, errors: Errors) -> Any:
-    """Groups whose values are all the same, to the last bit: their mean may be another number, by rounding."""
-    seen = np.where(errors.present, values, np.nan)
-    return np.fmax.reduce(seen, 0) == np.fmin.reduce(seen, 0)
-
-
-def _root(square: Mean) -> Measure:
+def _root(square: Influenced) -> Measure:
     with np.errstate(all="ignore"):
         root = np.sqrt(square.value)
-        return estimate_with(root, square.psi / (2 * root), square.n, floor=0.0)
+        return estimate_with(Function(root, square.psi / (2 * root), square.n, square.errors), floor=0.0)
 
 
-def _ratio(above: Mean, below: Mean) -> Mean:
+def _ratio(above: Influenced, below: Influenced) -> Function:
     with np.errstate(all="ignore"):
         ratio = above.value / below.value
         psi = (above.psi - ratio * below.psi) / below.value
-    return Mean(ratio, psi, above.n, above.total)
+    return Function(ratio, psi, above.n, above.errors)
 
 
 def _reference_error(errors: Errors) -> Floats:
     return errors.reference - errors.true
 
 
-def _mse_ratio(errors: Errors) -> Mean:
+def _mse_ratio(errors: Errors) -> Function:
     return _ratio(mean_over(errors.error**2, errors), mean_over(_reference_error(errors) ** 2, errors))
 
 
-def _coverage(errors: Errors, shift: Any) -> Measure:
-    lower, upper, true = errors.lower - shift, errors.upper - shift, errors.true
+def _coverage(errors: Errors, shift: Mean | None = None) -> Measure:
     low, high = errors.support
-    edge = _all((true == low) & (errors.lower > low), errors) | _all((true == high) & (errors.upper < high), errors)
-    return undefined(share_over(((lower <= true) & (true <= upper)).astype(float), errors), edge, BOUNDARY)
+    below = _all(errors, lambda: (errors.true == low) & (errors.lower > low))
+    above = _all(errors, lambda: (errors.true == high) & (errors.upper < high))
+    by = 0.0 if shift is None else shift.value
+    inside = (errors.lower - by <= errors.true) & (errors.true <= errors.upper - by)
+    return undefined(share_over(inside.astype(float), errors), below() | above(), BOUNDARY)
 
 
 def _median(values: Floats, errors: Errors) -> Measure:
@@ -586,18 +592,12 @@ def _median(values: Floats, errors: Errors) -> Measure:
     if errors.average:
         with np.errstate(all="ignore"):
             seen = np.where(errors.present, values, 0.0).sum(-1) / errors.present.sum(-1)
-    ordered = np.sort(seen, axis=0)  # NaN last
-    n = np.isfinite(ordered).sum(0)
+    n = errors.fold(np.add, lambda: np.isfinite(seen)).value
     middle, reach = (n - 1) / 2, Z95 * np.sqrt(n) / 2
-
-    def at(rank: Any) -> Any:
-        """Order statistic of a rank from 0, interpolated."""
-        rank = np.clip(rank, 0, np.maximum(n - 1, 0))
-        below = np.floor(rank).astype(int)
-        pair = np.stack([below, np.ceil(rank).astype(int)])
-        least, most = np.take_along_axis(ordered, pair, axis=0)
-        return least + (rank - below) * (most - least)
-
-    value, lower, upper = at(middle), at(middle - reach), at(middle + reach)
+    places = np.clip(np.stack([middle, middle - reach, middle + reach]), 0, np.maximum(n - 1, 0))  # from 0
+    pair = np.stack([np.floor(places), np.ceil(places)]).astype(int)
+    found = order_statistics(seen.reshape(len(seen), -1), pair.reshape(6, -1), np.atleast_1d(n), errors.folds)
+    least, most = found.reshape(pair.shape)
+    value, lower, upper = least + (places - pair[0]) * (most - least)
     mcse = np.where(n > 1, (upper - lower) / (2 * Z95), np.nan)[()]
-    return estimate_with(value, None, n, mcse=mcse)._replace(lower=lower, upper=upper)
+    return estimate(value, mcse, n)._replace(lower=lower, upper=upper)

@@ -9,20 +9,30 @@ unit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hiermodels.studies.folds import AT_ONCE
+
+if TYPE_CHECKING:
+    from hiermodels.studies.folds import Fold, Folds
+
 __all__ = [
     "Errors",
+    "Function",
+    "Influenced",
     "Mean",
     "Measure",
     "Z95",
+    "estimate",
     "estimate_with",
     "mean_over",
+    "norm",
     "remarked",
     "share_over",
     "undefined",
@@ -60,28 +70,82 @@ class Measure(NamedTuple):
     n: Any = 0
 
 
-class Mean(NamedTuple):
-    """A mean over replicates with what its Monte Carlo error needs; made by `mean_over`.
+class Influenced(Protocol):
+    """A number with the influence of each replicate on it."""
 
-    Attributes
-    ----------
-    value : float or array of shape (group,)
-        The mean.
-    psi : array of shape (replicate,) or (replicate, group)
-        Influence of each replicate; ``sqrt(sum(psi**2))`` is the MCSE.
-    n, total : int or array of shape (group,)
-        Replicates, and numbers, that the mean stands on (they differ when groups are averaged).
-    """
+    @property
+    def value(self) -> Any:
+        """The number, or one a group."""
+
+    @property
+    def psi(self) -> Floats:
+        """Influence of each replicate, shape (replicate,) or (replicate, group); ``sqrt(sum(psi**2))`` is the MCSE."""
+
+    @property
+    def n(self) -> Any:
+        """Replicates that it stands on."""
+
+    @property
+    def errors(self) -> Errors:
+        """What it is a number of."""
+
+
+class Function(NamedTuple):
+    """A function of means, with its influences; see `Influenced`."""
 
     value: Any
     psi: Floats
     n: Any
-    total: Any
+    errors: Errors
+
+
+class Mean:
+    """A mean over replicates with what its Monte Carlo error needs, made by `mean_over`; see `Influenced`.
+
+    It is asked for when it is made: several that do not depend on one another are best made before one is read.
+    """
+
+    def __init__(self, values: NDArray[Any], errors: Errors, used: NDArray[np.bool_]) -> None:
+        self.errors, self._values, self._used = errors, values, used
+        self._count = errors.fold(np.add, lambda: used)
+        self._sum = errors.fold(np.add, lambda: values if used.all() else np.where(used, values, 0.0))
+        self._replicates = errors.fold(np.add, lambda: used.any(-1)) if errors.average else self._count
+
+    @cached_property
+    def of_groups(self) -> Any:
+        """The mean of each group."""
+        with np.errstate(all="ignore"):
+            return self._sum.value / self._count.value
 
     @property
+    def value(self) -> Any:
+        """The mean, or that of the groups' means."""
+        with np.errstate(all="ignore"):
+            return self.of_groups.mean(-1) if self.errors.average else self.of_groups
+
+    @cached_property
+    def psi(self) -> Floats:
+        """Influence of each replicate."""
+        n = self._count.value
+        with np.errstate(all="ignore"):
+            centred = self._values - self.of_groups
+            psi: Floats = (centred if self._used.all() else np.where(self._used, centred, 0.0)) / np.sqrt(n * (n - 1.0))
+            return psi.mean(-1) if self.errors.average else psi
+
+    @property
+    def n(self) -> Any:
+        """Replicates that it stands on."""
+        return self._replicates.value
+
+    @property
+    def total(self) -> Any:
+        """Numbers that it stands on: more than replicates where groups are averaged."""
+        return self._count.value.sum(-1) if self.errors.average else self._count.value
+
+    @cached_property
     def mcse(self) -> Any:
         """Monte Carlo standard error of the mean."""
-        return _norm(self.psi, self.n)
+        return norm(self)
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -121,6 +185,10 @@ class Errors:
     cut : float or None
         The estimand is a posterior probability and decides when it exceeds `cut`; None: the decision is an
         interval that excludes 0.
+    folds : Folds
+        Makes what measures need of all replicates together; by default these are all that there are.
+    given : callable, optional
+        Whether the method gives a part of an answer for some replicate and group, where not all of them are here.
 
     Examples
     --------
@@ -138,7 +206,6 @@ class Errors:
     max_rank: Floats
     reference: Floats
     present: NDArray[np.bool_]
-    failed: NDArray[np.bool_]
     kept: NDArray[np.bool_]
     interval: float
     average: bool
@@ -147,6 +214,9 @@ class Errors:
     fixed: bool
     support: tuple[float, float]
     cut: float | None
+    folds: Folds
+    given: Callable[[str], bool] | None
+    _failed: NDArray[np.bool_] | Callable[[], NDArray[np.bool_]]
     _seen: dict[tuple[Any, ...], Errors]
 
     def __init__(
@@ -186,10 +256,10 @@ class Errors:
             raise ValueError(f"Errors: average=True needs arrays (replicate, group), found the shape {shape}")
         answered = np.isfinite(point) | np.isfinite(found["lower"]) | np.isfinite(found["upper"])
         found["present"] = answered if present is None else present
-        found["failed"] = ~found["present"] if failed is None else failed
+        found["_failed"] = ~found["present"] if failed is None else failed
         found["kept"] = np.ones_like(found["present"]) if kept is None else kept
         found |= {"interval": interval, "average": average, "worst": worst, "robust": robust, "fixed": fixed, "support": support, "cut": cut}
-        self._fill(found)
+        self._fill({**found, "folds": AT_ONCE, "given": None})
 
     def _fill(self, values: Mapping[str, Any]) -> None:
         """Set attributes, with nothing remembered of others."""
@@ -197,9 +267,25 @@ class Errors:
             object.__setattr__(self, name, value)
 
     @property
+    def failed(self) -> NDArray[np.bool_]:
+        """Fits without a finite answer."""
+        if callable(self._failed):
+            object.__setattr__(self, "_failed", self._failed())
+        assert not callable(self._failed)
+        return self._failed
+
+    @property
     def error(self) -> Floats:
         """Estimate minus truth."""
         return self.estimate - self.true
+
+    def fold(self, join: Any, part: Callable[[], NDArray[Any]]) -> Fold:
+        """A number of all replicates; see `hiermodels.studies.folds`."""
+        return self.folds.fold(join, part)
+
+    def some(self, part: Callable[[], NDArray[np.bool_]]) -> Fold:
+        """Whether something holds in some replicate, group by group."""
+        return self.folds.fold(np.logical_or, part)
 
     def known(self, part: str) -> NDArray[np.bool_]:
         """Where a part of an answer is there: ``estimate, se, interval, rank, decision, true, reference``.
@@ -217,7 +303,7 @@ class Errors:
 
     def gives(self, part: str) -> bool:
         """Whether the method gives a part at all, that is for some replicate and group."""
-        return bool((self.known(part) & self.present).any())
+        return bool((self.known(part) & self.present).any()) if self.given is None else self.given(part)
 
     def having(self, parts: Sequence[str], *, whole: bool = True) -> Errors:
         """The errors as a measure sees them that needs these parts of an answer.
@@ -237,20 +323,26 @@ class Errors:
         return self._seen[key]
 
     def _having(self, parts: Sequence[str], whole: bool) -> Errors:
-        present, failed = self.present & self.kept, self.failed
+        present = self.present & self.kept
         for part in parts:
-            known = self.known(part)
+            present = present & self.known(part)
+        plain = self.replaced()  # without what is remembered of it, which this will be part of
+        return self.only(present, whole=whole).replaced(_failed=lambda: plain._lacking(parts))
+
+    def _lacking(self, parts: Sequence[str]) -> NDArray[np.bool_]:
+        """Fits that failed, or lack a part that the method gives elsewhere."""
+        failed = self.failed
+        for part in parts:
             if part == "true":
-                failed = failed & known
+                failed = failed & self.known(part)
             elif self.gives(part):
-                failed = failed | (self.present & ~known)
-            present = present & known
-        return self.only(present, whole=whole).replaced(failed=failed)
+                failed = failed | (self.present & ~self.known(part))
+        return failed
 
     def groups(self, here: NDArray[np.bool_]) -> Errors:
         """The errors of some groups."""
-        names = ("estimate", "true", "se", "lower", "upper", "rank", "max_rank", "reference", "present", "failed", "kept")
-        return self.replaced(**{name: getattr(self, name)[:, here] for name in names})
+        names = ("estimate", "true", "se", "lower", "upper", "rank", "max_rank", "reference", "present", "kept")
+        return self.replaced(**{name: getattr(self, name)[:, here] for name in names}, _failed=self.failed[:, here])
 
     def only(self, used: NDArray[np.bool_], *, whole: bool = True) -> Errors:
         """The errors with these answers alone; averaged over groups, a replicate with all its groups or with none."""
@@ -266,10 +358,12 @@ class Errors:
         return other
 
 
-def _norm(psi: Floats, n: Any) -> Any:
-    """Root sum of squares of influences; NaN below two replicates."""
+def norm(of: Influenced) -> Any:
+    """Root sum of squares of influences, the MCSE; NaN below two replicates."""
+    psi = of.psi
     with np.errstate(over="ignore"):  # estimates beyond 1e150 have an infinite error, which is what it says
-        return np.where(np.greater(n, 1), np.sqrt(np.square(psi).sum(0)), np.nan)[()]
+        square = of.errors.fold(np.add, lambda: np.square(psi))
+    return np.where(np.greater(of.n, 1), np.sqrt(square.value), np.nan)[()]
 
 
 def mean_over(values: NDArray[Any], errors: Errors, present: NDArray[np.bool_] | None = None) -> Mean:
@@ -293,36 +387,16 @@ def mean_over(values: NDArray[Any], errors: Errors, present: NDArray[np.bool_] |
     -------
     Mean
     """
-    used = np.isfinite(values) & (errors.present if present is None else present)
-    n = used.sum(0)
-    with np.errstate(all="ignore"):
-        if used.all():
-            mean = values.mean(0)
-            psi = values - mean
-        else:
-            mean = np.where(used, values, 0.0).sum(0) / n
-            psi = np.where(used, values - mean, 0.0)
-        psi = psi / np.sqrt(n * (n - 1.0))
-        if not errors.average:
-            return Mean(mean, psi, n, n)
-        return Mean(mean.mean(-1), psi.mean(-1), used.any(-1).sum(), n.sum(-1))
+    return Mean(values, errors, np.isfinite(values) & (errors.present if present is None else present))
 
 
-def estimate_with(
-    value: Any, psi: Floats | None, n: Any, *, mcse: Any = None, floor: float = -np.inf
-) -> Measure:
-    """A measure with a normal 95% Monte Carlo interval, from influences or from an MCSE.
+def estimate_with(of: Influenced, *, floor: float = -np.inf) -> Measure:
+    """A measure with a normal 95% Monte Carlo interval, from influences.
 
     Parameters
     ----------
-    value : float or array of shape (group,)
+    of : Influenced
         The estimate.
-    psi : array of shape (replicate,) or (replicate, group), or None
-        Influence of each replicate on it; not read if `mcse` is given.
-    n : int or array
-        Replicates that it stands on.
-    mcse : float or array, optional
-        Its Monte Carlo standard error.
     floor : float
         The least value that the measure can have; the interval is cut there.
 
@@ -330,9 +404,20 @@ def estimate_with(
     -------
     Measure
     """
-    if mcse is None:
-        assert psi is not None
-        mcse = _norm(psi, n)
+    return estimate(of.value, norm(of), of.n, floor=floor)
+
+
+def estimate(value: Any, mcse: Any, n: Any, *, floor: float = -np.inf) -> Measure:
+    """A measure with a normal 95% Monte Carlo interval, from its MCSE.
+
+    Parameters
+    ----------
+    value, mcse : float or array of shape (group,)
+    n : int or array
+        Replicates that it stands on.
+    floor : float
+        The least value that the measure can have; the interval is cut there.
+    """
     return Measure(value, mcse, np.maximum(value - Z95 * mcse, floor), value + Z95 * mcse, _blank(value), n)
 
 
@@ -359,9 +444,8 @@ def share_over(values: NDArray[Any], errors: Errors) -> Measure:
         return _share(mean_over(values, errors))
     known = np.where(errors.present, values, np.nan)
     counted = errors.present | errors.failed
-    least = _share(mean_over(np.where(errors.failed, 0.0, known), errors, counted))
-    most = _share(mean_over(np.where(errors.failed, 1.0, known), errors, counted))
-    return least._replace(upper=most.upper)
+    least, most = (mean_over(np.where(errors.failed, end, known), errors, counted) for end in (0.0, 1.0))
+    return _share(least)._replace(upper=_share(most).upper)
 
 
 def _share(mean: Mean) -> Measure:

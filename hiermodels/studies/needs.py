@@ -9,9 +9,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hiermodels.studies.montecarlo import Errors, Measure, undefined
+
+if TYPE_CHECKING:
+    from hiermodels.studies.folds import Fold
 
 __all__ = ["Menu", "needs", "seen_by"]
 
@@ -42,8 +45,9 @@ def needs(*parts: str, share: bool = False) -> Callable[[Callable[[Errors], Meas
         @functools.wraps(function)
         def measure(errors: Errors) -> Measure:
             seen = seen_by(measure, errors)
-            counted = seen.present | seen.failed if share and errors.worst else seen.present
-            return _explained(function(seen), errors, parts, ~counted.any(0))
+            counted = errors.some(lambda: seen.present | seen.failed if share and errors.worst else seen.present)
+            explained = _explained(errors, parts, counted)
+            return explained(function(seen))
 
         measure.parts, measure.share = parts, share  # type: ignore[attr-defined]
         return measure
@@ -56,16 +60,22 @@ def seen_by(measure: Callable[[Errors], Measure], errors: Errors) -> Errors:
     return errors.having(measure.parts, whole=not (measure.share and errors.worst))  # type: ignore[attr-defined]
 
 
-def _explained(measure: Measure, errors: Errors, parts: Sequence[str], empty: Any) -> Measure:
-    """The measure, undefined with the reason where it stands on nothing or the method never gives a part."""
-    empty = empty.all() if errors.average else empty
-    left = (errors.present & errors.kept).any(0)
-    measure = undefined(measure, empty & ~left.any(-1) if errors.average else empty & ~left, NO_REPLICATE)
-    for part in parts:
-        never = ~(errors.known(part) & errors.present & errors.kept).any(0)
-        word = part if part != "decision" else "interval" if errors.cut is None else "estimate"
-        measure = undefined(measure, left & ((left.any() and never.all()) | (never & empty)), ABSENT[word])
-    return undefined(measure, empty, INCOMPLETE if errors.average else NEVER_TOGETHER)
+def _explained(errors: Errors, parts: Sequence[str], counted: Fold) -> Callable[[Measure], Measure]:
+    """Makes a measure undefined, with the reason, where it stands on nothing or the method never gives a part."""
+    some = errors.some(lambda: errors.present & errors.kept)
+    known = [errors.some(lambda part=part: errors.known(part) & errors.present & errors.kept) for part in parts]  # type: ignore[misc]
+
+    def explained(measure: Measure) -> Measure:
+        left, empty = some.value, ~counted.value
+        empty = empty.all() if errors.average else empty
+        measure = undefined(measure, empty & ~left.any(-1) if errors.average else empty & ~left, NO_REPLICATE)
+        for part, there in zip(parts, known, strict=True):
+            never = ~there.value
+            word = part if part != "decision" else "interval" if errors.cut is None else "estimate"
+            measure = undefined(measure, left & ((left.any() and never.all()) | (never & empty)), ABSENT[word])
+        return undefined(measure, empty, INCOMPLETE if errors.average else NEVER_TOGETHER)
+
+    return explained
 
 
 @dataclass(frozen=True)

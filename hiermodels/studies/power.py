@@ -16,15 +16,15 @@ share that fires is the assurance. Rules on groups are judged group by group, av
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels.studies.large import LargeCell
 from hiermodels.studies.montecarlo import Z95
+from hiermodels.studies.rules import Rule, read_rules
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,93 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["ALL", "ANY", "Rule", "calibrate_thresholds", "decide", "operating", "read_rules"]
 
 ANY, ALL = "[any]", "[all]"
-_KEYS = ("estimand", "above", "excludes", "side", "type1", "null")
-_SIDES = ("both", "above", "below")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """When a decision fires.
-
-    Attributes
-    ----------
-    name : str
-        Of the decision; the ``estimand`` of its rows in the table.
-    estimand : str
-        What it reads.
-    above : float or None
-        Fires where the estimate, a posterior probability, exceeds it.
-    excludes : float or None
-        Fires where the interval excludes it.
-    side : str
-        ``both``, ``above`` or ``below``: where the interval has to lie.
-    type1 : float or None
-        Fires above the threshold that this share of the null cell exceeds.
-    null : dict of str to number or text
-        Factors of the null cell; the other factors are the cell's own.
-    """
-
-    name: str
-    estimand: str
-    above: float | None = None
-    excludes: float | None = None
-    side: str = "both"
-    type1: float | None = None
-    null: Mapping[str, Any] = field(default_factory=dict)
-
-
-def read_rules(decisions: Mapping[str, Any]) -> tuple[Rule, ...]:
-    """Rules from the ``decisions`` of a config.
-
-    Parameters
-    ----------
-    decisions : mapping
-        Name of a decision to a threshold, or to a mapping with ``estimand`` (by default the name) and one of ``above``,
-        ``excludes`` (with ``side``) and ``type1`` (with ``null``).
-
-    Raises
-    ------
-    ValueError
-        Starting with the decision's name: what was expected, what was found, what to write.
-
-    Examples
-    --------
-    >>> read_rules({"benefit": 0.975})[0].above
-    0.975
-    >>> read_rules({"differs": {"estimand": "treated", "excludes": 0}})[0].side
-    'both'
-    """
-    if not isinstance(decisions, Mapping):
-        raise ValueError(f"expected decision: threshold, found {decisions!r}; write e.g. {{benefit: 0.975}}")
-    return tuple(_rule(str(name), value) for name, value in decisions.items())
-
-
-def _rule(name: str, value: Any) -> Rule:
-    given = dict(value) if isinstance(value, Mapping) else {"above": value}
-    for key in given:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(str(key), _KEYS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(_KEYS)}"
-            raise ValueError(f"{name}: unknown key {key!r}; {hint}")
-    kinds = [key for key in ("above", "excludes", "type1") if key in given]
-    if len(kinds) != 1:
-        found = " and ".join(kinds) or "none"
-        raise ValueError(f"{name}: expected one of above, excludes and type1, found {found}; write e.g. {{above: 0.975}}")
-    kind = kinds[0]
-    number = given[kind]
-    real = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
-    if not real or (kind != "excludes" and not 0 < number < 1):
-        wanted = "a number" if kind == "excludes" else "a number between 0 and 1"
-        raise ValueError(f"{name}: {kind}: expected {wanted}, found {number!r}; write e.g. {0 if kind == 'excludes' else 0.975}")
-    side = given.get("side", "both")
-    if side not in _SIDES or (side != "both" and kind != "excludes"):
-        raise ValueError(f"{name}: side: expected one of {', '.join(_SIDES)}, of an interval that excludes a value, found {side!r}; mend it")
-    null = given.get("null", {})
-    if (kind == "type1") != bool(null) or not isinstance(null, Mapping):
-        raise ValueError(f"{name}: null: expected the factors of the null cell beside type1 and nowhere else, found {null!r}; write e.g. null: {{treated: 0}}")
-    return Rule(name, str(given.get("estimand", name)), **{kind: float(number)}, side=side, null=dict(null))
-
-
 def decide(estimates: pd.DataFrame, rules: Sequence[Rule], factors: Sequence[str] = ()) -> pd.DataFrame:
     """The table of decisions: as the table of estimates, with 1 where a rule fires and 0 where it does not.
 
@@ -149,21 +62,114 @@ def decide(estimates: pd.DataFrame, rules: Sequence[Rule], factors: Sequence[str
     >>> decide(rows, read_rules({"benefit": 0.975}))["estimate"].tolist()
     [1.0, 0.0]
     """
+    return _decided(estimates, rules, factors, _Evidence([estimates], rules, factors))
+
+
+type Batch = pd.DataFrame | LargeCell
+"""Rows of whole cells, or a cell that is read chunk by chunk."""
+_READ = ("rep", "method", "estimand", "group", "true", "estimate", "lower", "upper", "status", "n_try")
+"""Columns of the estimates that decisions are made on, beside factors."""
+
+
+def _frames(batches: Sequence[Batch], factors: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Rows, so many at a time as are in memory."""
+    for batch in batches:
+        if isinstance(batch, LargeCell):
+            yield from (table.to_pandas() for table in batch.tables({*_READ, *factors}))
+        else:
+            yield batch
+
+
+class _Evidence:
+    """What rules must know of all rows: thresholds that are calibrated, and methods whose intervals have one end.
+
+    Parameters
+    ----------
+    batches : sequence of DataFrame or LargeCell
+    rules : sequence of Rule
+    factors : sequence of str
+    """
+
+    def __init__(self, batches: Sequence[Batch], rules: Sequence[Rule], factors: Sequence[str]) -> None:
+        import pandas as pd
+
+        seen: dict[Any, None] = {}
+        open_ends: dict[tuple[str, str, str], tuple[bool, bool]] = {}
+        null: dict[str, list[pd.DataFrame]] = {rule.name: [] for rule in rules if rule.type1 is not None}
+        for frame in _frames(batches, factors):
+            seen |= dict.fromkeys(pd.unique(frame["estimand"]))
+            for rule in rules:
+                rows = frame[frame["estimand"] == rule.estimand]
+                for key, found in _open_ends(rule, rows).items():
+                    old = open_ends.get(key, (True, False))
+                    open_ends[key] = (old[0] and found[0], old[1] or found[1])
+                if rule.type1 is not None:
+                    null[rule.name].append(_null(rows, rule, factors)[[c for c in ("rep", *factors, "method", "estimand", "estimate") if c in rows]])
+        for rule in rules:
+            if rule.estimand not in seen:
+                raise ValueError(f"decisions: {rule.name}: no estimand {rule.estimand!r} in the estimates; it has {', '.join(map(str, seen))}")
+        self.open_ends = open_ends
+        self.thresholds = {rule.name: calibrate_thresholds(pd.concat(null[rule.name]), rule, factors) for rule in rules if rule.type1 is not None}
+
+    def blind(self, rule: Rule, rows: pd.DataFrame) -> Any:
+        """Rows whose claim the method cannot make: its intervals have no end on the side away from the truth."""
+        found = np.zeros(len(rows), bool)
+        methods = rows["method"].astype(str)
+        for end, _, side in _of_side(rule):
+            always = methods.isin([m for (name, e, m), (all_of_them, _) in self.open_ends.items() if (name, e) == (rule.name, end) and all_of_them])
+            found |= always.to_numpy(bool) & _claims(rule, rows, end, side)
+        return found
+
+    def one_sided(self, rule: Rule) -> list[str]:
+        """A note where intervals with one end cannot make the rule's claim."""
+        methods = sorted({m for (name, _, m), (all_of_them, some) in self.open_ends.items() if name == rule.name and all_of_them and some})
+        if not methods:
+            return []
+        return [
+            f"{rule.name} is NA for {', '.join(methods[:6])} where its claim is on the side without an end: intervals of {rule.estimand} have one end, "
+            f"which never passes {rule.excludes:g}; take an interval with two ends, or decide by a probability such as P({rule.estimand} > {rule.excludes:g})."
+        ]
+
+
+def _of_side(rule: Rule) -> list[tuple[str, float, str]]:
+    """Ends of intervals, what they are where there is none, and the side of the claims that they make."""
+    ends = [("lower", -np.inf, "above"), ("upper", np.inf, "below")]
+    return [] if rule.excludes is None else [one for one in ends if rule.side in ("both", one[2])]
+
+
+def _claims(rule: Rule, rows: pd.DataFrame, end: str, side: str) -> Any:
+    """Rows with an interval whose claim is true on a side."""
+    true = rows["true"].to_numpy(float)
+    assert rule.excludes is not None
+    return ~rows[end].isna().to_numpy() & (true > rule.excludes if side == "above" else true < rule.excludes)
+
+
+def _open_ends(rule: Rule, rows: pd.DataFrame) -> dict[tuple[str, str, str], tuple[bool, bool]]:
+    """By rule, end and method: whether every interval lacks the end, and whether some claim is on its side."""
+    found = {}
+    for end, infinite, side in _of_side(rule):
+        open_ended, claims = (rows[end].isna() | (rows[end] == infinite)).to_numpy(), _claims(rule, rows, end, side)
+        methods = rows["method"].astype(str).to_numpy()
+        for method in np.unique(methods):
+            here = methods == method
+            found[rule.name, end, str(method)] = (bool(open_ended[here].all()), bool(claims[here].any()))
+    return found
+
+
+def _decided(estimates: pd.DataFrame, rules: Sequence[Rule], factors: Sequence[str], evidence: _Evidence) -> pd.DataFrame:
+    """As `decide`, of some of the rows."""
     import pandas as pd
 
     parts = []
     for rule in rules:
         rows = estimates[estimates["estimand"] == rule.estimand]
-        if rows.empty:
-            known = ", ".join(map(str, pd.unique(estimates["estimand"])))
-            raise ValueError(f"decisions: {rule.name}: no estimand {rule.estimand!r} in the estimates; it has {known}")
         keep = [c for c in ("rep", *factors, "method", "group", "status", "n_try") if c in rows]
-        fired, claim = _applied(rule, rows, factors)
+        fired, claim = _applied(rule, rows, evidence)
         parts.append(rows[keep].assign(estimand=rule.name, true=claim, estimate=fired, lower=np.nan, upper=np.nan))
     return pd.concat(parts, ignore_index=True)
 
 
-def _applied(rule: Rule, rows: pd.DataFrame, factors: Sequence[str]) -> tuple[Any, Any]:
+def _applied(rule: Rule, rows: pd.DataFrame, evidence: _Evidence) -> tuple[Any, Any]:
     """Whether the rule fires and whether its claim is true, row by row; NaN where not known."""
     true = rows["true"].to_numpy(float)
     if rule.excludes is not None:
@@ -171,7 +177,7 @@ def _applied(rule: Rule, rows: pd.DataFrame, factors: Sequence[str]) -> tuple[An
         over, under = lower > rule.excludes, upper < rule.excludes
         fired = {"both": over | under, "above": over, "below": under}[rule.side]
         claim = {"both": true != rule.excludes, "above": true > rule.excludes, "below": true < rule.excludes}[rule.side]
-        known = ~(np.isnan(lower) | np.isnan(upper)) & ~_blind(rule, rows)
+        known = ~(np.isnan(lower) | np.isnan(upper)) & ~evidence.blind(rule, rows)
         return np.where(known, fired, np.nan), np.where(np.isfinite(true), claim, np.nan)
     estimate = rows["estimate"].to_numpy(float)
     seen = estimate[np.isfinite(estimate)]
@@ -179,42 +185,14 @@ def _applied(rule: Rule, rows: pd.DataFrame, factors: Sequence[str]) -> tuple[An
         raise ValueError(f"decisions: {rule.name}: expected a posterior probability such as P({rule.estimand} > 0), found numbers outside 0 to 1; use excludes: 0")
     threshold: Any = rule.above
     if rule.type1 is not None:
-        table = calibrate_thresholds(rows, rule, factors)
-        free = [f for f in factors if f not in rule.null]
-        wanted = _plain_keys(rows[[*free, "method"]]).merge(_plain_keys(table), how="left", on=[*free, "method"])
+        table = evidence.thresholds[rule.name]
+        keys = list(table.columns[: table.columns.get_loc("value")])
+        wanted = _plain_keys(rows[keys]).merge(_plain_keys(table), how="left", on=keys)
         threshold = wanted["value"].to_numpy(float)
         if np.isnan(threshold).any():
             null = ", ".join(f"{k}={v}" for k, v in rule.null.items())
             raise ValueError(f"decisions: {rule.name}: null: no cell with {null} beside every other cell; add it to the grid")
     return np.where(np.isfinite(estimate), estimate > threshold, np.nan), true
-
-
-def _blind(rule: Rule, rows: pd.DataFrame) -> Any:
-    """Rows whose claim the method cannot make: its intervals have no end on the side away from the truth."""
-    true = rows["true"].to_numpy(float)
-    found = np.zeros(len(rows), bool)
-    for end, infinite, side in (("lower", -np.inf, "above"), ("upper", np.inf, "below")):
-        if rule.side not in ("both", side):
-            continue
-        open_ended = rows[end].isna() | (rows[end] == infinite)
-        always = open_ended.groupby(rows["method"].astype(str)).transform("all").to_numpy(bool) & ~rows[end].isna().to_numpy()
-        assert rule.excludes is not None
-        found |= always & (true > rule.excludes if side == "above" else true < rule.excludes)
-    return found
-
-
-def _one_sided(rule: Rule, estimates: pd.DataFrame) -> list[str]:
-    """A note where intervals with one end cannot make the rule's claim."""
-    if rule.excludes is None:
-        return []
-    rows = estimates[estimates["estimand"] == rule.estimand]
-    methods = sorted(set(rows.loc[_blind(rule, rows), "method"].astype(str)))
-    if not methods:
-        return []
-    return [
-        f"{rule.name} is NA for {', '.join(methods[:6])} where its claim is on the side without an end: intervals of {rule.estimand} have one end, "
-        f"which never passes {rule.excludes:g}; take an interval with two ends, or decide by a probability such as P({rule.estimand} > {rule.excludes:g})."
-    ]
 
 
 def _plain_keys(table: pd.DataFrame) -> pd.DataFrame:
@@ -257,17 +235,22 @@ def calibrate_thresholds(estimates: pd.DataFrame, rule: Rule, factors: Sequence[
     import pandas as pd
 
     assert rule.type1 is not None
-    unknown = [name for name in rule.null if name not in factors]
-    if unknown:
-        raise ValueError(f"decisions: {rule.name}: null: {unknown[0]!r} is no factor of the grid ({', '.join(factors) or 'none'}); name one of them")
-    null = estimates[estimates["estimand"] == rule.estimand]
-    for name, value in rule.null.items():
-        null = null[null[name].astype(object).map(_same) == _same(value)]
+    null = _null(estimates[estimates["estimand"] == rule.estimand], rule, factors)
     free = [f for f in factors if f not in rule.null]
     rows = []
     for key, part in null.groupby([*free, "method"], sort=False, observed=True):
         rows.append({**dict(zip([*free, "method"], key, strict=True)), **_threshold(part, rule.type1)})
     return pd.DataFrame(rows, columns=[*free, "method", "value", "lower", "upper", "error", "error_mcse", "n_sim"])
+
+
+def _null(rows: pd.DataFrame, rule: Rule, factors: Sequence[str]) -> pd.DataFrame:
+    """Rows of the null cells."""
+    unknown = [name for name in rule.null if name not in factors]
+    if unknown:
+        raise ValueError(f"decisions: {rule.name}: null: {unknown[0]!r} is no factor of the grid ({', '.join(factors) or 'none'}); name one of them")
+    for name, value in rule.null.items():
+        rows = rows[rows[name].astype(object).map(_same) == _same(value)]
+    return rows
 
 
 def _same(value: Any) -> Any:
@@ -293,14 +276,14 @@ def _place(n: int, share: float) -> int:
 
 
 def operating(
-    estimates: pd.DataFrame, rules: Sequence[Rule], *, factors: Sequence[str] = (), regime: str = "population", failures: str = "complete-case"
+    estimates: pd.DataFrame | Sequence[Batch], rules: Sequence[Rule], *, factors: Sequence[str] = (), regime: str = "population", failures: str = "complete-case"
 ) -> tuple[pd.DataFrame, list[str]]:
     """Operating characteristics of decision rules, in the form of the table of performance.
 
     Parameters
     ----------
-    estimates : DataFrame
-        The long table of estimates.
+    estimates : DataFrame or sequence
+        The long table of estimates; or in batches of whole cells, each a table or a `hiermodels.studies.large.LargeCell`.
     rules : sequence of Rule
     factors : sequence of str
         Columns whose values identify a cell.
@@ -329,39 +312,77 @@ def operating(
     """
     import pandas as pd
 
-    decided = decide(estimates, rules, factors)
-    order = {rule.name: i for i, rule in enumerate(rules)}
-    parts = []
-    for measure, rows in _sides(decided, regime):
-        if rows.empty:
-            continue
-        table = _shares(rows, factors, regime, failures)
-        parts.append(table.assign(measure=measure))
-        family = _families(rows, factors, measure)
-        for group, whole in family:
-            table = _shares(whole, factors, regime, failures)
-            parts.append(table.assign(measure=measure, group=group))
-    parts += [_threshold_rows(estimates, rule, factors) for rule in rules if rule.type1 is not None]
+    from hiermodels.studies.measures import performance
+
+    batches: Sequence[Batch] = [estimates] if isinstance(estimates, pd.DataFrame) else estimates
+    evidence = _Evidence(batches, rules, factors)
+
+    def parted(frame: pd.DataFrame) -> pd.DataFrame:
+        return _parted(_decided(frame, rules, factors, evidence), factors, regime)
+
+    decided = [_large(batch, parted, factors) if isinstance(batch, LargeCell) else parted(batch) for batch in batches]
+    names = {_tag(part, rule.name): 0.5 for part in _PARTS for rule in rules}
+    table = performance(decided, factors=factors, measures=["power"], failures=failures, regime=regime, decisions=names)[0]
+    table = _untagged(table)
+    parts = [table, *(_threshold_rows(evidence.thresholds[rule.name], rule, factors) for rule in rules if rule.type1 is not None)]
     table = pd.concat(parts, ignore_index=True)
-    place = table["estimand"].map(order)
     cells = table.groupby([*factors], sort=False, observed=True, dropna=False).ngroup() if factors else np.zeros(len(table), int)
+    place = table["estimand"].map({rule.name: i for i, rule in enumerate(rules)})
     table = table.assign(_cell=cells, _rule=place).sort_values(["_cell", "method", "_rule"], kind="stable")
-    notes = [note for rule in rules for note in _one_sided(rule, estimates)]
+    notes = [note for rule in rules for note in evidence.one_sided(rule)]
     return table.drop(columns=["_cell", "_rule"]).reset_index(drop=True), notes
 
 
-def _sides(decided: pd.DataFrame, regime: str) -> list[tuple[str, pd.DataFrame]]:
-    """Rows by what firing means there; a claim of which nothing is known counts as true."""
+_PARTS = tuple((measure, group) for measure in ("type1", "power", "assurance") for group in ("", ANY, ALL))
+"""Measures, and whether they are of groups or of a family of them, in the order of their rows."""
+_BY = "\x1f"
+
+
+def _tag(part: tuple[str, str], name: str) -> str:
+    """Name of an estimand, or label of a group, that says what it is a part of."""
+    return _BY.join((str(_PARTS.index(part)), name))
+
+
+def _large(cell: LargeCell, parted: Callable[[pd.DataFrame], pd.DataFrame], factors: Sequence[str]) -> LargeCell:
+    """A cell whose chunks become decisions as they are read."""
+    import pyarrow as pa
+
+    return cell.mapped(lambda table: pa.Table.from_pandas(parted(table.to_pandas()), preserve_index=False), {*_READ, *factors})
+
+
+def _parted(decided: pd.DataFrame, factors: Sequence[str], regime: str) -> pd.DataFrame:
+    """Decisions by what firing means, and as families; estimands and groups with their tags.
+
+    A claim of which nothing is known counts as true.
+    """
+    import pandas as pd
+
     false = decided["true"] == 0
-    found = [("type1", decided[false]), ("power", decided[~false])]
-    return [*found, ("assurance", decided)] if regime == "prior" else found
+    sides = {"type1": decided[false], "power": decided[~false], **({"assurance": decided} if regime == "prior" else {})}
+    found = []
+    for measure, rows in sides.items():
+        found += [((measure, ""), rows), *(((measure, group), whole) for group, whole in _families(rows, factors, measure))]
+    parts = []
+    for part, rows in found:
+        tagged = {name: _tagged(rows[name], part) for name in ("estimand", "group")}
+        parts.append(rows.assign(**tagged))
+    return pd.concat(parts, ignore_index=True)
 
 
-def _shares(rows: pd.DataFrame, factors: Sequence[str], regime: str, failures: str) -> pd.DataFrame:
-    from hiermodels.studies.measures import performance
+def _tagged(column: pd.Series, part: tuple[str, str]) -> pd.Series:
+    """Texts with their tags; a scalar has no group."""
+    coded = column.astype("category")
+    return coded.cat.rename_categories({text: _tag(part, text) if text else text for text in coded.cat.categories}).astype(object)
 
-    names = {str(n): 0.5 for n in rows["estimand"].unique()}
-    return performance(rows, factors=factors, measures=["power"], failures=failures, regime=regime, decisions=names)[0]
+
+def _untagged(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of decisions in the order of its parts, with their measures, and estimands and groups without tags."""
+    tags = table["estimand"].str.split(_BY, n=1)
+    place = tags.str[0].astype(int)
+    families = place.map(lambda i: _PARTS[i][1])
+    group = table["group"].str.split(_BY, n=1).str[-1].where(families == "", families)
+    table = table.assign(estimand=tags.str[1].astype("str"), group=group.astype("str"), measure=place.map(lambda i: _PARTS[i][0]).astype("str"))
+    return table.iloc[np.argsort(place.to_numpy(), kind="stable")]
 
 
 def _families(rows: pd.DataFrame, factors: Sequence[str], measure: str) -> list[tuple[str, pd.DataFrame]]:
@@ -369,22 +390,22 @@ def _families(rows: pd.DataFrame, factors: Sequence[str], measure: str) -> list[
     grouped = rows[rows["group"].astype(str) != ""]
     if grouped.empty:
         return []
-    keys = ["rep", *factors, "method", "estimand"]
-    by = grouped.groupby(keys, sort=False, observed=True)
-    first = by[[c for c in ("true", "lower", "upper", "status", "n_try") if c in grouped]].first()
+    fit = grouped.groupby(["rep", *factors, "method", "estimand"], sort=False, observed=True, dropna=False).ngroup().to_numpy()
+    order = np.argsort(fit, kind="stable")
+    starts = np.flatnonzero(np.diff(fit[order], prepend=-1))
+    first, estimate = grouped.iloc[order[starts]], grouped["estimate"].to_numpy(float)[order]
     found = []
-    for group, function in ((ANY, "max"), (ALL, "min")):
+    for group, function in ((ANY, np.maximum), (ALL, np.minimum)):
         if group == ALL and measure == "type1":
             continue
-        fired = by["estimate"].agg(function).where(by["estimate"].count() == by.size())
-        status = first["status"].astype(object).where(fired.notna(), "nonfinite")
-        found.append((group, first.assign(estimate=fired, status=status, group="").reset_index()))
+        fired = function.reduceat(estimate, starts)  # not known where one of them is not
+        status = first["status"].astype(object).where(np.isfinite(fired), "nonfinite")
+        found.append((group, first.assign(estimate=fired, status=status, group="")))
     return found
 
 
-def _threshold_rows(estimates: pd.DataFrame, rule: Rule, factors: Sequence[str]) -> pd.DataFrame:
+def _threshold_rows(table: pd.DataFrame, rule: Rule, factors: Sequence[str]) -> pd.DataFrame:
     """Calibrated thresholds as rows of the null cells."""
-    table = calibrate_thresholds(estimates, rule, factors)
     table = table.assign(**rule.null, estimand=rule.name, group="", measure="threshold", n=table["n_sim"], n_failed=0, n_retried=0)
     table["mcse"] = (table["upper"] - table["lower"]) / (2 * Z95)
     columns = [*factors, "method", "estimand", "group", "measure", "value", "mcse", "lower", "upper", "n_sim", "n", "n_failed", "n_retried"]

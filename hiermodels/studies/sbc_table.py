@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-__all__ = ["Calibration", "Entry", "tested"]
+__all__ = ["POOLED", "Calibration", "Entry", "joint", "numbered", "plain", "tested"]
 
 type Floats = NDArray[np.float64]
 type Entry = tuple[dict[str, Any], Floats, tuple[str, ...], Floats | None]
@@ -164,8 +164,6 @@ class Calibration:
 
 def tested(found: Sequence[Entry], notes: Sequence[str], kind: str, by_group: bool) -> Calibration:
     """The table of tests: scalars one by one, groups pooled and, if asked, one by one."""
-    import pandas as pd
-
     rows = []
     for who, u, labels, averaged in found:
         pooled = labels != ("",)
@@ -177,13 +175,22 @@ def tested(found: Sequence[Entry], notes: Sequence[str], kind: str, by_group: bo
             whole = np.isfinite(u).all(1)  # complete replicates, in which every group has a rank
             against = None if averaged is None else averaged[whole].mean(1)
             rows += [{**who, "group": POOLED, **row, "n_failed": int((~whole).sum())} for row in _rows(_pooled(u[whole]), against)]
-    table = pd.DataFrame(rows)
+    return Calibration(joint(rows), [(who, u, labels) for who, u, labels, _ in found], tuple(notes), kind)
+
+
+def joint(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of tests as a table, adjusted over all of them."""
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows))
     table.insert(list(table).index("p") + 1, "p_joint", tests.holm(table["p"]))
-    return Calibration(table, [(who, u, labels) for who, u, labels, _ in found], tuple(notes), kind)
+    return table
 
 
 def _alone(u: Floats) -> dict[str, tests.Uniformity]:
-    return {"chi2": tests.chi_square(u), "smooth": tests.smooth(u), "ecdf": tests.ecdf_test(u)}
+    u = u[np.isfinite(u)]
+    counted = tests.Counted.of(u, tests.bins_for(len(u), 5))
+    return {"chi2": counted.chi_square(), "smooth": counted.smooth(), "ecdf": counted.ecdf()}
 
 
 def _pooled(u: Floats) -> dict[str, tests.Uniformity]:
@@ -195,4 +202,14 @@ def _rows(found: dict[str, tests.Uniformity], averaged: Floats | None) -> list[d
         averaged = averaged[np.isfinite(averaged).all(1)]
         few = len(averaged) < tests.FEWEST
         found["averaged"] = tests.Uniformity(np.nan, np.nan, len(averaged)) if few else tests.sup_test(averaged)
+    return numbered(found)
+
+
+def numbered(found: Mapping[str, tests.Uniformity]) -> list[dict[str, Any]]:
+    """Tests as parts of rows."""
     return [{"test": name, "statistic": t.statistic, "p": t.p, "n_sim": t.n} for name, t in found.items()]
+
+
+def plain(value: Any) -> Any:
+    """A number or text as Python's."""
+    return value.item() if isinstance(value, np.generic) else value

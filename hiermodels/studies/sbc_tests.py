@@ -14,8 +14,9 @@ see any shape. Each returns a `Uniformity`: statistic, p-value, and the number o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -112,12 +113,7 @@ def chi_square(u: ArrayLike, bins: int | None = None) -> Uniformity:
     1.0
     """
     u = _finite(u)
-    bins = bins or _bins(len(u), 5)
-    if len(u) < FEWEST:
-        return Uniformity(np.nan, np.nan, len(u))
-    counts = np.bincount(_cell(u, bins), minlength=bins)
-    statistic, p = stats.chisquare(counts)
-    return Uniformity(float(statistic), float(p), len(u))
+    return Counted.of(u, bins or bins_for(len(u), 5)).chi_square()
 
 
 def smooth(u: ArrayLike, order: int = ORDER) -> Uniformity:
@@ -148,11 +144,7 @@ def smooth(u: ArrayLike, order: int = ORDER) -> Uniformity:
     >>> smooth(wide).p < 0.01 < smooth(u).p
     True
     """
-    u = _finite(u)
-    if len(u) < FEWEST:
-        return Uniformity(np.nan, np.nan, len(u))
-    statistic = float(len(u) * np.sum(_legendre(u, order).mean(0) ** 2))
-    return Uniformity(statistic, float(stats.chi2.sf(statistic, order)), len(u))
+    return Counted.of(_finite(u), order=order).smooth()
 
 
 def ecdf_test(u: ArrayLike, points: int = POINTS) -> Uniformity:
@@ -183,15 +175,63 @@ def ecdf_test(u: ArrayLike, points: int = POINTS) -> Uniformity:
     >>> ecdf_test(np.linspace(0.0, 0.8, 200)).p < 1e-6
     True
     """
-    u = _finite(u)
-    n = len(u)
-    if n < FEWEST:
-        return Uniformity(np.nan, np.nan, n)
-    z = np.arange(1, points) / points
-    count = np.searchsorted(np.sort(u), z, side="right")
-    tails = 2 * np.minimum(stats.binom.cdf(count, n, z), stats.binom.sf(count - 1, n, z))
-    gamma = min(float(tails.min()), 1.0)
-    return Uniformity(-np.log10(max(gamma, 1e-300)), max(0.0, 1 - _inside(n, points, gamma * (1 + 1e-9))), n)
+    return Counted.of(_finite(u), points=points).ecdf()
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What `chi_square`, `smooth` and `ecdf_test` read of independent PITs; what is counted in parts adds up.
+
+    Attributes
+    ----------
+    n : int
+        PITs.
+    cells : ndarray, shape (cell,)
+        How many are in each of B equal cells.
+    legendre : ndarray, shape (order,)
+        Sums of orthonormal Legendre polynomials.
+    below : ndarray, shape (point - 1,)
+        How many are up to 1/K, ..., (K - 1)/K.
+    """
+
+    n: int
+    cells: NDArray[np.int64]
+    legendre: Floats
+    below: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, u: Floats, bins: int = BINS, order: int = ORDER, points: int = POINTS) -> Counted:
+        """Count finite PITs."""
+        z = np.arange(1, points) / points
+        cells = np.bincount(_cell(u, bins), minlength=bins)
+        return cls(len(u), cells, _legendre(u, order).sum(0), np.searchsorted(np.sort(u), z, side="right"))
+
+    def __add__(self, other: Counted) -> Counted:
+        return Counted(self.n + other.n, self.cells + other.cells, self.legendre + other.legendre, self.below + other.below)
+
+    def chi_square(self) -> Uniformity:
+        """See `hiermodels.studies.sbc_tests.chi_square`."""
+        if self.n < FEWEST:
+            return Uniformity(np.nan, np.nan, self.n)
+        statistic, p = stats.chisquare(self.cells)
+        return Uniformity(float(statistic), float(p), self.n)
+
+    def smooth(self) -> Uniformity:
+        """See `hiermodels.studies.sbc_tests.smooth`."""
+        if self.n < FEWEST:
+            return Uniformity(np.nan, np.nan, self.n)
+        statistic = float(self.n * np.sum((self.legendre / self.n) ** 2))
+        return Uniformity(statistic, float(stats.chi2.sf(statistic, len(self.legendre))), self.n)
+
+    def ecdf(self) -> Uniformity:
+        """See `ecdf_test`."""
+        n, count, points = self.n, self.below, len(self.below) + 1
+        if n < FEWEST:
+            return Uniformity(np.nan, np.nan, n)
+        z = np.arange(1, points) / points
+        tails = 2 * np.minimum(stats.binom.cdf(count, n, z), stats.binom.sf(count - 1, n, z))
+        gamma = min(float(tails.min()), 1.0)
+        return Uniformity(-np.log10(max(gamma, 1e-300)), max(0.0, 1 - _inside(n, points, gamma * (1 + 1e-9))), n)
 
 
 @lru_cache(maxsize=64)
@@ -297,11 +337,14 @@ def pooled_chi_square(u: ArrayLike, bins: int | None = None) -> Uniformity:
     n = len(u)
     if n < FEWEST:
         return Uniformity(np.nan, np.nan, n)
-    bins = bins or _bins(n, 20)
+    return hotelling(Sample(share_rows(u, bins or bins_for(n, 20))))
+
+
+def share_rows(u: Floats, bins: int) -> Floats:
+    """Shares of each replicate's groups in B equal cells but the last, less 1 / B."""
     real = np.isfinite(u)
     cells = _cell(np.where(real, u, 0.0), bins)
-    shares = np.stack([((cells == b) & real).sum(1) for b in range(bins - 1)], 1) / real.sum(1, keepdims=True)
-    return _hotelling(shares - 1 / bins)
+    return np.stack([((cells == b) & real).sum(1) for b in range(bins - 1)], 1) / real.sum(1, keepdims=True) - 1 / bins
 
 
 def pooled_smooth(u: ArrayLike, order: int = ORDER) -> Uniformity:
@@ -330,7 +373,13 @@ def pooled_smooth(u: ArrayLike, order: int = ORDER) -> Uniformity:
     u = _rows(u)
     if len(u) < max(FEWEST, 5 * order):
         return Uniformity(np.nan, np.nan, len(u))
-    return _hotelling(np.nanmean(_legendre(u, order), 1))
+    return hotelling(Sample(legendre_rows(u, order)))
+
+
+def legendre_rows(u: Floats, order: int = ORDER) -> Floats:
+    """Averages of Legendre polynomials over each replicate's groups."""
+    found: Floats = np.nanmean(_legendre(u, order), 1)
+    return found
 
 
 def pooled_ecdf(u: ArrayLike, points: int | None = None) -> Uniformity:
@@ -365,7 +414,7 @@ def pooled_ecdf(u: ArrayLike, points: int | None = None) -> Uniformity:
 
 def pooled_points(n: int, points: int | None = None) -> Floats:
     """Points at which a pooled ECDF of n replicates is judged."""
-    points = points or _bins(n, 20)
+    points = points or bins_for(n, 20)
     return np.arange(1, points) / points
 
 
@@ -397,33 +446,103 @@ def sup_test(rows: ArrayLike) -> Uniformity:
     >>> sup_test(rows + 1).p < 1e-6 < 0.001 < sup_test(rows).p
     True
     """
-    rows = np.asarray(rows, float)
-    n, sd = len(rows), rows.std(0, ddof=1)
-    moving = sd > 1e-12
+    return largest_deviation(Sample(np.asarray(rows, float)))
+
+
+class Vectors(Protocol):
+    """What `hotelling` and `largest_deviation` read of vectors, one a replicate."""
+
+    @property
+    def n(self) -> int:
+        """How many there are."""
+
+    @property
+    def mean(self) -> Floats:
+        """Their mean."""
+
+    @property
+    def sd(self) -> Floats:
+        """Standard deviation of each component, divisor n - 1."""
+
+    @property
+    def square(self) -> Floats:
+        """Mean square of each component."""
+
+    @property
+    def covariance(self) -> Floats:
+        """Covariance matrix, divisor n - 1."""
+
+    @property
+    def correlation(self) -> Floats:
+        """Correlation matrix."""
+
+    def some(self, here: NDArray[np.bool_]) -> Vectors:
+        """Some of the components."""
+
+
+class Sample:
+    """`Vectors` in memory, shape (replicate, component)."""
+
+    def __init__(self, rows: Floats) -> None:
+        self.rows, self.n = rows, len(rows)
+
+    @property
+    def mean(self) -> Floats:
+        """See `Vectors`."""
+        return np.asarray(self.rows.mean(0))
+
+    @property
+    def sd(self) -> Floats:
+        """See `Vectors`."""
+        return np.asarray(self.rows.std(0, ddof=1))
+
+    @property
+    def square(self) -> Floats:
+        """See `Vectors`."""
+        return np.asarray(np.mean(self.rows**2, 0))
+
+    @property
+    def covariance(self) -> Floats:
+        """See `Vectors`."""
+        return np.cov(self.rows, rowvar=False).reshape(self.rows.shape[1], -1)
+
+    @property
+    def correlation(self) -> Floats:
+        """See `Vectors`."""
+        return np.corrcoef(self.rows, rowvar=False).reshape(self.rows.shape[1], -1)
+
+    def some(self, here: NDArray[np.bool_]) -> Sample:
+        """See `Vectors`."""
+        return Sample(self.rows[:, here])
+
+
+def largest_deviation(vectors: Vectors) -> Uniformity:
+    """`sup_test` of vectors of which moments are known."""
+    n, moving = vectors.n, vectors.sd > 1e-12
     if not moving.any():
-        constant = bool((np.abs(rows.mean(0)) > 1e-12).any())
+        constant = bool((np.abs(vectors.mean) > 1e-12).any())
         return Uniformity(np.inf if constant else 0.0, 0.0 if constant else 1.0, n)
-    rows = rows[:, moving]
-    largest = float(np.max(np.abs(rows.mean(0)) / np.sqrt(np.mean(rows**2, 0))) * np.sqrt(n))
-    bound = min(1.0, 2 * rows.shape[1] * float(stats.norm.sf(largest)))
+    vectors = vectors.some(moving)
+    largest = float(np.max(np.abs(vectors.mean) / np.sqrt(vectors.square)) * np.sqrt(n))
+    bound = min(1.0, 2 * int(moving.sum()) * float(stats.norm.sf(largest)))
     if bound < 20 / _SIMULATED:
         return Uniformity(largest, bound, n)
-    above = int(np.sum(_largest(rows) >= largest))
+    above = int(np.sum(_largest(vectors.correlation) >= largest))
     return Uniformity(largest, min(bound, (above + 1) / (_SIMULATED + 1)), n)
 
 
 def sup_quantile(rows: ArrayLike, prob: float) -> float:
     """How many standard errors wide a simultaneous band of the means of these vectors is; see `sup_test`."""
     rows = np.asarray(rows, float)
-    rows = rows[:, rows.std(0, ddof=1) > 1e-12]
-    return float(np.quantile(_largest(rows), prob)) if rows.shape[1] else 0.0
+    moving = rows.std(0, ddof=1) > 1e-12
+    return float(np.quantile(_largest(Sample(rows[:, moving]).correlation), prob)) if moving.any() else 0.0
 
 
-def _largest(rows: Floats) -> Floats:
-    """Simulated largest components, in absolute value, of a normal vector with the correlations of the rows."""
-    value, vector = np.linalg.eigh(np.corrcoef(rows, rowvar=False).reshape(rows.shape[1], -1))
+def _largest(correlation: Floats) -> Floats:
+    """Simulated largest components, in absolute value, of a normal vector with these correlations."""
+    value, vector = np.linalg.eigh(correlation)
     root = np.sqrt(np.maximum(value, 0.0))[:, None] * vector.T
-    return np.abs(_noise(rows.shape[1]) @ root.astype(np.float32)).max(1)
+    return np.abs(_noise(len(value)) @ root.astype(np.float32)).max(1)
 
 
 @lru_cache(maxsize=4)
@@ -452,11 +571,11 @@ def holm(p: ArrayLike) -> Floats:
     return out
 
 
-def _hotelling(rows: Floats) -> Uniformity:
+def hotelling(vectors: Vectors) -> Uniformity:
     """Hotelling's T^2 of vectors, one a replicate, that have mean zero under the hypothesis."""
-    n, free = rows.shape
-    mean, spread = rows.mean(0), np.cov(rows, rowvar=False).reshape(free, free)
-    statistic = float(n * mean @ np.linalg.pinv(spread, hermitian=True) @ mean)
+    n, mean = vectors.n, vectors.mean
+    free = len(mean)
+    statistic = float(n * mean @ np.linalg.pinv(vectors.covariance, hermitian=True) @ mean)
     return Uniformity(statistic, float(stats.f.sf(statistic * (n - free) / (free * (n - 1)), free, n - free)), n)
 
 
@@ -480,5 +599,5 @@ def _cell(u: Floats, bins: int) -> NDArray[np.int64]:
     return np.minimum((u * bins).astype(np.int64), bins - 1)
 
 
-def _bins(n: int, each: int) -> int:
+def bins_for(n: int, each: int) -> int:
     return int(np.clip(n // each, 2, BINS))

@@ -15,7 +15,7 @@ from hiermodels.studies.schedule import say_missing
 from hiermodels.studies.supports import supports_of_run
 
 if TYPE_CHECKING:
-    pass
+    from hiermodels.studies.power import Batch
 
 __all__ = ["summarise", "table_files"]
 
@@ -70,11 +70,8 @@ def table_files(run: Run, config: Mapping[str, Any]) -> dict[str, bytes]:
     """
     further = Further(run)
 
-    def batches() -> Iterator[Any]:
-        if not further.reads:
-            yield from stream_cells(run.path, run.manifest, config["replications"], spare=_SPARE)
-            return
-        for batch in results.stream_estimates(run.path, run.manifest, config["replications"], spare=_SPARE):
+    def batches() -> Iterator[Batch]:
+        for batch in stream_cells(run.path, run.manifest, config["replications"], spare=_SPARE):
             further.read(batch)
             yield batch
 

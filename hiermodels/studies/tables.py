@@ -6,24 +6,24 @@ Python loops run over blocks (`hiermodels.studies.blocks`), numpy over replicate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hiermodels.inference.draws import STATUS
-from hiermodels.studies.blocks import MATRICES, Block, Layout, Names, axis_of, cells_of, known, severity
+from hiermodels.studies.blocks import Layout, Names, axis_of, cells_of, known, severity
 from hiermodels.studies.large import Filled, LargeCell
-from hiermodels.studies.montecarlo import Z95, Errors, Measure, mean_over, undefined
-from hiermodels.studies.needs import Menu, seen_by
+from hiermodels.studies.montecarlo import Errors, Measure
+from hiermodels.studies.needs import Menu
+from hiermodels.studies.scores import AVERAGE, Row, Rules, Scores
 from hiermodels.studies.told import Told
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["POLICIES", "POLICY_NOTES", "REGIMES", "Scored", "count_failures", "failure_note", "known", "tabulate"]
+__all__ = ["AVERAGE", "POLICIES", "POLICY_NOTES", "REGIMES", "Scored", "count_failures", "failure_note", "known", "tabulate"]
 
 POLICIES = ("complete-case", "paired-complete", "worst-case", "retry-with-escalation")
 """What can be done about failed fits."""
@@ -38,12 +38,7 @@ REGIMES = {
 }
 """Truth regimes and what they mean for the reader."""
 
-AVERAGE = "[mean]"
 _REQUIRED = ("rep", "method", "estimand", "group", "true", "estimate", "lower", "upper", "status")
-
-
-_NUMBERS = ("value", "mcse", "lower", "upper")
-_COUNTS = ("n_sim", "n", "n_failed", "n_retried")
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ class Scored:
 
 
 def tabulate(
-    estimates: pd.DataFrame | Iterable[pd.DataFrame],
+    estimates: pd.DataFrame | Iterable[pd.DataFrame | LargeCell],
     *,
     factors: list[str],
     functions: Mapping[str, Callable[[Errors], Measure]],
@@ -96,7 +91,7 @@ def tabulate(
             f"interval: expected a number between 0 and 1, such as 0.95, found {settings['interval']!r}"
         )
     menu = Menu(functions, side_by_side, over_groups, paired)
-    scorer = _Scorer(factors, menu, failures, reference, regime, exclude_flagged, decisions, supports, settings)
+    scorer = _Scorer(factors, regime, Rules(menu, failures, reference, exclude_flagged, decisions, supports, settings))
     batches: Iterable[Any] = [estimates] if hasattr(estimates, "columns") else estimates
     for batch in batches:
         scorer.read(batch)
@@ -112,203 +107,50 @@ def _checked(estimates: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
     return estimates
 
 
-class _Common:
-    """The replicates that several methods have, of one cell and estimand, for whatever a measure needs."""
-
-    def __init__(self, errors: Sequence[Errors], *, strict: bool) -> None:
-        self.errors, self.strict = errors, strict
-        self.known: dict[tuple[str, ...], NDArray[np.bool_]] = {}
-
-    def __call__(self, parts: tuple[str, ...]) -> NDArray[np.bool_]:
-        """Replicates (replicate, group) where every method has these parts of an answer that gives them at all.
-
-        A method without a single answer counts where the policy asks for it (``strict``): nothing is left then.
-        """
-        if parts not in self.known:
-            self.known[parts] = np.logical_and.reduce([self._of(e, parts) for e in self.errors])
-        return self.known[parts]
-
-    def _of(self, errors: Errors, parts: tuple[str, ...]) -> NDArray[np.bool_]:
-        gives = all(errors.gives(part) for part in parts)
-        if not gives and (errors.present.any() or not self.strict):
-            return np.ones_like(errors.present)
-        return errors.having(parts).present | ~_tried(errors).any(0)
-
-
-def _tried(errors: Errors) -> NDArray[np.bool_]:
-    return errors.present | errors.failed
-
-
-def _loses(errors: Errors, parts: Collection[str]) -> bool:
-    """Whether a method lacks some replicate, or a part of an answer that it gives elsewhere."""
-    tried = _tried(errors)
-    ragged = bool((~tried & tried.any(0)).any()) or bool(errors.failed.any())
-    return ragged or any(errors.gives(part) and bool((errors.present & ~errors.known(part)).any()) for part in parts)
-
-
 class _Scorer:
-    """Applies measures to blocks and collects rows and reasons."""
+    """Has the blocks of each batch scored, and collects rows and reasons."""
 
-    def __init__(
-        self,
-        factors: Sequence[str],
-        menu: Menu,
-        failures: str,
-        reference: str | None,
-        regime: str,
-        exclude_flagged: bool,
-        decisions: Mapping[str, float],
-        supports: Mapping[str, tuple[float, float]],
-        settings: Mapping[str, Any],
-    ) -> None:
-        self.factors, self.names, self.reference_name = factors, Names(), reference
-        self.menu, self.failures, self.regime, self.decisions = menu, failures, regime, decisions
-        self.exclude_flagged, self.supports, self.settings = exclude_flagged, supports, settings
-        self.rows: dict[tuple[int, int, int], dict[str, NDArray[Any]]] = {}
-        self.common: dict[tuple[int, int, int], dict[str, NDArray[Any]]] = {}
-        self.told = Told(menu)
+    def __init__(self, factors: Sequence[str], regime: str, rules: Rules) -> None:
+        self.factors, self.regime, self.rules, self.names = factors, regime, rules, Names()
+        self.rows: dict[tuple[int, int, int], Row] = {}
+        self.common: dict[tuple[int, int, int], Row] = {}
+        self.told = Told(rules.menu)
         self.counts: list[pd.DataFrame] = []
         self.cell_values: list[pd.DataFrame] = []
         self.cells = 0
 
     def read(self, estimates: pd.DataFrame | LargeCell) -> None:
-        """Score every block of a batch, or of a cell that is read chunk by chunk."""
+        """Score every block of a batch, or of a cell that is read window by window."""
         layout: Layout | Filled
+        columns = self.rules.menu.columns
         if isinstance(estimates, LargeCell):
-            layout = Filled(estimates, self.factors, self.names, self.menu.columns)
+            layout = Filled(estimates, self.factors, self.names, columns)
             self.counts.append(layout.failures)
         else:
-            layout = Layout(_checked(estimates, self.factors), self.factors, self.names, self.menu.columns)
+            layout = Layout(_checked(estimates, self.factors), self.factors, self.names, columns)
             self.counts.append(count_failures(estimates, self.factors))
-        self.layout = layout
-        for blocks in layout.shared():
-            self.add(blocks)
+        for windows in layout.parts():
+            scores = Scores(self.rules, self.names, layout.group_labels, windows)
+            for who, row, side in scores.rows(self.told, self.cells):
+                self.rows[who], self.common[who] = row, side
         self.cell_values.append(layout.cell_values)
         self.cells += len(layout.cells)
-
-    @property
-    def methods(self) -> list[str]:
-        """Methods so far."""
-        return [str(m) for m in self.names.methods]
-
-    @property
-    def reference(self) -> int:
-        """Code of the method that others are compared with; -1 while it has not been seen."""
-        if self.reference_name is None:
-            return 0
-        return self.methods.index(self.reference_name) if self.reference_name in self.methods else -1
-
-    def add(self, blocks: list[Block]) -> None:
-        """Score the blocks of one cell and estimand."""
-        against = None
-        if "reference" in self.menu.parts:
-            against = next((_present_estimates(b) for b in blocks if b.method == self.reference), None)
-        errors = [self._errors(block, against) for block in blocks]
-        paired = self.failures == "paired-complete"
-        together = _Common(errors, strict=True) if paired else None
-        differ = not paired and len(blocks) > 1 and any(_loses(one, self.menu.parts) for one in errors)
-        side = _Common(errors, strict=False) if differ else None
-        for block, one in zip(blocks, errors, strict=True):
-            who = (self.cells + block.cell, block.method, block.estimand)
-            self.told.now(who[0], self.name(block), self.methods[block.method])
-            self.told.block(one)
-            self.rows[who] = self._scored(block, one, together, self.told)
-            self.common[who] = self.rows[who] if side is None else self._scored(block, one, side, None)
-
-    def name(self, block: Block) -> str:
-        """The estimand of a block."""
-        return str(self.layout.estimands.labels[block.estimand])
-
-    def _errors(self, block: Block, against: NDArray[np.float64] | None) -> Errors:
-        """What measures read of a block, on the axes that it shares."""
-        name = self.name(block)
-        numbers: dict[str, Any] = {"estimate": np.full(block.present.shape, np.nan), "true": np.nan}
-        numbers |= {key: block.columns[key] for key in MATRICES if key in block.columns}
-        return Errors(
-            **numbers,
-            reference=against,
-            present=block.present,
-            failed=block.failed,
-            kept=block.columns["status"] <= 0 if self.exclude_flagged else None,
-            worst=self.failures == "worst-case",
-            support=self.supports.get(name, (-np.inf, np.inf)),
-            cut=self._cut(name, block) if "power" in self.menu.all else None,
-            **self.settings,
-        )
-
-    def _cut(self, estimand: str, block: Block) -> float | None:
-        """Threshold of a posterior probability: as asked, else that of the interval where estimates look like one."""
-        if estimand in self.decisions:
-            return float(self.decisions[estimand])
-        ends = np.isfinite(block.columns["lower"]) | np.isfinite(block.columns["upper"])
-        seen, true = block.columns["estimate"][block.present], block.columns["true"][block.present]
-        probability = len(seen) and not ends.any() and bool(((seen >= 0) & (seen <= 1)).all())
-        probability = probability and bool(((true == 0) | (true == 1) | np.isnan(true)).all())
-        return (1 + self.settings["interval"]) / 2 if probability else None
-
-    def _scored(self, block: Block, errors: Errors, common: _Common | None, told: Told | None) -> dict[str, NDArray[Any]]:
-        """Rows of a block: its groups, and their average."""
-        here = _tried(errors).any(0)  # groups that the method has
-        labels = self.layout.group_labels[block.groups[here]]
-        versions = [(errors if here.all() else errors.groups(here), labels)]
-        if any(labels != ""):
-            versions.append((versions[0][0].replaced(average=True), np.array([AVERAGE], object)))
-        parts = [self._score(version, names, block, here, common, told) for version, names in versions]
-        return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-
-    def _score(
-        self, errors: Errors, groups: NDArray[Any], block: Block, here: NDArray[np.bool_], common: _Common | None, told: Told | None
-    ) -> dict[str, NDArray[Any]]:
-        retried = (block.columns["n_try"] > 1 if "n_try" in block.columns else np.zeros_like(block.failed))[:, here]
-        columns: dict[str, list[Any]] = {key: [] for key in (*_NUMBERS, *_COUNTS)}
-        menu = {name: f for name, f in self.menu.all.items() if errors.average or name not in self.menu.over_groups}
-        tried = _tried(errors)
-        restricted: dict[Any, Any] = {}
-        for name, function in menu.items():
-            seen, parts = errors, function.parts  # type: ignore[attr-defined]
-            if common is not None and not (function.share and errors.worst):  # type: ignore[attr-defined]
-                seen = restricted.setdefault(parts, errors.replaced(kept=errors.kept & common(parts)[:, here]))
-            measure = function(seen)
-            if name in self.menu.paired and block.method == self.reference:
-                measure = undefined(measure, np.ones(np.shape(measure.value), bool), "this method is the reference")
-            counts = [_count(mask, errors.average) for mask in (tried, seen_by(function, seen).failed, retried)]
-            for key, numbers in zip((*_NUMBERS, *_COUNTS), (*measure[:4], *counts[:1], measure.n, *counts[1:]), strict=True):
-                columns[key].append(np.broadcast_to(np.asarray(numbers), len(groups)))
-            if told is not None:
-                told.measured(name, measure, seen)
-                if name == "cover":
-                    self._short_chains(seen, block.columns, here, measure)
-        found = {"group": np.repeat(groups, len(menu)), "measure": np.tile(np.array(list(menu), object), len(groups))}
-        for key, lists in columns.items():
-            whole = np.stack(lists, -1).ravel() if lists else np.zeros(0)
-            found[key] = whole.astype(np.int64 if key in _COUNTS else float)
-        return found
-
-    def _short_chains(self, errors: Errors, columns: Mapping[str, NDArray[Any]], here: NDArray[np.bool_], cover: Measure) -> None:
-        """Remember estimands whose tail ESS biases quantile coverage by more than half its MCSE."""
-        if "ess_tail" not in columns:
-            return
-        loss = np.atleast_1d(mean_over(2 * errors.interval / (columns["ess_tail"][:, here] + 1), errors).value)
-        mcse = np.where(cover.mcse > 0, cover.mcse, (cover.upper - cover.lower) / (2 * Z95))
-        if (short := loss > mcse / 2).any():
-            self.told.few_draws(float(loss[short].max()))
 
     def scored(self) -> Scored:
         """Tables and notes, in order of cell, method, estimand, group, measure."""
         import pandas as pd
 
-        reference = known("reference", self.reference_name or self.methods[0], self.methods)
+        rules, methods = self.rules, [str(m) for m in self.names.methods]
+        reference = known("reference", rules.reference or methods[0], methods)
         cells = pd.concat(self.cell_values, ignore_index=True)
         failures = pd.concat(self.counts, ignore_index=True)
-        notes = [REGIMES[self.regime], *failure_note(failures, self.failures, always=bool(self.told.parts))]
-        notes += self.told.notes(cells, reference, self.settings["interval"], flagged=self.exclude_flagged)
-        table = self._table(self.rows, cells)
-        asked = table["measure"].isin(list(self.menu.asked))
-        several = len(self.methods) > 1
-        common = self._table(self.common, cells) if several else table
-        return Scored(table[asked].reset_index(drop=True), notes, common if several else table[asked].reset_index(drop=True), failures)
+        notes = [REGIMES[self.regime], *failure_note(failures, rules.failures, always=bool(self.told.parts))]
+        notes += self.told.notes(cells, reference, rules.settings["interval"], flagged=rules.exclude_flagged)
+        table = self._table(self.rows, cells, methods)
+        own = table[table["measure"].isin(list(rules.menu.asked))].reset_index(drop=True)
+        return Scored(own, notes, self._table(self.common, cells, methods) if len(methods) > 1 else own, failures)
 
-    def _table(self, rows: Mapping[tuple[int, int, int], Mapping[str, NDArray[Any]]], cells: pd.DataFrame) -> pd.DataFrame:
+    def _table(self, rows: Mapping[tuple[int, int, int], Row], cells: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
         import pandas as pd
 
         order = sorted(rows)
@@ -316,21 +158,12 @@ class _Scorer:
         lengths = [len(part["value"]) for part in parts]
         cell, method, estimand = np.repeat(np.array(order, np.int64).reshape(-1, 3), lengths, axis=0).T
         table = cells.iloc[cell].reset_index(drop=True)
-        table["method"] = pd.array(self.methods, dtype="str").take(method)
+        table["method"] = pd.array(methods, dtype="str").take(method)
         table["estimand"] = pd.array([str(e) for e in self.names.estimands], dtype="str").take(estimand)
         for key in parts[0]:
             numbers = np.concatenate([part[key] for part in parts])
             table[key] = pd.array(numbers, dtype="str") if numbers.dtype == object else numbers
         return table
-
-
-def _present_estimates(block: Block) -> NDArray[np.float64]:
-    estimate = block.columns["estimate"]
-    return estimate if block.present.all() else np.where(block.present, estimate, np.nan)
-
-
-def _count(mask: NDArray[np.bool_], average: bool) -> Any:
-    return (mask.any(-1) if average else mask).sum(0)
 
 
 def failure_note(failures: pd.DataFrame, policy: str, *, always: bool = False) -> list[str]:

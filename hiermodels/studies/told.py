@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from hiermodels.studies.montecarlo import Errors, Measure
+from hiermodels.studies.montecarlo import Measure
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from hiermodels.studies.needs import Menu
 
-__all__ = ["CONDITIONAL", "Told"]
+__all__ = ["CONDITIONAL", "PARTS", "Told"]
 
 CONDITIONAL = 0.05
 """Share of the replicates that a method may lack before comparisons are said to be conditional on it."""
 _MOST = 6
 """Names in a list, at most."""
-_PARTS = {"estimate": "Point estimates", "se": "Standard errors", "interval": "Intervals"}
+PARTS = {"estimate": "Point estimates", "se": "Standard errors", "interval": "Intervals"}
 """Parts of an answer, as they are called in notes."""
 
 
@@ -49,35 +50,39 @@ class Told:
         self.who = f"{estimand} ({method})"
         self.cells.add(cell)
 
-    def measured(self, name: str, measure: Measure, errors: Errors) -> None:
-        """Take note of a measure of the block."""
+    def measured(self, name: str, measure: Measure, counts: Any, *, average: bool) -> None:
+        """Take note of a measure of the block, or of the average of its groups, and of the counts beside it."""
         if name not in self.menu.asked:
             return
-        if errors.average and name in self.menu.over_groups:
+        if average and name in self.menu.over_groups:
             self.averages.add(name)
         for note in filter(None, np.unique(measure.note).tolist()):
             undefined = bool(np.isnan(measure.value)[np.asarray(measure.note) == note].any())
             self.reasons.setdefault((name, note, undefined), {}).setdefault(self.estimand, set()).add(self.cell)
-        tried = errors.present | errors.failed
-        if errors.average:
-            _least(self.incomplete, self.who, int(measure.n), int(tried.any(-1).sum()))
+        if average:
+            _least(self.incomplete, self.who, int(measure.n), int(counts.n_sim))
         elif name in self.menu.paired:
-            self._compare(errors, measure, tried)
+            self._compare(measure, counts)
 
-    def block(self, errors: Errors) -> None:
-        """Take note of parts of answers that a block's method gives in some replicates only."""
-        tried = errors.present | errors.failed
-        for part in (part for part in _PARTS if part in self.menu.parts):
-            known = errors.known(part) & errors.present
-            if errors.gives(part) and (errors.present & ~known).any():
-                group = int(np.argmin(known.sum(0)))
-                _least(self.parts.setdefault(part, {}), self.who, int(known[:, group].sum()), int(tried[:, group].sum()))
+    def block(self, known: Mapping[str, NDArray[np.int64]], given: Collection[str]) -> None:
+        """Take note of parts of answers that a block's method gives in some replicates only.
 
-    def _compare(self, errors: Errors, measure: Measure, tried: Any) -> None:
-        n, of = np.atleast_1d(measure.n), np.atleast_1d(tried.sum(0))
-        own, other = errors.known("estimate") & errors.present, errors.known("reference") & tried
+        Parameters
+        ----------
+        known : mapping of str to array, shape (group,)
+            Answers that have a part; as ``tried``, fits attempted, and as ``present``, answers.
+        given : collection of str
+            Parts that the method gives at all.
+        """
+        for part in PARTS:
+            if part in known and part in given and (known[part] < known["present"]).any():
+                group = int(np.argmin(known[part]))
+                _least(self.parts.setdefault(part, {}), self.who, int(known[part][group]), int(known["tried"][group]))
+
+    def _compare(self, measure: Measure, counts: Any) -> None:
+        n, of = np.atleast_1d(measure.n), np.atleast_1d(counts.n_sim)
         group = int(np.argmin(n / np.maximum(of, 1)))
-        found = (int(n[group]), int(of[group]), int(own.sum(0)[group]), int(other.sum(0)[group]))
+        found = (int(n[group]), int(of[group]), int(np.atleast_1d(counts.own)[group]), int(np.atleast_1d(counts.other)[group]))
         old = self.compared.get(self.method)
         if found[0] and (old is None or found[0] * old[1] < old[0] * found[1]):
             self.compared[self.method] = found
@@ -104,7 +109,7 @@ class Told:
         if flagged:
             notes.append("Flagged fits are left out, which conditions on convergence: compare with the full table.")
         if self.parts:
-            parts = "; ".join(f"{_PARTS[part]}: {_counts(found)}" for part, found in self.parts.items())
+            parts = "; ".join(f"{PARTS[part]}: {_counts(found)}" for part, found in self.parts.items())
             notes.append(f"Some answers lack a part that their method gives elsewhere. {parts}. Column n counts what each value stands on.")
         if short := {who: pair for who, pair in self.incomplete.items() if pair[0] < pair[1]}:
             notes.append(f"Rows [mean] stand on complete replicates, in which no group is missing: {_counts(short)}.")
