@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels.inference.draws import STATUS
+from hiermodels.studies.blocks import cells_of
 from hiermodels.studies.large import LargeCell
 from hiermodels.studies.montecarlo import Z95
 from hiermodels.studies.rules import Rule, read_rules
@@ -62,7 +64,7 @@ def decide(estimates: pd.DataFrame, rules: Sequence[Rule], factors: Sequence[str
     >>> decide(rows, read_rules({"benefit": 0.975}))["estimate"].tolist()
     [1.0, 0.0]
     """
-    return _decided(estimates, rules, factors, _Evidence([estimates], rules, factors))
+    return _decided(estimates, rules, factors, _Evidence([estimates], rules, factors)).astype({"estimand": "str"})
 
 
 type Batch = pd.DataFrame | LargeCell
@@ -114,10 +116,10 @@ class _Evidence:
     def blind(self, rule: Rule, rows: pd.DataFrame) -> Any:
         """Rows whose claim the method cannot make: its intervals have no end on the side away from the truth."""
         found = np.zeros(len(rows), bool)
-        methods = rows["method"].astype(str)
         for end, _, side in _of_side(rule):
-            always = methods.isin([m for (name, e, m), (all_of_them, _) in self.open_ends.items() if (name, e) == (rule.name, end) and all_of_them])
-            found |= always.to_numpy(bool) & _claims(rule, rows, end, side)
+            always = [m for (name, e, m), (all_of_them, _) in self.open_ends.items() if (name, e) == (rule.name, end) and all_of_them]
+            if always:
+                found |= rows["method"].astype(str).isin(always).to_numpy(bool) & _claims(rule, rows, end, side)
         return found
 
     def one_sided(self, rule: Rule) -> list[str]:
@@ -149,9 +151,8 @@ def _open_ends(rule: Rule, rows: pd.DataFrame) -> dict[tuple[str, str, str], tup
     found = {}
     for end, infinite, side in _of_side(rule):
         open_ended, claims = (rows[end].isna() | (rows[end] == infinite)).to_numpy(), _claims(rule, rows, end, side)
-        methods = rows["method"].astype(str).to_numpy()
-        for method in np.unique(methods):
-            here = methods == method
+        for method in rows["method"].unique():
+            here = (rows["method"] == method).to_numpy(bool)
             found[rule.name, end, str(method)] = (bool(open_ended[here].all()), bool(claims[here].any()))
     return found
 
@@ -160,12 +161,13 @@ def _decided(estimates: pd.DataFrame, rules: Sequence[Rule], factors: Sequence[s
     """As `decide`, of some of the rows."""
     import pandas as pd
 
-    parts = []
-    for rule in rules:
+    parts, names = [], pd.CategoricalDtype([rule.name for rule in rules])
+    for i, rule in enumerate(rules):
         rows = estimates[estimates["estimand"] == rule.estimand]
         keep = [c for c in ("rep", *factors, "method", "group", "status", "n_try") if c in rows]
         fired, claim = _applied(rule, rows, evidence)
-        parts.append(rows[keep].assign(estimand=rule.name, true=claim, estimate=fired, lower=np.nan, upper=np.nan))
+        name = pd.Categorical.from_codes(np.full(len(rows), i), dtype=names)
+        parts.append(rows[keep].assign(estimand=name, true=claim, estimate=fired, lower=np.nan, upper=np.nan))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -362,17 +364,26 @@ def _parted(decided: pd.DataFrame, factors: Sequence[str], regime: str) -> pd.Da
     found = []
     for measure, rows in sides.items():
         found += [((measure, ""), rows), *(((measure, group), whole) for group, whole in _families(rows, factors, measure))]
-    parts = []
-    for part, rows in found:
-        tagged = {name: _tagged(rows[name], part) for name in ("estimand", "group")}
-        parts.append(rows.assign(**tagged))
+    tags = {name: _tags(decided[name]) for name in ("estimand", "group")}
+    parts = [rows.assign(**{name: _tagged(rows[name], tags[name], part) for name in tags}) for part, rows in found]
     return pd.concat(parts, ignore_index=True)
 
 
-def _tagged(column: pd.Series, part: tuple[str, str]) -> pd.Series:
-    """Texts with their tags; a scalar has no group."""
+def _tags(column: pd.Series) -> pd.CategoricalDtype:
+    """Texts of a column with the tags of every part; a scalar has no group."""
+    import pandas as pd
+
+    texts = [str(text) for text in column.astype("category").cat.categories if text]
+    return pd.CategoricalDtype(["", *(_tag(part, text) for part in _PARTS for text in texts)])
+
+
+def _tagged(column: pd.Series, tags: pd.CategoricalDtype, part: tuple[str, str]) -> Any:
+    """Texts with the tags of a part."""
+    import pandas as pd
+
     coded = column.astype("category")
-    return coded.cat.rename_categories({text: _tag(part, text) if text else text for text in coded.cat.categories}).astype(object)
+    place = tags.categories.get_indexer([_tag(part, str(text)) if text else "" for text in coded.cat.categories])
+    return pd.Categorical.from_codes(place[coded.cat.codes.to_numpy()], dtype=tags)
 
 
 def _untagged(table: pd.DataFrame) -> pd.DataFrame:
@@ -387,10 +398,12 @@ def _untagged(table: pd.DataFrame) -> pd.DataFrame:
 
 def _families(rows: pd.DataFrame, factors: Sequence[str], measure: str) -> list[tuple[str, pd.DataFrame]]:
     """Decisions on groups as one decision a replicate: any fires; all fire (of true claims)."""
-    grouped = rows[rows["group"].astype(str) != ""]
+    grouped = rows[(rows["group"] != "").to_numpy(bool)]
     if grouped.empty:
         return []
-    fit = grouped.groupby(["rep", *factors, "method", "estimand"], sort=False, observed=True, dropna=False).ngroup().to_numpy()
+    import pandas as pd
+
+    fit = cells_of(grouped, [*factors, "method", "estimand", "rep"])[0].codes
     order = np.argsort(fit, kind="stable")
     starts = np.flatnonzero(np.diff(fit[order], prepend=-1))
     first, estimate = grouped.iloc[order[starts]], grouped["estimate"].to_numpy(float)[order]
@@ -399,7 +412,8 @@ def _families(rows: pd.DataFrame, factors: Sequence[str], measure: str) -> list[
         if group == ALL and measure == "type1":
             continue
         fired = function.reduceat(estimate, starts)  # not known where one of them is not
-        status = first["status"].astype(object).where(np.isfinite(fired), "nonfinite")
+        known = first["status"].astype(pd.CategoricalDtype(STATUS))
+        status = known.where(np.isfinite(fired), "nonfinite")
         found.append((group, first.assign(estimate=fired, status=status, group="")))
     return found
 
