@@ -68,8 +68,8 @@ class LargeCell:
         return [replace(self, files=tuple(files)) for _, files in itertools.groupby(self.files, lambda one: one[0].parent)]
 
     def tables(self, columns: Collection[str] | None = None) -> Iterator[pa.Table]:
-        """Tables of the chunks in order, a few in memory at a time; texts as codes. ``columns``: no others are wanted."""
-        ahead = max(1, min(_AHEAD, self.rows // max(map(_rows_of, self.files[:1]), default=1)))
+        """Tables of the chunks in order, few in memory at a time (one of those that are made, which may be larger); texts as codes. ``columns``: no others are wanted."""
+        ahead = max(1, min(_AHEAD, self.rows // max(map(_rows_of, self.files[:1]), default=1))) if self.made is None else 0
         with concurrent.futures.ThreadPoolExecutor(min(8, cores())) as pool:
             waiting: deque[concurrent.futures.Future[pa.Table]] = deque()
             for file in self.files:

@@ -382,7 +382,7 @@ def _tagged(column: pd.Series, tags: pd.CategoricalDtype, part: tuple[str, str])
     import pandas as pd
 
     coded = column.astype("category")
-    place = tags.categories.get_indexer([_tag(part, str(text)) if text else "" for text in coded.cat.categories])
+    place = tags.categories.get_indexer(pd.Index([_tag(part, str(text)) if text else "" for text in coded.cat.categories]))
     return pd.Categorical.from_codes(place[coded.cat.codes.to_numpy()], dtype=tags)
 
 
@@ -412,7 +412,7 @@ def _families(rows: pd.DataFrame, factors: Sequence[str], measure: str) -> list[
         if group == ALL and measure == "type1":
             continue
         fired = function.reduceat(estimate, starts)  # not known where one of them is not
-        known = first["status"].astype(pd.CategoricalDtype(STATUS))
+        known = first["status"].astype(pd.CategoricalDtype(list(STATUS)))
         status = known.where(np.isfinite(fired), "nonfinite")
         found.append((group, first.assign(estimate=fired, status=status, group="")))
     return found
