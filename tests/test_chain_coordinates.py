@@ -150,6 +150,15 @@ def test_explicit_groups_are_as_wide_at_a_large_spread_as_at_a_small_one(case):
             np.testing.assert_allclose(curvature, 1.0, rtol=1e-6)
 
 
+@pytest.mark.parametrize("events", [0, 20])
+def test_chains_start_within_reach_of_a_spread_where_outcomes_are_all_alike(events):
+    """No event, or nothing else: the prior decides about sd_g, and softplus steps from a start of 1e-16 never come near its scale."""
+    problem = bind(hm.Model("k ~ 1 + (1 | g)", "binomial_logit", trials="n"), COUNTS.assign(k=events))
+    model = Explicit(problem.layout)
+    start = model.start(model.prepare(as_jax(problem.data)))
+    assert 0.05 < np.exp(start[next(site.start for site in model.sites if site.name == "sd_g")]) < 1
+
+
 @pytest.mark.slow
 def test_explicit_chains_reach_the_tail_of_a_spread_that_may_be_zero():
     model = hm.Model("y ~ 1 + (1 | batch)", priors={"Intercept": "normal(0, 20)", "sd_batch": "half_cauchy(5)", "sigma": "half_normal(10)"})

@@ -56,7 +56,9 @@ def _guess_normal(layout: Layout, data: Data) -> dict[str, Array]:
     total = jnp.sum(data.weight)
     centre = jnp.sum(data.weight * data.y) / total
     spread = jnp.sqrt(jnp.sum(data.weight * (data.y - centre) ** 2) / total)
-    spread = jnp.where(spread > 0, spread, 1e-6)
+    # outcomes that are all alike say nothing about sds: then a link's own unit, or a twentieth of what one row tells, is where they start
+    least = 1e-6 if layout.link == "identity" else jnp.minimum(1.0, 0.05 * jnp.sqrt(jnp.sum(data.weight > 0) / total))
+    spread = jnp.where(spread > least, spread, least)
     values: dict[str, Array] = {}
     for p in layout.parameters:
         if p.role in _OWN:
