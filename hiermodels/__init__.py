@@ -25,13 +25,14 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from hiermodels._moved import install
+
 if TYPE_CHECKING:
-    from hiermodels import datasets, inference, models, reporting, studies
+    from hiermodels import datasets, inference, models, priors, reporting, studies
     from hiermodels._fit_checks import compare
     from hiermodels.datasets import load_dataset
     from hiermodels.fit import Fit, fit, load_fit
     from hiermodels.inference.prior_draws import prior_predictive
-    from hiermodels.models import priors
     from hiermodels.models.spec import Model
     from hiermodels.studies.results import Run, load_run
     from hiermodels.studies.runner import run
@@ -75,7 +76,7 @@ _MODULES = {
     "datasets": "hiermodels.datasets",
     "inference": "hiermodels.inference",
     "models": "hiermodels.models",
-    "priors": "hiermodels.models.priors",
+    "priors": "hiermodels.priors",
     "reporting": "hiermodels.reporting",
     "studies": "hiermodels.studies",
 }
@@ -125,3 +126,4 @@ class _Package(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Package
+install()

@@ -24,9 +24,9 @@ from hiermodels._digests import digest, of_array
 from hiermodels.inference.datatree import tree_names
 from hiermodels.inference.draws import Draws
 from hiermodels.models.data import bind
-from hiermodels.models.priors import Prior
 from hiermodels.models.scales import Column, Scales, read_scales
 from hiermodels.models.spec import Model
+from hiermodels.priors import MENU
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +121,7 @@ def _rebuilt(tree: xr.DataTree, header: dict[str, Any]) -> Fit:
     model = Model(
         **{
             **header["model"],
-            "priors": {n: Prior(word, tuple(args)) for n, word, args in header["model"]["priors"]},
+            "priors": {n: MENU[word](*args) for n, word, args in header["model"]["priors"]},
         }
     )
     settings = FitSettings(**header["settings"])

@@ -11,7 +11,8 @@ import numpyro
 import pytest
 from numpyro.infer.util import log_density
 
-from hiermodels.models import catalogue, families, priors
+from hiermodels import families, priors
+from hiermodels.models import catalogue
 from hiermodels.models.catalogue import table
 
 SCHOOL = jnp.array([0, 0, 1, 1, 2, 2, 2])

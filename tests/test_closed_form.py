@@ -12,11 +12,11 @@ import pytest
 from scipy import integrate, special, stats
 
 import hiermodels as hm
+from hiermodels import priors
 from hiermodels.inference import closed_form as laws
-from hiermodels.inference.closed_form import TruncatedInverseGamma, closed_form, inverse_gamma_kernel
+from hiermodels.inference.closed_form import TruncatedInverseGamma, closed_form
 from hiermodels.inference.samplers import Settings, estimator
 from hiermodels.inference.summaries import Interval, Target
-from hiermodels.models import priors
 from hiermodels.models.data import as_jax, bind
 from hiermodels.models.factorise import factorise
 
@@ -473,7 +473,7 @@ def test_kernels_are_the_priors():
     with jax.enable_x64(True):
         for name in ("flat", "flat_variance", "power", "inverse_gamma_variance", "uniform"):
             prior = getattr(priors, name)(*arguments.get(name, ()))
-            power, scale = inverse_gamma_kernel(prior)
+            power, scale = prior.inverse_gamma()
             expected = -power * np.log(x) - scale / x**2
             np.testing.assert_allclose(np.diff(prior.log_density(jnp.asarray(x))), np.diff(expected), rtol=1e-12, atol=1e-15)
-    assert inverse_gamma_kernel(priors.half_normal(2)) is None and inverse_gamma_kernel(priors.reference()) is None
+    assert priors.half_normal(2).inverse_gamma() is None and priors.reference().inverse_gamma() is None

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import hiermodels
+from hiermodels import priors
 from hiermodels.datasets import load_dataset
-from hiermodels.models import priors
 from hiermodels.studies.config import (
     ConfigError,
     Study,

@@ -101,7 +101,7 @@ def test_every_figure_of_a_fit_is_drawn_or_refused_in_words(kind):
 
 
 def test_a_reference_prior_and_a_prior_in_units_of_sigma_are_drawn_at_their_heights():
-    from hiermodels.models import priors
+    from hiermodels import priors
     from hiermodels.reporting._densities import prior_density
 
     known, at = np.array([1.0, 4.0, 9.0]), np.array([0.5, 1.0, 3.0])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from hiermodels.families.component import Component
 from hiermodels.inference.count_laws import count_law
 from hiermodels.inference.lattice import lattice
 from hiermodels.inference.law_tables import point_table
 from hiermodels.inference.mixtures import NormalMixture, hdi
-from hiermodels.models.component import Component
 
 PROBABILITIES = np.array([0.025, 0.5, 0.975])
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hiermodels import priors
 from hiermodels.datasets import load_dataset
-from hiermodels.models import priors
 from hiermodels.models.data import bind
 from hiermodels.models.display import latex, text
 from hiermodels.models.formula import parse_formula
@@ -152,14 +152,13 @@ def test_numpyro_distributions_are_the_same_law(name):
     """The site's distribution has the record's density and, where it can be drawn, its quantiles."""
     import jax
 
-    from hiermodels.models.sites import distribution
 
     prior = getattr(priors, name)(*PRIORS[name])
     kind = "real" if name in ("normal", "student_t") else "unit" if name == "beta" else "positive"
     x = np.array([0.2, 0.55, 0.9]) * (1 if kind == "unit" else 3.5)
     x = np.clip(x, 1.01, 3.9) if name == "uniform" else x
     with jax.enable_x64(True):
-        law = distribution(prior, kind)
+        law = prior.law(kind)
         np.testing.assert_allclose(law.log_prob(x), prior.log_density(x), rtol=1e-10)
         draws = np.asarray(law.sample(jax.random.key(0), (20_000,)))
         grid = np.linspace(*np.quantile(draws, [0.2, 0.6]), 2001)
@@ -174,7 +173,7 @@ def test_priors_in_units_of_another_parameter(name):
     from numpyro import handlers
     from scipy import stats
 
-    from hiermodels.models.sites import distribution, hyperparameter
+    from hiermodels.models.sites import hyperparameter
 
     (of, kind), prior = IN_UNITS[name], getattr(priors, name)(*PRIORS[name])
     x, unit = 1.3, 2.5
@@ -189,16 +188,15 @@ def test_priors_in_units_of_another_parameter(name):
             handlers.seed(lambda: hyperparameter(of, prior, kind), 0)()
         with pytest.raises(ValueError, match="it is in units of another parameter"):
             prior.log_density(x)
-    assert distribution(prior, kind) is None and priors.flat().unit is None
+    assert prior.law(kind) is None and priors.flat().unit is None
 
 
 def test_improper_priors_have_no_distribution():
-    from hiermodels.models.sites import distribution
 
     for name in ("flat", "flat_variance", "reference", "jeffreys2", "power"):
-        assert distribution(getattr(priors, name)(*PRIORS[name])) is None
-    assert distribution(priors.beta(0, 0), "unit") is None
-    assert distribution(priors.flat(), "unit") is not None
+        assert getattr(priors, name)(*PRIORS[name]).law() is None
+    assert priors.beta(0, 0).law("unit") is None
+    assert priors.flat().law("unit") is not None
 
 
 @pytest.mark.parametrize(

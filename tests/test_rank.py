@@ -13,9 +13,9 @@ import hiermodels as hm
 from hiermodels.models.data import bind
 from hiermodels.models.formula import parse_formula
 from hiermodels.models.propriety import _flat
-from hiermodels.models.quantities import sd_name
 from hiermodels.models.ranks import Spans
 from hiermodels.models.told_apart import untold
+from hiermodels.quantities import sd_name
 
 RNG = np.random.default_rng(1)
 G = np.repeat(list("abcd"), 25)

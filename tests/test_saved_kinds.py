@@ -9,7 +9,7 @@ import pytest
 from same_fit import assert_same
 
 import hiermodels as hm
-from hiermodels.models import families
+from hiermodels import families
 
 QUICK = {"draws": 30, "tune": 30, "chains": 2, "progress": False, "seed": 3}
 SCHOOLS = hm.load_dataset("eight_schools")

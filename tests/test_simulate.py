@@ -10,7 +10,7 @@ import pytest
 
 from hiermodels.models.data import as_jax
 from hiermodels.models.spec import Model
-from hiermodels.studies.simulate import bind_design, data_key, design_frame, draw_from, method_key, read_truth, simulator
+from hiermodels.studies.simulate import bind_design, data_key, design_frame, method_key, read_truth, simulator
 
 R = 20_000
 
@@ -115,9 +115,9 @@ def test_truths_that_cannot_be_simulated_are_refused(truth, message):
     ],
 )
 def test_laws_are_drawn_with_their_moments(text, mean, sd):
-    from hiermodels.models.priors import parse
+    from hiermodels.priors import parse
 
     with jax.enable_x64(True):
-        x = np.asarray(jax.vmap(lambda k: draw_from(parse(text), k))(jax.random.split(jax.random.key(3), R)))
+        x = np.asarray(jax.vmap(lambda k: parse(text).sample(k))(jax.random.split(jax.random.key(3), R)))
     assert x.mean() == pytest.approx(mean, abs=5 * sd / np.sqrt(R))
     assert x.std() == pytest.approx(sd, rel=0.05)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 import hiermodels as hm
-from hiermodels.models import families
+from hiermodels import families
 from hiermodels.studies.calibration import sbc
 from hiermodels.studies.config import ConfigError, read_config, template
 from hiermodels.studies.runner import bind_all

@@ -53,9 +53,9 @@ def _menu(kind: str) -> list[tuple[str, str]]:
     elif kind == "measures":
         from hiermodels.studies import measures as module  # type: ignore[no-redef]
     elif kind == "priors":
-        from hiermodels.models import priors as module  # type: ignore[no-redef]
+        from hiermodels import priors as module  # type: ignore[no-redef]
     else:
-        from hiermodels.models import families as module  # type: ignore[no-redef]
+        from hiermodels import families as module  # type: ignore[no-redef]
     found = []
     for name in module.__all__:
         entry = getattr(module, name)

@@ -84,10 +84,9 @@ def _bounded(parameter: Parameter, layout: Layout) -> bool:
 
 def _elbow(parameter: Parameter) -> float:
     """Where the coordinate of a population's mean, ``kappa`` or ``shape`` bends: the log of its prior's scale, if the tail is light."""
-    name, args = parameter.prior.name, parameter.prior.args
-    if parameter.kind != "positive" or _is_sd(parameter) or name not in ("half_normal", "exponential", "gamma"):
+    if parameter.kind != "positive" or _is_sd(parameter):
         return math.inf
-    return math.log({"half_normal": args[0], "exponential": 1 / args[0], "gamma": args[0] / args[-1]}[name])
+    return math.log(parameter.prior.bend())
 
 
 def _is_sd(parameter: Parameter) -> bool:
@@ -98,8 +97,8 @@ def _power(parameter: Parameter) -> float:
     """What power of ``softplus(q)`` a positive parameter is in units of its start; 0 leaves it on the log scale."""
     if parameter.kind != "positive" or math.isfinite(parameter.prior.support("positive")[1]):
         return 0.0
-    if parameter.prior.name == "half_normal_cv":
-        return -2.0
+    if parameter.prior.normal_power is not None:
+        return parameter.prior.normal_power
     return float(math.isfinite(_elbow(parameter)) or _is_sd(parameter))
 
 
@@ -177,19 +176,19 @@ def _matched(model: Explicit, data: Data, start: Array) -> tuple[Callable[[Array
 
 def _reliability(model: Conjugate, stats: CountStats, i: int) -> tuple[Array, Array]:
     """Weight w of each group of level i, (group,), and the sd between groups, by moments on the link scale."""
-    layout, binomial = model.layout, model.layout.family == "binomial"
+    layout, bounded = model.layout, model.layout.link.bounded
     size = layout.levels[i].size
     group = spread_down(layout, stats.parent, jnp.arange(size), i, count_tree(layout).unit)
-    _, a = moment_estimates(stats, binomial)
+    _, a = moment_estimates(stats, bounded)
 
     def total(x: Array) -> Array:
         return jnp.zeros(size, x.dtype).at[group].add(jnp.where(stats.size > 0, x, 0.0))
 
     events, trials, squares = total(stats.y) + 0.5, total(stats.size), total(stats.size**2)
     real = trials > 0
-    trials = jnp.where(real, trials, 1.0) + (1.0 if binomial else 0.0)
+    trials = jnp.where(real, trials, 1.0) + (1.0 if bounded else 0.0)
     units = jnp.where(real, squares, 1.0) / trials**2  # one over the effective number of units
-    if binomial:
+    if bounded:
         misses = trials - events
         value, noise = jnp.log(events / misses), (1 / events + 1 / misses) * (1 + trials * units / (a + 1))
     else:

@@ -39,7 +39,6 @@ from hiermodels.models import hyper, variates
 from hiermodels.models.data import Data
 from hiermodels.models.factorise import Factorised
 from hiermodels.models.gaussian import Gaussian, GaussianStats
-from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Parameter
 
 __all__ = [
@@ -53,32 +52,12 @@ __all__ = [
     "closed_form",
     "common_effect",
     "gamma_poisson",
-    "inverse_gamma_kernel",
     "normal_inverse_gamma",
     "two_level_normal",
 ]
 
 _EQUAL = 1e-5
 """Relative difference up to which known variances count as equal."""
-
-
-def inverse_gamma_kernel(prior: Prior) -> tuple[float, float] | None:
-    """(e, scale) of a prior of an sd with density proportional to sd^-e exp(-scale / sd^2); None for any other.
-
-    With n squared deviations of sum S the variance is then IG((n + e - 1) / 2, scale + S / 2).
-
-    Examples
-    --------
-    >>> from hiermodels.models.priors import flat_variance, inverse_gamma_variance
-    >>> inverse_gamma_kernel(flat_variance()), inverse_gamma_kernel(inverse_gamma_variance(3, 2))
-    ((-1.0, 0.0), (7.0, 2.0))
-    """
-    if prior.name == "inverse_gamma_variance":
-        return 2 * prior.args[0] + 1, prior.args[1]
-    powers = {"flat": 0.0, "flat_variance": -1.0, "uniform": 0.0}
-    if prior.name == "power":
-        return prior.args[0], 0.0
-    return (powers[prior.name], 0.0) if prior.name in powers else None
 
 
 def closed_form(factorised: Factorised) -> Callable[[Array, Any, tuple[int, ...]], Array]:
@@ -151,7 +130,7 @@ def _only(factorised: Factorised) -> Parameter:
             f"with an intercept alone; {way}"
         )
     flat_mean = layout.intercept
-    if bad.prior.name != "flat_variance" or flat_mean is None or flat_mean.prior.name != "flat":
+    if bad.prior.inverse_gamma() != (-1.0, 0.0) or flat_mean is None or not flat_mean.prior.constant:
         raise ValueError(
             f"sampler: 'closed_form': {bad.name} ~ {bad.prior} has no closed form; use {bad.name} ~ flat_variance() with "
             f"Intercept ~ flat(), or {way[4:]}"
@@ -160,21 +139,20 @@ def _only(factorised: Factorised) -> Parameter:
 
 
 def _check_residual(layout: Layout, sigma: Parameter, way: str) -> None:
-    kernel = inverse_gamma_kernel(sigma.prior)
     spread = next((level.name for level in layout.levels if level.pooling == "partial"), None)
     if spread is not None:
         raise ValueError(
             f"sampler: 'closed_form': sigma has no closed form beside partially pooled {spread} groups of fixed spread; {way}"
         )
-    if kernel is None:
+    if sigma.prior.inverse_gamma() is None:
         raise ValueError(
             f"sampler: 'closed_form': sigma ~ {sigma.prior} has no closed form; use inverse_gamma_variance(shape, scale), "
             f"flat_variance(), flat(), power(c) or uniform(low, high), or {way[4:]}"
         )
-    fixed = next((p for p in layout.parameters if p.kind == "real" and p.prior.name == "normal"), None)
-    if fixed is not None:
+    apart = next((p for p in layout.parameters if p.kind == "real" and p.prior.gaussian and p.prior.unit is None and not p.prior.constant), None)
+    if apart is not None:
         raise ValueError(
-            f"sampler: 'closed_form': {fixed.name} ~ {fixed.prior} is not in units of sigma, so the posterior has no closed form; "
+            f"sampler: 'closed_form': {apart.name} ~ {apart.prior} is not in units of sigma, so the posterior has no closed form; "
             f"use scaled_normal(mean, ratio) or flat(), or {way[4:]}"
         )
 
@@ -200,7 +178,7 @@ def check_variances(layout: Layout, data: Data) -> None:
 
 def _fixed(layout: Layout, level: str) -> bool:
     parameter = layout.find("group sd", level, "Intercept")
-    return parameter is not None and parameter.prior.name == "fixed"
+    return parameter is not None and parameter.prior.known
 
 
 # the two laws ---------------------------------------------------------------------------------------------------------
@@ -211,7 +189,7 @@ def _residual(model: Gaussian, sigma: Parameter, stats: GaussianStats, key: Arra
 
     Its logarithm has slope nu / (2 lambda) - Q / 2 and curvature -nu / (2 lambda^2), which give nu and Q.
     """
-    power, scale = inverse_gamma_kernel(sigma.prior)  # type: ignore[misc]
+    power, scale = sigma.prior.inverse_gamma()  # type: ignore[misc]
     low, high = sigma.prior.support("positive")
 
     def log_likelihood(precision: Array) -> Array:

@@ -64,7 +64,7 @@ def kinds(parameters: tuple[Parameter, ...]) -> Kinds:
 
     Examples
     --------
-    >>> from hiermodels.models.priors import half_normal
+    >>> from hiermodels.priors import half_normal
     >>> kinds((Parameter("sd_school", "positive", "group sd", prior=half_normal(5)),))
     Kinds(kind=(0,), power=(1.0,), light=(True,))
     """

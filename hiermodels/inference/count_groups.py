@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import special
 
 from hiermodels.inference.group_messages import owners
 from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
@@ -66,7 +65,7 @@ def population(values: Values, problem: Problem) -> Population:
             if layout.columns[c] != "Intercept":
                 column = _sums(problem, tree.unit, np.where(np.asarray(problem.data.size) > 0, problem.data.x[:, c], 0.0)) / rows
                 eta = eta + values[layout.columns[c]][:, None] * column
-        mean = special.expit(eta) if layout.link == "logit" else np.exp(eta)
+        mean = layout.link.host_inverse(eta)
     if not tree.above:
         return Population(mean, values[precision(layout)][:, None], y, size)
     top = tree.above[-1]
@@ -77,8 +76,7 @@ def population(values: Values, problem: Problem) -> Population:
 def count_weights(values: Values, problem: Problem) -> np.ndarray:
     """Weight of the population's mean in each unit's posterior mean; (draw, group)."""
     law = population(values, problem)
-    own = law.size if problem.layout.link == "logit" else law.mean * law.size
-    return law.concentration / (law.concentration + own)
+    return problem.layout.law.population.weight(law.mean, law.concentration, law.size)
 
 
 def count_log_likelihood(values: Values, problem: Problem) -> np.ndarray:
@@ -90,16 +88,9 @@ def count_log_likelihood(values: Values, problem: Problem) -> np.ndarray:
     law, data = population(values, problem), problem.data
     unit = count_tree(problem.layout).unit
     y, size = np.asarray(data.y), np.asarray(data.size)
-    a = law.concentration
-    if problem.layout.link == "logit":
-        rows = special.gammaln(size + 1) - special.gammaln(y + 1) - special.gammaln(size - y + 1)
-        first, second = a * law.mean, a * (1 - law.mean)
-        group = special.betaln(first + law.y, second + law.size - law.y) - special.betaln(first, second)
-    else:
-        rows = special.xlogy(y, np.where(size > 0, size, 1.0)) - special.gammaln(y + 1)
-        b = a / law.mean
-        group = special.gammaln(a + law.y) - special.gammaln(a) + a * np.log(b) - (a + law.y) * np.log(b + law.size)
-    return group + _sums(problem, unit, rows)
+    family = problem.layout.law
+    group = family.population.log_marginal(law.mean, law.concentration, law.y, law.size)
+    return group + _sums(problem, unit, family.log_constant(y, size))
 
 
 def _centre(values: Values, problem: Problem, unit: int) -> np.ndarray:

@@ -27,8 +27,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import xlogy
 
+from hiermodels.families.component import Component
 from hiermodels.inference.law_tables import Table, density_table, halves_error
-from hiermodels.models.component import Component
 
 __all__ = ["Sweep", "count_law"]
 

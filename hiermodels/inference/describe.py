@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hiermodels import families
 from hiermodels.inference.diagnostics import convergence, ess_mean
-from hiermodels.models import families
 from hiermodels.models.data import Problem
 from hiermodels.models.names import DIMENSIONS, free_name
 from hiermodels.models.spec import Layout, cor_name, theta_name

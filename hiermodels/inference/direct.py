@@ -151,11 +151,11 @@ def check_design(name: str, problem: Problem) -> None:
     if names != ["Intercept"]:
         found = ", ".join(n for n in names if n != "Intercept") or "no intercept"
         raise ValueError(f"{name}: expected 1 + (1 | {layout.levels[0].name}), found {found}; write the method's own formula")
-    if layout.family not in ("normal", "binomial", "poisson"):
+    if not layout.law.conjugate:
         raise ValueError(f"{name}: expected family normal, binomial or poisson, found {layout.family}; use sampler='nuts'")
-    if needs[0] == "successes" and layout.family != "binomial":
+    if needs[0] == "successes" and (layout.normal_groups or not layout.link.bounded):
         raise ValueError(f"{name}: expected binomial counts, found family {layout.family}; use james_stein")
-    if layout.family == "normal" and not layout.known:
+    if layout.gaussian and not layout.known:
         raise ValueError(
             f"{name}: expected known standard errors, found an unknown sigma; give known_se, or use cluster_t or a sampler"
         )
@@ -166,8 +166,8 @@ def check_design(name: str, problem: Problem) -> None:
 def _check_clusters(name: str, needs: tuple[str, ...], problem: Problem, names: list[str]) -> None:
     layout, data = problem.layout, problem.data
     real = data.weight > 0
-    if layout.family != "normal" or layout.known or np.ptp(data.weight[real]) > 0:
-        found = "known standard errors or weights" if layout.family == "normal" else f"family {layout.family}"
+    if not layout.gaussian or layout.known or np.ptp(data.weight[real]) > 0:
+        found = "known standard errors or weights" if layout.gaussian else f"family {layout.family}"
         raise ValueError(f"{name}: expected a normal outcome with one unknown sigma, found {found}; use another method")
     if len(names) != 2 or names[0] != "Intercept":
         found = ", ".join(names[1:]) or "no predictor"
@@ -200,7 +200,7 @@ def _arrays(needs: tuple[str, ...], layout: Layout, data: Data) -> list[Array]:
     """An estimator's arrays, one entry a (padded) group; nothing where a group has no data."""
     if needs[0] == "mean":
         return _clusters(needs, layout, data)
-    if layout.family == "normal":
+    if layout.gaussian:
         precision, total = _sums(layout, data, data.weight, data.weight * data.y)
         there = precision > 0
         safe = jnp.where(there, precision, 1.0)
@@ -211,7 +211,7 @@ def _arrays(needs: tuple[str, ...], layout: Layout, data: Data) -> list[Array]:
     there = size > 0
     safe = jnp.where(there, size, 1.0)
     pooled = jnp.sum(successes) / jnp.sum(size)
-    one = pooled * (1 - pooled) if layout.family == "binomial" else pooled
+    one = layout.link.information(1.0, pooled)
     variance = jnp.maximum(one, 1e-30) / safe  # every count 0 leaves no variance: then all groups are equal anyhow
     return [successes / safe, jnp.where(there, variance, jnp.inf)]
 
@@ -235,7 +235,7 @@ def _variables(layout: Layout, data: Data, found: PointEstimates) -> dict[str, t
     every = found.theta if found.centre is None else jnp.where(jnp.isnan(found.theta), found.centre, found.theta)
     average = None if every is None else jnp.sum(jnp.where(real, every, 0.0)) / jnp.sum(real)
     names = [layout.columns[c] for c in layout.population]
-    centre = "Intercept" if layout.family == "normal" else rate_name(layout)
+    centre = "Intercept" if layout.gaussian else rate_name(layout)
     table = {
         theta: (found.theta, found.theta_se, None),
         f"mean({theta})": (average, found.average_se, None),
@@ -243,7 +243,7 @@ def _variables(layout: Layout, data: Data, found: PointEstimates) -> dict[str, t
         f"new({level})": (None if found.new_se is None else found.mean, found.new_se, found.new_df),
         "sigma": (found.sigma, None, None),
     }
-    if layout.family == "normal":
+    if layout.gaussian:
         table[sd_name(level, "Intercept")] = (found.sd, None, None)
     if len(names) > 1:
         table[names[1]] = (found.effect, found.effect_se, found.effect_df)

@@ -18,6 +18,7 @@ keep it small. `nuts` on the hyperparameters alone does not wait for that.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,7 +26,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hiermodels.inference.closed_form import inverse_gamma_kernel
 from hiermodels.inference.slicing import slice_step
 from hiermodels.models import hyper, variates
 from hiermodels.models.conjugate import Conjugate
@@ -137,7 +137,7 @@ def _normal_sweep(model: Gaussian) -> Sweep:
         for b in level.blocks
         if len(b) == 1
     }
-    if not any(p.prior.name == "scaled_half_t" for p in free):  # sigma is then the scale of a prior too
+    if not any(p.prior.unit == "residual sd" for p in free):  # sigma is then the scale of a prior too
         singles |= {p.name for p in free if p.role == "residual sd"}
     conjugate = [p for p in free if p.name in singles and p.kind == "positive" and _conjugate(p)]
     real = [i for p in free if p.kind == "real" for i in places[p.name]]
@@ -160,7 +160,7 @@ def _normal_sweep(model: Gaussian) -> Sweep:
 
 
 def _conjugate(parameter: Parameter) -> bool:
-    return parameter.prior.name != "uniform" and inverse_gamma_kernel(parameter.prior) is not None
+    return parameter.prior.inverse_gamma() is not None and parameter.prior.support("positive") == (0.0, math.inf)
 
 
 def _sums(model: Gaussian, key: Array, u: Array, stats: GaussianStats) -> _Sums:
@@ -191,10 +191,11 @@ def _in_units_of_sigma(model: Gaussian, root: Array, stats: GaussianStats) -> tu
     for c in model.layout.population:
         name = model.layout.columns[c]
         prior = model.layout.parameter(name).prior  # type: ignore[union-attr]
-        if prior.name == "scaled_normal":
+        if prior.unit is not None:
             by = 1.0 if stats.units is None else stats.units.inward[c, c]
-            mean = prior.args[0] / by - (stats.shift if name == "Intercept" else 0.0)
-            count, total = count + 1, total + ((root[c] - mean) * by / prior.args[1]) ** 2
+            centre, ratio = prior.gaussian  # type: ignore[misc]
+            mean = centre / by - (stats.shift if name == "Intercept" else 0.0)
+            count, total = count + 1, total + ((root[c] - mean) * by / ratio) ** 2
     return count, total
 
 
@@ -213,7 +214,7 @@ def _variances(
         sd_name(level.name, model.layout.columns[e]): (i, e) for i, level in enumerate(model.layout.levels) for e in level.effects
     }
     for p in conjugate:
-        power, scale = inverse_gamma_kernel(p.prior)  # type: ignore[misc]
+        power, scale = p.prior.inverse_gamma()  # type: ignore[misc]
         if p.role == "residual sd":
             count, total = _of_sigma(model, _root_at(model, phi, sums, stats), sums, stats)
         else:

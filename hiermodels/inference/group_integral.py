@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from hiermodels.families.family import Rows
 from hiermodels.inference.group_messages import deviations, information
 from hiermodels.models.data import Problem
 from hiermodels.models.outcomes import row_law
@@ -82,7 +83,7 @@ def _block(values: Values, problem: Problem, i: int) -> np.ndarray:
         return np.add.reduceat(each, starts, axis=1) - 0.5 * z**2 - 0.5 * np.log(2 * np.pi)
 
     mode, scale = _mode(values, problem, eta, x, sd, rows, starts, owner)
-    if layout.family == "student_t":
+    if layout.law.peaks:
         low, high = np.minimum(mode - _REACH * scale, -_REACH), np.maximum(mode + _REACH * scale, _REACH)
         step, count = (high - low) / _WIDE, _WIDE + 1
     else:
@@ -133,13 +134,5 @@ def _score(values: Values, problem: Problem, eta: np.ndarray, rows: np.ndarray) 
     whole = np.zeros((len(eta), len(data.y)))
     whole[:, rows] = eta
     weight = np.broadcast_to(information(values, problem, whole), whole.shape)[:, rows]
-    if layout.link == "logit":
-        return y - size * special.expit(eta), weight
-    if layout.link == "log":
-        mean = size * np.exp(eta)
-        return weight * (y / mean - 1), weight
-    if layout.family != "student_t":
-        return weight * (y - eta), weight
-    nu = values["nu"][:, None]
-    precision = weight * (nu + 3) / (nu + 1)
-    return (nu + 1) * precision * (y - eta) / (nu + precision * (y - eta) ** 2), weight
+    there = Rows(np.asarray(data.weight)[rows], size, layout.known)
+    return layout.law.score(y, eta, values, there, weight), weight

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hiermodels.families.family import Rows
 from hiermodels.models.data import Problem
 from hiermodels.models.spec import LevelLayout, cor_name, sd_name, theta_name
 
@@ -73,9 +74,6 @@ def sole_children(problem: Problem, i: int) -> np.ndarray:
 def information(values: Values, problem: Problem, eta: np.ndarray | None = None) -> np.ndarray:
     """Fisher information of each row about its linear predictor; (draw, row), or (1, row) where it is the same in every draw.
 
-    Normal: 1 / variance. Student t: (nu + 1) / (nu + 3) / scale^2 (Lange, Little & Taylor 1989). With a logit link n p (1 - p); with a logarithmic
-    one mu, or mu / (1 + mu / shape) for the negative binomial law.
-
     Parameters
     ----------
     values : mapping
@@ -84,19 +82,7 @@ def information(values: Values, problem: Problem, eta: np.ndarray | None = None)
         Linear predictors; of no use to normal and t outcomes.
     """
     layout, data = problem.layout, problem.data
-    weight, size = np.asarray(data.weight)[None], np.asarray(data.size)[None]
-    if layout.link == "identity":
-        found = weight if layout.known else weight * values["sigma"][:, None] ** -2
-        if layout.family == "student_t":
-            nu = values["nu"][:, None]
-            found = found * (nu + 1) / (nu + 3)
-        return found
-    if eta is None:
-        raise TypeError("eta is needed where the link is not the identity")
-    if layout.link == "logit":
-        return size / (2 + np.exp(-eta) + np.exp(eta))
-    mean = size * np.exp(eta)
-    return mean / (1 + mean / values["shape"][:, None]) if layout.family == "negative_binomial" else mean
+    return layout.law.information(eta, values, Rows(np.asarray(data.weight), np.asarray(data.size), layout.known))
 
 
 def deviations(values: Values, problem: Problem, i: int, column: int) -> np.ndarray:

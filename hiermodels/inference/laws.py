@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 import scipy  # its parts load when they are used: scipy.stats takes a second
 
+from hiermodels.families import lookup
+
 __all__ = ["CountLaw", "NormalInverseGamma", "beta_binomial", "common_effect", "gamma_poisson", "normal_inverse_gamma"]
 
 type Numbers = Sequence[float] | np.ndarray
@@ -189,14 +191,12 @@ class CountLaw:
     @property
     def rate(self) -> Any:
         """Law of the rate, or of the probability (frozen SciPy law)."""
-        return scipy.stats.gamma(self.a, scale=1 / self.b) if self.family == "poisson" else scipy.stats.beta(self.a, self.b)
+        return lookup(self.family).population.frozen(self.a, self.b)
 
     def count(self, size: float) -> Any:
         """Law of a new count at an exposure (negative binomial) or out of some trials (beta-binomial); frozen SciPy law."""
         check_positive(size=size)
-        if self.family == "poisson":
-            return scipy.stats.nbinom(self.a, self.b / (self.b + size))
-        return scipy.stats.betabinom(int(size), self.a, self.b)
+        return lookup(self.family).population.predictive(self.a, self.b, size)
 
 
 def gamma_poisson(y: int, exposure: float, shape: float, rate: float) -> CountLaw:

@@ -190,10 +190,6 @@ def _members(problem: Problem, i: int, rows: int) -> np.ndarray:
     return np.searchsorted(problem.positions[problem.layout.levels[i].name], np.asarray(problem.data.group[i])[:rows])
 
 
-_POWERS = {"reference": (2,), "jeffreys2": (1, 2)}
-"""Powers k whose sums over groups, sum w_j^k with w_j = 1 / (V_j + tau^2), stand under the root of a prior of known variances."""
-
-
 def _prior_ratios(values: Values, problem: Problem, i: int) -> np.ndarray | float:
     """Log ratio of the prior without each group to that with it, up to a constant; (chain, draw, group).
 
@@ -206,7 +202,7 @@ def _prior_ratios(values: Values, problem: Problem, i: int) -> np.ndarray | floa
     weight = 1 / (mean_variances(problem) + tau**2)
     owner = _owner(problem, i)
     total: np.ndarray | float = 0.0
-    for k in _POWERS[found.prior.name]:
+    for k in found.prior.variance_powers:
         own = np.add.reduceat(weight**k, np.searchsorted(owner, np.arange(owner[-1] + 1)), axis=-1)
         total = total + 0.5 * np.log1p(-own / own.sum(-1, keepdims=True))
     return total

@@ -34,14 +34,11 @@ def fitted_laws(values: Mapping[str, Any], problem: Problem, frame: pd.DataFrame
     frozen law
         Its ``mean``, ``std`` and density broadcast to (chain, draw, row), on the outcome's own scale (counts, not shares).
     """
-    from scipy import stats
-
     rows, layout, data = fitted_rows(problem, len(frame)), problem.layout, problem.data
     weight, size = (np.asarray(a)[: len(frame)] for a in (data.weight, data.size))
     if layout.normal_groups:
         return row_law(layout, expected(values, problem, rows), values, weight, size)
-    rates = row_rates(values, problem, rows)
-    return stats.binom(size.astype(int), rates) if layout.link == "logit" else stats.poisson(size * rates)
+    return layout.law.host_at_rate(row_rates(values, problem, rows), size)
 
 
 def log_likelihood(values: Mapping[str, Any], problem: Problem, frame: pd.DataFrame) -> np.ndarray:

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from hiermodels.models.data import Problem
-from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Parameter
 from hiermodels.models.units import at_means
+from hiermodels.priors import Prior
 
 __all__ = ["improper_parameters", "log_prior", "mean_variances"]
 
@@ -44,7 +44,7 @@ def log_prior(values: Mapping[str, Any], problem: Problem) -> dict[str, np.ndarr
     with jax.enable_x64(True):
         values = at_means(problem.layout, problem.data.units, values)
         for p in problem.layout.parameters:
-            if p.name in values and p.prior.name != "fixed":
+            if p.name in values and not p.prior.known:
                 found[p.name] = _density(p, values, problem)
     return found
 
@@ -62,10 +62,7 @@ def mean_variances(problem: Problem) -> np.ndarray:
 
 
 def _proper(parameter: Parameter) -> bool:
-    prior = parameter.prior
-    if prior.name in ("fixed", "lkj") or prior.unit is not None:
-        return True
-    return prior.proper or (parameter.kind == "unit" and prior.name == "flat")
+    return parameter.prior.proper_on(parameter.kind)
 
 
 def _density(parameter: Parameter, values: Mapping[str, Any], problem: Problem) -> np.ndarray:

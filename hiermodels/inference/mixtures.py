@@ -30,9 +30,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import erfc, ndtri
 
+from hiermodels.families.component import Component
 from hiermodels.inference.count_laws import Sweep
 from hiermodels.inference.law_tables import Table, halves_error
-from hiermodels.models.component import Component
 
 __all__ = ["NormalMixture", "Summary", "hdi"]
 

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hiermodels.families.component import Component
 from hiermodels.inference.count_laws import Sweep, count_law
 from hiermodels.inference.law_tables import Table, density_table, halves_error, point_table
 from hiermodels.inference.mixtures import NormalMixture, Summary, hdi
 from hiermodels.inference.nodes import ACCURACIES, Accuracy, Nodes, block_size, halves, smoothing
 from hiermodels.models import hyper
-from hiermodels.models.component import Component
 from hiermodels.models.factorise import Factorised
 from hiermodels.models.spec import Parameter
 from hiermodels.models.units import shown_factor, stands_of

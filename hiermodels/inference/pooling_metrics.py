@@ -97,7 +97,7 @@ def level_shares(values: Values, problem: Problem, i: int) -> dict[str, np.ndarr
     if not layout.normal_groups:
         return _count_shares(values, problem, i) if i == unit_level(problem) else {}
     found: dict[str, np.ndarray] = {}
-    if layout.link == "identity":
+    if layout.link.identity:
         found |= _higgins(values, problem, i)
     total = _residual_variance(values, problem)
     if total is None:
@@ -124,32 +124,18 @@ def _higgins(values: Values, problem: Problem, i: int) -> dict[str, np.ndarray]:
 
 def _count_shares(values: Values, problem: Problem, i: int) -> dict[str, np.ndarray]:
     law, size = population(values, problem), np.asarray(problem.data.size)
-    if problem.layout.link == "logit":
-        shares = 1 / (law.concentration + 1)
-    else:
-        count = law.mean * size[size > 0].mean()
-        shares = count / (count + law.concentration)
-    share = shares.mean(axis=1)
+    share = problem.layout.law.population.share(law.mean, law.concentration, size[size > 0].mean()).mean(axis=1)
     return {"vpc": share} if problem.layout.levels[i].parent >= 0 else {"vpc": share, "icc": share}
 
 
 def _residual_variance(values: Values, problem: Problem) -> np.ndarray | None:
     """Variance of an average row around its groups, on the scale of the linear predictor; None where it is not one number."""
-    layout = problem.layout
-    if layout.link == "logit":
-        return np.full(len(next(iter(values.values()))), np.pi**2 / 3)
-    if layout.link != "identity" or layout.known:
-        return None
-    weight = np.asarray(problem.data.weight)
-    variance = values["sigma"] ** 2 / weight[weight > 0].mean()
-    if layout.family == "student_t":
-        nu = values["nu"]
-        return np.where(nu > 2, variance * nu / np.where(nu > 2, nu - 2, 1.0), np.inf)
-    return variance
+    found = problem.layout.law.residual_variance(values, np.asarray(problem.data.weight), problem.layout.known)
+    return None if found is None else np.broadcast_to(found, len(next(iter(values.values()))))
 
 
 def _information(values: Values, problem: Problem) -> np.ndarray:
-    if problem.layout.link == "identity":
+    if problem.layout.link.identity:
         return information(values, problem)
     rows = fitted_rows(problem, len(problem.data.y))
     eta = expected({name: x[None] for name, x in values.items()}, problem, rows)[0]

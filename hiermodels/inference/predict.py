@@ -23,7 +23,7 @@ from hiermodels.inference.rates import average_rates, count_outcomes, row_rates
 from hiermodels.models import checks
 from hiermodels.models.columns import kind_of
 from hiermodels.models.data import Problem
-from hiermodels.models.outcomes import inverse_link, row_law
+from hiermodels.models.outcomes import row_law
 from hiermodels.models.predictors import columns
 from hiermodels.models.spec import LevelLayout, cor_name, sd_name, theta_name
 
@@ -118,7 +118,7 @@ def predict(
         return _average_mean(values, problem, rows, rng)
     eta = _average(values, problem, rows, rng, kind) if groups == "average" else expected(values, problem, rows, rng)
     if kind == "mean":
-        return inverse_link(problem.layout, eta)
+        return problem.layout.link.host_inverse(eta)
     if problem.layout.gaussian:
         return eta + residual_sd(values, problem, table) * rng.standard_normal(eta.shape)
     _, weight, size = checks.outcome_columns(problem.model, table, outcome=False)
@@ -212,8 +212,8 @@ def _new_deviations(
 def _average_mean(values: Values, problem: Problem, rows: Rows, rng: np.random.Generator) -> np.ndarray:
     """Mean over the combinations of groups in the data; on a link scale the means are averaged, not what is linked to them."""
     layout = problem.layout
-    if layout.link == "identity" or not layout.levels:
-        return inverse_link(layout, _average(values, problem, rows, rng, "mean"))
+    if layout.link.identity or not layout.levels:
+        return layout.link.host_inverse(_average(values, problem, rows, rng, "mean"))
     base = _population(values, problem, rows.x)
     seen = _combinations(problem)
     deviations = {
@@ -228,7 +228,7 @@ def _average_mean(values: Values, problem: Problem, rows: Rows, rng: np.random.G
         for (i, c), deviation in deviations.items():
             place = np.searchsorted(problem.positions[layout.levels[i].name], combination[i])
             eta += deviation[..., place, None] * rows.x[:, c]
-        total += inverse_link(layout, eta)
+        total += layout.link.host_inverse(eta)
     return total / seen.shape[1]
 
 

@@ -13,7 +13,6 @@ from hiermodels.inference.describe import real_groups
 from hiermodels.inference.log_priors import improper_parameters
 from hiermodels.models.builder import build
 from hiermodels.models.data import Problem, as_jax, bind, variable_names
-from hiermodels.models.sites import distribution
 from hiermodels.models.spec import Layout, Model, Parameter
 from hiermodels.models.units import shown
 
@@ -137,12 +136,12 @@ def _cut_priors(layout: Layout, draws: int, seed: int) -> dict[str, jax.Array]:
     return {
         p.name: _cut(p, draws, jax.random.key(seed + i, impl="threefry2x32"))
         for i, p in enumerate(layout.parameters)
-        if p.kind == "above_one" and p.prior.name != "fixed"
+        if p.kind == "above_one" and not p.prior.known
     }
 
 
 def _cut(parameter: Parameter, draws: int, key: jax.Array) -> jax.Array:
-    law = distribution(parameter.prior, parameter.kind)
+    law = parameter.prior.law(parameter.kind)
     if law is None:
         raise ValueError(f"priors: {parameter.name}: {parameter.prior} cannot be drawn from; use e.g. {_PROPER['above_one']}")
     found = np.zeros(0)

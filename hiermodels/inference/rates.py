@@ -65,24 +65,14 @@ def count_outcomes(
 ) -> np.ndarray:
     """One count a row: of the frame's trials, or under its exposure."""
     size = checks.outcome_columns(problem.model, frame, outcome=False)[2]
-    return (
-        rng.binomial(size.astype(int), rates)
-        if problem.layout.family == "binomial"
-        else rng.poisson(size * rates)
-    )
+    return problem.layout.law.host_draw(rng, rates, size)
 
 
 def log_probability(rates: np.ndarray, problem: Problem) -> np.ndarray:
     """Log probability of each fitted row's count given its rate; (chain, draw, row)."""
-    from scipy import stats
-
     rows = rates.shape[-1]
     y, size = np.asarray(problem.data.y)[:rows], np.asarray(problem.data.size)[:rows]
-    return (
-        stats.binom.logpmf(y, size, rates)
-        if problem.layout.family == "binomial"
-        else stats.poisson.logpmf(y, size * rates)
-    )
+    return problem.layout.law.host_at_rate(rates, size).logpmf(y)
 
 
 def _without_groups(values: Values, problem: Problem, x: np.ndarray) -> np.ndarray:
@@ -92,7 +82,7 @@ def _without_groups(values: Values, problem: Problem, x: np.ndarray) -> np.ndarr
     if names == ["Intercept"]:
         return np.repeat(values["Intercept"][..., None], len(x), axis=-1)
     linear = sum(values[n][..., None] * x[:, c] for n, c in zip(names, layout.population, strict=True))
-    return 1 / (1 + np.exp(-linear)) if layout.family == "binomial" else np.exp(linear)
+    return layout.link.host_inverse(linear)
 
 
 def _check_new(problem: Problem, rows: Rows) -> None:

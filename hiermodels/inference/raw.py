@@ -37,7 +37,7 @@ def raw_estimates(values: Mapping[str, Any], problem: Problem, level: str) -> np
     i, finest = names.index(level), len(names) - 1
     if not layout.normal_groups:
         return _sums(data.y, data, finest, problem) / _sums(data.size, data, finest, problem)
-    if layout.link != "identity":
+    if not layout.link.identity:
         return _on_link_scale(values, problem, i)
     y = np.array(data.y)
     for c in layout.population:
@@ -56,8 +56,7 @@ def raw_estimates(values: Mapping[str, Any], problem: Problem, level: str) -> np
 def _on_link_scale(values: Mapping[str, Any], problem: Problem, i: int) -> np.ndarray:
     layout, data = problem.layout, problem.data
     y, size = _sums(data.y, data, i, problem), _sums(data.size, data, i, problem)
-    logit = layout.link == "logit"
-    raw = np.log((y + 0.5) / (size - y + 0.5)) if logit else np.log((y + 0.5) / size)
+    raw = layout.link.empirical(y, size)
     explained = np.zeros(layout.obs)
     for c in layout.population:
         if layout.columns[c] != "Intercept":

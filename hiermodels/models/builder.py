@@ -35,7 +35,6 @@ from hiermodels.models import count_sites, hyper, starting
 from hiermodels.models.data import Data, variable_names
 from hiermodels.models.factorise import factorise
 from hiermodels.models.outcomes import outcome_law, unpooled_law
-from hiermodels.models.priors import Prior
 from hiermodels.models.sites import (
     Centring,
     Site,
@@ -50,6 +49,7 @@ from hiermodels.models.sites import (
 )
 from hiermodels.models.spec import Layout, LevelLayout, Parameter, cor_name, sd_name, unit_of
 from hiermodels.models.units import inner_design, shown, stands_of, with_outcome_scale
+from hiermodels.priors import fixed
 
 __all__ = ["Explicit", "build", "marginalised"]
 
@@ -90,7 +90,7 @@ def build(layout: Layout, centred: Centring = False) -> Callable[..., None]:
         count_sites.check_tree(layout)
         return lambda data, y=None: count_sites.count_model(layout, centred, data, y)
     for p in layout.parameters if centred else ():
-        if p.prior == Prior("fixed", (0.0,)) and p.kind == "positive" and _spreads_centred(layout, p.name, centred):
+        if p.prior == fixed(0) and p.kind == "positive" and _spreads_centred(layout, p.name, centred):
             raise ValueError(
                 f"priors: {p.name}: {p.prior} leaves the centred group values no spread; use centred=False"
             )
@@ -122,7 +122,7 @@ def _normal_model(layout: Layout, centred: Centring, data: Data, y: Array | None
         above = _above(layout, i, values, population, data)
         for e in level.effects:
             mean = mean + x[:, e] * (values[i][e] - above[e])[data.group[i]]
-    if data.units is not None and layout.link == "log":
+    if data.units is not None and layout.link.name == "log":
         mean = mean - jnp.log(data.units.exposure)
     _report(layout, centred, values, data)
     with handlers.mask(mask=data.weight > 0):
@@ -147,7 +147,7 @@ def _hyperparameters(
     phi: dict[str, Array] = {}
     for p in in_order(parameters):
         if p.kind == "correlation":
-            factor = numpyro.sample(f"chol_{p.owner}", dist.LKJCholesky(p.size, p.prior.args[0]))
+            factor = numpyro.sample(f"chol_{p.owner}", p.prior.cholesky(p.size))
             numpyro.deterministic(p.name, factor @ factor.T)
             phi[p.name] = factor
         else:
@@ -344,7 +344,7 @@ class Explicit:
 
     def prepare(self, data: Data) -> Data:
         """The data themselves, and the scale of an outcome with a scale."""
-        return with_outcome_scale(self.layout, data) if self.layout.link == "identity" else data
+        return with_outcome_scale(self.layout, data) if self.layout.link.identity else data
 
     def log_density(self, u: Array, data: Data) -> Array:
         """Log p(y | u) + log p(u), Jacobian included."""

@@ -30,8 +30,8 @@ from jax import Array
 from numpyro.distributions import constraints
 
 from hiermodels.models.data import check_words, read_pooling
-from hiermodels.models.priors import Prior, parse
 from hiermodels.models.sites import hyperparameter
+from hiermodels.priors import Prior, parse
 
 __all__ = [
     "beta_binomial",

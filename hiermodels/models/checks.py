@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hiermodels.models import families
+from hiermodels import families, priors
 from hiermodels.models.columns import as_numbers, numbers, require_column
 from hiermodels.models.counts import count_tree
-from hiermodels.models.priors import Prior
 from hiermodels.models.ranks import ROWS, Scale
 from hiermodels.models.spec import Layout, Model
 from hiermodels.models.told_apart import untold
 from hiermodels.models.units import inner_design
+from hiermodels.priors.law import Prior, word
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,25 +27,11 @@ _STEEP = 50
 
 __all__ = ["constant_predictors", "design", "fits", "outcome_columns", "prior_fits", "warnings", "with_numbers"]
 
-_FITS = {
-    "real": {"flat", "normal", "scaled_normal", "student_t", "uniform", "fixed"},
-    "positive": {
-        "flat", "half_normal", "half_cauchy", "half_t", "scaled_half_t", "uniform", "exponential", "gamma", "flat_variance",
-        "inverse_gamma_variance", "power", "reference", "jeffreys2", "log_normal", "half_normal_cv", "gamma_rate", "fixed",
-    },
-    "above_one": {"half_normal", "half_cauchy", "half_t", "uniform", "exponential", "gamma", "log_normal", "fixed"},
-    "unit": {"flat", "uniform", "beta", "fixed"},
-    "correlation": {"lkj"},
-}  # fmt: skip
-
-
 _NEARLY = 1e-7
 """Least share of its spread by which a column may differ from a combination of others, all of length one."""
 
 _CONTROL = re.compile(r"\\x(?:[01][0-9a-f]|7f)")
 """Characters without a print, as they stand in printed labels."""
-
-_KINDS = {"above_one": "greater than one"}
 
 
 def fits(kind: str, prior: Prior) -> bool:
@@ -53,27 +39,20 @@ def fits(kind: str, prior: Prior) -> bool:
 
     Examples
     --------
-    >>> from hiermodels.models import priors
+    >>> from hiermodels import priors
     >>> fits("positive", priors.half_normal(5)), fits("positive", priors.normal(0, 5))
     (True, False)
     """
-    return prior.name in _FITS[kind]
+    return kind in prior.kinds
 
 
 def prior_fits(name: str, kind: str, prior: Prior) -> None:
     """Refuse a prior on a parameter of another kind, e.g. ``normal`` on a standard deviation."""
     if not fits(kind, prior):
-        ok = ", ".join(sorted(word for word in _FITS[kind] if Prior(word).alone))
-        raise ValueError(f"priors: {name}: {prior} does not fit a {_KINDS.get(kind, kind)} parameter; use one of {ok}")
-    low, high = prior.support("real" if kind == "correlation" else kind)
-    if not low < high or (prior.name == "uniform" and prior.args[0] < low):
-        raise ValueError(f"priors: {name}: {prior} reaches outside the values of a {_KINDS.get(kind, kind)} parameter; move its ends inside")
-    if prior.name == "fixed" and kind == "positive" and prior.args[0] < 0:
-        raise ValueError(f"priors: {name}: {prior}: expected a value >= 0; give the standard deviation itself")
-    if prior.name == "fixed" and kind == "above_one" and prior.args[0] < 1:
-        raise ValueError(f"priors: {name}: {prior}: expected a value >= 1; fewer degrees of freedom leave no mean")
-    if prior.name == "fixed" and kind == "unit" and not 0 < prior.args[0] < 1:
-        raise ValueError(f"priors: {name}: {prior}: expected a value between 0 and 1; give a probability")
+        ok = ", ".join(n for n in priors.__all__ if kind in (law := priors.MENU[n]).kinds and law.unit is None and not law.variance_powers)
+        raise ValueError(f"priors: {name}: {prior} does not fit a {word(kind)} parameter; use one of {ok}")
+    if why := prior.misfit(kind):
+        raise ValueError(f"priors: {name}: {prior}{why}")
 
 
 def _refuse(values: np.ndarray, bad: np.ndarray, name: str, expected: str, hint: str) -> None:
@@ -114,13 +93,8 @@ def outcome_columns(model: Model, frame: pd.DataFrame, outcome: bool) -> tuple[n
     require_column(frame, model.outcome, "outcome")
     y = numbers(_with_truth_as_numbers(model, frame), model.outcome, "outcome")
     _refuse(y, ~np.isfinite(y), model.outcome, "a finite outcome", "drop or mend the row")
-    kind = families.lookup(model.family).outcome
-    if kind == "binary":
-        _refuse(y, (y != 0) & (y != 1), model.outcome, "0 or 1", f"family {model.family} has one trial a row; counts of several are family {families.lookup(model.family).kernel} with trials=<column>")
-    elif kind == "count":
-        _refuse(y, (y < 0) | (y != np.round(y)), model.outcome, "a count (0, 1, 2, ...)", "counts are whole and not negative")
-    if model.trials is not None:
-        _refuse(y, y > size, model.outcome, "at most the row's trials", "check which column holds the trials")
+    for found in families.lookup(model.family).refused(y, size):
+        _refuse(y, found.bad, model.outcome, found.expected, found.hint)
     return y, weight, size
 
 
@@ -245,7 +219,7 @@ def constant_predictors(layout: Layout, data: Data, labels: dict[str, list[str]]
 
 def _is_flat(layout: Layout, name: str) -> bool:
     parameter = layout.parameter(name)
-    return parameter is not None and parameter.kind == "real" and parameter.prior.name == "flat"
+    return parameter is not None and parameter.kind == "real" and parameter.prior.constant
 
 
 def _unpooled(layout: Layout, data: Data, name: str, labels: dict[str, list[str]]) -> None:
@@ -338,7 +312,7 @@ def _steep_reference(layout: Layout, data: Data) -> list[str]:
     It then rises as 1 / sd down to that error. By quadrature, 5 studies, 1,500 datasets a setting, sd like the other errors: 95%
     intervals of the mean cover 93, 91, 88 and 86% where one error is 30, 100, 200 and 1,000 times smaller.
     """
-    names = [p.name for p in layout.parameters if p.role == "group sd" and p.prior.name == "reference"]
+    names = [p.name for p in layout.parameters if p.role == "group sd" and p.prior.least_error]
     if not (layout.known and names):
         return []
     errors = np.sort(np.asarray(data.weight)[np.asarray(data.weight) > 0] ** -0.5)

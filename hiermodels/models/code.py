@@ -13,13 +13,13 @@ import numpy as np
 from hiermodels.models import display
 from hiermodels.models.code_counts import count_lines
 from hiermodels.models.code_means import moved_priors, parameter_lines, spread_lines, unpooled_lines
-from hiermodels.models.code_names import Names, law_of_count, rows
+from hiermodels.models.code_names import Names, columns, rows
 from hiermodels.models.data import Problem
-from hiermodels.models.quantities import INTERCEPT
 from hiermodels.models.scales import Scales
 from hiermodels.models.sites import in_order
 from hiermodels.models.spec import Layout, LevelLayout, Model, sd_name, theta_name
 from hiermodels.models.standing import stands_at
+from hiermodels.quantities import INTERCEPT
 
 __all__ = ["arguments", "text"]
 
@@ -178,7 +178,7 @@ def _level_lines(names: Names, scales: Scales, i: int, level: LevelLayout) -> li
     layout, count = names.layout, names.count(level)
     if _below(layout, i) is not None:
         return []
-    if level.pooling == "none" and layout.link != "identity":
+    if level.pooling == "none" and not layout.link.identity:
         return unpooled_lines(names, scales, level, {e: _theta(names, level, layout.columns[e]) for e in level.effects})
     lines: list[str] = []
     for block in level.blocks:
@@ -263,9 +263,4 @@ def _outcome_lines(names: Names) -> list[str]:
     mean = names("local mu")
     if not layout.levels and set(layout.columns) <= {INTERCEPT}:  # else predictors or groups have a value for each row
         mean = f"jnp.broadcast_to({mean}, ({rows(names)},))"
-    if layout.link == "identity":
-        sd = names(f"role {model.known_se}") if model.known_se else names.parameter("sigma")
-        sd += f" * {names(f'role {model.weights}')} ** -0.5" if model.weights else ""
-        law = f"dist.StudentT({names.parameter('nu')}, {mean}, {sd})" if layout.family == "student_t" else f"dist.Normal({mean}, {sd})"
-        return [observed.format(law=law)]
-    return [observed.format(law=law_of_count(names, mean, "mu"))]
+    return [observed.format(law=layout.law.source(mean, columns(names), names.parameter))]

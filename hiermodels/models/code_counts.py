@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hiermodels.models.code_names import Names, law_of_count, rows
+from hiermodels.models.code_names import Names, columns, rows
 from hiermodels.models.count_sites import unit_site
 from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
 from hiermodels.models.spec import sd_name, theta_name
@@ -20,7 +20,7 @@ def count_lines(names: Names) -> list[str]:
         lines, rate = _unpooled(names), _at_rows(names)
     else:
         lines, rate = [*_above(names), *_units(names)], _at_rows(names)
-    law = law_of_count(names, rate, "rate")
+    law = layout.law.source_at_rate(rate, columns(names))
     lines += _below(names) if layout.levels else []
     return [*lines, f'numpyro.sample("{names.model.outcome}", {law}, obs={names.outcome()})']
 
@@ -35,11 +35,11 @@ def _at_rows(names: Names) -> str:
 
 
 def _inverse(names: Names, value: str) -> str:
-    return f"jax.nn.sigmoid({value})" if names.layout.link == "logit" else f"jnp.exp({value})"
+    return names.layout.link.inverse_source(value)
 
 
 def _linked(names: Names, value: str) -> str:
-    return f"jnp.log({value}) - jnp.log1p(-{value})" if names.layout.link == "logit" else f"jnp.log({value})"
+    return names.layout.link.forward_source(value)
 
 
 def _slopes(names: Names, at_units: bool) -> list[str]:
@@ -129,11 +129,10 @@ def _units(names: Names) -> list[str]:
     else:
         size = names.parameter(precision(layout))
     m, k = names("local mean"), names("local size")
-    laws = {"logit": f"dist.Beta({m} * {k}, (1 - {m}) * {k})", "log": f"dist.Gamma({k}, {k} / {m})"}
     return [
         f"{m} = jnp.broadcast_to({mean}, ({count},))",
         f"{k} = {size}",
-        f'{variable} = numpyro.sample("{site}", {laws[layout.link]})',
+        f'{variable} = numpyro.sample("{site}", {layout.law.population.source(m, k)})',
     ]
 
 
@@ -141,13 +140,7 @@ def _unpooled(names: Names) -> list[str]:
     """Jeffreys' prior for each unit; values above them are the means of their children."""
     layout, tree = names.layout, count_tree(names.layout)
     count, variable, site = names.count(layout.levels[tree.unit]), _unit(names), unit_site(layout)
-    if layout.link == "logit":
-        lines = [f'{variable} = numpyro.sample("{site}", dist.Beta(jnp.full({count}, 0.5), 0.5))']
-    else:
-        lines = [
-            f'{variable} = numpyro.sample("{site}", dist.ImproperUniform(constraints.positive, ({count},), ()))',
-            f'numpyro.factor("prior_{site}", -0.5 * jnp.sum(jnp.log({variable})))',
-        ]
+    lines = layout.law.population.unpooled_lines(variable, site, count)
     above = variable
     for i in reversed(range(tree.unit)):
         level, parent = layout.levels[i], names.parent(i + 1)

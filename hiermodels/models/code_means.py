@@ -7,9 +7,9 @@ import numpy as np
 from hiermodels.models.code_names import Names, prior_lines
 from hiermodels.models.defaults import UNPOOLED
 from hiermodels.models.moves import inward, scale_of
-from hiermodels.models.quantities import cor_name, sd_name, theta_name
 from hiermodels.models.scales import Scales
 from hiermodels.models.spec import LevelLayout, Parameter
+from hiermodels.quantities import cor_name, sd_name, theta_name
 
 __all__ = ["moved_priors", "parameter_lines", "spread_lines", "unpooled_lines"]
 
@@ -20,7 +20,7 @@ def _at_means(names: Names, scales: Scales, e: int, value: dict[int, str]) -> st
     t = inward(layout, scales)
     back = t[e, e] * np.linalg.inv(t)[e]
     terms = [f"{float(back[c])!r} * {value[c]}" for k, c in layout.moves if k == e and c in value]
-    if e in layout.origin and scales.exposure is not None and names.model.exposure is not None and layout.link == "log":
+    if e in layout.origin and scales.exposure is not None and names.model.exposure is not None and layout.link.name == "log":
         terms.append(repr(float(np.log(scales.exposure))))
     return " + ".join([value[e], *terms]).replace("+ -", "- ")
 
@@ -38,9 +38,9 @@ def parameter_lines(p: Parameter, names: Names) -> list[str]:
 
 def _waits(p: Parameter, names: Names) -> bool:
     """Whether a coefficient's default prior stands elsewhere than at zero."""
-    if p.role != "coefficient" or p.core is None or p.core.name == "flat":
+    if p.role != "coefficient" or p.core is None or p.core.constant:
         return False
-    exposed = names.model.exposure is not None and names.layout.link == "log"
+    exposed = names.model.exposure is not None and names.layout.link.name == "log"
     return names.layout.moved(p) or (exposed and names.layout.columns.index(p.effect) in names.layout.origin)
 
 
@@ -51,7 +51,7 @@ def moved_priors(names: Names, scales: Scales) -> list[str]:
     for p in layout.parameters:
         if _waits(p, names):
             at = _at_means(names, scales, layout.columns.index(p.effect), value)
-            found.append(f'numpyro.factor("prior_{p.name}", dist.Normal({p.prior.args[0]}, {p.prior.args[1]!r}).log_prob({at}))')
+            found.append(f'numpyro.factor("prior_{p.name}", {p.prior.source("real")}.log_prob({at}))')
     return found
 
 

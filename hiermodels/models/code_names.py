@@ -6,11 +6,10 @@ import keyword
 import re
 from dataclasses import dataclass, field
 
-from hiermodels.models import families
-from hiermodels.models.priors import Prior
+from hiermodels.families.family import Columns
 from hiermodels.models.spec import Layout, LevelLayout, Model, Parameter
 
-__all__ = ["Names", "law_of_count", "prior_lines", "rows"]
+__all__ = ["Names", "columns", "prior_lines", "rows"]
 
 _TAKEN = ("jax", "jnp", "numpyro", "dist", "constraints", "model", "len")
 
@@ -73,18 +72,10 @@ def rows(names: Names) -> str:
     return names("parameter rows") if role is None else f"len({names(f'role {role}')})"
 
 
-def law_of_count(names: Names, value: str, scale: str) -> str:
-    """Law of a count, given its linear predictor (``scale="mu"``) or its probability or rate (``"rate"``)."""
-    model, layout = names.model, names.layout
-    if families.lookup(model.family).link == "logit":
-        kind = "logits" if scale == "mu" else "probs"
-        trials = names(f"role {model.trials}") if model.trials else "1"
-        return f"dist.Binomial({trials}, {kind}={value})"
-    mean = f"jnp.exp({value})" if scale == "mu" else value
-    mean = f"{names(f'role {model.exposure}')} * {mean}" if model.exposure else mean
-    if layout.family == "negative_binomial":
-        return f"dist.NegativeBinomial2({mean}, {names.parameter('shape')})"
-    return f"dist.Poisson({mean})"
+def columns(names: Names) -> Columns:
+    """Variables of the columns beside the outcome."""
+    model = names.model
+    return Columns(*(names(f"role {role}") if role else "" for role in (model.known_se, model.weights, model.trials, model.exposure)))
 
 
 # priors -----------------------------------------------------------------------------------------------------
@@ -95,27 +86,6 @@ _SUPPORT = {
     "above_one": "constraints.greater_than(1.0)",
     "unit": "constraints.unit_interval",
 }
-_LAWS = {
-    "normal": "dist.Normal({0}, {1})",
-    "student_t": "dist.StudentT({0}, {1}, {2})",
-    "half_normal": "dist.HalfNormal({0})",
-    "half_cauchy": "dist.HalfCauchy({0})",
-    "half_t": "dist.FoldedDistribution(dist.StudentT({0}, 0.0, {1}))",
-    "uniform": "dist.Uniform({0}, {1})",
-    "exponential": "dist.Exponential({0})",
-    "gamma": "dist.Gamma({0}, {1})",
-    "beta": "dist.Beta({0}, {1})",
-    "log_normal": "dist.LogNormal({0}, {1})",
-    "half_normal_cv": "dist.TransformedDistribution(dist.HalfNormal({0}), dist.transforms.PowerTransform(-2.0))",
-    "inverse_gamma_variance": "dist.TransformedDistribution(dist.InverseGamma({0}, {1}), dist.transforms.PowerTransform(0.5))",
-}
-_DENSITIES = {
-    "flat_variance": "jnp.log(2.0 * {x})",
-    "power": "-{0} * jnp.log({x})",
-    "beta": "({0} - 1.0) * jnp.log({x}) + ({1} - 1.0) * jnp.log1p(-{x})",
-    "reference": "jnp.log({x}) + 0.5 * jnp.log(jnp.sum(({v} + {x} ** 2) ** -2.0))",
-    "jeffreys2": "jnp.log({x}) + 0.5 * jnp.log(jnp.sum(1 / ({v} + {x} ** 2)) * jnp.sum(({v} + {x} ** 2) ** -2.0))",
-}
 
 
 def prior_lines(p: Parameter, names: Names, layout: Layout) -> list[str]:
@@ -123,36 +93,21 @@ def prior_lines(p: Parameter, names: Names, layout: Layout) -> list[str]:
     variable, prior = names.parameter(p.name), p.prior
     if p.kind == "correlation":
         return [
-            f'{variable} = numpyro.sample("chol_{p.owner}", dist.LKJCholesky({p.size}, {prior.args[0]}))',
+            f'{variable} = numpyro.sample("chol_{p.owner}", {prior.cholesky_source(p.size)})',
             f'numpyro.deterministic("{p.name}", {variable} @ {variable}.T)',
         ]
-    if prior.name == "fixed":
+    if prior.known:
         return [f'{variable} = numpyro.deterministic("{p.name}", {prior.args[0]})']
-    law = _law(p, names)
-    if law is not None and (p.kind != "above_one" or prior.name == "uniform"):
+    unit = names.layout.unit_of(p)
+    law = prior.source(p.kind, "" if unit is None else names.parameter(unit.name))
+    if law is not None and not prior.cut(p.kind):
         return [f'{variable} = numpyro.sample("{p.name}", {law})']
     lines = [f'{variable} = numpyro.sample("{p.name}", dist.ImproperUniform({_SUPPORT[p.kind]}, (), ()))']
-    if prior.name == "flat":
+    if prior.constant:
         return lines
     if prior.of_variances:
         level = layout.levels[-1]
         total = f"jnp.zeros({names.count(level)}).at[{names.group(level)}].add({names(f'role {names.model.known_se}')} ** -2.0)"
         lines.append(f"{names('local variance')} = 1 / {total}")
-    formula = _DENSITIES.get(prior.name, "").format(*prior.args, x=variable, v=names("local variance"))
-    density = formula if law is None else f"{law}.log_prob({variable})"
+    density = prior.density_source(variable, names("local variance")) if law is None else f"{law}.log_prob({variable})"
     return [*lines, f'numpyro.factor("prior_{p.name}", {density})']
-
-
-def _law(p: Parameter, names: Names) -> str | None:
-    """NumPyro's distribution of a prior, None where it is improper."""
-    prior: Prior = p.prior
-    unit = names.layout.unit_of(p)
-    if unit is not None:
-        scale = f"{prior.args[1]} * {names.parameter(unit.name)}"
-        if prior.name == "scaled_half_t":
-            return f"dist.FoldedDistribution(dist.StudentT({prior.args[0]}, 0.0, {scale}))"
-        kind = "Normal" if prior.name == "scaled_normal" else "InverseGamma"
-        return f"dist.{kind}({prior.args[0]}, {scale})"
-    if p.kind == "unit" and prior.name == "flat":
-        return "dist.Uniform(0.0, 1.0)"
-    return _LAWS[prior.name].format(*prior.args) if prior.proper else None

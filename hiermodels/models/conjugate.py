@@ -46,8 +46,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import betaln, gammaln
 
+from hiermodels.families.component import Component
 from hiermodels.models import hyper, variates
-from hiermodels.models.component import Component
 from hiermodels.models.count_stats import CountStats, has_tally, moment_estimates, reduce_counts
 from hiermodels.models.counts import (
     check_tree,
@@ -60,10 +60,8 @@ from hiermodels.models.counts import (
 from hiermodels.models.data import Data
 from hiermodels.models.populations import (
     centre,
-    link,
     moments,
     new_group,
-    population_law,
     sample,
     simulate_counts,
     spread_down,
@@ -139,8 +137,9 @@ class Conjugate:
         return above + above[-1:]
 
     @property
-    def _binomial(self) -> bool:
-        return self.layout.family == "binomial"
+    def _bounded(self) -> bool:
+        """Whether rates are probabilities."""
+        return self.layout.link.bounded
 
     @property
     def _closed(self) -> tuple[float, float] | None:
@@ -189,12 +188,12 @@ class Conjugate:
         common = jnp.ndim(log_m) == 0
         y, size = (stats.total[0], stats.total[1]) if common else (stats.y, stats.size)
         value = stats.constant + jnp.sum(y * log_m)
-        if self._binomial:
+        if self._bounded:
             value += jnp.sum((size - y) * log_rest)
         if tree.word == "complete":
-            return value if self._binomial else value - jnp.sum(size * jnp.exp(log_m))
+            return value if self._bounded else value - jnp.sum(size * jnp.exp(log_m))
         a, y = self._concentration(u, stats), stats.y
-        if not self._binomial:
+        if not self._bounded:
             m = jnp.exp(log_m)
             return value + jnp.sum(log_rising(_wide(a, y), y) - (a + y) * jnp.log1p(m / a * stats.size))
         alpha, beta = _positive(a * jnp.exp(log_m)), _positive(a * jnp.exp(log_rest))
@@ -213,13 +212,13 @@ class Conjugate:
 
     def start(self, stats: CountStats) -> Array:
         """Moment estimates, explicit deviations at zero; shape (dim,)."""
-        m, a = moment_estimates(stats, self._binomial)
+        m, a = moment_estimates(stats, self._bounded)
         values, stands = {}, stands_of(self.layout, stats)
         for p in self.parameters:
             if p.role == "log concentration":
                 value = jnp.log(a)
             elif p.kind == "real":
-                value = link(self.layout.family, m) if p == self.layout.intercept else jnp.zeros(())
+                value = self.layout.link.forward(m) if p == self.layout.intercept else jnp.zeros(())
             elif p.role == "group sd":
                 value = jnp.full((), 0.5)
             else:
@@ -256,7 +255,7 @@ class Conjugate:
         tree, phi, name = count_tree(self.layout), self.constrain(u, stats), rate_name(self.layout)
         if name is not None:
             m = _positive(phi[name], float(jnp.finfo(phi[name].dtype).max) ** 0.9)
-            if not self._binomial:
+            if not self._bounded:
                 return jnp.log(m), m
             m = jnp.minimum(m, 1 - jnp.finfo(m.dtype).epsneg)
             return jnp.log(m), jnp.log1p(-m)
@@ -269,7 +268,7 @@ class Conjugate:
             eta = eta + spread_down(
                 self.layout, stats.parent, self._deviations(u, stats)[-1], tree.unit - 1, tree.unit
             )
-        return (-jax.nn.softplus(-eta), -jax.nn.softplus(eta)) if self._binomial else (eta, eta)
+        return (-jax.nn.softplus(-eta), -jax.nn.softplus(eta)) if self._bounded else (eta, eta)
 
     def _log_concentrations(self, u: Array) -> Array:
         """Log concentration of each group above the units, shape (group,)."""
@@ -286,8 +285,8 @@ class Conjugate:
 
     def _evidence(self, u: Array, stats: CountStats) -> Array:
         """Log evidence of the closed forms, up to the constants of improper priors."""
-        law, (a, b) = self._law(u, stats), self._closed or (0.5, 0.5 if self._binomial else 0.0)
-        if self._binomial:
+        law, (a, b) = self._law(u, stats), self._closed or self.layout.law.population.unpooled
+        if self._bounded:
             value, prior = (
                 betaln(law.a, law.b),
                 math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b) if min(a, b) > 0 else 0.0,
@@ -301,11 +300,11 @@ class Conjugate:
 
     def _law(self, u: Array, stats: CountStats) -> Component:
         """Law of each unit's rate given phi; of shape () for one common rate."""
-        word, kind = count_tree(self.layout).word, "beta" if self._binomial else "gamma"
+        word, kind = count_tree(self.layout).word, self.layout.law.groups
         if word == "partial":
             log_m, log_rest = self._log_mean(u, stats)
             a, y = self._concentration(u, stats), stats.y
-            if self._binomial:
+            if self._bounded:
                 alpha, beta = a * jnp.exp(log_m), a * jnp.exp(log_rest)
                 base = (alpha, beta) if has_tally(self.layout) and jnp.ndim(log_m) == 0 else None
                 return Component(kind, alpha + y, beta + (stats.size - y), base)
@@ -313,9 +312,9 @@ class Conjugate:
         if word == "complete" and not self._closed:
             rate = jnp.exp(self._log_mean(u, stats)[0])
             return Component("point", rate, jnp.zeros_like(rate))
-        first, second = self._closed or (0.5, 0.5 if self._binomial else 0.0)
+        first, second = self._closed or self.layout.law.population.unpooled
         y, size = (stats.y, stats.size) if word == "none" else (stats.total[0], stats.total[1])
-        if self._binomial:
+        if self._bounded:
             return Component(kind, first + y, second + (size - y))
         return Component(kind, first + y, jnp.where(size > 0, second + size, 1.0))
 
@@ -340,7 +339,7 @@ class Conjugate:
             values[self.layout.parameters[0].name] = rate
         for i in range(tree.unit, len(levels)) if tree.unit >= 0 else ():
             here = rate if rate.ndim == 0 else spread_down(self.layout, stats.parent, rate, tree.unit, i)
-            here = here if i == len(levels) - 1 else link(self.layout.family, here)
+            here = here if i == len(levels) - 1 else self.layout.link.forward(here)
             values[theta_name(levels[i].name, "Intercept")] = jnp.broadcast_to(here, (levels[i].size,))
         above, real = rate, stats.real
         for i in reversed(range(tree.unit)):
@@ -351,7 +350,7 @@ class Conjugate:
                     above = self._sum_up(jnp.where(real[i + 1], above, 0.0), i + 1, i, stats) / jnp.maximum(
                         count, 1.0
                     )
-                values[name] = jnp.broadcast_to(link(self.layout.family, above), (levels[i].size,))
+                values[name] = jnp.broadcast_to(self.layout.link.forward(above), (levels[i].size,))
         return values
 
     def components(self, u: Array, stats: CountStats, wanted: tuple[str, ...]) -> dict[str, Component]:
@@ -412,7 +411,7 @@ class Conjugate:
         tree, names = count_tree(self.layout), [v.name for v in self.layout.levels]
         if tree.word == "complete":
             common = centre(self.layout, phi) if law.a.ndim else None
-            return law if common is None else _point(link(self.layout.family, common, inverse=True))
+            return law if common is None else _point(self.layout.link.inverse(common))
         i = names.index(level)
         base = centre(self.layout, phi)
         if i < tree.unit:
@@ -423,9 +422,7 @@ class Conjugate:
                 f"new({level}): a new group of a new parent has no closed law; use sampler='nuts', which "
                 f"draws it"
             )
-        return population_law(
-            self.layout.family, link(self.layout.family, base, inverse=True), phi[precision(self.layout)]
-        )
+        return self.layout.law.population.component(self.layout.link.inverse(base), phi[precision(self.layout)])
 
     def _sum_up(self, x: Array, start: int, stop: int, stats: CountStats) -> Array:
         """Sum groups of level ``start`` into their ancestors at level ``stop``."""
@@ -453,7 +450,7 @@ class Conjugate:
     def draw_logs(self, key: Array, u: Array, stats: CountStats) -> tuple[Array, Array]:
         """One draw of every unit's rate given u, as (log theta, log(1 - theta)) or (log theta, theta); (unit,)."""
         law = self._law(u, stats)
-        if self._binomial:
+        if self._bounded:
             both = variates.log_gamma(key, jnp.stack([law.a, law.b]))
             return jax.nn.log_sigmoid(both[0] - both[1]), jax.nn.log_sigmoid(both[1] - both[0])
         log_rate = variates.log_gamma(key, law.a) - jnp.log(law.b)
@@ -463,7 +460,7 @@ class Conjugate:
         """Log density of every unit's rate under the population law at u, up to terms free of u; 0 for padding; (unit,)."""
         log_m, log_rest = self._log_mean(u, stats)
         a = self._concentration(u, stats)
-        if self._binomial:
+        if self._bounded:
             alpha, beta = _positive(a * jnp.exp(log_m)), _positive(a * jnp.exp(log_rest))
             value = alpha * logs[0] + beta * logs[1] - betaln(alpha, beta)
         else:

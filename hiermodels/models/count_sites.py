@@ -16,11 +16,10 @@ import numpyro
 import numpyro.distributions as dist
 from jax import Array
 from numpyro import handlers
-from numpyro.distributions import constraints
 
 from hiermodels.models.counts import check_tree, count_tree, log_precision, precision, rate_name
 from hiermodels.models.data import Data
-from hiermodels.models.populations import centre, link, spread_down
+from hiermodels.models.populations import centre, spread_down
 from hiermodels.models.sites import Centring, hyperparameter, in_order, is_centred, outcome_site, padded
 from hiermodels.models.spec import Layout, sd_name, theta_name
 from hiermodels.models.units import inner_design, stands_of
@@ -59,12 +58,8 @@ def count_model(layout: Layout, centred: Centring, data: Data, y: Array | None) 
         rate = rate[data.group[tree.unit]]
     rows = data.size > 0
     size = jnp.where(rows, data.size, 1.0)
-    if layout.family == "binomial":
-        law = dist.Binomial(jnp.round(size).astype(int), probs=rate)
-    else:
-        law = dist.Poisson(size * rate)
     with handlers.mask(mask=rows):
-        numpyro.sample(outcome_site(layout), law, obs=y)
+        numpyro.sample(outcome_site(layout), layout.law.at_rate(rate, size), obs=y)
 
 
 def unit_site(layout: Layout) -> str:
@@ -84,18 +79,17 @@ def _slopes(layout: Layout, phi: dict[str, Array], data: Data) -> Array:
 def _row_means(layout: Layout, phi: dict[str, Array], data: Data) -> Array:
     if rate_name(layout) is not None:
         return jnp.broadcast_to(phi["Intercept"], (layout.obs,))
-    return link(layout.family, centre(layout, phi) + _slopes(layout, phi, data), inverse=True)
+    return layout.link.inverse(centre(layout, phi) + _slopes(layout, phi, data))
 
 
 def _jeffreys(layout: Layout, data: Data) -> Array:
     """Unpooled groups, each with Jeffreys' prior; above them the values are the means of their children."""
     tree, levels, name = count_tree(layout), layout.levels, unit_site(layout)
-    half, real = jnp.full(levels[tree.unit].size, 0.5), data.real[tree.unit]
-    if layout.family == "binomial":
-        rate = padded(name, dist.Beta(half, half), real, jnp.zeros_like)
-    else:
-        rate = padded(name, dist.ImproperUniform(constraints.positive, half.shape, ()), real, jnp.negative)
-        numpyro.factor(f"prior_{name}", -0.5 * jnp.sum(jnp.where(real, jnp.log(rate), 0.0)))
+    real = data.real[tree.unit]
+    law, log_density = layout.law.population.unpooled_law(levels[tree.unit].size)
+    rate = padded(name, law, real, layout.law.population.padding)
+    if log_density is not None:
+        numpyro.factor(f"prior_{name}", jnp.sum(jnp.where(real, log_density(rate), 0.0)))
     above = rate
     for i in reversed(range(tree.unit)):
         size, child = levels[i].size, data.real[i + 1]
@@ -103,14 +97,14 @@ def _jeffreys(layout: Layout, data: Data) -> Array:
         above = total / jnp.maximum(
             jax.ops.segment_sum(child.astype(rate.dtype), data.parent[i + 1], num_segments=size), 1.0
         )
-        numpyro.deterministic(theta_name(levels[i].name, "Intercept"), link(layout.family, above))
+        numpyro.deterministic(theta_name(levels[i].name, "Intercept"), layout.link.forward(above))
     _report_below(layout, rate, data, sampled=True)
     return rate
 
 
 def _pooled(layout: Layout, centred: Centring, phi: dict[str, Array], data: Data) -> Array:
     """Completely or partially pooled groups: values above the units, then the units' own."""
-    tree, levels, beta = count_tree(layout), layout.levels, layout.family == "binomial"
+    tree, levels = count_tree(layout), layout.levels
     base, deviation = centre(layout, phi), jnp.zeros(())
     for i in range(tree.unit):
         name = theta_name(levels[i].name, "Intercept")
@@ -141,8 +135,8 @@ def _pooled(layout: Layout, centred: Centring, phi: dict[str, Array], data: Data
         size = jnp.exp(spread_down(layout, data.parent, log_size, tree.above[-1], tree.unit))
     else:
         size = phi[precision(layout)]
-    law = dist.Beta(mean * size, (1 - mean) * size) if beta else dist.Gamma(size, size / mean)
-    rate = padded(unit_site(layout), law, data.real[tree.unit], jnp.zeros_like if beta else jnp.negative)
+    population = layout.law.population
+    rate = padded(unit_site(layout), population.law(mean, size), data.real[tree.unit], population.padding)
     _report_below(layout, rate, data, sampled=True)
     return rate
 
@@ -163,7 +157,7 @@ def _unit_means(layout: Layout, phi: dict[str, Array], base: Array, data: Data) 
     rows = (data.size > 0).astype(data.y.dtype)
     total = jax.ops.segment_sum(rows * _slopes(layout, phi, data), data.group[unit], num_segments=groups)
     count = jax.ops.segment_sum(rows, data.group[unit], num_segments=groups)
-    return link(layout.family, base + total / jnp.maximum(count, 1.0), inverse=True)
+    return layout.link.inverse(base + total / jnp.maximum(count, 1.0))
 
 
 def _report_below(layout: Layout, rate: Array, data: Data, sampled: bool) -> None:
@@ -174,4 +168,4 @@ def _report_below(layout: Layout, rate: Array, data: Data, sampled: bool) -> Non
             continue
         here = spread_down(layout, data.parent, rate, tree.unit, i)
         name = theta_name(layout.levels[i].name, "Intercept")
-        numpyro.deterministic(name, here if i == last else link(layout.family, here))
+        numpyro.deterministic(name, here if i == last else layout.link.forward(here))

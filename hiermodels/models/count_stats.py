@@ -5,7 +5,6 @@ from __future__ import annotations
 import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import gammaln
 
 from hiermodels.models.counts import count_tree
 from hiermodels.models.data import Data
@@ -66,25 +65,18 @@ def reduce_counts(layout: Layout, data: Data) -> CountStats:
         bound = layout.count_bound
         counts = jnp.stack([tally(y, bound), tally(size - y, bound), -tally(size, bound)])
     total = jnp.stack([jnp.sum(y), jnp.sum(size)])
-    return CountStats(y, size, x, total, counts, _constant(layout, data), data.parent, data.real, data.units)
+    return CountStats(y, size, x, total, counts, jnp.sum(layout.law.log_constant(data.y, data.size)), data.parent, data.real, data.units)
 
 
-def _constant(layout: Layout, data: Data) -> Array:
-    y, size = data.y, data.size
-    if layout.family == "binomial":
-        return jnp.sum(gammaln(size + 1) - gammaln(y + 1) - gammaln(size - y + 1))
-    return jnp.sum(jnp.where(size > 0, y * jnp.log(jnp.where(size > 0, size, 1.0)) - gammaln(y + 1), 0.0))
-
-
-def moment_estimates(stats: CountStats, binomial: bool) -> tuple[Array, Array]:
+def moment_estimates(stats: CountStats, bounded: bool) -> tuple[Array, Array]:
     """Pooled mean, and the concentration at which the spread of raw rates has its expectation."""
     y, n, (total_y, total) = stats.y, stats.size, stats.total
-    m = (total_y + 0.5) / (total + 1.0 if binomial else total)
-    scale = m * (1 - m) if binomial else m
+    m = (total_y + 0.5) / (total + 1.0 if bounded else total)
+    scale = m * (1 - m) if bounded else m
     spread = jnp.sum(jnp.where(n > 0, (y - n * m) ** 2 / jnp.where(n > 0, n, 1.0), 0.0)) / scale
     groups = jnp.sum(n > 0) - 1.0
     weight = total - jnp.sum(n * n) / total
-    if binomial:
+    if bounded:
         rho = (spread - groups) / jnp.maximum(weight - groups, 1e-6)
         return m, 1 / jnp.clip(rho, 1e-3, 0.9) - 1
     return m, 1 / jnp.clip((spread - groups) / jnp.maximum(m * weight, 1e-6), 1e-3, 20.0)

@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hiermodels.models import families
-from hiermodels.models.quantities import INTERCEPT, Quantity, coefficient, group_sd, mean_name
+from hiermodels import families
 from hiermodels.models.spec import Layout, Parameter
+from hiermodels.quantities import INTERCEPT, Quantity, coefficient, group_sd, mean_name
 
 __all__ = [
     "conjugate_prior",
@@ -105,12 +105,12 @@ def check_tree(layout: Layout, family: str = "") -> None:
 
 def precision(layout: Layout) -> str:
     """Name of the concentration of the units' population, e.g. ``kappa_rat``."""
-    return f"{families.lookup(layout.family).precision}_{layout.levels[count_tree(layout).unit].name}"
+    return f"{layout.law.precision}_{layout.levels[count_tree(layout).unit].name}"
 
 
 def log_precision(layout: Layout) -> str:
     """Name of the mean log concentration in deeper trees: ``log_kappa`` or ``log_shape``."""
-    return f"log_{families.lookup(layout.family).precision}"
+    return f"log_{layout.law.precision}"
 
 
 def rate_name(layout: Layout) -> str | None:
@@ -128,7 +128,7 @@ def count_parameters(layout: Layout) -> list[Quantity]:
         return []
     unit = layout.levels[tree.unit].name if layout.levels else ""
     if name is not None:
-        wanted = [Quantity(name, "unit" if layout.family == "binomial" else "positive", "population mean", unit)]
+        wanted = [Quantity(name, layout.link.kind, "population mean", unit)]
     else:
         wanted = [coefficient(layout.columns[c]) for c in layout.population]
     if tree.word == "complete":
@@ -143,22 +143,11 @@ def count_parameters(layout: Layout) -> list[Quantity]:
 def count_bound(layout: Layout, size: np.ndarray, group: tuple[np.ndarray, ...]) -> int:
     """Most trials of a unit, rounded up to a power of two: the tally's length; 0 for exposures."""
     tree = count_tree(layout)
-    if layout.family != "binomial" or tree.unit < 0:
+    if not layout.link.bounded or tree.unit < 0:
         return 0
     return 1 << int(np.ceil(np.log2(max(np.bincount(group[tree.unit], size).max(), 1))))
 
 
 def conjugate_prior(parameter: Parameter | None) -> tuple[float, float] | None:
     """(a, b) of the beta or gamma law that this prior is, Jeffreys and other powers included."""
-    if parameter is None:
-        return None
-    name, args = parameter.prior.name, parameter.prior.args
-    if parameter.kind == "unit":
-        flat = name == "flat" or (name == "uniform" and args == (0.0, 1.0))
-        return (1.0, 1.0) if flat else args if name == "beta" else None  # type: ignore[return-value]
-    return {
-        "gamma": lambda: args,
-        "exponential": lambda: (1.0, args[0]),
-        "power": lambda: (1.0 - args[0], 0.0),
-        "flat": lambda: (1.0, 0.0),
-    }.get(name, lambda: None)()  # type: ignore[return-value]
+    return None if parameter is None else parameter.prior.conjugate(parameter.kind)

@@ -15,19 +15,20 @@ import equinox as eqx
 import numpy as np
 from jax import Array
 
-from hiermodels.models import checks, families
+from hiermodels import families
+from hiermodels.models import checks
 from hiermodels.models.counts import check_tree, count_bound, count_parameters, count_tree, log_precision
 from hiermodels.models.expressions import plain
 from hiermodels.models.groupings import Grouping, grouping
 from hiermodels.models.names import check_constant, check_names
 from hiermodels.models.predictors import columns, notes
-from hiermodels.models.priors import flat
 from hiermodels.models.propriety import check_propriety, missing_moments
-from hiermodels.models.quantities import Quantity, coefficient, group_sd
 from hiermodels.models.scales import Scales, kept_scales, measure
 from hiermodels.models.spec import POOLING, Layout, LevelLayout, Model, Parameter, cor_name, sd_name, theta_name, unit_of
 from hiermodels.models.twins import find_twins
 from hiermodels.models.units import Units, inner_design, per_column, settled, with_units
+from hiermodels.priors import flat
+from hiermodels.quantities import Quantity, coefficient, group_sd
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -408,8 +409,7 @@ def _parameters(model: Model, family: families.Family, layout: Layout, data: Dat
         found.append(parameter)
     for p in found:
         if p.prior.unit is not None and unit_of(p, tuple(found)) is None:
-            hint = {"scaled_normal": "normal(mean, sd)", "scaled_half_t": "half_t(df, scale)"}.get(p.prior.name, "gamma(shape, rate)")
-            raise ValueError(f"priors: {p.name}: {p.prior} is in units of the {p.prior.unit}, which this model has not; use {hint}")
+            raise ValueError(f"priors: {p.name}: {p.prior} is in units of the {p.prior.unit}, which this model has not; use {p.prior.instead}")
     return tuple(found)
 
 

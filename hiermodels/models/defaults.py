@@ -32,13 +32,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from hiermodels.models import families
+from hiermodels import families
 from hiermodels.models.counts import count_tree
-from hiermodels.models.priors import (
+from hiermodels.models.spec import Layout
+from hiermodels.priors import (
     Prior,
     beta,
     flat,
-    gamma,
     half_normal,
     half_normal_cv,
     half_t,
@@ -49,8 +49,7 @@ from hiermodels.models.priors import (
     scaled_half_t,
     uniform,
 )
-from hiermodels.models.quantities import Quantity
-from hiermodels.models.spec import Layout
+from hiermodels.quantities import Quantity, mean_name
 
 __all__ = ["GROUP_SD", "UNPOOLED", "default_prior", "expand_joint"]
 
@@ -65,24 +64,15 @@ def expand_joint(
 ) -> dict[str, Prior]:
     """Write ``bda3()`` and ``rgbp()`` as priors of ``mean_<g>`` and ``kappa_<g>`` / ``shape_<g>``.
 
-    With m the population mean, kappa = alpha + beta: (alpha + beta)^(-5/2) dalpha dbeta = kappa^(-3/2) dm dkappa, and
-    a^(-3/2) b^(-1) da db = a^(-3/2) m^(-1) da dm. ``rgbp``: flat on logit m (log m) and on 1 / kappa (1 / a; flat on 1 / b, with
-    b = a / m, would be improper for any counts: at a below one over the number of groups the mean runs off). Where predictors
-    stand for the mean (``mean_<g>`` is not among ``wanted``) their coefficients keep flat priors.
+    Where predictors stand for the mean (``mean_<g>`` is not among ``wanted``) their coefficients keep flat priors.
     """
     out = {}
     for name, prior in named.items():
-        if prior.name not in ("bda3", "rgbp"):
+        if not prior.joint:
             out[name] = prior
             continue
-        exact = prior.name == "bda3"
-        mean = f"mean_{name}"
-        if family.name == "binomial":
-            out[mean] = uniform(0, 1) if exact else beta(0, 0)
-            out[f"kappa_{name}"] = power(1.5 if exact else 2)
-        else:
-            out[mean] = power(1)
-            out[f"shape_{name}"] = power(1.5 if exact else 2)
+        mean = mean_name(name)
+        out[mean], out[f"{family.precision}_{name}"] = prior.split(family.link.kind)
         if wanted is not None and mean not in wanted:
             del out[mean]
     return out
@@ -102,14 +92,13 @@ def default_prior(quantity: Quantity, layout: Layout) -> Prior:
         return lkj(1)
     if not layout.normal_groups:
         return _count_default(quantity, layout)
-    if layout.link != "identity":
-        return {"coefficient": UNPOOLED, "group sd": half_normal(1), "dispersion": half_normal_cv(1)}[role]
-    if role == "degrees of freedom":
-        return gamma(2, 0.1)
+    own = next((q for q in layout.law.own if q.role == role), None)
+    if own is not None:
+        return own.default
+    if not layout.link.identity:
+        return UNPOOLED if role == "coefficient" else half_normal(1)
     if role == "coefficient":
         return flat()
-    if role == "residual sd":
-        return power(1)
     partial = [level for level in layout.levels if level.pooling == "partial"]
     if layout.gaussian and layout.known and len(partial) == 1 and len(partial[0].effects) == 1 and layout.columns[partial[0].effects[0]] == "Intercept":
         return reference()
@@ -122,7 +111,7 @@ def _count_default(quantity: Quantity, layout: Layout) -> Prior:
     if quantity.role == "coefficient":
         return flat()
     if quantity.role == "log concentration":
-        return normal(3, 2) if layout.family == "binomial" else normal(1, 2)
+        return layout.law.population.default_log_concentration()
     if quantity.role == "group sd":
         return half_normal(1)
     if quantity.role == "concentration":

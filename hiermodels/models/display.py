@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from hiermodels.models import data, defaults, families, standing
+from hiermodels.families import lookup
+from hiermodels.families.family import Columns
+from hiermodels.families.link import Link
+from hiermodels.models import data, defaults, standing
 from hiermodels.models.counts import count_tree, log_precision, rate_name
 from hiermodels.models.moves import find_moves, scale_of, written
-from hiermodels.models.quantities import INTERCEPT
 from hiermodels.models.scales import Scales
 from hiermodels.models.spec import Layout, LevelLayout, Model, Parameter, sd_name, theta_name
+from hiermodels.quantities import INTERCEPT
 
 __all__ = ["latex", "text"]
 
@@ -68,7 +71,6 @@ class _Plain:
 
     times: ClassVar[str] = " * "
     gap: ClassVar[str] = ""
-    inverse_link: ClassVar[dict[str, str]] = {"logit": "logistic", "log": "exp"}
 
     def column(self, name: str) -> str:
         return f"{name}_i"
@@ -100,6 +102,9 @@ class _Plain:
     def law(self, name: str, *args: str) -> str:
         return f"{name}({', '.join(args)})"
 
+    def inverse(self, link: Link, eta: str) -> str:
+        return self.law(link.plain, eta)
+
     def product(self, a: str, b: str) -> str:
         return f"{a} {b}"
 
@@ -118,7 +123,6 @@ class _Latex(_Plain):
 
     times: ClassVar[str] = "\\, "
     gap: ClassVar[str] = "\\quad "
-    inverse_link: ClassVar[dict[str, str]] = {"logit": "\\operatorname{logit}^{-1}", "log": "\\exp"}
 
     def _roman(self, name: str) -> str:
         escaped = name.replace("_", "\\_")
@@ -155,6 +159,9 @@ class _Latex(_Plain):
         head = name if name.startswith("\\") else f"\\mathrm{{{name}}}"
         return f"{head}\\left({',\\, '.join(args)}\\right)"
 
+    def inverse(self, link: Link, eta: str) -> str:
+        return self.law(link.latex, eta)
+
     def vector(self, parts: list[str], index: str = "") -> str:
         return f"({',\\, '.join(parts)})" + (f"_{{{index.strip('_')}}}" if index else "")
 
@@ -162,25 +169,8 @@ class _Latex(_Plain):
         return f"\\text{{{sentence.replace('_', chr(92) + '_')}}}"
 
     def prior(self, parameter: Parameter, rule: str) -> str:
-        prior = parameter.prior
-        if rule and prior.name in ("normal", "half_normal", "half_t", "scaled_half_t"):
-            law = {"normal": "\\mathrm{N}", "half_normal": "\\mathrm{N}^{+}"}.get(prior.name, f"\\mathrm{{t}}^{{+}}_{{{prior.args[0]:g}}}")
-            sigma = "\\, \\sigma" if prior.name == "scaled_half_t" else ""
-            return f"{law}(0,\\, ({prior.args[-1]:g}\\, {self.words(rule.strip())}{sigma})^{{2}})"
-        if prior.name == "normal":  # the second number is a variance in the lines above
-            return f"\\mathrm{{N}}({prior.args[0]:g},\\, {prior.args[1]:g}^{{2}})"
-        if prior.name == "scaled_normal":
-            return f"\\mathrm{{N}}({prior.args[0]:g},\\, ({prior.args[1]:g}\\, \\sigma)^{{2}})"
-        if prior.name == "scaled_half_t":
-            return f"\\mathrm{{t}}^{{+}}_{{{prior.args[0]:g}}}(0,\\, ({prior.args[1]:g}\\, \\sigma)^{{2}})"
-        if prior.name == "gamma_rate":  # of a mean rate, given the shape
-            shape = self.parameter("shape", parameter.owner)
-            return f"\\mathrm{{InvGamma}}({prior.args[0]:g},\\, {prior.args[1]:g}\\, {shape})"
-        if prior.name == "half_normal_cv":
-            return f"\\left[\\mathrm{{N}}^{{+}}(0,\\, {prior.args[0]:g}^{{2}})\\right]^{{-2}}"
-        if prior.name == "half_normal":
-            return f"\\mathrm{{N}}^{{+}}(0,\\, {prior.args[0]:g}^{{2}})"
-        return prior.latex()
+        unit = self.parameter("shape", parameter.owner) if parameter.prior.unit == "concentration" else "\\sigma"
+        return parameter.prior.latex(self.words(rule.strip()) if rule else "", unit)
 
 
 @dataclass(frozen=True)
@@ -218,7 +208,7 @@ def _lines(
     page = _Page(model, layout, style, scales)
     lines = _normal(page) if layout.normal_groups else _counts(page)
     for p in layout.parameters:
-        sign = "=" if p.prior.name == "fixed" else "~"
+        sign = "=" if p.prior.known else "~"
         right = f"{p.prior.args[0]:g}" if sign == "=" else style.prior(p, rules.get(p.name, ""))
         where = standing.stands_at(model, layout, p, scales)
         lines.append((_symbol(page, p), sign, f"{right}{style.words(' ' + where)}" if where else right))
@@ -233,7 +223,7 @@ def _symbol(page: _Page, p: Parameter) -> str:
         return style.coefficient(p.name)
     if p.role == "group sd":
         return style.parameter("sd", p.owner, p.effect)
-    precision = families.lookup(page.layout.family).precision
+    precision = page.layout.law.precision
     return style.parameter({"correlation": "cor", "population mean": "mean", "concentration": precision}[p.role], p.owner)
 
 
@@ -242,41 +232,19 @@ def _symbol(page: _Page, p: Parameter) -> str:
 
 def _normal(page: _Page) -> list[tuple[str, str, str]]:
     style, model = page.style, page.model
-    outcome = _scaled_law(page) if page.layout.link == "identity" else _linked_law(page)
+    law = page.layout.law
+    predictor = _predictor(page) if law.link.identity else style.inverse(law.link, _predictor(page))
+    outcome = law.shown(style, predictor, _columns(page))
     lines = [(style.column(model.outcome), "~", outcome)]
     for i in reversed(range(len(page.layout.levels))):
         lines += _level(page, i)
     return lines
 
 
-def _scaled_law(page: _Page) -> str:
-    """Normal or t law around the linear predictor."""
-    style, model = page.style, page.model
-    if model.known_se is not None:
-        variance = style.square(style.column(model.known_se))
-    else:
-        variance = style.square(style.own("sigma"))
-        variance = style.ratio(variance, style.column(model.weights)) if model.weights else variance
-    if page.layout.family == "student_t":
-        return style.law("t", style.own("nu"), _predictor(page), variance)
-    return style.law("N", _predictor(page), variance)
-
-
-def _linked_law(page: _Page) -> str:
-    """Law of a count or of one trial, its mean the inverse link of the linear predictor."""
-    style, link = page.style, page.layout.link
-    mean = style.law(style.inverse_link[link], _predictor(page))
-    if link == "logit":
-        return _trials_law(page, mean)
-    mean = (style.column(page.model.exposure) + style.times if page.model.exposure else "") + mean
-    if page.layout.family == "negative_binomial":
-        return style.law("NegBinomial", mean, style.own("shape"))
-    return style.law("Poisson", mean)
-
-
-def _trials_law(page: _Page, rate: str) -> str:
-    style, model = page.style, page.model
-    return style.law("Bernoulli", rate) if model.trials is None else style.law("Binomial", style.column(model.trials), rate)
+def _columns(page: _Page) -> Columns:
+    """Symbols of the columns beside the outcome."""
+    model = page.model
+    return Columns(*(page.style.column(name) if name else "" for name in (model.known_se, model.weights, model.trials, model.exposure)))
 
 
 def _predictor(page: _Page) -> str:
@@ -353,7 +321,7 @@ def _level(page: _Page, i: int) -> list[tuple[str, str, str]]:
 
 def _unpooled(page: _Page, column: int) -> str:
     """Law of the coefficients of groups that are not pooled."""
-    if page.layout.link == "identity":
+    if page.layout.link.identity:
         return page.style.prior(Parameter("", prior=defaults.flat()), "")
     name, prior = page.layout.columns[column], defaults.UNPOOLED
     own = Parameter("", effect=name, prior=prior, core=prior)
@@ -369,19 +337,18 @@ def _unpooled(page: _Page, column: int) -> str:
 
 def _counts(page: _Page) -> list[tuple[str, str, str]]:
     layout, style, model = page.layout, page.style, page.model
-    tree, family = count_tree(layout), families.lookup(layout.family)
+    tree, family = count_tree(layout), layout.law
     if not layout.levels:
         only = rate_name(layout) is not None
         rate = style.coefficient("Intercept") if only else _link(page, "", "i")
-        return [(style.column(model.outcome), "~", _count_law(page, rate))]
+        return [(style.column(model.outcome), "~", family.shown_at_rate(style, rate, _columns(page)))]
     names = [v.name for v in layout.levels]
     last = len(names) - 1
     lines = [
-        (style.column(model.outcome), "~", _count_law(page, style.theta(names[last], "Intercept", "[i]")))
+        (style.column(model.outcome), "~", family.shown_at_rate(style, style.theta(names[last], "Intercept", "[i]"), _columns(page)))
     ]
-    inverse = style.inverse_link[family.link]
     if last > tree.unit:
-        shared = style.law(inverse, style.theta(names[tree.unit], "Intercept", "[j]"))
+        shared = style.inverse(family.link, style.theta(names[tree.unit], "Intercept", "[j]"))
         lines.append((style.theta(names[last], "Intercept", "_j"), "=", shared))
     lines += _units(page, tree.unit, style.theta(names[tree.unit], "Intercept", "_j"), last > tree.unit)
     for i in reversed(range(tree.unit)):
@@ -390,7 +357,7 @@ def _counts(page: _Page) -> list[tuple[str, str, str]]:
             inner = style.theta(names[last], "Intercept", "")
             lines.append(
                 (
-                    style.law(inverse, left),
+                    style.inverse(family.link, left),
                     "=",
                     style.words("mean of ") + inner + style.words(f" within {names[i]} j"),
                 )
@@ -398,7 +365,7 @@ def _counts(page: _Page) -> list[tuple[str, str, str]]:
         elif i in tree.above:
             lines.append((left, "~", style.law("N", above, style.square(style.parameter("sd", names[i])))))
         elif rate_name(layout) is not None:
-            lines.append((style.law(inverse, left), "=", style.parameter("mean", names[tree.unit])))
+            lines.append((style.inverse(family.link, left), "=", style.parameter("mean", names[tree.unit])))
         else:
             lines.append((left, "=", above))
     if tree.above:
@@ -411,22 +378,14 @@ def _counts(page: _Page) -> list[tuple[str, str, str]]:
 def _units(page: _Page, unit: int, left: str, linked: bool) -> list[tuple[str, str, str]]:
     """Law of the groups that are the units of the likelihood, and their population's mean."""
     layout, style, level = page.layout, page.style, page.layout.levels[unit]
-    tree, family = count_tree(layout), families.lookup(layout.family)
-    left = style.law(style.inverse_link[family.link], left) if linked else left
+    tree, family = count_tree(layout), layout.law
+    left = style.inverse(family.link, left) if linked else left
     above = style.theta(layout.levels[unit - 1].name, "Intercept", "[j]") if tree.above else ""
     mean, plain = style.parameter("mean", level.name), rate_name(layout) is not None
     if tree.word == "complete":
         return [(left, "=", mean if plain else _link(page, above, "j"))]
     if tree.word == "none":
-        return [
-            (
-                left,
-                "~",
-                style.law("Beta", "0.5", "0.5")
-                if family.name == "binomial"
-                else style.law("Gamma", "0.5", "0"),
-            )
-        ]
+        return [(left, "~", family.population.unpooled_shown(style))]
     mean = mean if plain else style.indexed(mean)
     if tree.above:
         size = style.law(
@@ -435,19 +394,7 @@ def _units(page: _Page, unit: int, left: str, linked: bool) -> list[tuple[str, s
         )
     else:
         size = style.parameter(family.precision, level.name)
-    if family.name == "binomial":
-        law = style.law("Beta", style.product(mean, size), style.product(f"(1 - {mean})", size))
-    else:
-        law = style.law("Gamma", size, style.ratio(size, mean))
-    return [(left, "~", law)] + ([] if plain else [(mean, "=", _link(page, above, "j"))])
-
-
-def _count_law(page: _Page, rate: str) -> str:
-    style, model = page.style, page.model
-    if page.layout.family == "binomial":
-        return _trials_law(page, rate)
-    size = style.column(model.exposure) + style.times if model.exposure else ""
-    return style.law("Poisson", size + rate)
+    return [(left, "~", family.population.shown(style, mean, size))] + ([] if plain else [(mean, "=", _link(page, above, "j"))])
 
 
 def _link(page: _Page, above: str, index: str) -> str:
@@ -461,7 +408,7 @@ def _link(page: _Page, above: str, index: str) -> str:
             terms.append(style.coefficient(name) + style.times + where)
         elif not above:
             terms.append(style.coefficient(name))
-    return style.law(style.inverse_link[families.lookup(layout.family).link], " + ".join(terms))
+    return style.inverse(layout.link, " + ".join(terms))
 
 
 # a declaration without data ---------------------------------------------------------------------------------
@@ -469,7 +416,7 @@ def _link(page: _Page, above: str, index: str) -> str:
 
 def declared_layout(model: Model) -> Layout:
     """The layout that the formula alone implies, everything pooled partially; without parameters."""
-    family, parsed = families.lookup(model.family), model.parsed
+    family, parsed = lookup(model.family), model.parsed
     population = parsed.population.names
     names = list(population)
     merged: dict[str, list[tuple[tuple[str, ...], bool]]] = {}
@@ -494,7 +441,7 @@ def declared_layout(model: Model) -> Layout:
 
 def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
     """The layout that the formula alone implies, and the rules of priors that wait for data."""
-    family, layout = families.lookup(model.family), declared_layout(model)
+    family, layout = lookup(model.family), declared_layout(model)
     wanted = data._wanted(family, layout)
     layout = replace(layout, origin=tuple(c for c in layout.population if layout.columns[c] == INTERCEPT))
     layout = replace(layout, moves=find_moves(layout, standing.unmeasured(layout), written(layout, model.prior)))

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from jax import Array
 
-from hiermodels.models.component import Component
+from hiermodels.families.component import Component
 from hiermodels.models.data import Data
 from hiermodels.models.gaussian import Gaussian
 from hiermodels.models.spec import Layout, Parameter

@@ -27,8 +27,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hiermodels.families.component import Component
 from hiermodels.models import hyper, variates
-from hiermodels.models.component import Component
 from hiermodels.models.data import Data
 from hiermodels.models.spec import Layout, LevelLayout, Parameter, cor_name, sd_name, theta_name
 from hiermodels.models.twins import TwinStats, prepare_twins, twin_messages
@@ -313,13 +313,14 @@ class Gaussian:
         for n, c in enumerate(inside):
             prior = self.layout.parameter(self.layout.columns[c]).prior  # type: ignore[union-attr]
             by = 1.0 if stats.units is None else stats.units.inward[c, c]
-            if prior.name == "flat":
+            centre, sd = prior.gaussian  # type: ignore[misc]
+            if math.isinf(sd):
                 gain += jnp.log(by)  # flat in the user's units
             else:
-                mean = prior.args[0] / by - (stats.shift if self.layout.columns[c] == "Intercept" else 0.0)
-                weight: Array | float = (prior.args[1] / by) ** -2
-                log_sd: Array | float = math.log(prior.args[1]) - jnp.log(by)
-                if prior.name == "scaled_normal":
+                mean = centre / by - (stats.shift if self.layout.columns[c] == "Intercept" else 0.0)
+                weight: Array | float = (sd / by) ** -2
+                log_sd: Array | float = math.log(sd) - jnp.log(by)
+                if prior.unit is not None:
                     weight, log_sd = weight * phi["sigma"] ** -2, log_sd + jnp.log(phi["sigma"])
                 precision, shift = precision.at[n, n].add(weight), shift.at[n].add(mean * weight)
                 gain += -0.5 * mean**2 * weight - 0.5 * _LOG_2PI - log_sd
@@ -539,7 +540,7 @@ def _residual(layout: Layout, phi: dict[str, Array], stats: GaussianStats) -> tu
 
 
 def _integrated(parameter: Parameter | None) -> bool:
-    return parameter is not None and parameter.kind == "real" and parameter.prior.name in ("normal", "scaled_normal", "flat")
+    return parameter is not None and parameter.kind == "real" and parameter.prior.gaussian is not None
 
 
 def _absorb(precision: Array, shift: Array, r: Array, proper: float) -> tuple[Array, Array, Array, _Step]:

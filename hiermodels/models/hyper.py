@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hiermodels.models.priors import log_lkj
 from hiermodels.models.spec import Parameter, unit_of
 
 __all__ = ["constrain", "dimension", "log_prior", "slices", "unconstrain", "width"]
@@ -21,7 +20,7 @@ __all__ = ["constrain", "dimension", "log_prior", "slices", "unconstrain", "widt
 
 def width(parameter: Parameter) -> int:
     """Numbers that a parameter takes in the unconstrained vector."""
-    if parameter.prior.name == "fixed":
+    if parameter.prior.known:
         return 0
     return parameter.size * (parameter.size - 1) // 2 if parameter.kind == "correlation" else 1
 
@@ -31,7 +30,7 @@ def dimension(parameters: tuple[Parameter, ...]) -> int:
 
     Examples
     --------
-    >>> from hiermodels.models.priors import half_normal
+    >>> from hiermodels.priors import half_normal
     >>> dimension((Parameter("sd_school", "positive", "group sd", prior=half_normal(5)),))
     1
     """
@@ -76,8 +75,7 @@ def constrain(parameters: tuple[Parameter, ...], u: Array, stands: Stands = None
     values = {}
     for p, start, stop in slices(parameters):
         by = 1.0 if stands is None else stands[p.name]
-        fixed = p.prior.name == "fixed"
-        values[p.name] = jnp.asarray(p.prior.args[0], dtype=u.dtype) / by if fixed else _one(p, u[start:stop], by)[0]
+        values[p.name] = jnp.asarray(p.prior.args[0], dtype=u.dtype) / by if p.prior.known else _one(p, u[start:stop], by)[0]
     return values
 
 
@@ -95,13 +93,13 @@ def log_prior(parameters: tuple[Parameter, ...], u: Array, context: Array | None
     total = jnp.zeros((), u.dtype)
     units = constrain(parameters, u, stands) if any(p.prior.unit for p in parameters) else {}
     for p, start, stop in slices(parameters):
-        if p.prior.name == "fixed":
+        if p.prior.known:
             continue
         by = 1.0 if stands is None else stands[p.name]
         value, jacobian = _one(p, u[start:stop], by)
         unit = unit_of(p, parameters)
         if p.kind == "correlation":
-            total += log_lkj(value, p.prior.args[0]) + jacobian
+            total += p.prior.log_density(value) + jacobian
         else:
             total += p.inner.log_density(value * by, context if unit is None else units[unit.name]) + jacobian
     return total

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hiermodels.models import families
+from hiermodels import families
 from hiermodels.models.defaults import expand_joint
-from hiermodels.models.priors import Prior
-from hiermodels.models.quantities import mean_name
 from hiermodels.models.spec import Model
+from hiermodels.priors import Prior
+from hiermodels.quantities import mean_name
 
 __all__ = ["refitted_model"]
-
-_JOINT = ("bda3", "rgbp")
 
 
 def refitted_model(model: Model, priors: Mapping[str, Any] | None) -> Model:
@@ -52,11 +50,11 @@ def _make_room(merged: dict[str, Prior], name: str, prior: Prior, model: Model) 
     """Priors without those that a new one replaces in other words."""
     stem = families.lookup(model.family).precision
     groups = {written: g.name for g in model.parsed.groups for written in (mean_name(g.name), f"{stem}_{g.name}")}
-    if prior.name in _JOINT:
+    if prior.joint:
         return {k: v for k, v in merged.items() if groups.get(k) != name}
     group = groups.get(name)
     joint = merged.get(group) if group is not None else None
-    if group is None or joint is None or joint.name not in _JOINT:
+    if group is None or joint is None or not joint.joint:
         return merged
     rest = {k: v for k, v in merged.items() if k != group}
     return expand_joint({group: joint}, families.lookup(model.family)) | rest

@@ -18,10 +18,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hiermodels.models.priors import Prior
-from hiermodels.models.quantities import cor_name, sd_name
 from hiermodels.models.scales import Scales
 from hiermodels.models.spec import Layout, LevelLayout
+from hiermodels.priors import Prior
+from hiermodels.quantities import cor_name, sd_name
 
 __all__ = ["find_moves", "find_origin", "inward", "scale_of", "written"]
 
@@ -71,7 +71,7 @@ def find_origin(layout: Layout, x: np.ndarray) -> tuple[int, ...]:
 
 def written(layout: Layout, priors: Mapping[str, Prior]) -> frozenset[str]:
     """Parameters whose priors the user wrote so that they stand at the user's origin: any but flat ones of coefficients."""
-    return frozenset(n for n, p in priors.items() if not (p.name == "flat" and n in layout.columns))
+    return frozenset(n for n, p in priors.items() if not (p.constant and n in layout.columns))
 
 
 def _unpooled(layout: Layout, c: int) -> bool:

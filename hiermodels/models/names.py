@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from hiermodels.models import families
-from hiermodels.models.quantities import INTERCEPT, Quantity, coefficient, cor_name, group_sd, group_value, mean_name
+from hiermodels import families
 from hiermodels.models.spec import Layout, Model
+from hiermodels.quantities import INTERCEPT, Quantity, coefficient, cor_name, group_sd, group_value, mean_name
 
 __all__ = ["DIMENSIONS", "check_constant", "check_names", "check_prior_names", "declared", "find", "free_name", "made", "takes_prior"]
 
@@ -43,7 +43,7 @@ def made(layout: Layout) -> list[Quantity]:
     >>> [q.name for q in made(layout)]
     ['sd_school', 'theta_school', 'mean(theta_school)', 'new(school)']
     """
-    family, found = families.lookup(layout.family), []
+    family, found = layout.law, []
     for level in layout.levels:
         effects = [layout.columns[e] for e in level.effects]
         if not layout.normal_groups:

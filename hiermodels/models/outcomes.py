@@ -22,11 +22,12 @@ import numpyro.distributions as dist
 from jax import Array
 from numpyro.distributions import constraints
 
+from hiermodels.families.family import Rows
 from hiermodels.models.data import Data
 from hiermodels.models.defaults import UNPOOLED
 from hiermodels.models.spec import Layout
 
-__all__ = ["inverse_link", "outcome_law", "row_law", "unpooled_law"]
+__all__ = ["outcome_law", "row_law", "unpooled_law"]
 
 
 def outcome_law(layout: Layout, eta: Array, values: Mapping[str, Array], data: Data) -> dist.Distribution:
@@ -47,32 +48,14 @@ def outcome_law(layout: Layout, eta: Array, values: Mapping[str, Array], data: D
     Distribution
         Batch shape (obs,).
     """
-    real = data.weight > 0
-    if layout.link == "identity":
-        sd = (1.0 if layout.known else values["sigma"]) * jnp.where(real, data.weight, 1.0) ** -0.5
-        return dist.StudentT(values["nu"], eta, sd) if layout.family == "student_t" else dist.Normal(eta, sd)
-    size = jnp.where(real, data.size, 1.0)
-    if layout.link == "logit":
-        return dist.Binomial(jnp.round(size).astype(int), logits=eta)
-    if layout.family == "negative_binomial":
-        return dist.NegativeBinomial2(size * jnp.exp(eta), values["shape"])
-    return dist.Poisson(size * jnp.exp(eta))
+    return layout.law.rows(eta, values, Rows(data.weight, data.size, layout.known))
 
 
 def unpooled_law(layout: Layout, size: int) -> dist.Distribution:
     """Law of the coefficients of groups that are not pooled; batch shape (size,)."""
-    if layout.link == "identity":
+    if layout.link.identity:
         return dist.ImproperUniform(constraints.real, (size,), ())
     return dist.Normal(jnp.full(size, UNPOOLED.args[0]), UNPOOLED.args[1])
-
-
-def inverse_link(layout: Layout, eta: np.ndarray) -> np.ndarray:
-    """Mean that is reported at linear predictor eta: a value, a probability or a rate; any shape, on the host."""
-    if layout.link == "identity":
-        return eta
-    from scipy.special import expit
-
-    return expit(eta) if layout.link == "logit" else np.exp(eta)
 
 
 def row_law(layout: Layout, eta: np.ndarray, values: Mapping[str, Any], weight: np.ndarray, size: np.ndarray) -> Any:
@@ -88,15 +71,4 @@ def row_law(layout: Layout, eta: np.ndarray, values: Mapping[str, Any], weight: 
     weight, size : ndarray, shape (row,)
         Precision weight; trials or exposure.
     """
-    from scipy import stats
-
-    if layout.link == "identity":
-        sd = weight**-0.5 if layout.known else values["sigma"][..., None] * weight**-0.5
-        return stats.t(values["nu"][..., None], eta, sd) if layout.family == "student_t" else stats.norm(eta, sd)
-    mean = inverse_link(layout, eta)
-    if layout.link == "logit":
-        return stats.binom(size.astype(int), mean)
-    if layout.family == "negative_binomial":
-        shape = values["shape"][..., None]
-        return stats.nbinom(shape, shape / (shape + size * mean))
-    return stats.poisson(size * mean)
+    return layout.law.host_rows(eta, values, Rows(weight, size, layout.known))

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hiermodels.families.component import Component
 from hiermodels.models import variates
-from hiermodels.models.component import Component
 from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
 from hiermodels.models.data import Data
 from hiermodels.models.spec import Layout, sd_name, theta_name
@@ -17,42 +17,20 @@ from hiermodels.models.streams import stream
 
 __all__ = [
     "centre",
-    "link",
     "moments",
     "new_group",
-    "population_law",
     "sample",
     "simulate_counts",
     "spread_down",
 ]
 
 
-def link(family: str, x: Array, inverse: bool = False) -> Array:
-    """Logit (binomial) or logarithm (poisson), or the way back.
-
-    Examples
-    --------
-    >>> float(link("binomial", jnp.array(0.5)))
-    0.0
-    """
-    if family == "binomial":
-        return jax.nn.sigmoid(x) if inverse else jnp.log(x) - jnp.log1p(-x)
-    return jnp.exp(x) if inverse else jnp.log(x)
-
-
 def centre(layout: Layout, values: dict[str, Array]) -> Array:
     """Population mean on the link scale, predictors at zero; any leading axes."""
     name = rate_name(layout)
     if name is not None:
-        return link(layout.family, values[name])
+        return layout.link.forward(values[name])
     return values["Intercept"] if "Intercept" in values else jnp.zeros(())
-
-
-def population_law(family: str, mean: Array, concentration: Array) -> Component:
-    """Beta(kappa m, kappa (1 - m)) or Gamma(a, a / m)."""
-    if family == "binomial":
-        return Component("beta", concentration * mean, concentration * (1 - mean))
-    return Component("gamma", concentration + jnp.zeros_like(mean), concentration / mean)
 
 
 def sample(key: Array, law: Component) -> Array:
@@ -118,17 +96,15 @@ def new_group(layout: Layout, values: dict[str, Array], level: str, key: Array) 
     )
     eta = eta + jnp.sqrt(variance) * jax.random.normal(keys[0], eta.shape, eta.dtype)
     if tree.word == "complete" or i < tree.unit:
-        return link(layout.family, eta, inverse=True) if i == last else eta
+        return layout.link.inverse(eta) if i == last else eta
     if tree.above:
         name = log_precision(layout)
         noise = jax.random.normal(keys[1], eta.shape, eta.dtype)
         concentration = jnp.exp(values[name] + values[sd_name(names[tree.above[-1]], name)] * noise)
     else:
         concentration = values[precision(layout)]
-    rate = sample(
-        keys[2], population_law(layout.family, link(layout.family, eta, inverse=True), concentration)
-    )
-    return rate if i == last else link(layout.family, rate)
+    rate = sample(keys[2], layout.law.population.component(layout.link.inverse(eta), concentration))
+    return rate if i == last else layout.link.forward(rate)
 
 
 def simulate_counts(
@@ -153,7 +129,7 @@ def simulate_counts(
     true : dict of str to Array
         Every variable and ``new(<level>)``; NaN where undefined.
     """
-    levels, family, tree = layout.levels, layout.family, count_tree(layout)
+    levels, law, tree = layout.levels, layout.law, count_tree(layout)
     nan = jnp.full((), jnp.nan)
     true = {p.name: known.get(p.name, nan) for p in layout.parameters}
     keys = jax.random.split(key, 4)
@@ -173,19 +149,14 @@ def simulate_counts(
     if tree.unit >= 1:
         eta = eta + deviation[design.group[tree.unit - 1]]
     if tree.unit < 0:
-        rate = link(family, eta, inverse=True)
+        rate = law.link.inverse(eta)
     else:
         rate = _finest_rates(layout, design, known, true, eta, keys[1])[design.group[-1]]
     scalars = {p.name: jnp.reshape(true[p.name], (1, 1)) for p in layout.parameters}
     for level in levels:
         drawn = new_group(layout, scalars, level.name, stream(keys[2], f"new({level.name})", words)) if scalars else nan
         true[f"new({level.name})"] = jnp.reshape(drawn, ())
-    size = design.size
-    if family == "binomial":
-        y = jax.random.binomial(keys[3], jnp.where(size > 0, size, 1.0), rate)
-    else:
-        y = jax.random.poisson(keys[3], size * rate).astype(rate.dtype)
-    return jnp.where(size > 0, y, 0.0), true
+    return law.draw(keys[3], rate, design.size), true
 
 
 def _row_centre(layout: Layout, design: Data, known: dict[str, Array], base: Array) -> Array:
@@ -201,7 +172,7 @@ def _finest_rates(
     layout: Layout, design: Data, known: dict[str, Array], true: dict[str, Array], eta: Array, key: Array
 ) -> Array:
     """Rates of the finest groups; the group values from the units down go into ``true``."""
-    tree, levels, family, last = count_tree(layout), layout.levels, layout.family, len(layout.levels) - 1
+    tree, levels, law, last = count_tree(layout), layout.levels, layout.law, len(layout.levels) - 1
     finest, nan = theta_name(levels[last].name, "Intercept"), jnp.full((), jnp.nan)
     size = levels[tree.unit].size
     keys = jax.random.split(key)
@@ -216,17 +187,17 @@ def _finest_rates(
         return known[finest]
     rows = (design.size > 0).astype(eta.dtype)
     place = jnp.zeros((2, size), eta.dtype).at[:, design.group[tree.unit]].add(jnp.stack([eta * rows, rows]))
-    rate = link(family, place[0] / jnp.maximum(place[1], 1.0), inverse=True)
+    rate = law.link.inverse(place[0] / jnp.maximum(place[1], 1.0))
     if tree.word == "partial":
         if tree.above:
             log_a = true[theta_name(levels[tree.above[-1]].name, log_precision(layout))]
             concentration = jnp.exp(spread_down(layout, design.parent, log_a, tree.above[-1], tree.unit))
         else:
             concentration = jnp.broadcast_to(known.get(precision(layout), nan), (size,))
-        rate = sample(keys[1], population_law(family, rate, concentration))
+        rate = sample(keys[1], law.population.component(rate, concentration))
     elif tree.word == "none":
         rate = jnp.full(size, jnp.nan)
     for i in range(tree.unit, last + 1):
         here = spread_down(layout, design.parent, rate, tree.unit, i)
-        true[theta_name(levels[i].name, "Intercept")] = here if i == last else link(family, here)
+        true[theta_name(levels[i].name, "Intercept")] = here if i == last else law.link.forward(here)
     return here

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hiermodels.models.priors import Prior
 from hiermodels.models.propriety_counts import check_counts, missing_count_moments
 from hiermodels.models.propriety_links import check_links, check_repeats, missing_link_moments
-from hiermodels.models.quantities import INTERCEPT
 from hiermodels.models.ranks import ROWS, Set, Spans
 from hiermodels.models.spec import Layout, Parameter, sd_name, theta_name
 from hiermodels.models.told_apart import untold
 from hiermodels.models.units import inner_design
+from hiermodels.priors import Prior, fixed
+from hiermodels.quantities import INTERCEPT
 
 if TYPE_CHECKING:
     from hiermodels.models.data import Data
@@ -48,13 +48,13 @@ def check_propriety(layout: Layout, data: Data, outcome: bool) -> None:
 
 def _flat(layout: Layout) -> list[int]:
     """Population columns whose coefficients have flat priors."""
-    return [c for c in layout.population if (p := layout.parameter(layout.columns[c])) is not None and p.prior.name == "flat"]
+    return [c for c in layout.population if (p := layout.parameter(layout.columns[c])) is not None and p.prior.constant]
 
 
 def _check_normal(layout: Layout, data: Data, outcome: bool) -> None:
     spans = Spans(layout, data, _flat(layout))
     for scale in spans.scales:
-        if scale.prior.name == "fixed":
+        if scale.prior.known:
             continue
         if scale.level == ROWS:
             _check_sigma(layout, data, outcome, scale.prior)
@@ -89,11 +89,11 @@ def _check_infinity(spans: Spans) -> None:
 def _check_explicit(layout: Layout, data: Data, outcome: bool) -> None:
     """Outcomes that are not normal: proper priors of every scale but sigma, whose rows must be more than what is flat."""
     check_links(layout, data)
-    if layout.link != "identity":
+    if not layout.link.identity:
         return
     _check_flat_only(layout, data)
     sigma = layout.residual_sd
-    if sigma is None or sigma.prior.name == "fixed":
+    if sigma is None or sigma.prior.known:
         return
     spans = Spans(layout, data, _flat(layout))
     _check_infinity(spans)
@@ -115,7 +115,7 @@ def _check_sigma(layout: Layout, data: Data, outcome: bool, prior: Prior) -> Non
     free, left = left_over(layout, data, np.asarray(data.y)[None])
     if left[0] if outcome else free > 0:
         return
-    if free == 0 and any(p.source == "default" and p.prior.name == "scaled_half_t" for p in _beside_sigma(layout, data)):
+    if free == 0 and any(p.source == "default" and p.prior.unit is not None for p in _beside_sigma(layout, data)):
         raise ValueError(
             f"priors: sigma: {prior}: there are no repeated observations to keep sigma from zero, and only a default prior would tell it "
             f"from the spread of groups; give known_se, or name priors of both"
@@ -139,8 +139,7 @@ def _scaled(layout: Layout) -> float:
     finest = next((level for i, level in reversed(list(enumerate(layout.levels))) if _follows(layout, i)), None)
     if finest is None or finest.pooling != "partial":
         return 0.0
-    priors = [layout.parameter(sd_name(finest.name, layout.columns[e])).prior for e in finest.effects]  # type: ignore[union-attr]
-    return min(prior.args[0] if prior.name == "scaled_half_t" else 0.0 for prior in priors)
+    return min(layout.parameter(sd_name(finest.name, layout.columns[e])).prior.unit_power for e in finest.effects)  # type: ignore[union-attr]
 
 
 def left_over(layout: Layout, data: Data, outcomes: np.ndarray) -> tuple[int, np.ndarray]:
@@ -174,9 +173,10 @@ def left_over(layout: Layout, data: Data, outcomes: np.ndarray) -> tuple[int, np
     inner = np.where(gone, 0.0, inner)
     for place, c in enumerate(layout.population):
         p = layout.parameter(layout.columns[c])
-        if p is not None and p.prior.name == "scaled_normal":
-            inner = np.vstack([inner, np.eye(inner.shape[1])[place] / p.prior.args[1]])
-            target = np.vstack([target, np.full((1, target.shape[1]), p.prior.args[0] / p.prior.args[1])])
+        if p is not None and p.prior.unit is not None:
+            mean, ratio = p.prior.gaussian  # type: ignore[misc]
+            inner = np.vstack([inner, np.eye(inner.shape[1])[place] / ratio])
+            target = np.vstack([target, np.full((1, target.shape[1]), mean / ratio)])
     residual, inner_rank = target, 0
     if inner.shape[1]:
         fitted, _, inner_rank, _ = np.linalg.lstsq(inner, target, rcond=1e-10)
@@ -191,7 +191,7 @@ def _follows(layout: Layout, i: int) -> bool:
     level = layout.levels[i]
     if level.pooling == "partial":
         sds = [layout.parameter(sd_name(level.name, layout.columns[e])) for e in level.effects]
-        return any(p is not None and p.prior != Prior("fixed", (0.0,)) for p in sds)
+        return any(p is not None and p.prior != fixed(0) for p in sds)
     return level.pooling == "none"
 
 
@@ -217,7 +217,7 @@ def missing_moments(layout: Layout, data: Data) -> dict[str, str]:
     """
     if not layout.normal_groups:
         return missing_count_moments(layout, data)
-    if layout.link != "identity":
+    if not layout.link.identity:
         return missing_link_moments(layout, data)
     found: dict[str, str] = {}
     spans = Spans(layout, data, _flat(layout))
@@ -237,9 +237,9 @@ def _unsteady(layout: Layout, spans: Spans, some: Set) -> Iterator[str]:
     """Names of what is as uncertain as the scales of a set are large."""
     yield from (spans.scales[i].name for i in spans.moved_by(some))
     rows = any(spans.scales[i].level == ROWS for i in some)
-    priors = {c: layout.parameter(layout.columns[c]).prior.name for c in layout.population}  # type: ignore[union-attr]
+    priors = {c: layout.parameter(layout.columns[c]).prior for c in layout.population}  # type: ignore[union-attr]
     for c, prior in priors.items():
-        if (prior == "flat" and spans.unsteady(some, spans.coefficient(some, c))) or (prior == "scaled_normal" and rows):
+        if (prior.constant and spans.unsteady(some, spans.coefficient(some, c))) or (prior.unit is not None and rows):
             yield layout.columns[c]
     for i, level in enumerate(layout.levels):
         unsteady = [e for e in level.effects if spans.unsteady(some, spans.group_value(some, i, e))]
@@ -281,7 +281,7 @@ def has_moment(layout: Layout, data: Data, name: str, order: float) -> bool:
     place = next((i for i, scale in enumerate(spans.scales) if scale.name == name), None)
     if place is None:
         raise ValueError(f"{name}: expected one of {', '.join(s.name for s in spans.scales) or 'no scale'}; name a scale of the model")
-    if spans.scales[place].prior.name == "fixed":
+    if spans.scales[place].prior.known:
         return True
     sets = [some for some in spans.sets if place in set(spans.moved_by(some))]
     return all(rise + order < spans.fall(some, rise + order) for some in sets for rise in [spans.exponent(some)])

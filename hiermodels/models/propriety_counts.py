@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
-from hiermodels.models.priors import Prior
 from hiermodels.models.spec import Layout, Parameter, sd_name
 from hiermodels.models.units import inner_design
+from hiermodels.priors import Prior
 
 if TYPE_CHECKING:
     from hiermodels.models.data import Data
@@ -59,16 +59,16 @@ def _units(layout: Layout, data: Data) -> _Units:
 
 
 def _is_flat(parameter: Parameter | None) -> bool:
-    return parameter is not None and parameter.kind == "real" and parameter.prior.name == "flat"
+    return parameter is not None and parameter.kind == "real" and parameter.prior.constant
 
 
 def _informative(layout: Layout, units: _Units) -> np.ndarray:
-    return (units.y > 0) & (units.y < units.size) if layout.family == "binomial" else units.y > 0
+    return layout.law.informative(units.y, units.size)
 
 
 def _lowest(prior: Prior) -> float:
     """Lower end of a concentration's support."""
-    return max(prior.args[0], 0.0) if prior.name in ("fixed", "uniform") else 0.0
+    return max(prior.args[0] if prior.known else prior.support("positive")[0], 0.0)
 
 
 def _improper(name: str, prior: Prior, why: str, hint: str) -> ValueError:
@@ -91,7 +91,7 @@ def check_counts(layout: Layout, data: Data, outcome: bool) -> None:
             )
         if p.role == "group sd" and not p.prior.proper:
             raise _improper(p.name, p.prior, "the likelihood does not fall with it", "use half_normal(...)")
-        if p.name == log_precision(layout) and tree.above and p.prior.name == "flat":
+        if p.name == log_precision(layout) and tree.above and p.prior.constant:
             raise _improper(p.name, p.prior, "complete pooling has positive likelihood", "use normal(...)")
     units = _units(layout, data)
     if tree.word == "partial" and not tree.above:
@@ -123,7 +123,7 @@ def _check_concentration(layout: Layout, units: _Units, outcome: bool) -> None:
     need = math.floor(lost - 1 - prior.origin) + 1 if math.isfinite(prior.origin) else 0
     found = int(_informative(layout, units).sum())
     if outcome and found < need:
-        what = "with 0 < y < trials" if layout.family == "binomial" else "with a positive count"
+        what = "with 0 < y < trials" if layout.link.bounded else "with a positive count"
         raise _improper(
             name,
             prior,
@@ -134,7 +134,7 @@ def _check_concentration(layout: Layout, units: _Units, outcome: bool) -> None:
 
 def _lost(layout: Layout, units: _Units, prior: Prior) -> int:
     """Powers of the shape that scale-free priors of a mean cost near zero; an unbounded mean is refused."""
-    if layout.family == "binomial" or _lowest(prior) > 0:
+    if layout.link.bounded or _lowest(prior) > 0:
         return 0
     name = rate_name(layout)
     if name is None:
@@ -149,8 +149,8 @@ def _check_rate(parameter: Parameter, layout: Layout, units: _Units) -> None:
     """A common rate, or the mean of a population, near its ends: the likelihood behaves as a power there."""
     name, prior, pooled = parameter.name, parameter.prior, count_tree(layout).word == "complete"
     events, misses = float(units.y.sum()), float((units.size - units.y).sum())
-    if layout.family == "binomial":
-        a, b = prior.args if prior.name == "beta" else (1.0, 1.0)
+    if layout.link.bounded:
+        a, b = prior.conjugate("unit") or (1.0, 1.0)
         if a + events <= 0:
             raise _uninformed(name, prior, "every count is zero")
         if b + misses <= 0:
@@ -203,14 +203,14 @@ def missing_count_moments(layout: Layout, data: Data) -> dict[str, str]:
         return {}
     new = f"new({layout.levels[-1].name})" if tree.unit == len(layout.levels) - 1 else ""
     if tree.above:
-        lost = _worst(_deep_new(layout, r) for r in (1, 2)) if layout.family == "poisson" else ""
+        lost = _worst(_deep_new(layout, r) for r in (1, 2)) if not layout.link.bounded else ""
         return {new: lost} if lost and new else {}
     shape = layout.parameter(precision(layout)).prior  # type: ignore[union-attr]
     tail = shape.moment_tail()
     lost = _worst(tail + r >= -1 for r in (1, 2))
     if lost:
         found[precision(layout)] = lost
-    if layout.family == "poisson":
+    if not layout.link.bounded:
         found |= _missing_means(layout, _units(layout, data), shape, new)
     return found
 
@@ -232,7 +232,7 @@ def _missing_means(layout: Layout, units: _Units, shape: Prior, new: str) -> dic
         lost = _worst(low == 0 and room - r <= -1 for r in (1, 2))
         found |= dict.fromkeys(flat, lost) if lost else {}
         intercept = layout.intercept
-        heavy = intercept is not None and intercept.prior.name in ("flat", "student_t")
+        heavy = intercept is not None and intercept.prior.moment_tail() > -math.inf
         infinite = [heavy and r >= low * groups for r in (1, 2)]
     unsteady = low == 0 and informative + shape.origin <= 0
     lost = _worst([infinite[0], infinite[1] or unsteady])
@@ -251,11 +251,10 @@ def _deep_new(layout: Layout, order: int) -> bool:
     names.append((sd_name(layout.levels[count_tree(layout).above[-1]].name, log_name), order - 1))
     for name, r in names:
         prior = layout.parameter(name).prior  # type: ignore[union-attr]
-        light = prior.name == "half_normal" and prior.args[0] * r < 1
-        if r and not light and prior.name not in ("fixed", "uniform"):
+        if r and not prior.finite_exponential(r):
             return True
     intercept = layout.intercept
-    return intercept is not None and intercept.prior.name == "student_t"
+    return intercept is not None and intercept.prior.moment_tail() > -math.inf and not intercept.prior.constant
 
 
 def _worst(infinite: Iterable[bool]) -> str:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hiermodels.models.priors import Prior
-from hiermodels.models.spec import Layout, Parameter, sd_name
+from hiermodels.models.spec import Layout, sd_name
+from hiermodels.priors import Prior
 
 if TYPE_CHECKING:
     from hiermodels.models.data import Data
@@ -34,10 +34,10 @@ def check_links(layout: Layout, data: Data) -> None:
         Naming the parameter, its prior and one that works.
     """
     for p in layout.parameters:
-        if p.kind == "correlation" or p.prior.name in ("fixed", "scaled_normal") or p.role == "residual sd":
+        if p.kind == "correlation" or p.prior.known or p.role == "residual sd":
             continue
         if p.kind == "real":
-            if layout.link != "identity" and not _proper(p):
+            if not layout.link.identity and not p.prior.proper:
                 raise ValueError(
                     f"priors: {p.name}: {p.prior} may give an improper posterior: on a {layout.link} scale a likelihood need not fall; "
                     f"use a proper prior, e.g. normal(0, 10)"
@@ -47,10 +47,6 @@ def check_links(layout: Layout, data: Data) -> None:
                 f"priors: {p.name}: {p.prior} may give an improper posterior under family {layout.family}; "
                 f"use a proper prior, e.g. half_normal(...)"
             )
-
-
-def _proper(p: Parameter) -> bool:
-    return p.prior.name in ("normal", "student_t", "uniform", "fixed", "scaled_normal")
 
 
 def check_repeats(layout: Layout, data: Data, prior: Prior, rank: int) -> None:
@@ -83,10 +79,10 @@ def missing_link_moments(layout: Layout, data: Data) -> dict[str, str]:
     informative: dict[str, int] = {}
     for i, level in enumerate(layout.levels):
         y, size = (np.bincount(data.group[i], a, level.size) for a in (data.y, data.size))
-        count = int(np.sum((y > 0) & (y < size) if layout.link == "logit" else y > 0))
+        count = int(np.sum(layout.law.informative(y, size)))
         informative |= {sd_name(level.name, layout.columns[e]): count for e in level.effects}
     for p in layout.parameters:
-        if p.kind != "positive" or p.prior.name == "fixed":
+        if p.kind != "positive" or p.prior.known:
             continue
         tail = p.prior.moment_tail() - informative.get(p.name, 0)
         lost = "mean" if tail + 1 >= -1 else "sd" if tail + 2 >= -1 else ""

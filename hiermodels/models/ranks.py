@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hiermodels.models.priors import Prior
-from hiermodels.models.quantities import sd_name
 from hiermodels.models.spec import Layout
 from hiermodels.models.units import inner_design
+from hiermodels.priors import Prior
+from hiermodels.quantities import sd_name
 
 if TYPE_CHECKING:
     from hiermodels.models.data import Data
@@ -123,7 +123,7 @@ class Spans:
             if scale.prior.unit is None:
                 total += scale.prior.moment_tail() + 1 if i in some else 0.0
             elif not rows:
-                total -= scale.prior.args[0] if i in some else 0.0
+                total -= scale.prior.unit_power if i in some else 0.0
             else:
                 total -= 0.0 if i in some else 1.0
         return total

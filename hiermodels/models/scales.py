@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hiermodels.models.priors import Prior
+from hiermodels.priors import Prior
 
 __all__ = ["Column", "Scales", "kept_scales", "measure", "read_scales"]
 
@@ -75,7 +75,9 @@ class Scales:
     def unit(self, prior: Prior) -> float:
         """Unit of a default prior of a group sd: a typical row's known standard error, or its residual sd in sigmas."""
         assert self.se is not None and self.weight is not None
-        return {"half_t": self.se, "scaled_half_t": self.weight**-0.5}.get(prior.name, 1.0)
+        if not prior.in_units:
+            return 1.0
+        return self.se if prior.unit is None else self.weight**-0.5
 
 
 def read_scales(plain: Mapping[str, Any]) -> Scales:

@@ -20,14 +20,13 @@ from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 from numpyro.infer.util import log_density
 
-from hiermodels.models.priors import Prior, parse
 from hiermodels.models.spec import Layout, Parameter
+from hiermodels.priors import Prior, parse
 
 __all__ = [
     "TRACING",
     "Centring",
     "Site",
-    "distribution",
     "find_sites",
     "flat_log_density",
     "hyperparameter",
@@ -42,46 +41,6 @@ __all__ = [
 
 TRACING = threading.RLock()
 """NumPyro keeps its handlers in one stack a process: threads that trace models take turns, or see one another's sites."""
-
-
-def distribution(prior: Prior, kind: str = "positive") -> dist.Distribution | None:
-    """NumPyro's distribution of a proper prior; None where the prior is improper, or in units of another parameter.
-
-    Parameters
-    ----------
-    prior : Prior
-        Any of `hiermodels.models.priors` but ``fixed`` and the joint ones.
-    kind : str
-        ``real``, ``positive`` or ``unit``.
-
-    Examples
-    --------
-    >>> from hiermodels.models.priors import half_normal
-    >>> distribution(half_normal(5))  # doctest: +ELLIPSIS
-    <numpyro.distributions.continuous.HalfNormal object at ...>
-    """
-    if prior.unit is not None or (not prior.proper and not (kind == "unit" and prior.name == "flat")):
-        return None
-    makers: dict[str, Callable[..., dist.Distribution]] = {
-        "normal": dist.Normal,
-        "student_t": dist.StudentT,
-        "half_normal": dist.HalfNormal,
-        "half_cauchy": dist.HalfCauchy,
-        "half_t": lambda df, scale: dist.FoldedDistribution(dist.StudentT(df, 0.0, scale)),
-        "uniform": dist.Uniform,
-        "exponential": dist.Exponential,
-        "gamma": dist.Gamma,
-        "beta": dist.Beta,
-        "log_normal": dist.LogNormal,
-        "half_normal_cv": lambda scale: dist.TransformedDistribution(
-            dist.HalfNormal(scale), dist.transforms.PowerTransform(-2.0)
-        ),
-        "flat": lambda: dist.Uniform(0.0, 1.0),
-        "inverse_gamma_variance": lambda shape, scale: dist.TransformedDistribution(
-            dist.InverseGamma(shape, scale), dist.transforms.PowerTransform(0.5)
-        ),
-    }
-    return makers[prior.name](*prior.args)
 
 
 Centring = bool | tuple[str, ...]
@@ -110,7 +69,7 @@ def hyperparameter(
     name : str
         Site name.
     prior : Prior or text
-        Text is read by `hiermodels.models.priors.parse`.
+        Text is read by `hiermodels.priors.parse`.
     kind : str
         ``real``, ``positive``, ``unit``, or ``above_one``: a prior cut at one, its constant left out.
     variances : Array, shape (group,), optional
@@ -128,21 +87,15 @@ def hyperparameter(
     """
     prior = parse(prior, f"prior of {name}")
     written, prior = prior, prior if stands is None else prior.times(1 / stands)
-    if prior.name == "fixed":
+    if prior.known:
         return numpyro.deterministic(name, jnp.asarray(prior.args[0]))
-    if prior.unit is not None:
-        if unit is None:
-            raise ValueError(f"prior of {name}: {prior} is in units of the {prior.unit}, which this model has not; use another")
-        if prior.name == "scaled_normal":
-            return numpyro.sample(name, dist.Normal(prior.args[0], prior.args[1] * unit))
-        if prior.name == "scaled_half_t":
-            return numpyro.sample(name, dist.FoldedDistribution(dist.StudentT(prior.args[0], 0.0, prior.args[1] * unit)))
-        return numpyro.sample(name, dist.InverseGamma(prior.args[0], prior.args[1] * unit))
-    law = distribution(prior, kind)
-    if law is not None and (kind != "above_one" or prior.name == "uniform"):
+    if prior.unit is not None and unit is None:
+        raise ValueError(f"prior of {name}: {prior} is in units of the {prior.unit}, which this model has not; use another")
+    law = prior.law(kind, unit)
+    if law is not None and not prior.cut(kind):
         return numpyro.sample(name, law)
     value = numpyro.sample(name, dist.ImproperUniform(_SUPPORT[kind], (), ()))
-    if prior.name != "flat":
+    if not prior.constant:
         numpyro.factor(f"prior_{name}", written.log_density(value if stands is None else value * stands, variances))
     return value
 

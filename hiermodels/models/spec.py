@@ -21,13 +21,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from hiermodels.models import families
-from hiermodels.models import priors as menu
+from hiermodels import families
+from hiermodels import priors as menu
+from hiermodels.families.link import Link
 from hiermodels.models.expressions import plain
 from hiermodels.models.formula import parse_formula
-from hiermodels.models.priors import Prior
-from hiermodels.models.quantities import INTERCEPT, Quantity, cor_name, group_value, sd_name, theta_name
 from hiermodels.models.terms import Formula
+from hiermodels.priors import Prior
+from hiermodels.quantities import INTERCEPT, Quantity, cor_name, group_value, sd_name, theta_name
 
 __all__ = ["Layout", "LevelLayout", "Model", "Parameter", "cor_name", "sd_name", "theta_name"]
 
@@ -43,7 +44,7 @@ class Model:
     formula : str
         As in lme4: ``score ~ 1 + treated + (1 | school/classroom)``.
     family : str
-        One of `hiermodels.models.families`: ``normal``, ``student_t``, ``binomial``, ``bernoulli``, ``poisson`` and their
+        One of `hiermodels.families`: ``normal``, ``student_t``, ``binomial``, ``bernoulli``, ``poisson`` and their
         normal-population forms ``binomial_logit``, ``bernoulli_logit``, ``poisson_log``, ``negative_binomial``.
     known_se, trials, exposure, weights : str, optional
         Column names: known standard errors of a normal outcome; binomial trials; Poisson exposure; weights that
@@ -99,7 +100,7 @@ class Model:
     def _check_joint_priors(self, parsed: Formula) -> None:
         groups = [g.name for g in parsed.groups]
         for name, prior in self.priors:
-            if prior.name in ("bda3", "rgbp") and (families.lookup(self.family).groups == "normal" or name not in groups):
+            if prior.joint and (families.lookup(self.family).population.normal or name not in groups):
                 where = " or ".join(groups) or "a group term"
                 raise ValueError(
                     f"priors: {prior} is a joint prior of a beta or gamma population, keyed by {where}; found key {name!r}"
@@ -200,7 +201,7 @@ class Parameter(Quantity):
     Attributes
     ----------
     name, kind, role, owner, effect, size
-        As in `hiermodels.models.quantities.Quantity`.
+        As in `hiermodels.quantities.Quantity`.
     prior : Prior
         As a user would write it: on the parameter as shown, where it is not at the predictors' means (`Layout.moved`).
     source : str
@@ -211,7 +212,7 @@ class Parameter(Quantity):
 
     Examples
     --------
-    >>> from hiermodels.models.priors import half_normal
+    >>> from hiermodels.priors import half_normal
     >>> Parameter("sd_school", "positive", "group sd", "school", "Intercept", prior=half_normal(5)).role
     'group sd'
     """
@@ -308,17 +309,22 @@ class Layout:
     @property
     def normal_groups(self) -> bool:
         """Whether group values are normal around a linear predictor, as all but beta and gamma populations are."""
-        return families.lookup(self.family).groups == "normal"
+        return self.law.population.normal
 
     @property
     def gaussian(self) -> bool:
         """Whether the outcome is normal too, so that every level integrates out."""
-        return self.normal_groups and families.lookup(self.family).conjugate
+        return self.normal_groups and self.law.conjugate
 
     @property
-    def link(self) -> str:
-        """Scale of the linear predictor: ``identity``, ``logit`` or ``log``."""
-        return families.lookup(self.family).link
+    def law(self) -> families.Family:
+        """The family under which the model is computed."""
+        return families.lookup(self.family)
+
+    @property
+    def link(self) -> Link:
+        """Scale of the linear predictor."""
+        return self.law.link
 
     @property
     def nested(self) -> bool:
@@ -410,7 +416,7 @@ class Layout:
         """Support of a level's group values: the finest counts' are probabilities or rates, all others real."""
         if self.normal_groups or level != self.levels[-1].name:
             return "real"
-        return families.lookup(self.family).kind_of_rate
+        return self.law.kind_of_rate
 
     def effect_names(self, level: LevelLayout) -> tuple[str, ...]:
         """Names of a level's group values: ``theta_school``, ``theta_school_x``."""

@@ -6,9 +6,9 @@ parameter as shown, predictors at zero, in the user's units.
 
 from __future__ import annotations
 
-from hiermodels.models.quantities import INTERCEPT
 from hiermodels.models.scales import Column, Scales
 from hiermodels.models.spec import Layout, LevelLayout, Model, Parameter
+from hiermodels.quantities import INTERCEPT
 
 __all__ = ["AT_MEANS", "notes", "per_unit", "stands_at", "unmeasured"]
 
@@ -33,8 +33,11 @@ def per_unit(model: Model, layout: Layout, parameter: Parameter) -> str:
     """What the numbers of a default prior are multiplied by before there are data: `` se``, `` / sd(x)``, `` / sqrt(mean(w))``."""
     if parameter.core is None or parameter.role not in ("coefficient", "group sd"):
         return ""
-    words = {"half_t": f" {model.known_se}", "scaled_half_t": f" / sqrt(mean({model.weights}))" if model.weights else ""}
-    found = words.get(parameter.core.name, "")
+    found = ""
+    if parameter.core.unit is not None:
+        found = f" / sqrt(mean({model.weights}))" if model.weights else ""
+    elif layout.known and parameter.core.in_units:
+        found = f" {model.known_se}"
     if parameter.effect in layout.columns and parameter.effect != INTERCEPT and layout.columns.index(parameter.effect) not in layout.origin:
         found += f" / sd({parameter.effect})"
     return found
@@ -42,12 +45,12 @@ def per_unit(model: Model, layout: Layout, parameter: Parameter) -> str:
 
 def stands_at(model: Model, layout: Layout, parameter: Parameter, scales: Scales | None = None) -> str:
     """Where a default prior stands, if not at zero: ``at the predictors' means``, with the numbers of a fit; empty for any other."""
-    if parameter.core is None or parameter.core.name == "flat":
+    if parameter.core is None or parameter.core.constant:
         return ""
     found = [_means(layout, parameter, scales)] if layout.moved(parameter) else []
     free = parameter.role == "coefficient" and layout.columns.index(parameter.effect) in layout.origin
     one = scales is not None and scales.exposure == 1.0
-    if free and model.exposure is not None and layout.link == "log" and layout.normal_groups and not one:
+    if free and model.exposure is not None and layout.link.name == "log" and layout.normal_groups and not one:
         number = "" if scales is None else f" ({scales.exposure:.6g})"
         found.append(f"at the mean {model.exposure}{number}")
     return " and ".join(filter(None, found))

@@ -10,14 +10,9 @@ from jax import Array
 from hiermodels.models.count_sites import unit_site
 from hiermodels.models.counts import count_tree, log_precision
 from hiermodels.models.data import Data
-from hiermodels.models.populations import link
 from hiermodels.models.spec import Layout, LevelLayout, Parameter, theta_name
 
 __all__ = ["moments", "working"]
-
-_OWN = {"degrees of freedom": 8.0, "dispersion": 2.0}
-"""Where the parameters of an outcome's own law start."""
-
 
 def moments(layout: Layout, data: Data) -> dict[str, Array]:
     """Guesses by site name (see `hiermodels.models.builder`), centred sites and non-centred ones; pure and
@@ -35,15 +30,12 @@ def working(layout: Layout, data: Data) -> Data:
     A count's logit or logarithm has half an event added; its weight is the information of one row at the overall rate. An outcome
     on that scale already is left alone, in units of its residual variance.
     """
-    if layout.link == "identity":
+    if layout.link.identity:
         return data
     real, exposure = data.weight > 0, 1.0 if data.units is None else data.units.exposure
     size = jnp.where(real, data.size / exposure, 1.0)
     rate = (jnp.sum(data.y) + 0.5) / (jnp.sum(data.size / exposure) + 1.0)
-    if layout.link == "logit":
-        y, information = jnp.log((data.y + 0.5) / (size - data.y + 0.5)), size * rate * (1 - rate)
-    else:
-        y, information = jnp.log((data.y + 0.5) / size), size * rate
+    y, information = layout.link.empirical(data.y, size, jnp), layout.link.information(size, rate)
     return _replace_outcome(data, jnp.where(real, y, 0.0), jnp.where(real, information, 0.0))
 
 
@@ -57,12 +49,13 @@ def _guess_normal(layout: Layout, data: Data) -> dict[str, Array]:
     centre = jnp.sum(data.weight * data.y) / total
     spread = jnp.sqrt(jnp.sum(data.weight * (data.y - centre) ** 2) / total)
     # outcomes that are all alike say nothing about sds: then a link's own unit, or a twentieth of what one row tells, is where they start
-    least = 1e-6 if layout.link == "identity" else jnp.minimum(1.0, 0.05 * jnp.sqrt(jnp.sum(data.weight > 0) / total))
+    least = 1e-6 if layout.link.identity else jnp.minimum(1.0, 0.05 * jnp.sqrt(jnp.sum(data.weight > 0) / total))
     spread = jnp.where(spread > least, spread, least)
+    starts = {q.role: q.start for q in layout.law.own if q.role != "residual sd"}
     values: dict[str, Array] = {}
     for p in layout.parameters:
-        if p.role in _OWN:
-            values[p.name] = _inside(p, jnp.asarray(_OWN[p.role]))
+        if p.role in starts:
+            values[p.name] = _inside(p, jnp.asarray(starts[p.role]))
         elif p.kind == "positive":
             values[p.name] = _inside(p, 0.5 * spread)
         elif p.kind == "real":
@@ -96,7 +89,7 @@ def _guess_level(layout: Layout, level: LevelLayout, theta: Array, eta: Array) -
 
 
 def _guess_counts(layout: Layout, data: Data) -> dict[str, Array]:
-    tree, binomial = count_tree(layout), layout.family == "binomial"
+    tree, law = count_tree(layout), layout.law
     overall = (jnp.sum(data.y) + 0.5) / (jnp.sum(data.size) + 1.0)
     log_name = log_precision(layout)
     values: dict[str, Array] = {}
@@ -104,9 +97,9 @@ def _guess_counts(layout: Layout, data: Data) -> dict[str, Array]:
         if p.role == "population mean":
             guess = overall
         elif p == layout.intercept:
-            guess = link(layout.family, overall)
+            guess = law.link.forward(overall)
         elif p.kind == "positive":
-            guess = jnp.asarray(0.5 if p.role == "group sd" else 10.0 if binomial else 2.0)
+            guess = jnp.asarray(0.5 if p.role == "group sd" else law.population.start)
         else:
             guess = jnp.asarray(2.0 if p.role == "log concentration" else 0.0)
         values[p.name] = _inside(p, guess)
@@ -114,10 +107,10 @@ def _guess_counts(layout: Layout, data: Data) -> dict[str, Array]:
     for i, level in enumerate(layout.levels):
         y = jax.ops.segment_sum(data.y, data.group[i], num_segments=level.size)
         size = jax.ops.segment_sum(data.size, data.group[i], num_segments=level.size)
-        weight = jnp.asarray(2.0) if binomial else 1.0 / overall
+        weight = law.population.shrinking(overall)
         rates.append((y + weight * overall) / (size + weight))
         values[theta_name(level.name, "Intercept")] = jnp.where(
-            data.real[i], link(layout.family, rates[i]), 0.0
+            data.real[i], law.link.forward(rates[i]), 0.0
         )
         values[theta_name(level.name, log_name)] = jnp.where(data.real[i], 2.0, 0.0)
     return values | ({unit_site(layout): rates[tree.unit]} if rates else {})

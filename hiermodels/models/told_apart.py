@@ -71,7 +71,7 @@ def untold(layout: Layout, data: Data) -> Untold:
     >>> [[s.name for s in some] for some in untold(problem.layout, problem.data).together]
     [['sd_id', 'sd_name']]
     """
-    free = [s for s in scales(layout, data) if s.prior.name != "fixed" and (s.level != ROWS or layout.link == "identity")]
+    free = [s for s in scales(layout, data) if not s.prior.known and (s.level != ROWS or layout.link.identity)]
     if not free or not layout.levels:
         return Untold()
     rows = np.flatnonzero(np.asarray(data.weight) > 0)
@@ -114,7 +114,7 @@ def _found(layout: Layout, data: Data, free: list[Scale], rows: np.ndarray) -> U
 def _coefficients(layout: Layout, data: Data, rows: np.ndarray) -> np.ndarray | None:
     """Columns of every coefficient that is not fixed, of unpooled groups too; None where they are too many."""
     x = np.asarray(inner_design(layout, data), float)[rows]
-    parts = [x[:, [c]] for c in layout.population if layout.parameter(layout.columns[c]).prior.name != "fixed"]  # type: ignore[union-attr]
+    parts = [x[:, [c]] for c in layout.population if not layout.parameter(layout.columns[c]).prior.known]  # type: ignore[union-attr]
     for level, group in zip(layout.levels, data.group, strict=True):
         if level.pooling != "none":
             continue

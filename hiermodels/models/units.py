@@ -16,16 +16,17 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from hiermodels import priors
 from hiermodels.models.counts import count_tree
 from hiermodels.models.moves import find_moves, find_origin, inward, written
-from hiermodels.models.priors import Prior, flat
-from hiermodels.models.quantities import INTERCEPT, cor_name, sd_name, theta_name
 from hiermodels.models.scales import Scales
 from hiermodels.models.spec import Layout, LevelLayout, Parameter
+from hiermodels.priors import Prior
+from hiermodels.quantities import INTERCEPT, cor_name, sd_name, theta_name
 
 if TYPE_CHECKING:
     from hiermodels.models.data import Data
-    from hiermodels.models.quantities import Quantity
+    from hiermodels.quantities import Quantity
 
 __all__ = [
     "Units",
@@ -85,7 +86,7 @@ def with_units(layout: Layout, data: Data, scales: Scales, priors: Mapping[str, 
     layout = dataclasses.replace(layout, origin=find_origin(layout, data.x))
     layout = dataclasses.replace(layout, moves=find_moves(layout, scales, named))
     free = bool(layout.origin) and not {layout.columns[e] for e in layout.origin} & named
-    exposure = scales.exposure if free and layout.link == "log" and layout.normal_groups else 1.0
+    exposure = scales.exposure if free and layout.link.name == "log" and layout.normal_groups else 1.0
     units = Units(inward(layout, scales), np.ones(0), np.asarray(exposure), np.ones(()))
     return layout, dataclasses.replace(data, units=units)
 
@@ -230,15 +231,16 @@ def prior_at_zero(layout: Layout, units: Units | None, parameter: Parameter) -> 
     e, t = layout.columns.index(parameter.effect), np.asarray(units.inward)
     terms = [(t[e, c] / t[c, c], layout.parameter(layout.columns[c])) for k, c in layout.moves if k == e]
     laws = [parameter.prior, *(p.prior for _, p in terms if p is not None)]
-    if any(law.name == "flat" for law in laws):
-        return flat()
-    if any(law.name not in ("normal", "fixed") for law in laws):
+    if any(law.constant for law in laws):
+        return priors.flat()
+    normal = [(law.args[0], 0.0) if law.known else law.gaussian if law.unit is None else None for law in laws]
+    if None in normal:
         return None if terms else parameter.prior
     factors = np.array([1.0, *(by for by, p in terms if p is not None)])
-    means, sds = (np.array([law.args[k] if k < len(law.args) else 0.0 for law in laws]) for k in (0, 1))
+    means, sds = np.array(normal, float).T
     offset = float(np.asarray(_offset(layout, units))) if e in layout.origin else 0.0
     centre, sd = float(factors @ means) - offset, float(np.hypot.reduce(factors * sds))
-    return Prior("normal", (centre, sd)) if sd > 0 else Prior("fixed", (centre,))
+    return priors.normal(centre, sd) if sd > 0 else priors.fixed(centre)
 
 
 def shown_factor(layout: Layout, data: Any, parameter: Parameter) -> Any:
@@ -261,7 +263,7 @@ def shown_spreads(layout: Layout, units: Units, values: Mapping[str, Any]) -> di
 
 def _offset(layout: Layout, units: Units) -> Any:
     """Logarithm of the exposure that inner coefficients are for."""
-    return jnp.log(units.exposure) if layout.link == "log" else 0.0
+    return jnp.log(units.exposure) if layout.link.name == "log" else 0.0
 
 
 def _shown_counts(layout: Layout, values: Mapping[str, Any], found: dict[str, Any]) -> dict[str, Any]:

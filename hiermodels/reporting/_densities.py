@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hiermodels.models.labels import find_label
-from hiermodels.models.quantities import INTERCEPT, theta_name
+from hiermodels.quantities import INTERCEPT, theta_name
 from hiermodels.reporting._fits import declared, effect_of, level_of, own_laws
 from hiermodels.reporting._given import table_columns, thing
 
@@ -81,7 +81,7 @@ def prior_density(prior: Any, x: np.ndarray, kind: str, context: np.ndarray | No
     prior : Prior
     x : ndarray
     kind : str
-        Of the parameter (`hiermodels.models.quantities`).
+        Of the parameter (`hiermodels.quantities`).
     context : ndarray, optional
         Known variances of the groups, where the prior is a function of them; draws of the parameter in whose units it is given,
         over which the density is averaged.
@@ -150,7 +150,7 @@ def new_group(fit: Any, level: Any) -> np.ndarray | None:
 
     mean, spread = drawn("population mean", level.name), drawn("concentration", level.name)
     if mean is not None and spread is not None:
-        return rng.beta(mean * spread, (1 - mean) * spread) if layout.family == "binomial" else rng.gamma(spread) * mean / spread
+        return layout.law.population.host_draws(rng, mean, spread)
     if not layout.normal_groups:
         return None
     effect = effect_of(fit.problem, level)

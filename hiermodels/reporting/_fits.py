@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from hiermodels.models.labels import label_text, match_labels
-from hiermodels.models.quantities import INTERCEPT, theta_name
 from hiermodels.models.spec import LevelLayout
+from hiermodels.quantities import INTERCEPT, theta_name
 from hiermodels.reporting._given import by_name, study_table, table_columns, thing
 
 if TYPE_CHECKING:
@@ -197,9 +197,7 @@ def own_laws(fit: FitLike, level: str | None = None) -> Any:
         if not finest:
             return None
         y, size = _totals(problem, found, data.y), _totals(problem, found, data.size)
-        if layout.family == "binomial":
-            return stats.beta(y + 1, size - y + 1)
-        return stats.gamma(y + 1, scale=1 / size)
+        return layout.law.population.own(y, size)
     if not layout.nested or any(len(level.effects) != 1 for level in layout.levels):
         return None
     from hiermodels.inference.raw import raw_estimates

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hiermodels.models.quantities import theta_name
+from hiermodels.quantities import theta_name
 from hiermodels.reporting._densities import density_of
 from hiermodels.reporting._fits import centre_name, declared, effect_of, group_table, level_of
 from hiermodels.reporting._given import table_columns
@@ -54,8 +54,8 @@ def path_table(source: Any, level: str | None = None, points: int = 61) -> tuple
     layout, found = problem.layout, level_of(problem, level)
     draws, effect = source.draws.values, effect_of(problem, found)
     parameter = layout.find("concentration", found.name) or layout.find("group sd", found.name, effect)
-    if parameter is None or parameter.prior.name == "fixed":
-        free = ", ".join(p.name for p in layout.parameters if p.spread and p.prior.name != "fixed") or "none"
+    if parameter is None or parameter.prior.known:
+        free = ", ".join(p.name for p in layout.parameters if p.spread and not p.prior.known) or "none"
         raise ValueError(f"source: expected a spread of {found.name} that is estimated, found {free}; fit with partial pooling")
     try:
         model = factorise(layout)
@@ -105,7 +105,7 @@ def _middle(x: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _moments(kind: str, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of a component (`hiermodels.models.component`)."""
+    """Mean and standard deviation of a component (`hiermodels.families.component`)."""
     if kind == "normal":
         return a, np.sqrt(b)
     if kind == "beta":

@@ -27,11 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from hiermodels.families.laws.binomial import Binomial
 from hiermodels.studies.baskets import Analysis, Counts, Posterior
 
 if TYPE_CHECKING:
-    from hiermodels.models.priors import Prior
     from hiermodels.models.spec import Model
+    from hiermodels.priors import Prior
 
 __all__ = ["beta_binomial", "by_model", "exnex", "independent", "pooled"]
 
@@ -245,10 +246,10 @@ _CONSTRAIN: dict[str, Callable[[Floats], Floats]] = {"real": lambda u: u, "posit
 
 def _seen(text: str, kind: str) -> tuple[Prior, float, float]:
     """A proper prior and the range of the unconstrained value that holds all but e^-18 of its density; one point if fixed."""
-    from hiermodels.models.priors import parse
+    from hiermodels.priors import parse
 
     law = parse(text, kind)
-    if law.name == "fixed":
+    if law.known:
         return law, 0.0, 0.0
     if not law.proper:
         raise ValueError(f"prior {law}: expected a proper one for a quadrature, found an improper one; e.g. half_normal(1)")
@@ -299,7 +300,7 @@ def by_model(model: Model, null: float, group: str | None = None, sampler: str =
         For another family or more than one grouping.
     """
     groups = [g.name for g in model.parsed.groups]
-    if model.family != "binomial" or len(groups) != 1 or (group or groups[0]) != groups[0]:
+    if model.family != Binomial.name or len(groups) != 1 or (group or groups[0]) != groups[0]:
         raise ValueError(f"model: expected family binomial with one grouping, found {model.family} with {', '.join(groups) or 'none'}; write responses ~ 1 + (1 | basket)")
     _check_null(null)
 

@@ -161,7 +161,7 @@ def _components(law: Factorised, problem: Problem, wanted: tuple[str, ...], rows
 
 
 def _cdf(kind: str, x: Floats, a: Floats, b: Floats) -> Floats:
-    """Distribution function of a component; see `hiermodels.models.component.Component`."""
+    """Distribution function of a component; see `hiermodels.families.component.Component`."""
     with np.errstate(all="ignore"):
         if kind == "normal":
             return np.where(b > 0, stats.norm.cdf((x - a) / np.sqrt(np.where(b > 0, b, 1.0))), np.where(x >= a, 1.0, 0.0))

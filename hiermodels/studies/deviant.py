@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hiermodels.families import lookup
 from hiermodels.inference.draws import Estimates
 from hiermodels.inference.samplers import target_sizes
 from hiermodels.inference.summaries import Target
 from hiermodels.models.counts import precision, rate_name
 from hiermodels.models.data import Data, Problem
-from hiermodels.models.families import lookup
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.populations import simulate_counts
 from hiermodels.models.spec import Layout, sd_name, theta_name
@@ -88,7 +88,7 @@ def read_deviation(given: Mapping[str, Any], problem: Problem, truth: Mapping[st
         return None
     layout = problem.layout
     names = [level.name for level in layout.levels]
-    if "sizes" in given and layout.link == "log" and problem.model.exposure is None:
+    if "sizes" in given and layout.link.name == "log" and problem.model.exposure is None:
         raise ValueError("deviation: sizes: expected a column of exposures, which then differ; add exposure, or remove sizes")
     if not layout.normal_groups and len(names) > 1 and "effects" in given:
         raise ValueError("deviation: effects of counts need a single grouping; use overdispersion, missing or sizes")
@@ -189,7 +189,7 @@ def _other_rows(
     if not deviation.overdispersion:
         rows = eqx.tree_at(lambda d: (d.weight, d.size), design, (design.weight * weight, units))
         return outcome_law(layout, eta, known, rows).sample(key).astype(eta.dtype)
-    if layout.link == "logit":
+    if layout.link.bounded:
         trials = jnp.where(units > 0, jnp.round(units), 1.0)
         return deviations.overdispersed_binomial(key, trials, jax.nn.sigmoid(eta), deviation.overdispersion)
     return deviations.overdispersed_poisson(key, units * jnp.exp(eta), deviation.overdispersion)
@@ -212,18 +212,14 @@ def _counts(
         true[f"new({last.name})"] = drawn_new
     weight, size = _redesigned(layout, deviation, design_key, design, true, words)
     units, rate = design.size * size, true[theta][design.group[-1]]
-    if layout.family == "binomial":
-        units = jnp.round(units)
+    units = jnp.round(units) if layout.link.bounded else units
+    if not deviation.overdispersion:
+        y = layout.law.draw(row_key, rate, units)
+    elif layout.link.bounded:
         trials = jnp.where(units > 0, units, 1.0)
-        if deviation.overdispersion:
-            y = deviations.overdispersed_binomial(row_key, trials, rate, deviation.overdispersion)
-        else:
-            y = jax.random.binomial(row_key, trials, rate)
-    elif deviation.overdispersion:
-        y = deviations.overdispersed_poisson(row_key, units * rate, deviation.overdispersion)
+        y = jnp.where(units > 0, deviations.overdispersed_binomial(row_key, trials, rate, deviation.overdispersion), 0.0)
     else:
-        y = jax.random.poisson(row_key, units * rate).astype(rate.dtype)
-    y = jnp.where(units > 0, y, 0.0)
+        y = jnp.where(units > 0, deviations.overdispersed_poisson(row_key, units * rate, deviation.overdispersion), 0.0)
     return (Rows(y, weight, size) if deviation.changes_rows else y), true
 
 
@@ -231,7 +227,7 @@ def _redesigned(
     layout: Layout, deviation: Deviation, key: Array, design: Data, true: Mapping[str, Array], words: Words
 ) -> tuple[Array, Array]:
     """Factors of each row's precision and of its trials or exposure, 0 where a row is not there."""
-    counts = layout.link != "identity"
+    counts = not layout.link.identity
     present = design.weight > 0 if layout.normal_groups else design.size > 0
     factor = present.astype(jnp.result_type(float))
     sizes, gone = dict(deviation.sizes), dict(deviation.missing)
@@ -249,10 +245,10 @@ def _redesigned(
 
 def _kept(layout: Layout, deviation: Deviation, design: Data, present: Array, group: Array, share: Array) -> Array:
     """What is left of each row's precision, trials or exposure, or whether it is there, at a share of its group's data."""
-    if layout.link == "logit" and not deviation.single:
+    if layout.link.bounded and not deviation.single:
         whole = jnp.where(present, design.size, 1.0)
         return jnp.maximum(jnp.round(whole * share), 1.0) / whole
-    if layout.link == "log" or layout.known:
+    if layout.link.name == "log" or layout.known:
         return share
     count = jnp.zeros(layout.obs).at[group].add(present)[group]
     return (_place_within(group, present) < jnp.maximum(jnp.ceil(count * share), 1.0)).astype(share.dtype)

@@ -20,16 +20,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hiermodels import priors
 from hiermodels.inference.describe import axes
 from hiermodels.inference.draws import Estimates
 from hiermodels.inference.samplers import Settings, Steps, draw_model
 from hiermodels.inference.summaries import Interval, Target, summarise
-from hiermodels.models import priors
 from hiermodels.models.formula import parse_formula
 from hiermodels.models.labels import join, label_text, match_labels
 from hiermodels.models.streams import stream
 from hiermodels.models.user import UserModel, user_model
-from hiermodels.studies.simulate import Truth, draw_from
+from hiermodels.studies.simulate import Truth
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -294,7 +294,7 @@ def own_simulator(
         for name, law in truth.laws:
             shape = layout.shapes[name]
             keys = jax.random.split(stream(law_key, name), math.prod(shape))
-            known[name] = jax.vmap(lambda k, law=law: draw_from(law, k))(keys).reshape(shape)
+            known[name] = jax.vmap(law.sample)(keys).reshape(shape)
         found = layout.model.simulate(value_key, design, known)
         y = found[_outcome_site(layout, found)]
         return y.astype(jnp.result_type(float)), _means(layout, found, 0)

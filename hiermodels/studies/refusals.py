@@ -74,7 +74,7 @@ def refused_counts(problem: Problem, outcomes: np.ndarray) -> np.ndarray:
         return np.zeros(len(outcomes), bool)
     rows = np.asarray(data.size) > 0
     y, size = np.asarray(outcomes)[:, rows], np.asarray(data.size)[rows]
-    inside = (y > 0) & (y < size) if layout.family == "binomial" else y > 0
+    inside = layout.law.informative(y, size)
     columns = [c for c in layout.population if layout.columns[c] != "Intercept"]
     if columns:
         return inside.sum(1) <= 3 * (len(columns) + 1)

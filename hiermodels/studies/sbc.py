@@ -26,7 +26,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.special import xlog1py, xlogy
 
 from hiermodels.inference.diagnostics import convergence
 from hiermodels.inference.draws import Draws
@@ -220,11 +219,7 @@ def _coefficient(layout: Layout, values: Mapping[str, Array], data: Data, i: int
 def _counts(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
     real, size = data.size > 0, data.size
     rate = values[layout.effect_names(layout.levels[-1])[0]][data.group[-1]] if layout.levels else _one_rate(layout, values, data)
-    if layout.family == "binomial":
-        terms = xlogy(data.y, rate) + xlog1py(size - data.y, -rate)
-    else:
-        terms = xlogy(data.y, rate) - size * rate
-    return jnp.sum(jnp.where(real, terms, 0.0))
+    return jnp.sum(jnp.where(real, layout.law.log_kernel(data.y, rate, size), 0.0))
 
 
 def _one_rate(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
@@ -235,7 +230,7 @@ def _one_rate(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
     eta = jnp.zeros(layout.obs)
     for c, name in zip(layout.population, names, strict=True):
         eta = eta + values[name] * data.x[:, c]
-    return jax.nn.sigmoid(eta) if layout.family == "binomial" else jnp.exp(eta)
+    return layout.link.inverse(eta)
 
 
 # many replicates -------------------------------------------------------------------------------------------------------

@@ -213,7 +213,7 @@ def _bind_prior(
     problem = without_reference(bind(model, frame, outcome=False, scales=declared_scales(model, frame, laws)), laws)
     priors = tuple((p.name, p.prior) for p in problem.layout.parameters)
     for name, law in priors:
-        if not law.proper and law.name != "fixed":
+        if not law.proper:
             raise ValueError(f"priors: {name}: {law} is improper, so no truth can be drawn from it; name a proper one, e.g. half_normal(5)")
     other = _read_deviation(deviation, problem)
     simulate = simulator(problem.layout, Truth(priors, (), (), at_means=True), other)

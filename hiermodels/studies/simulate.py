@@ -18,15 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hiermodels.models import priors
+from hiermodels import priors
 from hiermodels.models.data import Data, Problem, bind
 from hiermodels.models.labels import match_labels
 from hiermodels.models.outcomes import outcome_law
-from hiermodels.models.priors import Prior
-from hiermodels.models.quantities import Quantity
 from hiermodels.models.spec import Layout, LevelLayout, Model, cor_name, sd_name, theta_name
 from hiermodels.models.streams import OUTCOME, stream, word
 from hiermodels.models.units import from_means
+from hiermodels.priors import Prior
+from hiermodels.quantities import Quantity
 from hiermodels.studies.config.cells import method_key_material
 from hiermodels.studies.config.designs import SIZES, design_table
 from hiermodels.studies.config.texts import read_law
@@ -222,7 +222,7 @@ def read_truth(truth: Mapping[str, Any], problem: Problem) -> tuple[Truth, dict[
             raise ValueError(f"truth: {name!r} does not reach the simulated data; {hint}")
     _complete(layout, truth, scalars, set(fixed))
     for name, law in laws:
-        if not law.proper and law.name != "fixed":
+        if not law.proper:
             raise ValueError(f"truth: {name}: {law} cannot be drawn from; use a proper law, e.g. normal(0, 20)")
         unit = _unit(layout, name, law)
         if law.unit is not None and unit not in truth:
@@ -337,7 +337,7 @@ def simulator(
             if parameter is not None and parameter.kind == "above_one":
                 known[name] = _above_one(law, one)
             else:
-                known[name] = draw_from(law, one, known.get(_unit(layout, name, law) or ""), _size(layout, name))
+                known[name] = law.sample(one, known.get(_unit(layout, name, law) or ""), _size(layout, name))
         if truth.at_means:
             known = from_means(layout, design.units, known)
         y: Any
@@ -373,7 +373,7 @@ def _above_one(law: Prior, key: Array) -> Array:
     def again(state: tuple[Array, Array]) -> tuple[Array, Array]:
         key, _ = state
         key, here = jax.random.split(key)
-        return key, draw_from(law, here)
+        return key, law.sample(here)
 
     return jax.lax.while_loop(lambda state: ~(state[1] > 1), again, again((key, jnp.zeros(()))))[1]
 
@@ -382,51 +382,6 @@ def _size(layout: Layout, name: str) -> int:
     """Number of effects of a correlation, else 1."""
     parameter = layout.parameter(name)
     return 1 if parameter is None else parameter.size
-
-
-def draw_from(law: Prior, key: Array, unit: Array | None = None, size: int = 1) -> Array:
-    """One draw from a proper prior, through the inverse of its distribution function or the library's sampler.
-
-    ``unit`` is the value of the parameter that the law is in units of (`hiermodels.models.priors.Prior.unit`); a correlation of ``size`` effects is a matrix, shape (size, size).
-    """
-    a = law.args
-    if law.name == "lkj":
-        import numpyro.distributions as dist
-
-        return dist.LKJ(size, a[0]).sample(key)
-    if law.name == "fixed":
-        return jnp.asarray(a[0])
-    if law.name == "normal":
-        return a[0] + a[1] * jax.random.normal(key)
-    if law.name == "scaled_normal" and unit is not None:
-        return a[0] + a[1] * unit * jax.random.normal(key)
-    if law.name == "scaled_half_t" and unit is not None:
-        return a[1] * unit * jnp.abs(jax.random.t(key, a[0]))
-    if law.name == "gamma_rate" and unit is not None:
-        return a[1] * unit / jax.random.gamma(key, a[0])
-    if law.name == "log_normal":
-        return jnp.exp(a[0] + a[1] * jax.random.normal(key))
-    if law.name == "half_normal_cv":
-        return (a[0] * jax.random.normal(key)) ** -2
-    if law.name == "student_t":
-        return a[1] + a[2] * jax.random.t(key, a[0])
-    if law.name == "half_normal":
-        return a[0] * jnp.abs(jax.random.normal(key))
-    if law.name == "half_cauchy":
-        return a[0] * jnp.abs(jax.random.cauchy(key))
-    if law.name == "half_t":
-        return a[1] * jnp.abs(jax.random.t(key, a[0]))
-    if law.name == "uniform":
-        return jax.random.uniform(key, (), minval=a[0], maxval=a[1])
-    if law.name == "exponential":
-        return jax.random.exponential(key) / a[0]
-    if law.name == "gamma":
-        return jax.random.gamma(key, a[0]) / a[1]
-    if law.name == "beta":
-        return jax.random.beta(key, a[0], a[1])
-    if law.name == "inverse_gamma_variance":
-        return jnp.sqrt(a[1] / jax.random.gamma(key, a[0]))
-    raise ValueError(f"truth: {law} cannot be drawn from; use a proper law, e.g. normal(0, 20)")
 
 
 def _simulate_normal(

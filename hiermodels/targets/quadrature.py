@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hiermodels.families.component import Component
 from hiermodels.inference.exact import Nodes, exact, summarise_nodes
 from hiermodels.inference.lattice import lattice
 from hiermodels.inference.mixtures import NormalMixture, Summary
-from hiermodels.models.component import Component
 from hiermodels.models.data import Problem, as_jax, bind
 from hiermodels.models.factorise import Factorised, factorise
 

@@ -27,12 +27,12 @@ from hiermodels.models.code import text as source_of
 from hiermodels.models.code_names import Names, prior_lines
 from hiermodels.models.data import as_jax, bind
 from hiermodels.models.factorise import factorise
-from hiermodels.models.priors import Prior, log_lkj, parse
-from hiermodels.models.sites import distribution, find_sites, flat_log_density
+from hiermodels.models.sites import find_sites, flat_log_density
 from hiermodels.models.spec import Layout, Parameter
+from hiermodels.priors import Prior, lkj, parse
 from hiermodels.studies.config.deviating import read_deviations
 from hiermodels.studies.deviant import read_deviation
-from hiermodels.studies.simulate import bind_design, draw_from, read_truth, simulator
+from hiermodels.studies.simulate import bind_design, read_truth, simulator
 
 __all__ = [
     "Density",
@@ -141,12 +141,17 @@ def printed_prior(prior: Prior, kind: str) -> list[str]:
 
 def drawn(prior: Prior, key: Any, unit: Any, size: int) -> Any:
     """One draw from a proper prior, as studies draw it."""
-    return draw_from(prior, key, unit, size)
+    return prior.sample(key, unit, size)
+
+
+def log_lkj(cholesky: Any, eta: float) -> Any:
+    """Log density of a Cholesky factor of a correlation matrix."""
+    return lkj(eta).log_density(cholesky)
 
 
 def numpyro_law(prior: Prior, kind: str) -> Any:
     """NumPyro's distribution, None where there is none."""
-    return distribution(prior, kind)
+    return prior.law(kind)
 
 
 def ends(law: Any) -> tuple[float, float]:

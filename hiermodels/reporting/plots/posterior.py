@@ -102,8 +102,8 @@ def _priors_of(source: Any, priors: Mapping[str, Any] | None) -> dict[str, tuple
 
     The context is what the density depends on: known variances, or draws of the parameter in whose units the prior is given.
     """
-    from hiermodels.models.priors import parse
     from hiermodels.models.units import prior_at_zero
+    from hiermodels.priors import parse
 
     if priors is not None:
         laws = {name: parse(text, f"priors: {name}") for name, text in priors.items()}
@@ -111,7 +111,7 @@ def _priors_of(source: Any, priors: Mapping[str, Any] | None) -> dict[str, tuple
     problem, values = declared(source, "source").problem, source.draws.values
     found = {}
     for p in problem.layout.parameters:
-        if p.kind == "correlation" or p.prior.name == "fixed" or p.name not in values:
+        if p.kind == "correlation" or p.prior.known or p.name not in values:
             continue
         context, unit = None, problem.layout.unit_of(p)
         if p.prior.of_variances:

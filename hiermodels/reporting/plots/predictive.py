@@ -254,7 +254,7 @@ def _pooled_table(source: Any) -> pd.DataFrame:
         return table_columns(source, "group mean sd observed")
     problem = declared(source, "source").problem
     words = set(problem.pooling.values())
-    if problem.layout.family != "normal" or not problem.layout.known or words != {"complete"}:
+    if not problem.layout.gaussian or not problem.layout.known or words != {"complete"}:
         found = f"{problem.layout.family}, pooling {', '.join(sorted(words)) or 'none'}"
         raise ValueError(f"source: expected a fit with known_se and pooling='complete', found {found}; fit it so")
     mean = source.predict(kind="mean")["predictions"][problem.model.outcome].to_numpy()

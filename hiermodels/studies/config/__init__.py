@@ -263,7 +263,7 @@ def _inherited(above: Mapping[str, Any], method: Any) -> Any:
         method = {"function": method}
     if not isinstance(method, Mapping):
         return method
-    from hiermodels.models import families
+    from hiermodels import families
 
     family = method.get("family", above.get("family", "normal"))
     used = (

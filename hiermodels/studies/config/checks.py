@@ -19,8 +19,8 @@ from hiermodels.studies.config.texts import Estimand, read_law
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hiermodels.models.quantities import Quantity
     from hiermodels.models.terms import Formula
+    from hiermodels.quantities import Quantity
     from hiermodels.studies.config.study import Mechanisms, Method, Study
 
 __all__ = ["check_study"]

@@ -21,15 +21,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from hiermodels.models.families import lookup
-from hiermodels.models.quantities import Quantity
+import numpy as np
+
+from hiermodels.families import lookup
+from hiermodels.families.family import Family
+from hiermodels.quantities import Quantity
 from hiermodels.studies.config.errors import nearest, problem, shown
 
 __all__ = ["cluster_words", "without_clusters"]
-
-_LOGISTIC = math.pi**2 / 3
-"""Variance of the standard logistic law."""
-
 
 _STEMS = ("icc", "cv")
 
@@ -99,7 +98,7 @@ def without_clusters(
 
 
 def _stem(family: str) -> str:
-    return "cv" if lookup(family).link == "log" else "icc"
+    return "cv" if lookup(family).link.kind == "positive" else "icc"
 
 
 def _groups(known: Mapping[str, Quantity]) -> list[str]:
@@ -128,31 +127,30 @@ def _values(
     weight: float,
 ) -> dict[str, float]:
     first = next(iter(numbers))
-    at = places.get(first, ("truth", first))
-    if family in ("normal", "student_t", "binomial_logit"):
-        variance, rest = _error_variance(truth, family, known, first, names[first], at), 1 - sum(numbers.values())
-        variance = variance if family == "binomial_logit" else variance / weight
-        if rest <= 0:
-            raise problem(f"expected intraclass correlations that sum to less than 1; found {1 - rest:g}; make one smaller", at)
-        return {name: math.sqrt(variance) * math.sqrt(icc / rest) for name, icc in numbers.items()}
-    if family in ("poisson_log", "negative_binomial"):
-        return {name: math.sqrt(math.log1p(cv**2)) for name, cv in numbers.items()}
-    if any(number == 0 for number in numbers.values()):
-        raise problem(f"expected more than 0 for family {family}; found 0; write e.g. 0.001", at)
-    return {name: 1 / number - 1 if family == "binomial" else number**-2 for name, number in numbers.items()}
+    at, law = places.get(first, ("truth", first)), lookup(family)
+    if not law.population.normal:
+        if any(number == 0 for number in numbers.values()):
+            raise problem(f"expected more than 0 for family {family}; found 0; write e.g. 0.001", at)
+        return {name: law.population.concentration_of(number) for name, number in numbers.items()}
+    if _stem(family) == "cv":
+        return law.sds_of(numbers, math.nan)
+    variance, rest = _error_variance(truth, law, known, first, names[first], weight, at), 1 - sum(numbers.values())
+    if rest <= 0:
+        raise problem(f"expected intraclass correlations that sum to less than 1; found {1 - rest:g}; make one smaller", at)
+    return law.sds_of(numbers, variance)
 
 
-def _error_variance(truth: Mapping[str, Any], family: str, known: bool, first: str, own: str, at: tuple[Any, ...]) -> float:
+def _error_variance(truth: Mapping[str, Any], law: Family, known: bool, first: str, own: str, weight: float, at: tuple[Any, ...]) -> float:
     """Variance of an outcome around its group, on the scale of the link."""
-    if family == "binomial_logit":
-        return _LOGISTIC
-    sigma = truth.get("sigma")
-    if known or isinstance(sigma, bool) or not isinstance(sigma, int | float):
-        found = "known standard errors" if known else f"sigma: {shown(sigma)}"
-        raise problem(f"expected a number for sigma beside {first}; found {found}; give {own} instead", at)
-    if family == "normal":
-        return float(sigma) ** 2
-    nu = truth.get("nu")
-    if isinstance(nu, bool) or not isinstance(nu, int | float) or nu <= 2:
-        raise problem(f"expected nu above 2 beside {first}, so that there is a variance; found nu: {shown(nu)}; give {own} instead", at)
-    return float(sigma) ** 2 * nu / (nu - 2)
+    values = {}
+    for q in law.own:
+        value = truth.get(q.name)
+        if (known and q.role == "residual sd") or isinstance(value, bool) or not isinstance(value, int | float):
+            found = "known standard errors" if known and q.role == "residual sd" else f"{q.name}: {shown(value)}"
+            raise problem(f"expected a number for {q.name} beside {first}; found {found}; give {own} instead", at)
+        values[q.name] = np.float64(value)
+    variance = float(law.residual_variance(values, np.full(1, weight), False))  # type: ignore[arg-type]
+    if not math.isfinite(variance):
+        found = ", ".join(f"{name}: {value:g}" for name, value in values.items())
+        raise problem(f"expected true values under which outcomes have a variance beside {first}; found {found}; give {own} instead", at)
+    return variance

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hiermodels.models.families import lookup
-from hiermodels.models.quantities import INTERCEPT, theta_name
+from hiermodels.families import lookup
+from hiermodels.families.link import Link
+from hiermodels.quantities import INTERCEPT, theta_name
 from hiermodels.studies.config.template import TEMPLATE, as_text, sizes_text
 
 if TYPE_CHECKING:
@@ -24,10 +25,6 @@ _NAMES = {
 }
 _PLANNED = {"trials": 20, "exposure": 10}
 """What a generated design has in each row."""
-_RATE = {"logit": 0.2, "log": 1.0}
-"""By link."""
-_SPREADS = {"kappa": 20.0, "shape": 4.0}
-"""True concentrations, by their name."""
 _STEP = 0.5
 """What an sd of a predictor, or of a group, changes on the scale of the link."""
 
@@ -101,7 +98,7 @@ def _design(parsed: Formula, table: pd.DataFrame | None, data: str | None, famil
 
     role = role_of(family)
     if table is None:
-        shared = lookup(family).groups != "normal" and str(parsed.population) != "1"  # counts of a group then share one rate, and so one predictor
+        shared = not lookup(family).population.normal and str(parsed.population) != "1"  # counts of a group then share one rate, and so one predictor
         if shared and not role:
             raise ValueError(f"family: the outcomes of a group share one rate under {family}, and so their predictors; use {family}_logit")
         rows = 1 if shared else 10
@@ -126,29 +123,28 @@ def _column(parsed: Formula, table: pd.DataFrame | None, role: str) -> str | Non
     return next(iter([*named, *(numbers if role == "trials" else [])]), None)
 
 
-def _rate(parsed: Formula, table: pd.DataFrame | None, link: str, column: str | None) -> float:
+def _rate(parsed: Formula, table: pd.DataFrame | None, link: Link, column: str | None) -> float:
     """The pooled rate of the data, in two digits; inside its range."""
     if table is None or parsed.outcome not in table.columns:
-        return _RATE[link]
+        return link.typical
     size = float(table[column].sum()) if column is not None else float(len(table))
     rate = float(table[parsed.outcome].sum()) / size
-    low, high = (0.01, 0.99) if link == "logit" else (0.01, math.inf)
+    low, high = (0.01, 0.99) if link.bounded else (0.01, math.inf)
     return float(f"{min(max(rate, low), high):.2g}")
 
 
-def _truths(problem: Any, rate: float, link: str) -> dict[str, float]:
+def _truths(problem: Any, rate: float, link: Link) -> dict[str, float]:
     """A true value of every parameter: of slopes and their sds, per sd of the column; of the intercept, the rate at the means."""
     layout = problem.layout
     rows = np.asarray(problem.data.size) > 0
     columns = dict(zip(layout.columns, np.asarray(problem.data.x)[rows].T, strict=True))
     sds = {name: float(x.std()) or 1.0 for name, x in columns.items()}
     slopes = {p.name: float(f"{_STEP / sds[p.effect]:.2g}") for p in layout.parameters if p.role == "coefficient" and p.effect != INTERCEPT}
-    centre = math.log(rate / (1 - rate)) if link == "logit" else math.log(rate)
+    centre = float(link.host_forward(np.asarray(rate)))
     origin = float(f"{centre - sum(slope * columns[name].mean() for name, slope in slopes.items()):.2g}")
-    precision = lookup(layout.family).precision
-    by_role = {"population mean": rate, "dispersion": _SPREADS["shape"], "correlation": _STEP}
-    if precision in _SPREADS:
-        by_role |= {"concentration": _SPREADS[precision], "log concentration": float(f"{math.log(_SPREADS[precision]):.2g}")}
+    population = layout.law.population
+    by_role = {"population mean": rate, "correlation": _STEP, **{q.role: q.planned for q in layout.law.own}}
+    by_role |= {"concentration": population.planned, "log concentration": float(f"{math.log(population.planned):.2g}")}
     found = {}
     for p in layout.parameters:
         step = _STEP / sds.get(p.effect, 1.0) if p.role == "group sd" else origin

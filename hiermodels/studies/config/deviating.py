@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hiermodels.models import families
+from hiermodels import families
 from hiermodels.studies.config.errors import nearest, problem, shown, within
 
 __all__ = ["DEVIATIONS", "PREFIX", "canonical", "check_deviation", "deviation_schema", "read_deviations"]
@@ -41,7 +41,7 @@ _LAWS: dict[str, tuple[str, Callable[..., bool], str]] = {
 }
 """Law: how it is written, what its numbers must be, in words."""
 
-_NORMAL = tuple(name for name in families.__all__ if families.lookup(name).groups == "normal")
+_NORMAL = tuple(name for name in families.__all__ if families.lookup(name).population.normal)
 """Families with normal groups, on the scale of their link."""
 _TEXTS: dict[str, dict[str, tuple[str, ...]]] = {
     "effects": {
@@ -128,7 +128,7 @@ def _one(key: str, value: Any, family: str) -> str | float | None:
     if key in _NUMBERS:
         wanted_of, rule, wanted = _NUMBERS[key]
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        correlation = key == "overdispersion" and families.lookup(family).link == "logit"
+        correlation = key == "overdispersion" and families.lookup(family).link.bounded
         if not number or not rule(value) or (correlation and value >= 1):
             extra = " and below 1 (a correlation)" if correlation else ""
             raise problem(f"expected {wanted}{extra}; found {shown(value)}; write e.g. 0.2")
@@ -146,12 +146,8 @@ def _one(key: str, value: Any, family: str) -> str | float | None:
 
 def _instead(key: str, family: str) -> str:
     """The way on where a family has no such deviation."""
-    if key == "overdispersion" and family == "negative_binomial":
-        return "remove it: shape is its overdispersion"
-    if key == "overdispersion" and families.lookup(family).outcome == "binary":
-        return "remove it: one trial cannot be overdispersed"
-    if key == "errors" and family == "student_t":
-        return "remove it: nu says how heavy the tails are, and a method of family student_t fits normal data with other errors"
+    if own := families.lookup(family).instead.get(key):
+        return own
     if key in ("errors", "dependence", "heteroscedastic") and family in _NUMBERS["overdispersion"][0]:
         return "remove it, or use overdispersion"
     return "remove it"

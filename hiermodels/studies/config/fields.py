@@ -124,7 +124,7 @@ def _formula(value: Any) -> Any:
 
 
 def _family(value: Any) -> str:
-    from hiermodels.models.families import lookup
+    from hiermodels.families import lookup
 
     try:
         return lookup(value).name
@@ -232,7 +232,7 @@ def _pooling(value: Any) -> str | dict[str, str]:
 
 
 def _priors(value: Any) -> dict[str, str]:
-    from hiermodels.models.priors import parse
+    from hiermodels.priors import parse
 
     if value is None:
         return {}

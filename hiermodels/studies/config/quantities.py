@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hiermodels.models.names import declared, find
-from hiermodels.models.quantities import Quantity
+from hiermodels.quantities import Quantity
 
 if TYPE_CHECKING:
     from hiermodels.studies.config.study import Mechanisms, Method

@@ -254,7 +254,7 @@ def plain(value: Any, path: Path = ()) -> Any:
     {'seed': 1, '2': [1, 2]}
     """
     from hiermodels.models.labels import label_text
-    from hiermodels.models.priors import Prior
+    from hiermodels.priors import Prior
 
     if len(path) > MAX_DEPTH:
         raise ConfigError(f"expected at most {MAX_DEPTH} levels of nesting; found more; a study needs six")

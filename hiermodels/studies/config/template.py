@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hiermodels.datasets import read_table
+from hiermodels.families import lookup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +95,7 @@ def template(
         A dataset's name or a file: its groups become the design, and its outcome sets the scale of the true
         values. Without it, the design is level sizes.
     family : str
-        One of `hiermodels.models.families`.
+        One of `hiermodels.families`.
     trials, exposure : str, optional
         Columns of trials and exposures of counts; by default guessed from the data's columns.
 
@@ -113,11 +114,10 @@ def template(
     >>> print(template("score ~ 1 + (1 | school)").splitlines()[8])
       formula: score ~ 1 + (1 | school)
     """
-    from hiermodels.models import families
     from hiermodels.models.columns import require_column
     from hiermodels.models.formula import parse_formula
 
-    outcome = families.lookup(family).outcome
+    outcome = lookup(family).outcome
     if formula is None and data is None:
         formula, data = _EXAMPLES[family]
     table = None if data is None else read_table(data)
@@ -170,8 +170,7 @@ def _filled(parsed: Formula, table: pd.DataFrame | None, data: str | None, famil
     truth = {"Intercept": origin, **{x: per[x] for x in terms}, **scales}
     if se is None:
         truth["sigma"] = spread
-    if family == "student_t":
-        truth["nu"] = 4.0
+    truth |= {q.name: q.planned for q in lookup(family).own if q.role != "residual sd"}
     estimands = ["Intercept", *terms, *sds]
     estimands += [text for g in groups for text in (f"theta_{g}", f"mean(theta_{g})", f"new({g})")]
     return TEMPLATE.format(
@@ -184,7 +183,7 @@ def _filled(parsed: Formula, table: pd.DataFrame | None, data: str | None, famil
         truth=", ".join(f"{as_text(k)}: {v:g}" for k, v in truth.items()),
         grid=_grid(sds, spread),
         estimands=", ".join(as_text(e) for e in estimands),
-        methods=_methods(parsed, table, scales, terms, "exact" if family == "normal" else "nuts"),
+        methods=_methods(parsed, table, scales, terms, "exact" if lookup(family).conjugate else "nuts"),
     )
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels.families import lookup
 from hiermodels.models.checks import fits
 from hiermodels.models.columns import as_numbers
 from hiermodels.models.expressions import plain
-from hiermodels.models.families import lookup
 from hiermodels.models.groupings import grouping
 from hiermodels.models.labels import match_labels
-from hiermodels.models.quantities import INTERCEPT, Quantity, sd_name, support, theta_name
+from hiermodels.quantities import INTERCEPT, Quantity, sd_name, support, theta_name
 from hiermodels.studies.config.clusters import cluster_words, without_clusters
 from hiermodels.studies.config.errors import nearest, problem, shown
 from hiermodels.studies.config.quantities import find, quantities_of
@@ -23,8 +23,8 @@ from hiermodels.studies.config.texts import read_law
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hiermodels.models.priors import Prior
     from hiermodels.models.terms import Formula
+    from hiermodels.priors import Prior
     from hiermodels.studies.config.study import Mechanisms
 
 __all__ = ["read_truth"]
@@ -142,7 +142,7 @@ def _number(quantity: Quantity | None, value: float, at: tuple[Any, ...]) -> flo
 
 
 def _distribution(quantity: Quantity | None, value: str, at: tuple[Any, ...]) -> str:
-    from hiermodels.models.priors import parse
+    from hiermodels.priors import parse
 
     try:
         law = parse(value, "distribution")
@@ -158,8 +158,7 @@ def _distribution(quantity: Quantity | None, value: str, at: tuple[Any, ...]) ->
 
 
 def _law_fits(kind: str, law: Prior) -> bool:
-    low, high = support("real" if kind == "correlation" else kind)
-    return fits(kind, law) and (law.name != "uniform" or (low <= law.args[0] and law.args[1] <= high))
+    return fits(kind, law) and not law.misfit(kind)
 
 
 _OF = {
@@ -240,7 +239,7 @@ def _check_complete(
 ) -> None:
     """Every parameter that a dataset with normal groups needs has a true value; a fixed theta needs nothing above it."""
     law = lookup(mechanisms.family)
-    if law.groups != "normal":
+    if not law.population.normal:
         return
     needed = [q.name for q in law.own_parameters(mechanisms.known_se is not None)]
     needed += [x for x in parsed.population.plain_columns if table is None or table[x].dtype.kind in "iufb"]

@@ -1,0 +1,17 @@
+"""Counts under an exposure, normal groups on the log scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hiermodels.families.exposed import Exposed
+
+__all__ = ["PoissonLog"]
+
+
+@dataclass(frozen=True)
+class PoissonLog(Exposed):
+    """y ~ Poisson(exposure exp(eta))."""
+
+    name = "poisson_log"
+

@@ -1,0 +1,1 @@
+"""Laws of group values, one file each."""

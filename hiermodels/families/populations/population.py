@@ -1,0 +1,131 @@
+"""The law of group values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpyro.distributions as dist
+from jax import Array
+
+from hiermodels.families.component import Component
+from hiermodels.families.style import Style
+from hiermodels.priors.law import Prior
+
+__all__ = ["Population"]
+
+
+@dataclass(frozen=True)
+class Population:
+    """Law of group values around their population's mean; a subclass in a file of its own holds one.
+
+    A conjugate population is that of probabilities or rates theta_j given the mean m and the concentration a:
+
+        theta_j ~ Beta(m a, (1 - m) a),        theta_j ~ Gamma(a, a / m).
+
+    Attributes
+    ----------
+    name : str
+    normal : bool
+        Whether group values are normal around the linear predictor; nothing else of this class then applies.
+    precision : str
+        Name stem of the spread: ``sd``, ``kappa`` or ``shape``.
+    planned : float
+        A concentration to plan with.
+    start : float
+        Where chains start a concentration.
+    unpooled : tuple of float
+        (a, b) of Jeffreys' prior of a group that is not pooled.
+    """
+
+    name: ClassVar[str] = ""
+    normal: ClassVar[bool] = False
+    precision: ClassVar[str] = "sd"
+    planned: ClassVar[float] = 1.0
+    start: ClassVar[float] = 1.0
+    unpooled: ClassVar[tuple[float, float]] = (0.5, 0.5)
+
+    def __str__(self) -> str:
+        return self.name
+
+    # one law, interpreted -------------------------------------------------------------------------------------------------
+
+    def component(self, mean: Array, concentration: Array) -> Component:
+        """Law of group values as a component of a mixture."""
+        raise NotImplementedError(self.name)
+
+    def law(self, mean: Array, concentration: Array) -> dist.Distribution:
+        """NumPyro's law of group values."""
+        raise NotImplementedError(self.name)
+
+    def host_draws(self, rng: np.random.Generator, mean: np.ndarray, concentration: np.ndarray) -> np.ndarray:
+        """Draws in NumPy."""
+        raise NotImplementedError(self.name)
+
+    def padding(self, value: Array) -> Array:
+        """Elementwise log density of values in padded groups, up to a constant."""
+        raise NotImplementedError(self.name)
+
+    def source(self, mean: str, concentration: str) -> str:
+        """Python source of `law`."""
+        raise NotImplementedError(self.name)
+
+    def shown(self, style: Style, mean: str, concentration: str) -> str:
+        """The law in a line of a model."""
+        raise NotImplementedError(self.name)
+
+    # not pooled -----------------------------------------------------------------------------------------------------------
+
+    def unpooled_law(self, size: int) -> tuple[dist.Distribution, Callable[[Array], Array] | None]:
+        """NumPyro's law of groups that are not pooled, batch shape (size,), and the log density to add where that is improper."""
+        raise NotImplementedError(self.name)
+
+    def unpooled_lines(self, variable: str, site: str, count: str) -> list[str]:
+        """Python source that samples groups that are not pooled."""
+        raise NotImplementedError(self.name)
+
+    def unpooled_shown(self, style: Style) -> str:
+        """Law of groups that are not pooled in a line of a model."""
+        raise NotImplementedError(self.name)
+
+    # with data ------------------------------------------------------------------------------------------------------------
+
+    def own(self, y: Any, size: Any) -> Any:
+        """SciPy's law that the likelihood of a group's own counts makes, normalised."""
+        raise NotImplementedError(self.name)
+
+    def frozen(self, a: float, b: float) -> Any:
+        """SciPy's beta or gamma law of two numbers."""
+        raise NotImplementedError(self.name)
+
+    def predictive(self, a: float, b: float, size: float) -> Any:
+        """SciPy's law of a new count whose probability or rate has the law of two numbers."""
+        raise NotImplementedError(self.name)
+
+    def weight(self, mean: np.ndarray, concentration: np.ndarray, size: np.ndarray) -> np.ndarray:
+        """Weight of the population's mean in a group's posterior mean."""
+        raise NotImplementedError(self.name)
+
+    def log_marginal(self, mean: np.ndarray, concentration: np.ndarray, y: np.ndarray, size: np.ndarray) -> np.ndarray:
+        """Log probability of a group's counts, its value integrated out, but for what `hiermodels.families.family.Family.log_constant` holds."""
+        raise NotImplementedError(self.name)
+
+    def shrinking(self, overall: Array) -> Array:
+        """Trials or exposure of the population with which chains start a group's value."""
+        raise NotImplementedError(self.name)
+
+    def share(self, mean: np.ndarray, concentration: np.ndarray, size: float) -> np.ndarray:
+        """Share of the variance between groups in that of rows of a typical size."""
+        raise NotImplementedError(self.name)
+
+    def concentration_of(self, share: float) -> float:
+        """Concentration at which rows have a correlation, or groups a coefficient of variation, as a truth may give it."""
+        raise NotImplementedError(self.name)
+
+    # defaults -------------------------------------------------------------------------------------------------------------
+
+    def default_log_concentration(self) -> Prior:
+        """Default prior of the mean log concentration of a deeper tree."""
+        raise NotImplementedError(self.name)

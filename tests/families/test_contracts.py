@@ -1,0 +1,303 @@
+"""Every family of the menu: density, simulator, SciPy law, source, derivatives and population are those of one law."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+import pytest
+from numpyro.distributions import constraints
+from numpyro.infer.util import log_density as log_density_of
+from scipy import integrate, stats
+
+from hiermodels import families
+from hiermodels.families.family import Columns, Rows
+from hiermodels.models.display import _Latex, _Plain
+from hiermodels.models.populations import moments, sample
+
+NORMAL = [n for n, f in families.MENU.items() if f.population.normal]
+CONJUGATE = [n for n, f in families.MENU.items() if not f.population.normal]
+COUNTS = [n for n, f in families.MENU.items() if f.outcome != "real"]
+KNOWN = [False, True]
+SOURCE = {"dist": dist, "jnp": jnp, "jax": jax, "constraints": constraints}
+SIZE = np.array([1.0, 4.0, 9.0, 20.0])
+WEIGHT = np.array([0.5, 1.0, 2.0, 4.0])
+ETA = np.array([-1.1, 0.3, 0.8, -0.4])
+
+
+@pytest.fixture(autouse=True)
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def rows_of(family, known=False):
+    size = np.ones(4) if family.outcome == "binary" or ("trials" not in family.columns and "exposure" not in family.columns) else SIZE
+    return Rows(WEIGHT if family.outcome == "real" else np.ones(4), size, known)
+
+
+def values_of(family, known=False):
+    return {q.name: np.array(q.planned + 0.3 * i) for i, q in enumerate(family.own_parameters(known))}
+
+
+def outcomes(family, rows):
+    if family.outcome == "real":
+        return np.array([-2.0, 0.4, 1.7, 0.1])
+    return np.minimum(np.array([1.0, 2.0, 7.0, 3.0]), rows.size) if family.link.bounded else np.array([1.0, 2.0, 7.0, 30.0])
+
+
+def tolerance(family):
+    """NumPyro's negative binomial law loses digits in its differences of log gammas."""
+    return 1e-6 if any(q.role == "dispersion" for q in family.own) else 1e-9
+
+
+def log_density(law, y):
+    return law.logpdf(y) if hasattr(law.dist, "logpdf") else law.logpmf(y)
+
+
+@pytest.mark.parametrize("known", KNOWN)
+@pytest.mark.parametrize("name", NORMAL)
+class TestRowsAroundALinearPredictor:
+    def family(self, name, known):
+        family = families.MENU[name]
+        if known and "known_se" not in family.columns:
+            pytest.skip("no known variances")
+        return family
+
+    def test_numpyro_scipy_and_source_are_one_law(self, name, known):
+        family = self.family(name, known)
+        rows, values = rows_of(family, known), values_of(family, known)
+        y = outcomes(family, rows)
+        found = np.asarray(family.rows(jnp.asarray(ETA), values, Rows(*map(jnp.asarray, rows[:2]), known)).log_prob(jnp.asarray(y)))
+        drawn = {n: v.reshape(1) for n, v in values.items()}
+        np.testing.assert_allclose(found, log_density(family.host_rows(ETA[None], drawn, rows), y)[0], rtol=tolerance(family))
+        uses = {r for r in family.columns if r != "weights" or not known}
+        columns = Columns(*(r if r in uses and (r != "known_se" or known) else "" for r in ("known_se", "weights", "trials", "exposure")))
+        given = {"known_se": WEIGHT**-0.5, "weights": WEIGHT, "trials": rows.size.astype(int), "exposure": rows.size, "eta": ETA} | values
+        written = eval(family.source("eta", columns, str), SOURCE | given)
+        np.testing.assert_allclose(np.asarray(written.log_prob(jnp.asarray(y))), found, rtol=1e-9)
+
+    def test_law_has_a_total_of_one_and_draws_what_it_says(self, name, known):
+        family = self.family(name, known)
+        rows, values = rows_of(family, known), values_of(family, known)
+        law = family.host_rows(ETA, {n: v.reshape(1) for n, v in values.items()} if values else values, rows)
+        if family.outcome == "real":
+            total = [integrate.quad(lambda y, k=k: float(np.exp(log_density(law, np.full((1, 4), y)))[0, k]), -np.inf, np.inf)[0] for k in range(4)]
+        else:
+            total = np.exp(log_density(law, np.arange(4_000.0)[:, None])).sum(0)
+        np.testing.assert_allclose(total, 1, atol=1e-6)
+        draws = np.asarray(family.rows(jnp.asarray(ETA), values, Rows(*map(jnp.asarray, rows[:2]), known)).sample(jax.random.key(2), (20_000,)), float)
+        mean, sd = law.mean().reshape(-1), law.std().reshape(-1)
+        assert np.all(np.abs(draws.mean(0) - mean) < 5 * sd / np.sqrt(20_000) + 1e-12)
+        if np.all(np.isfinite(sd)) and family.outcome != "real":
+            np.testing.assert_allclose(draws.std(0), sd, rtol=0.06)
+
+    def test_score_and_information_are_derivatives(self, name, known):
+        family = self.family(name, known)
+        rows, values = rows_of(family, known), values_of(family, known)
+        drawn, y = {n: v.reshape(1) for n, v in values.items()}, outcomes(family, rows)
+        information = family.information(ETA[None], drawn, rows)
+        step = 1e-5
+        up, down = (log_density(family.host_rows(ETA[None] + s, drawn, rows), y) for s in (step, -step))
+        np.testing.assert_allclose(family.score(y, ETA[None], drawn, rows, information), (up - down) / (2 * step), rtol=1e-6, atol=1e-8)
+        if family.outcome == "real":
+            grid = np.linspace(-200, 200, 400_001)[:, None]
+            p = np.exp(log_density(family.host_rows(ETA[None], drawn, rows), grid))
+            wide = Rows(rows.weight, rows.size, known)
+            squares = family.score(grid, ETA[None], drawn, wide, information) ** 2
+            expected = (p * squares).sum(0) * (grid[1] - grid[0])
+        else:
+            grid = np.arange(4_000.0)[:, None]
+            p = np.exp(log_density(family.host_rows(ETA[None], drawn, rows), grid))
+            expected = (p * family.score(grid, ETA[None], drawn, rows, information) ** 2).sum(0)
+        np.testing.assert_allclose(np.broadcast_to(information, (1, 4))[0], expected, rtol=1e-5)
+
+    def test_residual_variance(self, name, known):
+        family = self.family(name, known)
+        drawn = {n: v.reshape(1) for n, v in values_of(family, known).items()}
+        found = family.residual_variance(drawn, WEIGHT, known)
+        if found is None:
+            return
+        if family.link.identity:
+            flat = Rows(np.full(4, WEIGHT.mean()), SIZE, known)
+            np.testing.assert_allclose(np.broadcast_to(found, 1), family.host_rows(ETA[None], drawn, flat).var()[0, 0], rtol=1e-9)
+        else:
+            assert found == pytest.approx(stats.logistic.var())
+
+    def test_truths_by_shares(self, name, known):
+        family = self.family(name, known)
+        found = family.sds_of({"a": 0.1, "b": 0.3}, 2.0)
+        if family.link.kind == "positive":  # coefficients of variation of a log-normal rate
+            assert {n: math.sqrt(math.expm1(sd**2)) for n, sd in found.items()} == pytest.approx({"a": 0.1, "b": 0.3})
+        else:
+            total = 2.0 + sum(sd**2 for sd in found.values())
+            assert {n: sd**2 / total for n, sd in found.items()} == pytest.approx({"a": 0.1, "b": 0.3})
+
+    def test_shown_in_text_and_latex(self, name, known):
+        family = self.family(name, known)
+        columns = Columns(*("c" if r in family.columns and r != "weights" else "" for r in ("known_se", "weights", "trials", "exposure")))
+        for style in (_Plain(), _Latex()):
+            shown = family.shown(style, "ETA", columns)
+            assert "ETA" in shown and (not any(columns) or "c" in shown)
+            assert all(style.own(q.name) in shown for q in family.own_parameters(bool(columns.se)))
+
+
+@pytest.mark.parametrize("name", [n for n in COUNTS if not families.MENU[n].own])
+class TestRowsAtARate:
+    def rate(self, family):
+        return np.array([0.2, 0.5, 0.7, 0.35]) * (1 if family.link.bounded else 3)
+
+    def test_one_law(self, name):
+        family = families.MENU[name]
+        rows, rate = rows_of(family), self.rate(family)
+        y = outcomes(family, rows)
+        found = np.asarray(family.at_rate(jnp.asarray(rate), jnp.asarray(rows.size)).log_prob(jnp.asarray(y)))
+        np.testing.assert_allclose(found, family.host_at_rate(rate, rows.size).logpmf(y), rtol=1e-9)
+        np.testing.assert_allclose(family.log_kernel(y, rate, rows.size) + family.log_constant(y, rows.size), found, rtol=1e-9)
+        np.testing.assert_allclose(family.log_constant(jnp.asarray(y), jnp.asarray(rows.size)), family.log_constant(y, rows.size), rtol=1e-9)
+        columns = Columns(trials="n" if "trials" in family.columns else "", exposure="n" if "exposure" in family.columns else "")
+        written = eval(family.source_at_rate("rate", columns), SOURCE | {"n": rows.size if family.link.kind == "positive" else rows.size.astype(int), "rate": rate})
+        np.testing.assert_allclose(np.asarray(written.log_prob(jnp.asarray(y))), found, rtol=1e-9)
+        around = family.host_rows(np.asarray(family.link.forward(jnp.asarray(rate))), {}, rows)
+        np.testing.assert_allclose(around.logpmf(y), found, rtol=1e-9)
+
+    def test_draws(self, name):
+        family = families.MENU[name]
+        rows, rate = rows_of(family), self.rate(family)
+        law = family.host_at_rate(rate, rows.size)
+        draws = jax.vmap(lambda k: family.draw(k, jnp.asarray(rate), jnp.asarray(rows.size)))(jax.random.split(jax.random.key(3), 20_000))
+        host = family.host_draw(np.random.default_rng(1), np.broadcast_to(rate, (20_000, 4)), rows.size)
+        for x in (np.asarray(draws), host):
+            assert np.all(np.abs(x.mean(0) - law.mean()) < 5 * law.std() / np.sqrt(20_000))
+            np.testing.assert_allclose(x.std(0), law.std(), rtol=0.05)
+        assert float(family.draw(jax.random.key(0), jnp.array(0.5), jnp.array(0.0))) == 0
+
+    def test_informative_counts_have_an_inner_maximum(self, name):
+        family = families.MENU[name]
+        grid = np.linspace(1e-4, 1 - 1e-4 if family.link.bounded else 50, 5_001)
+        for y, size in ((0.0, 5.0), (2.0, 5.0), (5.0, 5.0)):
+            best = int(np.argmax(family.log_kernel(jnp.asarray(y), jnp.asarray(grid), jnp.asarray(size))))
+            assert bool(family.informative(y, size)) == (0 < best < len(grid) - 1)
+
+    def test_outcomes_that_are_none_are_refused(self, name):
+        family = families.MENU[name]
+        y = np.array([0.0, 1.0, -1.0, 0.5])
+        bad = np.any([found.bad for found in family.refused(y, np.ones(4))], axis=0)
+        assert bad.tolist() == [False, False, True, True]
+        law = family.host_at_rate(np.full(4, 0.4), np.ones(4))
+        assert np.all(np.isneginf(law.logpmf(y)) == bad)
+
+
+@pytest.mark.parametrize("name", CONJUGATE)
+class TestPopulations:
+    M, A = np.array([0.3, 0.6]), np.array([7.0, 2.5])
+
+    def test_one_law(self, name):
+        population, m, a = families.MENU[name].population, self.M, self.A
+        law, component = population.law(jnp.asarray(m), jnp.asarray(a)), population.component(jnp.asarray(m), jnp.asarray(a))
+        mean, variance = moments(component)
+        np.testing.assert_allclose(law.mean, m, rtol=1e-12)
+        np.testing.assert_allclose([mean, variance], [law.mean, law.variance], rtol=1e-12)
+        written = eval(population.source("m", "a"), SOURCE | {"m": m, "a": a})
+        x = np.array([0.21, 0.43])
+        np.testing.assert_allclose(written.log_prob(x), law.log_prob(x), rtol=1e-12)
+        np.testing.assert_allclose(population.frozen(np.asarray(component.a), np.asarray(component.b)).logpdf(x), law.log_prob(x), rtol=1e-9)
+        host = population.host_draws(np.random.default_rng(0), np.broadcast_to(m, (20_000, 2)), a)
+        drawn = jax.vmap(lambda k: sample(k, component))(jax.random.split(jax.random.key(1), 20_000))
+        for found in (host, np.asarray(drawn)):
+            assert np.all(np.abs(found.mean(0) - m) < 5 * np.sqrt(law.variance / 20_000))
+            np.testing.assert_allclose(found.std(0), np.sqrt(law.variance), rtol=0.04)
+
+    def test_marginal_posterior_and_prediction_by_quadrature(self, name):
+        family = families.MENU[name]
+        population, m, a, y, size = family.population, 0.3, 4.0, 3.0, 8.0 if family.link.bounded else 6.0
+        law = population.law(jnp.asarray(m), jnp.asarray(a))
+        high = 1.0 if family.link.bounded else 20.0
+
+        def joint(t):
+            return float(jnp.exp(law.log_prob(t))) * float(family.host_at_rate(np.asarray(t), np.asarray(size)).pmf(y))
+
+        total = integrate.quad(joint, 0, high)[0]
+        mean = integrate.quad(lambda t: t * joint(t), 0, high)[0] / total
+        found = population.log_marginal(np.array(m), np.array(a), np.array(y), np.array(size)) + family.log_constant(np.array(y), np.array(size))
+        assert float(found) == pytest.approx(math.log(total), rel=1e-6)
+        weight = float(population.weight(np.array(m), np.array(a), np.array(size)))
+        assert weight * m + (1 - weight) * y / size == pytest.approx(mean, rel=1e-6)
+        component = population.component(jnp.asarray(m), jnp.asarray(a))
+        assert population.predictive(float(component.a), float(component.b), size).logpmf(y) == pytest.approx(math.log(total), rel=1e-6)
+        own = population.own(y, size)
+        likelihood = [float(family.host_at_rate(np.asarray(t), np.asarray(size)).pmf(y)) for t in (0.2, 0.4)]
+        assert own.pdf(0.4) / own.pdf(0.2) == pytest.approx(likelihood[1] / likelihood[0], rel=1e-9)
+
+    def test_share_is_that_of_the_variance_between_groups(self, name):
+        """Var E[y | theta] / Var y: of one trial, or of the count of a row."""
+        family, m, a = families.MENU[name], 0.3, 4.0
+        size = 1.0 if family.link.bounded else 2.5
+        _, between = moments(family.population.component(jnp.asarray(m), jnp.asarray(a)))
+        law = family.host_at_rate(np.asarray(m), np.asarray(size))
+        within = float(law.var()) - (float(between) if family.link.bounded else 0.0)
+        share = size**2 * float(between) / (size**2 * float(between) + within)
+        assert float(family.population.share(np.array(m), np.array(a), size)) == pytest.approx(share, rel=1e-9)
+
+    def test_unpooled_groups_have_jeffreys_prior(self, name):
+        """Density proportional to the root of the information of one trial or unit of exposure."""
+        family = families.MENU[name]
+        x = np.array([0.2, 0.5, 0.9])
+        law, extra = family.population.unpooled_law(3)
+        density = np.asarray(law.log_prob(jnp.asarray(x)) if extra is None else extra(jnp.asarray(x)))
+        information = 1 / np.asarray(family.host_at_rate(x, np.ones(3)).var())
+        np.testing.assert_allclose(np.diff(density - 0.5 * np.log(information)), 0, atol=1e-9)
+        first, second = family.population.unpooled
+        kernel = (first - 1) * np.log(x) + ((second - 1) * np.log1p(-x) if family.link.bounded else -second * x)
+        np.testing.assert_allclose(np.diff(density - kernel), 0, atol=1e-9)
+        lines = "\n".join(family.population.unpooled_lines("v", "theta_g", "3"))
+
+        def written():
+            exec(lines, SOURCE | {"numpyro": numpyro})
+
+        totals = [float(log_density_of(written, (), {}, {"theta_g": jnp.asarray(t)})[0]) for t in (x, x + 0.05)]
+        expected = [float((np.asarray(law.log_prob(t)) if extra is None else np.asarray(extra(t))).sum()) for t in (jnp.asarray(x), jnp.asarray(x + 0.05))]
+        assert totals[1] - totals[0] == pytest.approx(expected[1] - expected[0], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", families.MENU)
+class TestLinks:
+    def test_forward_inverse_and_their_sources(self, name):
+        link, eta = families.MENU[name].link, ETA
+        mean = np.asarray(link.inverse(jnp.asarray(eta)))
+        np.testing.assert_allclose(link.forward(jnp.asarray(mean)), eta, rtol=1e-12)
+        np.testing.assert_allclose(link.host_inverse(eta), mean, rtol=1e-12)
+        np.testing.assert_allclose(link.host_forward(mean), eta, rtol=1e-12)
+        np.testing.assert_allclose(eval(link.inverse_source("e"), SOURCE | {"e": eta}), mean, rtol=1e-12)
+        np.testing.assert_allclose(eval(link.forward_source("m"), SOURCE | {"m": mean}), eta, rtol=1e-12)
+        step = 1e-6
+        np.testing.assert_allclose(link.slope(eta), (link.host_inverse(eta + step) - link.host_inverse(eta - step)) / (2 * step), rtol=1e-8)
+
+    def test_information_of_counts(self, name):
+        family = families.MENU[name]
+        if family.link.identity:
+            return
+        mean = family.link.host_inverse(ETA)
+        np.testing.assert_allclose(family.link.information(SIZE, mean), SIZE * family.link.slope(ETA) ** 2 / family_variance(family, mean), rtol=1e-9)
+        large = 1e9
+        np.testing.assert_allclose(family.link.empirical(mean * large, np.full(4, large)), ETA, rtol=1e-6)
+
+
+def family_variance(family, mean):
+    return mean * (1 - mean) if family.link.bounded else mean
+
+
+@pytest.mark.parametrize("name", families.MENU)
+def test_own_parameters_have_priors_that_fit(name):
+    for q in families.MENU[name].own:
+        low, high = q.support
+        assert q.kind in q.default.kinds and low < q.start < high and low < q.planned < high
+
+
+def test_a_family_is_looked_up_by_its_name():
+    assert families.lookup("poisson") is families.poisson is families.MENU["poisson"]
+    assert families.poisson == type(families.poisson)() and hash(families.poisson) == hash(type(families.poisson)())
+    with pytest.raises(ValueError, match="unknown family 'gaussian'; it is called 'normal' here"):
+        families.lookup("gaussian")
