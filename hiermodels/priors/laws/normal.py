@@ -20,7 +20,8 @@ class Normal(Prior):
 
     Examples
     --------
-    >>> str(Normal(0, 10))
+    >>> import hiermodels as hm
+    >>> str(hm.priors.normal(0, 10))
     'normal(0, 10)'
     """
 

@@ -24,7 +24,8 @@ class ScaledHalfT(Prior):
 
     Examples
     --------
-    >>> str(ScaledHalfT(3, 2.5))
+    >>> import hiermodels as hm
+    >>> str(hm.priors.scaled_half_t(3, 2.5))
     'scaled_half_t(3, 2.5)'
     """
 
