@@ -144,14 +144,14 @@ def _matched(model: Explicit, data: Data, start: Array) -> tuple[Callable[[Array
             site = sites.get("eta" + name[len("theta") :])
             if site is not None and site.shape == (level.size,):
                 free.append((i, e, slice(site.start, site.stop)))
-    if layout.link != "identity" or not free:
+    if not layout.link.identity or not free:
         return (lambda u: (u, jnp.zeros((), u.dtype))), start
     square = data.weight[:, None] * inner_design(layout, data) ** 2
     told = [jax.ops.segment_sum(square[:, e], data.group[i], num_segments=layout.levels[i].size) for i, e, _ in free]
 
     def value(u: Array, p: Parameter | None) -> Array | float:
         """A standard deviation; 1 where variances are known."""
-        if p is None or p.prior.name == "fixed":
+        if p is None or p.prior.known:
             return 1.0 if p is None else p.prior.args[0]
         (low, high), at = p.prior.support(p.kind), u[sites[p.name].start]
         return jnp.exp(at) if math.isinf(high) else low + (high - low) * jax.nn.sigmoid(at)

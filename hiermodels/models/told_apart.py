@@ -185,8 +185,8 @@ def _products(one: _Part, two: _Part) -> tuple[np.ndarray, np.ndarray]:
         for a in range(sides[1]):
             cross[f, a] = np.bincount(row, one.values[f] * two.values[a], len(shared))
             taken[f, a] = np.einsum("nq,nq->n", one.follows[f][g], two.follows[a][h])
-    cross, taken = cross.reshape(-1, len(shared)), taken.reshape(-1, len(shared))
-    free, half = cross @ cross.T, cross @ taken.T
+    moved, followed = cross.reshape(-1, len(shared)), taken.reshape(-1, len(shared))
+    free, half = moved @ moved.T, moved @ followed.T
     inner = [np.einsum("fgq,egr->feqr", p.follows, p.follows, optimize=True) for p in (one, two)]
     both = np.einsum("feqr,abqr->faeb", *inner, optimize=True)
     return (free - half - half.T).reshape(*sides, *sides) + both, free.reshape(*sides, *sides)
