@@ -138,7 +138,10 @@ def count_errors(family, sets, runs):
     return tallies
 
 
-@pytest.mark.parametrize(("family", "accuracy"), [("binomial", "study"), ("binomial", "fit"), ("poisson", "study")])
+@pytest.mark.parametrize(
+    ("family", "accuracy"),
+    [("binomial", "study"), pytest.param("binomial", "fit", marks=pytest.mark.slow), pytest.param("poisson", "study", marks=pytest.mark.slow)],
+)
 def test_counts_meet_quadrature(family, accuracy):
     sets = datasets(family, GROUPS, 12, 1)
     count_errors(family, sets, [(accuracy, counts(family, accuracy, sets))])[0].check(bias=0.01)
