@@ -105,8 +105,16 @@ class Family:
         Family of the same outcome whose groups are normal on the link's scale: ``binomial_logit`` for ``binomial``. Empty: itself.
     peaks : bool
         Whether the density of several rows can have several peaks.
+    integrated : str
+        For normal groups that stay explicit: the family of the same outcome whose groups integrate out.
+    variance : str
+        What gives the outcome's variance, in words.
+    deviations : tuple of str
+        Deviations of the rows from the model that this family has: ``errors``, ``heteroscedastic``, ``overdispersion``.
     instead : mapping of str to str
-        What to do in place of a deviation from the model that this family has not, by its key.
+        What to do in place of a deviation that this family has not, by its key.
+    shipped : tuple
+        A formula to show it with, and the shipped dataset or None.
     """
 
     name: ClassVar[str] = ""
@@ -120,7 +128,11 @@ class Family:
     twin: ClassVar[str] = ""
     linked: ClassVar[str] = ""
     peaks: ClassVar[bool] = False
+    integrated: ClassVar[str] = ""
+    variance: ClassVar[str] = "given by the mean"
+    deviations: ClassVar[tuple[str, ...]] = ()
     instead: ClassVar[Mapping[str, str]] = {}
+    shipped: ClassVar[tuple[str, str | None]] = ("y ~ 1 + (1 | group)", None)
 
     @property
     def kernel(self) -> str:

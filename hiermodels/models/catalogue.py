@@ -29,6 +29,7 @@ import numpyro.distributions as dist
 from jax import Array
 from numpyro.distributions import constraints
 
+from hiermodels import families
 from hiermodels.models.data import check_words, read_pooling
 from hiermodels.models.sites import hyperparameter
 from hiermodels.priors import Prior, parse
@@ -360,13 +361,13 @@ _NO_GROUPS = {"none": "no groups to keep apart", "partial": "no groups to pool"}
 _CROSSED = "counts integrate along nested groupings only; write a NumPyro function of your own"
 _NO_SLOPES = "a beta or gamma population has no slopes; write a NumPyro function of your own"
 
-_EXPLICIT = {
-    "student_t": "known or unknown",
-    "binomial_logit, bernoulli_logit": "given by the mean",
-    "poisson_log": "given by the mean",
-    "negative_binomial": "mean and shape",
-}
-"""Families with normal groups whose outcome is not normal, and what gives the outcome's variance."""
+def _explicit() -> dict[str, str]:
+    """Families with normal groups whose outcome is not normal, those of one likelihood together, and what gives the outcome's variance."""
+    found: dict[str, list[str]] = {}
+    for name, law in sorted(families.MENU.items(), key=lambda entry: bool(entry[1].twin)):
+        if law.population.normal and not law.conjugate:
+            found.setdefault(law.kernel, []).append(name)
+    return {", ".join(names): families.lookup(kernel).variance for kernel, names in found.items()}
 
 
 def table() -> list[dict[str, str]]:
@@ -417,7 +418,7 @@ def table() -> list[dict[str, str]]:
             row("crossed", family, given, _CROSSED),
             row("2, with slopes", family, given, _NO_SLOPES),
         ]
-    for name, variance in _EXPLICIT.items():
+    for name, variance in _explicit().items():
         found += [
             row("1", name, variance, {"complete": "build", **_NO_GROUPS}),
             row("2 and more, with slopes", name, variance, "build"),

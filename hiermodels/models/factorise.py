@@ -89,6 +89,6 @@ def _why_not(layout: Layout) -> str:
     """Why the normal groups of a family stay explicit."""
     if not layout.levels:
         return f"family {layout.family}: coefficients do not integrate out of its likelihood in closed form"
-    other = {"binomial_logit": "binomial (or bernoulli)", "poisson_log": "poisson"}.get(layout.family)
+    other = layout.law.integrated
     hint = f" (the groups of family {other} do)" if other else ""
     return f"family {layout.family}: normal groups of {layout.levels[-1].name} do not integrate out of its likelihood in closed form{hint}"

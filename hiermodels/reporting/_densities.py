@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from hiermodels.models.labels import find_label
-from hiermodels.quantities import INTERCEPT, theta_name
+from hiermodels.quantities import INTERCEPT, support, theta_name
 from hiermodels.reporting._fits import declared, effect_of, level_of, own_laws
 from hiermodels.reporting._given import table_columns, thing
 
@@ -120,7 +120,7 @@ def triple_table(source: Any, group: str | None, level: str | None, points: int 
     group = labels[place]
     effect = effect_of(problem, found)
     name = theta_name(found.name, effect)
-    low, high = {"binomial": (0.0, 1.0), "poisson": (0.0, np.inf)}.get(problem.layout.family, (-np.inf, np.inf))
+    low, high = support("real" if problem.layout.normal_groups else problem.layout.link.kind)
     draws = fit.draws.values[name][..., place]
     laws, new = own_laws(fit, found.name) if effect == INTERCEPT else None, new_group(fit, found)
     edges = [np.quantile(draws, [0.001, 0.999])]

@@ -20,6 +20,8 @@ class Bernoulli(Binomial):
     """The family `binomial` with one trial."""
 
     name = "bernoulli"
+    shipped: ClassVar[tuple[str, str | None]] = ("success ~ 1 + (1 | centre)", None)
+    deviations: ClassVar[tuple[str, ...]] = ()
     linked = "bernoulli_logit"
     columns: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()

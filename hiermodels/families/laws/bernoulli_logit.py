@@ -20,6 +20,8 @@ class BernoulliLogit(BinomialLogit):
     """The family `binomial_logit` with one trial."""
 
     name = "bernoulli_logit"
+    shipped: ClassVar[tuple[str, str | None]] = ("success ~ 1 + treated + (1 | centre)", None)
+    deviations: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
     outcome = "binary"

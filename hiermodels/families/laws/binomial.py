@@ -16,6 +16,8 @@ class Binomial(Trials):
     """y ~ Binomial(trials, theta), theta ~ Beta(mean kappa, (1 - mean) kappa)."""
 
     name = "binomial"
+    shipped: ClassVar[tuple[str, str | None]] = ("tumors ~ 1 + (1 | experiment)", "rats")
+    deviations: ClassVar[tuple[str, ...]] = ("overdispersion",)
     linked = "binomial_logit"
     population = BetaGroups()
     columns: ClassVar[tuple[str, ...]] = ("trials",)

@@ -15,5 +15,8 @@ class BinomialLogit(Trials):
     """y ~ Binomial(trials, logistic(eta))."""
 
     name = "binomial_logit"
+    shipped: ClassVar[tuple[str, str | None]] = ("tumors ~ 1 + (1 | experiment)", "rats")
+    integrated = "binomial (or bernoulli)"
+    deviations: ClassVar[tuple[str, ...]] = ("overdispersion",)
     columns: ClassVar[tuple[str, ...]] = ("trials",)
     needs: ClassVar[tuple[str, ...]] = ("trials",)

@@ -26,6 +26,8 @@ class NegativeBinomial(Exposed):
     """Gamma mixture of Poisson laws: mean mu = exposure exp(eta), variance mu + mu^2 / shape."""
 
     name = "negative_binomial"
+    shipped: ClassVar[tuple[str, str | None]] = ("failures ~ 1 + (1 | pump)", "pumps")
+    variance = "mean and shape"
     own = (SHAPE,)
     instead: ClassVar[Mapping[str, str]] = {"overdispersion": "remove it: shape is its overdispersion"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpyro.distributions as dist
@@ -23,6 +23,9 @@ class Normal(Scaled):
     """y ~ N(eta, sigma^2 / w), or N(eta, se^2)."""
 
     name = "normal"
+    shipped: ClassVar[tuple[str, str | None]] = ("effect ~ 1 + (1 | school)", "eight_schools")
+    variance = "known or unknown"
+    deviations: ClassVar[tuple[str, ...]] = ("errors", "heteroscedastic")
     own = (SIGMA,)
     conjugate = True
 

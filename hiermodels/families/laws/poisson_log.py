@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from hiermodels.families.exposed import Exposed
 
@@ -14,4 +15,7 @@ class PoissonLog(Exposed):
     """y ~ Poisson(exposure exp(eta))."""
 
     name = "poisson_log"
+    shipped: ClassVar[tuple[str, str | None]] = ("deaths ~ 1 + (1 | state/county)", "counties")
+    integrated = "poisson"
+    deviations: ClassVar[tuple[str, ...]] = ("overdispersion",)
 

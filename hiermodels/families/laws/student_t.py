@@ -26,6 +26,8 @@ class StudentT(Scaled):
     """y ~ eta + sigma w^(-1/2) t_nu, or eta + se t_nu."""
 
     name = "student_t"
+    shipped: ClassVar[tuple[str, str | None]] = ("effect ~ 1 + (1 | school)", "eight_schools")
+    variance = "known or unknown"
     own = (SIGMA, NU)
     peaks = True
     instead: ClassVar[Mapping[str, str]] = {"errors": "remove it: nu says how heavy the tails are, and a method of family student_t fits normal data with other errors"}

@@ -29,6 +29,7 @@ class BetaGroups(Population):
     precision = "kappa"
     planned = 20.0
     start = 10.0
+    other = "logit_normal"
 
     def component(self, mean: Array, concentration: Array) -> Component:
         return Component("beta", concentration * mean, concentration * (1 - mean))

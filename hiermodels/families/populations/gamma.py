@@ -30,6 +30,7 @@ class GammaGroups(Population):
     precision = "shape"
     planned = 4.0
     start = 2.0
+    other = "lognormal"
     unpooled = (0.5, 0.0)
 
     def component(self, mean: Array, concentration: Array) -> Component:

@@ -36,6 +36,8 @@ class Population:
         A concentration to plan with.
     start : float
         Where chains start a concentration.
+    other : str
+        A law of the same mean and spread that is another one: a deviation of the groups from the model.
     unpooled : tuple of float
         (a, b) of Jeffreys' prior of a group that is not pooled.
     """
@@ -45,6 +47,7 @@ class Population:
     precision: ClassVar[str] = "sd"
     planned: ClassVar[float] = 1.0
     start: ClassVar[float] = 1.0
+    other: ClassVar[str] = ""
     unpooled: ClassVar[tuple[float, float]] = (0.5, 0.5)
 
     def __str__(self) -> str:

@@ -41,22 +41,27 @@ _LAWS: dict[str, tuple[str, Callable[..., bool], str]] = {
 }
 """Law: how it is written, what its numbers must be, in words."""
 
+
+def _with(key: str) -> tuple[str, ...]:
+    """Families whose rows can deviate so."""
+    return tuple(name for name, law in families.MENU.items() if key in law.deviations)
+
+
 _NORMAL = tuple(name for name in families.__all__ if families.lookup(name).population.normal)
 """Families with normal groups, on the scale of their link."""
 _TEXTS: dict[str, dict[str, tuple[str, ...]]] = {
     "effects": {
         **dict.fromkeys(_NORMAL, tuple(_SHAPES)),
-        **dict.fromkeys(("binomial", "bernoulli"), ("logit_normal",)),
-        "poisson": ("lognormal",),
+        **{name: (law.population.other,) for name, law in families.MENU.items() if not law.population.normal},
     },
-    "errors": {"normal": tuple(_SHAPES)},
+    "errors": dict.fromkeys(_with("errors"), tuple(_SHAPES)),
     "dependence": dict.fromkeys(_NORMAL, ("correlated", "clustered")),
     "sizes": dict.fromkeys(families.__all__, ("informative",)),
 }
 """Key to families to laws."""
 _NUMBERS: dict[str, tuple[tuple[str, ...], Callable[[float], bool], str]] = {
-    "heteroscedastic": (("normal",), lambda x: x >= 0, "a coefficient of variation of at least 0"),
-    "overdispersion": (("binomial", "binomial_logit", "poisson", "poisson_log"), lambda x: x >= 0, "a number of at least 0"),
+    "heteroscedastic": (_with("heteroscedastic"), lambda x: x >= 0, "a coefficient of variation of at least 0"),
+    "overdispersion": (_with("overdispersion"), lambda x: x >= 0, "a number of at least 0"),
     "missing": (tuple(families.__all__), lambda x: 0 <= x < 1, "a share from 0 to below 1"),
 }
 DEVIATIONS = ("effects", "errors", "heteroscedastic", "overdispersion", "dependence", "missing", "sizes")

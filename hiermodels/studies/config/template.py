@@ -17,18 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TEMPLATE", "as_text", "sizes_text", "template"]
 
-_EXAMPLES = {
-    "normal": ("effect ~ 1 + (1 | school)", "eight_schools"),
-    "binomial": ("tumors ~ 1 + (1 | experiment)", "rats"),
-    "poisson": ("failures ~ 1 + (1 | pump)", "pumps"),
-    "student_t": ("effect ~ 1 + (1 | school)", "eight_schools"),
-    "bernoulli": ("success ~ 1 + (1 | centre)", None),
-    "binomial_logit": ("tumors ~ 1 + (1 | experiment)", "rats"),
-    "bernoulli_logit": ("success ~ 1 + treated + (1 | centre)", None),
-    "poisson_log": ("deaths ~ 1 + (1 | state/county)", "counties"),
-    "negative_binomial": ("failures ~ 1 + (1 | pump)", "pumps"),
-}
-"""Formula and design by family."""
 _ARMS = ("treat", "treated", "treatment", "arm")
 """Names of predictors that a generated design gives to half of the groups."""
 _SE_NAMES = ("se", "sigma", "stderr", "std_err", "std_error", "standard_error", "sem")
@@ -119,7 +107,7 @@ def template(
 
     outcome = lookup(family).outcome
     if formula is None and data is None:
-        formula, data = _EXAMPLES[family]
+        formula, data = lookup(family).shipped
     table = None if data is None else read_table(data)
     parsed = parse_formula(formula if formula is not None else _guess(table, str(data)))
     if table is not None:
