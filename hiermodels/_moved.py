@@ -17,6 +17,7 @@ MOVED = {
     "hiermodels.models.families": "hiermodels.families",
     "hiermodels.models.priors": "hiermodels.priors",
     "hiermodels.models.quantities": "hiermodels.quantities",
+    "hiermodels.models.variates": "hiermodels.variates",
 }
 """Old path to new path."""
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiermodels._digests import digest, of_array
+from hiermodels._fit_settings import FitSettings
 from hiermodels.inference.datatree import tree_names
 from hiermodels.inference.draws import Draws
 from hiermodels.models.data import bind
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from hiermodels.fit import Fit
+    from hiermodels._fit_core import FitCore
 
 __all__ = ["load", "save"]
 
@@ -40,7 +41,7 @@ _FORMAT = 2
 _UNVERIFIED = "made before digests, not verified"
 
 
-def save(fit: Fit, path: Path) -> None:
+def save(fit: FitCore, path: Path) -> None:
     """Write a fit; the file appears whole or not at all.
 
     Raises
@@ -86,8 +87,8 @@ def _digest(tree: xr.DataTree) -> str:
     return digest(str(tree.attrs["hiermodels"]), *sorted(parts))
 
 
-def load(path: Path) -> Fit:
-    """Read a fit that `save` wrote.
+def load(path: Path) -> dict[str, Any]:
+    """Read a fit that `save` wrote: the arguments of `hiermodels.fit.Fit`.
 
     Raises
     ------
@@ -109,14 +110,12 @@ def load(path: Path) -> Fit:
     if header["format"] == _FORMAT:
         return fit
     warnings.warn(f"{path}: {_UNVERIFIED}", stacklevel=3)
-    return dataclasses.replace(fit, warnings=(*fit.warnings, f"loaded from a file {_UNVERIFIED}"))
+    return {**fit, "warnings": (*fit["warnings"], f"loaded from a file {_UNVERIFIED}")}
 
 
-def _rebuilt(tree: xr.DataTree, header: dict[str, Any]) -> Fit:
+def _rebuilt(tree: xr.DataTree, header: dict[str, Any]) -> dict[str, Any]:
     """The fit from what its file says."""
     import pandas as pd
-
-    from hiermodels.fit import Fit, FitSettings
 
     model = Model(
         **{
@@ -139,8 +138,9 @@ def _rebuilt(tree: xr.DataTree, header: dict[str, Any]) -> Fit:
     )
     scales = read_scales(header["scales"]) if "scales" in header else _unscaled(model, frame, settings.pooling)
     problem = bind(model, frame, settings.pooling, scales=scales)
-    told = tuple(header["warnings"])
-    return Fit(model, frame, settings, draws, diagnostics, header["status"], told, header["seconds"], problem)
+    kept = {name: header[name] for name in ("status", "seconds")}
+    parts = {"model": model, "data": frame, "settings": settings, "draws": draws, "diagnostics": diagnostics, "problem": problem}
+    return {**parts, **kept, "warnings": tuple(header["warnings"])}
 
 
 def _unscaled(model: Model, frame: pd.DataFrame, pooling: Any) -> Scales:
@@ -150,7 +150,7 @@ def _unscaled(model: Model, frame: pd.DataFrame, pooling: Any) -> Scales:
     return Scales(dict.fromkeys(measured.columns, Column(0.0, 1.0)), se)
 
 
-def _header(fit: Fit) -> dict[str, Any]:
+def _header(fit: FitCore) -> dict[str, Any]:
     model = {f.name: getattr(fit.model, f.name) for f in dataclasses.fields(fit.model)}
     model["priors"] = [(name, prior.name, prior.args) for name, prior in fit.model.priors]
     settings = dataclasses.asdict(fit.settings)

@@ -348,4 +348,4 @@ def load_fit(path: str | os.PathLike[str]) -> Fit:
     """
     from hiermodels import _saved
 
-    return _saved.load(Path(path))
+    return Fit(**_saved.load(Path(path)))

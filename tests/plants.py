@@ -56,7 +56,7 @@ def _changed(value: Any) -> Any:
     if isinstance(value, float):
         return value + 1 if math.isfinite(value) else 0.0
     if isinstance(value, str):
-        return value.replace("(", "(1.1 * ", 1) if value.startswith(("dist.", "jnp.", "jax.", "-", "(")) else value.replace("(", "[", 1)
+        return value.replace("(", "(0.1 + ", 1) if value.startswith(("dist.", "jnp.", "jax.", "-", "(")) else value.replace("(", "[", 1)
     if isinstance(value, dist.Distribution):
         return _scaled(value)
     if isinstance(value, Component):
@@ -68,10 +68,12 @@ def _changed(value: Any) -> Any:
     if isinstance(value, list):
         return value[1:] if value and not isinstance(value[0], str) else [_changed(value[0]), *value[1:]]
     if isinstance(value, tuple):
+        if value[1] == math.inf:
+            return (value[0], 1.0)
         head = _changed(value[0])
         return (head, *value[1:]) if head is not value[0] else (value[0], (lambda x: value[1](x) * 1.1) if callable(value[1]) else value[1])
     if isinstance(value, jax.Array | np.ndarray | np.generic):
-        return ~value if value.dtype == bool else value * 1.1
+        return ~value if value.dtype == bool else value * 1.1 + 0.01
     return value
 
 

@@ -20,7 +20,6 @@ from scipy.optimize import brentq
 from hiermodels.datasets import load_dataset
 from hiermodels.models.conjugate import conjugate, new_group, simulate_counts
 from hiermodels.models.data import as_jax, bind, variable_names
-from hiermodels.models.populations import moments
 from hiermodels.models.rising import log_rising, tallied, tally
 from hiermodels.models.spec import Model
 
@@ -77,7 +76,7 @@ class Grid:
 
     def mixture(self, name):
         """Mean and sd of a variable."""
-        mean, variance = (np.asarray(m) for m in moments(self.components(name)))
+        mean, variance = (np.asarray(m) for m in self.components(name).moments())
         centre = self.mean(mean)
         return centre, np.sqrt(self.mean(variance) + self.mean(mean**2) - centre**2)
 
@@ -465,7 +464,7 @@ def test_three_levels_target():
     means = w @ np.exp(np.minimum(laws["theta_state"].a, 20.0))
     np.testing.assert_allclose(means, [2.4200, 2.6332, 2.4357, 3.2921], rtol=0.01)
     at = problem.positions["state:county"]
-    mean, variance = (np.asarray(v)[:, at] for v in moments(laws["theta_state:county"]))
+    mean, variance = (np.asarray(v)[:, at] for v in laws["theta_state:county"].moments())
     printed = [1.9613, 2.5348, 2.1117, 2.6825, 1.9128, 2.2309, 3.2959, 2.2835, 1.9795, 3.2473, 4.4553, 2.9760]
     sds = [1.1154, 1.1096, 1.0584, 0.8204, 0.7903, 1.1659, 0.8865, 0.8262, 0.9624, 1.2194, 1.4537, 1.2896]
     check(mean, (printed, sds), variance)
@@ -509,7 +508,7 @@ def test_draws_and_components_agree(name):
     assert set(draws) == set(variable_names(problem.layout))
     assert set(model.available()) >= {p.name for p in problem.layout.parameters}
     for variable, law in laws.items():
-        mean, variance = moments(law)
+        mean, variance = law.moments()
         if variable.startswith("new("):
             continue
         if variable.startswith("mean("):

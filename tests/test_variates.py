@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hiermodels.models import variates
+from hiermodels import variates
 
 N = 400_000
 

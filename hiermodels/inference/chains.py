@@ -20,7 +20,7 @@ from hiermodels.models.builder import Explicit, build
 from hiermodels.models.sites import natural, natural_log_density
 
 if TYPE_CHECKING:
-    from hiermodels.inference.samplers import Settings
+    from hiermodels.inference.settings import Settings
 
 __all__ = ["run_chains"]
 
@@ -33,7 +33,7 @@ def run_chains(model: Any, settings: Settings, key: Array, stats: Any) -> tuple[
     shape = (settings.chains, settings.draws)
     if model.dim == 0:
         return jnp.zeros((*shape, 0)), {"lp": jnp.broadcast_to(model.log_density(jnp.zeros(0), stats), shape)}
-    if settings.sampler == "closed_form":
+    if settings.how.closed:
         position = closed_form(model)(key, stats, shape)
         lp = jax.lax.map(lambda u: model.log_density(u, stats), position.reshape(-1, model.dim), batch_size=block_size(model))
         return position, {"lp": lp.reshape(shape)}

@@ -25,6 +25,7 @@ import numpy as np
 from jax import Array, lax
 from jax.scipy.special import gammainc, gammaincc, gammaln
 
+from hiermodels import variates
 from hiermodels.inference.laws import (
     CountLaw,
     NormalInverseGamma,
@@ -35,7 +36,7 @@ from hiermodels.inference.laws import (
 )
 from hiermodels.inference.truncated import TruncatedInverseGamma
 from hiermodels.inference.two_level_law import TwoLevelNormal, clipped_quantiles, two_level_normal
-from hiermodels.models import hyper, variates
+from hiermodels.models import hyper
 from hiermodels.models.data import Data
 from hiermodels.models.factorise import Factorised
 from hiermodels.models.gaussian import Gaussian, GaussianStats

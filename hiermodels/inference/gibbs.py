@@ -26,8 +26,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hiermodels import variates
 from hiermodels.inference.slicing import slice_step
-from hiermodels.models import hyper, variates
+from hiermodels.models import hyper
 from hiermodels.models.conjugate import Conjugate
 from hiermodels.models.factorise import Factorised
 from hiermodels.models.gaussian import Gaussian, GaussianStats

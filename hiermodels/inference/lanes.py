@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap, sequential_vmap
 
+from hiermodels.inference.settings import MENU, Sampler
+
 if TYPE_CHECKING:
     from jax import Array
 
@@ -50,9 +52,10 @@ def auto_lanes(sampler: str, device_kind: str, dim: int, size: int) -> int:
     numbers = max(1, size) + 2 * max(1, dim)
     if device_kind.lower() != "cpu":
         return _power_of_two(2**21 / numbers, 64, 4096)
-    if sampler == "nuts" and dim > FEW:
+    how = MENU.get(sampler, Sampler())
+    if how.gradient and dim > FEW:
         return _power_of_two(2.0**12.5 / (numbers * dim), 1, 16)
-    return _power_of_two(2.0**12.5 / numbers, 4, 256 if sampler == "exact" else 32)
+    return _power_of_two(2.0**12.5 / numbers, 4, how.lanes)
 
 
 def _power_of_two(x: float, least: int, most: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from hiermodels.inference.samplers import Settings
+from hiermodels.inference.settings import Settings
 from hiermodels.inference.summaries import Target
 from hiermodels.models.canonical import Canonical, canonical
 from hiermodels.models.spec import Layout

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels.inference.predicted_rows import Rows
 from hiermodels.inference.rates import average_rates, count_outcomes, row_rates
 from hiermodels.models import checks
 from hiermodels.models.columns import kind_of
@@ -36,25 +36,6 @@ GROUPS = ("existing", "new", "average")
 KINDS = ("mean", "outcome")
 
 Values = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows to predict, against a fitted problem.
-
-    Attributes
-    ----------
-    x : ndarray, shape (row, column)
-        Design matrix.
-    known : tuple of ndarray, each (row,)
-        Position of the row's group in ``problem.labels``, a level each; -1 for a group not in the data.
-    fresh : tuple of ndarray, each (row,)
-        Number of the row's new group of that level, from 0; -1 for a group in the data.
-    """
-
-    x: np.ndarray
-    known: tuple[np.ndarray, ...]
-    fresh: tuple[np.ndarray, ...]
 
 
 def predict(

@@ -14,7 +14,7 @@ from hiermodels.models.data import Problem
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hiermodels.inference.predict import Rows
+    from hiermodels.inference.predicted_rows import Rows
 
 __all__ = ["average_rates", "count_outcomes", "log_probability", "row_rates"]
 

@@ -13,10 +13,8 @@ independent draws where they have a law in closed form. ``gibbs`` and ``metropol
 
 from __future__ import annotations
 
-import difflib
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -31,6 +29,7 @@ from hiermodels.inference.exact import POOR, ExactSettings, Nodes, exact, summar
 from hiermodels.inference.lanes import one_by_one
 from hiermodels.inference.node_draws import weighed_draws
 from hiermodels.inference.nodes import ACCURACIES
+from hiermodels.inference.settings import INDEPENDENT, SAMPLERS, Settings, check_settings
 from hiermodels.inference.summaries import Interval, Target, judge, point, summarise
 from hiermodels.models.builder import Explicit
 from hiermodels.models.centring import centring
@@ -54,83 +53,6 @@ __all__ = [
     "parameterisation",
     "sampler",
 ]
-
-SAMPLERS = ("nuts", "exact", "gibbs", "metropolis", "closed_form")
-INDEPENDENT = ("exact", "closed_form")
-"""Samplers whose draws are independent."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a posterior is computed.
-
-    Attributes
-    ----------
-    sampler : str
-        One of `SAMPLERS`.
-    marginalize : bool
-        Integrate out what is conjugate; False moves on every parameter. ``gibbs`` always moves on every parameter, in turn;
-        ``metropolis`` always on all of them at once.
-    centred : bool, tuple of str, or "auto"
-        Parameterisation of group values that stay explicit: all centred or none, the names of the sites that are, or ``auto``, which
-        `chosen` turns into names.
-    draws, tune, chains : int
-        Kept draws and warm-up draws of each chain, number of chains.
-    target_accept : float
-        Acceptance rate that the step size of ``nuts`` is tuned to.
-    accuracy : str
-        Of ``exact``: ``fit`` (every summary within 1e-3 posterior sd), ``study`` (at least as good as 400 independent draws),
-        ``finest`` and ``refined`` (as these two, with more nodes for hard posteriors).
-    step_size : float or None
-        Of ``metropolis``: sd of the step of every parameter on its own scale; None tunes it.
-    """
-
-    sampler: str = "nuts"
-    marginalize: bool = True
-    centred: bool | str | tuple[str, ...] = False
-    draws: int = 1000
-    tune: int = 1000
-    chains: int = 4
-    target_accept: float = 0.8
-    accuracy: str = "fit"
-    step_size: float | None = None
-
-
-def check_settings(settings: Settings) -> None:
-    """Refuse settings that no sampler can use.
-
-    Raises
-    ------
-    ValueError
-        Argument, what was expected, what was found, what to do.
-    """
-    if settings.sampler not in SAMPLERS:
-        near = difflib.get_close_matches(str(settings.sampler), SAMPLERS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(SAMPLERS)}"
-        raise ValueError(f"sampler: unknown sampler {settings.sampler!r}; {hint}")
-    for name, low in (("draws", 4), ("tune", 0), ("chains", 1)):
-        value = getattr(settings, name)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 2**31:
-            raise ValueError(f"{name}: expected a whole number from {low} to below 2^31, found {repr(value)[:40]}; e.g. {name}=1000")
-    accept = settings.target_accept
-    if isinstance(accept, bool) or not isinstance(accept, (int, float)) or not 0.5 <= accept < 1:
-        raise ValueError(f"target_accept: expected a number from 0.5 to below 1, found {accept!r}; e.g. 0.9")
-    if not isinstance(settings.marginalize, bool):
-        raise ValueError(f"marginalize: expected True or False, found {settings.marginalize!r}; give one of them")
-    if not isinstance(settings.centred, bool | tuple) and settings.centred != "auto":
-        raise ValueError(f"centred: expected True, False or 'auto', found {settings.centred!r}; give one of them")
-    if settings.accuracy not in ACCURACIES:
-        raise ValueError(f"accuracy: expected one of {', '.join(ACCURACIES)}, found {settings.accuracy!r}; use one of them")
-    if settings.sampler in INDEPENDENT and not settings.marginalize:
-        raise ValueError(
-            f"sampler={settings.sampler!r} integrates the group effects out; use it with marginalize=True, or use sampler='nuts'"
-        )
-    step = settings.step_size
-    if step is not None and (isinstance(step, bool) or not isinstance(step, (int, float)) or not 0 < step < math.inf):
-        raise ValueError(f"step_size: expected a positive number or None, found {step!r}; e.g. step_size=0.1")
-    if step is not None and settings.sampler != "metropolis":
-        raise ValueError(f"step_size: sampler={settings.sampler!r} does not use it, metropolis does; leave it out")
-
 
 def chosen(layout: Layout, data: Data, settings: Settings) -> Settings:
     """The settings with ``centred="auto"`` decided from the data (host arrays); see `hiermodels.models.centring`."""
@@ -164,21 +86,21 @@ def check_data(layout: Layout, data: Data, settings: Settings) -> None:
         with unequal known variances.
     """
     model = _model(layout, settings)
-    if settings.sampler == "exact":
+    if settings.how.nodes:
         exact(model)  # says why not
-    if settings.sampler == "closed_form":
+    if settings.how.closed:
         check_variances(layout, data)
 
 
 def _model(layout: Layout, settings: Settings) -> Any:
     """What the sampler moves on: the factorised model where asked and possible, else the explicit one."""
-    if settings.sampler == "closed_form":
+    if settings.how.closed:
         model = factorise(layout)
         closed_form(model)  # says why not
         return model
-    if settings.sampler in ("exact", "gibbs"):
+    if settings.how.integrates:
         return factorise(layout)
-    if settings.sampler == "metropolis" or not settings.marginalize:
+    if settings.how.integrates is False or not settings.marginalize:
         return Explicit(layout, _centring(settings))
     try:
         return factorise(layout)
@@ -210,7 +132,7 @@ def draw_model(model: Any, settings: Settings, key: Array, stats: Any) -> Draws:
     """Draws of every variable (chain, draw, ...) and the sampler's statistics, group axes padded."""
     chain_key, draw_key = jax.random.split(key)
     shape = (settings.chains, settings.draws)
-    if settings.sampler == "exact":
+    if settings.how.nodes:
         nodes = exact(model, ExactSettings(settings.accuracy))(chain_key, stats)
         heavy = jnp.broadcast_to(nodes.quality > POOR, shape)
         values, lp = weighed_draws(model, nodes, stats, draw_key, *shape)
@@ -221,7 +143,7 @@ def draw_model(model: Any, settings: Settings, key: Array, stats: Any) -> Draws:
 
 
 def _independent(model: Any, settings: Settings) -> bool:
-    return model.dim == 0 or settings.sampler in INDEPENDENT
+    return model.dim == 0 or settings.how.independent
 
 
 _NUMBERS = 1 << 26
@@ -312,7 +234,7 @@ def estimation_steps(layout: Layout, settings: Settings, targets: tuple[Target, 
         nodes = exact(model, ExactSettings(settings.accuracy))(key, stats)
         return estimates_of_nodes(model, nodes, stats, targets, interval, truth)
 
-    return Steps(from_nodes, None) if settings.sampler == "exact" else Steps(chains, summaries, draws)
+    return Steps(from_nodes, None) if settings.how.nodes else Steps(chains, summaries, draws)
 
 
 def estimator(

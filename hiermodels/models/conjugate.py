@@ -46,8 +46,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import betaln, gammaln
 
+from hiermodels import variates
 from hiermodels.families.component import Component
-from hiermodels.models import hyper, variates
+from hiermodels.models import hyper
 from hiermodels.models.count_stats import CountStats, has_tally, moment_estimates, reduce_counts
 from hiermodels.models.counts import (
     check_tree,
@@ -60,9 +61,7 @@ from hiermodels.models.counts import (
 from hiermodels.models.data import Data
 from hiermodels.models.populations import (
     centre,
-    moments,
     new_group,
-    sample,
     simulate_counts,
     spread_down,
 )
@@ -334,7 +333,7 @@ class Conjugate:
     def draw(self, key: Array, u: Array, stats: CountStats) -> dict[str, Array]:
         """One exact draw of everything given u: hyperparameters and group values (padded axes)."""
         tree, levels = count_tree(self.layout), self.layout.levels
-        values, rate = self._points(u, stats), sample(key, self._law(u, stats))
+        values, rate = self._points(u, stats), self._law(u, stats).draw(key)
         if self._closed:
             values[self.layout.parameters[0].name] = rate
         for i in range(tree.unit, len(levels)) if tree.unit >= 0 else ():
@@ -396,7 +395,7 @@ class Conjugate:
 
     def _average(self, law: Component, stats: CountStats) -> Component:
         """Average over the finest groups: exact moments of a weighted sum of independent units."""
-        mean, variance = moments(law)
+        mean, variance = law.moments()
         if mean.ndim == 0:
             return _point(mean)
         last = len(self.layout.levels) - 1

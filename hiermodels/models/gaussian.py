@@ -27,8 +27,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from hiermodels import variates
 from hiermodels.families.component import Component
-from hiermodels.models import hyper, variates
+from hiermodels.models import hyper
 from hiermodels.models.data import Data
 from hiermodels.models.spec import Layout, LevelLayout, Parameter, cor_name, sd_name, theta_name
 from hiermodels.models.twins import TwinStats, prepare_twins, twin_messages

@@ -8,8 +8,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hiermodels.families.component import Component
-from hiermodels.models import variates
 from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
 from hiermodels.models.data import Data
 from hiermodels.models.spec import Layout, sd_name, theta_name
@@ -17,9 +15,7 @@ from hiermodels.models.streams import stream
 
 __all__ = [
     "centre",
-    "moments",
     "new_group",
-    "sample",
     "simulate_counts",
     "spread_down",
 ]
@@ -31,27 +27,6 @@ def centre(layout: Layout, values: dict[str, Array]) -> Array:
     if name is not None:
         return layout.link.forward(values[name])
     return values["Intercept"] if "Intercept" in values else jnp.zeros(())
-
-
-def sample(key: Array, law: Component) -> Array:
-    """Independent draws from a component, in its shape."""
-    if law.kind == "beta":
-        return variates.beta(key, law.a, law.b)
-    if law.kind == "gamma":
-        return variates.gamma(key, law.a) / law.b
-    if law.kind == "normal":
-        return law.a + jnp.sqrt(law.b) * jax.random.normal(key, law.a.shape, law.a.dtype)
-    return law.a
-
-
-def moments(law: Component) -> tuple[Array, Array]:
-    """Mean and variance of a component."""
-    a, b = law.a, law.b
-    if law.kind == "beta":
-        return a / (a + b), a * b / ((a + b) ** 2 * (a + b + 1))
-    if law.kind == "gamma":
-        return a / b, a / b**2
-    return a, b if law.kind == "normal" else jnp.zeros_like(a)
 
 
 def spread_down(layout: Layout, parent: tuple[Array, ...], x: Array, start: int, stop: int) -> Array:
@@ -103,7 +78,7 @@ def new_group(layout: Layout, values: dict[str, Array], level: str, key: Array) 
         concentration = jnp.exp(values[name] + values[sd_name(names[tree.above[-1]], name)] * noise)
     else:
         concentration = values[precision(layout)]
-    rate = sample(keys[2], layout.law.population.component(layout.link.inverse(eta), concentration))
+    rate = layout.law.population.component(layout.link.inverse(eta), concentration).draw(keys[2])
     return rate if i == last else layout.link.forward(rate)
 
 
@@ -194,7 +169,7 @@ def _finest_rates(
             concentration = jnp.exp(spread_down(layout, design.parent, log_a, tree.above[-1], tree.unit))
         else:
             concentration = jnp.broadcast_to(known.get(precision(layout), nan), (size,))
-        rate = sample(keys[1], law.population.component(rate, concentration))
+        rate = law.population.component(rate, concentration).draw(keys[1])
     elif tree.word == "none":
         rate = jnp.full(size, jnp.nan)
     for i in range(tree.unit, last + 1):

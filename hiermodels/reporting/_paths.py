@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hiermodels.families.component import KINDS
 from hiermodels.quantities import theta_name
 from hiermodels.reporting._densities import density_of
 from hiermodels.reporting._fits import centre_name, declared, effect_of, group_table, level_of
@@ -106,13 +107,8 @@ def _middle(x: np.ndarray, kind: str) -> np.ndarray:
 
 def _moments(kind: str, a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of a component (`hiermodels.families.component`)."""
-    if kind == "normal":
-        return a, np.sqrt(b)
-    if kind == "beta":
-        return a / (a + b), np.sqrt(a * b / (a + b + 1)) / (a + b)
-    if kind == "gamma":
-        return a / b, np.sqrt(a) / b
-    return a, np.zeros_like(a)
+    mean, variance = KINDS[kind].moments(a, b)
+    return np.asarray(mean), np.sqrt(variance)
 
 
 def tree_table(source: Any) -> pd.DataFrame:

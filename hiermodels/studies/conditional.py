@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
-from scipy import special, stats
 
+from hiermodels.families.component import KINDS
 from hiermodels.models.data import Problem, as_jax, bind
 from hiermodels.models.factorise import Factorised, factorise
 from hiermodels.models.spec import Model
@@ -163,10 +163,4 @@ def _components(law: Factorised, problem: Problem, wanted: tuple[str, ...], rows
 def _cdf(kind: str, x: Floats, a: Floats, b: Floats) -> Floats:
     """Distribution function of a component; see `hiermodels.families.component.Component`."""
     with np.errstate(all="ignore"):
-        if kind == "normal":
-            return np.where(b > 0, stats.norm.cdf((x - a) / np.sqrt(np.where(b > 0, b, 1.0))), np.where(x >= a, 1.0, 0.0))
-        if kind == "beta":
-            return special.betainc(a, b, np.clip(x, 0.0, 1.0))
-        if kind == "gamma":
-            return special.gammainc(a, b * np.maximum(x, 0.0))
-        return np.where(x >= a, 1.0, 0.0)
+        return KINDS[kind].cdf(x, a, b)

@@ -26,7 +26,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import ndtr
 
-from hiermodels.models import variates
+from hiermodels import variates
 
 __all__ = [
     "clustered",

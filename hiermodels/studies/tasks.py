@@ -194,7 +194,7 @@ def run_chunk(
     reps = np.arange(index * chunk, (index + 1) * chunk)
     if not fit.targets:
         return table_of(study, place, method, fit, reps, None, None)
-    if fit.settings.sampler == "nuts":  # the longest compilation does not wait for data: another thread compiles what makes them
+    if fit.settings.how.gradient:  # the longest compilation does not wait for data: another thread compiles what makes them
         with jax.enable_x64(study.precision == "float64"):
             program, *args = _estimation_call(mechanism, fit, chunk, lanes)
             compiled(program, tuple(args), _what(method, fit), announce)
@@ -335,7 +335,7 @@ def _again(
         bad[list(refused)] = False
         rows = np.flatnonzero(bad[:, fit.positions].any(1))
         # a quadrature judges each estimand alone: one that is right stays as it is, whatever else is asked for
-        alone = bad if fit.settings.sampler == "exact" else np.ones_like(bad)
+        alone = bad if fit.settings.how.nodes else np.ones_like(bad)
         harder = replace(fit, settings=settings)
         for start in range(0, len(rows), 8):
             some = rows[start : start + 8]
@@ -363,7 +363,7 @@ def _escalations(study: Study, fit: Fit) -> list[Settings]:
         replace(chains, tune=chains.tune * 2**k, draws=chains.draws * 2, target_accept=max(chains.target_accept, a))
         for k, a in ((1, 0.95), (2, 0.99))
     ][:_ESCALATIONS]
-    if fit.settings.sampler == "exact":
+    if fit.settings.how.nodes:
         finer = replace(fit.settings, accuracy={"study": "refined", "fit": "finest"}[fit.settings.accuracy])
         return [finer, chains, *harder] if study.failures == "retry-with-escalation" else [finer, chains]
     return harder if study.failures == "retry-with-escalation" else []

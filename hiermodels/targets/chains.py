@@ -9,7 +9,7 @@ import numpy as np
 
 from hiermodels.fit import fit
 from hiermodels.inference.describe import Axes, axes, convergence_table, scalar_names
-from hiermodels.inference.samplers import INDEPENDENT
+from hiermodels.inference.settings import INDEPENDENT
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,6 @@ from scipy import integrate, stats
 from hiermodels import families
 from hiermodels.families.family import Columns, Rows
 from hiermodels.models.display import _Latex, _Plain
-from hiermodels.models.populations import moments, sample
 
 NORMAL = [n for n, f in families.MENU.items() if f.population.normal]
 CONJUGATE = [n for n, f in families.MENU.items() if not f.population.normal]
@@ -197,7 +196,7 @@ class TestPopulations:
     def test_one_law(self, name):
         population, m, a = families.MENU[name].population, self.M, self.A
         law, component = population.law(jnp.asarray(m), jnp.asarray(a)), population.component(jnp.asarray(m), jnp.asarray(a))
-        mean, variance = moments(component)
+        mean, variance = component.moments()
         np.testing.assert_allclose(law.mean, m, rtol=1e-12)
         np.testing.assert_allclose([mean, variance], [law.mean, law.variance], rtol=1e-12)
         written = eval(population.source("m", "a"), SOURCE | {"m": m, "a": a})
@@ -205,7 +204,7 @@ class TestPopulations:
         np.testing.assert_allclose(written.log_prob(x), law.log_prob(x), rtol=1e-12)
         np.testing.assert_allclose(population.frozen(np.asarray(component.a), np.asarray(component.b)).logpdf(x), law.log_prob(x), rtol=1e-9)
         host = population.host_draws(np.random.default_rng(0), np.broadcast_to(m, (20_000, 2)), a)
-        drawn = jax.vmap(lambda k: sample(k, component))(jax.random.split(jax.random.key(1), 20_000))
+        drawn = jax.vmap(lambda k: component.draw(k))(jax.random.split(jax.random.key(1), 20_000))
         for found in (host, np.asarray(drawn)):
             assert np.all(np.abs(found.mean(0) - m) < 5 * np.sqrt(law.variance / 20_000))
             np.testing.assert_allclose(found.std(0), np.sqrt(law.variance), rtol=0.04)
@@ -235,7 +234,7 @@ class TestPopulations:
         """Var E[y | theta] / Var y: of one trial, or of the count of a row."""
         family, m, a = families.MENU[name], 0.3, 4.0
         size = 1.0 if family.link.bounded else 2.5
-        _, between = moments(family.population.component(jnp.asarray(m), jnp.asarray(a)))
+        _, between = family.population.component(jnp.asarray(m), jnp.asarray(a)).moments()
         law = family.host_at_rate(np.asarray(m), np.asarray(size))
         within = float(law.var()) - (float(between) if family.link.bounded else 0.0)
         share = size**2 * float(between) / (size**2 * float(between) + within)

@@ -15,7 +15,7 @@ from hiermodels import priors
 
 UNIT = 1.7
 VARIANCES = np.array([0.5, 2.0, 3.0])
-RECORDS = {name: law(*law.example) for name, law in priors.MENU.items()}
+RECORDS = {name: law(*law.example) for name, law in priors.MENU.items()} | {"beta(0, 0)": priors.beta(0, 0)}
 MARGINAL = {n: p for n, p in RECORDS.items() if not p.joint and not p.known and "correlation" not in p.kinds}
 CASES = [(n, kind) for n, p in MARGINAL.items() for kind in p.kinds if not p.misfit(kind)]
 SOURCE = {"dist": dist, "jnp": jnp}
@@ -53,14 +53,14 @@ def inside(prior, kind):
 def test_record_is_its_text(name):
     prior = RECORDS[name]
     assert priors.parse(str(prior)) == prior == pickle.loads(pickle.dumps(prior)) and hash(prior) == hash(priors.parse(str(prior)))
-    assert str(prior) == f"{name}({', '.join(f'{a:g}' for a in prior.args)})"
-    assert prior.args == tuple(map(float, prior.example))
+    assert str(prior) == f"{prior.name}({', '.join(f'{a:g}' for a in prior.args)})"
+    assert "(" in name or prior.args == tuple(map(float, prior.example))
     if prior.known:
         return
     assert all(f"{a:g}" in prior.latex() for a in prior.args)
 
 
-@pytest.mark.parametrize("name", [n for n, p in RECORDS.items() if p.args])
+@pytest.mark.parametrize("name", [n for n in priors.MENU if RECORDS[n].args])
 def test_numbers_are_checked(name):
     law = priors.MENU[name]
     for place, bad in itertools.product(range(len(law.example)), (math.inf, math.nan, 10**400)):
@@ -118,7 +118,12 @@ def test_improper_law_and_source(name, kind):
     assert prior.law(kind) is None and prior.source(kind) is None
     with pytest.raises(ValueError, match="cannot be drawn from; use a proper law"):
         prior.sample(jax.random.key(0))
-    if not prior.constant:
+    if kind == "unit":  # it gathers mass without end towards the ends
+        total = [integrate.quad(lambda u: float(np.exp(density(prior, 1 / (1 + math.exp(-u)))[0])) / (2 + math.exp(u) + math.exp(-u)), -x, x)[0] for x in (5, 50)]
+        assert total[1] > 2 * total[0]
+    if prior.constant:
+        assert np.all(density(prior, x) == 0)
+    else:
         source = [float(eval(prior.density_source("x", "v"), SOURCE | {"x": one, "v": VARIANCES})) for one in x]
         np.testing.assert_allclose(source, density(prior, x), rtol=1e-9, atol=1e-9)
 
@@ -139,6 +144,21 @@ def test_exponents_are_those_of_the_density(name):
         assert prior.tail == tail
     if math.isfinite(prior.bend()):  # there the density falls as 1 / x, and ever faster after it
         assert tail == -math.inf and slope(prior.bend() / math.sqrt(1.01)) == pytest.approx(-1, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", [n for n, kind in CASES if kind == "unit" and not MARGINAL[n].constant])
+def test_exponents_at_zero_of_a_probability(name):
+    prior = MARGINAL[name]
+    if prior.support("unit")[0] == 0:
+        a, b = density(prior, [1e-7, 1.01e-7])
+        assert (b - a) / math.log(1.01) == pytest.approx(prior.origin, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", [n for n, p in RECORDS.items() if p.known])
+def test_known_parameters(name):
+    prior = RECORDS[name]
+    assert float(prior.sample(jax.random.key(0))) == prior.args[0] and float(prior.log_density(jnp.asarray(2.0))) == 0
+    assert prior.finite_exponential(5.0) and prior.proper and prior.law() is None
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)

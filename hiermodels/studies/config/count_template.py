@@ -10,7 +10,7 @@ import numpy as np
 from hiermodels.families import lookup
 from hiermodels.families.link import Link
 from hiermodels.quantities import INTERCEPT, theta_name
-from hiermodels.studies.config.template import TEMPLATE, as_text, sizes_text
+from hiermodels.studies.config.template_text import TEMPLATE, as_text, sizes_text
 
 if TYPE_CHECKING:
     import pandas as pd

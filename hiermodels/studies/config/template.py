@@ -2,68 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hiermodels.datasets import read_table
 from hiermodels.families import lookup
+from hiermodels.studies.config.count_template import count_template
+from hiermodels.studies.config.template_text import ARMS, TEMPLATE, as_text, sizes_text
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from hiermodels.models.terms import Formula
 
-__all__ = ["TEMPLATE", "as_text", "sizes_text", "template"]
+__all__ = ["template"]
 
-_ARMS = ("treat", "treated", "treatment", "arm")
-"""Names of predictors that a generated design gives to half of the groups."""
 _SE_NAMES = ("se", "sigma", "stderr", "std_err", "std_error", "standard_error", "sem")
-
-TEMPLATE = """\
-# A simulation study: `hiermodels check THIS_FILE` checks it, `hiermodels run THIS_FILE` runs it.
-# `hiermodels list models|priors|families|samplers|estimators|measures|datasets|configs` prints what may stand here.
-
-aim: How do complete, no and partial pooling compare?
-
-# How datasets come about.
-mechanisms:
-  # As in lme4; nesting is (1 | school/classroom).
-  formula: {formula}
-  # normal, binomial (with `trials: <column>`), poisson (with `exposure: <column>`), ...: `hiermodels list families`.
-  family: {family}
-{known}\
-  # A dataset's name, a file (CSV or Parquet), or level sizes in nesting order with `obs` units in each
-  # finest group: {{school: 20, classroom: 4, obs: 10}}.
-  design: {design}
-  # A number is fixed; a text such as half_normal(5) is drawn anew for each dataset. Group values that are
-  # not named (theta_<group>) are drawn from the model.
-  truth: {{{truth}}}
-{grid}\
-  # deviation: {{effects: student_t(3), missing: 0.2}}   # how datasets differ from what the model says
-
-# What is estimated. Decisions are estimands too: {{benefit: P(Intercept > 0)}}.
-estimands: [{estimands}]
-
-# How it is estimated: any argument of hiermodels.fit, formula, family and priors. Every prior is best named.
-# Estimators without a posterior stand beside them: js: {{estimator: james_stein}}, hksj: {{estimator: hksj}}.
-methods:
-{methods}\
-
-# How estimates are judged; by default bias, mse, cover and, where there are several methods, rmse_ratio (paired by replicate).
-performance: [bias, empse, mse, cover, ciwidth, rmse_ratio]
-# Level of the credible intervals; {{level: 0.95, kind: hdi}} and kind: upper are possible.
-interval: 0.95
-# Datasets a cell. Coverage near 95% has a Monte Carlo standard error of 1.4 points at 250, 0.5 at 1900.
-replications: 250
-seed: 1
-# failures: complete-case    # the default; paired-complete, worst-case or retry-with-escalation: what is done about fits that fail
-# precision: float64    # or float32
-# lanes: auto           # datasets in one vectorised step
-# chunk: auto           # datasets in one file, a multiple of lanes
-"""
-
 
 def template(
     formula: str | None = None,
@@ -116,8 +71,6 @@ def template(
     name = None if data is None else str(data)
     if outcome == "real":
         return _filled(parsed, table, name, family)
-    from hiermodels.studies.config.count_template import count_template
-
     for column in (parsed.outcome, trials, exposure):
         if column is not None and table is not None:
             require_column(table, column, f"family {family}")
@@ -198,20 +151,6 @@ def _numeric(parsed: Formula, table: pd.DataFrame | None) -> set[str]:
     return terms if table is None else {t for t in terms if table[t].dtype.kind in "iufb"}
 
 
-def sizes_text(parsed: Formula, constants: Mapping[str, float] | None = None, obs: int = 10) -> str:
-    """A generated design in YAML: level sizes, and a law or number for every predictor."""
-    levels = list(dict.fromkeys(f for g in parsed.groups for f in g.factors)) or ["unit"]
-    sizes = [f"{as_text(level)}: {20 if i == 0 else 4}" for i, level in enumerate(levels)]
-    laws = [f"{as_text(x)}: {_law(x, levels)}" for x in sorted(parsed.predictors) if x not in levels]
-    laws += [f"{as_text(x)}: {value:g}" for x, value in (constants or {}).items()]
-    predictors = [f"predictors: {{{', '.join(laws)}}}"] if laws else []
-    return f"{{{', '.join([*sizes, f'obs: {obs}', *predictors])}}}"
-
-
-def _law(name: str, levels: list[str]) -> str:
-    return f"half({levels[0]})" if name.lower() in _ARMS else '"normal(0, 1)"'
-
-
 def _grid(sds: list[str], spread: float) -> str:
     if not sds:
         return ""
@@ -235,15 +174,6 @@ def _methods(
 def _between(parsed: Formula, table: pd.DataFrame | None, terms: list[str]) -> bool:
     """Whether a predictor is constant within groups, which rules out no pooling."""
     if table is None:
-        return any(t.lower() in _ARMS for t in terms)
+        return any(t.lower() in ARMS for t in terms)
     grouped = [table.groupby(list(g.factors), observed=True) for g in parsed.groups]
     return any(bool((rows[t].nunique() <= 1).all()) for rows in grouped for t in terms)
-
-
-def as_text(text: str) -> str:
-    """Text as a YAML scalar, quoted where it must be (also inside ``{}`` and ``[]``)."""
-    text = str(text)
-    number = re.fullmatch(r"[-+.\d].*|true|false|null|~|", text, re.IGNORECASE)
-    if not number and re.fullmatch(r"[\w./][\w ./()|~+*<>-]*", text):
-        return text
-    return "'" + text.replace("'", "''") + "'"
