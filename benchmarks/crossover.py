@@ -39,7 +39,7 @@ class Program:
         from hiermodels.inference.nuts import auto_lanes
         from hiermodels.inference.samplers import Settings, dimension, estimator, target_sizes
         from hiermodels.inference.summaries import Interval, Target
-        from hiermodels.models.data import as_jax
+        from hiermodels.models.problem import as_jax
 
         problem, self.device = workload.problem(), device
         settings = Settings(sampler=sampler, draws=DRAWS, tune=TUNE, chains=CHAINS, accuracy="study")

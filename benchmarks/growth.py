@@ -62,8 +62,9 @@ def gradient(students: int) -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from hiermodels.models.data import as_jax, bind
+    from hiermodels.models.data import bind
     from hiermodels.models.factorise import factorise
+    from hiermodels.models.problem import as_jax
 
     problem = bind(_pupils_model(), _pupils(20, 4, students))
     model = factorise(problem.layout)
@@ -117,7 +118,7 @@ def replicates(count: int) -> dict[str, float]:
     from hiermodels.inference.nuts import auto_lanes
     from hiermodels.inference.samplers import Settings, dimension, estimator, target_sizes
     from hiermodels.inference.summaries import Interval, Target
-    from hiermodels.models.data import as_jax
+    from hiermodels.models.problem import as_jax
 
     problem = W1.problem()
     settings = Settings(sampler="exact", accuracy="study")

@@ -154,8 +154,8 @@ def recovered(workload: Workload, y: np.ndarray, u: np.ndarray) -> np.ndarray:
     import equinox as eqx
     import jax
 
-    from hiermodels.models.data import as_jax
     from hiermodels.models.factorise import factorise
+    from hiermodels.models.problem import as_jax
 
     problem = workload.problem()
     model = factorise(problem.layout)

@@ -26,7 +26,7 @@ class Ours(Mapped):
         from hiermodels.inference.nuts import auto_lanes
         from hiermodels.inference.samplers import Settings, dimension, estimator, sampler, target_sizes
         from hiermodels.inference.summaries import Interval, Target
-        from hiermodels.models.data import as_jax
+        from hiermodels.models.problem import as_jax
 
         problem, variables = self.workload.problem(), self.workload.variables
         settings = Settings(

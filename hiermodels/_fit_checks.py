@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hiermodels.inference.diagnosis import Diagnosis
     from hiermodels.inference.leave_out import LeaveOut
     from hiermodels.inference.predictive_check import PredictiveCheck
-    from hiermodels.models.data import Problem
+    from hiermodels.models.problem import Problem
 
 __all__ = ["Checks", "compare"]
 

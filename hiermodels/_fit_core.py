@@ -12,8 +12,8 @@ import numpy as np
 from hiermodels._fit_settings import FitSettings
 from hiermodels.inference import describe
 from hiermodels.inference.draws import Draws
-from hiermodels.models.data import Problem
-from hiermodels.models.spec import LevelLayout
+from hiermodels.models.layout import LevelLayout
+from hiermodels.models.problem import Problem
 from hiermodels.models.user import UserModel
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiermodels._fit_core import FitCore, check_prob
-from hiermodels.models.spec import POOLING, LevelLayout, theta_name
+from hiermodels.models.layout import POOLING, LevelLayout
+from hiermodels.quantities import theta_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,8 +21,9 @@ from hiermodels._forks import refuse_fork
 from hiermodels.inference import advice, describe, samplers
 from hiermodels.inference.compiled import draw, draw_user
 from hiermodels.models import checks
-from hiermodels.models.data import Problem, as_jax, bind
+from hiermodels.models.data import bind
 from hiermodels.models.merging import refitted_model
+from hiermodels.models.problem import Problem, as_jax
 from hiermodels.models.scales import Scales
 from hiermodels.models.spec import Model
 from hiermodels.models.user import UserModel

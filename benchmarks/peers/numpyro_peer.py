@@ -49,8 +49,8 @@ def marginal_density(workload: Workload) -> tuple[Callable[..., Any], Callable[.
     import equinox as eqx
     import jax
 
-    from hiermodels.models.data import as_jax
     from hiermodels.models.factorise import factorise
+    from hiermodels.models.problem import as_jax
 
     problem = workload.problem()
     model = factorise(problem.layout)

@@ -11,8 +11,8 @@ import numpy as np
 
 from hiermodels.inference.draws import STATUS, Draws
 from hiermodels.inference.settings import Settings
-from hiermodels.models.data import Problem
 from hiermodels.models.factorise import factorise
+from hiermodels.models.problem import Problem
 from hiermodels.models.user import UserModel
 
 if TYPE_CHECKING:

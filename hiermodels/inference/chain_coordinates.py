@@ -16,10 +16,11 @@ from hiermodels.models.builder import Explicit
 from hiermodels.models.conjugate import Conjugate
 from hiermodels.models.count_stats import CountStats, moment_estimates
 from hiermodels.models.counts import count_tree
-from hiermodels.models.data import Data
+from hiermodels.models.layout import Layout, Parameter
 from hiermodels.models.populations import spread_down
-from hiermodels.models.spec import Layout, Parameter, sd_name
+from hiermodels.models.problem import Data
 from hiermodels.models.units import inner_design
+from hiermodels.quantities import sd_name
 
 __all__ = ["bent"]
 

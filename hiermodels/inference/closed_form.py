@@ -37,10 +37,10 @@ from hiermodels.inference.laws import (
 from hiermodels.inference.truncated import TruncatedInverseGamma
 from hiermodels.inference.two_level_law import TwoLevelNormal, clipped_quantiles, two_level_normal
 from hiermodels.models import hyper
-from hiermodels.models.data import Data
 from hiermodels.models.factorise import Factorised
 from hiermodels.models.gaussian import Gaussian, GaussianStats
-from hiermodels.models.spec import Layout, Parameter
+from hiermodels.models.layout import Layout, Parameter
+from hiermodels.models.problem import Data
 
 __all__ = [
     "CountLaw",

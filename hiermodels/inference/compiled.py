@@ -19,8 +19,8 @@ from hiermodels.inference.draws import Draws
 from hiermodels.inference.naming import canonical_settings, in_own_words
 from hiermodels.inference.samplers import Settings, draw_model, sampler
 from hiermodels.models.canonical import canonical
-from hiermodels.models.data import Data
-from hiermodels.models.spec import Layout
+from hiermodels.models.layout import Layout
+from hiermodels.models.problem import Data
 from hiermodels.models.user import UserModel
 
 __all__ = ["draw", "draw_user", "stage"]

@@ -29,7 +29,7 @@ import numpy as np
 from jax import Array
 
 from hiermodels.models.hyper import width
-from hiermodels.models.spec import Parameter
+from hiermodels.models.layout import Parameter
 
 __all__ = ["Coordinates", "Kinds", "fit_coordinates", "kinds"]
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from hiermodels.inference.group_messages import owners
 from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
-from hiermodels.models.data import Problem
-from hiermodels.models.spec import theta_name
+from hiermodels.models.problem import Problem
+from hiermodels.quantities import theta_name
 
 __all__ = ["Population", "count_log_likelihood", "count_weights", "population", "unit_level"]
 

@@ -28,9 +28,9 @@ from hiermodels.inference.likelihood import log_likelihood
 from hiermodels.inference.log_priors import improper_parameters, log_prior
 from hiermodels.inference.predict import predict
 from hiermodels.inference.user_densities import user_densities
-from hiermodels.models.data import Problem
+from hiermodels.models.declaration import Declaration
 from hiermodels.models.names import free_name
-from hiermodels.models.spec import Model
+from hiermodels.models.problem import Problem
 from hiermodels.models.standing import stands_at
 from hiermodels.models.user import UserModel
 
@@ -148,7 +148,7 @@ def predictions_tree(values: np.ndarray, problem: Problem, frame: pd.DataFrame) 
     return xr.DataTree.from_dict({name: _signed(data) for name, data in tree.items() if data.data_vars})
 
 
-def used_columns(model: Model) -> list[str]:
+def used_columns(model: Declaration) -> list[str]:
     """Columns of a frame that a model reads, the outcome first."""
     parsed = model.parsed
     found = [parsed.outcome, *parsed.predictors, *(f for g in parsed.groups for f in g.factors)]

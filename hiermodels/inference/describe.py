@@ -17,10 +17,11 @@ import numpy as np
 
 from hiermodels import families
 from hiermodels.inference.diagnostics import convergence, ess_mean
-from hiermodels.models.data import Problem
+from hiermodels.models.layout import Layout
 from hiermodels.models.names import DIMENSIONS, free_name
-from hiermodels.models.spec import Layout, cor_name, theta_name
+from hiermodels.models.problem import Problem
 from hiermodels.models.user import UserModel
+from hiermodels.quantities import cor_name, theta_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -32,8 +32,9 @@ from hiermodels.inference.point_estimates import PointEstimates, data_names, set
 from hiermodels.inference.student import student_quantile
 from hiermodels.inference.summaries import Interval, Target, judge
 from hiermodels.models.counts import rate_name
-from hiermodels.models.data import Data, Problem
-from hiermodels.models.spec import Layout, sd_name, theta_name
+from hiermodels.models.layout import Layout
+from hiermodels.models.problem import Data, Problem
+from hiermodels.quantities import sd_name, theta_name
 
 __all__ = ["available_directly", "check_design", "describe", "direct_estimator", "lookup", "menu", "read_settings"]
 

@@ -32,7 +32,8 @@ from hiermodels.models import hyper
 from hiermodels.models.conjugate import Conjugate
 from hiermodels.models.factorise import Factorised
 from hiermodels.models.gaussian import Gaussian, GaussianStats
-from hiermodels.models.spec import Parameter, cor_name, sd_name
+from hiermodels.models.layout import Parameter
+from hiermodels.quantities import cor_name, sd_name
 
 __all__ = ["gibbs"]
 

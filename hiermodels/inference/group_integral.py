@@ -16,9 +16,9 @@ from scipy import special
 
 from hiermodels.families.family import Rows
 from hiermodels.inference.group_messages import deviations, information
-from hiermodels.models.data import Problem
 from hiermodels.models.outcomes import row_law
-from hiermodels.models.spec import sd_name
+from hiermodels.models.problem import Problem
+from hiermodels.quantities import sd_name
 
 __all__ = ["integrated_log_likelihood", "why_not"]
 

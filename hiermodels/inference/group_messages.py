@@ -22,8 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hiermodels.families.family import Rows
-from hiermodels.models.data import Problem
-from hiermodels.models.spec import LevelLayout, cor_name, sd_name, theta_name
+from hiermodels.models.layout import LevelLayout
+from hiermodels.models.problem import Problem
+from hiermodels.quantities import cor_name, sd_name, theta_name
 
 __all__ = ["Message", "deviations", "flat_draws", "group_log_likelihood", "information", "messages", "owners", "sole_children"]
 

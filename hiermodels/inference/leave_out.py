@@ -26,8 +26,8 @@ from hiermodels.inference.diagnostics import ess_mean
 from hiermodels.inference.group_integral import integrated_log_likelihood, why_not
 from hiermodels.inference.group_messages import flat_draws, group_log_likelihood, owners
 from hiermodels.inference.log_priors import mean_variances
-from hiermodels.models.data import Problem
-from hiermodels.models.spec import LevelLayout
+from hiermodels.models.layout import LevelLayout
+from hiermodels.models.problem import Problem
 
 if TYPE_CHECKING:
     import pandas as pd

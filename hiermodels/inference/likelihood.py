@@ -9,8 +9,8 @@ import numpy as np
 
 from hiermodels.inference.predict import expected, fitted_rows
 from hiermodels.inference.rates import row_rates
-from hiermodels.models.data import Problem
 from hiermodels.models.outcomes import row_law
+from hiermodels.models.problem import Problem
 
 if TYPE_CHECKING:
     import pandas as pd

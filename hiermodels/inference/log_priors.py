@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hiermodels.models.data import Problem
-from hiermodels.models.spec import Layout, Parameter
+from hiermodels.models.layout import Layout, Parameter
+from hiermodels.models.problem import Problem
 from hiermodels.models.units import at_means
 from hiermodels.priors import Prior
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from hiermodels.inference.settings import Settings
 from hiermodels.inference.summaries import Target
 from hiermodels.models.canonical import Canonical, canonical
-from hiermodels.models.spec import Layout
+from hiermodels.models.layout import Layout
 
 __all__ = ["canonical_settings", "canonical_targets", "in_own_words"]
 

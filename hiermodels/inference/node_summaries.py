@@ -17,7 +17,7 @@ from hiermodels.inference.mixtures import NormalMixture, Summary, hdi
 from hiermodels.inference.nodes import ACCURACIES, Accuracy, Nodes, block_size, halves, smoothing
 from hiermodels.models import hyper
 from hiermodels.models.factorise import Factorised
-from hiermodels.models.spec import Parameter
+from hiermodels.models.layout import Parameter
 from hiermodels.models.units import shown_factor, stands_of
 
 __all__ = ["summarise_nodes"]

@@ -21,8 +21,9 @@ import numpy as np
 from hiermodels.inference.count_groups import count_weights, population, unit_level
 from hiermodels.inference.group_messages import deviations, information, messages
 from hiermodels.inference.predict import expected, fitted_rows
-from hiermodels.models.data import Problem
-from hiermodels.models.spec import LevelLayout, cor_name, sd_name, theta_name
+from hiermodels.models.layout import LevelLayout
+from hiermodels.models.problem import Problem
+from hiermodels.quantities import cor_name, sd_name, theta_name
 
 __all__ = ["gelman_pardoe", "level_shares", "pooling_factors"]
 

@@ -22,10 +22,11 @@ from hiermodels.inference.predicted_rows import Rows
 from hiermodels.inference.rates import average_rates, count_outcomes, row_rates
 from hiermodels.models import checks
 from hiermodels.models.columns import kind_of
-from hiermodels.models.data import Problem
+from hiermodels.models.layout import LevelLayout
 from hiermodels.models.outcomes import row_law
 from hiermodels.models.predictors import columns
-from hiermodels.models.spec import LevelLayout, cor_name, sd_name, theta_name
+from hiermodels.models.problem import Problem
+from hiermodels.quantities import cor_name, sd_name, theta_name
 
 if TYPE_CHECKING:
     import pandas as pd

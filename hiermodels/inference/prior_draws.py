@@ -12,8 +12,10 @@ from hiermodels.inference.datatree import by_row, columns_dataset, posterior_dat
 from hiermodels.inference.describe import real_groups
 from hiermodels.inference.log_priors import improper_parameters
 from hiermodels.models.builder import build
-from hiermodels.models.data import Problem, as_jax, bind, variable_names
-from hiermodels.models.spec import Layout, Model, Parameter
+from hiermodels.models.data import bind, variable_names
+from hiermodels.models.layout import Layout, Parameter
+from hiermodels.models.problem import Problem, as_jax
+from hiermodels.models.spec import Model
 from hiermodels.models.units import shown
 
 if TYPE_CHECKING:

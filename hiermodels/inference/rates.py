@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from hiermodels.models import checks
-from hiermodels.models.data import Problem
+from hiermodels.models.problem import Problem
 
 if TYPE_CHECKING:
     import pandas as pd

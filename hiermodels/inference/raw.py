@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hiermodels.models.data import Data, Problem
+from hiermodels.models.problem import Data, Problem
 
 __all__ = ["raw_estimates"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiermodels.inference.likelihood import fitted_laws
-from hiermodels.models.data import Problem
+from hiermodels.models.problem import Problem
 
 if TYPE_CHECKING:
     import pandas as pd

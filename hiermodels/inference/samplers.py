@@ -33,10 +33,11 @@ from hiermodels.inference.settings import INDEPENDENT, SAMPLERS, Settings, check
 from hiermodels.inference.summaries import Interval, Target, judge, point, summarise
 from hiermodels.models.builder import Explicit
 from hiermodels.models.centring import centring
-from hiermodels.models.data import Data, Problem
 from hiermodels.models.factorise import factorise
+from hiermodels.models.layout import Layout
+from hiermodels.models.problem import Data, Problem
 from hiermodels.models.sites import Centring
-from hiermodels.models.spec import Layout, sd_name, theta_name
+from hiermodels.quantities import sd_name, theta_name
 
 __all__ = [
     "INDEPENDENT",

@@ -32,9 +32,11 @@ from jax import Array
 from numpyro import handlers
 
 from hiermodels.models import count_sites, hyper, starting
-from hiermodels.models.data import Data, variable_names
+from hiermodels.models.data import variable_names
 from hiermodels.models.factorise import factorise
+from hiermodels.models.layout import Layout, LevelLayout, Parameter, unit_of
 from hiermodels.models.outcomes import outcome_law, unpooled_law
+from hiermodels.models.problem import Data
 from hiermodels.models.sites import (
     Centring,
     Site,
@@ -47,9 +49,9 @@ from hiermodels.models.sites import (
     padded,
     to_flat,
 )
-from hiermodels.models.spec import Layout, LevelLayout, Parameter, cor_name, sd_name, unit_of
 from hiermodels.models.units import inner_design, shown, stands_of, with_outcome_scale
 from hiermodels.priors import fixed
+from hiermodels.quantities import cor_name, sd_name
 
 __all__ = ["Explicit", "build", "marginalised"]
 

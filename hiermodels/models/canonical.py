@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from hiermodels.models.counts import count_tree, log_precision, precision
-from hiermodels.models.spec import Layout, Parameter
+from hiermodels.models.layout import Layout, Parameter
 from hiermodels.quantities import INTERCEPT, cor_name, mean_name, sd_name, theta_name
 
 __all__ = ["Canonical", "canonical"]

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 import scipy  # its parts load when they are used
 
-from hiermodels.models.data import Data
-from hiermodels.models.spec import Layout
+from hiermodels.models.layout import Layout
+from hiermodels.models.problem import Data
 from hiermodels.models.starting import working
 from hiermodels.models.units import inner_design
 

@@ -11,8 +11,9 @@ import numpy as np
 from hiermodels import families, priors
 from hiermodels.models.columns import as_numbers, numbers, require_column
 from hiermodels.models.counts import count_tree
+from hiermodels.models.declaration import Declaration
+from hiermodels.models.layout import Layout
 from hiermodels.models.ranks import ROWS, Scale
-from hiermodels.models.spec import Layout, Model
 from hiermodels.models.told_apart import untold
 from hiermodels.models.units import inner_design
 from hiermodels.priors.law import Prior, word
@@ -20,7 +21,7 @@ from hiermodels.priors.law import Prior, word
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hiermodels.models.data import Data
+    from hiermodels.models.problem import Data
 
 _STEEP = 50
 """How many times smaller than their median a standard error may be before `reference` deserves a word."""
@@ -67,7 +68,7 @@ def _positive(frame: pd.DataFrame, name: str, role: str) -> np.ndarray:
     return values
 
 
-def outcome_columns(model: Model, frame: pd.DataFrame, outcome: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def outcome_columns(model: Declaration, frame: pd.DataFrame, outcome: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Outcome, precision weight and size (trials, exposure) of each row, checked.
 
     Raises
@@ -98,7 +99,7 @@ def outcome_columns(model: Model, frame: pd.DataFrame, outcome: bool) -> tuple[n
     return y, weight, size
 
 
-def with_numbers(model: Model, frame: pd.DataFrame) -> pd.DataFrame:
+def with_numbers(model: Declaration, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with the columns that are numbers by their role in a type of numbers, where text or objects hold them."""
     import pandas as pd
 
@@ -110,7 +111,7 @@ def with_numbers(model: Model, frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**{name: values for name, (values, bad) in found.items() if not bad.any()})
 
 
-def _with_truth_as_numbers(model: Model, frame: pd.DataFrame) -> pd.DataFrame:
+def _with_truth_as_numbers(model: Declaration, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with a true / false outcome of one trial as 1 and 0."""
     import pandas as pd
 
@@ -157,7 +158,7 @@ def groupings(layout: Layout) -> None:
                 )
 
 
-def design(model: Model, layout: Layout, data: Data, labels: dict[str, list[str]]) -> None:
+def design(model: Declaration, layout: Layout, data: Data, labels: dict[str, list[str]]) -> None:
     """Refuse designs on which something is not identified whatever the outcome."""
     x, flat = inner_design(layout, data), [c for c in layout.population if _is_flat(layout, layout.columns[c])]
     for level in layout.levels:

@@ -14,12 +14,13 @@ from hiermodels.models import display
 from hiermodels.models.code_counts import count_lines
 from hiermodels.models.code_means import moved_priors, parameter_lines, spread_lines, unpooled_lines
 from hiermodels.models.code_names import Names, columns, rows
-from hiermodels.models.data import Problem
+from hiermodels.models.declaration import Declaration
+from hiermodels.models.layout import Layout, LevelLayout
+from hiermodels.models.problem import Problem
 from hiermodels.models.scales import Scales
 from hiermodels.models.sites import in_order
-from hiermodels.models.spec import Layout, LevelLayout, Model, sd_name, theta_name
 from hiermodels.models.standing import stands_at
-from hiermodels.quantities import INTERCEPT
+from hiermodels.quantities import INTERCEPT, sd_name, theta_name
 
 __all__ = ["arguments", "text"]
 
@@ -60,12 +61,12 @@ def _signature(names: Names) -> dict[str, str]:
     return found
 
 
-def text(model: Model, layout: Layout | None = None, scales: Scales | None = None) -> str:
+def text(model: Declaration, layout: Layout | None = None, scales: Scales | None = None) -> str:
     """Source of a NumPyro function of this very model: imports, ``def model(...)``, priors written out.
 
     Parameters
     ----------
-    model : Model
+    model : Declaration
     layout : Layout, optional
         Of a bound problem: its priors and pooling. Without it every level is pooled partially.
     scales : Scales, optional
@@ -78,6 +79,7 @@ def text(model: Model, layout: Layout | None = None, scales: Scales | None = Non
 
     Examples
     --------
+    >>> from hiermodels.models.spec import Model
     >>> print(text(Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(5)"})).splitlines()[15])
     def model(school, n_school, se, effect=None):
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hiermodels.models.code_names import Names, columns, rows
 from hiermodels.models.count_sites import unit_site
 from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
-from hiermodels.models.spec import sd_name, theta_name
+from hiermodels.quantities import sd_name, theta_name
 
 __all__ = ["count_lines"]
 

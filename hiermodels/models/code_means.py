@@ -6,9 +6,9 @@ import numpy as np
 
 from hiermodels.models.code_names import Names, prior_lines
 from hiermodels.models.defaults import UNPOOLED
+from hiermodels.models.layout import LevelLayout, Parameter
 from hiermodels.models.moves import inward, scale_of
 from hiermodels.models.scales import Scales
-from hiermodels.models.spec import LevelLayout, Parameter
 from hiermodels.quantities import cor_name, sd_name, theta_name
 
 __all__ = ["moved_priors", "parameter_lines", "spread_lines", "unpooled_lines"]

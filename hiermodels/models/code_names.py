@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass, field
 
 from hiermodels.families.family import Columns
-from hiermodels.models.spec import Layout, LevelLayout, Model, Parameter
+from hiermodels.models.declaration import Declaration
+from hiermodels.models.layout import Layout, LevelLayout, Parameter
 
 __all__ = ["Names", "columns", "prior_lines", "rows"]
 
@@ -20,11 +21,11 @@ class Names:
 
     Attributes
     ----------
-    model : Model
+    model : Declaration
     layout : Layout
     """
 
-    model: Model
+    model: Declaration
     layout: Layout
     _given: dict[str, str] = field(default_factory=dict)
 

@@ -58,16 +58,17 @@ from hiermodels.models.counts import (
     precision,
     rate_name,
 )
-from hiermodels.models.data import Data
+from hiermodels.models.layout import Layout, Parameter
 from hiermodels.models.populations import (
     centre,
     new_group,
     simulate_counts,
     spread_down,
 )
+from hiermodels.models.problem import Data
 from hiermodels.models.rising import log_rising, tallied
-from hiermodels.models.spec import Layout, Parameter, sd_name, theta_name
 from hiermodels.models.units import shown, stands_of
+from hiermodels.quantities import sd_name, theta_name
 
 __all__ = ["Conjugate", "CountStats", "conjugate", "new_group", "simulate_counts"]
 

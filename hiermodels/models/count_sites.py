@@ -18,11 +18,12 @@ from jax import Array
 from numpyro import handlers
 
 from hiermodels.models.counts import check_tree, count_tree, log_precision, precision, rate_name
-from hiermodels.models.data import Data
+from hiermodels.models.layout import Layout
 from hiermodels.models.populations import centre, spread_down
+from hiermodels.models.problem import Data
 from hiermodels.models.sites import Centring, hyperparameter, in_order, is_centred, outcome_site, padded
-from hiermodels.models.spec import Layout, sd_name, theta_name
 from hiermodels.models.units import inner_design, stands_of
+from hiermodels.quantities import sd_name, theta_name
 
 __all__ = ["check_tree", "count_model", "unit_site"]
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from hiermodels.models.counts import count_tree
-from hiermodels.models.data import Data
+from hiermodels.models.layout import Layout
+from hiermodels.models.problem import Data
 from hiermodels.models.rising import tally
-from hiermodels.models.spec import Layout
 from hiermodels.models.units import Units, inner_design
 
 __all__ = ["CountStats", "has_tally", "moment_estimates", "reduce_counts"]

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hiermodels import families
-from hiermodels.models.spec import Layout, Parameter
+from hiermodels.models.layout import Layout, Parameter
 from hiermodels.quantities import INTERCEPT, Quantity, coefficient, group_sd, mean_name
 
 __all__ = [

@@ -8,114 +8,36 @@ group adds nothing to any likelihood, so padding changes no result.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import numpy as np
-from jax import Array
 
 from hiermodels import families
 from hiermodels.models import checks
 from hiermodels.models.counts import check_tree, count_bound, count_parameters, count_tree, log_precision
+from hiermodels.models.declaration import Declaration
+from hiermodels.models.declared import blocks_of
 from hiermodels.models.expressions import plain
 from hiermodels.models.groupings import Grouping, grouping
+from hiermodels.models.layout import POOLING, Layout, LevelLayout, Parameter, unit_of
 from hiermodels.models.names import check_constant, check_names
 from hiermodels.models.predictors import columns, notes
+from hiermodels.models.problem import Data, Problem, as_jax
 from hiermodels.models.propriety import check_propriety, missing_moments
 from hiermodels.models.scales import Scales, kept_scales, measure
-from hiermodels.models.spec import POOLING, Layout, LevelLayout, Model, Parameter, cor_name, sd_name, theta_name, unit_of
 from hiermodels.models.twins import find_twins
-from hiermodels.models.units import Units, inner_design, per_column, settled, with_units
+from hiermodels.models.units import inner_design, per_column, settled, with_units
 from hiermodels.priors import flat
-from hiermodels.quantities import Quantity, coefficient, group_sd
+from hiermodels.quantities import Quantity, coefficient, cor_name, group_sd, sd_name, theta_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Data", "Problem", "bind", "design_columns"]
+__all__ = ["Data", "Problem", "as_jax", "bind", "design_columns"]
 
 _RAGGED = 4
 """A level is stored ragged where its padded rectangle would be more than this many times its groups."""
-
-
-class Data(eqx.Module):
-    """One dataset as arrays: NumPy on the host, JAX inside programs.
-
-    Attributes
-    ----------
-    y : Array, shape (obs,)
-        Outcome; 0 at padded rows.
-    x : Array, shape (obs, column)
-        Design matrix; columns as ``Layout.columns``.
-    weight : Array, shape (obs,)
-        Precision weight of a row: 1 / se^2 where known, else the given weight; 0 at padded rows.
-    size : Array, shape (obs,)
-        Trials or exposure of counts, else 1; 0 at padded rows.
-    group : tuple of Array, each (obs,)
-        Padded group index of each row, a level each.
-    parent : tuple of Array, each (group,)
-        Padded index of the group's parent one level up.
-    real : tuple of Array, each (group,)
-        False for padding.
-    twin : tuple of Array, each (group,)
-        Kind of each group's design, where the layout counts such kinds (`hiermodels.models.twins`).
-    units : Units or None
-        How programs centre and scale the design, and where priors stand (`hiermodels.models.units`); None where they leave all as it is.
-    """
-
-    y: Any
-    x: Any
-    weight: Any
-    size: Any
-    group: tuple[Any, ...]
-    parent: tuple[Any, ...]
-    real: tuple[Any, ...]
-    twin: tuple[Any, ...] = ()
-    units: Units | None = None
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A model that has met its data.
-
-    Attributes
-    ----------
-    model : Model
-    pooling : dict of str to str
-        Level name to word.
-    layout : Layout
-    data : Data
-        NumPy arrays; a program moves them to its device.
-    labels : dict of str to list of str
-        Level name to printed group labels, in the order of every result.
-    positions : dict of str to ndarray
-        Level name to the padded index of each label.
-    missing_moments : dict of str to str
-        ``"mean"`` or ``"sd"`` of which variables does not exist: variable -> ``mean`` or ``sd`` (``mean`` implies both).
-    warnings : tuple of str
-    groupings : dict of str to Grouping
-        Level name to its columns and the labels' values.
-    scales : Scales
-        What default priors and programs take from predictors, known errors, weights and exposures.
-    """
-
-    model: Model
-    pooling: dict[str, str]
-    layout: Layout
-    data: Data
-    labels: dict[str, list[str]]
-    positions: dict[str, np.ndarray]
-    missing_moments: dict[str, str]
-    warnings: tuple[str, ...]
-    groupings: dict[str, Grouping]
-    scales: Scales = field(default_factory=Scales)
-
-    def with_outcome(self, y: np.ndarray | Array) -> Data:
-        """The same design with another outcome; y has shape (rows,), padding is added here."""
-        padded = np.zeros(self.layout.obs)
-        padded[: len(y)] = y
-        return eqx.tree_at(lambda d: d.y, self.data, padded)
 
 
 def read_pooling(pooling: str | Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
@@ -179,7 +101,7 @@ def _store(
     return owner * width + rank, parent_size * width, width, np.repeat(np.arange(parent_size), width)
 
 
-def design_columns(model: Model, frame: pd.DataFrame) -> tuple[list[str], np.ndarray, list[str], list[list[str]]]:
+def design_columns(model: Declaration, frame: pd.DataFrame) -> tuple[list[str], np.ndarray, list[str], list[list[str]]]:
     """The design matrix of a model's predictors.
 
     Returns
@@ -206,7 +128,7 @@ def design_columns(model: Model, frame: pd.DataFrame) -> tuple[list[str], np.nda
 
 
 def bind(
-    model: Model,
+    model: Declaration,
     frame: pd.DataFrame,
     pooling: str | Mapping[str, str] = "partial",
     *,
@@ -219,7 +141,7 @@ def bind(
 
     Parameters
     ----------
-    model : Model
+    model : Declaration
     frame : DataFrame
         One row an observation.
     pooling : str or mapping
@@ -277,7 +199,7 @@ def bind(
         above = positions[order[up]][codes[up]] if up >= 0 else None
         position, total, width, owner = _store(codes[i], count, above, levels[up].size if up >= 0 else 1, pad)
         varying = tuple(names.index(e) for block, _ in merged[name] for e in block)
-        levels.append(LevelLayout(name, varying, _blocks(merged[name]), words[name], total, width, up))
+        levels.append(LevelLayout(name, varying, blocks_of(merged[name]), words[name], total, width, up))
         in_order = np.argsort(position, kind="stable")
         groupings[name] = replace(read[name][1], keys=tuple(read[name][1].keys[k] for k in in_order))
         positions[name] = position
@@ -346,16 +268,6 @@ def _with_twins(layout: Layout, data: Data) -> tuple[Layout, Data]:
     return replace(layout, twins=kinds), replace(data, twin=twin)
 
 
-def _blocks(terms: list[tuple[tuple[str, ...], bool]]) -> tuple[tuple[int, ...], ...]:
-    blocks: list[tuple[int, ...]] = []
-    start = 0
-    for effects, correlated in terms:
-        here = tuple(range(start, start + len(effects)))
-        blocks += [here] if correlated else [(k,) for k in here]
-        start += len(effects)
-    return tuple(blocks)
-
-
 def _covered(column: int, levels: list[LevelLayout]) -> bool:
     """Whether an unpooled level estimates this column's coefficient group by group."""
     return any(level.pooling == "none" and column in level.effects for level in levels)
@@ -384,7 +296,7 @@ def check_words(words: dict[str, str], order: list[str], parents: list[int]) -> 
             j = parents[j]
 
 
-def _parameters(model: Model, family: families.Family, layout: Layout, data: Data, scales: Scales) -> tuple[Parameter, ...]:
+def _parameters(model: Declaration, family: families.Family, layout: Layout, data: Data, scales: Scales) -> tuple[Parameter, ...]:
     from hiermodels.models import defaults
 
     wanted = _wanted(family, layout)
@@ -457,15 +369,3 @@ def variable_names(layout: Layout) -> list[str]:
         names += [theta_name(level.name, layout.columns[e]) for e in level.effects]
     above = () if layout.normal_groups else count_tree(layout).above
     return [*names, theta_name(layout.levels[above[-1]].name, log_precision(layout))] if above else names
-
-
-def as_jax(data: Data) -> Data:
-    """The same dataset with its arrays on the default device, in the precision in force."""
-    import jax
-    import jax.numpy as jnp
-
-    def move(a: Any) -> Array:
-        a = np.asarray(a)
-        return jnp.asarray(a, dtype=jnp.result_type(float)) if a.dtype.kind == "f" else jnp.asarray(a)
-
-    return jax.tree.map(move, data)

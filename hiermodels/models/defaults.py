@@ -34,7 +34,7 @@ from collections.abc import Collection
 
 from hiermodels import families
 from hiermodels.models.counts import count_tree
-from hiermodels.models.spec import Layout
+from hiermodels.models.layout import Layout
 from hiermodels.priors import (
     Prior,
     beta,

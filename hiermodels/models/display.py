@@ -14,20 +14,22 @@ from hiermodels.families.family import Columns
 from hiermodels.families.link import Link
 from hiermodels.models import data, defaults, standing
 from hiermodels.models.counts import count_tree, log_precision, rate_name
+from hiermodels.models.declaration import Declaration
+from hiermodels.models.declared import declared_layout
+from hiermodels.models.layout import Layout, Parameter
 from hiermodels.models.moves import find_moves, scale_of, written
 from hiermodels.models.scales import Scales
-from hiermodels.models.spec import Layout, LevelLayout, Model, Parameter, sd_name, theta_name
-from hiermodels.quantities import INTERCEPT
+from hiermodels.quantities import INTERCEPT, sd_name, theta_name
 
 __all__ = ["latex", "text"]
 
 
-def text(model: Model, layout: Layout | None = None, scales: Scales | None = None) -> str:
+def text(model: Declaration, layout: Layout | None = None, scales: Scales | None = None) -> str:
     """The model as plain text, a line a law and a line a prior.
 
     Parameters
     ----------
-    model : Model
+    model : Declaration
     layout : Layout, optional
         Of a bound problem: then the priors in use (defaults with their numbers) and the pooling are shown.
         Without it defaults that are scaled to predictors, weights or known variances are shown by their rule, and every level is
@@ -37,6 +39,7 @@ def text(model: Model, layout: Layout | None = None, scales: Scales | None = Non
 
     Examples
     --------
+    >>> from hiermodels.models.spec import Model
     >>> print(text(Model("y ~ 1 + x + (1 + x | id)", priors={"sigma": "exponential(1)"})))
     y_i ~ N(theta_id[i] + theta_id_x[i] * x_i, sigma^2)
     (theta_id, theta_id_x)_j ~ N((Intercept, x), S cor_id S), S = diag(sd_id, sd_id_x)
@@ -51,11 +54,12 @@ def text(model: Model, layout: Layout | None = None, scales: Scales | None = Non
     return "\n".join([*(f"{left} {sign} {right}" for left, sign, right in lines), *words])
 
 
-def latex(model: Model, layout: Layout | None = None, scales: Scales | None = None) -> str:
+def latex(model: Declaration, layout: Layout | None = None, scales: Scales | None = None) -> str:
     r"""The model as a LaTeX ``aligned`` block.
 
     Examples
     --------
+    >>> from hiermodels.models.spec import Model
     >>> print(latex(Model("y ~ 1 + (1 | g)", known_se="se")).splitlines()[1])
     y_{i} &\sim \mathrm{N}\left(\theta^{\mathrm{g}}_{[i]},\, \mathrm{se}_{i}^{2}\right) \\
     """
@@ -177,7 +181,7 @@ class _Latex(_Plain):
 class _Page:
     """What every line needs: the declaration, its layout, the renderer, and the scales of a fit."""
 
-    model: Model
+    model: Declaration
     layout: Layout
     style: _Plain
     scales: Scales | None = None
@@ -199,7 +203,7 @@ class _Page:
 
 
 def _lines(
-    model: Model, layout: Layout | None, scales: Scales | None, style: _Plain
+    model: Declaration, layout: Layout | None, scales: Scales | None, style: _Plain
 ) -> tuple[list[tuple[str, str, str]], list[str]]:
     """Laws and priors, and sentences about what is part of the model."""
     rules: dict[str, str] = {}
@@ -414,32 +418,7 @@ def _link(page: _Page, above: str, index: str) -> str:
 # a declaration without data ---------------------------------------------------------------------------------
 
 
-def declared_layout(model: Model) -> Layout:
-    """The layout that the formula alone implies, everything pooled partially; without parameters."""
-    family, parsed = lookup(model.family), model.parsed
-    population = parsed.population.names
-    names = list(population)
-    merged: dict[str, list[tuple[tuple[str, ...], bool]]] = {}
-    factors: dict[str, tuple[str, ...]] = {}
-    for term in parsed.groups:
-        effects = term.effects.names
-        names += [n for n in effects if n not in names]
-        merged.setdefault(term.name, []).append((effects, term.correlated))
-        factors[term.name] = term.factors
-    levels: list[LevelLayout] = []
-    for name in sorted(merged, key=lambda g: len(factors[g])):
-        inside = [j for j, v in enumerate(levels) if set(factors[v.name]) < set(factors[name])]
-        varying = tuple(names.index(e) for block, _ in merged[name] for e in block)
-        levels.append(
-            LevelLayout(
-                name, varying, data._blocks(merged[name]), "partial", 0, None, max(inside, default=-1)
-            )
-        )
-    kept = tuple(names.index(n) for n in population)
-    return Layout(family.kernel, model.known_se is not None, tuple(names), kept, tuple(levels), (), 0)
-
-
-def _sketch(model: Model) -> tuple[Layout, dict[str, str]]:
+def _sketch(model: Declaration) -> tuple[Layout, dict[str, str]]:
     """The layout that the formula alone implies, and the rules of priors that wait for data."""
     family, layout = lookup(model.family), declared_layout(model)
     wanted = data._wanted(family, layout)

@@ -21,9 +21,9 @@ from typing import Any, Protocol
 from jax import Array
 
 from hiermodels.families.component import Component
-from hiermodels.models.data import Data
 from hiermodels.models.gaussian import Gaussian
-from hiermodels.models.spec import Layout, Parameter
+from hiermodels.models.layout import Layout, Parameter
+from hiermodels.models.problem import Data
 
 __all__ = ["Factorised", "factorise"]
 

@@ -30,10 +30,11 @@ from jax import Array
 from hiermodels import variates
 from hiermodels.families.component import Component
 from hiermodels.models import hyper
-from hiermodels.models.data import Data
-from hiermodels.models.spec import Layout, LevelLayout, Parameter, cor_name, sd_name, theta_name
+from hiermodels.models.layout import Layout, LevelLayout, Parameter
+from hiermodels.models.problem import Data
 from hiermodels.models.twins import TwinStats, prepare_twins, twin_messages
 from hiermodels.models.units import Units, inner_design, shown_spreads, stands_of
+from hiermodels.quantities import cor_name, sd_name, theta_name
 
 __all__ = ["Gaussian", "GaussianStats"]
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hiermodels.models.spec import Parameter, unit_of
+from hiermodels.models.layout import Parameter, unit_of
 
 __all__ = ["constrain", "dimension", "log_prior", "slices", "unconstrain", "width"]
 

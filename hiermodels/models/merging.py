@@ -7,20 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from hiermodels import families
+from hiermodels.models.declaration import Declaration
 from hiermodels.models.defaults import expand_joint
-from hiermodels.models.spec import Model
 from hiermodels.priors import Prior
 from hiermodels.quantities import mean_name
 
 __all__ = ["refitted_model"]
 
 
-def refitted_model(model: Model, priors: Mapping[str, Any] | None) -> Model:
+def refitted_model[M: Declaration](model: M, priors: Mapping[str, Any] | None) -> M:
     """A model with priors merged over its own.
 
     Parameters
     ----------
-    model : Model
+    model : Declaration
     priors : mapping of str to prior or None
         A joint prior of a grouping replaces those of its mean and concentration, and is written out where one of these is replaced.
 
@@ -46,7 +46,7 @@ def refitted_model(model: Model, priors: Mapping[str, Any] | None) -> Model:
     return replace(model, priors=merged | new)
 
 
-def _make_room(merged: dict[str, Prior], name: str, prior: Prior, model: Model) -> dict[str, Prior]:
+def _make_room(merged: dict[str, Prior], name: str, prior: Prior, model: Declaration) -> dict[str, Prior]:
     """Priors without those that a new one replaces in other words."""
     stem = families.lookup(model.family).precision
     groups = {written: g.name for g in model.parsed.groups for written in (mean_name(g.name), f"{stem}_{g.name}")}

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from hiermodels.models.layout import Layout, LevelLayout
 from hiermodels.models.scales import Scales
-from hiermodels.models.spec import Layout, LevelLayout
 from hiermodels.priors import Prior
 from hiermodels.quantities import cor_name, sd_name
 

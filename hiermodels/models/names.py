@@ -8,7 +8,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from hiermodels import families
-from hiermodels.models.spec import Layout, Model
+from hiermodels.models.declaration import Declaration
+from hiermodels.models.declared import declared_layout
+from hiermodels.models.layout import Layout
 from hiermodels.quantities import INTERCEPT, Quantity, coefficient, cor_name, group_sd, group_value, mean_name
 
 __all__ = ["DIMENSIONS", "check_constant", "check_names", "check_prior_names", "declared", "find", "free_name", "made", "takes_prior"]
@@ -63,7 +65,7 @@ def made(layout: Layout) -> list[Quantity]:
     return [*found, *family.own_parameters(layout.known)]
 
 
-def declared(model: Model) -> dict[str, Quantity]:
+def declared(model: Declaration) -> dict[str, Quantity]:
     """Every quantity that a formula alone implies, by name; a categorical predictor stands for all its columns.
 
     Examples
@@ -72,8 +74,6 @@ def declared(model: Model) -> dict[str, Quantity]:
     >>> [f"{q.name}: {q.role}" for q in declared(hm.Model("y ~ 1 + x + (1 | g)")).values()][:4]
     ['Intercept: coefficient', 'x: coefficient', 'sd_g: group sd', 'theta_g: group value']
     """
-    from hiermodels.models.display import declared_layout
-
     layout = declared_layout(model)
     found = [*(coefficient(layout.columns[c]) for c in layout.population), *made(layout)]
     return {q.name: q for q in found}
@@ -94,7 +94,7 @@ def find(quantities: Mapping[str, Quantity], name: str) -> Quantity | None:
     return replace(quantities[base], name=name) if base in quantities else None
 
 
-def takes_prior(model: Model, known: Mapping[str, Quantity], name: str) -> bool:
+def takes_prior(model: Declaration, known: Mapping[str, Quantity], name: str) -> bool:
     """Whether a prior may be written for this name: a parameter, what a pooling would take away, or a group term (joint priors)."""
     found = find(known, name)
     if found is not None:
@@ -103,7 +103,7 @@ def takes_prior(model: Model, known: Mapping[str, Quantity], name: str) -> bool:
     return any(name in (g.name, cor_name(g.name), mean_name(g.name), f"{precision}_{g.name}") for g in model.parsed.groups)
 
 
-def check_prior_names(model: Model) -> None:
+def check_prior_names(model: Declaration) -> None:
     """Refuse priors of what the formula has not; names of predictors' columns wait for the data.
 
     Raises
@@ -121,7 +121,7 @@ def check_prior_names(model: Model) -> None:
         raise ValueError(f"priors: {_cut(name)!r} does not reach the likelihood of {_cut(model.formula)!r}; {hint}")
 
 
-def check_constant(model: Model) -> None:
+def check_constant(model: Declaration) -> None:
     """Refuse a predictor that is called as the constant is.
 
     Raises
@@ -135,7 +135,7 @@ def check_constant(model: Model) -> None:
         )
 
 
-def check_names(model: Model, layout: Layout) -> None:
+def check_names(model: Declaration, layout: Layout) -> None:
     """Refuse names of columns and groups by which two quantities of a model would share a name.
 
     Raises
@@ -156,7 +156,7 @@ def check_names(model: Model, layout: Layout) -> None:
             raise _taken(model, layout, f"{what} {name!r}", own[name].words)
 
 
-def _taken(model: Model, layout: Layout, what: str, bearer: str, groups: bool = False) -> ValueError:
+def _taken(model: Declaration, layout: Layout, what: str, bearer: str, groups: bool = False) -> ValueError:
     names = [INTERCEPT, *(q.name for q in made(layout) if q.role not in ("mean of groups", "new group")), *DIMENSIONS]
     return ValueError(
         f"formula {_cut(model.formula)!r}: {what} would share its name with {bearer}; rename the "

@@ -23,9 +23,9 @@ from jax import Array
 from numpyro.distributions import constraints
 
 from hiermodels.families.family import Rows
-from hiermodels.models.data import Data
 from hiermodels.models.defaults import UNPOOLED
-from hiermodels.models.spec import Layout
+from hiermodels.models.layout import Layout
+from hiermodels.models.problem import Data
 
 __all__ = ["outcome_law", "row_law", "unpooled_law"]
 

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jax import Array
 
 from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
-from hiermodels.models.data import Data
-from hiermodels.models.spec import Layout, sd_name, theta_name
+from hiermodels.models.layout import Layout
+from hiermodels.models.problem import Data
 from hiermodels.models.streams import stream
+from hiermodels.quantities import sd_name, theta_name
 
 __all__ = [
     "centre",

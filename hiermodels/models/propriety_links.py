@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hiermodels.models.spec import Layout, sd_name
+from hiermodels.models.layout import Layout
 from hiermodels.priors import Prior
+from hiermodels.quantities import sd_name
 
 if TYPE_CHECKING:
-    from hiermodels.models.data import Data
+    from hiermodels.models.problem import Data
 
 __all__ = ["check_links", "check_repeats", "missing_link_moments"]
 

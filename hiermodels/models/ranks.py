@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from hiermodels.models.spec import Layout
+from hiermodels.models.layout import Layout
 from hiermodels.models.units import inner_design
 from hiermodels.priors import Prior
 from hiermodels.quantities import sd_name
 
 if TYPE_CHECKING:
-    from hiermodels.models.data import Data
+    from hiermodels.models.problem import Data
 
 __all__ = ["ROWS", "Scale", "Set", "Spans", "scales"]
 

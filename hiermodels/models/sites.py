@@ -20,7 +20,7 @@ from numpyro import handlers
 from numpyro.distributions import biject_to, constraints
 from numpyro.infer.util import log_density
 
-from hiermodels.models.spec import Layout, Parameter
+from hiermodels.models.layout import Layout, Parameter
 from hiermodels.priors import Prior, parse
 
 __all__ = [

@@ -6,8 +6,9 @@ parameter as shown, predictors at zero, in the user's units.
 
 from __future__ import annotations
 
+from hiermodels.models.declaration import Declaration
+from hiermodels.models.layout import Layout, LevelLayout, Parameter
 from hiermodels.models.scales import Column, Scales
-from hiermodels.models.spec import Layout, LevelLayout, Model, Parameter
 from hiermodels.quantities import INTERCEPT
 
 __all__ = ["AT_MEANS", "notes", "per_unit", "stands_at", "unmeasured"]
@@ -29,7 +30,7 @@ def unmeasured(layout: Layout) -> Scales:
     )
 
 
-def per_unit(model: Model, layout: Layout, parameter: Parameter) -> str:
+def per_unit(model: Declaration, layout: Layout, parameter: Parameter) -> str:
     """What the numbers of a default prior are multiplied by before there are data: `` se``, `` / sd(x)``, `` / sqrt(mean(w))``."""
     if parameter.core is None or parameter.role not in ("coefficient", "group sd"):
         return ""
@@ -43,7 +44,7 @@ def per_unit(model: Model, layout: Layout, parameter: Parameter) -> str:
     return found
 
 
-def stands_at(model: Model, layout: Layout, parameter: Parameter, scales: Scales | None = None) -> str:
+def stands_at(model: Declaration, layout: Layout, parameter: Parameter, scales: Scales | None = None) -> str:
     """Where a default prior stands, if not at zero: ``at the predictors' means``, with the numbers of a fit; empty for any other."""
     if parameter.core is None or parameter.core.constant:
         return ""

@@ -9,8 +9,9 @@ from jax import Array
 
 from hiermodels.models.count_sites import unit_site
 from hiermodels.models.counts import count_tree, log_precision
-from hiermodels.models.data import Data
-from hiermodels.models.spec import Layout, LevelLayout, Parameter, theta_name
+from hiermodels.models.layout import Layout, LevelLayout, Parameter
+from hiermodels.models.problem import Data
+from hiermodels.quantities import theta_name
 
 __all__ = ["moments", "working"]
 

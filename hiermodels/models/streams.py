@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from jax import Array
 
-from hiermodels.models.spec import Layout
+from hiermodels.models.layout import Layout
 
 __all__ = ["OUTCOME", "stream", "word", "words"]
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from hiermodels.models.layout import Layout
 from hiermodels.models.ranks import ROWS, Scale, scales
-from hiermodels.models.spec import Layout
 from hiermodels.models.units import inner_design
 
 if TYPE_CHECKING:
-    from hiermodels.models.data import Data
+    from hiermodels.models.problem import Data
 
 __all__ = ["Untold", "untold"]
 

@@ -18,14 +18,14 @@ import numpy as np
 
 from hiermodels import priors
 from hiermodels.models.counts import count_tree
+from hiermodels.models.layout import Layout, LevelLayout, Parameter
 from hiermodels.models.moves import find_moves, find_origin, inward, written
 from hiermodels.models.scales import Scales
-from hiermodels.models.spec import Layout, LevelLayout, Parameter
 from hiermodels.priors import Prior
 from hiermodels.quantities import INTERCEPT, cor_name, sd_name, theta_name
 
 if TYPE_CHECKING:
-    from hiermodels.models.data import Data
+    from hiermodels.models.problem import Data
     from hiermodels.quantities import Quantity
 
 __all__ = [

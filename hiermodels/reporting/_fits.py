@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from hiermodels.models.labels import label_text, match_labels
-from hiermodels.models.spec import LevelLayout
+from hiermodels.models.layout import LevelLayout
 from hiermodels.quantities import INTERCEPT, theta_name
 from hiermodels.reporting._given import by_name, study_table, table_columns, thing
 

@@ -47,8 +47,8 @@ def path_table(source: Any, level: str | None = None, points: int = 61) -> tuple
     import jax
 
     from hiermodels.models import hyper
-    from hiermodels.models.data import as_jax
     from hiermodels.models.factorise import factorise
+    from hiermodels.models.problem import as_jax
     from hiermodels.models.units import at_means, shown_factor
 
     problem = declared(source, "source").problem

@@ -318,7 +318,8 @@ def _by_sampler(model: Model, group: str, null: float, y: Counts, n: Counts, sam
 
     from hiermodels.inference.samplers import Settings, estimator
     from hiermodels.inference.summaries import Interval, Target
-    from hiermodels.models.data import as_jax, bind
+    from hiermodels.models.data import bind
+    from hiermodels.models.problem import as_jax
     from hiermodels.studies.machine import cores
     from hiermodels.studies.sbc import map_replicates
 

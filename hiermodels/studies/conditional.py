@@ -22,8 +22,9 @@ from jax import Array
 from numpy.typing import NDArray
 
 from hiermodels.families.component import KINDS
-from hiermodels.models.data import Problem, as_jax, bind
+from hiermodels.models.data import bind
 from hiermodels.models.factorise import Factorised, factorise
+from hiermodels.models.problem import Problem, as_jax
 from hiermodels.models.spec import Model
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.measures import bias

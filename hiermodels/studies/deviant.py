@@ -17,11 +17,12 @@ from hiermodels.inference.draws import Estimates
 from hiermodels.inference.samplers import target_sizes
 from hiermodels.inference.summaries import Target
 from hiermodels.models.counts import precision, rate_name
-from hiermodels.models.data import Data, Problem
+from hiermodels.models.layout import Layout
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.populations import simulate_counts
-from hiermodels.models.spec import Layout, sd_name, theta_name
+from hiermodels.models.problem import Data, Problem
 from hiermodels.models.streams import stream
+from hiermodels.quantities import sd_name, theta_name
 from hiermodels.studies import deviations
 from hiermodels.studies.refusals import blanked
 from hiermodels.studies.rows import Rows

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hiermodels.models.data import Problem
+from hiermodels.models.problem import Problem
 from hiermodels.studies.rows import Rows
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ import numpy as np
 from jax import Array
 
 from hiermodels.models import checks
-from hiermodels.models.data import Problem, design_columns
+from hiermodels.models.data import design_columns
+from hiermodels.models.problem import Problem
 from hiermodels.models.scales import Column, Scales, measure
 from hiermodels.models.spec import Model
 from hiermodels.models.streams import word

@@ -17,7 +17,8 @@ from hiermodels.inference.nuts import auto_lanes
 from hiermodels.inference.samplers import Settings, available, check_data, dimension, target_sizes
 from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.canonical import canonical
-from hiermodels.models.data import Problem, as_jax, bind
+from hiermodels.models.data import bind
+from hiermodels.models.problem import Problem, as_jax
 from hiermodels.models.sites import TRACING
 from hiermodels.models.spec import Model
 from hiermodels.studies import host, own

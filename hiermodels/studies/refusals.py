@@ -10,7 +10,8 @@ import numpy as np
 
 from hiermodels.inference.draws import STATUS, Estimates
 from hiermodels.models.counts import count_tree
-from hiermodels.models.data import Problem, bind
+from hiermodels.models.data import bind
+from hiermodels.models.problem import Problem
 from hiermodels.models.propriety import left_over
 from hiermodels.models.propriety_counts import check_counts
 from hiermodels.studies.rows import Rows

@@ -25,8 +25,8 @@ from hiermodels.inference.datatree import to_datatree
 from hiermodels.inference.draws import Draws
 from hiermodels.inference.naming import canonical_settings, canonical_targets
 from hiermodels.models.canonical import canonical
-from hiermodels.models.data import Problem, as_jax
 from hiermodels.models.data import bind as bind_data
+from hiermodels.models.problem import Problem, as_jax
 from hiermodels.studies import own, results
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.csv_text import csv_text

@@ -8,7 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
-from hiermodels.models.data import Data
+from hiermodels.models.problem import Data
 
 __all__ = ["Rows", "redesigned"]
 

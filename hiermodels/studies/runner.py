@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hiermodels._forks import refuse_fork
 from hiermodels.datasets import is_file
-from hiermodels.models.data import Problem
+from hiermodels.models.problem import Problem
 from hiermodels.studies import results
 from hiermodels.studies.config import Cell, Study, config_names, read_config, regime
 from hiermodels.studies.config.designs import predictors_text

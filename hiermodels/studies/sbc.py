@@ -30,9 +30,9 @@ from jax import Array
 from hiermodels.inference.diagnostics import convergence
 from hiermodels.inference.draws import Draws
 from hiermodels.inference.nuts import auto_lanes
-from hiermodels.models.data import Data
+from hiermodels.models.layout import Layout
 from hiermodels.models.outcomes import outcome_law
-from hiermodels.models.spec import Layout
+from hiermodels.models.problem import Data
 
 __all__ = ["Quantities", "Ranks", "log_likelihood", "map_replicates", "ranks"]
 

@@ -14,7 +14,8 @@ from jax import Array
 from hiermodels.inference import samplers
 from hiermodels.inference.draws import Draws
 from hiermodels.inference.samplers import Settings
-from hiermodels.models.data import Problem, as_jax, bind
+from hiermodels.models.data import bind
+from hiermodels.models.problem import Problem, as_jax
 from hiermodels.models.spec import Model
 from hiermodels.studies.deviant import Deviation, any_rows, read_deviation
 from hiermodels.studies.predictors import Redrawn, declared_scales, draw, redesign, redrawn, without_reference

@@ -19,14 +19,16 @@ import numpy as np
 from jax import Array
 
 from hiermodels import priors
-from hiermodels.models.data import Data, Problem, bind
+from hiermodels.models.data import bind
 from hiermodels.models.labels import match_labels
+from hiermodels.models.layout import Layout, LevelLayout
 from hiermodels.models.outcomes import outcome_law
-from hiermodels.models.spec import Layout, LevelLayout, Model, cor_name, sd_name, theta_name
+from hiermodels.models.problem import Data, Problem
+from hiermodels.models.spec import Model
 from hiermodels.models.streams import OUTCOME, stream, word
 from hiermodels.models.units import from_means
 from hiermodels.priors import Prior
-from hiermodels.quantities import Quantity
+from hiermodels.quantities import Quantity, cor_name, sd_name, theta_name
 from hiermodels.studies.config.cells import method_key_material
 from hiermodels.studies.config.designs import SIZES, design_table
 from hiermodels.studies.config.texts import read_law

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from hiermodels.models.data import Problem
+from hiermodels.models.problem import Problem
 from hiermodels.studies.stand_ins import stand_ins
 
 if TYPE_CHECKING:
-    from hiermodels.models.spec import Layout
+    from hiermodels.models.layout import Layout
     from hiermodels.studies.config import Study
     from hiermodels.studies.ready import Fit
     from hiermodels.studies.results import Run

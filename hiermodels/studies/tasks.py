@@ -18,7 +18,7 @@ import numpy as np
 from hiermodels.inference.draws import STATUS, Estimates
 from hiermodels.inference.samplers import Settings, target_sizes
 from hiermodels.models.canonical import canonical
-from hiermodels.models.data import Problem, as_jax
+from hiermodels.models.problem import Problem, as_jax
 from hiermodels.models.streams import word, words
 from hiermodels.studies import host
 from hiermodels.studies.answers import faults, there

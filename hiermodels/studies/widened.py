@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hiermodels.models.data import Data, Problem
-from hiermodels.models.spec import Layout
+from hiermodels.models.layout import Layout
+from hiermodels.models.problem import Data, Problem
 from hiermodels.models.twins import find_twins
 from hiermodels.models.units import inner_design
 

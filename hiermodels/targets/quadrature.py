@@ -18,8 +18,9 @@ from hiermodels.families.component import Component
 from hiermodels.inference.exact import Nodes, exact, summarise_nodes
 from hiermodels.inference.lattice import lattice
 from hiermodels.inference.mixtures import NormalMixture, Summary
-from hiermodels.models.data import Problem, as_jax, bind
+from hiermodels.models.data import bind
 from hiermodels.models.factorise import Factorised, factorise
+from hiermodels.models.problem import Problem, as_jax
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hiermodels.models.data import Problem
+from hiermodels.models.problem import Problem
 from hiermodels.reporting import _figure as f
 from hiermodels.reporting._draws import monte_carlo_error
 from hiermodels.reporting._fits import declared

@@ -255,7 +255,7 @@ def leaves(mechanisms: Mechanisms) -> tuple[str, ...]:
     if callable(mechanisms.formula):
         return ()
     from hiermodels.models.formula import parse_formula
-    from hiermodels.models.spec import theta_name
+    from hiermodels.quantities import theta_name
 
     groups = parse_formula(mechanisms.formula).groups
     finest = [g for g in groups if not any(set(g.factors) < set(other.factors) for other in groups)]

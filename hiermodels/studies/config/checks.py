@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.models.columns import number_of
-from hiermodels.models.display import declared_layout
+from hiermodels.models.declared import declared_layout
 from hiermodels.models.names import check_constant, check_names, takes_prior
 from hiermodels.studies.config.designs import design_levels, design_table
 from hiermodels.studies.config.errors import nearest, problem, shown, within
