@@ -103,7 +103,7 @@ class Checks(FitCore):
         >>> import hiermodels as hm
         >>> model = hm.Model("effect ~ 1 + (1 | school)", known_se="se")
         >>> result = hm.fit(model, hm.load_dataset("eight_schools"), sampler="exact", progress=False)
-        >>> result.loo().n_data_points
+        >>> int(result.loo().n_data_points)
         8
         """
         import arviz as az

@@ -80,7 +80,7 @@ def lookup(name: str) -> Family:
 
     Examples
     --------
-    >>> lookup("poisson").link
+    >>> lookup("poisson").link.name
     'log'
     """
     if isinstance(name, str) and name in MENU:

@@ -80,7 +80,7 @@ def text(model: Declaration, layout: Layout | None = None, scales: Scales | None
     Examples
     --------
     >>> from hiermodels.models.spec import Model
-    >>> print(text(Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(5)"})).splitlines()[15])
+    >>> print(text(Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(5)"})).splitlines()[14])
     def model(school, n_school, se, effect=None):
     """
     if layout is None:

@@ -108,7 +108,7 @@ def names_of(groups: Iterable[object], most: int = 24) -> list[str]:
     Examples
     --------
     >>> names_of(["A", "a very long name of a school in a town"], 20)
-    ['A', 'a very lon… in a town']
+    ['A', 'a very lon…in a town']
     """
     found: list[str] = []
     for group in groups:

@@ -49,7 +49,7 @@ def independent(null: float, a: float = 0.5, b: float = 0.5) -> Analysis:
     --------
     >>> found = independent(0.2)(np.array([[0, 5]]), np.array([[10, 10]]))
     >>> found.above.round(3).tolist()
-    [[0.039, 0.984]]
+    [[0.032, 0.985]]
     """
     _check_null(null)
 

@@ -38,7 +38,7 @@ def simulate_trial(trial: Trial, analysis: Analysis, rates: ArrayLike, replicati
     >>> from hiermodels.studies.basket_models import independent
     >>> trial = Trial.equal(2, 10, null=0.2, threshold=0.95)
     >>> table = simulate_trial(trial, independent(0.2), [0.2, 0.5], replications=2000)
-    >>> abs(table.loc[0, "value"] - 0.0328) < 4 * table.loc[0, "mcse"]
+    >>> bool(abs(table.loc[0, "value"] - 0.0328) < 4 * table.loc[0, "mcse"])
     True
     """
     import pandas as pd

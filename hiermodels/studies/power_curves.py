@@ -171,10 +171,19 @@ def vary_sizes(study: Study, vary: Mapping[str, Iterable[int]]) -> Study:
             design = study.mechanisms.design
             known = ", ".join(k for k in design if k != "predictors") if isinstance(design, dict) and "table" not in design else "none: it is a table"
             raise ValueError(f"vary: {name!r} is no size of the design; its sizes are {known}")
-    rows = [cell.factors for cell in study.cells()]
+    rows = [{name: _number(value) for name, value in cell.factors.items()} for cell in study.cells()]
     grid = [{**row, **dict(zip(vary, combination, strict=True))} for row in rows for combination in itertools.product(*map(list, vary.values()))]
     data["mechanisms"] = {**data["mechanisms"], "grid": grid}
     return Study.from_resolved(data, source=study.source, name=study.name, functions=study.functions())
+
+
+def _number(value: float | str) -> float | str:
+    """A factor as a config writes it: a number among texts is a number there."""
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return int(number) if number.is_integer() else number
 
 
 def _is_size(study: Study, name: str) -> bool:
