@@ -27,7 +27,7 @@ from hiermodels import families, priors
 from hiermodels.families.component import Component
 
 HERE = Path(__file__).parent
-TESTS = {"priors": HERE / "priors" / "test_contracts.py", "families": HERE / "families" / "test_contracts.py"}
+TESTS = {"priors": HERE / "priors" / "test_prior_contracts.py", "families": HERE / "families" / "test_family_contracts.py"}
 
 
 def _scaled(law: Any) -> Any:
@@ -105,7 +105,7 @@ def caught(folder: str, word: str, law: type, name: str) -> bool:
     right = vars(holder)[name]
     setattr(holder, name, _planted(right))
     try:
-        for module in [m for m in sys.modules if m.endswith("test_contracts")]:
+        for module in [m for m in sys.modules if m.endswith("_contracts")]:
             del sys.modules[module]
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             code = pytest.main([str(TESTS[folder]), "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", "-n", "0", "-k", word])

@@ -109,6 +109,8 @@ class Family:
         For normal groups that stay explicit: the family of the same outcome whose groups integrate out.
     variance : str
         What gives the outcome's variance, in words.
+    finite : str
+        What its own parameters must be for an outcome to have a variance, in words; empty where it always has.
     deviations : tuple of str
         Deviations of the rows from the model that this family has: ``errors``, ``heteroscedastic``, ``overdispersion``.
     instead : mapping of str to str
@@ -130,6 +132,7 @@ class Family:
     peaks: ClassVar[bool] = False
     integrated: ClassVar[str] = ""
     variance: ClassVar[str] = "given by the mean"
+    finite: ClassVar[str] = ""
     deviations: ClassVar[tuple[str, ...]] = ()
     instead: ClassVar[Mapping[str, str]] = {}
     shipped: ClassVar[tuple[str, str | None]] = ("y ~ 1 + (1 | group)", None)

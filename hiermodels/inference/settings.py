@@ -91,8 +91,8 @@ class Settings:
 
     @property
     def how(self) -> Sampler:
-        """What its sampler is like."""
-        return MENU[self.sampler]
+        """What its sampler is like; an estimator without draws, named in its place by a study, is like none."""
+        return MENU.get(self.sampler, Sampler())
 
 
 def check_settings(settings: Settings) -> None:

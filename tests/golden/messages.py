@@ -25,7 +25,7 @@ from _pytest.raises import RaisesExc
 REPOSITORY = Path(__file__).parents[2]
 VOLATILE = (
     (re.escape(str(REPOSITORY)), "<repository>"),
-    (re.escape(tempfile.gettempdir()) + r"/pytest-of-\w+/pytest-\d+/\w+?\d*(?=/|\b)", "<folder>"),
+    (re.escape(tempfile.gettempdir()) + r"/pytest-of-\w+/pytest-\d+/(?:popen-gw\d+/)?\w+?\d*(?=/|\b)", "<folder>"),
     (re.escape(tempfile.gettempdir()) + r"/(?:tmp\w{8}|[\w.-]*\d[\w.-]*)", "<folder>"),
     (r"0x[0-9a-f]{6,}", "<address>"),
     (r"\b\d+(?:\.\d+)? (?:s|seconds)\b", "<time>"),

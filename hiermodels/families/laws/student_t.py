@@ -28,6 +28,7 @@ class StudentT(Scaled):
     name = "student_t"
     shipped: ClassVar[tuple[str, str | None]] = ("effect ~ 1 + (1 | school)", "eight_schools")
     variance = "known or unknown"
+    finite = "nu above 2"
     own = (SIGMA, NU)
     peaks = True
     instead: ClassVar[Mapping[str, str]] = {"errors": "remove it: nu says how heavy the tails are, and a method of family student_t fits normal data with other errors"}

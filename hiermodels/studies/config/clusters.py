@@ -142,15 +142,17 @@ def _values(
 
 def _error_variance(truth: Mapping[str, Any], law: Family, known: bool, first: str, own: str, weight: float, at: tuple[Any, ...]) -> float:
     """Variance of an outcome around its group, on the scale of the link."""
-    values = {}
+    values, others = {}, [q.name for q in law.own if q.role != "residual sd"]
     for q in law.own:
-        value = truth.get(q.name)
-        if (known and q.role == "residual sd") or isinstance(value, bool) or not isinstance(value, int | float):
-            found = "known standard errors" if known and q.role == "residual sd" else f"{q.name}: {shown(value)}"
+        value, residual = truth.get(q.name), q.role == "residual sd"
+        if (known and residual) or isinstance(value, bool) or not isinstance(value, int | float):
+            if not residual and law.finite:
+                break
+            found = "known standard errors" if known and residual else f"{q.name}: {shown(value)}"
             raise problem(f"expected a number for {q.name} beside {first}; found {found}; give {own} instead", at)
         values[q.name] = np.float64(value)
-    variance = float(law.residual_variance(values, np.full(1, weight), False))  # type: ignore[arg-type]
+    variance = float(law.residual_variance(values, np.full(1, weight), False)) if len(values) == len(law.own) else math.inf  # type: ignore[arg-type]
     if not math.isfinite(variance):
-        found = ", ".join(f"{name}: {value:g}" for name, value in values.items())
-        raise problem(f"expected true values under which outcomes have a variance beside {first}; found {found}; give {own} instead", at)
+        found = ", ".join(f"{name}: {shown(truth.get(name))}" for name in others)
+        raise problem(f"expected {law.finite} beside {first}, so that there is a variance; found {found}; give {own} instead", at)
     return variance
