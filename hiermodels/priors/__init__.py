@@ -30,6 +30,7 @@ from hiermodels.priors.laws.flat_variance import FlatVariance as flat_variance
 from hiermodels.priors.laws.gamma import Gamma as gamma
 from hiermodels.priors.laws.gamma_rate import GammaRate as gamma_rate
 from hiermodels.priors.laws.half_cauchy import HalfCauchy as half_cauchy
+from hiermodels.priors.laws.half_logistic import HalfLogistic as half_logistic
 from hiermodels.priors.laws.half_normal import HalfNormal as half_normal
 from hiermodels.priors.laws.half_normal_cv import HalfNormalCV as half_normal_cv
 from hiermodels.priors.laws.half_t import HalfT as half_t
