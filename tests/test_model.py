@@ -94,12 +94,7 @@ def test_refused_declarations(settings, message):
 
 # priors ---------------------------------------------------------------------------------------------------------------------
 
-PRIORS = {
-    "normal": (1, 2), "student_t": (4, 1, 2), "flat": (), "half_normal": (5,), "half_cauchy": (5,), "half_t": (3, 2),
-    "uniform": (1, 4), "exponential": (0.5,), "gamma": (2, 3), "beta": (2, 3), "flat_variance": (),
-    "inverse_gamma_variance": (3, 4), "power": (0.5,), "reference": (), "jeffreys2": (), "fixed": (2,), "lkj": (2,), "bda3": (), "rgbp": (),
-    "scaled_normal": (1, 2), "log_normal": (0.5, 1.5), "half_normal_cv": (2,), "gamma_rate": (0.5, 2), "scaled_half_t": (3, 2),
-}  # fmt: skip
+PRIORS = {name: law.example for name, law in priors.MENU.items()}
 
 
 @pytest.mark.parametrize("name", priors.__all__)
