@@ -322,7 +322,7 @@ def _parameters(model: Declaration, family: families.Family, layout: Layout, dat
     for p in found:
         if p.prior.unit == p.role:
             raise ValueError(f"priors: {p.name}: {p.prior} is in units of the {p.role} itself; use {p.prior.instead}")
-        if p.prior.of_variances and layout.normal_groups and layout.link.identity and not (layout.known and p.role == "group sd"):
+        if p.prior.of_variances and layout.gaussian and not (layout.known and p.role == "group sd"):
             raise ValueError(f"priors: {p.name}: {p.prior} is a prior of group sds for known variances; use half_normal(...), or give known_se")
         if p.prior.unit is not None and unit_of(p, tuple(found)) is None:
             raise ValueError(f"priors: {p.name}: {p.prior} is in units of the {p.prior.unit}, which this model has not; use {p.prior.instead}")
