@@ -94,7 +94,7 @@ def test_refused_declarations(settings, message):
 
 # priors ---------------------------------------------------------------------------------------------------------------------
 
-PRIORS = {name: law.example for name, law in priors.MENU.items()}
+PRIORS = {name: law.example for name, law in priors.MENU.items()} | {"uniform": (1, 4), "gamma_rate": (0.5, 2)}
 
 
 @pytest.mark.parametrize("name", priors.__all__)
