@@ -45,7 +45,7 @@ class Exposed(Family):
 
     def information(self, eta: np.ndarray | None, values: Mapping[str, Any], rows: Rows) -> np.ndarray:
         assert eta is not None
-        return rows.size[None] * np.exp(eta)
+        return rows.size[None] * self.link.slope(eta)
 
     def score(self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray) -> np.ndarray:
         return information * (y / (rows.size * np.exp(eta)) - 1)
@@ -57,6 +57,7 @@ class Exposed(Family):
         return self.shown_at_rate(style, eta, columns)
 
     def sds_of(self, shares: Mapping[str, float], variance: float) -> dict[str, float]:
+        """Of log-normal rates with these coefficients of variation."""
         return {name: math.sqrt(math.log1p(cv**2)) for name, cv in shares.items()}
 
     def at_rate(self, rate: Array, size: Array) -> dist.Distribution:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
@@ -182,6 +183,11 @@ class Family:
         """
         return tuple(q for q in self.own if not (known and q.role == "residual sd"))
 
+    @property
+    def exposed(self) -> bool:
+        """Whether rows may have exposures, which multiply the mean."""
+        return "exposure" in self.columns
+
     # outcomes -----------------------------------------------------------------------------------------------------------
 
     def refused(self, y: np.ndarray, size: np.ndarray) -> list[Refusal]:
@@ -244,8 +250,9 @@ class Family:
         return self.link.latent_variance
 
     def sds_of(self, shares: Mapping[str, float], variance: float) -> dict[str, float]:
-        """Group sds at which groups have these shares of the variance, as a truth may give them."""
-        raise NotImplementedError(f"{self.name}: sds_of")
+        """Group sds at which groups have these shares of the whole variance, that of a row around its groups being ``variance``."""
+        rest = 1 - sum(shares.values())
+        return {name: math.sqrt(variance) * math.sqrt(share / rest) for name, share in shares.items()}
 
     # rows at a mean on its natural scale ---------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +49,3 @@ class Scaled(Family):
             return style.square(columns.se)
         variance = style.square(style.own("sigma"))
         return style.ratio(variance, columns.weights) if columns.weights else variance
-
-    def sds_of(self, shares: Mapping[str, float], variance: float) -> dict[str, float]:
-        rest = 1 - sum(shares.values())
-        return {name: math.sqrt(variance) * math.sqrt(share / rest) for name, share in shares.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +49,7 @@ class Trials(Family):
 
     def information(self, eta: np.ndarray | None, values: Mapping[str, Any], rows: Rows) -> np.ndarray:
         assert eta is not None
-        return rows.size[None] / (2 + np.exp(-eta) + np.exp(eta))
+        return rows.size[None] * self.link.slope(eta)
 
     def score(self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray) -> np.ndarray:
         return y - rows.size * scipy.special.expit(eta)
@@ -60,10 +59,6 @@ class Trials(Family):
 
     def shown(self, style: Style, eta: str, columns: Columns) -> str:
         return self.shown_at_rate(style, eta, columns)
-
-    def sds_of(self, shares: Mapping[str, float], variance: float) -> dict[str, float]:
-        rest = 1 - sum(shares.values())
-        return {name: math.sqrt(variance) * math.sqrt(share / rest) for name, share in shares.items()}
 
     def at_rate(self, rate: Array, size: Array) -> dist.Distribution:
         return dist.Binomial(jnp.round(size).astype(int), probs=rate)

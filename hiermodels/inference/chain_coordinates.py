@@ -152,10 +152,10 @@ def _matched(model: Explicit, data: Data, start: Array) -> tuple[Callable[[Array
 
     def value(u: Array, p: Parameter | None) -> Array | float:
         """A standard deviation; 1 where variances are known."""
-        if p is None or p.prior.known:
-            return 1.0 if p is None else p.prior.args[0]
-        (low, high), at = p.prior.support(p.kind), u[sites[p.name].start]
-        return jnp.exp(at) if math.isinf(high) else low + (high - low) * jax.nn.sigmoid(at)
+        if p is None:
+            return 1.0
+        at = 0 if p.prior.known else sites[p.name].start
+        return hyper.constrain((p,), u[at : at + hyper.width(p)])[p.name]
 
     def ratios(u: Array) -> Iterator[tuple[slice, Array]]:
         sigma = value(u, layout.residual_sd)

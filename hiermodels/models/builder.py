@@ -124,7 +124,7 @@ def _normal_model(layout: Layout, centred: Centring, data: Data, y: Array | None
         above = _above(layout, i, values, population, data)
         for e in level.effects:
             mean = mean + x[:, e] * (values[i][e] - above[e])[data.group[i]]
-    if data.units is not None and layout.link.name == "log":
+    if data.units is not None and layout.law.exposed:
         mean = mean - jnp.log(data.units.exposure)
     _report(layout, centred, values, data)
     with handlers.mask(mask=data.weight > 0):

@@ -20,7 +20,7 @@ def _at_means(names: Names, scales: Scales, e: int, value: dict[int, str]) -> st
     t = inward(layout, scales)
     back = t[e, e] * np.linalg.inv(t)[e]
     terms = [f"{float(back[c])!r} * {value[c]}" for k, c in layout.moves if k == e and c in value]
-    if e in layout.origin and scales.exposure is not None and names.model.exposure is not None and layout.link.name == "log":
+    if e in layout.origin and scales.exposure is not None and names.model.exposure is not None:
         terms.append(repr(float(np.log(scales.exposure))))
     return " + ".join([value[e], *terms]).replace("+ -", "- ")
 
@@ -40,7 +40,7 @@ def _waits(p: Parameter, names: Names) -> bool:
     """Whether a coefficient's default prior stands elsewhere than at zero."""
     if p.role != "coefficient" or p.core is None or p.core.constant:
         return False
-    exposed = names.model.exposure is not None and names.layout.link.name == "log"
+    exposed = names.model.exposure is not None
     return names.layout.moved(p) or (exposed and names.layout.columns.index(p.effect) in names.layout.origin)
 
 

@@ -51,7 +51,7 @@ def stands_at(model: Declaration, layout: Layout, parameter: Parameter, scales: 
     found = [_means(layout, parameter, scales)] if layout.moved(parameter) else []
     free = parameter.role == "coefficient" and layout.columns.index(parameter.effect) in layout.origin
     one = scales is not None and scales.exposure == 1.0
-    if free and model.exposure is not None and layout.link.name == "log" and layout.normal_groups and not one:
+    if free and model.exposure is not None and layout.normal_groups and not one:
         number = "" if scales is None else f" ({scales.exposure:.6g})"
         found.append(f"at the mean {model.exposure}{number}")
     return " and ".join(filter(None, found))

@@ -86,7 +86,7 @@ def with_units(layout: Layout, data: Data, scales: Scales, priors: Mapping[str, 
     layout = dataclasses.replace(layout, origin=find_origin(layout, data.x))
     layout = dataclasses.replace(layout, moves=find_moves(layout, scales, named))
     free = bool(layout.origin) and not {layout.columns[e] for e in layout.origin} & named
-    exposure = scales.exposure if free and layout.link.name == "log" and layout.normal_groups else 1.0
+    exposure = scales.exposure if free and layout.law.exposed and layout.normal_groups else 1.0
     units = Units(inward(layout, scales), np.ones(0), np.asarray(exposure), np.ones(()))
     return layout, dataclasses.replace(data, units=units)
 
@@ -263,7 +263,7 @@ def shown_spreads(layout: Layout, units: Units, values: Mapping[str, Any]) -> di
 
 def _offset(layout: Layout, units: Units) -> Any:
     """Logarithm of the exposure that inner coefficients are for."""
-    return jnp.log(units.exposure) if layout.link.name == "log" else 0.0
+    return jnp.log(units.exposure) if layout.law.exposed else 0.0
 
 
 def _shown_counts(layout: Layout, values: Mapping[str, Any], found: dict[str, Any]) -> dict[str, Any]:

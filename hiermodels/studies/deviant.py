@@ -89,7 +89,7 @@ def read_deviation(given: Mapping[str, Any], problem: Problem, truth: Mapping[st
         return None
     layout = problem.layout
     names = [level.name for level in layout.levels]
-    if "sizes" in given and layout.link.name == "log" and problem.model.exposure is None:
+    if "sizes" in given and layout.law.exposed and problem.model.exposure is None:
         raise ValueError("deviation: sizes: expected a column of exposures, which then differ; add exposure, or remove sizes")
     if not layout.normal_groups and len(names) > 1 and "effects" in given:
         raise ValueError("deviation: effects of counts need a single grouping; use overdispersion, missing or sizes")
@@ -249,7 +249,7 @@ def _kept(layout: Layout, deviation: Deviation, design: Data, present: Array, gr
     if layout.link.bounded and not deviation.single:
         whole = jnp.where(present, design.size, 1.0)
         return jnp.maximum(jnp.round(whole * share), 1.0) / whole
-    if layout.link.name == "log" or layout.known:
+    if layout.law.exposed or layout.known:
         return share
     count = jnp.zeros(layout.obs).at[group].add(present)[group]
     return (_place_within(group, present) < jnp.maximum(jnp.ceil(count * share), 1.0)).astype(share.dtype)
