@@ -11,7 +11,7 @@ from hiermodels.datasets.cells import Cells
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MISSING", "as_table"]
+__all__ = ["MISSING", "THOUSANDS", "as_table"]
 
 MISSING = frozenset(
     (
@@ -24,7 +24,8 @@ MISSING = frozenset(
 _WHOLE = re.compile(r"-?[1-9]\d{0,17}|0", re.ASCII)
 _NUMBER = re.compile(r"\s*[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|inf(?:inity)?)\s*", re.ASCII | re.IGNORECASE)
 _COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*", re.ASCII)
-_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*", re.ASCII)
+THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:,\d{3})+\s*", re.ASCII)
+"""Numbers whose commas may stand for thousands."""
 _LEADING_ZERO = re.compile(r"\s*[+-]?0\d", re.ASCII)
 _TRUTH = {"True": True, "TRUE": True, "true": True, "False": False, "FALSE": False, "false": False}
 
@@ -52,7 +53,7 @@ def as_table(cells: Cells, labels: Collection[str] | None, missing: Collection[s
 
     gone = MISSING if missing is None else frozenset(("", *missing))
     columns = list(zip(*cells.rows, strict=True)) if cells.rows else [() for _ in cells.names]
-    comma = cells.separator != "," and any(_COMMA.fullmatch(t) and not _THOUSANDS.fullmatch(t) for column in columns for t in column if "," in t)
+    comma = cells.separator != "," and any(_COMMA.fullmatch(t) and not THOUSANDS.fullmatch(t) for column in columns for t in column if "," in t)
     found: dict[str, Any] = {}
     for name, column in zip(cells.names, columns, strict=True):
         label = name in (labels or ())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels.datasets.roles import THOUSANDS
 from hiermodels.models.expressions import quoted
 from hiermodels.models.tokens import shortened
 
@@ -24,7 +25,6 @@ __all__ = ["DECIMAL_COMMA", "as_numbers", "decimal_point", "harmless", "kind_of"
 
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*|\s*[+-]?inf(?:inity)?\s*", re.ASCII | re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*", re.ASCII)
-_THOUSANDS = re.compile(r"\s*[+-]?[1-9]\d{0,2}(?:,\d{3})+\s*", re.ASCII)
 _KINDS = {"ndarray": "array", "bool": "truth value", "bool_": "truth value", "complex": "complex number", "complex128": "complex number", "complex64": "complex number", "builtin_function_or_method": "function", "type": "class"}
 
 
@@ -161,7 +161,7 @@ def decimal_point(cell: str) -> str:
     ('write a decimal point: 1.5', 'write 1234 or 1.234, whichever is meant')
     """
     point, plain = cell.strip().replace(",", "."), cell.strip().replace(",", "")
-    return f"write {plain} or {point}, whichever is meant" if _THOUSANDS.fullmatch(cell) else f"write a decimal point: {point}"
+    return f"write {plain} or {point}, whichever is meant" if THOUSANDS.fullmatch(cell) else f"write a decimal point: {point}"
 
 
 def kind_of(cell: Any) -> str:
