@@ -136,11 +136,24 @@ class TestRowsAroundALinearPredictor:
 
     def test_shown_in_text_and_latex(self, name, known):
         family = self.family(name, known)
-        columns = Columns(*("c" if r in family.columns and r != "weights" else "" for r in ("known_se", "weights", "trials", "exposure")))
+        asked = {"known_se"} if known else set(family.columns) - {"known_se"}
+        columns = Columns(*(f"COLUMN_{r}" if r in asked else "" for r in ("known_se", "weights", "trials", "exposure")))
         for style in (_Plain(), _Latex()):
             shown = family.shown(style, "ETA", columns)
-            assert "ETA" in shown and (not any(columns) or "c" in shown)
-            assert all(style.own(q.name) in shown for q in family.own_parameters(bool(columns.se)))
+            own = [style.own(q.name) for q in family.own_parameters(known)]
+            assert all(shown.count(word) == 1 for word in ("ETA", *filter(None, columns))) and all(word in shown for word in own)
+            is_one_law(style, shown)
+            if "known_se" in family.columns:
+                scale = style.square("COLUMN_known_se" if known else style.own("sigma"))
+                assert family.scale_shown(style, columns) == (scale if known else style.ratio(scale, "COLUMN_weights"))
+                assert family.scale_source(columns, "s") == ("COLUMN_known_se" if known else "s * COLUMN_weights ** -0.5")
+
+
+def is_one_law(style, shown):
+    """A name with its arguments in brackets, and nothing before or after."""
+    left, right = ("(", ")") if isinstance(style, _Plain) and not isinstance(style, _Latex) else ("\\left(", "\\right)")
+    name, _, rest = shown.partition(left)
+    assert rest.endswith(right) and shown.count("(") == shown.count(")") and name.replace("\\mathrm{", "").rstrip("}").isalpha(), shown
 
 
 @pytest.mark.parametrize("name", [n for n in COUNTS if not families.MENU[n].own])
@@ -159,6 +172,9 @@ class TestRowsAtARate:
         columns = Columns(trials="n" if "trials" in family.columns else "", exposure="n" if "exposure" in family.columns else "")
         written = eval(family.source_at_rate("rate", columns), SOURCE | {"n": rows.size if family.link.kind == "positive" else rows.size.astype(int), "rate": rate})
         np.testing.assert_allclose(np.asarray(written.log_prob(jnp.asarray(y))), found, rtol=1e-9)
+        for style in (_Plain(), _Latex()):
+            is_one_law(style, family.shown_at_rate(style, "RATE", columns))
+            assert "RATE" in family.shown_at_rate(style, "RATE", columns)
         around = family.host_rows(np.asarray(family.link.forward(jnp.asarray(rate))), {}, rows)
         np.testing.assert_allclose(around.logpmf(y), found, rtol=1e-9)
 
@@ -208,6 +224,14 @@ class TestPopulations:
         for found in (host, np.asarray(drawn)):
             assert np.all(np.abs(found.mean(0) - m) < 5 * np.sqrt(law.variance / 20_000))
             np.testing.assert_allclose(found.std(0), np.sqrt(law.variance), rtol=0.04)
+
+    def test_shown_in_text_and_latex(self, name):
+        population = families.MENU[name].population
+        for style in (_Plain(), _Latex()):
+            shown, unpooled = population.shown(style, "MEAN", "SIZE"), population.unpooled_shown(style)
+            is_one_law(style, shown)
+            is_one_law(style, unpooled)
+            assert "MEAN" in shown and shown.count("SIZE") == 2 and all(f"{a:g}" in unpooled for a in population.unpooled)
 
     def test_marginal_posterior_and_prediction_by_quadrature(self, name):
         family = families.MENU[name]

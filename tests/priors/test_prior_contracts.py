@@ -15,7 +15,7 @@ from hiermodels import priors
 
 UNIT = 1.7
 VARIANCES = np.array([0.5, 2.0, 3.0])
-RECORDS = {name: law(*law.example) for name, law in priors.MENU.items()} | {"beta(0, 0)": priors.beta(0, 0)}
+RECORDS = {name: law(*law.example) for name, law in priors.MENU.items()} | {"beta(0, 0)": priors.beta(0, 0), "uniform(0, 1)": priors.uniform(0, 1)}
 MARGINAL = {n: p for n, p in RECORDS.items() if not p.joint and not p.known and "correlation" not in p.kinds}
 CASES = [(n, kind) for n, p in MARGINAL.items() for kind in p.kinds if not p.misfit(kind)]
 SOURCE = {"dist": dist, "jnp": jnp}
@@ -146,6 +146,16 @@ def test_exponents_are_those_of_the_density(name):
         assert tail == -math.inf and slope(prior.bend() / math.sqrt(1.01)) == pytest.approx(-1, abs=1e-3)
 
 
+@pytest.mark.parametrize("name", [n for n, kind in CASES if kind == "real" and math.isinf(MARGINAL[n].support("real")[1])])
+def test_tail_of_a_coefficient(name):
+    """The exponent that rules its moments, on both sides."""
+    prior, tail = MARGINAL[name], MARGINAL[name].moment_tail()
+    for side in (1.0, -1.0):
+        a, b = density(prior, [side * 1e7, side * 1.01e7])
+        slope = (b - a) / math.log(1.01)
+        assert slope == pytest.approx(tail, abs=1e-3) if math.isfinite(tail) else slope < -4
+
+
 @pytest.mark.parametrize("name", [n for n, kind in CASES if kind == "unit" and not MARGINAL[n].constant])
 def test_exponents_at_zero_of_a_probability(name):
     prior = MARGINAL[name]
@@ -204,7 +214,7 @@ class TestWhatIntegralsKnow:
         for r in (0.1, 0.5, 3.0):
             high = prior.support(kind)[1]
             grows = math.isinf(high) and density(prior, 1e4)[0] + r**2 * 1e8 / 2 > 0
-            assert prior.finite_exponential(r) <= (not grows)
+            assert prior.finite_exponential(r) == (not grows)
 
 
 @pytest.mark.parametrize("name", [n for n, p in RECORDS.items() if p.unit is not None])
@@ -244,6 +254,11 @@ def test_correlations(name):
     factor = jnp.linalg.cholesky(matrix)
     assert matrix.shape == (3, 3) and float(prior.log_density(factor)) == pytest.approx(float(prior.cholesky(3).log_prob(factor)), rel=1e-12)
     assert float(eval(prior.cholesky_source(3), SOURCE).log_prob(factor)) == pytest.approx(float(prior.log_density(factor)), rel=1e-12)
+
+    draws = np.asarray(jax.vmap(lambda k: prior.sample(k, size=2))(jax.random.split(jax.random.key(3), 5_000)))
+    np.testing.assert_allclose(draws[:, [0, 1], [0, 1]], 1, rtol=1e-9)
+    law = np.cumsum([float(jnp.exp(prior.log_density(jnp.array([[1.0, 0.0], [r, math.sqrt(1 - r**2)]])))) for r in np.linspace(-0.999, 0.999, 1_000)])
+    assert stats.kstest(np.interp(draws[:, 0, 1], np.linspace(-0.999, 0.999, 1_000), law / law[-1]), "uniform").pvalue > 1e-4
 
     def f(r):  # of two effects the factor has one free coordinate, the correlation
         return float(jnp.exp(prior.log_density(jnp.array([[1.0, 0.0], [r, math.sqrt(1 - r**2)]]))))
