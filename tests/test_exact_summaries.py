@@ -147,6 +147,12 @@ def test_counts_meet_quadrature(family, accuracy):
     count_errors(family, sets, [(accuracy, counts(family, accuracy, sets))])[0].check(bias=0.01)
 
 
+def test_likelihood_in_the_far_tail_of_a_widened_population():
+    """Where the correction of the widening takes nearly all of a group's mass back, what is left is no estimate of it: .117 for .0897."""
+    sets = [(np.array([7.0, 0.0, 1.0, 0.0]), np.full(4, 20.0), np.full(4, 0.1))]
+    count_errors("binomial", sets, [("study", counts("binomial", "study", sets))])[0].check(bias=0.01)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("ordinary", [True, False])
 @pytest.mark.parametrize("family", ["binomial", "poisson"])

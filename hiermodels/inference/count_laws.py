@@ -14,7 +14,9 @@ Needles narrower than the nodes are apart would make stairs of F: they are widen
 the second-order error of that is taken back.
 
 Where all groups share a population, ``a = a_0 + y`` and ``b = b_0 + rest``: the density is the population's times the group's
-likelihood. Both stand on one grid, and sums over nodes and over the grid are products of matrices.
+likelihood. Both stand on one grid, and sums over nodes and over the grid are products of matrices. The second-order correction of a
+widened population holds near its centre; a group whose likelihood lies in its far tail, where the correction takes almost all back, is
+left out at that node, and the weight left out is part of the error.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ _LARGEST = 40.0
 """Logit above which a probability is one."""
 _FLAT, _LEAST_SHAPE = 1e-4, 1e-30
 """A tail this flat has no mass between the ends of any grid; the least that is divided by."""
+_KEPT = 0.2
+"""Least share of a group's mass that the correction of a widened population may leave."""
 _NUMBERS = 1 << 22
 """Densities held at once."""
 _EXACTLY = jax.lax.Precision.HIGHEST
@@ -65,8 +69,8 @@ class _Grid(NamedTuple):
 
 def count_law(
     kind: str, sweep: Sweep, groups: int, points: int, reach: float, least: float, precision: str, likelihood: tuple[Array, Array] | None
-) -> tuple[Table, Array, Array, Array]:
-    """Mixtures of beta or gamma laws as a table; also their means, standard deviations, and the errors of these in sds.
+) -> tuple[Table, Array, Array, Array, Array]:
+    """Mixtures of beta or gamma laws as a table; also their means, standard deviations, the errors of these in sds, the weight left out.
 
     Parameters
     ----------
@@ -104,7 +108,9 @@ def count_law(
     grid = _place(beta, sweep, points, reach, least, shared)
     densities = _shared(beta, sweep, grid, precision, likelihood) if likelihood else _separate(beta, sweep, grid, precision)
     start, step = (jnp.broadcast_to(x, (groups,)) for x in (grid.start, grid.step))
-    return density_table(start, step, *densities, *_maps(beta, grid)), mean, sd, error
+    on_grid = jnp.einsum("hxg,xg->hg", densities[0], _rim(jnp.broadcast_to(step, densities[0].shape[1:])))
+    lost = jnp.abs(1 - jnp.sum(on_grid + densities[1] + densities[2], 0))
+    return density_table(start, step, *densities, *_maps(beta, grid)), mean, sd, error, lost
 
 
 def _place(beta: bool, sweep: Sweep, points: int, reach: float, least: float, shared: bool) -> _Grid:
@@ -144,8 +150,11 @@ def _log_density(beta: bool, a: Array, b: Array, x: Array) -> Array:
     return -a * jnp.logaddexp(-x, 0.0) - b * jnp.logaddexp(x, 0.0) if beta else a * x - b * jnp.exp(x)
 
 
-def _components(beta: bool, a: Array, b: Array, x: Array, rim: Array, least: Array, precision: str) -> tuple[Array, Array]:
-    """Densities at x (grid,) of components (node,), relative to their peaks, (grid, node), and their masses on the grid, (node,)."""
+def _components(beta: bool, a: Array, b: Array, x: Array, rim: Array, least: Array, precision: str) -> tuple[Array, Array, Array]:
+    """Densities at x (grid,) of components (node,), relative to their peaks, (grid, node), and their masses on the grid, (node,).
+
+    The third are the densities before the correction of the widened ones.
+    """
     spread = 1 / a + (1 / b if beta else 0.0)
     shrink = jnp.minimum(1.0, spread / jnp.maximum(least, 1e-150) ** 2)
     excess = 0.5 * jnp.maximum(least**2 - spread, 0.0)
@@ -162,7 +171,7 @@ def _components(beta: bool, a: Array, b: Array, x: Array, rim: Array, least: Arr
     mended = jnp.where(terms > 0, terms * (1 - jnp.maximum(excess * bend, -1.0)).astype(kept), 0.0)
     mass, new_mass = rim.astype(kept) @ terms, rim.astype(kept) @ mended
     seen = jnp.abs(new_mass - mass) < 0.2 * mass  # far from the middle, where nothing weighs, the grid may be too coarse for it
-    return jnp.where(seen, mended, terms), jnp.where(seen, new_mass, mass)
+    return jnp.where(seen, mended, terms), jnp.where(seen, new_mass, mass), terms
 
 
 def _separate(beta: bool, sweep: Sweep, grid: _Grid, precision: str) -> tuple[Array, Array, Array]:
@@ -173,7 +182,7 @@ def _separate(beta: bool, sweep: Sweep, grid: _Grid, precision: str) -> tuple[Ar
     def one(args: tuple[Array, ...], weight: Array) -> tuple[Array, Array, Array]:
         x, slope, step, least, a, b = args
         a, b = jnp.maximum(a, _LEAST_SHAPE), jnp.maximum(b, _LEAST_SHAPE)
-        terms, mass = _components(beta, a, b, x, step * _rim(slope), least, precision)
+        terms, mass, _ = _components(beta, a, b, x, step * _rim(slope), least, precision)
         ends = terms[0] / a, (terms[-1] / b if beta else jnp.zeros_like(b))
         total = mass + ends[0] + ends[1]
         share = (weight / jnp.maximum(total, 1e-30)).astype(terms.dtype)
@@ -209,11 +218,12 @@ def _shared(beta: bool, sweep: Sweep, grid: _Grid, precision: str, likelihood: t
         base_a, base_b = (jnp.maximum(z, _LEAST_SHAPE) for z in law.base)  # type: ignore[union-attr]
         all_a, all_b = jnp.maximum(law.a, _LEAST_SHAPE), jnp.maximum(law.b, _LEAST_SHAPE)
         rim = grid.step[0] * _rim(slope)
-        terms, _ = _components(beta, base_a, base_b, x, rim, grid.least[0], precision)
+        terms, _, widened = _components(beta, base_a, base_b, x, rim, grid.least[0], precision)
         rim = rim.astype(terms.dtype)
         ends = (gain[0] * terms[0][:, None] / all_a, gain[-1] * terms[-1][:, None] / all_b if beta else jnp.zeros_like(all_b))
-        total = jnp.matmul(terms.T, rim[:, None] * gain, precision=_EXACTLY) + ends[0] + ends[1]  # (node, group)
-        inverse = jnp.where(total > 1e-30, 1 / jnp.maximum(total, 1e-30), 0.0)
+        on_grid, before = (jnp.matmul(t.T, rim[:, None] * gain, precision=_EXACTLY) for t in (terms, widened))  # (node, group)
+        total = on_grid + ends[0] + ends[1]
+        inverse = jnp.where((total > 1e-30) & (on_grid >= _KEPT * before), 1 / jnp.maximum(total, 1e-30), 0.0)
         share = (weight[:, :, None] * inverse).astype(terms.dtype)
         found = jnp.einsum("xn,hng->hxg", terms, share, precision=_EXACTLY) * gain * slope[:, None]
         return tuple(f.astype(x.dtype) for f in (found, jnp.einsum("hng,ng->hg", share, ends[0]), jnp.einsum("hng,ng->hg", share, ends[1])))

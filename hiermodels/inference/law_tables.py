@@ -29,6 +29,10 @@ _ORDER = 5
 """The smoothing kernel leaves moments up to 2 * _ORDER + 1 alone."""
 _CELL = (11 / 1440, -93 / 1440, 802 / 1440, 802 / 1440, -93 / 1440, 11 / 1440)
 """Integral over the middle cell of the polynomial through six neighbours."""
+_COARSE_CELL = (0.0, -1 / 24, 13 / 24, 13 / 24, -1 / 24, 0.0)
+"""The same through four."""
+_BESIDE = 2.0
+"""Error of F by six neighbours, as a multiple of what F by four differs from it: 2 on needles of 1,000 datasets of counts."""
 
 BETWEEN = 3
 """Values of a density for each of its planes."""
@@ -46,7 +50,9 @@ class Table(eqx.Module):
     below, slope : Array, shape (grid, group)
         F and its derivative, on the coordinate's scale.
     error : Array, shape (group,)
-        Estimated error of F.
+        Estimated error of F, of the halves of the nodes.
+    grid_error : Array, shape (group,)
+        Estimated error of F, of the grid.
     value, position : callable
         Coordinate to value and back, shapes (k, group).
     log_jacobian : callable
@@ -58,6 +64,7 @@ class Table(eqx.Module):
     below: Array
     slope: Array
     error: Array
+    grid_error: Array
     value: Callable[[Array], Array] = eqx.field(static=True)
     position: Callable[[Array], Array] = eqx.field(static=True)
     log_jacobian: Callable[[Array], Array] = eqx.field(static=True)
@@ -142,15 +149,22 @@ def density_table(
     """
     size = halves.shape[1] - 1
     padded = jnp.pad(halves, ((0, 0), (2, 2), (0, 0)))
-    cells = step * sum(c * padded[:, k : k + size] for k, c in enumerate(_CELL))
-    below = left[:, None] + jnp.concatenate([jnp.zeros_like(halves[:, :1]), jnp.cumsum(jnp.maximum(cells, 0.0), 1)], 1)
+
+    def cumulated(rule: tuple[float, ...], densities: Array) -> Array:
+        cells = step * sum(c * densities[..., k : k + size, :] for k, c in enumerate(rule))
+        return jnp.concatenate([jnp.zeros_like(densities[..., :1, :]), jnp.cumsum(jnp.maximum(cells, 0.0), -2)], -2)
+
+    below = left[:, None] + cumulated(_CELL, padded)
     mass = below[:, -1] + right
     total = jnp.maximum(jnp.sum(mass, 0), 1e-300)
     error = jnp.zeros_like(start)
     if len(halves) == 2:
         each = below / jnp.maximum(mass, 1e-300)[:, None]
         error = jnp.max(halves_error(each[0], each[1]), 0)
-    return Table(start, step, jnp.sum(below, 0) / total, jnp.sum(halves, 0) / total, error, *maps)
+    coarse = jnp.sum(left, 0) + cumulated(_COARSE_CELL, jnp.sum(padded, 0))
+    below = jnp.sum(below, 0) / total
+    grid_error = _BESIDE * jnp.max(jnp.abs(below - coarse / jnp.maximum(coarse[-1] + jnp.sum(right, 0), 1e-300)), 0)
+    return Table(start, step, below, jnp.sum(halves, 0) / total, error, grid_error, *maps)
 
 
 @lru_cache(maxsize=8)
@@ -244,4 +258,4 @@ def point_table(
     error = jnp.max(halves_error(*(below / jnp.maximum(jnp.sum(weight, 1), 1e-300)[:, None, None])), 0)
     below = jnp.sum(below, 0)
     below = jax.lax.cummax(jnp.clip(below, 0.0, 1.0), axis=0)
-    return Table(start, step, below, jnp.maximum(slope, 0.0), error, *maps)
+    return Table(start, step, below, jnp.maximum(slope, 0.0), error, jnp.zeros_like(error), *maps)

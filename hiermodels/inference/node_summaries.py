@@ -95,14 +95,18 @@ class _Asked(NamedTuple):
         """Halves on a line are twice as coarse as the whole, whose error is then the fourth power of their difference."""
         return 2 * error**2 if self.dim == 1 else error
 
-    def of(self, law: NormalMixture | Table, mean: Array, sd: Array, off: Array, thresholds: Array | None) -> list[Array]:
-        """Mean, median, sd, lower, upper, both errors (group,) and probabilities (k, group)."""
+    def of(
+        self, law: NormalMixture | Table, mean: Array, sd: Array, off: Array, thresholds: Array | None, lost: Array | float = 0.0
+    ) -> list[Array]:
+        """Mean, median, sd, lower, upper, both errors (group,) and probabilities (k, group); ``lost`` is weight that the law is without."""
         middle, lower, upper, wrong = _interval(law, mean.shape[0], self.interval, self.kind)
         below = jnp.zeros((0, *mean.shape), mean.dtype)
         if thresholds is not None:
             below, more = law.cdf_error(thresholds.astype(mean.dtype))
             wrong = jnp.maximum(wrong, jnp.max(jnp.where(jnp.isnan(more), 0.0, more), 0))
-        wrong, off = self._whole(wrong), self._whole(off)
+        wrong, off = jnp.maximum(self._whole(wrong), lost), self._whole(off)
+        if isinstance(law, Table):
+            wrong = jnp.maximum(wrong, law.grid_error)
         return [mean, middle, sd, lower, upper, wrong / self.accuracy.probability, off / self.accuracy.allowed, below]
 
 
@@ -185,9 +189,9 @@ def _count_law(name: str, held: _Held, asked: _Asked, thresholds: Sequence[Array
         likelihood = more_a, more_b
         points = accuracy.shared_points(held.factorised.layout.count_bound)
     numbers = (points, accuracy.table_reach, accuracy.least, accuracy.precision)
-    law, mean, sd, off = count_law(one.kind, held.sweep([name]), groups, *numbers, likelihood)
+    law, mean, sd, off, lost = count_law(one.kind, held.sweep([name]), groups, *numbers, likelihood)
     rows = _rows(thresholds, one.a.shape, len(thresholds)) if thresholds else None
-    return _summary(asked.of(law, mean, sd, off, rows), one.a.shape, len(thresholds))
+    return _summary(asked.of(law, mean, sd, off, rows, lost), one.a.shape, len(thresholds))
 
 
 def _summary(columns: Sequence[Array], shape: tuple[int, ...], count: int) -> Summary:
