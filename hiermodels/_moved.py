@@ -18,6 +18,7 @@ MOVED = {
     "hiermodels.models.priors": "hiermodels.priors",
     "hiermodels.models.quantities": "hiermodels.quantities",
     "hiermodels.models.variates": "hiermodels.variates",
+    "hiermodels.studies.config.template": "hiermodels.studies.plan.template",
 }
 """Old path to new path."""
 

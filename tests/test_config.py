@@ -26,10 +26,10 @@ from hiermodels.studies.config import (
     read_estimand,
     read_law,
     regime,
-    template,
     to_schema,
     write_schema,
 )
+from hiermodels.studies.plan.template import template
 
 STUDY = """\
 mechanisms:

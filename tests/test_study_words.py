@@ -8,10 +8,10 @@ from scipy import stats
 import hiermodels as hm
 from hiermodels.models.data import bind, design_columns
 from hiermodels.studies.config import Study, read_config
-from hiermodels.studies.config.template import template
 from hiermodels.studies.export import datasets
 from hiermodels.studies.frames import frames
 from hiermodels.studies.identity import check_identity, identity_of
+from hiermodels.studies.plan.template import template
 from hiermodels.studies.ready import fit_of, mechanism_of
 from hiermodels.studies.refusals import exactly_fitted, refusals
 from hiermodels.studies.replicate import replicate

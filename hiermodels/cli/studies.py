@@ -163,7 +163,7 @@ def new(
         _write_new(file, (Path(__file__).parent / "slurm.sbatch").read_text(), f"submit it with: sbatch {file} CONFIG")
         return
     prepare_jax()
-    from hiermodels.studies.config import template
+    from hiermodels.studies.plan.template import template
 
     text = template(formula, data, family, trials=trials, exposure=exposure)
     _write_new(file, text, f"run it with: hiermodels run {file}")

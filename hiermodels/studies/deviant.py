@@ -26,6 +26,7 @@ from hiermodels.quantities import sd_name, theta_name
 from hiermodels.studies import deviations
 from hiermodels.studies.refusals import blanked
 from hiermodels.studies.rows import Rows
+from hiermodels.studies.tree import correlate, row_coefficients
 
 __all__ = ["Deviation", "any_rows", "read_deviation", "simulate_deviant", "without_empty"]
 
@@ -132,8 +133,6 @@ def _normal(
     layout: Layout, deviation: Deviation, key: Array, design: Data, known: dict[str, Array], words: Words = None
 ) -> tuple[Array | Rows, dict[str, Array]]:
     """Down the tree: population coefficients, group deviations, rows."""
-    from hiermodels.studies.simulate import _row_coefficients, correlate
-
     effect_key, new_key, design_key, error_key = jax.random.split(key, 4)
     nan = jnp.full((), jnp.nan)
     true = {p.name: known.get(p.name, jnp.zeros(()) if p.kind == "correlation" else nan) for p in layout.parameters}
@@ -155,7 +154,7 @@ def _normal(
                 new[i] = new[i] + known.get(sd_name(level.name, "Intercept"), nan) * drawn
         true[f"new({level.name})"] = new[i]
         values.append(here)
-    coefficients = _row_coefficients(layout, design, root, values)
+    coefficients = row_coefficients(layout, design, root, values)
     mean = sum(coefficients[c] * design.x[:, c] for c in range(len(layout.columns)))
     weight, size = _redesigned(layout, deviation, design_key, design, true, words)
     real = design.weight * weight > 0

@@ -8,7 +8,6 @@ does for a formula.
 from __future__ import annotations
 
 import difflib
-import inspect
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -25,7 +24,6 @@ from hiermodels.inference.describe import axes
 from hiermodels.inference.draws import Estimates
 from hiermodels.inference.samplers import Settings, Steps, draw_model
 from hiermodels.inference.summaries import Interval, Target, summarise
-from hiermodels.models.formula import parse_formula
 from hiermodels.models.labels import join, label_text, match_labels
 from hiermodels.models.streams import stream
 from hiermodels.models.user import UserModel, user_model
@@ -34,7 +32,7 @@ from hiermodels.studies.simulate import Truth
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hiermodels.studies.config import Method
+    from hiermodels.studies.config.methods import Method
 
 __all__ = [
     "OwnLayout",
@@ -43,7 +41,6 @@ __all__ = [
     "check_estimates",
     "check_method",
     "method_steps",
-    "outcome_of",
     "own_regime",
     "own_simulator",
     "own_steps",
@@ -123,31 +120,6 @@ class OwnProblem:
     labels: dict[str, list[str]]
     positions: dict[str, np.ndarray]
     missing_moments: dict[str, str]
-
-
-def outcome_of(formula: Any) -> str:
-    """Name of the outcome of a formula, or of a NumPyro function: its one parameter with default None.
-
-    Raises
-    ------
-    ValueError
-        For a function with no such parameter, or with several.
-
-    Examples
-    --------
-    >>> outcome_of("effect ~ 1 + (1 | school)"), outcome_of(lambda se, y=None: None)
-    ('effect', 'y')
-    """
-    if not callable(formula):
-        return parse_formula(formula).outcome
-    parameters = inspect.signature(formula).parameters
-    free = [name for name, p in parameters.items() if p.default is None]
-    if len(free) != 1:
-        raise ValueError(
-            f"formula: expected one parameter with default None, the outcome, found {', '.join(free) or 'none'} among "
-            f"({', '.join(parameters)}); write e.g. def model(se, effect=None)"
-        )
-    return free[0]
 
 
 def bind_own(function: Callable[..., Any], frame: pd.DataFrame, outcome: str) -> OwnProblem:

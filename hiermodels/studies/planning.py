@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiermodels.studies.config import Cell, Study, read_config
+from hiermodels.studies.config.targets import read_targets
 from hiermodels.studies.montecarlo import Z95
 
 if TYPE_CHECKING:
@@ -95,44 +96,6 @@ def duration(seconds: float) -> str:
         if seconds < limit and not (word == "seconds" and seconds >= 60):
             return f"{seconds / size:.2g} {word}"
     raise AssertionError
-
-
-def read_targets(targets: Mapping[str, float] | Sequence[str]) -> dict[str, float]:
-    """Target MCSEs by measure, from a mapping or from texts ``cover=0.005``.
-
-    Raises
-    ------
-    ValueError
-        For an unknown measure (with the nearest right one) or a target that is not positive.
-
-    Examples
-    --------
-    >>> read_targets(["cover=0.005", "bias=0.1"])
-    {'cover': 0.005, 'bias': 0.1}
-    """
-    from hiermodels.studies import measures
-    from hiermodels.studies.tables import known
-
-    if not isinstance(targets, Mapping):
-        pairs = [str(text).partition("=") for text in targets]
-        wrong = next((f"{a}{b}{c}" for a, b, c in pairs if not b), None)
-        if wrong is not None:
-            raise ValueError(f"mcse: expected MEASURE=NUMBER, found {wrong!r}; write e.g. cover=0.005")
-        targets = {name.strip(): _number(value) for name, _, value in pairs}
-    if not targets:
-        raise ValueError("mcse: expected a target such as cover=0.005, found none; name at least one measure")
-    for name, value in targets.items():
-        known("mcse", name, measures.__all__)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
-            raise ValueError(f"mcse: {name}: expected a positive number, found {value!r}; give e.g. 0.005")
-    return {str(name): float(value) for name, value in targets.items()}
-
-
-def _number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def required(performance: pd.DataFrame, targets: Mapping[str, float], factors: Sequence[str] = ()) -> pd.DataFrame:

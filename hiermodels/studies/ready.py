@@ -24,6 +24,7 @@ from hiermodels.models.spec import Model
 from hiermodels.studies import host, own
 from hiermodels.studies.config import Cell, Estimand, Method, Study, data_key_material
 from hiermodels.studies.config.deviating import read_deviations
+from hiermodels.studies.config.mechanisms import outcome_of
 from hiermodels.studies.deviant import Deviation, any_rows, read_deviation
 from hiermodels.studies.own import OwnLayout
 from hiermodels.studies.power import ALL, ANY
@@ -133,7 +134,7 @@ def mechanism_of(study: Study, cell: Cell) -> Mechanism:
     frame = design_frame(cell.design, study.seed, material)
     laws = redrawn(cell.design, frame)
     if callable(m.formula):
-        own_problem = own.bind_own(m.formula, frame, own.outcome_of(m.formula))
+        own_problem = own.bind_own(m.formula, frame, outcome_of(m.formula))
         truth, values = own.own_truth(cell.truth, own_problem)
         return Mechanism(cell, frame, own_problem, truth, values, material, None, laws)
     model = Model(m.formula, m.family, known_se=m.known_se, trials=m.trials, exposure=m.exposure, weights=m.weights)
@@ -202,7 +203,7 @@ def plain_fit(
 
 def _meet(study: Study, mechanism: Mechanism, method: Method) -> AnyProblem:
     """A method's model on the design: a formula, a NumPyro function, or for a method in Python its mechanism's."""
-    frame, outcome = mechanism.frame, own.outcome_of(study.mechanisms.formula)
+    frame, outcome = mechanism.frame, outcome_of(study.mechanisms.formula)
     if callable(method.formula) and method.estimator is not None:
         raise ValueError(f"formula: {method.estimator} needs a formula, found a NumPyro function; write e.g. y ~ 1 + (1 | group)")
     if callable(method.formula):

@@ -17,6 +17,7 @@ from hiermodels.inference.samplers import Settings
 from hiermodels.models.data import bind
 from hiermodels.models.problem import Problem, as_jax
 from hiermodels.models.spec import Model
+from hiermodels.studies.config.mechanisms import outcome_of
 from hiermodels.studies.deviant import Deviation, any_rows, read_deviation
 from hiermodels.studies.predictors import Redrawn, declared_scales, draw, redesign, redrawn, without_reference
 from hiermodels.studies.rows import Rows, redesigned
@@ -260,7 +261,7 @@ def _bind_own(
 ) -> tuple[_Bound, Callable[[Array, Any], tuple[Array, dict[str, Array]]]]:
     from hiermodels.studies import own
 
-    problem = own.bind_own(function, frame, own.outcome_of(function))
+    problem = own.bind_own(function, frame, outcome_of(function))
     layout = problem.layout
     simulate = own.own_simulator(layout, Truth((), (), ()))
 

@@ -13,65 +13,17 @@ Checkpoints are multiples of the largest chunk among the methods, and a decision
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hiermodels.studies.config.targets import MINIMUM, Stop, read_stop
 from hiermodels.studies.montecarlo import Z95
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["MINIMUM", "Stop", "checkpoints", "judge", "read_stop"]
-
-MINIMUM = 100
-"""Replicates before which no cell ends."""
-
-
-@dataclass(frozen=True)
-class Stop:
-    """When a cell has replicates enough.
-
-    Attributes
-    ----------
-    targets : dict of str to float
-        Measure to target MCSE.
-    minimum : int
-        Fewest replicates.
-    """
-
-    targets: dict[str, float] = field(default_factory=dict)
-    minimum: int = MINIMUM
-
-
-def read_stop(value: Any) -> Stop:
-    """The rule of a config's ``stop``.
-
-    Raises
-    ------
-    ValueError
-        For an unknown measure, a target or a minimum that is not positive.
-
-    Examples
-    --------
-    >>> read_stop({"cover": 0.005})
-    Stop(targets={'cover': 0.005}, minimum=100)
-    """
-    from hiermodels.studies.planning import read_targets
-
-    if not isinstance(value, Mapping):
-        raise ValueError(f"expected measure: MCSE, found {value!r}; write e.g. {{cover: 0.005}}")
-    minimum = value.get("minimum", MINIMUM)
-    if isinstance(minimum, bool) or not isinstance(minimum, int | float) or minimum != int(minimum) or minimum < 2:
-        raise ValueError(f"minimum: expected a whole number of at least 2, found {minimum!r}; write e.g. {MINIMUM}")
-    try:
-        targets = read_targets({k: v for k, v in value.items() if k != "minimum"})
-    except ValueError as error:
-        raise ValueError(str(error).removeprefix("mcse: ")) from None
-    return Stop(targets, int(minimum))
-
 
 def checkpoints(chunks: list[int], replications: int, minimum: int) -> list[int]:
     """Numbers of replicates at which a cell is judged: multiples of the largest chunk from the minimum on, and the last.

@@ -28,12 +28,13 @@ from hiermodels.models.spec import Model
 from hiermodels.models.streams import OUTCOME, stream, word
 from hiermodels.models.units import from_means
 from hiermodels.priors import Prior
-from hiermodels.quantities import Quantity, cor_name, sd_name, theta_name
+from hiermodels.quantities import Quantity, sd_name, theta_name
 from hiermodels.studies.config.cells import method_key_material
 from hiermodels.studies.config.designs import SIZES, design_table
 from hiermodels.studies.config.texts import read_law
 from hiermodels.studies.deviant import Deviation, simulate_deviant
 from hiermodels.studies.predictors import column as predictor_column
+from hiermodels.studies.tree import correlate, row_coefficients
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -409,7 +410,7 @@ def _simulate_normal(
         new = f"new({level.name})"
         true[new] = known.get("Intercept", nan) + spread[i] * jax.random.normal(stream(key, new, words))
         values.append(here)
-    coefficients = _row_coefficients(layout, design, root, values)
+    coefficients = row_coefficients(layout, design, root, values)
     mean = sum(coefficients[c] * design.x[:, c] for c in range(len(layout.columns)))
     real = design.weight > 0
     if layout.gaussian:
@@ -419,41 +420,6 @@ def _simulate_normal(
     else:
         y = outcome_law(layout, mean, known, design).sample(stream(key, OUTCOME, words)).astype(mean.dtype)
     return jnp.where(real, y, 0.0), true
-
-
-def correlate(layout: Layout, level: Any, z: Array, known: dict[str, Array]) -> Array:
-    """Standardised deviations, shape (effect, group), with a level's correlations and standard deviations."""
-    correlation = known.get(cor_name(level.name), jnp.zeros(()))
-    rows = list(z)
-    for block in level.blocks:
-        if len(block) > 1:
-            matrix = correlation if correlation.ndim else jnp.eye(len(block)) * (1 - correlation) + correlation
-            mixed = _root(matrix) @ z[jnp.array(block)]
-            for n, b in enumerate(block):
-                rows[b] = mixed[n]
-    sds = [known.get(sd_name(level.name, layout.columns[e]), jnp.full((), jnp.nan)) for e in level.effects]
-    return jnp.stack([sd * row for sd, row in zip(sds, rows, strict=True)])
-
-
-def _root(matrix: Array) -> Array:
-    """Lower Cholesky factor of a correlation matrix, which may be singular: a column without variance of its own is zero."""
-    size = matrix.shape[0]
-    factor = jnp.zeros_like(matrix)
-    for j in range(size):
-        left = matrix[j:, j] - factor[j:, :j] @ factor[j, :j]
-        own = left[0] > 1e-12
-        factor = factor.at[j:, j].set(jnp.where(own, left / jnp.sqrt(jnp.where(own, left[0], 1.0)), 0.0))
-    return factor
-
-
-def _row_coefficients(layout: Layout, design: Data, root: list[Array], values: list[list[Array]]) -> list[Array]:
-    """Each column's coefficient for each row; a given group value may leave what lies above it undefined."""
-
-    def of(i: int, c: int) -> Array:
-        return values[i][c][design.group[i]] if i >= 0 else jnp.broadcast_to(root[c], (layout.obs,))
-
-    (first, _), *crossed = layout.branches or ((-1, -1),)
-    return [sum((of(leaf, c) - of(shared, c) for leaf, shared in crossed), of(first, c)) for c in range(len(layout.columns))]
 
 
 def _simulate_counts(

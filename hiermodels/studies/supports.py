@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hiermodels.models.problem import Problem
+from hiermodels.studies.config import Study
+from hiermodels.studies.ready import Fit, fit_of, mechanism_of
 from hiermodels.studies.stand_ins import stand_ins
 
 if TYPE_CHECKING:
     from hiermodels.models.layout import Layout
-    from hiermodels.studies.config import Study
-    from hiermodels.studies.ready import Fit
     from hiermodels.studies.results import Run
 
 __all__ = ["support_of", "supports_of", "supports_of_run", "supports_of_targets"]
@@ -34,8 +34,6 @@ def supports_of(study: Study) -> dict[str, tuple[float, float]]:
     >>> supports_of(read_config("eight_schools"))
     {'sd_school': (0.0, inf)}
     """
-    from hiermodels.studies.ready import fit_of, mechanism_of
-
     first = study.cells()[0]
     named = [name for name, m in study.methods.items() if m.kind in ("posterior", "estimator") and not callable(m.formula)]
     if callable(study.mechanisms.formula):
@@ -64,8 +62,6 @@ def supports_of_targets(fit: Fit) -> NDArray[np.float64]:
 
 def supports_of_run(run: Run) -> dict[str, tuple[float, float]]:
     """Supports of a run's estimands, of which a user's own functions know none."""
-    from hiermodels.studies.config import Study
-
     try:
         return supports_of(Study.from_resolved(run.config, functions=stand_ins(run.config)))
     except ValueError:  # a study of before, which is refused today

@@ -3,29 +3,27 @@
 - `read_config` reads and checks a file, a shipped config by name, or a mapping.
 - `Study` says what to run: its cells, methods and estimands; `Study.resolved` is its plain form.
 - `regime`, `data_key_material`, `method_key_material` say what follows from a cell or a method's name.
-- `template` writes a config to start from; `to_schema` is the JSON Schema for editors.
+- `to_schema` is the JSON Schema for editors; a config to start from is written by `hiermodels.studies.plan.template`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from hiermodels.datasets import is_file
 from hiermodels.studies.config.cells import Cell, cell_hash, data_key_material, method_key_material, regime
 from hiermodels.studies.config.designs import design_levels, design_table
-from hiermodels.studies.config.errors import ConfigError, from_pydantic, nearest, shown
-from hiermodels.studies.config.fields import ROLES, Interval
+from hiermodels.studies.config.errors import ConfigError, nearest, shown
+from hiermodels.studies.config.fields import Interval
+from hiermodels.studies.config.mechanisms import Mechanisms
+from hiermodels.studies.config.methods import Method
 from hiermodels.studies.config.rivals import estimator_names, rival_schemas
 from hiermodels.studies.config.source import MAX_BYTES, plain, read_yaml
-from hiermodels.studies.config.study import Mechanisms, Method, Study
-from hiermodels.studies.config.template import template
+from hiermodels.studies.config.study import Study, build
 from hiermodels.studies.config.texts import Estimand, read_estimand, read_law
 
 __all__ = [
@@ -48,7 +46,6 @@ __all__ = [
     "read_estimand",
     "read_law",
     "regime",
-    "template",
     "to_schema",
     "write_schema",
 ]
@@ -171,107 +168,6 @@ def _bytes(path: Path) -> bytes:
     except OSError as error:
         message = f"expected a readable file; found {error.strerror}; check its permissions"
         raise ConfigError(message, file=str(path)) from None
-
-
-def build(
-    data: Any,
-    *,
-    source: bytes = b"",
-    name: str = "study",
-    functions: Mapping[str, Callable[..., Any]] | None = None,
-    file: str = "config",
-    lines: Mapping[tuple[str | int, ...], int] | None = None,
-    folder: Path | None = None,
-) -> Study:
-    """A `Study` from plain data; `read_config` and `Study.from_resolved` end here.
-
-    Parameters
-    ----------
-    data : mapping
-        Keys as in a file.
-    source, name
-        Kept with the study.
-    functions : mapping, optional
-        Python functions by place (``methods.mine.function``), put back where `Study.resolved` names them.
-    file, lines, folder
-        Where the data came from, for messages and for files named in it.
-    """
-    data = _inherit(_with_functions(data, functions or {}))
-    try:
-        study = Study.model_validate(data, context={"folder": folder, "labels": _grouping_columns(data)})
-    except ValidationError as error:
-        raise from_pydantic(error, file, lines or {}) from None
-    study._source, study._name = source, name
-    study._file, study._lines = file, dict(lines or {})
-    return study
-
-
-def _grouping_columns(data: Any) -> set[str]:
-    """Columns that are groups in a formula of the study; formulas that cannot be read are refused where they stand."""
-    from hiermodels.models.formula import parse_formula
-
-    if not isinstance(data, Mapping):
-        return set()
-    methods = data.get("methods")
-    parts = [data.get("mechanisms"), *(methods.values() if isinstance(methods, Mapping) else ())]
-    found: set[str] = set()
-    formulas = {text for part in parts if isinstance(part, Mapping) and isinstance(text := part.get("formula"), str)}
-    for formula in formulas:
-        with contextlib.suppress(ValueError):
-            found |= {factor for group in parse_formula(formula).groups for factor in group.factors}
-    return found
-
-
-def _with_functions(data: Any, functions: Mapping[str, Callable[..., Any]]) -> Any:
-    """Put functions where they belong: a place, or a method's name alone."""
-    methods = data.get("methods") if isinstance(data, Mapping) else None
-    methods = methods if isinstance(methods, Mapping) else {}
-    for place, function in functions.items():
-        if not callable(function):
-            raise ConfigError(f"expected a function; found {shown(function)}; pass the function itself", file="functions", path=(place,))
-        if place == "mechanisms.formula":
-            data = {**data, "mechanisms": {**data["mechanisms"], "formula": function}}
-            continue
-        name, key = _method_of(place, methods)
-        settings = methods[name]
-        methods = {**methods, name: {**settings, key: function} if isinstance(settings, Mapping) else function}
-        data = {**data, "methods": methods}
-    return data
-
-
-def _method_of(place: str, methods: Mapping[str, Any]) -> tuple[str, str]:
-    """Name of the method and key in it that a place stands for."""
-    name, key = place, "function"
-    if place not in methods and place.startswith("methods.") and place.endswith((".function", ".formula")):
-        name, _, key = place.removeprefix("methods.").rpartition(".")
-    if name not in methods:
-        raise ConfigError(f"unknown method {name!r}; {nearest(name, methods)}", file="functions", path=(place,))
-    return name, key
-
-
-def _inherit(data: Any) -> Any:
-    """Methods take from ``mechanisms`` what they do not name of the model."""
-    if not isinstance(data, Mapping) or not isinstance(data.get("methods"), Mapping):
-        return data
-    above = data.get("mechanisms")
-    above = above if isinstance(above, Mapping) else {}
-    return {**data, "methods": {name: _inherited(above, method) for name, method in data["methods"].items()}}
-
-
-def _inherited(above: Mapping[str, Any], method: Any) -> Any:
-    if callable(method):
-        method = {"function": method}
-    if not isinstance(method, Mapping):
-        return method
-    from hiermodels import families
-
-    family = method.get("family", above.get("family", "normal"))
-    used = (
-        families.lookup(family).columns if isinstance(family, str) and family in families.__all__ else ROLES
-    )
-    taken = [key for key in ("formula", "family") if key in above]
-    taken += [role for role in ROLES if role in above and role in used]
-    return {**{key: above[key] for key in taken}, **method}
 
 
 def _dump(data: Mapping[str, Any]) -> bytes:

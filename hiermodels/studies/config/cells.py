@@ -10,15 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hiermodels.models.formula import parse_formula
 from hiermodels.models.streams import word
+from hiermodels.quantities import theta_name
 from hiermodels.studies.config.designs import design_levels, design_table, read_design, read_size
 from hiermodels.studies.config.deviating import DEVIATIONS, PREFIX, canonical
 from hiermodels.studies.config.errors import nearest, problem, shown, within
+from hiermodels.studies.config.mechanisms import Mechanisms
+from hiermodels.studies.config.quantities import find, quantities_of
+from hiermodels.studies.config.truths import read_truth
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from hiermodels.studies.config.study import Mechanisms
 
 __all__ = ["Cell", "cell_hash", "data_key_material", "make_cells", "method_key_material", "regime"]
 
@@ -184,9 +187,6 @@ def _row_by_row(grid: Any) -> list[tuple[dict[str, Any], dict[str, tuple[Any, ..
 
 def make_cells(mechanisms: Mechanisms) -> tuple[Cell, ...]:
     """All cells of a study, checked; errors name the place below ``mechanisms``."""
-    from hiermodels.studies.config.quantities import find, quantities_of
-    from hiermodels.studies.config.truths import read_truth
-
     rows, known = rows_of(mechanisms.grid), quantities_of(mechanisms)
     text = {name for row, _ in rows for name, value in row.items() if isinstance(value, str)}
     design = mechanisms.design
@@ -235,8 +235,6 @@ def _deviation(mechanisms: Mechanisms, changed: Mapping[str, Any], places: Mappi
         return {}
     if callable(mechanisms.formula):
         raise problem("expected a formula; found a NumPyro function; write the deviation into the function", ("deviation",))
-    from hiermodels.models.formula import parse_formula
-
     groups = list(dict.fromkeys(g.name for g in parse_formula(mechanisms.formula).groups))
     return canonical(given, mechanisms.family, groups, {name: places[PREFIX + name] for name in own})
 
@@ -254,9 +252,6 @@ def leaves(mechanisms: Mechanisms) -> tuple[str, ...]:
     """Group values that determine a dataset once fixed: those of groups in which no other group nests."""
     if callable(mechanisms.formula):
         return ()
-    from hiermodels.models.formula import parse_formula
-    from hiermodels.quantities import theta_name
-
     groups = parse_formula(mechanisms.formula).groups
     finest = [g for g in groups if not any(set(g.factors) < set(other.factors) for other in groups)]
     names = []

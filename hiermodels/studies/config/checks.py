@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.models.columns import number_of
 from hiermodels.models.declared import declared_layout
+from hiermodels.models.formula import parse_formula
 from hiermodels.models.names import check_constant, check_names, takes_prior
+from hiermodels.models.spec import Model
 from hiermodels.studies.config.designs import design_levels, design_table
 from hiermodels.studies.config.errors import nearest, problem, shown, within
 from hiermodels.studies.config.fields import ROLES
+from hiermodels.studies.config.mechanisms import Mechanisms, outcome_of
+from hiermodels.studies.config.methods import Method
 from hiermodels.studies.config.quantities import find, parameters, quantities_of
 from hiermodels.studies.config.texts import Estimand, read_law
 
@@ -21,14 +25,14 @@ if TYPE_CHECKING:
 
     from hiermodels.models.terms import Formula
     from hiermodels.quantities import Quantity
-    from hiermodels.studies.config.study import Mechanisms, Method, Study
 
 __all__ = ["check_study"]
 
 
-def check_study(study: Study) -> None:
-    """Check a study whose parts are well formed; the first problem is raised with its place."""
-    mechanisms = study.mechanisms
+def check_study(
+    mechanisms: Mechanisms, methods: Mapping[str, Method], estimands: Sequence[Estimand], lanes: int | str, chunk: int | str
+) -> None:
+    """Check the parts of a study, well formed each, against one another; the first problem is raised with its place."""
     with within("mechanisms"):
         table = design_table(mechanisms.design)
         known = _known_columns(mechanisms, table)
@@ -40,16 +44,16 @@ def check_study(study: Study) -> None:
         else:
             _check_outcome(mechanisms)
             _check_roles(mechanisms)
-    for name, method in study.methods.items():
+    for name, method in methods.items():
         with within("methods", name):
             if method.kind in ("posterior", "estimator"):
                 _check_method(method, mechanisms, known)
                 _check_distinct(method, table)
-            _check_host(method, study)
-    _check_estimands(study)
-    if isinstance(study.lanes, int) and isinstance(study.chunk, int) and study.chunk % study.lanes:
+            _check_host(method, estimands)
+    _check_estimands(mechanisms, methods, estimands)
+    if isinstance(lanes, int) and isinstance(chunk, int) and chunk % lanes:
         raise problem(
-            f"expected a multiple of lanes ({study.lanes}); found {study.chunk}; or write auto", ("chunk",)
+            f"expected a multiple of lanes ({lanes}); found {chunk}; or write auto", ("chunk",)
         )
 
 
@@ -61,15 +65,11 @@ def _known_columns(mechanisms: Mechanisms, table: pd.DataFrame | None) -> list[s
 
 
 def _parsed(part: Mechanisms | Method) -> Formula | None:
-    from hiermodels.models.formula import parse_formula
-
     return None if callable(part.formula) else parse_formula(part.formula)
 
 
 def _check_model(part: Mechanisms | Method, priors: bool = True) -> None:
     """What `hiermodels.Model` refuses about formula, family, roles and priors."""
-    from hiermodels.models.spec import Model
-
     if callable(part.formula):
         return
     roles = {role: getattr(part, role) for role in ROLES}
@@ -141,8 +141,6 @@ def _check_values(mechanisms: Mechanisms, table: pd.DataFrame) -> None:
 
 def _check_outcome(mechanisms: Mechanisms) -> None:
     """A generated design has no column of the outcome's name, which simulation would write over."""
-    from hiermodels.studies.own import outcome_of
-
     outcome, design = outcome_of(mechanisms.formula), mechanisms.design
     for what, names, at in (("level", design_levels(design), ()), ("predictor", design["predictors"], ("predictors",))):
         if outcome == "obs":
@@ -191,22 +189,22 @@ def _check_method(method: Method, mechanisms: Mechanisms, known: list[str]) -> N
     _check_columns(method, known)
 
 
-def _check_host(method: Method, study: Study) -> None:
-    names = [e.name for e in study.estimands]
+def _check_host(method: Method, estimands: Sequence[Estimand]) -> None:
+    names = [e.name for e in estimands]
     for i, name in enumerate(method.estimands or ()):
         if name not in names:
             raise problem(f"unknown estimand {name!r}; {nearest(name, names)}", ("estimands", i))
 
 
-def _check_estimands(study: Study) -> None:
+def _check_estimands(mechanisms: Mechanisms, methods: Mapping[str, Method], estimands: Sequence[Estimand]) -> None:
     known: dict[str, Quantity] = {}
-    parts: list[Mechanisms | Method] = [study.mechanisms]
-    parts += [m for m in study.methods.values() if m.kind in ("posterior", "estimator")]
+    parts: list[Mechanisms | Method] = [mechanisms]
+    parts += [m for m in methods.values() if m.kind in ("posterior", "estimator")]
     for part in parts:
         if callable(part.formula):
             return
         known = {**quantities_of(part), **known}
-    for i, estimand in enumerate(study.estimands):
+    for i, estimand in enumerate(estimands):
         with within("estimands", i):
             _check_estimand(estimand, known)
 

@@ -1,16 +1,17 @@
-"""``decisions`` and ``stop`` of a config: read and checked; what they mean is in `hiermodels.studies.power` and `sequential`."""
+"""``decisions`` and ``stop`` of a config: read and checked; what they mean is in `hiermodels.studies.power` and `hiermodels.studies.sequential`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from hiermodels.studies.config.cells import Cell
 from hiermodels.studies.config.errors import nearest, problem
-
-if TYPE_CHECKING:
-    from hiermodels.studies.config.study import Study
+from hiermodels.studies.config.targets import read_stop
+from hiermodels.studies.config.texts import Estimand
+from hiermodels.studies.rules import read_rules
 
 __all__ = ["Decisions", "StopRule", "check_decisions"]
 
@@ -30,8 +31,6 @@ _RULE_SCHEMA = {
 
 
 def _decisions(value: Any) -> dict[str, Any]:
-    from hiermodels.studies.power import read_rules
-
     if value is None:
         return {}
     try:
@@ -44,8 +43,6 @@ def _decisions(value: Any) -> dict[str, Any]:
 
 
 def _stop(value: Any) -> dict[str, Any]:
-    from hiermodels.studies.sequential import read_stop
-
     if value is None or value == {}:
         return {}
     try:
@@ -63,13 +60,11 @@ Decisions = Annotated[
 StopRule = Annotated[dict[str, Any], BeforeValidator(_stop), WithJsonSchema({"type": "object", "additionalProperties": _NUMBER})]
 
 
-def check_decisions(study: Study) -> None:
+def check_decisions(decisions: Mapping[str, Any], estimands: Sequence[Estimand], cells: Sequence[Cell]) -> None:
     """Every decision reads an estimand of the study, and of the right kind; every null cell is named by factors of the grid."""
-    from hiermodels.studies.power import read_rules
-
-    known = {e.name: e for e in study.estimands}
-    factors = {name for cell in study.cells() for name in cell.factors}
-    for rule in read_rules(study.decisions):
+    known = {e.name: e for e in estimands}
+    factors = {name for cell in cells for name in cell.factors}
+    for rule in read_rules(decisions):
         at = ("decisions", rule.name)
         if rule.estimand not in known:
             raise problem(f"expected an estimand of the study; found {rule.estimand!r}; {nearest(rule.estimand, known)}", at)

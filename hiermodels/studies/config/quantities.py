@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from hiermodels.models.names import declared, find
 from hiermodels.quantities import Quantity
-
-if TYPE_CHECKING:
-    from hiermodels.studies.config.study import Mechanisms, Method
-    from hiermodels.studies.config.texts import Estimand
+from hiermodels.studies.config.mechanisms import Declared
+from hiermodels.studies.config.texts import Estimand
 
 __all__ = ["find", "parameters", "quantities_of", "with_point"]
 
 
-def quantities_of(part: Mechanisms | Method) -> dict[str, Quantity]:
+def quantities_of(part: Declared) -> dict[str, Quantity]:
     """Every quantity of a mechanism's or a method's formula, by name; nothing of a NumPyro function.
 
     Examples

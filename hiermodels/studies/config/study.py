@@ -3,193 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 
+from hiermodels.studies.config.cells import Cell, make_cells
+from hiermodels.studies.config.checks import check_study
 from hiermodels.studies.config.decisions import Decisions, StopRule, check_decisions
-from hiermodels.studies.config.errors import ConfigError, line_of, problem, shown, within
+from hiermodels.studies.config.errors import ConfigError, from_pydantic, line_of, within
 from hiermodels.studies.config.fields import (
     FAILURES,
     PRECISIONS,
-    ROLES,
     Column,
-    Design,
-    DeviationField,
     Estimands,
-    FamilyName,
-    Flag,
-    FormulaText,
-    Grid,
     Interval,
     IntervalField,
     Part,
     Performance,
-    Pooling,
-    Priors,
-    Sampler,
-    Share,
-    Truth,
     auto,
     default_performance,
     method_names,
     whole,
     words,
 )
-from hiermodels.studies.config.rivals import HOST_KEYS, MODEL_KEYS, rival
+from hiermodels.studies.config.given import grouping_columns, inherited, with_functions
+from hiermodels.studies.config.mechanisms import Mechanisms, named
+from hiermodels.studies.config.methods import Method, plain_method
+from hiermodels.studies.config.quantities import quantities_of, with_point
 
-if TYPE_CHECKING:
-    from hiermodels.models.spec import Model
-    from hiermodels.studies.config.cells import Cell
-
-__all__ = ["Mechanisms", "Method", "Study"]
-
-
-class Method(Part):
-    """A way of estimating: what `hiermodels.fit` is called with on every dataset.
-
-    Attributes
-    ----------
-    formula, family, known_se, trials, exposure, weights
-        The model; what a method does not name, it takes from ``mechanisms``.
-    priors : dict of str to str
-    pooling : str or dict of str to str
-    sampler : str
-    marginalize, centred, draws, tune, chains, target_accept
-        As in `hiermodels.fit`.
-    accuracy : str
-        Of ``exact``: ``study`` (probabilities within .01, quantiles within .05 posterior sd or .01 of probability, no bias above .001
-        of probability) or ``fit`` (within .002, and .01 posterior sd or .001; slower).
-    function : callable or None
-        A method written in Python, ``(key, data) -> Estimates``; never from a file.
-    estimator : str or None
-        An estimator without draws instead, of `hiermodels.inference.estimators` or `hiermodels.inference.frequentist`; all
-        settings above but the model's are refused beside it.
-    settings : dict
-        Its settings, which a config writes beside it: ``{estimator: compromise, weight: 0.5}``.
-    host : bool
-        The function runs outside compiled code, ``(seed, DataFrame) -> mapping``: see `hiermodels.studies.host`.
-    estimands : tuple of str or None
-        Of a host function: the names of the estimands it gives, by default all.
-    timeout : float or None
-        Of a host function: seconds after which a dataset has no estimate and the process is ended; by default none.
-    """
-
-    pooling: Pooling = Field("partial", description="complete, none or partial; or group term to such a word")
-    sampler: Sampler = Field("nuts", description="how the posterior is computed")
-    accuracy: words("study", "fit") = Field("study", description="of sampler exact: study, or fit (exacter, slower)")  # type: ignore[valid-type]
-    priors: Priors = Field({}, description="parameter to prior, e.g. sd_school: half_normal(5)")
-    marginalize: Flag = Field(True, description="integrate group effects out where that is possible")
-    centred: Flag = Field(False, description="centred parameterisation of what stays explicit")
-    draws: whole(4) = Field(1000, description="kept draws a chain")  # type: ignore[valid-type]
-    tune: whole(0) = Field(1000, description="warm-up draws a chain")  # type: ignore[valid-type]
-    chains: whole(1) = Field(4, description="chains")  # type: ignore[valid-type]
-    target_accept: Share = Field(0.8, description="target acceptance of NUTS")
-    formula: FormulaText = Field(None, description="overrides the mechanism's formula")
-    family: FamilyName = Field("normal", description="overrides the mechanism's family")
-    known_se: Column = Field(None, description="column of known standard errors")
-    trials: Column = Field(None, description="column of binomial trials")
-    exposure: Column = Field(None, description="column of Poisson exposures")
-    weights: Column = Field(None, description="column of weights")
-    function: Annotated[Any, WithJsonSchema({})] = Field(None, description="only from Python")
-    estimator: str | None = Field(None, description="an estimator without draws")
-    settings: dict[str, Any] = Field({}, description="its settings")
-    host: Flag = Field(False, description="the function runs outside compiled code")
-    estimands: tuple[str, ...] | None = Field(None, description="what a host function gives")
-    timeout: float | None = Field(None, description="seconds that a host function may take a dataset")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _callable(cls, data: Any) -> Any:
-        if callable(data):
-            return {"function": data}
-        if isinstance(data, Mapping):
-            if "settings" in data:
-                raise problem("unknown key 'settings'; write an estimator's settings beside it", ("settings",))
-            for key in ("estimands", "timeout"):
-                if data.get(key) is not None and "host" not in data:
-                    raise problem(f"expected no {key} but of a host function; found some; add host: true", (key,))
-            if data.get("accuracy") is not None and data.get("sampler", "nuts") != "exact":
-                raise problem("expected no accuracy but of sampler: exact; found some; write sampler: exact or remove it", ("accuracy",))
-        if isinstance(data, Mapping) and data.get("function") is not None and not callable(data["function"]):
-            found = shown(data["function"])
-            raise problem(
-                f"expected a Python function, which a file cannot hold; found {found}; pass functions from Python: functions={{<method>: f}}",
-                ("function",),
-            )
-        return rival(data) if isinstance(data, Mapping) and ("estimator" in data or "host" in data) else data
-
-    @property
-    def kind(self) -> str:
-        """``posterior``, ``estimator``, ``host``, or ``function`` for a method in Python that is compiled."""
-        if self.estimator is not None:
-            return "estimator"
-        return "host" if self.host else "posterior" if self.function is None else "function"
-
-    def declaration(self) -> Model:
-        """The model that the method fits, without its priors."""
-        return _declaration(self)
-
-    def model(self) -> Model:
-        """The model that the method fits, as `hiermodels.Model`."""
-        return replace(self.declaration(), priors=self.priors)
-
-    def fit_settings(self) -> dict[str, Any]:
-        """Arguments of `hiermodels.fit` beside model and data."""
-        names = ("pooling", "sampler", "accuracy", "marginalize", "centred", "draws", "tune", "chains", "target_accept")
-        return {name: getattr(self, name) for name in names}
-
-
-class Mechanisms(Part):
-    """How datasets come about: a model, a design, true values, and what varies between cells.
-
-    Attributes
-    ----------
-    formula, family, known_se, trials, exposure, weights
-        The model that simulates.
-    design : str or dict
-        Name of a dataset; ``{"table": columns}`` of a file; or level sizes in nesting order with ``obs`` and
-        ``predictors``.
-    truth : dict
-        Variable to number, distribution text, or for thetas label -> number or a column of the design.
-    grid : dict or list
-        Factors: a mapping is crossed, a list of mappings is taken row by row.
-    deviation : dict
-        How datasets differ from what the model says; see `hiermodels.studies.deviations`.
-    """
-
-    formula: FormulaText = Field(
-        examples=["effect ~ 1 + (1 | school)"],
-        description="as in lme4: score ~ 1 + treated + (1 | school/classroom)",
-    )
-    family: FamilyName = Field("normal", description="distribution of the outcome")
-    known_se: Column = Field(None, description="column of known standard errors")
-    trials: Column = Field(None, description="column of binomial trials")
-    exposure: Column = Field(None, description="column of Poisson exposures")
-    weights: Column = Field(None, description="column of weights")
-    design: Design = Field(
-        examples=["eight_schools"],
-        description="a dataset's name, a file, or level sizes in nesting order: {school: 20, obs: 10}",
-    )
-    truth: Truth = Field(
-        {},
-        description="true values: a number, a distribution text, or for thetas label to number or a column",
-    )
-    grid: Grid = Field(
-        {}, description="what varies: a mapping is crossed, a list of mappings is taken row by row"
-    )
-    deviation: DeviationField = Field({}, description="how datasets differ from the model, e.g. effects: student_t(3)")
-
-    def declaration(self) -> Model:
-        """The model that simulates, as `hiermodels.Model`; it has no priors."""
-        return _declaration(self)
-
-
-def _declaration(part: Method | Mechanisms) -> Model:
-    from hiermodels.models.spec import Model
-
-    return Model(part.formula, part.family, **{role: getattr(part, role) for role in ROLES})
+__all__ = ["Study", "build"]
 
 
 class Study(Part):
@@ -275,20 +118,15 @@ class Study(Part):
 
     @model_validator(mode="after")
     def _whole_study(self) -> Study:
-        from hiermodels.studies.config.cells import make_cells
-        from hiermodels.studies.config.checks import check_study
-
-        check_study(self)
+        check_study(self.mechanisms, self.methods, self.estimands, self.lanes, self.chunk)
         self._settle_points()
         with within("mechanisms"):
             self._cells = make_cells(self.mechanisms)
-        check_decisions(self)
+        check_decisions(self.decisions, self.estimands, self._cells)
         return self
 
     def _settle_points(self) -> None:
         """Point estimates that nobody chose follow from what the estimands are."""
-        from hiermodels.studies.config.quantities import quantities_of, with_point
-
         known: dict[str, Any] = {}
         parts: list[Any] = [self.mechanisms, *(m for m in self.methods.values() if m.kind in ("posterior", "estimator"))]
         for part in parts:
@@ -349,9 +187,9 @@ class Study(Part):
         """
         spare = ("decisions", "stop")
         out = {name: getattr(self, name) for name in type(self).model_fields if name not in spare or getattr(self, name)}
-        out["mechanisms"] = {k: v for k, v in _named(dict(self.mechanisms)).items() if k != "deviation" or v}
+        out["mechanisms"] = {k: v for k, v in named(dict(self.mechanisms)).items() if k != "deviation" or v}
         out["estimands"] = [{e.name: e.text, "point": e.point} for e in self.estimands]
-        out["methods"] = {name: _plain_method(method) for name, method in self.methods.items()}
+        out["methods"] = {name: plain_method(method) for name, method in self.methods.items()}
         out["performance"] = list(self.performance)
         out["interval"] = {"level": self.interval.level, "kind": self.interval.kind}
         return out
@@ -375,32 +213,37 @@ class Study(Part):
         functions : mapping, optional
             As `functions` gave them, where the study has Python functions.
         """
-        from hiermodels.studies.config import build
-
         return build(resolved, source=source, name=name, functions=functions)
 
 
-def _named(fields: dict[str, Any]) -> dict[str, Any]:
-    """Functions by name."""
-    return {k: f"{v.__module__}:{v.__qualname__}" if callable(v) else _copy(v) for k, v in fields.items()}
+def build(
+    data: Any,
+    *,
+    source: bytes = b"",
+    name: str = "study",
+    functions: Mapping[str, Callable[..., Any]] | None = None,
+    file: str = "config",
+    lines: Mapping[tuple[str | int, ...], int] | None = None,
+    folder: Path | None = None,
+) -> Study:
+    """A `Study` from plain data; `read_config` and `Study.from_resolved` end here.
 
-
-def _plain_method(method: Method) -> dict[str, Any]:
-    """A method as a config would write it, keys of other kinds of methods left out."""
-    out = _named(dict(method))
-    settings = out.pop("settings")
-    if out["accuracy"] == "study":  # the default, which older folders do not know
-        del out["accuracy"]
-    if method.kind == "estimator":
-        return {**{k: out[k] for k in (*MODEL_KEYS, "estimator")}, **settings}
-    if method.kind == "host":
-        return {k: out[k] for k in (*MODEL_KEYS, *HOST_KEYS) if out[k] is not None or k in MODEL_KEYS}
-    return {k: v for k, v in out.items() if k not in ("estimator", "host", "estimands", "timeout") and (k != "function" or v is not None)}
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _copy(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_copy(v) for v in value]
-    return value
+    Parameters
+    ----------
+    data : mapping
+        Keys as in a file.
+    source, name
+        Kept with the study.
+    functions : mapping, optional
+        Python functions by place (``methods.mine.function``), put back where `Study.resolved` names them.
+    file, lines, folder
+        Where the data came from, for messages and for files named in it.
+    """
+    data = inherited(with_functions(data, functions or {}))
+    try:
+        study = Study.model_validate(data, context={"folder": folder, "labels": grouping_columns(data)})
+    except ValidationError as error:
+        raise from_pydantic(error, file, lines or {}) from None
+    study._source, study._name = source, name
+    study._file, study._lines = file, dict(lines or {})
+    return study

@@ -12,11 +12,14 @@ from hiermodels.families import lookup
 from hiermodels.models.checks import fits
 from hiermodels.models.columns import as_numbers
 from hiermodels.models.expressions import plain
+from hiermodels.models.formula import parse_formula
 from hiermodels.models.groupings import grouping
 from hiermodels.models.labels import match_labels
+from hiermodels.priors import Prior, parse
 from hiermodels.quantities import INTERCEPT, Quantity, sd_name, support, theta_name
 from hiermodels.studies.config.clusters import cluster_words, without_clusters
 from hiermodels.studies.config.errors import nearest, problem, shown
+from hiermodels.studies.config.mechanisms import Mechanisms
 from hiermodels.studies.config.quantities import find, quantities_of
 from hiermodels.studies.config.texts import read_law
 
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hiermodels.models.terms import Formula
-    from hiermodels.priors import Prior
-    from hiermodels.studies.config.study import Mechanisms
 
 __all__ = ["read_truth"]
 
@@ -80,8 +81,6 @@ def _mean_weight(mechanisms: Mechanisms, table: pd.DataFrame | None) -> float:
 
 
 def _parsed(mechanisms: Mechanisms) -> Formula:
-    from hiermodels.models.formula import parse_formula
-
     return parse_formula(mechanisms.formula)
 
 
@@ -142,8 +141,6 @@ def _number(quantity: Quantity | None, value: float, at: tuple[Any, ...]) -> flo
 
 
 def _distribution(quantity: Quantity | None, value: str, at: tuple[Any, ...]) -> str:
-    from hiermodels.priors import parse
-
     try:
         law = parse(value, "distribution")
     except ValueError as error:

@@ -6,11 +6,14 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ruamel.yaml import YAML
 
 from hiermodels.families import lookup
 from hiermodels.families.link import Link
+from hiermodels.models.spec import Model
 from hiermodels.quantities import INTERCEPT, theta_name
-from hiermodels.studies.config.template_text import TEMPLATE, as_text, sizes_text
+from hiermodels.studies.plan.template_text import TEMPLATE, as_text, sizes_text
+from hiermodels.studies.simulate import bind_design, design_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,11 +94,6 @@ def level_names(problem: Any, level: Any) -> tuple[str, ...]:
 
 def _design(parsed: Formula, table: pd.DataFrame | None, data: str | None, family: str, column: str | None) -> tuple[str, Any]:
     """The design as YAML, and the mechanism on it."""
-    from ruamel.yaml import YAML
-
-    from hiermodels.models.spec import Model
-    from hiermodels.studies.simulate import bind_design, design_frame
-
     role = role_of(family)
     if table is None:
         shared = not lookup(family).population.normal and str(parsed.population) != "1"  # counts of a group then share one rate, and so one predictor

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from hiermodels.datasets import read_table
 from hiermodels.families import lookup
-from hiermodels.studies.config.count_template import count_template
-from hiermodels.studies.config.template_text import ARMS, TEMPLATE, as_text, sizes_text
+from hiermodels.models.columns import require_column
+from hiermodels.models.formula import parse_formula
+from hiermodels.studies.plan.count_template import count_template
+from hiermodels.studies.plan.template_text import ARMS, TEMPLATE, as_text, sizes_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,9 +59,6 @@ def template(
     >>> print(template("score ~ 1 + (1 | school)").splitlines()[8])
       formula: score ~ 1 + (1 | school)
     """
-    from hiermodels.models.columns import require_column
-    from hiermodels.models.formula import parse_formula
-
     outcome = lookup(family).outcome
     if formula is None and data is None:
         formula, data = lookup(family).shipped

@@ -1,0 +1,1 @@
+"""Before a study is run: a config to start from."""
