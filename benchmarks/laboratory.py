@@ -25,8 +25,8 @@ from benchmarks.mapped import forget_peak, peak_memory
 from benchmarks.tables import show, table
 from hiermodels.inference.samplers import dimension
 from hiermodels.studies.config import Study, config_names, read_config
-from hiermodels.studies.ready import fit_of
-from hiermodels.studies.tasks import run_chunk
+from hiermodels.studies.methods.ready import fit_of
+from hiermodels.studies.methods.tasks import run_chunk
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = 10_000_000
@@ -92,7 +92,7 @@ def first() -> dict[str, Any]:
 def storing() -> dict[str, Any]:
     """Share of a study's time that goes into storing chunks: ten cells x 2,000 replicates by the exact engine, one worker."""
     import hiermodels as hm
-    from hiermodels.studies import results
+    from hiermodels.studies.store import results
 
     spent, write = [0.0], results.write_chunk
 
@@ -120,7 +120,7 @@ def storing() -> dict[str, Any]:
 
 def power() -> dict[str, Any]:
     """Ten numbers of schools x 2,000 replicates of a three-level trial with treated schools, compilation included."""
-    from hiermodels.studies.power_curves import power_curve
+    from hiermodels.studies.plan.power_curves import power_curve
 
     start = time.perf_counter()
     curve = power_curve(TRIAL, "benefit", vary={"school": SCHOOLS}, replications=2000)
@@ -133,8 +133,8 @@ def summary() -> dict[str, Any]:
     """Seconds and peak memory to read and summarise ten million rows of estimates: 20 cells x 2 methods x 5,000 x 50 groups."""
     import pyarrow as pa
 
-    from hiermodels.studies import results
-    from hiermodels.studies.measures import performance
+    from hiermodels.studies.score.measures import performance
+    from hiermodels.studies.store import results
 
     cells, reps, groups, size = 20, 5000, 50, 1000
     study = read_config(

@@ -48,9 +48,9 @@ def make(folder: Path, shape: str, replications: int) -> None:
     """Write the folder of a run with estimates that are made up."""
     import pyarrow as pa
 
-    from hiermodels.studies import results
     from hiermodels.studies.config import read_config
-    from hiermodels.studies.identity import Makers
+    from hiermodels.studies.store import results
+    from hiermodels.studies.store.identity import Makers
 
     study = read_config(config(shape, replications))
     cells = [{"hash": cell.hash, "factors": cell.factors, "regime": "prior" if shape == "prior" else "population"} for cell in study.cells()]
@@ -81,7 +81,7 @@ def make(folder: Path, shape: str, replications: int) -> None:
 
 def one(folder: Path, out: Path) -> dict[str, Any]:
     """Join a run to a new folder, with its report: CPU seconds and peak memory in MiB."""
-    from hiermodels.studies.merge import merge
+    from hiermodels.studies.run.merge import merge
 
     start = time.process_time()
     merge(out, [folder])

@@ -13,7 +13,7 @@ Which name do I want?
 - to study how it behaves on simulated data: `run`, which gives a `Run`; `load_run` reads one from its folder;
 - data to try it on: `load_dataset`, `datasets`;
 - to recompute every number of the lectures on this machine: `verify`;
-- measures of performance: ``studies.measures``; figures and reports: ``reporting``.
+- measures of performance: ``studies.score.measures``; figures and reports: ``reporting``.
 
 Names are loaded when they are first used: importing this package imports neither JAX nor pandas.
 """
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from hiermodels.fit import Fit, fit, load_fit
     from hiermodels.inference.prior_draws import prior_predictive
     from hiermodels.models.spec import Model
-    from hiermodels.studies.results import Run, load_run
-    from hiermodels.studies.runner import run
+    from hiermodels.studies.run.runner import run
+    from hiermodels.studies.store.results import Run, load_run
     from hiermodels.verify import verify
 
     __version__: str
@@ -63,13 +63,13 @@ __all__ = [
 _WHERE = {
     "Fit": "hiermodels.fit",
     "Model": "hiermodels.models.spec",
-    "Run": "hiermodels.studies.results",
+    "Run": "hiermodels.studies.store.results",
     "compare": "hiermodels._fit_checks",
     "load_dataset": "hiermodels.datasets",
     "load_fit": "hiermodels.fit",
-    "load_run": "hiermodels.studies.results",
+    "load_run": "hiermodels.studies.store.results",
     "prior_predictive": "hiermodels.inference.prior_draws",
-    "run": "hiermodels.studies.runner",
+    "run": "hiermodels.studies.run.runner",
     "verify": "hiermodels.verify",
 }
 _MODULES = {

@@ -55,7 +55,7 @@ def save(fit: FitCore, path: Path) -> None:
         )
     import xarray as xr
 
-    from hiermodels.studies.disk import whole
+    from hiermodels.studies.store.disk import whole
 
     tree = fit.to_datatree()
     table = fit.diagnostics

@@ -20,7 +20,7 @@ def findings() -> list[tuple[str, str]]:
     """
     import jax
 
-    from hiermodels.studies.runner import cores
+    from hiermodels.studies.run.runner import cores
 
     lines = [("hiermodels", metadata.version("hiermodels")), ("python", platform.python_version())]
     lines += [(name, metadata.version(name)) for name in ("jax", "jaxlib", "numpyro", "arviz", "numpy")]

@@ -47,7 +47,7 @@ def _programs_are_dropped() -> Iterator[None]:
         import jax
 
         from hiermodels.inference import compiled
-        from hiermodels.studies import programs
+        from hiermodels.studies.methods import programs
 
         programs._programs.clear()
         compiled._program.cache_clear()
@@ -69,7 +69,7 @@ def _without_reports(request: pytest.FixtureRequest) -> Iterator[None]:
     if getattr(request.module, "REPORTS", False):
         yield
         return
-    from hiermodels.studies import results
+    from hiermodels.studies.store import results
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results.Run, "report", lambda run: run.path / "report.html")

@@ -49,8 +49,8 @@ def compared(config: Path, replications: int, cells: int) -> Iterator[Paired]:
 
     from hiermodels.inference.samplers import dimension
     from hiermodels.studies.config import read_config
-    from hiermodels.studies.ready import fit_of
-    from hiermodels.studies.tasks import run_chunk
+    from hiermodels.studies.methods.ready import fit_of
+    from hiermodels.studies.methods.tasks import run_chunk
 
     whole = YAML(typ="safe").load(config.read_text())
     exact = {name: how for name, how in whole["methods"].items() if how.get("sampler") == "exact"}

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import flips
 
-PARTS = ("pandas", "pyarrow.parquet", "jinja2", "hiermodels.studies.runner", "hiermodels.studies.tasks", "hiermodels.reporting.report", "hiermodels.reporting.plots", "hiermodels.cli")
+PARTS = ("pandas", "pyarrow.parquet", "jinja2", "hiermodels.studies.run.runner", "hiermodels.studies.methods.tasks", "hiermodels.reporting.report", "hiermodels.reporting.plots", "hiermodels.cli")
 
 
 def study(replications: int = 24) -> dict:

@@ -15,7 +15,7 @@ import hiermodels as hm
 from hiermodels.cli import _code
 from hiermodels.models.data import bind
 from hiermodels.studies.config import ConfigError, read_config
-from hiermodels.studies.runner import bind_all
+from hiermodels.studies.run.runner import bind_all
 
 
 def said(act) -> str:

@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 import hiermodels as hm
-from hiermodels.studies.basket_models import beta_binomial, by_model, exnex, independent, pooled
-from hiermodels.studies.basket_simulation import simulate_trial
-from hiermodels.studies.baskets import Trial, enumerate_trial
+from hiermodels.studies.trials.basket_models import beta_binomial, by_model, exnex, independent, pooled
+from hiermodels.studies.trials.basket_simulation import simulate_trial
+from hiermodels.studies.trials.baskets import Trial, enumerate_trial
 
 MODEL = hm.Model("responses ~ 1 + (1 | basket)", family="binomial", trials="patients", priors={"mean_basket": "beta(1, 3)", "kappa_basket": "gamma(2, 0.2)"})
 

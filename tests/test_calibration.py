@@ -17,11 +17,11 @@ from hiermodels.inference.draws import Draws
 from hiermodels.inference.exact import ExactSettings, exact, sample_nodes
 from hiermodels.models.data import as_jax, bind
 from hiermodels.models.factorise import factorise
-from hiermodels.studies import sbc_runs, sbc_tests
-from hiermodels.studies.calibration import calibration, posterior_sbc, sbc
+from hiermodels.studies.calibrate import sbc_runs, sbc_tests
+from hiermodels.studies.calibrate.calibration import calibration, posterior_sbc, sbc
+from hiermodels.studies.calibrate.sbc import log_likelihood
 from hiermodels.studies.config import read_config
-from hiermodels.studies.sbc import log_likelihood
-from hiermodels.studies.tasks import run_chunk
+from hiermodels.studies.methods.tasks import run_chunk
 
 EIGHT = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"Intercept": "normal(0, 20)", "sd_school": "half_normal(10)"})
 

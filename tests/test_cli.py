@@ -135,7 +135,7 @@ def test_new_writes_studies_of_counts(here, name):
     assert _code(["new", "mine.yaml", *options]) == 0
     found = read_config("mine.yaml")
     assert {key: getattr(found.mechanisms, key) for key in expected} == expected
-    from hiermodels.studies.runner import bind_all
+    from hiermodels.studies.run.runner import bind_all
 
     bind_all(found)  # every parameter has its truth, every method its priors
     assert {"partial", "complete"} <= set(found.methods) and len(found.cells()) == 3
@@ -229,7 +229,7 @@ def test_version_and_help(capsys):
 
 
 def test_interruption_is_130_and_says_how_to_go_on(here, capsys, monkeypatch):
-    from hiermodels.studies import runner
+    from hiermodels.studies.run import runner
 
     def stopped(*args, **kwargs):
         raise runner.Interrupted("stopped; type the same command again to go on from runs/study")
@@ -240,7 +240,7 @@ def test_interruption_is_130_and_says_how_to_go_on(here, capsys, monkeypatch):
 
 
 def test_a_defect_is_no_bad_input(monkeypatch, here):
-    from hiermodels.studies import runner
+    from hiermodels.studies.run import runner
 
     def broken(*args, **kwargs):
         raise RuntimeError("a defect")

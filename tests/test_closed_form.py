@@ -129,7 +129,7 @@ def test_scaled_prior_in_deeper_models_is_the_normal_one_at_that_sigma():
 
 
 def test_prior_simulation_keeps_the_units():
-    from hiermodels.studies.simulate import bind_design, read_truth, simulator
+    from hiermodels.studies.mechanisms.simulate import bind_design, read_truth, simulator
 
     problem = bind_design(hm.Model("y ~ 1"), FRAME)
     truth, values = read_truth({"Intercept": "scaled_normal(8, 1.5)", "sigma": "inverse_gamma_variance(3, 2)"}, problem)

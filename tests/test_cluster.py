@@ -20,10 +20,11 @@ import pytest
 
 import hiermodels as hm
 from hiermodels.cli import _code
-from hiermodels.studies import cluster, results
-from hiermodels.studies.cluster import remote_chunk
 from hiermodels.studies.config import read_config
-from hiermodels.studies.merge import unequal_columns
+from hiermodels.studies.run import cluster
+from hiermodels.studies.run.cluster import remote_chunk
+from hiermodels.studies.run.merge import unequal_columns
+from hiermodels.studies.store import results
 
 STUDY = {
     "mechanisms": {

@@ -11,8 +11,8 @@ import pytest
 
 import hiermodels as hm
 from hiermodels.cli import _code
-from hiermodels.studies import results
-from hiermodels.studies.compare import compare
+from hiermodels.studies.run.compare import compare
+from hiermodels.studies.store import results
 
 STUDY = {
     "mechanisms": {

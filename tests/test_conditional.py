@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hiermodels as hm
-from hiermodels.studies.conditional import rao_blackwell
+from hiermodels.studies.calibrate.conditional import rao_blackwell
 
 CASES = {
     "normal": (

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hiermodels.studies import measures
-from hiermodels.studies.measures import Errors, performance
+from hiermodels.studies.score import measures
+from hiermodels.studies.score.measures import Errors, performance
 
 NAN = float("nan")
 
@@ -161,7 +161,7 @@ def test_an_interval_with_one_end_has_power_on_its_own_side_only(sign, lower, up
 
 
 def test_a_decision_on_the_side_without_an_end_is_undefined_and_said():
-    from hiermodels.studies.power import operating, read_rules
+    from hiermodels.studies.score.power import operating, read_rules
 
     frame = rows(20, true=6.0, lower=-np.inf, upper=6.5)
     table, notes = operating(frame, read_rules({"differs": {"estimand": "Intercept", "excludes": 0}}))
@@ -188,7 +188,7 @@ def test_coverage_at_a_truth_on_the_edge(support, true, lower, upper):
 
 def test_a_name_says_nothing_of_the_support():
     from hiermodels.studies.config import read_config
-    from hiermodels.studies.supports import supports_of
+    from hiermodels.studies.methods.supports import supports_of
 
     study = read_config(
         {
@@ -255,7 +255,7 @@ def changed(column, row, value):
     ],
 )  # fmt: skip
 def test_imported_answers_mean_something(a_run, frame, message):
-    from hiermodels.studies.export import import_estimates
+    from hiermodels.studies.run.export import import_estimates
 
     with pytest.raises(ValueError) as error:
         import_estimates(a_run, frame, "outside")
@@ -264,7 +264,7 @@ def test_imported_answers_mean_something(a_run, frame, message):
 
 def test_imported_answers_without_some_parts(a_run):
     import hiermodels as hm
-    from hiermodels.studies.export import import_estimates
+    from hiermodels.studies.run.export import import_estimates
 
     frame = answers()
     frame.loc[:4, ["se", "lower", "upper"]] = np.nan
@@ -284,7 +284,7 @@ def test_a_host_functions_answers_are_checked_too():
     from types import SimpleNamespace
 
     from hiermodels.inference.summaries import Target
-    from hiermodels.studies.tasks import _without_faults
+    from hiermodels.studies.methods.tasks import _without_faults
 
     targets = (Target("x", "mean", None, True), Target("x", "mean", 0.0, True))
     fit = SimpleNamespace(problem=None, targets=targets, names=(("x", ("",)), ("act", ("",))))
@@ -301,7 +301,7 @@ def test_a_host_functions_answers_are_checked_too():
 def test_pooled_tests_of_calibration_lose_a_quantity_alone():
     from types import SimpleNamespace
 
-    from hiermodels.studies.calibration import _judged
+    from hiermodels.studies.calibrate.calibration import _judged
 
     rng, n = np.random.default_rng(2), 200
     finite = np.ones((n, 4), bool)
@@ -347,7 +347,7 @@ def curve(size, power, n=1000, name="obs"):
 
 
 def test_a_plateau_below_the_target_is_said():
-    from hiermodels.studies.power_curves import crossings, outside
+    from hiermodels.studies.plan.power_curves import crossings, outside
 
     size = np.array([4.0, 40, 400])
     rows = curve(size, cluster_power(size))
@@ -366,7 +366,7 @@ def test_a_plateau_below_the_target_is_said():
 def test_no_size_outside_the_grid(size, words):
     from scipy import stats
 
-    from hiermodels.studies.power_curves import crossings, outside
+    from hiermodels.studies.plan.power_curves import crossings, outside
 
     rows = curve(size, stats.norm.cdf(-1.96 + 0.5 * np.sqrt(np.array(size))), name="school")  # crosses at 31.4
     found, notes = crossings(rows, ["school"], ["school"], 0.8), outside(rows, ["school"], ["school"], 0.8)
@@ -396,9 +396,10 @@ def test_a_cell_read_window_by_window_gives_the_same_table(tmp_path, failures):
     from long_tables import make_estimates
     from test_results import manifest
 
-    from hiermodels.studies import measures, results
-    from hiermodels.studies.identity import Makers
-    from hiermodels.studies.large import LargeCell, stream_cells
+    from hiermodels.studies.score import measures
+    from hiermodels.studies.store import results
+    from hiermodels.studies.store.identity import Makers
+    from hiermodels.studies.store.large import LargeCell, stream_cells
 
     whole = make_estimates(reps=23, sds=(0.0, 5.0))
     whole = whole[~((whole["sd_school"] == 5) & (whole["method"] == "none") & (whole["rep"] == 7))]  # which is not there

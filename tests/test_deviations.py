@@ -18,14 +18,14 @@ from hiermodels.inference.draws import Estimates
 from hiermodels.models.data import as_jax, bind
 from hiermodels.models.factorise import factorise
 from hiermodels.models.outcomes import outcome_law
-from hiermodels.studies import deviations
 from hiermodels.studies.config import ConfigError, read_config
-from hiermodels.studies.deviant import without_empty
-from hiermodels.studies.frames import frames
-from hiermodels.studies.ready import fit_of, mechanism_of
-from hiermodels.studies.rows import Rows
-from hiermodels.studies.runner import bind_all
-from hiermodels.studies.tasks import run_chunk, simulate_chunk
+from hiermodels.studies.mechanisms import deviations
+from hiermodels.studies.mechanisms.deviant import without_empty
+from hiermodels.studies.mechanisms.frames import frames
+from hiermodels.studies.mechanisms.rows import Rows
+from hiermodels.studies.methods.ready import fit_of, mechanism_of
+from hiermodels.studies.methods.tasks import run_chunk, simulate_chunk
+from hiermodels.studies.run.runner import bind_all
 
 R = 20_000
 LIMIT = 1e-4

@@ -17,12 +17,12 @@ import pytest
 import hiermodels as hm
 from hiermodels._digests import of_array, of_column
 from hiermodels.cli import _code
-from hiermodels.studies import chunks, identity, results
-from hiermodels.studies.checking import check_files
 from hiermodels.studies.config import read_config
-from hiermodels.studies.identity import Makers
-from hiermodels.studies.merge import merge
-from hiermodels.studies.sources import describe
+from hiermodels.studies.run.checking import check_files
+from hiermodels.studies.run.merge import merge
+from hiermodels.studies.store import chunks, identity, results
+from hiermodels.studies.store.identity import Makers
+from hiermodels.studies.store.sources import describe
 
 BEFORE = Path(__file__).parent / "fixtures" / "before_digests"
 REPORTS = True

@@ -139,7 +139,7 @@ def pd_tree(values):
 
 
 def test_ranks_are_drawn_of_what_sbc_returns():
-    from hiermodels.studies.calibration import calibration
+    from hiermodels.studies.calibrate.calibration import calibration
 
     rng = np.random.default_rng(3)
     rows = pd.DataFrame({"rep": range(200), "method": "m", "estimand": "mu", "group": "", "rank": rng.integers(0, 100, 200), "max_rank": 99})
@@ -154,7 +154,7 @@ def wrong_things():
     """Everything that someone could give to a figure; right for some of them."""
     from long_tables import make_estimates, make_performance
 
-    from hiermodels.studies.results import Run
+    from hiermodels.studies.store.results import Run
 
     fit, estimates = fitted("eight schools"), make_estimates(6)
     performance = make_performance(estimates)

@@ -9,10 +9,10 @@ import pytest
 import hiermodels as hm
 from hiermodels.cli import _code
 from hiermodels.studies.config import read_config
-from hiermodels.studies.export import datasets, export_datasets, import_estimates, read_cell
-from hiermodels.studies.ready import mechanism_of
-from hiermodels.studies.results import Run
-from hiermodels.studies.tasks import simulate_chunk
+from hiermodels.studies.methods.ready import mechanism_of
+from hiermodels.studies.methods.tasks import simulate_chunk
+from hiermodels.studies.run.export import datasets, export_datasets, import_estimates, read_cell
+from hiermodels.studies.store.results import Run
 
 REPORTS = True
 
@@ -219,7 +219,7 @@ def test_sizes_as_factors_and_rows_that_go():
         "estimands": ["Intercept"],
         "methods": {"m": {"pooling": "complete"}},
     }
-    from hiermodels.studies.export import _simulated
+    from hiermodels.studies.run.export import _simulated
 
     found = read_config(config)
     first, second = _simulated(found, found.cells())
@@ -238,7 +238,7 @@ def test_counts_are_whole_numbers_and_sizes_those_of_the_replicate():
         "estimands": ["mean_player"],
         "methods": {"m": {"pooling": "complete"}},
     }  # fmt: skip
-    from hiermodels.studies.export import _simulated
+    from hiermodels.studies.run.export import _simulated
 
     found = read_config(config)
     (table,) = _simulated(found, found.cells())

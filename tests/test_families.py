@@ -23,7 +23,7 @@ from hiermodels.models.data import as_jax, bind
 from hiermodels.models.factorise import factorise
 from hiermodels.models.sites import find_sites
 from hiermodels.models.spec import Model
-from hiermodels.studies.simulate import simulate_given
+from hiermodels.studies.mechanisms.simulate import simulate_given
 
 OWN = {"student_t": {"sigma": 1.3, "nu": 4.5}, "negative_binomial": {"shape": 2.2}}
 ROLES = {"binomial_logit": {"trials": "n"}, "poisson_log": {"exposure": "hours"}, "negative_binomial": {"exposure": "hours"}}

@@ -18,12 +18,12 @@ import hiermodels as hm
 from hiermodels._messages import shortened
 from hiermodels.cli import _code
 from hiermodels.reporting.report import _commands
-from hiermodels.studies import disk, results
 from hiermodels.studies.config import read_config
 from hiermodels.studies.config.errors import problem
 from hiermodels.studies.config.source import read_yaml
-from hiermodels.studies.merge import merge
-from hiermodels.studies.schedule import shard_of_array
+from hiermodels.studies.run.merge import merge
+from hiermodels.studies.run.schedule import shard_of_array
+from hiermodels.studies.store import disk, results
 
 
 @pytest.fixture(scope="module")

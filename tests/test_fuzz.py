@@ -22,7 +22,7 @@ from hiermodels.datasets import read_table
 from hiermodels.models.data import bind
 from hiermodels.studies.config import config_names, config_path, read_config
 from hiermodels.studies.config.source import read_yaml
-from hiermodels.studies.runner import bind_all
+from hiermodels.studies.run.runner import bind_all
 
 PACKAGE = str(Path(hm.__file__).parent)
 RAW = re.compile(r"Traceback|<class|formulae|dtype|numpy\.|pandas|xarray|broadcast|Series|ndarray|0x[0-9a-f]{6}|jax")
@@ -178,7 +178,7 @@ def check_commands(folder: Path, numbers: range, monkeypatch, capfd) -> int:
     def computed(*_, **__):
         raise KeyboardInterrupt
 
-    for place in ("hiermodels.inference.compiled.draw", "hiermodels.studies.tasks.run_chunk", "hiermodels.studies.execution.execute", "hiermodels.targets.table.rows"):
+    for place in ("hiermodels.inference.compiled.draw", "hiermodels.studies.methods.tasks.run_chunk", "hiermodels.studies.run.execution.execute", "hiermodels.targets.table.rows"):
         module, name = place.rsplit(".", 1)
         if hasattr(importlib.import_module(module), name):
             monkeypatch.setattr(place, computed)

@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from hiermodels.cli import _app
-from hiermodels.studies import interruption
-from hiermodels.studies.progress import Progress
+from hiermodels.studies.run import interruption
+from hiermodels.studies.run.progress import Progress
 
 SCRIPT = """
 import sys; sys.path.insert(0, {tests!r})
 import host_methods
 import hiermodels as hm
-from hiermodels.studies import execution
-from hiermodels.studies.results import Run
+from hiermodels.studies.run import execution
+from hiermodels.studies.store.results import Run
 
 if __name__ == "__main__":
     execution.GRACE, Run.report = 3.0, lambda self: None

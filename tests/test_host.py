@@ -14,14 +14,14 @@ import pandas as pd
 import pytest
 
 import hiermodels as hm
-from hiermodels.studies import host
 from hiermodels.studies.config import ConfigError, Study, read_config
-from hiermodels.studies.host import read_result
-from hiermodels.studies.identity import check_identity
-from hiermodels.studies.ready import mechanism_of
-from hiermodels.studies.results import Run
-from hiermodels.studies.runner import bind_all, dry_run
-from hiermodels.studies.tasks import run_chunk, simulate_chunk
+from hiermodels.studies.methods import host
+from hiermodels.studies.methods.host import read_result
+from hiermodels.studies.methods.ready import mechanism_of
+from hiermodels.studies.methods.tasks import run_chunk, simulate_chunk
+from hiermodels.studies.run.runner import bind_all, dry_run
+from hiermodels.studies.store.identity import check_identity
+from hiermodels.studies.store.results import Run
 
 SCHOOLS = {"formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools", "truth": {"Intercept": 8, "sd_school": 10}}
 

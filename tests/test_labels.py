@@ -18,8 +18,8 @@ from hiermodels.models.data import bind
 from hiermodels.models.groupings import grouping
 from hiermodels.models.labels import find_label, join, match_labels, visible
 from hiermodels.reporting.report import write_report
-from hiermodels.studies.csv_text import guarded, unguarded
-from hiermodels.studies.export import export_datasets, import_estimates
+from hiermodels.studies.run.export import export_datasets, import_estimates
+from hiermodels.studies.store.csv_text import guarded, unguarded
 
 LEVELS = {1: 50.5, 2: -50.5, 3: 20.5, 4: 0.5}
 """Means of groups whose posterior is all but on them."""

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hiermodels.studies import measures
-from hiermodels.studies.measures import Errors, Measure, performance
-from hiermodels.studies.montecarlo import wilson
+from hiermodels.studies.score import measures
+from hiermodels.studies.score.measures import Errors, Measure, performance
+from hiermodels.studies.score.montecarlo import wilson
 
 MENU = measures.__all__
 SHARES = ("cover", "becover", "rank_cover", "power")

@@ -6,10 +6,10 @@ import host_methods
 import pytest
 
 import hiermodels as hm
-from hiermodels.studies.compare import compare
-from hiermodels.studies.merge import Incomplete, merge
-from hiermodels.studies.replicate import replicate
-from hiermodels.studies.results import Run
+from hiermodels.studies.run.compare import compare
+from hiermodels.studies.run.merge import Incomplete, merge
+from hiermodels.studies.run.replicate import replicate
+from hiermodels.studies.store.results import Run
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -215,7 +215,7 @@ def _study(x: str, g: str, y: str = "y", **changes: Any) -> dict[str, Any]:
 
 
 def _study_cases(names_of: Iterable[tuple[str, str, str]], path: Path, report: bool) -> None:
-    from hiermodels.studies.export import datasets, import_estimates
+    from hiermodels.studies.run.export import datasets, import_estimates
 
     for i, (y, x, g) in enumerate(names_of):
         folder = path / str(i)

@@ -18,10 +18,10 @@ import pytest
 import hiermodels as hm
 from hiermodels.inference.draws import Estimates
 from hiermodels.models.sites import TRACING
-from hiermodels.studies import own
 from hiermodels.studies.config import read_config
-from hiermodels.studies.ready import fit_of
-from hiermodels.studies.runner import bind_all, dry_run
+from hiermodels.studies.mechanisms import own
+from hiermodels.studies.methods.ready import fit_of
+from hiermodels.studies.run.runner import bind_all, dry_run
 
 LIBRARY = {"priors": {"Intercept": "normal(0, 20)", "sd_school": "half_normal(10)"}, "sampler": "exact"}
 FORMULA = "effect ~ 1 + (1 | school)"

@@ -10,15 +10,16 @@ import pytest
 from long_tables import make_estimates
 from test_results import manifest
 
-from hiermodels.studies import measures, results
-from hiermodels.studies.calibration import calibration
-from hiermodels.studies.folds import AT_ONCE, InPasses, in_passes
-from hiermodels.studies.identity import Makers
-from hiermodels.studies.large import LargeCell, stream_cells
-from hiermodels.studies.order import order_statistics
-from hiermodels.studies.power import operating
-from hiermodels.studies.ranked import calibration_of
-from hiermodels.studies.rules import read_rules
+from hiermodels.studies.calibrate.calibration import calibration
+from hiermodels.studies.calibrate.ranked import calibration_of
+from hiermodels.studies.score import measures
+from hiermodels.studies.score.folds import AT_ONCE, InPasses, in_passes
+from hiermodels.studies.score.order import order_statistics
+from hiermodels.studies.score.power import operating
+from hiermodels.studies.score.rules import read_rules
+from hiermodels.studies.store import results
+from hiermodels.studies.store.identity import Makers
+from hiermodels.studies.store.large import LargeCell, stream_cells
 
 pa = pytest.importorskip("pyarrow")
 FACTORS = ["sd_school"]

@@ -18,8 +18,8 @@ import hiermodels as hm
 from hiermodels.datasets import read_table
 from hiermodels.models.data import bind
 from hiermodels.studies.config import read_config
-from hiermodels.studies.identity import identity_of
-from hiermodels.studies.runner import bind_all
+from hiermodels.studies.run.runner import bind_all
+from hiermodels.studies.store.identity import identity_of
 
 COLUMNS = {
     "eight_schools": (["effect", "se"], ["school"]),

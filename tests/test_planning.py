@@ -14,9 +14,9 @@ import hiermodels as hm
 from hiermodels.inference.samplers import Settings, estimator
 from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.data import as_jax, bind
-from hiermodels.studies.planning import duration, plan, read_targets, required
-from hiermodels.studies.sequential import Stop, checkpoints, judge
-from hiermodels.studies.widened import widened
+from hiermodels.studies.methods.widened import widened
+from hiermodels.studies.plan.planning import duration, plan, read_targets, required
+from hiermodels.studies.run.sequential import Stop, checkpoints, judge
 
 STUDY = {
     "mechanisms": {
@@ -49,7 +49,7 @@ def test_replications_needed_are_by_hand():
 
 
 def test_a_coverage_of_100_percent_in_the_pilot_still_asks_for_replicates():
-    from hiermodels.studies.montecarlo import wilson
+    from hiermodels.studies.score.montecarlo import wilson
 
     low, high = wilson(1.0, 100)
     found = required(pd.DataFrame([{**row("cover", 0.0), "value": 1.0, "lower": low, "upper": high}]), {"cover": 0.005})
@@ -93,7 +93,7 @@ def test_checkpoints_are_multiples_of_the_largest_chunk():
 
 
 def test_a_share_is_judged_by_wilsons_width_and_a_minimum():
-    from hiermodels.studies.montecarlo import wilson
+    from hiermodels.studies.score.montecarlo import wilson
 
     def table(n):
         low, high = wilson(1.0, n)

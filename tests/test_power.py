@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 import hiermodels as hm
-from hiermodels.studies.power import calibrate_thresholds, decide, operating, read_rules
-from hiermodels.studies.power_curves import crossings, power_curve, vary_sizes
+from hiermodels.studies.plan.power_curves import crossings, power_curve, vary_sizes
+from hiermodels.studies.score.power import calibrate_thresholds, decide, operating, read_rules
 
 
 def table(fires: np.ndarray, true: np.ndarray, groups: bool = False) -> pd.DataFrame:
@@ -288,7 +288,7 @@ def test_intraclass_correlations_stand_for_the_spread_between_clusters():
 
 
 def test_unequal_clusters_have_the_mean_and_the_coefficient_of_variation_asked_for():
-    from hiermodels.studies.simulate import design_frame
+    from hiermodels.studies.mechanisms.simulate import design_frame
 
     for cv in (0.0, 0.3, 0.8):
         sizes = [design_frame({"school": 60, "obs": f"unequal(20, {cv})"}, seed, 5).groupby("school").size() for seed in range(5)]
@@ -301,7 +301,7 @@ def test_unequal_clusters_have_the_mean_and_the_coefficient_of_variation_asked_f
 def test_unequal_clusters_cost_power_as_the_information_says():
     """Known variances: the information of an arm is the sum over its clusters of 1 / (tau^2 + sigma^2 / n_j)."""
     from hiermodels.studies.config import read_config
-    from hiermodels.studies.ready import mechanism_of
+    from hiermodels.studies.methods.ready import mechanism_of
 
     tau, effect = 0.2, 0.6
     study = cluster_trial(20, 8, effect, 1500)

@@ -11,9 +11,9 @@ import xarray as xr
 
 import hiermodels as hm
 from hiermodels.cli import _code
-from hiermodels.studies import results
-from hiermodels.studies.identity import Makers
-from hiermodels.studies.replicate import replicate
+from hiermodels.studies.run.replicate import replicate
+from hiermodels.studies.store import results
+from hiermodels.studies.store.identity import Makers
 
 STUDY = {
     "mechanisms": {

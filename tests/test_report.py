@@ -16,7 +16,7 @@ from long_tables import METHODS, make_estimates, make_performance
 from rich.console import Console
 
 from hiermodels.reporting import tables, terminal_table, write_figures, write_report
-from hiermodels.studies.tables import count_failures
+from hiermodels.studies.score.tables import count_failures
 
 REPORTS = True
 

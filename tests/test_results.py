@@ -15,10 +15,10 @@ import pyarrow as pa
 import pytest
 from long_tables import make_estimates
 
-from hiermodels.studies import chunks, results
-from hiermodels.studies.identity import Makers, check_identity, differences, identity_of
-from hiermodels.studies.measures import performance
-from hiermodels.studies.tables import count_failures
+from hiermodels.studies.score.measures import performance
+from hiermodels.studies.score.tables import count_failures
+from hiermodels.studies.store import chunks, results
+from hiermodels.studies.store.identity import Makers, check_identity, differences, identity_of
 
 REPORTS = True
 
@@ -123,7 +123,7 @@ def test_a_process_killed_while_it_writes_leaves_no_file_of_that_name(tmp_path):
     script = """
         import os, signal
         from pathlib import Path
-        from hiermodels.studies import chunks, results
+        from hiermodels.studies.store import chunks, results
         os.replace = lambda old, new: os.kill(os.getpid(), signal.SIGKILL)
         results.write_bytes(Path("run") / "00000.parquet", b"half" * 1000)
     """
@@ -292,7 +292,7 @@ def python(script, cwd):
 
 HOLD = """
     import time
-    from hiermodels.studies import chunks, results
+    from hiermodels.studies.store import chunks, results
     with results.locked("run"):
         print("held", flush=True)
         time.sleep(120)

@@ -14,10 +14,10 @@ import hiermodels as hm
 from hiermodels.inference import estimators, frequentist
 from hiermodels.inference.frequentist import cluster_summaries
 from hiermodels.studies.config import ConfigError, Study, estimator_names, read_config
-from hiermodels.studies.measures import performance
-from hiermodels.studies.ready import mechanism_of
-from hiermodels.studies.runner import bind_all, dry_run
-from hiermodels.studies.tasks import run_chunk, simulate_chunk
+from hiermodels.studies.methods.ready import mechanism_of
+from hiermodels.studies.methods.tasks import run_chunk, simulate_chunk
+from hiermodels.studies.run.runner import bind_all, dry_run
+from hiermodels.studies.score.measures import performance
 
 SCHOOLS = {
     "formula": "effect ~ 1 + (1 | school)",
@@ -216,7 +216,7 @@ def test_rows_of_a_group_are_combined_by_precision():
     found = read_config(config)
     bind_all(found)
     from hiermodels.models.data import as_jax
-    from hiermodels.studies.ready import fit_of
+    from hiermodels.studies.methods.ready import fit_of
 
     fit = fit_of(found, found.cells()[0], "js")
     y = np.arange(9.0) ** 1.5

@@ -17,8 +17,9 @@ import pytest
 
 import hiermodels as hm
 from hiermodels.reporting.report import write_report
-from hiermodels.studies import results, runner
 from hiermodels.studies.config import read_config
+from hiermodels.studies.run import runner
+from hiermodels.studies.store import results
 
 STUDY = {
     "aim": "What does pooling do to eight schools?",

@@ -91,6 +91,6 @@ def test_a_study_refuses_what_has_no_closed_form():
     }  # fmt: skip
     with pytest.raises(ValueError, match="needs the same standard error in every school, found 9 to 18"):
         from hiermodels.studies.config import read_config
-        from hiermodels.studies.runner import dry_run
+        from hiermodels.studies.run.runner import dry_run
 
         list(dry_run(read_config(study)))

@@ -16,10 +16,12 @@ import pytest
 
 import hiermodels as hm
 from hiermodels.cli import _code
-from hiermodels.studies import disk, interruption, machine, results
-from hiermodels.studies.identity import Makers
-from hiermodels.studies.merge import Incomplete, merge
-from hiermodels.studies.schedule import Combination, Schedule, Shard, read_shard, shard_of_array
+from hiermodels.studies import machine
+from hiermodels.studies.run import interruption
+from hiermodels.studies.run.merge import Incomplete, merge
+from hiermodels.studies.run.schedule import Combination, Schedule, Shard, read_shard, shard_of_array
+from hiermodels.studies.store import disk, results
+from hiermodels.studies.store.identity import Makers
 
 STUDY = {
     "aim": "What do extremes of pooling do to eight schools?",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hiermodels.studies.config import config_names, read_config
-from hiermodels.studies.runner import dry_run
+from hiermodels.studies.run.runner import dry_run
 
 FOLDER = Path(__file__).parents[1] / "configs"
 

@@ -10,7 +10,7 @@ import pytest
 
 from hiermodels.models.data import as_jax
 from hiermodels.models.spec import Model
-from hiermodels.studies.simulate import bind_design, data_key, design_frame, method_key, read_truth, simulator
+from hiermodels.studies.mechanisms.simulate import bind_design, data_key, design_frame, method_key, read_truth, simulator
 
 R = 20_000
 

@@ -11,8 +11,8 @@ from scipy import stats
 
 import hiermodels as hm
 from hiermodels.studies.config import read_config
-from hiermodels.studies.ready import mechanism_of
-from hiermodels.studies.tasks import run_chunk, simulate_chunk
+from hiermodels.studies.methods.ready import mechanism_of
+from hiermodels.studies.methods.tasks import run_chunk, simulate_chunk
 
 EIGHT = {"formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools"}
 NUTS = {"sampler": "nuts", "draws": 250, "tune": 250}
@@ -212,7 +212,7 @@ def test_threads_that_trace_models_do_not_meet_one_another_s_sites():
     import numpyro.distributions as dist
     from numpyro import handlers
 
-    from hiermodels.studies.programs import compiled
+    from hiermodels.studies.methods.programs import compiled
 
     def traced(seconds):
         def model():
@@ -232,7 +232,7 @@ def test_threads_that_trace_models_do_not_meet_one_another_s_sites():
 
 
 def test_old_programs_go_before_their_memory_maps_are_too_many(monkeypatch):
-    from hiermodels.studies import programs
+    from hiermodels.studies.methods import programs
 
     monkeypatch.setattr(programs, "_programs", {})
     monkeypatch.setattr(programs, "LEAST_PROGRAMS", 1)

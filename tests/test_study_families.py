@@ -10,10 +10,10 @@ from scipy import stats
 
 import hiermodels as hm
 from hiermodels import families
-from hiermodels.studies.calibration import sbc
+from hiermodels.studies.calibrate.calibration import sbc
 from hiermodels.studies.config import ConfigError, read_config
 from hiermodels.studies.plan.template import template
-from hiermodels.studies.runner import bind_all
+from hiermodels.studies.run.runner import bind_all
 
 FEW = {"draws": 150, "tune": 200, "chains": 2, "target_accept": 0.95}
 OWN = {

@@ -8,17 +8,17 @@ from scipy import stats
 import hiermodels as hm
 from hiermodels.models.data import bind, design_columns
 from hiermodels.studies.config import Study, read_config
-from hiermodels.studies.export import datasets
-from hiermodels.studies.frames import frames
-from hiermodels.studies.identity import check_identity, identity_of
+from hiermodels.studies.mechanisms.frames import frames
+from hiermodels.studies.mechanisms.rows import Rows
+from hiermodels.studies.mechanisms.simulate import design_frame
+from hiermodels.studies.methods.ready import fit_of, mechanism_of
+from hiermodels.studies.methods.refusals import exactly_fitted, refusals
+from hiermodels.studies.methods.tasks import redrawn_columns, rows_of, run_chunk, simulate_chunk
 from hiermodels.studies.plan.template import template
-from hiermodels.studies.ready import fit_of, mechanism_of
-from hiermodels.studies.refusals import exactly_fitted, refusals
-from hiermodels.studies.replicate import replicate
-from hiermodels.studies.rows import Rows
-from hiermodels.studies.runner import _manifest, bind_all
-from hiermodels.studies.simulate import design_frame
-from hiermodels.studies.tasks import redrawn_columns, rows_of, run_chunk, simulate_chunk
+from hiermodels.studies.run.export import datasets
+from hiermodels.studies.run.replicate import replicate
+from hiermodels.studies.run.runner import _manifest, bind_all
+from hiermodels.studies.store.identity import check_identity, identity_of
 
 COMPLETE = {"c": {"pooling": "complete", "sampler": "closed_form", "formula": "y ~ 1", "family": "normal"}}
 

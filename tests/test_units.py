@@ -22,7 +22,7 @@ from hiermodels.models.factorise import factorise
 from hiermodels.models.scales import read_scales
 from hiermodels.models.units import at_means, from_means, inner_design, shown
 from hiermodels.studies.config import read_config
-from hiermodels.studies.simulate import Truth, simulator
+from hiermodels.studies.mechanisms.simulate import Truth, simulator
 
 RNG = np.random.default_rng(11)
 N = 48

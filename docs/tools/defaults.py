@@ -20,7 +20,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 import hiermodels as hm
-from hiermodels.studies import results
+from hiermodels.studies.store import results
 
 FOLDER = Path(__file__).resolve().parents[1] / "defaults"
 PAGE = FOLDER.parent / "defaults.md"
@@ -101,7 +101,7 @@ class Setting:
 
     def _proper(self, groups: int, method: Mapping[str, Any]) -> bool:
         from hiermodels.studies.config import read_config
-        from hiermodels.studies.runner import bind_all
+        from hiermodels.studies.run.runner import bind_all
 
         try:
             bind_all(read_config(self.study(groups, self.values[-1:], {"m": method})))

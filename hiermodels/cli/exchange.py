@@ -23,7 +23,7 @@ def datasets(run: Path, /, *, cell: str | None = None, out: Path | None = None) 
         File, .csv or .parquet; by default datasets.parquet in the run folder.
     """
     prepare_jax()
-    from hiermodels.studies.export import export_datasets, read_cell
+    from hiermodels.studies.run.export import export_datasets, read_cell
 
     print(f"wrote {export_datasets(run, out, None if cell is None else read_cell(cell))}")
 
@@ -44,6 +44,6 @@ def import_(run: Path, file: Path, /, *, method: str, replace: bool = False) -> 
         Put it in the place of what was imported under this name.
     """
     prepare_jax()
-    from hiermodels.studies.export import import_estimates
+    from hiermodels.studies.run.export import import_estimates
 
     print("\n".join(import_estimates(run, file, method, replace=replace)))

@@ -27,7 +27,7 @@ def merge(out: Path, /, *runs: Path, quiet: bool = False) -> None:
         Print nothing but errors.
     """
     prepare_jax()
-    from hiermodels.studies.merge import merge as merge_runs
+    from hiermodels.studies.run.merge import merge as merge_runs
 
     done = merge_runs(out, runs)
     if not quiet:
@@ -56,8 +56,8 @@ def replicate(
         Print the folder only.
     """
     prepare_jax()
-    from hiermodels.studies.export import read_cell
-    from hiermodels.studies.replicate import replicate as compute
+    from hiermodels.studies.run.export import read_cell
+    from hiermodels.studies.run.replicate import replicate as compute
 
     found = compute(run, rep, None if cell is None else read_cell(cell), method)
     place = ",".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in found.cell.factors.items())
@@ -102,9 +102,9 @@ def compare(one: Path, two: Path, /, *, out: Path | None = None, rows: int = 20)
         How many rows to print, the largest abs(z) first.
     """
     prepare_jax()
-    from hiermodels.studies.compare import compare as compare_runs
-    from hiermodels.studies.csv_text import csv_text
-    from hiermodels.studies.disk import write_bytes
+    from hiermodels.studies.run.compare import compare as compare_runs
+    from hiermodels.studies.store.csv_text import csv_text
+    from hiermodels.studies.store.disk import write_bytes
 
     found = compare_runs(one, two)
     for word, lines in (("identity", found.identity), ("summary", found.summary), ("versions", found.versions)):

@@ -49,9 +49,9 @@ def _menu(kind: str) -> list[tuple[str, str]]:
 
         return [(n, describe(n).partition(": ")[2]) for n in menu()]
     if kind == "deviations":
-        from hiermodels.studies import deviations as module
+        from hiermodels.studies.mechanisms import deviations as module
     elif kind == "measures":
-        from hiermodels.studies import measures as module  # type: ignore[no-redef]
+        from hiermodels.studies.score import measures as module  # type: ignore[no-redef]
     elif kind == "priors":
         from hiermodels import priors as module  # type: ignore[no-redef]
     else:

@@ -54,7 +54,7 @@ def plan(
         raise ValueError("plan: expected --estimand beside --power, found none; name a decision or an estimand of the config")
     sizes = _sizes(vary or [])
     prepare_jax(device)
-    from hiermodels.studies import planning, power_curves
+    from hiermodels.studies.plan import planning, power_curves
 
     check_device(device)
     if mcse is not None:

@@ -50,8 +50,8 @@ def run(
         Print nothing but errors.
     """
     prepare_jax(device)
-    from hiermodels.studies.interruption import Deadline, read_duration
-    from hiermodels.studies.runner import run as run_study
+    from hiermodels.studies.run.interruption import Deadline, read_duration
+    from hiermodels.studies.run.runner import run as run_study
 
     limit = None if time_limit is None else Deadline(read_duration(time_limit), since=BEGAN)
 
@@ -93,9 +93,9 @@ def report(run: Path, /, *, performance: list[str] | None = None, check: bool = 
     if check:
         _check_files(run, performance)
         return
-    from hiermodels.studies.disk import locked
-    from hiermodels.studies.results import load_run
-    from hiermodels.studies.summary import summarise
+    from hiermodels.studies.run.summary import summarise
+    from hiermodels.studies.store.disk import locked
+    from hiermodels.studies.store.results import load_run
 
     load_run(run)  # before anything is made of a mistyped name
     words = [word.strip() for text in performance for word in text.split(",")] if performance else None
@@ -104,7 +104,7 @@ def report(run: Path, /, *, performance: list[str] | None = None, check: bool = 
 
 
 def _check_files(run: Path, performance: list[str] | None) -> None:
-    from hiermodels.studies.checking import check_files
+    from hiermodels.studies.run.checking import check_files
 
     if performance:
         raise ValueError("report: --check looks at what is there; leave out --performance")
@@ -125,7 +125,7 @@ def check(config: str, /) -> None:
     """
     prepare_jax()
     from hiermodels.studies.config import read_config
-    from hiermodels.studies.runner import dry_run
+    from hiermodels.studies.run.runner import dry_run
 
     for line in dry_run(read_config(config)):
         print(line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.reporting._rows import behind_values, replicates
-from hiermodels.studies.told import CONDITIONAL
+from hiermodels.studies.score.told import CONDITIONAL
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,7 +25,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from hiermodels.reporting._rows import label, levels
-from hiermodels.studies.disk import write_bytes
+from hiermodels.studies.store.disk import write_bytes
 
 # Okabe & Ito's colours, which people with any common colour blindness tell apart; shapes say the same again.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")

@@ -1,7 +1,7 @@
 """The report of a study: one self-contained HTML page in the order of ADEMP, and its figures.
 
 A run is anything with ``path, config, manifest, estimates, performance, failures`` (and, if it has them,
-``notes``), as `hiermodels.studies.results.Run`. The page needs no network and no other file: figures,
+``notes``), as `hiermodels.studies.store.results.Run`. The page needs no network and no other file: figures,
 tables to download, style and script are inside it.
 """
 
@@ -21,9 +21,9 @@ from hiermodels.reporting._comparison import common_of, comparison_words
 from hiermodels.reporting._rows import MEASURES, factors, label
 from hiermodels.reporting.tables import terminal_table
 from hiermodels.studies.config.designs import predictors_text
-from hiermodels.studies.csv_text import csv_text
-from hiermodels.studies.disk import quoted, write_bytes
-from hiermodels.studies.tables import POLICY_NOTES
+from hiermodels.studies.score.tables import POLICY_NOTES
+from hiermodels.studies.store.csv_text import csv_text
+from hiermodels.studies.store.disk import quoted, write_bytes
 
 _STEERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Characters that steer what shows a page, such as the override of a text's direction: escapes stand for them."""

@@ -14,7 +14,7 @@ import pandas as pd
 from hiermodels.datasets import load_dataset
 from hiermodels.inference.closed_form import TruncatedInverseGamma
 from hiermodels.models.spec import Model
-from hiermodels.studies.runner import run
+from hiermodels.studies.run.runner import run
 from hiermodels.targets.chains import MonteCarlo, fitted
 from hiermodels.targets.quadrature import posterior
 

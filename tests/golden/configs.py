@@ -59,7 +59,7 @@ def cells(config: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     from ruamel.yaml import YAML
 
     from hiermodels.studies.config import Study, read_config
-    from hiermodels.studies.ready import mechanism_of
+    from hiermodels.studies.methods.ready import mechanism_of
 
     study: Study = read_config(str(config))
     whole = YAML(typ="safe").load(config.read_text())
@@ -90,9 +90,9 @@ def estimates(
     config: Mapping[str, Any], stored: tuple[Any, dict[str, np.ndarray]] | None, chains: bool = True
 ) -> tuple[Any, Any, pd.DataFrame]:
     """Outcomes, true values and the table of estimates of a config with one cell; outcomes that are stored are not made anew."""
-    from hiermodels.studies import tasks
     from hiermodels.studies.config import read_config
-    from hiermodels.studies.ready import mechanism_of
+    from hiermodels.studies.methods import tasks
+    from hiermodels.studies.methods.ready import mechanism_of
 
     study = read_config(config)
     (cell,) = study.cells()

@@ -31,8 +31,8 @@ from hiermodels.models.sites import find_sites, flat_log_density
 from hiermodels.models.spec import Layout, Parameter
 from hiermodels.priors import Prior, lkj, parse
 from hiermodels.studies.config.deviating import read_deviations
-from hiermodels.studies.deviant import read_deviation
-from hiermodels.studies.simulate import bind_design, read_truth, simulator
+from hiermodels.studies.mechanisms.deviant import read_deviation
+from hiermodels.studies.mechanisms.simulate import bind_design, read_truth, simulator
 
 __all__ = [
     "Density",

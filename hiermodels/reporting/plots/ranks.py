@@ -75,7 +75,7 @@ def plot_ranks(
     Parameters
     ----------
     estimates
-        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that `hiermodels.studies.calibration.sbc` returns.
+        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that `hiermodels.studies.calibrate.calibration.sbc` returns.
     estimand, group, where, regime, ax
         As in `plot_measure`.
     bins : int
@@ -153,7 +153,7 @@ def plot_ecdf_difference(
     Parameters
     ----------
     estimates
-        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that `hiermodels.studies.calibration.sbc` returns.
+        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that `hiermodels.studies.calibrate.calibration.sbc` returns.
     level : float
         Probability with which a curve stays in the band.
     estimand, group, where, regime, ax
@@ -236,7 +236,7 @@ def plot_coverage_curve(
     Parameters
     ----------
     estimates
-        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that `hiermodels.studies.calibration.sbc` returns.
+        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that `hiermodels.studies.calibrate.calibration.sbc` returns.
     estimand, group, where, regime, ax
         As in `plot_measure`; a colour a method.
 
@@ -245,7 +245,7 @@ def plot_coverage_curve(
     ValueError
         Where no row has a rank.
     """
-    from hiermodels.studies.montecarlo import wilson
+    from hiermodels.studies.score.montecarlo import wilson
 
     estimates = _ranks_of(estimates)
     rows = in_common(_ranked(estimates, estimand, group, where), "rank")

@@ -22,7 +22,7 @@ from hiermodels.reporting._rows import (
     split,
     varying,
 )
-from hiermodels.studies.tables import count_failures
+from hiermodels.studies.score.tables import count_failures
 
 __all__ = ["plot_failures", "plot_zip"]
 

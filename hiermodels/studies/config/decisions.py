@@ -1,4 +1,4 @@
-"""``decisions`` and ``stop`` of a config: read and checked; what they mean is in `hiermodels.studies.power` and `hiermodels.studies.sequential`."""
+"""``decisions`` and ``stop`` of a config: read and checked; what they mean is in `hiermodels.studies.score.power` and `hiermodels.studies.run.sequential`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hiermodels.studies.config.cells import Cell
 from hiermodels.studies.config.errors import nearest, problem
 from hiermodels.studies.config.targets import read_stop
 from hiermodels.studies.config.texts import Estimand
-from hiermodels.studies.rules import read_rules
+from hiermodels.studies.score.rules import read_rules
 
 __all__ = ["Decisions", "StopRule", "check_decisions"]
 

@@ -1,6 +1,6 @@
 """The key ``deviation`` of mechanisms: what it may say, and its plain form.
 
-What the words do is in `hiermodels.studies.deviations`.
+What the words do is in `hiermodels.studies.mechanisms.deviations`.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ ROLES = ("known_se", "trials", "exposure", "weights")
 
 
 def measure_names() -> tuple[str, ...]:
-    """Codes of the performance measures: the menu of `hiermodels.studies.measures`."""
-    from hiermodels.studies import measures
+    """Codes of the performance measures: the menu of `hiermodels.studies.score.measures`."""
+    from hiermodels.studies.score import measures
 
     return tuple(measures.__all__)
 

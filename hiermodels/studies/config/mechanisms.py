@@ -42,7 +42,7 @@ class Mechanisms(Declared):
     grid : dict or list
         Factors: a mapping is crossed, a list of mappings is taken row by row.
     deviation : dict
-        How datasets differ from what the model says; see `hiermodels.studies.deviations`.
+        How datasets differ from what the model says; see `hiermodels.studies.mechanisms.deviations`.
     """
 
     formula: FormulaText = Field(

@@ -40,7 +40,7 @@ class Method(Declared):
     settings : dict
         Its settings, which a config writes beside it: ``{estimator: compromise, weight: 0.5}``.
     host : bool
-        The function runs outside compiled code, ``(seed, DataFrame) -> mapping``: see `hiermodels.studies.host`.
+        The function runs outside compiled code, ``(seed, DataFrame) -> mapping``: see `hiermodels.studies.methods.host`.
     estimands : tuple of str or None
         Of a host function: the names of the estimands it gives, by default all.
     timeout : float or None

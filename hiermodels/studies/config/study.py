@@ -45,15 +45,15 @@ class Study(Part):
     estimands : tuple of Estimand
     methods : dict of str to Method
     performance : tuple of str
-        Measures, codes of `hiermodels.studies.measures`; by default bias, mse and cover, and the paired rmse_ratio where there are
+        Measures, codes of `hiermodels.studies.score.measures`; by default bias, mse and cover, and the paired rmse_ratio where there are
         several methods.
     interval : Interval
     decisions : dict
-        Name to a threshold or a rule, as `hiermodels.studies.power.read_rules` reads it.
+        Name to a threshold or a rule, as `hiermodels.studies.score.power.read_rules` reads it.
     replications : int
         A cell, at most.
     stop : dict
-        Measure to target MCSE, and ``minimum``, as `hiermodels.studies.sequential.read_stop` reads it.
+        Measure to target MCSE, and ``minimum``, as `hiermodels.studies.run.sequential.read_stop` reads it.
     failures : str
         What is done about fits that fail; complete-case by default.
     seed : int

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hiermodels.studies import measures
-from hiermodels.studies.blocks import known
+from hiermodels.studies.score import measures
+from hiermodels.studies.store.blocks import known
 
 __all__ = ["MINIMUM", "Stop", "read_stop", "read_targets"]
 

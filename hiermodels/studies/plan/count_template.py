@@ -12,8 +12,8 @@ from hiermodels.families import lookup
 from hiermodels.families.link import Link
 from hiermodels.models.spec import Model
 from hiermodels.quantities import INTERCEPT, theta_name
+from hiermodels.studies.mechanisms.simulate import bind_design, design_frame
 from hiermodels.studies.plan.template_text import TEMPLATE, as_text, sizes_text
-from hiermodels.studies.simulate import bind_design, design_frame
 
 if TYPE_CHECKING:
     import pandas as pd

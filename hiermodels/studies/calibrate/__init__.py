@@ -1,0 +1,1 @@
+"""Whether posteriors are calibrated: ranks, their tests, prior and posterior SBC."""

@@ -1,0 +1,1 @@
+"""How datasets come about: designs, truths, simulators, deviations from the model, NumPyro functions."""

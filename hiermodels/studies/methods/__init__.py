@@ -1,0 +1,1 @@
+"""How one chunk of datasets is analysed: methods bound to a cell, their compiled programs, processes of a user's own."""

@@ -1,0 +1,1 @@
+"""A study run to its end: schedules, executors, clusters, rounds; its tables, replicates, exchanges, comparisons."""

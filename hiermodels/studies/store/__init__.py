@@ -1,0 +1,1 @@
+"""What lies on disk: run folders, manifests, chunks, and the long table of estimates cut into blocks."""

@@ -1,0 +1,1 @@
+"""Basket trials, exactly: designs, analyses, operating characteristics."""
