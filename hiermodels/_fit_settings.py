@@ -59,7 +59,7 @@ class FitSettings:
         names = {f.name for f in dataclasses.fields(samplers.Settings)}
         settings = samplers.Settings(**{k: v for k, v in vars(self).items() if k in names})
         samplers.check_settings(settings)
-        if settings.sampler in samplers.INDEPENDENT and settings.chains < 2:
+        if samplers.of(settings).independent and settings.chains < 2:
             raise ValueError(
                 f"chains: expected at least 2 for sampler={settings.sampler!r} (summaries compare them), found 1; "
                 "use chains=4"
@@ -69,10 +69,10 @@ class FitSettings:
 
 def meet_function(function: Callable[..., Any], frame: pd.DataFrame, settings: FitSettings) -> UserModel:
     """A NumPyro function with its data; its outcome is the column whose parameter is None by default."""
-    for name, value in (("pooling", "partial"), ("sampler", "nuts")):
-        if getattr(settings, name) != value:
+    for name, words in (("pooling", ["partial"]), ("sampler", samplers.those_that("functions"))):
+        if getattr(settings, name) not in words:
             raise ValueError(
-                f"{name}: expected {value!r} for a NumPyro function, found {getattr(settings, name)!r}; "
+                f"{name}: expected {' or '.join(map(repr, words))} for a NumPyro function, found {getattr(settings, name)!r}; "
                 f"declare hm.Model(...) to choose"
             )
     parameters = inspect.signature(function).parameters

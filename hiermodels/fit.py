@@ -66,7 +66,7 @@ def fit(
         ``complete``, ``none`` or ``partial``; or group term to word, e.g. ``{"school": "none"}``.
     sampler : str
         ``nuts``; ``exact``: independent draws, where the hyperparameters are few; ``closed_form``: independent draws, where
-        the posterior has a closed form; ``gibbs`` and ``metropolis``, to compare with.
+        the posterior has a closed form; others to compare with: see `hiermodels.inference.samplers`.
     marginalize : bool
         Integrate group values out where the model allows it; False moves on every parameter, as ``gibbs`` and
         ``metropolis`` always do.
@@ -122,23 +122,22 @@ def _fitted(
             f"model: expected hm.Model or a NumPyro function, found {type(model).__name__}; "
             f"write hm.Model(...)"
         )
-    frame, heavy = as_frame(data), False
+    frame, remark = as_frame(data), ""
     with jax.enable_x64(settings.precision == "float64"):
         key = jax.random.key(settings.seed, impl="threefry2x32")
         problem: Problem | UserModel
         if isinstance(model, Model):
             problem = bind(model, frame, settings.pooling, scales=scales)
             frame = checks.with_numbers(model, frame)
-            samplers.check_data(problem.layout, problem.data, sampling)
+            samplers.of(sampling).check(problem.layout, problem.data)
             sampling = samplers.chosen(problem.layout, problem.data, sampling)
             raw, seconds = draw(problem.layout, sampling, key, as_jax(problem.data), progress)
-            for word, harder in (("a finer lattice", replace(sampling, accuracy="finest")), ("NUTS", replace(sampling, sampler="nuts"))):
-                heavy = bool(np.any(raw.stats.pop("heavy_weights", False)))
-                if not heavy:  # else the exact engine distrusts its own quadrature
+            for retry in samplers.of(sampling).distrusted():
+                if not np.any(raw.stats.pop("heavy_weights", False)):  # else the sampler distrusts its own answer
                     break
                 if progress:
-                    print(f"exact: not accurate enough for this posterior, now with {word}", file=sys.stderr)
-                sampling = harder
+                    print(f"{settings.sampler}: {retry.words}", file=sys.stderr)
+                sampling, remark = retry.settings, retry.remark
                 raw, more = draw(problem.layout, sampling, key, as_jax(problem.data), progress)
                 seconds = {name: seconds[name] + more[name] for name in seconds}
             found = replace(raw, values=describe.real_groups(raw.values, problem))
@@ -148,12 +147,9 @@ def _fitted(
         named = describe.axes(found.values, problem)
     diagnostics = describe.convergence_table(found.values, named)
     status, warnings = advice.judge(found, diagnostics, problem, sampling)
-    if heavy:
-        warnings = (_FELL_BACK, *warnings)
+    if remark:
+        warnings = (remark, *warnings)
     return Fit(model, frame, settings, found, diagnostics, status, warnings, seconds, problem)
-
-
-_FELL_BACK = "exact: its estimate of its own error was too large for this posterior, so these draws are from NUTS instead"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -324,9 +320,7 @@ class Fit(PoolingViews, Checks):
         shown = table.round({"ess_bulk": 0, "ess_tail": 0, "r_hat": 3}).to_string(
             float_format="{:.4g}".format
         )
-        words = [] if self._declared is None else samplers.parameterisation(self._declared, self.settings.sampling())
-        if self.draws.error is not None:
-            words.append(f"quadrature: off by about {float(self.draws.error):.1g} posterior sd, by its own estimate")
+        words = samplers.of(self.settings.sampling()).words(self._declared, self.draws) if self._declared else []
         return "\n".join([head, *words, "", shown, "", f"status: {self.status}", *(f"- {w}" for w in self.warnings)])
 
 

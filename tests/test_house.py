@@ -7,26 +7,40 @@ import pytest
 
 import hiermodels
 from hiermodels import families, priors
+from hiermodels.inference import samplers
 
 ROOT = Path(hiermodels.__file__).parent
-HOMES = ("families", "priors")
-NAMES = {*families.MENU, *priors.MENU}
+HOMES = ("families", "priors", "inference/samplers")
+NAMES = {*families.MENU, *priors.MENU, *samplers.MENU}
+ASKED = {"family", "prior", "name", "kernel", "sampler", "how"}
 
 
 def asks_for_a_name(node):
-    """Whether a comparison is of something that is called a family, a prior, a law or a name with the name of one."""
+    """Whether a comparison is of something that is called a family, a prior, a sampler or a name with the name of one."""
     sides = [node.left, *node.comparators]
     constants = {c.value for side in sides for c in ast.walk(side) if isinstance(c, ast.Constant) and isinstance(c.value, str)}
     asked = {side.attr if isinstance(side, ast.Attribute) else side.id for side in sides if isinstance(side, ast.Attribute | ast.Name)}
-    return bool(constants & NAMES) and bool(asked & {"family", "prior", "name", "kernel"})
+    return bool(constants & NAMES) and bool(asked & ASKED)
+
+
+def looks_up_by_name(node):
+    """Whether a mapping written on the spot from names of samplers to something is asked with a name."""
+    if isinstance(node, ast.Subscript):
+        table = node.value
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+        table = node.func.value
+    else:
+        return False
+    return isinstance(table, ast.Dict) and bool({k.value for k in table.keys if isinstance(k, ast.Constant)} & {*samplers.MENU})
 
 
 def branches(text):
-    return [node.lineno for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Compare) and asks_for_a_name(node)]
+    nodes = list(ast.walk(ast.parse(text)))
+    return [n.lineno for n in nodes if (isinstance(n, ast.Compare) and asks_for_a_name(n)) or looks_up_by_name(n)]
 
 
-def test_no_branch_on_the_name_of_a_family_or_a_prior():
-    outside = [path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0] not in HOMES]
+def test_no_branch_on_the_name_of_a_family_a_prior_or_a_sampler():
+    outside = [path for path in ROOT.rglob("*.py") if not path.relative_to(ROOT).as_posix().startswith(HOMES)]
     assert len(outside) > 200
     assert {str(path): found for path in outside if (found := branches(path.read_text()))} == {}
 
@@ -35,7 +49,10 @@ def test_no_branch_on_the_name_of_a_family_or_a_prior():
     ("text", "found"),
     [
         ("if prior.name == 'flat': pass", 1), ("x = family in ('binomial', 'poisson')", 1), ("layout.family != 'normal'", 1),
-        ("model.family == other", 0), ("law == 'half'", 0), ("word == 'partial'", 0),
+        ("model.family == other", 0),
+        ("settings.sampler == 'exact'", 1), ("x = sampler in ('exact', 'gibbs')", 1), ("{'gibbs': f}.get(settings.sampler, g)", 1), ("{'gibbs': f}[how]", 1),
+        ("{'study': 'refined', 'fit': 'finest'}[accuracy]", 0), ("settings.sampler not in able", 0), ("FUNCTIONS[name]", 0),
+        ("law == 'half'", 0), ("word == 'partial'", 0),
     ],
 )  # fmt: skip
 def test_the_walk_sees_a_branch(text, found):

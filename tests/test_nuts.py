@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from hiermodels.inference.diagnostics import convergence, mcse_mean
-from hiermodels.inference.nuts import STATS, NutsSettings, auto_lanes, laplace, nuts
+from hiermodels.inference.nuts import STATS, NutsSettings, laplace, nuts
+from hiermodels.inference.samplers import auto_lanes
 
 FAST = NutsSettings(draws=250, tune=250)
 COVARIANCES = {

@@ -7,18 +7,20 @@ import pandas as pd
 import pytest
 
 import hiermodels as hm
-from hiermodels import inference
 from hiermodels.inference import samplers
-from hiermodels.inference.lanes import auto_lanes
+from hiermodels.inference.samplers import MENU, auto_lanes
 
 FRAME = pd.DataFrame({"g": list("abcdef"), "y": [2.0, 9.0, 4.0, -3.0, 7.0, 11.0], "se": 3.0})
 MODEL = hm.Model("y ~ 1 + (1 | g)", known_se="se", priors={"sd_g": "flat_variance()"})
 FEW = {"draws": 400, "tune": 400}
 
 
-def test_one_menu():
-    assert set(samplers.SAMPLERS) == set(inference.__all__)
-    assert set(samplers.INDEPENDENT) < set(samplers.SAMPLERS)
+INDEPENDENT = samplers.those_that("independent")
+
+
+def test_the_menu():
+    assert all(name == how.name and how.__doc__ for name, how in MENU.items())
+    assert set(INDEPENDENT) < set(MENU)
 
 
 def test_the_shell_lists_every_sampler(capsys):
@@ -28,15 +30,15 @@ def test_the_shell_lists_every_sampler(capsys):
         main(["list", "samplers"])
     assert not stop.value.code
     shown = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in shown] == inference.__all__
+    assert [line.split()[0] for line in shown] == list(MENU)
     assert all(len(line.split()) > 4 for line in shown)
 
 
-@pytest.mark.parametrize("name", inference.__all__)
+@pytest.mark.parametrize("name", MENU)
 def test_every_sampler_gives_the_same_variables(name):
     fit = hm.fit(MODEL, FRAME, sampler=name, progress=False, **FEW)
     assert {k: v.shape for k, v in fit.draws.values.items()} == {"Intercept": (4, 400), "sd_g": (4, 400), "theta_g": (4, 400, 6)}
-    assert np.isfinite(fit.draws.stats["lp"]).all() and fit.draws.independent == (name in samplers.INDEPENDENT)
+    assert np.isfinite(fit.draws.stats["lp"]).all() and fit.draws.independent == (name in INDEPENDENT)
     assert np.isfinite(fit.draws.values["theta_g"]).all()
     assert fit.summary("Intercept")["mean"].iloc[0] == pytest.approx(5.0, abs=2.0)
     assert fit.predict(kind="outcome").predictions["y"].shape == (4, 400, 6)
@@ -55,7 +57,7 @@ def test_a_misspelt_sampler():
         hm.fit(MODEL, FRAME, sampler="gibs", progress=False)
 
 
-@pytest.mark.parametrize("name", samplers.SAMPLERS)
+@pytest.mark.parametrize("name", MENU)
 def test_lanes_of_every_sampler(name):
     for device in ("cpu", "gpu"):
         lanes = auto_lanes(name, device, 3, 100)
@@ -65,7 +67,7 @@ def test_lanes_of_every_sampler(name):
 @pytest.mark.slow
 def test_every_sampler_in_one_study(tmp_path):
     """The same datasets by every sampler: the point estimates of a dataset agree, and independent draws have no R-hat."""
-    methods = {name: {"sampler": name, "priors": {"sd_g": "flat_variance()"}, **FEW} for name in inference.__all__}
+    methods = {name: {"sampler": name, "priors": {"sd_g": "flat_variance()"}, **FEW} for name in MENU}
     study = {
         "mechanisms": {"formula": "y ~ 1 + (1 | g)", "known_se": "se", "design": {"g": 8, "obs": 1, "predictors": {"se": 3}},
                        "truth": {"Intercept": 5, "sd_g": 4}},
@@ -74,12 +76,12 @@ def test_every_sampler_in_one_study(tmp_path):
     }  # fmt: skip
     run = hm.run(study, tmp_path / "run", progress=False)
     table = run.estimates
-    assert set(table["method"]) == set(inference.__all__) and np.isfinite(table["estimate"]).all()
+    assert set(table["method"]) == set(MENU) and np.isfinite(table["estimate"]).all()
     wide = table.pivot_table(index=["rep", "estimand", "group"], columns="method", values="estimate", observed=True)
     se = table.pivot_table(index=["rep", "estimand", "group"], columns="method", values="se", observed=True)["exact"]
     for name, share in (("closed_form", 0.12), ("nuts", 0.35), ("gibbs", 0.5)):
         assert (np.abs(wide[name] - wide["exact"]) < share * se).all(), name
-    independent = table["method"].isin(samplers.INDEPENDENT)
+    independent = table["method"].isin(INDEPENDENT)
     assert table.loc[independent, "rhat"].isna().all() and table.loc[~independent, "rhat"].notna().all()
 
 

@@ -63,7 +63,7 @@ def fit(
     prior
         A prior, NAME=TEXT, e.g. sd_school=half_normal(5); may be repeated.
     sampler
-        nuts, exact, closed_form, gibbs or metropolis.
+        One that `hiermodels list samplers` prints.
     draws
         Kept draws a chain.
     tune

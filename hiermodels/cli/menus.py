@@ -38,12 +38,9 @@ def _menu(kind: str) -> list[tuple[str, str]]:
             return [(n, ", ".join(datasets.load_dataset(n).columns)) for n in datasets.dataset_names()]
         return [(n, read_yaml(config_path(n).read_bytes())[0]["aim"]) for n in config_names()]
     if kind == "samplers":
-        import importlib
+        from hiermodels.inference.samplers import MENU
 
-        from hiermodels.inference import __all__ as names
-
-        modules = [(n, importlib.import_module(f"hiermodels.inference.{n}")) for n in names]
-        return [(n, (m.__doc__ or "").strip().splitlines()[0]) for n, m in modules]
+        return [(n, (how.__doc__ or "").strip().splitlines()[0]) for n, how in MENU.items()]
     if kind == "estimators":
         from hiermodels.inference.direct import describe, menu
 

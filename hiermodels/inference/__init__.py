@@ -1,15 +1,9 @@
-"""How a posterior is computed: one sampler a file, the file's name is the function's.
+"""How a posterior is computed, and what is made of its draws.
 
-- `nuts` moves along the gradient: on the hyperparameters alone where the model factorises, else on everything.
-- `exact` gives independent draws and quadrature summaries where the hyperparameters are few.
-- `closed_form` gives independent draws where the posterior is in closed form; `laws` has its moments and quantiles.
-- `gibbs` draws groups and hyperparameters in turn, as lectures do; `metropolis` is a random walk on everything. Both are there for
-  comparison: their effective sample sizes say what `nuts` and `exact` are for.
-
-`hiermodels.inference.samplers` runs any of them by name; `draws` and `diagnostics` are what they return and how it is judged.
+`hiermodels.inference.samplers` is the menu of samplers, a class each; the algorithms that need room stand beside it (`nuts`, `exact`, `gibbs`,
+`metropolis`, `closed_form`), as functions of a density or a factorised model. `laws` has moments and quantiles of what is in closed form;
+`draws` and `diagnostics` are what samplers return and how it is judged.
 
 Estimators without a posterior stand beside them, as functions of plain arrays and as methods of a study: `estimators` (James-Stein,
 empirical Bayes and their like) and `frequentist` (random-effects means, cluster-randomised trials); `direct` puts them on a model.
 """
-
-__all__ = ["closed_form", "exact", "gibbs", "metropolis", "nuts"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hiermodels.inference import samplers
 from hiermodels.inference.draws import STATUS, Draws
 from hiermodels.inference.settings import Settings
 from hiermodels.models.factorise import factorise
@@ -78,7 +79,7 @@ def _against_overflow(draws: Draws, name: str) -> str:
 
 def _chains(diagnostics: pd.DataFrame, settings: Settings) -> list[tuple[str, str]]:
     found = []
-    better = ", or sampler='nuts'" if not settings.how.gradient and not settings.how.independent else ""
+    better = samplers.of(settings).instead()
     if settings.chains < 2:
         found.append(("ok", "one chain alone cannot show whether chains agree (no R-hat); use chains=4"))
     high = diagnostics["r_hat"] > RHAT_LIMIT

@@ -15,9 +15,10 @@ import jax
 import numpy as np
 from jax import Array
 
+from hiermodels.inference import samplers
 from hiermodels.inference.draws import Draws
 from hiermodels.inference.naming import canonical_settings, in_own_words
-from hiermodels.inference.samplers import Settings, draw_model, sampler
+from hiermodels.inference.samplers import Settings
 from hiermodels.models.canonical import canonical
 from hiermodels.models.layout import Layout
 from hiermodels.models.problem import Data
@@ -63,7 +64,7 @@ def draw(
 def draw_user(
     model: UserModel, settings: Settings, key: Array, progress: bool
 ) -> tuple[Draws, dict[str, float]]:
-    """As `draw`, of a NumPyro function that has met its data, by NUTS on all its sites."""
+    """As `draw`, of a NumPyro function that has met its data, on all its sites."""
     data = model.prepare(model.data)
     leaves, tree = jax.tree.flatten((key, data))
     shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
@@ -88,7 +89,7 @@ def _user_program(function: _Function, settings: Settings, place: str, shapes: t
     model = function.model
 
     def sample(key: Array, data: dict[str, Array]) -> Draws:
-        return draw_model(model, settings, key, data)
+        return samplers.of(settings).draw(model, key, data)
 
     arguments = jax.tree.unflatten(tree, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes])
     return jax.jit(sample).lower(*arguments).compile()
@@ -102,7 +103,7 @@ def _place() -> str:
 def _program(layout: Layout, settings: Settings, place: str, shapes: tuple, tree: Any) -> Any:
     """The compiled sampler of data of these shapes; ``place`` only tells devices apart."""
     arguments = jax.tree.unflatten(tree, [jax.ShapeDtypeStruct(shape, dtype) for shape, dtype in shapes])
-    return jax.jit(sampler(layout, settings)).lower(*arguments).compile()
+    return jax.jit(samplers.sampler(layout, settings)).lower(*arguments).compile()
 
 
 @contextmanager

@@ -25,14 +25,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from hiermodels.inference.lanes import auto_lanes, over_lanes
+from hiermodels.inference.lanes import over_lanes
 from hiermodels.inference.laplace import Laplace, laplace
 from hiermodels.inference.trajectory import RECORDED, advance, fill_noise
 
 if TYPE_CHECKING:
     from jax import Array
 
-__all__ = ["STATS", "Chains", "Laplace", "NutsSettings", "auto_lanes", "laplace", "nuts"]
+__all__ = ["STATS", "Chains", "Laplace", "NutsSettings", "laplace", "nuts"]
 
 STATS = (
     "lp",

@@ -9,7 +9,7 @@ import numpy as np
 
 from hiermodels.fit import fit
 from hiermodels.inference.describe import Axes, axes, convergence_table, scalar_names
-from hiermodels.inference.settings import INDEPENDENT
+from hiermodels.inference.samplers import of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["MonteCarlo", "estimates", "fitted", "share", "summaries"]
 
 _PROBABILITIES = {"q2.5": 0.025, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q97.5": 0.975}
+
+
+_DRAWS = {"gibbs": 10_000}
+"""Draws a chain of a sampler whose draws of a sd near zero stick; 2,500 of any other."""
 
 
 class MonteCarlo(NamedTuple):
@@ -51,7 +55,7 @@ def fitted(
     derive : callable, optional
         Further variables, from draws by name.
     """
-    draws = 10_000 if sampler == "gibbs" else 2500
+    draws = _DRAWS.get(sampler, 2500)
     found = fit(model, frame, pooling=pooling, sampler=sampler, draws=draws, seed=20261121, progress=False)
     return estimates(found, above=above, derive=derive)
 
@@ -66,7 +70,7 @@ def estimates(
     values = {name: np.asarray(x) for name, x in found.draws.values.items()}
     named = axes(values, found.problem)
     more = derive(values) if derive else {}
-    independent = found.settings.sampler in INDEPENDENT
+    independent = of(found.settings.sampling()).independent
     return summaries({**values, **more}, {**named, **{name: [] for name in more}}, above or {}, independent)
 
 

@@ -29,7 +29,7 @@ from jax import Array
 
 from hiermodels.inference.diagnostics import convergence
 from hiermodels.inference.draws import Draws
-from hiermodels.inference.nuts import auto_lanes
+from hiermodels.inference.samplers import auto_lanes
 from hiermodels.models.layout import Layout
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.problem import Data

@@ -37,7 +37,7 @@ Found = tuple[Ranks, Quantities, str]
 
 def settings_of(sampler: Any, marginalize: bool, centred: bool, draws: int, tune: int, chains: int, target_accept: float) -> Settings:
     """Checked settings; a sampler of one's own has none."""
-    name = sampler if isinstance(sampler, str) else "nuts"
+    name = sampler if isinstance(sampler, str) else Settings.sampler
     settings = Settings(name, marginalize, centred, draws, tune, chains, target_accept, accuracy="study")
     samplers.check_settings(settings)
     return settings
@@ -245,7 +245,7 @@ def _bound(problem: Problem, settings: Settings, sampler: Any) -> _Bound:
     if callable(sampler):
         draw, name, lanes, independent = sampler, getattr(sampler, "__name__", "function"), lanes_for("", 0, 0), False
     else:
-        draw, name, independent = samplers.sampler(layout, settings), sampler, sampler == "exact"
+        draw, name, independent = samplers.sampler(layout, settings), sampler, samplers.of(settings).independent
         dim = samplers.dimension(layout, settings)
         width = layout.obs + sum(level.size * len(level.effects) for level in layout.levels)
         lanes = lanes_for(name, dim, width)
@@ -265,16 +265,18 @@ def _bind_own(
     layout = problem.layout
     simulate = own.own_simulator(layout, Truth((), (), ()))
 
-    def by_nuts(key: Array, data: Any) -> Draws:
-        found = samplers.draw_model(layout.model, settings, key, data)
+    how, able = samplers.of(settings), samplers.those_that("functions")
+
+    def drawn(key: Array, data: Any) -> Draws:
+        found = how.draw(layout.model, key, data)
         values = {n: x.reshape(*x.shape[:2], -1) if layout.shapes[n] else x for n, x in found.values.items()}
         return replace(found, values=values)
 
-    if isinstance(sampler, str) and sampler != "nuts":
-        raise ValueError(f"sampler: expected nuts for a NumPyro function, found {sampler!r}; declare hm.Model(...) to choose")
-    draw = sampler if callable(sampler) else by_nuts
-    name = getattr(sampler, "__name__", "function") if callable(sampler) else "nuts"
-    lanes = lanes_for("nuts", layout.model.dim, layout.obs)
+    if isinstance(sampler, str) and sampler not in able:
+        raise ValueError(f"sampler: expected {' or '.join(able)} for a NumPyro function, found {sampler!r}; declare hm.Model(...) to choose")
+    draw = sampler if callable(sampler) else drawn
+    name = getattr(sampler, "__name__", "function") if callable(sampler) else settings.sampler
+    lanes = lanes_for(settings.sampler, layout.model.dim, layout.obs)
     data = layout.model.prepare(problem.data)
     return _Bound(problem, draw, data, layout.with_outcome, name, lanes, False), lambda key, data: simulate(key, data, {})
 
@@ -327,7 +329,7 @@ def _posterior_truths(problem: Problem, settings: Settings, sampler: Any, replic
 
     key, data = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), 2), as_jax(problem.data)
     many = replace(settings, draws=max(settings.draws, -(-8 * replications // settings.chains)))
-    independent = sampler == "exact"
+    independent = isinstance(sampler, str) and samplers.of(settings).independent
     if independent:
         many = replace(settings, draws=-(-replications // settings.chains))
     draw = sampler if callable(sampler) else samplers.sampler(problem.layout, many)

@@ -14,7 +14,7 @@ from hiermodels.studies.config.deviating import check_deviation, deviation_schem
 from hiermodels.studies.config.errors import nearest, problem, shown
 from hiermodels.studies.config.texts import Estimand, read_estimands
 
-__all__ = ["FAILURES", "ROLES", "Interval", "Part", "measure_names", "sampler_names"]
+__all__ = ["FAILURES", "ROLES", "Interval", "Part", "measure_names", "sampler_names", "samplers_that"]
 
 FAILURES = ("complete-case", "paired-complete", "worst-case", "retry-with-escalation")
 KINDS = ("equal_tailed", "hdi", "upper")
@@ -32,9 +32,16 @@ def measure_names() -> tuple[str, ...]:
 
 def sampler_names() -> tuple[str, ...]:
     """Names of the samplers that a config may ask for."""
-    from hiermodels import inference
+    from hiermodels.inference.samplers import MENU
 
-    return tuple(inference.__all__)
+    return tuple(MENU)
+
+
+def samplers_that(what: str) -> list[str]:
+    """Names of the samplers of which an attribute is true, or that take a setting of this name."""
+    from hiermodels.inference.samplers import those_that
+
+    return those_that(what)
 
 
 def _word(menu: Callable[[], tuple[str, ...]]) -> BeforeValidator:

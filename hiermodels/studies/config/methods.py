@@ -8,9 +8,22 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema, model_validator
 
+from hiermodels.inference.settings import Settings
 from hiermodels.models.spec import Model
 from hiermodels.studies.config.errors import problem, shown
-from hiermodels.studies.config.fields import Column, FamilyName, Flag, FormulaText, Pooling, Priors, Sampler, Share, whole, words
+from hiermodels.studies.config.fields import (
+    Column,
+    FamilyName,
+    Flag,
+    FormulaText,
+    Pooling,
+    Priors,
+    Sampler,
+    Share,
+    samplers_that,
+    whole,
+    words,
+)
 from hiermodels.studies.config.mechanisms import Declared, named
 from hiermodels.studies.config.rivals import HOST_KEYS, MODEL_KEYS, rival
 
@@ -81,8 +94,9 @@ class Method(Declared):
             for key in ("estimands", "timeout"):
                 if data.get(key) is not None and "host" not in data:
                     raise problem(f"expected no {key} but of a host function; found some; add host: true", (key,))
-            if data.get("accuracy") is not None and data.get("sampler", "nuts") != "exact":
-                raise problem("expected no accuracy but of sampler: exact; found some; write sampler: exact or remove it", ("accuracy",))
+            if data.get("accuracy") is not None and data.get("sampler", Settings.sampler) not in (able := samplers_that("accuracy")):
+                those = " or ".join(able)
+                raise problem(f"expected no accuracy but of sampler: {those}; found some; write sampler: {those} or remove it", ("accuracy",))
         if isinstance(data, Mapping) and data.get("function") is not None and not callable(data["function"]):
             found = shown(data["function"])
             raise problem(

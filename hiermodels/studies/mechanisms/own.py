@@ -20,9 +20,10 @@ import numpy as np
 from jax import Array
 
 from hiermodels import priors
+from hiermodels.inference import samplers
 from hiermodels.inference.describe import axes
 from hiermodels.inference.draws import Estimates
-from hiermodels.inference.samplers import Settings, Steps, draw_model
+from hiermodels.inference.samplers import Settings, Steps
 from hiermodels.inference.summaries import Interval, Target, summarise
 from hiermodels.models.labels import join, label_text, match_labels
 from hiermodels.models.streams import stream
@@ -308,23 +309,24 @@ def check_method(method: Method) -> None:
     ValueError
         Starting with the key.
     """
-    for key, value in (("pooling", "partial"), ("sampler", "nuts"), ("marginalize", True), ("centred", False)):
-        if getattr(method, key) != value:
-            raise ValueError(
-                f"{key}: expected {value!r} for a NumPyro function, found {getattr(method, key)!r}; write a formula to choose"
-            )
+    able = samplers.those_that("functions")
+    for key, words in (("pooling", ["partial"]), ("sampler", able), ("marginalize", [True]), ("centred", [False])):
+        if getattr(method, key) not in words:
+            expected = " or ".join(map(repr, words))
+            raise ValueError(f"{key}: expected {expected} for a NumPyro function, found {getattr(method, key)!r}; write a formula to choose")
     if method.priors:
         raise ValueError("priors: a NumPyro function has its own; change them there")
 
 
 def own_steps(layout: OwnLayout, settings: Settings, targets: tuple[Target, ...], interval: Interval) -> Steps:
-    """Estimates of one dataset by NUTS on all sites of a NumPyro function."""
+    """Estimates of one dataset by a sampler on all sites of a NumPyro function."""
+    how = samplers.of(settings)
     wanted = {target.variable for target in targets}
 
     def draws(key: Array, data: Any, truth: Array) -> tuple[dict[str, Array], Array]:
-        found = draw_model(layout.model, settings, jax.random.split(key)[0], data)
+        found = how.draw(layout.model, jax.random.split(key)[0], data)
         kept = {name: x for name, x in _means(layout, found.values, 2).items() if name in wanted}
-        return kept, jnp.sum(found.stats["diverging"]).astype(jnp.int32)
+        return kept, jnp.sum(found.stats.get("diverging", jnp.zeros(()))).astype(jnp.int32)
 
     def summaries(state: tuple[dict[str, Array], Array], key: Array, data: Any, truth: Array) -> Estimates:
         values, divergences = state

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from hiermodels.inference import samplers
 from hiermodels.inference.direct import available_directly, check_design, direct_estimator
 from hiermodels.inference.draws import Estimates
 from hiermodels.inference.naming import canonical_targets
-from hiermodels.inference.nuts import auto_lanes
-from hiermodels.inference.samplers import Settings, available, check_data, dimension, target_sizes
+from hiermodels.inference.samplers import Settings, available, dimension, target_sizes
 from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.canonical import canonical
 from hiermodels.models.data import bind
@@ -86,8 +86,8 @@ class Fit:
     sources: tuple[tuple[str | None, np.ndarray], ...]
     function: Callable[..., Estimates] | None
 
-_AUTO_CHUNK = {"nuts": 50, "exact": 256, "host": 16}
-"""Replicates a file, before rounding up to whole lanes: a few seconds of work, so that a killed run loses little."""
+_AUTO_CHUNK = {"estimator": 256, "host": 16}
+"""Replicates a file of methods without a sampler, before rounding up to whole lanes: a few seconds of work, so that a killed run loses little."""
 
 _studies: dict[str, Study] = {}
 
@@ -163,11 +163,11 @@ def fit_of(study: Study, cell: Cell, name: str) -> Fit:
     try:
         problem = _meet(study, mechanism, method)
         if isinstance(problem, Problem) and method.kind == "posterior":
-            check_data(problem.layout, problem.data, _settings(method))
+            samplers.of(_settings(method)).check(problem.layout, problem.data)
     except ValueError as error:
         raise ValueError(f"methods.{name}: {error}") from None
     settings = _settings(method)
-    known = _available(method, problem, settings)
+    known = _available(method, problem)
     targets, names, sources = [], [], []
     for estimand in study.estimands:
         target = _target(estimand, problem)
@@ -246,13 +246,13 @@ def _check_remaining(model: Model, mechanism: Mechanism, method: Method, level: 
         raise ValueError(f"with {gone} of {count} {level} missing: {error}") from None
 
 
-def _available(method: Method, problem: AnyProblem, settings: Settings) -> set[str] | None:
+def _available(method: Method, problem: AnyProblem) -> set[str] | None:
     """Variables that a method has; None where only its function knows."""
     if method.kind in ("function", "host"):
         return None
     if method.estimator is not None:
         return available_directly(method.estimator, _frozen(method), problem)
-    return problem.layout.available() if isinstance(problem.layout, OwnLayout) else available(problem.layout, settings)
+    return problem.layout.available() if isinstance(problem.layout, OwnLayout) else available(problem.layout)
 
 
 def _frozen(method: Method) -> tuple[tuple[str, Any], ...]:
@@ -336,10 +336,10 @@ def lanes_of(study: Study, cell: Cell, name: str) -> tuple[int, int]:
     else:
         dim = layout.model.dim if isinstance(layout, OwnLayout) else dimension(layout, fit.settings)
     kind = jax.devices()[0].platform
-    auto = 1 if study.methods[name].kind == "host" else auto_lanes(fit.settings.sampler, kind, dim, size)
+    how = samplers.of(fit.settings)
+    auto = 1 if study.methods[name].kind == "host" else how.lanes(kind, dim, size)
     lanes = auto if study.lanes == "auto" else int(study.lanes)
-    kind_of_work = "exact" if study.methods[name].estimator is not None else fit.settings.sampler
-    chunk = _AUTO_CHUNK.get(kind_of_work, 64) if study.chunk == "auto" else int(study.chunk)
+    chunk = _AUTO_CHUNK.get(study.methods[name].kind, how.chunk) if study.chunk == "auto" else int(study.chunk)
     return lanes, -(-chunk // lanes) * lanes
 
 

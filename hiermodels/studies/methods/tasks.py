@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hiermodels.inference import samplers
 from hiermodels.inference.draws import STATUS, Estimates
 from hiermodels.inference.samplers import Settings, target_sizes
 from hiermodels.models.canonical import canonical
@@ -40,8 +41,6 @@ __all__ = ["estimates_from", "redrawn_columns", "rows_of", "run_chunk", "simulat
 
 _DOUBTFUL = ("nonfinite", "divergent", "heavy_weights")
 """Statuses of fits whose datasets are looked at once more: `hiermodels.fit` may refuse them."""
-_ESCALATIONS = 2
-"""How often `retry-with-escalation` tries again."""
 
 
 def trace(study: Study, cell: Cell, name: str) -> None:
@@ -194,7 +193,7 @@ def run_chunk(
     reps = np.arange(index * chunk, (index + 1) * chunk)
     if not fit.targets:
         return table_of(study, place, method, fit, reps, None, None)
-    if fit.settings.how.gradient:  # the longest compilation does not wait for data: another thread compiles what makes them
+    if samplers.of(fit.settings).slow_to_compile:  # the longest compilation does not wait for data: another thread compiles what makes them
         with jax.enable_x64(study.precision == "float64"):
             program, *args = _estimation_call(mechanism, fit, chunk, lanes)
             compiled(program, tuple(args), _what(method, fit), announce)
@@ -325,7 +324,7 @@ def _again(
     announce: Callable[[str], None] | None,
     refused: Sequence[int] = (),
 ) -> Estimates:
-    """Second tries: exact fits with heavy weights are refined, then go to NUTS; under `retry-with-escalation` every fit that is not ok.
+    """Second tries: of fits that distrust themselves; under `retry-with-escalation` of every fit that is not ok.
 
     Replicates that are refused are not tried again. Datasets are retried in groups of eight, so that one program serves any number of them.
     """
@@ -335,7 +334,7 @@ def _again(
         bad[list(refused)] = False
         rows = np.flatnonzero(bad[:, fit.positions].any(1))
         # a quadrature judges each estimand alone: one that is right stays as it is, whatever else is asked for
-        alone = bad if fit.settings.how.nodes else np.ones_like(bad)
+        alone = bad if samplers.of(fit.settings).quadrature else np.ones_like(bad)
         harder = replace(fit, settings=settings)
         for start in range(0, len(rows), 8):
             some = rows[start : start + 8]
@@ -355,18 +354,12 @@ def _replaced(old: np.ndarray, fresh: np.ndarray, rows: np.ndarray, entries: np.
 
 
 def _escalations(study: Study, fit: Fit) -> list[Settings]:
-    """Settings of each further try: more nodes, another engine, then more warm-up and a higher target acceptance."""
+    """Settings of each further try, as the sampler says."""
     if fit.function is not None:
         return []
-    chains = replace(fit.settings, sampler="nuts")
-    harder = [
-        replace(chains, tune=chains.tune * 2**k, draws=chains.draws * 2, target_accept=max(chains.target_accept, a))
-        for k, a in ((1, 0.95), (2, 0.99))
-    ][:_ESCALATIONS]
-    if fit.settings.how.nodes:
-        finer = replace(fit.settings, accuracy={"study": "refined", "fit": "finest"}[fit.settings.accuracy])
-        return [finer, chains, *harder] if study.failures == "retry-with-escalation" else [finer, chains]
-    return harder if study.failures == "retry-with-escalation" else []
+    how = samplers.of(fit.settings)
+    harder = how.harder() if study.failures == "retry-with-escalation" else ()
+    return [*(retry.settings for retry in how.distrusted()), *harder]
 
 
 def table_of(

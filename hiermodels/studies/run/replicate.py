@@ -229,7 +229,7 @@ def _add_draws(found: Replicate, study: Study, method: str, tries: int) -> None:
     if study.methods[method].kind != "posterior" or not (fit := fit_of(study, found.cell, method)).targets:
         found.notes[method] = "has no draws"
         return
-    if fit.settings.how.nodes and not isinstance(fit.problem.layout, OwnLayout):
+    if samplers.of(fit.settings).quadrature and not isinstance(fit.problem.layout, OwnLayout):
         values = _exact_draws(study, found.cell, fit, method, found.rep)
         found.notes[method] = "independent draws from the posterior that the estimates are quadratures of"
     else:

@@ -147,7 +147,8 @@ class Combination:
     lanes: int
     chunk: int
     limit: int | None = None
-    place: int = 0
+    sampler: str | None = None
+    first: bool = True
     maker: str | None = None
 
     def chunks(self, replications: int) -> int:
@@ -189,7 +190,8 @@ class Schedule:
                 lanes=_size(manifest["lanes"], cell["hash"], method),
                 chunk=_size(manifest["chunk"], cell["hash"], method),
                 limit=manifest.get("stopped", {}).get(cell["hash"]),
-                place=_place(settings, i == 0),
+                sampler=_sampler(settings),
+                first=i == 0,
                 maker=makers.of(cell["hash"], method),
             )
             for i, cell in enumerate(manifest["cells"])
@@ -202,7 +204,7 @@ class Schedule:
         longest = max((c.chunks(self.replications) for c in self.combinations), default=0)
         for index in range(longest):
             numbered = list(enumerate(self.combinations))
-            for number, combination in numbered if index else sorted(numbered, key=lambda one: one[1].place):
+            for number, combination in numbered if index else sorted(numbered, key=lambda one: _place(one[1])):
                 if index < combination.chunks(self.replications) and self.shard.has(number, index):
                     yield combination.task(index, self.replications)
 
@@ -233,11 +235,18 @@ class Schedule:
         return sum(self.shard.has(number, i) for number, total in enumerate(totals) for i in range(total))
 
 
-def _place(method: Mapping[str, Any], first: bool) -> int:
-    """NUTS takes longest to compile: it begins, in one cell; other methods use the time, other cells find the program there."""
-    if method.get("sampler", "nuts") != "nuts" or method.get("estimator") or method.get("host"):
+def _sampler(method: Mapping[str, Any]) -> str | None:
+    """Name of a method's sampler; None where it has none."""
+    return None if method.get("estimator") or method.get("host") else method.get("sampler", "nuts")
+
+
+def _place(combination: Combination) -> int:
+    """What takes longest to compile begins, in one cell; other methods use the time, other cells find the program there."""
+    from hiermodels.inference.samplers import those_that  # a folder is read without JAX
+
+    if combination.sampler not in those_that("slow_to_compile"):
         return 1
-    return 0 if first else 2
+    return 0 if combination.first else 2
 
 
 def _size(sizes: Any, cell: str, method: str) -> int:
