@@ -10,6 +10,7 @@ Which name do I want?
 - to declare a model: `Model`, with `priors` by name (``hm.priors.half_normal(5)``);
 - to see what it says before it has met the outcome: `prior_predictive`;
 - to fit it to data: `fit`, which gives a `Fit`; `load_fit` reads one that was saved; `compare` orders fits by predictive density;
+- to get effects and standard errors from what trials print: `effect_sizes`;
 - to study how it behaves on simulated data: `run`, which gives a `Run`; `load_run` reads one from its folder;
 - data to try it on: `load_dataset`, `datasets`;
 - to recompute every number of the lectures on this machine: `verify`;
@@ -28,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from hiermodels._moved import install
 
 if TYPE_CHECKING:
-    from hiermodels import datasets, inference, models, priors, reporting, studies
+    from hiermodels import datasets, inference, models, priors, reporting, studies, synthesis
     from hiermodels._fit_checks import compare
     from hiermodels.datasets import load_dataset
     from hiermodels.fit import Fit, fit, load_fit
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from hiermodels.models.spec import Model
     from hiermodels.studies.run.runner import run
     from hiermodels.studies.store.results import Run, load_run
+    from hiermodels.synthesis.effect_sizes import effect_sizes
     from hiermodels.verify import verify
 
     __version__: str
@@ -46,6 +48,7 @@ __all__ = [
     "Run",
     "compare",
     "datasets",
+    "effect_sizes",
     "fit",
     "inference",
     "load_dataset",
@@ -57,6 +60,7 @@ __all__ = [
     "reporting",
     "run",
     "studies",
+    "synthesis",
     "verify",
 ]
 
@@ -65,6 +69,7 @@ _WHERE = {
     "Model": "hiermodels.models.spec",
     "Run": "hiermodels.studies.store.results",
     "compare": "hiermodels._fit_checks",
+    "effect_sizes": "hiermodels.synthesis.effect_sizes",
     "load_dataset": "hiermodels.datasets",
     "load_fit": "hiermodels.fit",
     "load_run": "hiermodels.studies.store.results",
@@ -79,6 +84,7 @@ _MODULES = {
     "priors": "hiermodels.priors",
     "reporting": "hiermodels.reporting",
     "studies": "hiermodels.studies",
+    "synthesis": "hiermodels.synthesis",
 }
 
 
