@@ -7,6 +7,7 @@ Every measurement runs in a process of its own (``python -m benchmarks.memory on
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
@@ -23,22 +24,28 @@ from benchmarks.tables import table
 
 ROOT = Path(__file__).resolve().parent.parent
 CHUNK = 10_000
-SHAPES = ("1x1", "1x3", "8x1", "8x4", "50x2", "decisions", "prior")
-"""Groups x methods; decisions on eight groups of two methods; truths from the prior with ranks, eight groups of two methods."""
+SHAPES = ("1x1", "1x3", "8x1", "8x4", "50x2", "decisions", "calibrated", "prior")
+"""Groups x methods; decisions on eight groups of two methods, by a threshold that is given or
+calibrated on a second cell; truths from the prior with ranks, eight groups of two methods."""
 
 
 def config(shape: str, replications: int) -> dict[str, Any]:
     """A study with so many groups and methods."""
     groups, methods = (int(n) for n in (shape if "x" in shape else "8x2").split("x"))
-    prior = shape == "prior"
+    prior, decided = shape == "prior", {"decisions": {"excludes": 0}, "calibrated": {"type1": 0.05, "null": {"sd_g": 0}}}.get(shape)
     truth = {"Intercept": "normal(0, 1)", "sd_g": "half_normal(1)", "sigma": "half_normal(1)"} if prior else {"Intercept": 0, "sd_g": 1, "sigma": 1}
     name = "theta_g" if groups > 1 else "Intercept"
     return {
-        "mechanisms": {"formula": "y ~ 1 + (1 | g)", "design": {"g": max(groups, 4), "obs": 3}, "truth": truth},
-        "estimands": [name],
+        "mechanisms": {
+            "formula": "y ~ 1 + (1 | g)",
+            "design": {"g": max(groups, 4), "obs": 3},
+            "truth": truth,
+            **({"grid": {"sd_g": [0, 1]}} if shape == "calibrated" else {}),
+        },
+        "estimands": [{"p": f"P({name} > 0)"} if shape == "calibrated" else name],
         "methods": {f"m{i}": {"sampler": "exact", "pooling": "complete"} for i in range(methods)},
         "performance": ["bias", "mse", "cover", "empse"],
-        **({"decisions": {"differs": {"estimand": name, "excludes": 0}}} if shape == "decisions" else {}),
+        **({"decisions": {"differs": {"estimand": "p" if shape == "calibrated" else name, **decided}}} if decided else {}),
         "replications": replications,
         "seed": 5,
     }
@@ -59,7 +66,7 @@ def make(folder: Path, shape: str, replications: int) -> None:
     results.write_manifest(folder, manifest)
     (folder / "config.yaml").write_text(json.dumps(study.resolved()))
     name = study.estimands[0].name
-    groups = int(study.mechanisms.design["g"]) if name.startswith("theta") else 1
+    groups = int(study.mechanisms.design["g"]) if name != "Intercept" else 1
     rng, makers = np.random.default_rng(0), Makers(manifest)
     rep, ones = np.repeat(np.arange(CHUNK), groups), np.ones(CHUNK * groups)
     coded = {
@@ -67,16 +74,19 @@ def make(folder: Path, shape: str, replications: int) -> None:
         "group": pa.array([f"g{i}" for i in range(groups)] if groups > 1 else [""]).dictionary_encode().take(pa.array(np.tile(np.arange(groups), CHUNK))),
     }
     status = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rep), np.int32)), pa.array(["ok"]))
-    for method in study.methods:
+    for cell, method in itertools.product(cells, study.methods):
         word = pa.array([method]).dictionary_encode().take(pa.array(np.zeros(len(rep), int)))
         for index in range(-(-replications // CHUNK)):
             true = rng.normal(size=len(rep))
             estimate = true + rng.normal(size=len(rep))
+            if shape == "calibrated":
+                true, estimate = (true > 0) * 1.0, 1 / (1 + np.exp(-estimate))
             columns = {"rep": rep + index * CHUNK, "method": word, **coded, "true": true, "estimate": estimate, "median": estimate, "se": ones,
                        "lower": estimate - 1.96, "upper": estimate + 1.96, "rank": rng.integers(0, 401, len(rep)).astype(float), "max_rank": 400 * ones,
                        "status": status, "n_try": np.ones(len(rep), int), "rhat": ones, "ess_bulk": 900 * ones, "ess_tail": 800 * ones,
                        "divergences": np.zeros(len(rep), int)}  # fmt: skip
-            results.write_chunk(folder, cells[0]["hash"], method, index, pa.table(columns), makers.of(cells[0]["hash"], method))
+            columns = {"rep": columns.pop("rep"), **{name: value * ones for name, value in cell["factors"].items()}, **columns}
+            results.write_chunk(folder, cell["hash"], method, index, pa.table(columns), makers.of(cell["hash"], method))
 
 
 def one(folder: Path, out: Path) -> dict[str, Any]:

@@ -36,6 +36,8 @@ def begin(config: Path, out: Path, prepare: Callable[[], None] = lambda: None) -
     child = os.fork()
     if child:
         return child
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as from a terminal: `nohup` and a shell's `&` have them ignored
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(os.open(out.parent / "said", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
     code = 1
@@ -60,14 +62,14 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 class Trials:
-    """Trials against one whole run; ``failures`` says what went wrong."""
+    """Trials against one whole run; ``failures`` says what went wrong, ``stopped`` how many signals came before a run's end."""
 
     def __init__(self, folder: Path, replications: int = 24) -> None:
         for part in PARTS:
             importlib.import_module(part)
         self.folder, self.config = folder, folder / "study.yaml"
         self.config.write_text(json.dumps(study(replications)))
-        self.count, self.failures = 0, []
+        self.count, self.stopped, self.failures = 0, 0, []
         assert end(begin(self.config, folder / "whole")) == 0, (folder / "said").read_text()
         self.whole = content(folder / "whole")
         began = time.monotonic()  # of a run that finds its programs compiled
@@ -93,6 +95,7 @@ class Trials:
                 time.sleep(rng.uniform(0, 1.2 * self.seconds))
                 os.kill(child, kind)
                 code = end(child)
+                self.stopped += code != 0
                 if code not in {0, -kind, *({130} if kind == signal.SIGINT else {75} if kind == signal.SIGTERM else set())}:
                     self.failures.append(f"{kind.name}: exit code {code}: {(self.folder / 'said').read_text()[-300:]}")
             self.go_on(out, kind.name)
@@ -152,11 +155,13 @@ def main() -> None:
         trials = Trials(Path(name), given.replications)
         print(f"{len(trials.whole)} files, {trials.seconds:.1f} s a run", flush=True)
         trials.kills(signal.SIGKILL, given.kills, given.seed)
-        print(f"killed at {2 * given.kills} random moments: {len(trials.failures)} failures", flush=True)
+        print(f"killed at {2 * given.kills} random moments, {trials.stopped} of them before the end: {len(trials.failures)} failures", flush=True)
         print(f"killed before and after each of {trials.renames()} renames: {len(trials.failures)} failures", flush=True)
         for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before = trials.stopped
             trials.kills(kind, given.signals, given.seed)
-            print(f"{kind.name} at {2 * given.signals} random moments: {len(trials.failures)} failures", flush=True)
+            stopped = trials.stopped - before
+            print(f"{kind.name} at {2 * given.signals} random moments, {stopped} of them before the end: {len(trials.failures)} failures", flush=True)
         mounted = trials.full((20, 60, 150))
         print(f"a full disk: {f'{len(trials.failures)} failures' if mounted else 'not tried (nothing may be mounted)'}", flush=True)
         print("\n".join([f"{trials.count} trials, {len(trials.failures)} failures", *trials.failures]))

@@ -111,12 +111,32 @@ def test_ten_thousand_flipped_bits(made):
 # a run --------------------------------------------------------------------------------------------------------------------
 
 
+def coded(texts: pa.ChunkedArray, how: pa.DataType) -> pa.ChunkedArray:
+    """Texts as codes of a type."""
+    one = texts.combine_chunks().dictionary_encode()
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(one.indices.cast(how.index_type), one.dictionary, ordered=how.ordered)])
+
+
 def edited(table: pa.Table, how: str) -> pa.Table:
     if how == "rows":
         return table.slice(1)
     if how == "column":
         return table.drop_columns(["se"])
     return table.set_column(table.column_names.index("estimate"), "estimate", pa.array(table["estimate"].to_numpy() + 1e-9))
+
+
+@pytest.mark.parametrize("how", [pa.string(), pa.large_string(), pa.dictionary(pa.uint32(), pa.string()), pa.dictionary(pa.int32(), pa.string(), ordered=True)])
+def test_texts_are_read_alike_whatever_the_schema_of_a_chunk_calls_them(run, how):
+    """Digests are of values; one bit of a schema makes a text an ordered category, or none."""
+    path, before = chunk_of(run), hm.load_run(run).estimates
+    table = results.read_chunk(path)
+    for name in ("group", "status"):
+        texts = table[name].cast(pa.string())
+        table = table.set_column(table.column_names.index(name), name, coded(texts, how) if pa.types.is_dictionary(how) else texts.cast(how))
+    cell = path.parent.parent.name
+    results.write_chunk(run, cell, "mean", 1, table, Makers(results.read_manifest(run)).of(cell, "mean"))
+    assert results.read_chunk(path).schema.field("group").type == how
+    pd.testing.assert_frame_equal(hm.load_run(run).estimates, before)
 
 
 @pytest.mark.parametrize("how", ["rows", "column", "numbers", "rewritten"])

@@ -17,6 +17,7 @@ from hiermodels.studies.score.folds import AT_ONCE, InPasses, in_passes
 from hiermodels.studies.score.order import order_statistics
 from hiermodels.studies.score.power import operating
 from hiermodels.studies.score.rules import read_rules
+from hiermodels.studies.score.thresholds import calibrated
 from hiermodels.studies.store import results
 from hiermodels.studies.store.identity import Makers
 from hiermodels.studies.store.large import LargeCell, stream_cells
@@ -94,8 +95,27 @@ def test_order_statistics_are_exact_in_passes():
     assert np.array_equal(found[0], expected)
 
 
+def test_a_threshold_is_calibrated_in_passes():
+    """The place that 5% of all numbers exceed, its error with the replicate as the unit, and windows of any length."""
+    rng, rule = np.random.default_rng(8), read_rules({"kept": {"estimand": "P", "type1": 0.05, "null": {"arm": 0}}})[0]
+    p = rng.beta(2, 2, (12_000, 2)) ** rng.uniform(0.5, 2, (12_000, 1))  # two groups that go together
+    p[rng.random(p.shape) < 0.03] = np.nan
+    rows = pd.DataFrame({"rep": np.repeat(np.arange(12_000), 2), "method": "m", "estimand": "P", "group": ["a", "b"] * 12_000, "estimate": p.ravel()})
+    whole = pd.concat([rows.assign(arm=0), rows.assign(arm=1, estimate=0.5)])
+    found = [calibrated(lambda reps=reps: (whole[whole["rep"] // reps == i] for i in range(-(-12_000 // reps))), rule, ["arm"]) for reps in (12_000, 1_700)]
+    pd.testing.assert_frame_equal(*found, check_exact=True)
+    known = np.sort(p[np.isfinite(p)])
+    value = known[known.size - 1 - int(0.05 * known.size)]
+    within = np.nanmean(np.where(np.isnan(p), np.nan, p > value)[np.isfinite(p).any(1)], 1)
+    error = within.std(ddof=1) / np.sqrt(len(within))
+    ends = [known[known.size - 1 - int((0.05 + z * error) * known.size)] for z in (1.959964, -1.959964)]
+    row = found[0].iloc[0]
+    assert [row["value"], row["lower"], row["upper"]] == [value, *ends] and row["n_sim"] == len(within)
+    assert row["error"] == pytest.approx((known > value).mean(), abs=1e-15) and row["error_mcse"] == pytest.approx(error, rel=1e-12)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", ["8x4", "decisions", "prior"])
+@pytest.mark.parametrize("shape", ["8x4", "decisions", "calibrated", "prior"])
 def test_memory_does_not_grow_with_replicates(tmp_path, shape):
     """Peaks of merge, performance and report at 20,000 and 200,000 replicates; a cell held whole takes 8 x 4 x 30 x 0.2 = 190 MiB more, and 1,200 for decisions."""
     done = subprocess.run(

@@ -16,15 +16,14 @@ share that fires is the assurance. Rules on groups are judged group by group, av
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hiermodels.inference.draws import STATUS
-from hiermodels.studies.score.montecarlo import Z95
 from hiermodels.studies.score.rules import Rule, read_rules
+from hiermodels.studies.score.thresholds import THRESHOLD_READS, calibrate_thresholds, calibrated, threshold_rows
 from hiermodels.studies.store.blocks import cells_of
 from hiermodels.studies.store.large import LargeCell
 
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["ALL", "ANY", "Rule", "calibrate_thresholds", "decide", "operating", "read_rules"]
 
 ANY, ALL = "[any]", "[all]"
+
+
 def decide(estimates: pd.DataFrame, rules: Sequence[Rule], factors: Sequence[str] = ()) -> pd.DataFrame:
     """The table of decisions: as the table of estimates, with 1 where a rule fires and 0 where it does not.
 
@@ -73,11 +74,11 @@ _READ = ("rep", "method", "estimand", "group", "true", "estimate", "lower", "upp
 """Columns of the estimates that decisions are made on, beside factors."""
 
 
-def _frames(batches: Sequence[Batch], factors: Sequence[str]) -> Iterator[pd.DataFrame]:
-    """Rows, so many at a time as are in memory."""
+def _frames(batches: Sequence[Batch], columns: Sequence[str], factors: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Rows, so many at a time as are in memory, with these columns and factors at least."""
     for batch in batches:
         if isinstance(batch, LargeCell):
-            yield from (table.to_pandas() for table in batch.tables({*_READ, *factors}))
+            yield from (table.to_pandas() for table in batch.tables({*columns, *factors}))
         else:
             yield batch
 
@@ -97,21 +98,18 @@ class _Evidence:
 
         seen: dict[Any, None] = {}
         open_ends: dict[tuple[str, str, str], tuple[bool, bool]] = {}
-        null: dict[str, list[pd.DataFrame]] = {rule.name: [] for rule in rules if rule.type1 is not None}
-        for frame in _frames(batches, factors):
+        for frame in _frames(batches, _READ, factors):
             seen |= dict.fromkeys(pd.unique(frame["estimand"]))
             for rule in rules:
                 rows = frame[frame["estimand"] == rule.estimand]
                 for key, found in _open_ends(rule, rows).items():
                     old = open_ends.get(key, (True, False))
                     open_ends[key] = (old[0] and found[0], old[1] or found[1])
-                if rule.type1 is not None:
-                    null[rule.name].append(_null(rows, rule, factors)[[c for c in ("rep", *factors, "method", "estimand", "estimate") if c in rows]])
         for rule in rules:
             if rule.estimand not in seen:
                 raise ValueError(f"decisions: {rule.name}: no estimand {rule.estimand!r} in the estimates; it has {', '.join(map(str, seen))}")
         self.open_ends = open_ends
-        self.thresholds = {rule.name: calibrate_thresholds(pd.concat(null[rule.name]), rule, factors) for rule in rules if rule.type1 is not None}
+        self.thresholds = {rule.name: calibrated(lambda: _frames(batches, THRESHOLD_READS, factors), rule, factors) for rule in rules if rule.type1 is not None}
 
     def blind(self, rule: Rule, rows: pd.DataFrame) -> Any:
         """Rows whose claim the method cannot make: its intervals have no end on the side away from the truth."""
@@ -204,79 +202,6 @@ def _plain_keys(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{str(c): table[c].astype(str) for c in table if not pd.api.types.is_numeric_dtype(table[c].dtype)})
 
 
-def calibrate_thresholds(estimates: pd.DataFrame, rule: Rule, factors: Sequence[str] = ()) -> pd.DataFrame:
-    """Thresholds at which a rule has its type I error in the null cells: one for each method and setting of the other factors.
-
-    The least stored probability t with ``share(estimate > t) <= type1`` over all replicates (and groups) of the null cell. For
-    continuous estimates the error of a threshold chosen so has mean type1 and the standard deviation
-    ``sqrt(type1 (1 - type1) / n)`` (a beta law), which is the MCSE of the resulting error; with groups the replicate is the unit.
-
-    Parameters
-    ----------
-    estimates : DataFrame
-        Long table of estimates with the rule's estimand.
-    rule : Rule
-        With ``type1`` and ``null``.
-    factors : sequence of str
-
-    Returns
-    -------
-    DataFrame
-        ``<other factors>, method, value, lower, upper, error, error_mcse, n_sim``: the threshold with a 95% Monte Carlo
-        interval from order statistics, the share that exceeds it in the null cell, and the MCSE of the resulting error.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> rows = pd.DataFrame({"rep": range(100), "method": "m", "estimand": "b", "group": "", "treated": 0.0,
-    ...                      "true": 0.0, "estimate": [i / 100 for i in range(100)], "status": "ok"})
-    >>> rule = Rule("b", "b", type1=0.05, null={"treated": 0})
-    >>> calibrate_thresholds(rows, rule, ["treated"])[["value", "error"]].values.tolist()
-    [[0.94, 0.05]]
-    """
-    import pandas as pd
-
-    assert rule.type1 is not None
-    null = _null(estimates[estimates["estimand"] == rule.estimand], rule, factors)
-    free = [f for f in factors if f not in rule.null]
-    rows = []
-    for key, part in null.groupby([*free, "method"], sort=False, observed=True):
-        rows.append({**dict(zip([*free, "method"], key, strict=True)), **_threshold(part, rule.type1)})
-    return pd.DataFrame(rows, columns=[*free, "method", "value", "lower", "upper", "error", "error_mcse", "n_sim"])
-
-
-def _null(rows: pd.DataFrame, rule: Rule, factors: Sequence[str]) -> pd.DataFrame:
-    """Rows of the null cells."""
-    unknown = [name for name in rule.null if name not in factors]
-    if unknown:
-        raise ValueError(f"decisions: {rule.name}: null: {unknown[0]!r} is no factor of the grid ({', '.join(factors) or 'none'}); name one of them")
-    for name, value in rule.null.items():
-        rows = rows[rows[name].astype(object).map(_same) == _same(value)]
-    return rows
-
-
-def _same(value: Any) -> Any:
-    return float(value) if isinstance(value, int | float | np.number) else str(value)
-
-
-def _threshold(part: pd.DataFrame, type1: float) -> dict[str, float]:
-    seen = part[np.isfinite(part["estimate"].to_numpy(float))]
-    values = np.sort(seen["estimate"].to_numpy(float))
-    n = len(values)
-    if n == 0:
-        return {"value": np.nan, "lower": np.nan, "upper": np.nan, "error": np.nan, "error_mcse": np.nan, "n_sim": 0}
-    fired = seen.assign(fired=seen["estimate"] > values[_place(n, type1)])
-    within = fired.groupby("rep")["fired"].mean()
-    spread = max(float(within.std(ddof=1) / math.sqrt(len(within))) if len(within) > 1 else 0.0, math.sqrt(type1 * (1 - type1) / n))
-    low, high = (values[_place(n, min(max(type1 + sign * Z95 * spread, 0.0), 1.0))] for sign in (1, -1))
-    return {"value": values[_place(n, type1)], "lower": low, "upper": high, "error": float(fired["fired"].mean()), "error_mcse": spread, "n_sim": len(within)}
-
-
-def _place(n: int, share: float) -> int:
-    """Place of the least order statistic that at most this share of n values exceeds."""
-    return max(0, n - 1 - math.floor(share * n + 1e-9))
-
-
 def operating(
     estimates: pd.DataFrame | Sequence[Batch], rules: Sequence[Rule], *, factors: Sequence[str] = (), regime: str = "population", failures: str = "complete-case"
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -326,7 +251,7 @@ def operating(
     names = {_tag(part, rule.name): 0.5 for part in _PARTS for rule in rules}
     table = performance(decided, factors=factors, measures=["power"], failures=failures, regime=regime, decisions=names)[0]
     table = _untagged(table)
-    parts = [table, *(_threshold_rows(evidence.thresholds[rule.name], rule, factors) for rule in rules if rule.type1 is not None)]
+    parts = [table, *(threshold_rows(evidence.thresholds[rule.name], rule, factors) for rule in rules if rule.type1 is not None)]
     table = pd.concat(parts, ignore_index=True)
     cells = table.groupby([*factors], sort=False, observed=True, dropna=False).ngroup() if factors else np.zeros(len(table), int)
     place = table["estimand"].map({rule.name: i for i, rule in enumerate(rules)})
@@ -416,11 +341,3 @@ def _families(rows: pd.DataFrame, factors: Sequence[str], measure: str) -> list[
         status = known.where(np.isfinite(fired), "nonfinite")
         found.append((group, first.assign(estimate=fired, status=status, group="")))
     return found
-
-
-def _threshold_rows(table: pd.DataFrame, rule: Rule, factors: Sequence[str]) -> pd.DataFrame:
-    """Calibrated thresholds as rows of the null cells."""
-    table = table.assign(**rule.null, estimand=rule.name, group="", measure="threshold", n=table["n_sim"], n_failed=0, n_retried=0)
-    table["mcse"] = (table["upper"] - table["lower"]) / (2 * Z95)
-    columns = [*factors, "method", "estimand", "group", "measure", "value", "mcse", "lower", "upper", "n_sim", "n", "n_failed", "n_retried"]
-    return table[columns]

@@ -309,13 +309,12 @@ def _first_line(error: Exception) -> str:
 
 
 def encoded(table: pa.Table) -> pa.Table:
-    """Texts as codes."""
+    """Texts as codes of one type, whatever a file's schema calls them: digests are of values."""
     import pyarrow as pa
 
+    coded = pa.dictionary(pa.int32(), pa.string())
     for place, field in enumerate(table.schema):
-        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
-            column = table.column(place).cast(pa.string()).dictionary_encode()
-            table = table.set_column(place, field.name, column)
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if field.type != coded and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            table = table.set_column(place, field.name, table.column(place).cast(pa.string()).dictionary_encode())
     return table
-
-
