@@ -11,6 +11,7 @@ Which name do I want?
 - to see what it says before it has met the outcome: `prior_predictive`;
 - to fit it to data: `fit`, which gives a `Fit`; `load_fit` reads one that was saved; `compare` orders fits by predictive density;
 - to get effects and standard errors from what trials print: `effect_sizes`;
+- to maximise its likelihood instead (REML or ML, normal models): `estimate`, which gives an `Estimate` with tests and profile intervals;
 - to study how it behaves on simulated data: `run`, which gives a `Run`; `load_run` reads one from its folder;
 - data to try it on: `load_dataset`, `datasets`;
 - to recompute every number of the lectures on this machine: `verify`;
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from hiermodels import datasets, inference, models, priors, reporting, studies, synthesis
     from hiermodels._fit_checks import compare
     from hiermodels.datasets import load_dataset
+    from hiermodels.estimation import Estimate, estimate
     from hiermodels.fit import Fit, fit, load_fit
     from hiermodels.inference.prior_draws import prior_predictive
     from hiermodels.models.spec import Model
@@ -43,12 +45,14 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Estimate",
     "Fit",
     "Model",
     "Run",
     "compare",
     "datasets",
     "effect_sizes",
+    "estimate",
     "fit",
     "inference",
     "load_dataset",
@@ -65,11 +69,13 @@ __all__ = [
 ]
 
 _WHERE = {
+    "Estimate": "hiermodels.estimation",
     "Fit": "hiermodels.fit",
     "Model": "hiermodels.models.spec",
     "Run": "hiermodels.studies.store.results",
     "compare": "hiermodels._fit_checks",
     "effect_sizes": "hiermodels.synthesis.effect_sizes",
+    "estimate": "hiermodels.estimation",
     "load_dataset": "hiermodels.datasets",
     "load_fit": "hiermodels.fit",
     "load_run": "hiermodels.studies.store.results",

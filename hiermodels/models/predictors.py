@@ -39,7 +39,7 @@ from hiermodels.models.tokens import shortened
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["columns", "notes"]
+__all__ = ["FactorCode", "columns", "factor_codes", "notes"]
 
 MOST_COLUMNS = 2000
 """Columns that a design matrix may have."""
@@ -150,6 +150,40 @@ def columns(
                 raise ValueError(f"formula {shortened(formula)}: two terms give a column {name!r}; rename a column of the data")
             found[name] = values
     return list(found), np.stack(list(found.values()), axis=1) if found else np.zeros((len(frame), 0))
+
+
+@dataclass(frozen=True)
+class FactorCode:
+    """What one factor of a formula holds in the rows of a frame.
+
+    Attributes
+    ----------
+    values : ndarray, shape (row,)
+        Numbers, or the place of each row's label.
+    labels : tuple of str or None
+        Labels in order; None for numbers.
+    """
+
+    values: np.ndarray
+    labels: tuple[str, ...] | None
+
+
+def factor_codes(terms: Terms, frame: pd.DataFrame, formula: str) -> dict[Factor, FactorCode]:
+    """Each factor of a formula's terms in the rows of a frame.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from hiermodels.models.formula import parse_terms
+    >>> codes = factor_codes(parse_terms("x + arm"), pd.DataFrame({"x": [1.0, 2.0], "arm": ["a", "b"]}), "y ~ x + arm")
+    >>> [code.labels for code in codes.values()]
+    [None, ('a', 'b')]
+    """
+    found = {}
+    for factor in dict.fromkeys(f for term in terms.terms for f in term):
+        coded = _coded(factor, frame, frame, formula, "")
+        found[factor] = FactorCode(coded.values, None if coded.levels is None else tuple(coded.levels.names))
+    return found
 
 
 def notes(sides: Iterable[Terms], frame: pd.DataFrame, formula: str) -> list[str]:

@@ -117,7 +117,7 @@ def eliminate(shape: Shape, products: Products, theta: Array) -> Eliminated:
     corner = corner + jnp.diag((jnp.arange(corner.shape[0]) < inner).astype(corner.dtype))
 
     diagonal, right, log_det = [], [], jnp.zeros((), theta.dtype)
-    for n, i in enumerate(shape.chain):
+    for n in range(len(shape.chain)):
         low = small_cholesky(own[n] + jnp.eye(own[n].shape[-1], dtype=theta.dtype))
         log_det = log_det + 2 * jnp.sum(jnp.log(jnp.diagonal(low, axis1=-2, axis2=-1)))
         sides = [forward(low, b) for b in (*above[n], border[n])]

@@ -38,6 +38,8 @@ class Maximum(eqx.Module):
         Relative factors, in the units of the cross products.
     variance : Array
         Residual variance of a row of mean weight.
+    residual : Array
+        Penalised residual sum of squares r^2, rows at their relative weights.
     deviance : Array
         -2 log likelihood; of REML its criterion.
     coefficients : Array, shape (p,)
@@ -59,6 +61,7 @@ class Maximum(eqx.Module):
 
     theta: Array
     variance: Array
+    residual: Array
     deviance: Array
     coefficients: Array
     covariance: Array
@@ -183,6 +186,7 @@ def at_maximum(shape: Shape, restricted: bool, products: Products) -> Maximum:
     return Maximum(
         theta=kept(place),
         variance=kept(variance),
+        residual=kept(at.residual),
         deviance=kept(found.value),
         coefficients=kept(_coefficients(shape, products, at)),
         covariance=kept(variance * relative),

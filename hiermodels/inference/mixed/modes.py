@@ -173,7 +173,7 @@ def _of_level(
 ) -> Modes:
     layout, level = shape.layout, shape.levels[i]
     columns: list[list[Array]] = [[], [], [], [], []]
-    for e, column in enumerate(level.effects):
+    for column in level.effects:
         parts, index = [], jnp.arange(level.size)
         j = i
         while j >= 0:
