@@ -36,8 +36,7 @@ class Program:
         import equinox as eqx
         import jax
 
-        from hiermodels.inference.samplers import auto_lanes
-        from hiermodels.inference.samplers import Settings, dimension, estimator, target_sizes
+        from hiermodels.inference.samplers import Settings, auto_lanes, dimension, estimator, target_sizes
         from hiermodels.inference.summaries import Interval, Target
         from hiermodels.models.problem import as_jax
 

@@ -115,8 +115,7 @@ def replicates(count: int) -> dict[str, float]:
     import jax.numpy as jnp
 
     from benchmarks.workloads import W1
-    from hiermodels.inference.samplers import auto_lanes
-    from hiermodels.inference.samplers import Settings, dimension, estimator, target_sizes
+    from hiermodels.inference.samplers import Settings, auto_lanes, dimension, estimator, target_sizes
     from hiermodels.inference.summaries import Interval, Target
     from hiermodels.models.problem import as_jax
 

@@ -133,7 +133,7 @@ def summary() -> dict[str, Any]:
     """Seconds and peak memory to read and summarise ten million rows of estimates: 20 cells x 2 methods x 5,000 x 50 groups."""
     import pyarrow as pa
 
-    from hiermodels.studies.score.measures import performance
+    from hiermodels.studies.score.scoring import performance
     from hiermodels.studies.store import results
 
     cells, reps, groups, size = 20, 5000, 50, 1000

@@ -23,8 +23,7 @@ class Ours(Mapped):
         import equinox as eqx
         import jax
 
-        from hiermodels.inference.samplers import auto_lanes
-        from hiermodels.inference.samplers import Settings, dimension, estimator, sampler, target_sizes
+        from hiermodels.inference.samplers import Settings, auto_lanes, dimension, estimator, sampler, target_sizes
         from hiermodels.inference.summaries import Interval, Target
         from hiermodels.models.problem import as_jax
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from hiermodels.studies.score import measures
-from hiermodels.studies.score.measures import Errors, performance
+from hiermodels.studies.score.measures import Errors
+from hiermodels.studies.score.scoring import performance
 
 NAN = float("nan")
 
@@ -397,6 +398,7 @@ def test_a_cell_read_window_by_window_gives_the_same_table(tmp_path, failures):
     from test_results import manifest
 
     from hiermodels.studies.score import measures
+    from hiermodels.studies.score.scoring import score
     from hiermodels.studies.store import results
     from hiermodels.studies.store.identity import Makers
     from hiermodels.studies.store.large import LargeCell, stream_cells
@@ -417,7 +419,7 @@ def test_a_cell_read_window_by_window_gives_the_same_table(tmp_path, failures):
     options = {"factors": ["sd_school"], "measures": measures.__all__, "regime": "population", "failures": failures, "reference": "none"}
     small, large = (list(stream_cells(tmp_path, made, 23, large=rows)) for rows in (10**6, 400))
     assert len(small) == 1 and [type(one) for one in large] == [LargeCell] * 2
-    expected, found = measures.score(iter(small), **options), measures.score(iter(large), **options)
+    expected, found = score(iter(small), **options), score(iter(large), **options)
     for name in ("table", "common", "failures"):
         pd.testing.assert_frame_equal(getattr(found, name), getattr(expected, name), rtol=1e-12, atol=1e-12)  # sums have another order
     assert found.notes == expected.notes

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from hiermodels.reporting import plots
 from hiermodels.reporting.report import _figures, comparison_words
 from hiermodels.reporting.tables import terminal_table
-from hiermodels.studies.score.measures import performance, score
+from hiermodels.studies.score.scoring import performance, score
 
 REPS, SOME = 500, 100
 

@@ -12,11 +12,11 @@ from test_results import manifest
 
 from hiermodels.studies.calibrate.calibration import calibration
 from hiermodels.studies.calibrate.ranked import calibration_of
-from hiermodels.studies.score import measures
 from hiermodels.studies.score.folds import AT_ONCE, InPasses, in_passes
 from hiermodels.studies.score.order import order_statistics
 from hiermodels.studies.score.power import operating
 from hiermodels.studies.score.rules import read_rules
+from hiermodels.studies.score.scoring import score
 from hiermodels.studies.score.thresholds import calibrated
 from hiermodels.studies.store import results
 from hiermodels.studies.store.identity import Makers
@@ -48,7 +48,7 @@ def test_sums_do_not_depend_on_chunks(tmp_path):
     tables = []
     for chunk in (4, 10):
         _, large = stored(tmp_path / str(chunk), whole, chunk)
-        tables.append(measures.score(iter(large), factors=FACTORS, measures=["bias", "mse", "empse", "cover"], regime="population").table)
+        tables.append(score(iter(large), factors=FACTORS, measures=["bias", "mse", "empse", "cover"], regime="population").table)
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 

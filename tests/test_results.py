@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from long_tables import make_estimates
 
-from hiermodels.studies.score.measures import performance
+from hiermodels.studies.score.scoring import performance
 from hiermodels.studies.score.tables import count_failures
 from hiermodels.studies.store import chunks, results
 from hiermodels.studies.store.identity import Makers, check_identity, differences, identity_of

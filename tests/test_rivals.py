@@ -17,7 +17,7 @@ from hiermodels.studies.config import ConfigError, Study, estimator_names, read_
 from hiermodels.studies.methods.ready import mechanism_of
 from hiermodels.studies.methods.tasks import run_chunk, simulate_chunk
 from hiermodels.studies.run.runner import bind_all, dry_run
-from hiermodels.studies.score.measures import performance
+from hiermodels.studies.score.scoring import performance
 
 SCHOOLS = {
     "formula": "effect ~ 1 + (1 | school)",

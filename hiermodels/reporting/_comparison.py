@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.reporting._rows import behind_values, replicates
+from hiermodels.studies.score.measures import compared_by
 from hiermodels.studies.score.told import CONDITIONAL
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def comparison_words(run: Any, measure: str) -> str:
     if rows["method"].nunique() < 2 or counts.empty or int(counts.min()) >= int(rows["n_sim"].min()):
         return ""
     own = run.performance
-    own = own[own["value"].notna() & own["measure"].isin([measure] if (own["measure"] == measure).any() else ["mse", "rmse"])]
+    own = own[own["value"].notna() & own["measure"].isin([measure] if (own["measure"] == measure).any() else compared_by(measure))]
     less = list(dict.fromkeys(own.loc[own["n"] < (1 - CONDITIONAL) * own["n_sim"], "method"].astype(str)))
     words = f" Methods are compared on the replicates that all of them have: {replicates(rows)}."
     if less:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from hiermodels._messages import shortened
 from hiermodels.reporting._given import study_table
+from hiermodels.studies.score.measures import about
 
 MOST_PANELS = 24
 MEAN = "[mean]"
@@ -28,37 +29,13 @@ _PERFORMANCE = "value mcse lower upper n_sim n n_failed n_retried"
 _STATUSES = "ok heavy_weights low_ess rhat divergent nonfinite"
 NOT_FACTORS = frozenset(" ".join((_IDENTIFIES, _ESTIMATES, _PERFORMANCE, _STATUSES)).split())
 
-MEASURES = {
-    "nsim": "replicates used",
-    "thetamean": "mean estimate",
-    "thetamedian": "median estimate",
-    "se2mean": "mean squared standard error",
-    "se2median": "median squared standard error",
-    "bias": "bias",
-    "rbias": "relative bias",
-    "pctbias": "bias, % of the truth",
-    "empse": "empirical standard error",
-    "rms_bias": "root mean square bias over groups",
-    "variance": "variance",
-    "mse": "mean squared error",
-    "rmse": "root mean squared error",
-    "mse_ratio": "MSE relative to the reference",
-    "mse_diff": "difference of MSE to the reference",
-    "rmse_ratio": "RMSE relative to the reference",
-    "relprec": "gain in precision, %",
-    "modelse": "model standard error",
-    "relerror": "error of the model standard error, %",
-    "cover": "coverage",
-    "rank_cover": "rank-based coverage",
-    "becover": "bias-eliminated coverage",
-    "power": "power",
-    "type1": "type I error",
-    "ciwidth": "interval width",
-    "n": "replicates behind the values of a row",
-}
-ZERO_IS_IDEAL = ("bias", "rbias", "pctbias", "relprec", "relerror", "rms_bias")
-SHARES = ("cover", "rank_cover", "becover")
-PERCENTAGES = (*SHARES, "power", "type1")
+BEHIND = "n"
+"""Column of replicates behind the values of a row, where a table shows it beside its measures."""
+
+
+def words_of(measure: str) -> str:
+    """Words of a measure, or of the count beside it."""
+    return "replicates behind the values of a row" if measure == BEHIND else about(measure).label
 
 
 def factors(table: pd.DataFrame) -> list[str]:

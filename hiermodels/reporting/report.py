@@ -13,14 +13,16 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hiermodels.reporting import tables
 from hiermodels.reporting._comparison import common_of, comparison_words
-from hiermodels.reporting._rows import MEASURES, factors, label
+from hiermodels.reporting._rows import factors, label, varying, words_of
 from hiermodels.reporting.tables import terminal_table
 from hiermodels.studies.config.designs import predictors_text
+from hiermodels.studies.score.measures import MENU, OF_DECISIONS, compared_by
 from hiermodels.studies.score.tables import POLICY_NOTES
 from hiermodels.studies.store.csv_text import csv_text
 from hiermodels.studies.store.disk import quoted, write_bytes
@@ -105,32 +107,8 @@ def _figures(run: Any) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
     table, regime = common_of(run), regime_of_run(run)
     there = set(table.loc[table["value"].notna(), "measure"])
     level = level_of_run(run)
-    bars = "Bars are 95% Monte Carlo intervals."
-
-    def side_by_side(measure: str) -> str:
-        return comparison_words(run, measure)
-
-    if "cover" in there:
-        yield (
-            "coverage",
-            f"Coverage of the {100 * level:.6g}% intervals; the dashed line is the nominal level. {bars}{side_by_side('cover')}",
-            lambda: plots.plot_coverage(table, nominal=level, regime=regime),
-        )
-    if "bias" in there:
-        yield "bias", f"Bias. {bars}{side_by_side('bias')}", lambda: plots.plot_bias(table, regime=regime)
-    if "rmse_ratio" in there or (there & {"mse", "rmse"} and table["method"].nunique() > 1):
-        yield (
-            "rmse_ratio",
-            "Root mean squared error of each method relative to the reference method's, paired by replicate." + side_by_side("rmse_ratio"),
-            lambda: plots.plot_rmse_ratio(table, regime=regime),
-        )
-    if "ciwidth" in there:
-        yield (
-            "ciwidth",
-            f"Mean width of the intervals. {bars}{side_by_side('ciwidth')}",
-            lambda: plots.plot_ciwidth(table, regime=regime),
-        )
-    yield from _over_factors(run, there, regime)
+    yield from _of_measures(run, table, there, level, regime)
+    yield from _over_factors(run, table, there, regime)
     yield from _calibration(run, regime)
     yield from _shrinkage(run, regime)
     failures = run.failures
@@ -149,37 +127,39 @@ def _drawn(run: Any) -> tuple[pd.DataFrame, str]:
     return run.first_replicates(MOST_REPLICATES), f" Drawn from the first {MOST_REPLICATES:,} replicates of each mechanism."
 
 
-def _over_factors(run: Any, there: set[str], regime: str) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
-    """Power along a numeric factor, and the error over every combination where two factors or more vary."""
+def _of_measures(run: Any, table: pd.DataFrame, there: set[str], level: float, regime: str) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+    """The figures of measures that have one, in their order."""
     from hiermodels.reporting import plots
-    from hiermodels.reporting._rows import varying
 
-    table = common_of(run)
+    numeric = any(table[c].dtype.kind in "iuf" for c in varying(table, factors(table)))
+    several = table["method"].nunique() > 1
+    measures = [m for m in (*MENU.values(), *OF_DECISIONS.values()) if m.figure is not None]
+    for measure in sorted(measures, key=lambda m: m.figure.place if m.figure else 0):
+        if measure.name not in there and not (several and there.intersection(compared_by(measure.name))):
+            continue
+        assert measure.figure is not None
+        stem, words, _, plot, along = measure.figure
+        plot, words = along if along is not None and numeric else (plot, words)
+        options: dict[str, Any] = {"regime": regime}
+        if plot == "plot_measure":
+            options |= {"measure": measure.name, "reference": level if measure.better == "level" else measure.line}
+        draw = getattr(plots, plot)
+        yield stem, words.format(level=100 * level) + comparison_words(run, measure.name), partial(draw, table, **options)
+
+
+def _over_factors(run: Any, table: pd.DataFrame, there: set[str], regime: str) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+    """One measure over every combination where two factors or more vary."""
+    from hiermodels.reporting import plots
+
     varied = varying(table, factors(table))
-    if "power" in there and any(table[c].dtype.kind in "iuf" for c in varied):
+    found = sorted((m for m in MENU.values() if m.overview and m.name in there), key=lambda m: m.overview)
+    if len(varied) > 1 and found:
+        measure = found[0]
         yield (
-            "power",
-            "Share of replicates whose decision fires; the dashed line is a power of 80%. Bars are 95% Monte Carlo intervals."
-            + comparison_words(run, "power"),
-            lambda: plots.plot_power(table, regime=regime),
-        )
-    elif "power" in there:
-        words = "Share of replicates whose decision fires." + comparison_words(run, "power")
-        yield "power", words, lambda: plots.plot_measure(table, "power", regime=regime)
-    if "type1" in there:
-        yield (
-            "type1",
-            "Share of replicates in which a decision fires though its claim is false. Bars are 95% Monte Carlo intervals."
-            + comparison_words(run, "type1"),
-            lambda: plots.plot_measure(table, "type1", regime=regime),
-        )
-    measure = next((m for m in ("rmse", "mse", "cover") if m in there), None)
-    if len(varied) > 1 and measure is not None:
-        yield (
-            f"nested_loop_{measure}",
-            f"{MEASURES[measure].capitalize()} over every combination of {', '.join(varied)}. Bars are 95% Monte Carlo intervals."
-            + comparison_words(run, measure),
-            lambda: plots.plot_nested_loop(table, measure, regime=regime),
+            f"nested_loop_{measure.name}",
+            f"{measure.label.capitalize()} over every combination of {', '.join(varied)}. Bars are 95% Monte Carlo intervals."
+            + comparison_words(run, measure.name),
+            lambda: plots.plot_nested_loop(table, measure.name, regime=regime),
         )
 
 
@@ -301,7 +281,7 @@ def _content(run: Any, out: Path | None) -> dict[str, Any]:
         "main": main,
         "groups": groups if 0 < len(groups.rows) <= MOST_ROWS else None,
         "too_many": len(groups.rows) > MOST_ROWS,
-        "measures": [(m, MEASURES.get(m, m)) for m in main.measures],
+        "measures": [(m, words_of(m)) for m in main.measures],
         "level": f"{level_of_run(run):.6g}",
         "notes": notes_of_run(run),
         "pictures": [_embedded(picture) for picture in draw(run, out)],

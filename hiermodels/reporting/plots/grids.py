@@ -12,9 +12,6 @@ from matplotlib.figure import Figure
 
 from hiermodels.reporting import _figure as f
 from hiermodels.reporting._rows import (
-    MEASURES,
-    PERCENTAGES,
-    ZERO_IS_IDEAL,
     choose,
     factors,
     known,
@@ -26,8 +23,10 @@ from hiermodels.reporting._rows import (
     split,
     subject,
     varying,
+    words_of,
 )
 from hiermodels.reporting.tables import number
+from hiermodels.studies.score.measures import about
 
 __all__ = ["plot_curve", "plot_heat", "plot_nested_loop", "plot_power"]
 
@@ -63,11 +62,11 @@ def plot_heat(
         Centre of the colours; by default 0 for biases, else none.
     """
     rows = only(choose(performance, "performance", "mcse", estimand=estimand, group=group, where=where), measure)
-    own, word = ax is None, MEASURES.get(measure, measure)
+    own, word = ax is None, words_of(measure)
     panels = split(rows, {x, y})
     across, down = levels(rows[x]), levels(rows[y])
     figure, axes = f.canvas(len(panels), ax, height=1.6 + 0.55 * len(down))
-    centre = 0.0 if reference is None and measure in ZERO_IS_IDEAL else reference
+    centre = about(measure).line if reference is None else reference
     low, high = float(rows["value"].min()), float(rows["value"].max())
     if centre is not None:
         reach = max(abs(low - centre), abs(high - centre)) or 1.0
@@ -146,11 +145,11 @@ def plot_nested_loop(
         key=lambda key: [ranks[n][v] for n, v in zip(loops, key, strict=True)],
     )
     place = {key: i for i, key in enumerate(combinations)}
-    word, panels = MEASURES.get(measure, measure), split(rows, {*loops, colour})
+    word, panels = words_of(measure), split(rows, {*loops, colour})
     looks = f.looks(performance, colour)
     figure, axes = f.canvas(len(panels) + 1, height=2.2, wide=True, ratios=[1.0] * len(panels) + [0.16 + 0.16 * len(loops)])
     edges = np.arange(len(combinations) + 1) - 0.5
-    line = 0.0 if reference is None and measure in ZERO_IS_IDEAL else reference
+    line = about(measure).line if reference is None else reference
     for one, (name, part) in zip(axes, panels, strict=False):
         here = [level for level in looks if (part[colour] == level).any()]
         for i, level in enumerate(here):
@@ -164,7 +163,7 @@ def plot_nested_loop(
             one.vlines(at + shift, these["lower"], these["upper"], color=shade, linewidth=1.2)
         if line is not None:
             one.axhline(line, color=f.GREY, linestyle="--", linewidth=1, zorder=1)
-        if measure in PERCENTAGES:
+        if about(measure).share:
             one.yaxis.set_major_formatter(f.percent)
         one.set_xlim(edges[0], edges[-1])
         one.set_xticks([])
@@ -247,11 +246,11 @@ def plot_curve(
     if x not in numeric:
         found = repr(x) if x else "none"
         raise ValueError(f"x: expected a numeric factor that varies ({', '.join(numeric) or 'none'}), found {found}; see plot_measure")
-    own, word = ax is None, MEASURES.get(measure, measure)
+    own, word = ax is None, words_of(measure)
     panels = split(rows, {x, colour})
-    line = 0.0 if reference is None and measure in ZERO_IS_IDEAL else reference
+    line = about(measure).line if reference is None else reference
     looks = f.looks(performance, colour)
-    figure, axes = f.canvas(len(panels), ax, share=measure in PERCENTAGES)
+    figure, axes = f.canvas(len(panels), ax, share=about(measure).share)
     for one, (name, part) in zip(axes, panels, strict=True):
         ends = np.array([part[x].min(), part[x].max()], float)
         for i, (level, (shade, marker)) in enumerate(looks.items()):
@@ -264,7 +263,7 @@ def plot_curve(
                 one.plot(at, these["value"], marker=marker, color=shade, markersize=6, linewidth=1.2, label=label(level))
         if line is not None:
             one.axhline(line, color=f.GREY, linestyle="--", linewidth=1, zorder=1)
-        if measure in PERCENTAGES:
+        if about(measure).share:
             one.yaxis.set_major_formatter(f.percent)
         if log:
             one.set_xscale("log")

@@ -13,10 +13,6 @@ from matplotlib.figure import Figure
 from hiermodels.reporting import _figure as f
 from hiermodels.reporting._given import study_table
 from hiermodels.reporting._rows import (
-    MEASURES,
-    PERCENTAGES,
-    SHARES,
-    ZERO_IS_IDEAL,
     choose,
     factors,
     label,
@@ -27,7 +23,9 @@ from hiermodels.reporting._rows import (
     split,
     subject,
     varying,
+    words_of,
 )
+from hiermodels.studies.score.measures import about
 
 __all__ = ["plot_bias", "plot_ciwidth", "plot_coverage", "plot_lollipop", "plot_measure", "plot_rmse_ratio"]
 
@@ -98,18 +96,17 @@ def plot_measure(
     ]
     if rows.empty:
         raise ValueError(f"measure: {measure} is not defined for any chosen row; see the notes of the table")
-    if reference is None and measure in ZERO_IS_IDEAL:
-        reference = 0.0
-    own, word = ax is None, MEASURES.get(measure, measure)
+    reference = about(measure).line if reference is None else reference
+    own, word = ax is None, words_of(measure)
     x = x or _axis_of(rows, colour)
     panels = split(rows, {x, colour})
-    figure, axes = f.canvas(len(panels), ax, share=measure in SHARES)
+    figure, axes = f.canvas(len(panels), ax, share=about(measure).better == "level")
     looks = f.looks(performance, colour)
     for one, (name, part) in zip(axes, panels, strict=True):
         _dots(one, part, x, colour, looks)
         if reference is not None:
             one.axhline(reference, color=f.GREY, linestyle="--", linewidth=1, zorder=1)
-        if measure in PERCENTAGES:
+        if about(measure).share:
             one.yaxis.set_major_formatter(f.percent)
         one.set_xlabel(x, fontsize=f.TEXT)
         one.set_ylabel(f.axis_name(word, part), fontsize=f.TEXT)
@@ -306,8 +303,8 @@ def plot_lollipop(
         Where the stems start; by default 0 for biases, 0.95 for coverage, else the axis' left edge at 0.
     """
     rows = only(choose(performance, "performance", estimand=estimand, group=group, where=where), measure)
-    start = reference if reference is not None else (0.95 if measure in SHARES else 0.0)
-    own, word = ax is None, MEASURES.get(measure, measure)
+    start = reference if reference is not None else (0.95 if about(measure).better == "level" else 0.0)
+    own, word = ax is None, words_of(measure)
     panels = split(rows, {y})
     looks = f.looks(performance, y)
     figure, axes = f.canvas(len(panels), ax, height=0.9 + 0.42 * rows[y].nunique())

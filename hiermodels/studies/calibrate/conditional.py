@@ -29,8 +29,8 @@ from hiermodels.models.spec import Model
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.mechanisms.predictors import without_reference
 from hiermodels.studies.mechanisms.rows import Rows
+from hiermodels.studies.score.errors import Errors
 from hiermodels.studies.score.measures import bias
-from hiermodels.studies.score.montecarlo import Errors
 
 if TYPE_CHECKING:
     import pandas as pd

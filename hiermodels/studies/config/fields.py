@@ -13,21 +13,15 @@ from hiermodels.studies.config.designs import DRAWN, read_design
 from hiermodels.studies.config.deviating import check_deviation, deviation_schema
 from hiermodels.studies.config.errors import nearest, problem, shown
 from hiermodels.studies.config.texts import Estimand, read_estimands
+from hiermodels.studies.score.measures import MENU
 
-__all__ = ["FAILURES", "ROLES", "Interval", "Part", "measure_names", "sampler_names", "samplers_that"]
+__all__ = ["FAILURES", "ROLES", "Interval", "Part", "sampler_names", "samplers_that"]
 
 FAILURES = ("complete-case", "paired-complete", "worst-case", "retry-with-escalation")
 KINDS = ("equal_tailed", "hdi", "upper")
 POOLING = ("complete", "none", "partial")
 PRECISIONS = ("float64", "float32")
 ROLES = ("known_se", "trials", "exposure", "weights")
-
-
-def measure_names() -> tuple[str, ...]:
-    """Codes of the performance measures: the menu of `hiermodels.studies.score.measures`."""
-    from hiermodels.studies.score import measures
-
-    return tuple(measures.__all__)
 
 
 def sampler_names() -> tuple[str, ...]:
@@ -328,7 +322,9 @@ def default_performance(methods: Collection[str]) -> tuple[str, ...]:
     >>> default_performance(["none", "partial"])
     ('bias', 'mse', 'cover', 'rmse_ratio')
     """
-    return ("bias", "mse", "cover", *(("rmse_ratio",) if len(methods) > 1 else ()))
+    wanted = [measure for measure in MENU.values() if measure.default]
+    compared = [measure for measure in wanted if measure.paired and len(methods) > 1]
+    return tuple(measure.name for measure in (*(m for m in wanted if not m.paired), *compared))
 
 
 def _performance(value: Any) -> tuple[str, ...]:
@@ -336,10 +332,9 @@ def _performance(value: Any) -> tuple[str, ...]:
         raise problem(
             f"expected a list such as [bias, mse, cover]; found {shown(value)}; name at least one measure"
         )
-    menu = measure_names()
     for i, code in enumerate(value):
-        if code not in menu:
-            raise problem(f"unknown measure {shown(code)}; {nearest(str(code), menu)}", (i,))
+        if code not in MENU:
+            raise problem(f"unknown measure {shown(code)}; {nearest(str(code), MENU)}", (i,))
         if code in value[:i]:
             raise problem(f"expected every measure once; found {code!r} twice; remove one of them", (i,))
     return tuple(value)

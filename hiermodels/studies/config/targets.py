@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hiermodels.studies.score import measures
+from hiermodels.studies.score.measures import MENU
 from hiermodels.studies.store.blocks import known
 
 __all__ = ["MINIMUM", "Stop", "read_stop", "read_targets"]
@@ -79,7 +79,7 @@ def read_targets(targets: Mapping[str, float] | Sequence[str]) -> dict[str, floa
     if not targets:
         raise ValueError("mcse: expected a target such as cover=0.005, found none; name at least one measure")
     for name, value in targets.items():
-        known("mcse", name, measures.__all__)
+        known("mcse", name, MENU)
         if isinstance(value, bool) or not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
             raise ValueError(f"mcse: {name}: expected a positive number, found {value!r}; give e.g. 0.005")
     return {str(name): float(value) for name, value in targets.items()}

@@ -23,6 +23,7 @@ import numpy as np
 
 from hiermodels.studies.config import Cell, Study, read_config
 from hiermodels.studies.config.targets import read_targets
+from hiermodels.studies.score.measures import about
 from hiermodels.studies.score.montecarlo import Z95
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def required(performance: pd.DataFrame, targets: Mapping[str, float], factors: S
         if not np.isfinite(rows.loc[rows["measure"] == name, "value"]).any():
             raise ValueError(f"mcse: {name}: expected a measure with a value in the pilot, found none; take another measure or other estimands")
     width = (rows["upper"] - rows["lower"]) / (2 * Z95)
-    shares = rows["measure"].isin(_SHARES)
+    shares = rows["measure"].map(lambda name: about(name).share).astype(bool)
     error = np.where(shares, np.fmax(rows["mcse"], width), rows["mcse"])
     rows["needed"] = np.ceil(rows["n_sim"] * (error / rows["measure"].map(targets)) ** 2 - 1e-9)
     rows = rows[np.isfinite(rows["needed"])]
@@ -146,9 +147,6 @@ def required(performance: pd.DataFrame, targets: Mapping[str, float], factors: S
         who = f"{worst['measure']} of {worst['estimand']}{group} ({worst['method']})"
         found.append({**dict(zip(factors, key, strict=True)), "n_sim": max(2, int(worst["needed"])), "because": who})
     return pd.DataFrame(found)
-
-
-_SHARES = ("cover", "becover", "rank_cover", "power", "type1")
 
 
 def plan(config: Any, targets: Mapping[str, float] | Sequence[str], *, replications: int = PILOT, workers: int | None = None) -> Plan:
@@ -182,7 +180,7 @@ def plan(config: Any, targets: Mapping[str, float] | Sequence[str], *, replicati
     from hiermodels.studies.machine import cores
     from hiermodels.studies.methods.supports import supports_of
     from hiermodels.studies.run.runner import bind_all, truth_regime
-    from hiermodels.studies.score.measures import performance
+    from hiermodels.studies.score.scoring import performance
 
     wanted = read_targets(targets)
     if isinstance(replications, bool) or not isinstance(replications, int) or not 20 <= replications < 2**31:

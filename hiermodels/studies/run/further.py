@@ -11,6 +11,7 @@ import numpy as np
 
 from hiermodels.studies.calibrate.calibration import calibration
 from hiermodels.studies.calibrate.ranked import calibration_of
+from hiermodels.studies.score.measures import MENU
 from hiermodels.studies.score.power import operating
 from hiermodels.studies.score.rules import read_rules
 from hiermodels.studies.store.csv_text import csv_text
@@ -69,7 +70,7 @@ class Further:
         for name in self._factors:
             found[name] = found[name].astype(table[name].dtype)
         explained = "type1: share of a decision's false claims that fire; power: of its true ones; [any], [all]: of all groups together."
-        replaced = (table["measure"] == "power") & table["estimand"].isin([rule.name for rule in self._rules])
+        replaced = table["measure"].isin([name for name, measure in MENU.items() if measure.decides]) & table["estimand"].isin([rule.name for rule in self._rules])
         return pd.concat([table[~replaced], found[table.columns]], ignore_index=True), [*notes, explained, *more]
 
     def calibration(self) -> bytes | None:

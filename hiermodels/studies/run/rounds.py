@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hiermodels.studies.methods.supports import supports_of
 from hiermodels.studies.run.schedule import Schedule, Shard
 from hiermodels.studies.run.sequential import checkpoints, judge, read_stop
-from hiermodels.studies.score.measures import performance
+from hiermodels.studies.score.scoring import performance
 from hiermodels.studies.store import results
 from hiermodels.studies.store.csv_text import csv_text
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hiermodels.studies.methods.supports import supports_of_run
 from hiermodels.studies.run.further import Further
 from hiermodels.studies.run.schedule import say_missing
-from hiermodels.studies.score.measures import score
+from hiermodels.studies.score.scoring import score
 from hiermodels.studies.store import results
 from hiermodels.studies.store.large import stream_cells
 from hiermodels.studies.store.results import Run, load_run

@@ -217,7 +217,7 @@ def operating(
     regime : str
         Truth regime; ``prior`` adds the assurance.
     failures : str
-        What to do about fits that gave nothing, as in `hiermodels.studies.score.measures.performance`.
+        What to do about fits that gave nothing, as in `hiermodels.studies.score.scoring.performance`.
 
     Returns
     -------
@@ -239,7 +239,7 @@ def operating(
     """
     import pandas as pd
 
-    from hiermodels.studies.score.measures import performance
+    from hiermodels.studies.score.scoring import performance
 
     batches: Sequence[Batch] = [estimates] if isinstance(estimates, pd.DataFrame) else estimates
     evidence = _Evidence(batches, rules, factors)

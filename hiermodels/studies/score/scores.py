@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hiermodels.studies.score.errors import Errors
 from hiermodels.studies.score.folds import AT_ONCE, Folds, InPasses, Pending, at_once, in_passes
-from hiermodels.studies.score.montecarlo import Z95, Errors, Measure, mean_over, undefined
-from hiermodels.studies.score.needs import Menu, seen_by
+from hiermodels.studies.score.measure import PerformanceMeasure
+from hiermodels.studies.score.menu import Menu
+from hiermodels.studies.score.montecarlo import Z95, Measure, mean_over, undefined
 from hiermodels.studies.score.told import PARTS, Told
 from hiermodels.studies.store.blocks import MATRICES, Block, Names
 
@@ -38,7 +40,7 @@ _OWN, _SIDE = "own", "side by side"
 
 @dataclass(frozen=True)
 class Rules:
-    """What is scored, and how; see `hiermodels.studies.score.measures.performance`."""
+    """What is scored, and how; see `hiermodels.studies.score.scoring.performance`."""
 
     menu: Menu
     failures: str
@@ -144,7 +146,7 @@ class _View:
 
     def errors(self, place: int) -> Errors:
         """As `raw`, with the threshold of a decision."""
-        if "power" not in self.rules.menu.all:
+        if not self.rules.menu.decides:
             return self.raw[place]
         cut = self.rules.decisions.get(self.name)
         return self.raw[place].replaced(cut=self.fact(place).cut if cut is None else float(cut))
@@ -252,12 +254,12 @@ class Scores:
         labels = self.group_labels[block.groups[block.here]]
         return [(False, labels), *([(True, np.array([AVERAGE], object))] if any(labels != "") else [])]
 
-    def _menu(self, average: bool) -> dict[str, Any]:
-        return {name: f for name, f in self.rules.menu.all.items() if average or name not in self.rules.menu.over_groups}
+    def _menu(self, average: bool) -> dict[str, PerformanceMeasure]:
+        return {name: measure for name, measure in self.rules.menu.all.items() if average or not measure.over_groups}
 
-    def _standing(self, function: Any) -> tuple[tuple[str, ...], bool]:
+    def _standing(self, measure: PerformanceMeasure) -> tuple[tuple[str, ...], bool]:
         """Parts that a measure needs, and whether it counts failed fits instead of leaving them out."""
-        return function.parts, bool(function.share and self.rules.failures == "worst-case")
+        return measure.needs, bool(measure.share and self.rules.failures == "worst-case")
 
     def _programs(self, e: int, side: str) -> dict[tuple[Any, ...], _Program]:
         """Measures, and the counts beside them, of one estimand."""
@@ -269,8 +271,8 @@ class Scores:
                     of = (place, average, side, None if worst else parts)
                     programs["measure", e, *of[:3], name] = partial(_measure, e, of, function)
                     programs["counts", e, *of, parts] = partial(_counts, e, of, function)
-                    if name == "cover" and side == _OWN and "ess_tail" in block.columns:
-                        programs["loss", e, *of[:2]] = partial(_loss, e, of)
+                    if function.by_ranks and side == _OWN and "ess_tail" in block.columns:
+                        programs["loss", e, *of[:2], name] = partial(_loss, e, of)
         return programs
 
     def _row(self, e: int, place: int, side: str, told: Told | None) -> Row:
@@ -285,15 +287,15 @@ class Scores:
             parts, worst = self._standing(function)
             measure: Measure = self.found["measure", e, place, average, side, name]
             counts: _Counts = self.found["counts", e, place, average, side, None if worst else parts, parts]
-            if name in self.rules.menu.paired and self.blocks[e][place].method == self.reference:
+            if function.paired and self.blocks[e][place].method == self.reference:
                 measure = undefined(measure, np.ones(np.shape(measure.value), bool), "this method is the reference")
             numbers = (*measure[:4], counts.n_sim, measure.n, counts.n_failed, counts.n_retried)
             for key, values in zip((*_NUMBERS, *_COUNTS), numbers, strict=True):
                 columns[key].append(np.broadcast_to(np.asarray(values), len(labels)))
             if told is not None:
                 told.measured(name, measure, counts, average=average)
-                if name == "cover" and ("loss", e, place, average) in self.found:
-                    _few_draws(told, measure, np.atleast_1d(self.found["loss", e, place, average]))
+                if (loss := ("loss", e, place, average, name)) in self.found:
+                    _few_draws(told, name, measure, np.atleast_1d(self.found[loss]))
         found = {"group": np.repeat(labels, len(menu)), "measure": np.tile(np.array(list(menu), object), len(labels))}
         for key, lists in columns.items():
             whole = np.stack(lists, -1).ravel() if lists else np.zeros(0)
@@ -308,7 +310,7 @@ type _Of = tuple[int, bool, str, tuple[str, ...] | None]
 """Arguments of `_View.seen`."""
 
 
-def _measure(e: int, of: _Of, function: Callable[[Errors], Measure], views: list[_View]) -> Measure:
+def _measure(e: int, of: _Of, function: PerformanceMeasure, views: list[_View]) -> Measure:
     """A measure of an estimand."""
     return function(views[e].seen(*of))
 
@@ -326,7 +328,7 @@ def _asked(view: _View, place: int) -> Callable[[], Facts]:
     counted = {part: errors.fold(np.add, lambda part=part: errors.known(part) & errors.present) for part in rules.parts}  # type: ignore[misc]
     lacking = {part: errors.some(lambda part=part: errors.present & ~errors.known(part)) for part in rules.parts}  # type: ignore[misc]
     attempted, answers = errors.fold(np.add, lambda: tried), errors.fold(np.add, lambda: errors.present)
-    cut = _cut(view, errors) if "power" in rules.menu.all else lambda: None
+    cut = _cut(view, errors) if rules.menu.decides else lambda: None
 
     def facts() -> Facts:
         known = {part: fold.value for part, fold in counted.items()}
@@ -359,7 +361,7 @@ def _cut(view: _View, errors: Errors) -> Callable[[], float | None]:
     return cut
 
 
-def _counts(e: int, of: _Of, function: Any, views: list[_View]) -> _Counts:
+def _counts(e: int, of: _Of, function: PerformanceMeasure, views: list[_View]) -> _Counts:
     """Counts beside a measure."""
     view = views[e]
     seen, block = view.seen(*of), view.blocks[of[0]]
@@ -371,10 +373,10 @@ def _counts(e: int, of: _Of, function: Any, views: list[_View]) -> _Counts:
     def retried() -> NDArray[np.bool_]:
         return (block.columns["n_try"] > 1 if "n_try" in block.columns else np.zeros_like(block.failed))[:, block.here]
 
-    paired = "reference" in function.parts
+    paired = function.paired
     folds = [count(lambda: tried), count(retried)]
     compared = [seen.fold(np.add, part) for part in (lambda: seen.known("estimate") & seen.present, lambda: seen.known("reference") & tried) if paired]
-    folds.insert(1, count(lambda: seen_by(function, seen).failed))
+    folds.insert(1, count(lambda: function.seen(seen).failed))
     return _Counts(*(fold.value for fold in folds), *([fold.value for fold in compared] or [None, None]))
 
 
@@ -385,11 +387,11 @@ def _loss(e: int, of: _Of, views: list[_View]) -> Any:
     return mean_over(2 * seen.interval / (block.columns["ess_tail"][:, block.here] + 1), seen).value
 
 
-def _few_draws(told: Told, cover: Measure, loss: NDArray[np.float64]) -> None:
+def _few_draws(told: Told, name: str, cover: Measure, loss: NDArray[np.float64]) -> None:
     """Remember estimands whose tail ESS biases quantile coverage by more than half its MCSE."""
     mcse = np.where(cover.mcse > 0, cover.mcse, (cover.upper - cover.lower) / (2 * Z95))
     if (short := loss > mcse / 2).any():
-        told.few_draws(float(loss[short].max()))
+        told.few_draws(name, float(loss[short].max()))
 
 
 def _present_estimates(block: Block) -> NDArray[np.float64]:

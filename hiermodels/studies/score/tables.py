@@ -6,14 +6,13 @@ Python loops run over blocks (`hiermodels.studies.store.blocks`), numpy over rep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hiermodels.studies.score.montecarlo import Errors, Measure
-from hiermodels.studies.score.needs import Menu
+from hiermodels.studies.score.menu import Menu
 from hiermodels.studies.score.scores import AVERAGE, Row, Rules, Scores
 from hiermodels.studies.score.told import Told
 from hiermodels.studies.store.blocks import Layout, Names, known
@@ -67,10 +66,7 @@ def tabulate(
     estimates: pd.DataFrame | Iterable[pd.DataFrame | LargeCell],
     *,
     factors: list[str],
-    functions: Mapping[str, Callable[[Errors], Measure]],
-    side_by_side: Mapping[str, Callable[[Errors], Measure]],
-    over_groups: Set[str],
-    paired: Set[str],
+    menu: Menu,
     failures: str,
     reference: str | None,
     regime: str,
@@ -79,10 +75,9 @@ def tabulate(
     supports: Mapping[str, tuple[float, float]],
     settings: Mapping[str, Any],
 ) -> Scored:
-    """The work behind `hiermodels.studies.score.measures.performance`, which describes the parameters.
+    """The work behind `hiermodels.studies.score.scoring.performance`, which describes the parameters.
 
-    Estimates may come in batches of whole cells; one batch is in memory at a time. ``side_by_side`` are measures of the
-    common table alone.
+    Estimates may come in batches of whole cells; one batch is in memory at a time.
     """
     known("failures", failures, POLICIES)
     known("regime", regime, REGIMES)
@@ -90,7 +85,6 @@ def tabulate(
         raise ValueError(
             f"interval: expected a number between 0 and 1, such as 0.95, found {settings['interval']!r}"
         )
-    menu = Menu(functions, side_by_side, over_groups, paired)
     scorer = _Scorer(factors, regime, Rules(menu, failures, reference, exclude_flagged, decisions, supports, settings))
     batches: Iterable[Any] = [estimates] if hasattr(estimates, "columns") else estimates
     for batch in batches:

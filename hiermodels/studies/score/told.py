@@ -13,7 +13,7 @@ from hiermodels.studies.score.montecarlo import Measure
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hiermodels.studies.score.needs import Menu
+    from hiermodels.studies.score.menu import Menu
 
 __all__ = ["CONDITIONAL", "PARTS", "Told"]
 
@@ -37,7 +37,7 @@ class Told:
     def __init__(self, menu: Menu) -> None:
         self.menu = menu
         self.reasons: dict[tuple[str, str, bool], dict[str, set[int]]] = {}
-        self.lost: dict[str, float] = {}
+        self.lost: dict[str, dict[str, float]] = {}
         self.incomplete: dict[str, tuple[int, int]] = {}
         self.parts: dict[str, dict[str, tuple[int, int]]] = {}
         self.compared: dict[str, tuple[int, int, int, int]] = {}
@@ -54,14 +54,14 @@ class Told:
         """Take note of a measure of the block, or of the average of its groups, and of the counts beside it."""
         if name not in self.menu.asked:
             return
-        if average and name in self.menu.over_groups:
+        if average and self.menu.asked[name].over_groups:
             self.averages.add(name)
         for note in filter(None, np.unique(measure.note).tolist()):
             undefined = bool(np.isnan(measure.value)[np.asarray(measure.note) == note].any())
             self.reasons.setdefault((name, note, undefined), {}).setdefault(self.estimand, set()).add(self.cell)
         if average:
             _least(self.incomplete, self.who, int(measure.n), int(counts.n_sim))
-        elif name in self.menu.paired:
+        elif self.menu.asked[name].paired:
             self._compare(measure, counts)
 
     def block(self, known: Mapping[str, NDArray[np.int64]], given: Collection[str]) -> None:
@@ -87,9 +87,10 @@ class Told:
         if found[0] and (old is None or found[0] * old[1] < old[0] * found[1]):
             self.compared[self.method] = found
 
-    def few_draws(self, loss: float) -> None:
-        """Take note of the coverage that the block loses by few draws."""
-        self.lost[self.who] = max(self.lost.get(self.who, 0.0), loss)
+    def few_draws(self, name: str, loss: float) -> None:
+        """Take note of the coverage that a measure of the block loses by few draws."""
+        lost = self.lost.setdefault(name, {})
+        lost[self.who] = max(lost.get(self.who, 0.0), loss)
 
     def notes(self, cells: pd.DataFrame, reference: str, nominal: float, *, flagged: bool) -> list[str]:
         """Everything, a sentence a note.
@@ -113,12 +114,12 @@ class Told:
             notes.append(f"Some answers lack a part that their method gives elsewhere. {parts}. Column n counts what each value stands on.")
         if short := {who: pair for who, pair in self.incomplete.items() if pair[0] < pair[1]}:
             notes.append(f"Rows [mean] stand on complete replicates, in which no group is missing: {_counts(short)}.")
-        if any(name in self.menu.paired for name in self.menu.asked):
+        if any(measure.paired for measure in self.menu.asked.values()):
             notes.append(self._comparison(reference))
         for (measure, reason, undefined), estimands in self.reasons.items():
             places = _listed([name + self._where(cells, found) for name, found in estimands.items()], "; ")
             notes.append(f"{measure} {'is NA for' if undefined else 'of'} {places}: {reason}.")
-        for name in sorted(set(self.menu.over_groups) & set(self.menu.asked)):
+        for name in self.menu.over_groups:
             if name not in self.averages:
                 notes.append(f"{name} has no row: it is an average over groups, and no estimand here has any.")
         return [*notes, *self._bias_note(nominal)]
@@ -140,15 +141,15 @@ class Told:
         return text
 
     def _bias_note(self, nominal: float) -> list[str]:
-        if not self.lost:
-            return []
-        worst = max(self.lost.values())
-        ess = 2 * nominal / worst - 1
-        return [
-            f"Few draws bias cover of {', '.join(self.lost)}: at a tail ESS of {ess:.0f} an interval between "
-            f"sample quantiles covers {nominal - worst:.3f} for {nominal:g}, more than half an MCSE less. "
-            "Take more draws, or read rank_cover, which has no such bias."
-        ]
+        notes = []
+        for name, lost in self.lost.items():
+            worst = max(lost.values())
+            notes.append(
+                f"Few draws bias {name} of {', '.join(lost)}: at a tail ESS of {2 * nominal / worst - 1:.0f} an interval between "
+                f"sample quantiles covers {nominal - worst:.3f} for {nominal:g}, more than half an MCSE less. "
+                f"Take more draws, or read {self.menu.all[name].by_ranks}, which has no such bias."
+            )
+        return notes
 
     def _where(self, cells: pd.DataFrame, found: set[int]) -> str:
         """In which cells, in words; empty if in all of them."""

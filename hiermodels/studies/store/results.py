@@ -314,7 +314,7 @@ def performance_files(
     Parameters
     ----------
     table : pandas.DataFrame
-        From `hiermodels.studies.score.measures.performance`.
+        From `hiermodels.studies.score.scoring.performance`.
     notes : sequence of str
         Its notes, kept in the Parquet file's metadata.
     common : pandas.DataFrame, optional
