@@ -8,9 +8,10 @@ import pytest
 import hiermodels
 from hiermodels import families, priors
 from hiermodels.inference import samplers
+from hiermodels.studies.score import measures
 
 ROOT = Path(hiermodels.__file__).parent
-HOMES = ("families", "priors", "inference/samplers")
+HOMES = ("families", "priors", "inference/samplers", "studies/score/measures")
 NAMES = {*families.MENU, *priors.MENU, *samplers.MENU}
 ASKED = {"family", "prior", "name", "kernel", "sampler", "how"}
 
@@ -34,12 +35,25 @@ def looks_up_by_name(node):
     return isinstance(table, ast.Dict) and bool({k.value for k in table.keys if isinstance(k, ast.Constant)} & {*samplers.MENU})
 
 
+def asks_for_a_measure(node):
+    """Whether a comparison, or a column's `isin`, is of measures with the code of one."""
+    if isinstance(node, ast.Compare):
+        sides = [node.left, *node.comparators]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("isin", "eq"):
+        sides = [node.func.value, *node.args]
+    else:
+        return False
+    words = {c.value for side in sides for c in ast.walk(side) if isinstance(c, ast.Constant) and isinstance(c.value, str)}
+    asked = {side.attr if isinstance(side, ast.Attribute) else getattr(side, "id", "") for side in sides} | words
+    return bool(words & {*measures.MENU}) and bool(asked & {"measure", "measures", "there"})
+
+
 def branches(text):
     nodes = list(ast.walk(ast.parse(text)))
-    return [n.lineno for n in nodes if (isinstance(n, ast.Compare) and asks_for_a_name(n)) or looks_up_by_name(n)]
+    return [n.lineno for n in nodes if (isinstance(n, ast.Compare) and asks_for_a_name(n)) or looks_up_by_name(n) or asks_for_a_measure(n)]
 
 
-def test_no_branch_on_the_name_of_a_family_a_prior_or_a_sampler():
+def test_no_branch_on_the_name_of_a_family_a_prior_a_sampler_or_a_measure():
     outside = [path for path in ROOT.rglob("*.py") if not path.relative_to(ROOT).as_posix().startswith(HOMES)]
     assert len(outside) > 200
     assert {str(path): found for path in outside if (found := branches(path.read_text()))} == {}
@@ -52,6 +66,8 @@ def test_no_branch_on_the_name_of_a_family_a_prior_or_a_sampler():
         ("model.family == other", 0),
         ("settings.sampler == 'exact'", 1), ("x = sampler in ('exact', 'gibbs')", 1), ("{'gibbs': f}.get(settings.sampler, g)", 1), ("{'gibbs': f}[how]", 1),
         ("{'study': 'refined', 'fit': 'finest'}[accuracy]", 0), ("settings.sampler not in able", 0), ("FUNCTIONS[name]", 0),
+        ("measure == 'mse'", 1), ("'cover' in there", 1), ("table['measure'] == 'power'", 1), ("rows['measure'].isin(['mse', 'rmse'])", 1),
+        ("name == 'variance'", 0), ("measure in MENU", 0),
         ("law == 'half'", 0), ("word == 'partial'", 0),
     ],
 )  # fmt: skip

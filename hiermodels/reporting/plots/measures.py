@@ -26,6 +26,8 @@ from hiermodels.reporting._rows import (
     words_of,
 )
 from hiermodels.studies.score.measures import about
+from hiermodels.studies.score.measures.comparisons import RMSERatio
+from hiermodels.studies.score.measures.squares import MSE, RMSE
 
 __all__ = ["plot_bias", "plot_ciwidth", "plot_coverage", "plot_lollipop", "plot_measure", "plot_rmse_ratio"]
 
@@ -225,7 +227,7 @@ def plot_rmse_ratio(
         Where the table has none of the measures, not the reference method, or errors of other replicates of two methods.
     """
     performance = study_table(performance, "performance")
-    paired = performance[performance["measure"] == "rmse_ratio"]
+    paired = performance[performance["measure"] == RMSERatio.name]
     own_error = to is not None or paired.empty
     if own_error:
         to = str(performance["method"].iloc[0]) if to is None else to
@@ -236,7 +238,7 @@ def plot_rmse_ratio(
     about = subject(choose(rows, "performance", estimand=estimand, group=options.get("group"), where=options.get("where")))
     remark = f" (bars leave the error of {to} out)" if own_error else ""
     options.setdefault("title", f"RMSE{about} relative to {to}{remark}")
-    figure = plot_measure(rows, "rmse_ratio", estimand, reference=1.0, **options)
+    figure = plot_measure(rows, RMSERatio.name, estimand, reference=1.0, **options)
     for ax in [options["ax"]] if options.get("ax") is not None else figure.axes:
         ax.set_ylabel(f"RMSE / RMSE of {to}", fontsize=f.TEXT)
     return figure
@@ -244,18 +246,18 @@ def plot_rmse_ratio(
 
 def _relative(performance: pd.DataFrame, to: str) -> pd.DataFrame:
     """Rows of RMSE divided by the reference method's."""
-    measure = "rmse" if (performance["measure"] == "rmse").any() else "mse"
-    rows = only(performance, measure)
+    squared = not (performance["measure"] == RMSE.name).any()
+    rows = only(performance, MSE.name if squared else RMSE.name)
     keys, numbers = [*factors(performance), "estimand", "group"], ["value", "lower", "upper"]
     rows = rows.assign(**{c: rows[c].astype(float) for c in numbers})
-    if measure == "mse":
+    if squared:
         rows = rows.assign(**{c: np.sqrt(rows[c].clip(lower=0)) for c in numbers})
     base = rows.loc[rows["method"] == to, [*keys, "value"]].rename(columns={"value": "base"})
     if base.empty:
         raise ValueError(f"to: expected one of {', '.join(map(str, rows['method'].unique()))}, found {to!r}")
     _check_replicates(rows)
     rows = rows.merge(base[base["base"] > 0], on=keys, how="inner")
-    return rows.assign(measure="rmse_ratio", **{c: rows[c] / rows["base"] for c in numbers}).drop(
+    return rows.assign(measure=RMSERatio.name, **{c: rows[c] / rows["base"] for c in numbers}).drop(
         columns="base"
     )
 

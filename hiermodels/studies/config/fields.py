@@ -333,7 +333,7 @@ def _performance(value: Any) -> tuple[str, ...]:
             f"expected a list such as [bias, mse, cover]; found {shown(value)}; name at least one measure"
         )
     for i, code in enumerate(value):
-        if code not in MENU:
+        if not isinstance(code, str) or code not in MENU:
             raise problem(f"unknown measure {shown(code)}; {nearest(str(code), MENU)}", (i,))
         if code in value[:i]:
             raise problem(f"expected every measure once; found {code!r} twice; remove one of them", (i,))
