@@ -204,6 +204,14 @@ def test_normal_groups_meet_quadrature():
 
 
 @pytest.mark.slow
+def test_the_spread_of_three_groups_under_a_light_prior():
+    """Its density falls off between two planes where the prior ends it: .020 of probability too high at .975 and no flag."""
+    (tally,), flagged = normal_errors((4,) * 3, 100, 2, ["study"], again=True)
+    assert flagged[0] <= 0.1
+    tally.check()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(4,) * 3, (5,) * 6, (2, 3, 4, 6, 9)])
 def test_500_datasets_of_normal_groups_meet_quadrature(sizes):
     tallies, flagged = normal_errors(sizes, 500, 2, list(FINER), again=True)

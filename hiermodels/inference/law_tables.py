@@ -167,28 +167,28 @@ def density_table(
     return Table(start, step, below, jnp.sum(halves, 0) / total, error, grid_error, *maps)
 
 
-@lru_cache(maxsize=8)
-def _between(count: int) -> np.ndarray:
-    """Matrix (value, point) of the polynomials through six neighbours of equally spaced points."""
+@lru_cache(maxsize=16)
+def _between(count: int, neighbours: int) -> np.ndarray:
+    """Matrix (value, point) of the polynomials through neighbours among equally spaced points."""
     at = np.arange((count - 1) * BETWEEN + 1) / BETWEEN
     found = np.zeros((len(at), count))
     for row, x in zip(found, at, strict=True):
-        first = int(np.clip(np.floor(x) - 2, 0, count - 6))
-        for k in range(first, first + 6):
-            row[k] = math.prod((x - j) / (k - j) for j in range(first, first + 6) if j != k)
+        first = int(np.clip(np.floor(x) - neighbours // 2 + 1, 0, count - neighbours))
+        for k in range(first, first + neighbours):
+            row[k] = math.prod((x - j) / (k - j) for j in range(first, first + neighbours) if j != k)
     return found
 
 
-def finer(density: Array) -> Array:
+def finer(density: Array, neighbours: int = 6) -> Array:
     """Density at equally spaced points, and between them, `BETWEEN` values a step.
 
-    Its logarithm is the polynomial through six neighbours, kept near what both ends of a step allow: beside an end of the support, where
+    Its logarithm is the polynomial through so many neighbours, kept near what both ends of a step allow: beside an end of the support, where
     the density drops to nothing, a polynomial would swing.
     """
     known = jnp.maximum(jnp.log(density), jnp.log(jnp.max(density)) - _NOTHING)
     left = np.minimum(np.arange((len(density) - 1) * BETWEEN + 1) // BETWEEN, len(density) - 2)
     ends = known[left], known[left + 1]
-    found = jnp.asarray(_between(len(density))) @ known
+    found = jnp.asarray(_between(len(density), neighbours)) @ known
     return jnp.exp(jnp.clip(found, jnp.minimum(*ends) - _BEND, jnp.maximum(*ends) + _BEND))
 
 

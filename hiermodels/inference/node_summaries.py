@@ -228,12 +228,12 @@ def _summarise_point(name: str, held: _Held, asked: _Asked, thresholds: Sequence
     centre = flat[jnp.argmax(weight)]
     mean, sd = _moments(weight, flat)
     off = _moments_error(held.weight, flat - centre, sd)
-    place = _coordinate(held.factorised, name)
+    place, lost = _coordinate(held.factorised, name), jnp.zeros(())
     if place is not None and held.nodes.coordinates is not None:
         layout = held.factorised.layout
         law = _coordinate_table(held.nodes, held.weight, *place, shown_factor(layout, held.stats, place[1]), stands_of(layout, held.stats))
         if held.nodes.marginals is not None:
-            density = held.nodes.marginals[place[0]].density
+            _, _, density, lost = held.nodes.marginals[place[0]]
             at = law.start + law.step * jnp.arange(len(density))[:, None]
             mean, sd = _moments(density / jnp.sum(density), jnp.where(density[:, None] > 0, law.value(at), centre))
             off = jnp.zeros_like(mean)
@@ -248,7 +248,7 @@ def _summarise_point(name: str, held: _Held, asked: _Asked, thresholds: Sequence
     else:
         law = _value_table(held.nodes, held.weight, flat, mean, sd)
     rows = _rows(thresholds, shape, len(thresholds)) if thresholds else None
-    return _summary(asked.of(law, mean, sd, off, rows), shape, len(thresholds))
+    return _summary(asked.of(law, mean, sd, off, rows, lost), shape, len(thresholds))
 
 
 def _moments_error(weight: Array, x: Array, sd: Array) -> Array:

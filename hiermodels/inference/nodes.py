@@ -114,7 +114,7 @@ _STUDY = Accuracy(
     allowed=0.05,
     rounds=3,
     sharp=(41, 200, 500, 1000, 2000, 4000),
-    sharp_radius=5.5,
+    sharp_radius=5.2,
     shared=((97, 4.5), (400, 4.7)),
     planes=0,
     plane_radius=0.0,
@@ -133,7 +133,7 @@ _FINEST = (400, 8000, 30000, 100000, 200000, 400000)
 ACCURACIES = {
     # one over the root of 400 draws
     "study": _STUDY,
-    "refined": replace(_STUDY, nodes=_REFINED, sharp=(97, 640, 2500, 5000, 10000, 20000), radius=(5.5,) * 6, sharp_radius=6.0, rounds=6, shared=((400, 5.5), (1500, 5.5)), table_points=128, least=0.16),
+    "refined": replace(_STUDY, nodes=_REFINED, sharp=(97, 640, 2500, 5000, 10000, 20000), radius=(5.5,) * 6, sharp_radius=6.0, rounds=6, shared=((1600, 5.5), (1500, 5.5)), table_points=128, least=0.16),
     "fit": _FIT,
     "finest": replace(_FIT, nodes=_FINEST, sharp=_FINEST, radius=(6.5,) * 6, rounds=6),
 }
@@ -141,11 +141,15 @@ ACCURACIES = {
 
 
 class Marginal(NamedTuple):
-    """Density of one coordinate of a lattice at equally spaced values, (value,), up to a factor; the first value and their distance."""
+    """Density of one coordinate of a lattice at equally spaced values, (value,), up to a factor; the first value and their distance.
+
+    ``error`` is that of its distribution function, of the planes between which the density was interpolated.
+    """
 
     start: Array
     step: Array
     density: Array
+    error: Array
 
 
 class Nodes(eqx.Module):
