@@ -10,7 +10,7 @@ Which name do I want?
 - to declare a model: `Model`, with `priors` by name (``hm.priors.half_normal(5)``);
 - to see what it says before it has met the outcome: `prior_predictive`;
 - to fit it to data: `fit`, which gives a `Fit`; `load_fit` reads one that was saved; `compare` orders fits by predictive density;
-- to get effects and standard errors from what trials print: `effect_sizes`;
+- to get effects and standard errors from what trials print: `effect_sizes`; to put them together: `meta`, which gives a `Meta`;
 - to maximise its likelihood instead (REML or ML, normal models): `estimate`, which gives an `Estimate` with tests and profile intervals;
 - to study how it behaves on simulated data: `run`, which gives a `Run`; `load_run` reads one from its folder;
 - data to try it on: `load_dataset`, `datasets`;
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from hiermodels.studies.run.runner import run
     from hiermodels.studies.store.results import Run, load_run
     from hiermodels.synthesis.effect_sizes import effect_sizes
+    from hiermodels.synthesis.meta import meta
+    from hiermodels.synthesis.result import Meta
     from hiermodels.verify import verify
 
     __version__: str
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Estimate",
     "Fit",
+    "Meta",
     "Model",
     "Run",
     "compare",
@@ -58,6 +61,7 @@ __all__ = [
     "load_dataset",
     "load_fit",
     "load_run",
+    "meta",
     "models",
     "prior_predictive",
     "priors",
@@ -71,6 +75,7 @@ __all__ = [
 _WHERE = {
     "Estimate": "hiermodels.estimation",
     "Fit": "hiermodels.fit",
+    "Meta": "hiermodels.synthesis.result",
     "Model": "hiermodels.models.spec",
     "Run": "hiermodels.studies.store.results",
     "compare": "hiermodels._fit_checks",
@@ -79,6 +84,7 @@ _WHERE = {
     "load_dataset": "hiermodels.datasets",
     "load_fit": "hiermodels.fit",
     "load_run": "hiermodels.studies.store.results",
+    "meta": "hiermodels.synthesis.meta",
     "prior_predictive": "hiermodels.inference.prior_draws",
     "run": "hiermodels.studies.run.runner",
     "verify": "hiermodels.verify",

@@ -3,6 +3,7 @@
 | to do | name |
 |---|---|
 | effects and standard errors from counts, rates, means, correlations | `effect_sizes`, measures in `MEASURES` |
+| a meta-analysis in a line | `meta`, which gives a `Meta` |
 | covariances of effects that share a control arm | `sampling_covariance` |
 """
 
@@ -10,5 +11,7 @@ from __future__ import annotations
 
 from hiermodels.synthesis.effect_sizes import effect_sizes, sampling_covariance
 from hiermodels.synthesis.measures import MEASURES
+from hiermodels.synthesis.meta import meta
+from hiermodels.synthesis.result import Meta
 
-__all__ = ["MEASURES", "effect_sizes", "sampling_covariance"]
+__all__ = ["MEASURES", "Meta", "effect_sizes", "meta", "sampling_covariance"]
