@@ -15,14 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from hiermodels.synthesis.result import Meta
-
 __all__ = ["forest", "funnel"]
 
 _TICKS = np.array([1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000])
 
 
-def forest(meta: Meta, ax: Axes | None) -> Figure:
+def forest(meta: Any, ax: Axes | None) -> Figure:
     """See `hiermodels.synthesis.Meta.forest`."""
     table, summary = meta.studies, meta.summary()
     three = summary[["estimate", "lower", "upper"]].astype(float)
@@ -54,14 +52,14 @@ def forest(meta: Meta, ax: Axes | None) -> Figure:
     numbers: list[Any] = [*table[["effect", "lower", "upper"]].itertuples(index=False, name=None), *below.values()]
     shares = [*table.get("weight", np.full(len(table), np.nan)), *[np.nan] * len(below)]
     _write(one, places, numbers, shares, meta.ratio)
-    name = _scale(one, meta, "x", np.concatenate([table[["lower", "upper"]].to_numpy().ravel(), *below.values()]))
+    name = _scale(one, meta, np.concatenate([table[["lower", "upper"]].to_numpy().ravel(), *below.values()]))
     one.set_xlabel(name, fontsize=f.TEXT)
     f.legend(figure, axes, ax is None)
     f.heading(figure, axes, ax is None, f"{len(table)} studies: effect, {100 * meta.level:g}% interval, weight")
     return figure
 
 
-def funnel(meta: Meta, ax: Axes | None) -> Figure:
+def funnel(meta: Any, ax: Axes | None) -> Figure:
     """See `hiermodels.synthesis.Meta.funnel`."""
     table, summary = meta.studies, meta.summary()
     figure, axes = f.canvas(1, ax, height=3.6)
@@ -84,24 +82,24 @@ def funnel(meta: Meta, ax: Axes | None) -> Figure:
     one.set_ylabel("standard error", fontsize=f.TEXT)
     if meta.terms == ["mean"]:
         _null_line(one, meta)
-        name = _scale(one, meta, "x", np.concatenate([effect, centre + np.array([-1, 1]) * ends.max()]))
+        name = _scale(one, meta, np.concatenate([effect, centre + np.array([-1, 1]) * ends.max()]))
     one.set_xlabel(name, fontsize=f.TEXT)
     f.legend(figure, axes, ax is None)
     f.heading(figure, axes, ax is None, f"Funnel plot of {len(table)} studies")
     return figure
 
 
-def _word(meta: Meta) -> str:
+def _word(meta: Any) -> str:
     return MEASURES[meta.measure].meaning if meta.measure else "effect"
 
 
-def _null_line(ax: Axes, meta: Meta) -> None:
+def _null_line(ax: Axes, meta: Any) -> None:
     null = MEASURES[meta.measure].null if meta.measure else 0.0
     if null is not None:
         ax.axvline(null, color="black", linewidth=0.8, zorder=1)
 
 
-def _scale(ax: Axes, meta: Meta, axis: str, values: np.ndarray) -> str:
+def _scale(ax: Axes, meta: Any, values: np.ndarray) -> str:
     """The axis's name; logarithms of ratios are written as ratios."""
     if not meta.ratio:
         return _word(meta)
