@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiermodels._fit_settings import FitSettings
+from hiermodels._fit_words import check_scale, probability, response_summary
 from hiermodels.inference import describe
 from hiermodels.inference.draws import Draws
 from hiermodels.models.layout import LevelLayout
@@ -53,7 +54,7 @@ class FitCore:
         """The problem of a declared model; None for a NumPyro function."""
         return self.problem if isinstance(self.problem, Problem) else None
 
-    def summary(self, var_names: str | Sequence[str] | None = None, prob: float = 0.95) -> pd.DataFrame:
+    def summary(self, var_names: str | Sequence[str] | None = None, prob: float = 0.95, *, scale: str = "link") -> pd.DataFrame:
         """Mean, sd, median, equal-tailed interval and diagnostics, a row a scalar.
 
         Parameters
@@ -62,6 +63,9 @@ class FitCore:
             Variables to show; all by default.
         prob : float
             Probability of the interval.
+        scale : str
+            ``response`` has probabilities and rates in place of their logits and logarithms, and coefficients as odds or rate ratios: every draw is
+            transformed, as `hiermodels.inference.response` says. A column ``is`` says what each row is. ``link`` shows what was estimated.
 
         Returns
         -------
@@ -80,6 +84,8 @@ class FitCore:
         import pandas as pd
 
         check_prob(prob)
+        if check_scale(scale) == "response":
+            return response_summary(self, self._chosen(var_names), prob)
         values = {name: self.draws.values[name] for name in self._chosen(var_names)}
         missing = self._declared.missing_moments if self._declared else {}
         named = describe.axes(values, self.problem)
@@ -88,6 +94,39 @@ class FitCore:
         table.loc[table["mean"].isna(), "mcse_mean"] = np.nan
         table.loc[table["sd"].isna(), ["mcse_mean", "mcse_sd"]] = np.nan
         return table
+
+    def probability(self, comparison: str, *, scale: str = "link") -> float | pd.DataFrame:
+        """Posterior probability of a comparison in words.
+
+        Parameters
+        ----------
+        comparison : str
+            ``"theta_hospital > 0.15"``, ``"treated > 0"``, ``"theta_school[A] > theta_school[B] + 5"``, ``"-1 < treated < 1"``: sums of names of
+            draws and numbers (``15%`` is 0.15) with ``> >= < <=`` between them. A name without a label stands for all its groups.
+        scale : str
+            Of the quantities: ``link``, or ``response`` (a logit becomes a probability; see `summary`).
+
+        Returns
+        -------
+        float or DataFrame
+            With groups, one row per group: ``probability`` and its Monte Carlo standard error ``mcse`` (NaN where all draws agree).
+
+        Raises
+        ------
+        ValueError
+            For a text that cannot be read, a name that is not there, and groups of different groupings.
+
+        Examples
+        --------
+        >>> import hiermodels as hm
+        >>> model = hm.Model("effect ~ 1 + (1 | school)", known_se="se")
+        >>> result = hm.fit(model, hm.load_dataset("eight_schools"), sampler="exact", progress=False)
+        >>> round(result.probability("Intercept > 0"), 1)
+        0.9
+        >>> result.probability("theta_school > Intercept")["probability"].idxmax()
+        'A'
+        """
+        return probability(self, comparison, check_scale(scale))
 
     def _chosen(self, var_names: str | Sequence[str] | None) -> list[str]:
         if var_names is None:
