@@ -27,16 +27,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Recorder(Path(os.environ["HIERMODELS_MESSAGES"]).absolute()))
 
 
-LONG = Path(__file__).parent / "long.txt"
-"""Tests that take more than a few seconds, most of them compiling: a line each, marked ``slow`` beside those that say so themselves."""
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of `LONG`."""
-    long, here = set(LONG.read_text().splitlines()), {item.nodeid.removeprefix("tests/"): item for item in items}
-    for name in long & here.keys():
-        here[name].add_marker(pytest.mark.slow)
+    """Mark those cases of a parametrised test ``slow`` that its ``slow_cases`` names by their ids; a name without a case is an error."""
+    there: dict[tuple[str, str], set[str]] = {}
+    marked: dict[tuple[str, str], set[str]] = {}
+    for item in items:
+        mark = item.get_closest_marker("slow_cases")
+        if mark is not None:
+            test = item.nodeid.split("[")[0], item.originalname
+            case = item.nodeid.partition("[")[2].removesuffix("]")
+            there.setdefault(test, set()).add(case)
+            marked[test] = set(mark.args)
+            if case in mark.args:
+                item.add_marker(pytest.mark.slow)
+    for test, names in marked.items():
+        if len(there[test]) > 1 and names - there[test]:
+            raise pytest.UsageError(f"{test[0]}: slow_cases names no case: {', '.join(sorted(names - there[test]))}")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -35,6 +35,7 @@ def test_quadrature_and_the_librarys_exact_engine_agree():
     assert np.abs(ours.mean - theirs.mean).max() < 2e-4
 
 
+@pytest.mark.slow
 def test_quadrature_has_converged():
     few, many = (beta_binomial(0.2, "beta(1, 3)", "gamma(2, 0.2)", nodes=n)(TABLES, PATIENTS) for n in (64, 160))
     assert np.abs(few.above - many.above).max() < 1e-5
@@ -111,6 +112,7 @@ def walked(trial, analysis, rates):
     return total
 
 
+@pytest.mark.slow_cases("sizes1")
 @pytest.mark.parametrize("sizes", [pytest.param(((3, 6), (3, 6), (3, 6)), marks=pytest.mark.slow), ((3, 6), (2, 5), (3, 6))])
 def test_sorted_states_give_what_all_ordered_outcomes_give(sizes):
     trial = Trial(sizes, null=0.2, threshold=0.9, futility=0.3, efficacy=0.97)

@@ -109,6 +109,7 @@ def sample_at(problem, centred, seed):
     return values
 
 
+@pytest.mark.slow_cases("beta_binomial-partial-plain", "varying_slopes, correlated-partial-plain")
 @pytest.mark.parametrize(("name", "pooling", "centred"), list(settings()))
 def test_builder_writes_what_the_catalogue_writes(name, pooling, centred):
     key, model, function, arguments = EXAMPLES[name]
@@ -217,6 +218,7 @@ CENTRINGS = [(name, name in ("coarse none", "weights", "mixed slopes")) for name
 ]
 
 
+@pytest.mark.slow_cases("predictors-False")
 @pytest.mark.parametrize(("name", "centred"), CENTRINGS)
 def test_explicit_integrates_to_the_factorised_marginal(name, centred):
     """Given phi the joint is a quadratic of everything else, so its integral is known without quadrature."""
@@ -384,6 +386,7 @@ def test_marginalised_counts_keep_the_deviations():
 # the interface of Explicit ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_padding_adds_nothing_and_does_not_drift(monkeypatch):
     with jax.enable_x64(True):
         problem = bound("predictors")
@@ -412,6 +415,7 @@ def test_padding_adds_nothing_and_does_not_drift(monkeypatch):
             np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
+@pytest.mark.slow_cases("predictors")
 @pytest.mark.parametrize("name", ["predictors", "none", "slopes"])
 def test_start_is_sane_and_draws_have_the_factorised_shapes(name):
     with jax.enable_x64(True):
@@ -471,6 +475,7 @@ def test_fixed_zero_spread_needs_the_plain_form():
         np.testing.assert_allclose(drawn["theta_school"], 0.3)
 
 
+@pytest.mark.slow
 def test_numpyro_samples_the_built_model():
     """NUTS on the function itself finds the published posterior."""
     from numpyro.infer import MCMC, NUTS
@@ -492,6 +497,7 @@ def test_numpyro_samples_the_built_model():
     assert abs(float(draws["sd_school"].mean()) - 3.31006) < 0.3 * 2.50201
 
 
+@pytest.mark.slow_cases("binomial")
 @pytest.mark.parametrize("family", ["normal", "binomial", "poisson"])
 def test_without_an_outcome_it_simulates(family):
     if family == "normal":

@@ -147,6 +147,7 @@ def test_a_run_in_the_prior_regime_is_tested_and_another_prior_is_found_out(tmp_
     assert merged["p_x"].to_numpy() == pytest.approx(merged["p_y"].to_numpy(), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_a_run_with_fixed_truths_is_not_tested(tmp_path):
     study = prior_study(8)
     study["mechanisms"]["truth"] = {"Intercept": 8, "sd_school": 10}

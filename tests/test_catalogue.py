@@ -37,6 +37,7 @@ def run(name, key=0, **settings):
 
 @pytest.mark.parametrize("name", catalogue.__all__)
 class TestEveryFunction:
+    @pytest.mark.slow_cases("beta_binomial")
     def test_simulates_and_conditions(self, name):
         first, second = run(name)["y"]["value"], run(name, key=1)["y"]["value"]
         assert first.shape == (7,) and np.isfinite(np.asarray(first)).all() and not np.array_equal(first, second)

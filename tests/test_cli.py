@@ -84,6 +84,7 @@ def test_run_and_report_and_what_they_say(here, capsys):
     assert set(hm.load_run(folder).performance["n_sim"]) == {6}
 
 
+@pytest.mark.slow
 def test_check_says_what_would_be_computed(here, capsys):
     before = tree(here)
     assert _code(["check", "study.yaml"]) == 0
@@ -94,6 +95,7 @@ def test_check_says_what_would_be_computed(here, capsys):
     assert tree(here) == before
 
 
+@pytest.mark.slow_cases("options1-score ~ 1 + (1 | school/classroom)-design1", "options2-effect ~ 1 + (1 | school)-None")
 @pytest.mark.parametrize(
     ("options", "formula", "design"),
     [
@@ -156,6 +158,7 @@ def test_new_writes_a_job_array(here, capsys):
     assert int(shards[1]) == int(tasks[1]) + 1
 
 
+@pytest.mark.slow
 def test_fit_takes_a_word_a_level(here, capsys):
     command = ["fit", "score ~ 1 + (1 | school/classroom)", "--data", "scores", "--sampler", "exact", "--draws", "50", "--chains", "2", "--quiet"]
     assert _code([*command, "--pooling", "school=complete, school:classroom=none"]) == 0
@@ -250,6 +253,7 @@ def test_a_defect_is_no_bad_input(monkeypatch, here):
         _code(["run", "study.yaml"])
 
 
+@pytest.mark.slow
 def test_the_console_script_in_a_process_of_its_own(here):
     good = shell("list", "families", cwd=here)
     assert (good.returncode, good.stderr) == (0, "") and "poisson" in good.stdout

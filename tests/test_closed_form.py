@@ -68,6 +68,7 @@ def test_one_level_against_brute_force():
     np.testing.assert_allclose(of_variance, found.variance.pdf(np.exp(log_v)) * np.exp(log_v), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_declared_model_agrees_with_the_closed_form():
     """The factorised density, exact engine and closed-form draws of the declared model, against the Student t."""
     law = laws.normal_inverse_gamma(Y, 8, 1.5, 3, 2)
@@ -92,6 +93,7 @@ def test_declared_model_agrees_with_the_closed_form():
             assert (np.asarray(got.status) == 0).all()
 
 
+@pytest.mark.slow
 def test_nuts_on_everything_agrees_with_the_student_t():
     law = laws.normal_inverse_gamma(Y, 8, 1.5, 3, 2)
     fit = hm.fit(ONE, FRAME, marginalize=False, draws=2000, seed=3, progress=False)
@@ -393,6 +395,7 @@ CLOSED = {
 QUICK = ("bounded sigma",)
 
 
+@pytest.mark.slow_cases("bounded sigma")
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in CLOSED])
 def test_closed_form_draws_match_the_exact_engine(name):
     """Mean, sd and three quantiles of every variable, within four standard errors of 40,000 independent draws."""

@@ -122,6 +122,7 @@ def at_zero(problem, plain, reports):
     return found
 
 
+@pytest.mark.slow_cases("correlated slopes")
 @pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS])
 def test_source_has_the_log_density_of_the_fitted_model(name):
     model, frame, pooling = MODELS[name]

@@ -24,6 +24,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow_cases("normal")
 @pytest.mark.parametrize("name", ["normal", *(pytest.param(n, marks=pytest.mark.slow) for n in ("binomial", "poisson"))])
 def test_the_conditional_coverage_is_the_coverage_with_a_smaller_error(name, tmp_path):
     mechanism, theta, priors = CASES[name]
@@ -43,6 +44,7 @@ def test_the_conditional_coverage_is_the_coverage_with_a_smaller_error(name, tmp
     assert z.abs().max() < 4
 
 
+@pytest.mark.slow
 def test_other_regimes_are_refused(tmp_path):
     mechanism, theta, priors = CASES["normal"]
     study = {

@@ -639,6 +639,7 @@ def put(value, path, new):
 ODD = (None, True, -1, 0.5, float("nan"), "", "odd", "normal(0, 1)", [[]], {}, {"odd": None})
 
 
+@pytest.mark.slow_cases("eight_schools_fixed")
 @pytest.mark.parametrize("name", ["eight_schools_fixed", "school_classroom_student"])
 def test_any_odd_value_anywhere_is_read_or_is_a_config_error(name):
     """Whatever stands at whatever place: a study or one line, never another exception."""

@@ -144,6 +144,7 @@ THETAS = {
 }
 
 
+@pytest.mark.slow
 def test_rats_experiments(rats):
     grid, problem = rats
     mean, sd = grid.mixture("theta_experiment")
@@ -208,6 +209,7 @@ JOINT = {
 }
 
 
+@pytest.mark.slow_cases("pumps", "rats")
 @pytest.mark.parametrize("name", JOINT)
 def test_rgbp(name):
     """Flat on the link of the mean and on one over the concentration: group means and sds against quadrature in SciPy."""
@@ -249,6 +251,7 @@ def test_flat_on_one_over_the_rate_is_improper_for_any_counts():
         bind(replace(PUMPS, priors={"mean_pump": "flat()", "shape_pump": "power(2)"}), load_dataset("pumps"))
 
 
+@pytest.mark.slow
 def test_ten_counties_target():
     """log m ~ N(0, 1.5^2), 1 / sqrt(a) ~ HN(1)."""
     frame = pd.DataFrame(
@@ -333,6 +336,7 @@ def test_log_marginal_equals_scipys_negative_binomial(m, a):
     assert float(model.log_likelihood(jnp.log(jnp.array([m, a])), stats)) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_rows_of_a_group_add_up():
     frame = load_dataset("rats")
     halves = pd.concat(
@@ -395,6 +399,7 @@ F_PRIORS = {
 }
 
 
+@pytest.mark.slow
 def test_three_levels_collapse_the_finest():
     """The density in u against the product of priors and negative binomials, written out."""
     model, stats, problem = meet(replace(COUNTIES, priors=F_PRIORS), load_dataset("counties"))
@@ -498,6 +503,7 @@ def of_menu(name):
     return meet(model, rats_with_predictor() if data == "late" else load_dataset(data), pooling)
 
 
+@pytest.mark.slow_cases("beta, none", "beta, predictor", "gamma, none", "three levels, none", "three levels, states alone", "three levels")
 @pytest.mark.parametrize("name", MENU)
 def test_draws_and_components_agree(name):
     model, stats, problem = of_menu(name)
@@ -525,6 +531,7 @@ def test_draws_and_components_agree(name):
         np.testing.assert_allclose(value.std(0), sd, rtol=0.25, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_coarser_values_are_on_the_link_scale():
     model, stats, problem = of_menu("three levels, none")
     values = model.draw(jax.random.key(0), jnp.zeros(0), stats)
@@ -558,6 +565,7 @@ def test_relabelling_groups_permutes_the_posterior():
 # extremes and other properties ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow_cases("-30.0--30.0-beta, predictor", "-30.0--30.0-beta", "-30.0--30.0-three levels")
 @pytest.mark.parametrize("name", ["beta", "beta, predictor", "gamma", "three levels"])
 @pytest.mark.parametrize("log_c", [-30.0, -14.0, 0.0, 10.0, 21.0, 40.0])
 @pytest.mark.parametrize("centre", [-30.0, 0.0, 30.0])
@@ -580,6 +588,7 @@ def test_complete_pooling_is_the_limit():
     assert float(model.log_likelihood(u, stats)) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_tally_and_series_agree_with_gamma_functions():
     y = np.array([0.0, 0, 1, 4, 9, 22])
     counts = tally(jnp.asarray(y), 32)
@@ -605,6 +614,7 @@ def test_ratio_of_gamma_functions_keeps_its_digits_at_large_arguments():
     assert float(log_rising(1e9, 100.0)) == pytest.approx(100 * 99 / 2 / 1e9, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_float32_is_close():
     problem = bind(PUMPS, load_dataset("pumps"))
     model = conjugate(problem.layout)
@@ -653,6 +663,7 @@ def test_start_is_near_the_truth(name):
 # simulation ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_simulated_counts_follow_the_collapsed_law():
     _, _, problem = of_menu("beta")
     known = {"mean_experiment": jnp.array(0.2), "kappa_experiment": jnp.array(5.0)}
@@ -668,6 +679,7 @@ def test_simulated_counts_follow_the_collapsed_law():
     assert set(variable_names(problem.layout)) <= set(true)
 
 
+@pytest.mark.slow
 def test_fixed_group_values_are_kept():
     _, _, problem = of_menu("gamma")
     rates = jnp.arange(1.0, 11.0)
@@ -676,6 +688,7 @@ def test_fixed_group_values_are_kept():
     assert np.isfinite(y).all() and np.isnan(true["mean_pump"]) and np.isnan(true["new(pump)"])
 
 
+@pytest.mark.slow
 def test_three_levels_simulate_down_the_tree():
     _, _, problem = of_menu("three levels")
     known = {"Intercept": 1.0, "sd_state": 0.0, "log_shape": np.log(4.0), "sd_state_log_shape": 0.0}

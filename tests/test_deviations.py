@@ -20,9 +20,9 @@ from hiermodels.models.factorise import factorise
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.studies.config import ConfigError, read_config
 from hiermodels.studies.mechanisms import deviations
-from hiermodels.studies.mechanisms.deviant import without_empty
 from hiermodels.studies.mechanisms.frames import frames
 from hiermodels.studies.mechanisms.rows import Rows
+from hiermodels.studies.methods.emptied import without_empty
 from hiermodels.studies.methods.ready import fit_of, mechanism_of
 from hiermodels.studies.methods.tasks import run_chunk, simulate_chunk
 from hiermodels.studies.run.runner import bind_all
@@ -152,6 +152,7 @@ def test_student_t_effects_keep_the_meaning_of_their_sd():
     np.testing.assert_allclose(true["mean(theta_school)"], true["theta_school"].mean(1))
 
 
+@pytest.mark.slow
 def test_each_grouping_has_its_own_law():
     _, _, true = drawn(NESTED, {"effects": {"a:b": "mixture(5)"}})
     inner = true["theta_a:b"].reshape(R, 4, 3) - true["theta_a"][:, :, None]
@@ -197,6 +198,7 @@ def test_errors_have_their_law_and_their_sd():
     assert e.std() == pytest.approx(1, rel=0.01)
 
 
+@pytest.mark.slow
 def test_error_variances_differ_between_groups_and_average_to_the_given_one():
     _, y, true = drawn(NESTED, {"heteroscedastic": {"a:b": 0.6}})
     e = (y - np.repeat(true["theta_a:b"], 4, axis=1)) / 3
@@ -212,6 +214,7 @@ def test_error_variances_differ_between_groups_and_average_to_the_given_one():
 # mechanisms: counts -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_overdispersed_proportions():
     _, y, true = drawn({**BATTERS, "truth": {"theta_player": dict.fromkeys(hm.load_dataset("baseball")["player"], 0.3)}}, {"overdispersion": 0.1})
     law = stats.betabinom(45, 0.3 * 9, 0.7 * 9)
@@ -223,6 +226,7 @@ def test_overdispersed_proportions():
     assert (true["theta_player"] == 0.3).all()
 
 
+@pytest.mark.slow
 def test_overdispersed_rates_and_lognormal_populations():
     _, y, true = drawn(COUNTS, {"overdispersion": 0.5, "effects": "lognormal"})
     spread = np.log1p(1 / 3)
@@ -233,6 +237,7 @@ def test_overdispersed_rates_and_lognormal_populations():
     assert np.mean((y - mean) ** 2) == pytest.approx(np.mean(mean + 0.5 * mean**2), rel=0.05)
 
 
+@pytest.mark.slow
 def test_logit_normal_population_of_batters():
     _, y, true = drawn(BATTERS, {"effects": "logit_normal"})
     law = stats.beta(0.27 * 20, 0.73 * 20)
@@ -297,6 +302,7 @@ def test_informative_precision_of_known_standard_errors():
     assert ks(((rows.y - theta) / se)[:, 2], "norm") > LIMIT
 
 
+@pytest.mark.slow
 def test_informative_numbers_of_rows_and_trials():
     _, rows, true = drawn({**NESTED, "design": {"a": 4, "b": 3, "obs": 5}}, {"sizes": {"a:b": "informative(-1)"}}, 200)
     theta = true["theta_a:b"]
@@ -353,6 +359,7 @@ WITH_GAPS = [
 ]
 
 
+@pytest.mark.slow_cases("mechanisms0-method0-theta_school", "mechanisms3-method3-theta_a")
 @pytest.mark.parametrize(("mechanisms", "method", "theta"), WITH_GAPS)
 def test_likelihoods_see_the_rows_that_are_there(mechanisms, method, theta):
     config = study(mechanisms, GAPS, methods={"m": method}, estimands=[theta])
@@ -427,6 +434,7 @@ def test_averages_have_the_centre_for_a_missing_group(mechanisms, method):
     assert np.asarray(found.status)[-1] == 0
 
 
+@pytest.mark.slow
 def test_no_pooling_has_no_estimate_of_a_missing_group():
     methods = {"none": {"pooling": "none", "sampler": "exact"}, "separate": {"estimator": "separate"}}
     config = study(SCHOOLS, {"missing": 0.25}, methods=methods, estimands=["theta_school", "mean(theta_school)"])

@@ -80,6 +80,7 @@ def _compare(name, x, rtol=1e-7):
         np.testing.assert_allclose(np.asarray(jax.jit(ours)(jnp.asarray(x))), theirs(x), rtol=rtol)
 
 
+@pytest.mark.slow_cases("autocorrelated-rhat", "random-ess_bulk", "random-ess_tail", "random-rhat")
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("kind", ARRAYS)
 def test_equal_to_arviz(name, kind):
@@ -126,6 +127,7 @@ def test_convergence_is_the_three_and_vmaps():
                 np.testing.assert_allclose(one[i], function(x[i]), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_single_precision():
     x = np.random.default_rng(0).normal(size=(4, 400)).astype(np.float32)
     for name in ("rhat", "ess_bulk", "ess_tail", "quantile"):

@@ -75,6 +75,7 @@ def test_eight_schools_table(prior):
     assert float(theta.sd[7]) == pytest.approx(last_sd, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_eight_schools_with_a_prior_on_the_mean():
     model, frame = schools(sd_school="half_cauchy(5)", Intercept="normal(0, 5)")
     _, _, _, found = solve(model, frame, ("sd_school", "Intercept", "theta_school"))
@@ -210,6 +211,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow_cases("huge", "no spread")
 @pytest.mark.parametrize("name", some(CASES, "no spread", "two groups", "huge"))
 def test_every_summary_within_a_thousandth_of_an_sd(name):
     y, se, prior = CASES[name]
@@ -262,6 +264,7 @@ STUDIES = {
 }
 
 
+@pytest.mark.slow_cases("nothing but noise")
 @pytest.mark.parametrize("name", some(STUDIES, "nothing but noise"))
 def test_a_study_is_as_good_as_400_draws(name):
     formula, size, kappa, tau = STUDIES[name]
@@ -360,6 +363,7 @@ def test_missing_data_give_missing_numbers(accuracy):
     assert np.isnan(draws["theta_school"]).all()
 
 
+@pytest.mark.slow
 def test_location_and_scale_move_the_posterior_along():
     y = np.random.default_rng(1).normal(8, np.hypot(10, SE8))
     wanted = ("sd_school", "Intercept", "theta_school")
@@ -371,6 +375,7 @@ def test_location_and_scale_move_the_posterior_along():
         np.testing.assert_allclose((moved - shift) / 100, x, atol=1e-6 * float(np.max(a[name].sd)) + 1e-8)
 
 
+@pytest.mark.slow
 def test_intervals_of_other_kinds():
     model, frame = schools(sd_school="half_normal(5)")
     names = ("sd_school", "theta_school")
@@ -422,6 +427,7 @@ def test_a_quantile_that_is_not_found_makes_the_row_missing(monkeypatch):
     np.testing.assert_array_equal(got.status == STATUS.index("nonfinite"), lost)
 
 
+@pytest.mark.slow
 def test_a_posterior_that_is_hard_for_a_fit_gets_a_finer_lattice(capsys):
     """Three counts that hardly differ: under a heavy tail of the shape the usual lattice is too coarse."""
     k, exposure = np.array([9, 11, 10]), 10.0

@@ -168,6 +168,7 @@ QUICK = ("two levels, known variances", "two levels, in units of sigma", "gamma-
 BY_QUADRATURE = [n for n in MODELS if n not in ("counts in three levels", "crossed")]
 
 
+@pytest.mark.slow_cases("gamma-Poisson", "two levels, known variances")
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in BY_QUADRATURE])
 def test_relabelling_groups_permutes_the_posterior(name):
     """Hyperparameters keep their summaries, group values go where their labels went."""
@@ -237,6 +238,7 @@ def test_relabelling_crossed_groups():
         assert float(first.log_density(jnp.asarray(u), data)) == pytest.approx(float(second.log_density(jnp.asarray(v), turned)), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_counties_are_exchangeable_within_their_state_only():
     """Two counties of one state may swap their counts; two of different states may not."""
     model, frame = MODELS["counts in three levels"]

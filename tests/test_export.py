@@ -228,6 +228,7 @@ def test_sizes_as_factors_and_rows_that_go():
     assert first.groupby("rep")["school"].nunique().tolist() == [2] * 10 and set(second["cell_school"]) == {6.0}
 
 
+@pytest.mark.slow
 def test_counts_are_whole_numbers_and_sizes_those_of_the_replicate():
     config = {
         **CONFIG,

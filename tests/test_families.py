@@ -416,6 +416,7 @@ def within(found, wanted, mcse, multiple=4.0):
     assert (z < multiple).all(), z
 
 
+@pytest.mark.slow
 def test_a_fit_of_hospitals_is_the_posterior_by_quadrature():
     """Nothing is said of the sampler: NUTS moves on everything. Means against dense quadrature, and what a fit can do."""
     frame = hm.load_dataset("hospitals")

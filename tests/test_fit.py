@@ -102,6 +102,7 @@ def test_flat_tau_interval_of_a_school(flat):
     assert abs((a > 0).mean() - 0.9505) < 0.012
 
 
+@pytest.mark.slow
 def test_baseball_by_exact_draws():
     frame = hm.load_dataset("baseball").assign(se=0.066)
     model = hm.Model("avg ~ 1 + (1 | player)", known_se="se", priors={"sd_player": "flat_variance()"})
@@ -169,6 +170,7 @@ def test_summary_agrees_with_arviz(flat):
         np.testing.assert_allclose(ours[column], theirs[column].astype(float), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_tree_has_labels_and_schema_names(flat, classes):
     tree = flat.to_datatree()
     assert tree.posterior["theta_school"].dims == ("chain", "draw", "school")
@@ -220,6 +222,7 @@ def known(formula, frame, **arguments):
     return hm.fit(model, frame.assign(se=1.0), draws=50, progress=False, **arguments)
 
 
+@pytest.mark.slow
 def test_a_predictor_that_is_also_a_grouping():
     frame = pd.DataFrame({"year": [1, 1, 2, 2, 3, 3, 4, 4], "y": [1.0, 2.0, 2.0, 3.5, 3.0, 4.0, 5.5, 5.0]})
     fit = known("y ~ 1 + year + (1 | year)", frame)
@@ -250,6 +253,7 @@ def test_file_round_trip(flat, tmp_path):
     assert "theta_school" in az.from_netcdf(tmp_path / "fit.nc").posterior
 
 
+@pytest.mark.slow
 def test_prior_numbers_survive_the_file(tmp_path, schools):
     fit = hm.fit(
         eight(f"half_normal({1 / 3!r})"), schools, sampler="exact", draws=50, chains=2, progress=False
@@ -291,6 +295,7 @@ def test_same_seed_same_draws_and_the_settings_repeat_a_fit(flat, schools):
     np.testing.assert_array_equal(again.draws.values["theta_school"], flat.draws.values["theta_school"])
 
 
+@pytest.mark.slow
 def test_precision(schools):
     fit = hm.fit(eight("fixed(10)"), schools, draws=100, precision="float32", progress=False)
     assert fit.draws.values["theta_school"].dtype == np.float32
@@ -346,6 +351,7 @@ def test_new_class_in_a_known_school(classes):
     assert abs(((mean[..., 3] - draws["Intercept"]) / spread).std() - 1) < 0.05
 
 
+@pytest.mark.slow
 def test_predictors_of_new_rows_are_coded_as_the_fitted_ones():
     rng = np.random.default_rng(5)
     frame = pd.DataFrame(
@@ -381,6 +387,7 @@ def test_predict_refuses(flat, frame, arguments, match):
         flat.predict(pd.DataFrame(frame), **arguments)
 
 
+@pytest.mark.slow
 def test_a_class_stays_in_its_school():
     frame = pd.DataFrame({"s": list("aabbccdd") * 2, "c": list("ijklmnop") * 2, "y": np.arange(16.0)})
     priors = dict.fromkeys(("sd_s", "sd_c", "sigma"), "half_normal(5)")
@@ -468,6 +475,7 @@ def users(schools):
     return hm.fit(own, schools, progress=False)
 
 
+@pytest.mark.slow
 def test_users_function(users, schools):
     target, table = EIGHT["half_cauchy(5)"], users.summary()
     assert_moments(table, "mu", *target["Intercept"])

@@ -38,6 +38,7 @@ def test_energy_fraction_of_an_autoregression():
     np.testing.assert_allclose(energy_fractions(energy[:, :500]), az.bfmi(tree)["energy"], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_diagnosis_names_what_is_wrong(fit):
     rng = np.random.default_rng(0)
     energy = np.cumsum(rng.normal(size=(4, 1000)), axis=1)
@@ -150,6 +151,7 @@ def test_leave_one_school_out_against_quadrature(fit):
     assert "leave-one-school-out" in str(found)
 
 
+@pytest.mark.slow
 def test_refitting_three_schools(fit):
     frame = SCHOOLS.iloc[[0, 2, 7]].reset_index(drop=True)
     three = fit.refit(data=frame)
@@ -176,6 +178,7 @@ def left_out(problem, frame, values):
     return leave_one_group_out(values, problem, frame, level, None, force=False, independent=True)
 
 
+@pytest.mark.slow
 def test_a_prior_that_knows_the_groups_loses_the_group_as_well():
     """reference() is tau sqrt(sum w_j^2) over the groups there are: leaving one out changes the prior, as a fit without it does."""
     frame = SCHOOLS.iloc[:5].assign(se=[15.0, 10.0, 16.0, 11.0, 3.0])  # the last group has the most say in the prior
@@ -284,6 +287,7 @@ def test_all_groups_refitted(dataset):
     assert abs(weighed.elpd - again.elpd) < 2 * total
 
 
+@pytest.mark.slow
 def test_leave_one_class_out():
     """A class given its school's draws: weights against fits without the class, one of them a school's only class."""
     rng = np.random.default_rng(3)
@@ -311,6 +315,7 @@ def test_leave_one_class_out():
         assert abs(row["elpd"] - law.logpdf(frame["y"].to_numpy()[out])) < 4 * row["mcse"] + 0.01, label
 
 
+@pytest.mark.slow
 def test_compare(fit):
     pooled = fit.refit(pooling="complete")
     found = hm.compare({"partial": fit, "complete": pooled})
@@ -368,6 +373,7 @@ INTEGRALS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow_cases("binomial_logit")
 @pytest.mark.parametrize("family", INTEGRALS)
 def test_deviations_are_integrated(family):
     """Against SciPy's densities on a grid of 20,001 places, group by group; a predictor, small and large scales."""

@@ -121,6 +121,7 @@ def test_pooling_table_of_known_variances(known):
     assert np.all(np.abs(table["mean"] - predicted) < 4 * table["sd"] / np.sqrt(1000))
 
 
+@pytest.mark.slow
 def test_pooling_follows_the_draws_of_the_sd():
     fit = hm.fit(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), SCHOOLS, **DRAWS)
     tau = fit.draws.values["sd_school"].reshape(-1, 1)
@@ -140,6 +141,7 @@ def test_pooling_follows_the_draws_of_the_sd():
     assert share.loc["gelman_pardoe", "mean"] == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_pooling_of_counts():
     rats = hm.load_dataset("rats")
     priors = {"mean_experiment": "fixed(0.15)", "kappa_experiment": "fixed(12)"}

@@ -20,6 +20,7 @@ def fit():
     return hm.fit(hm.Model("y ~ 1 + (1 | g)", priors={"sigma": "fixed(2)"}), FRAME, sampler="exact", draws=40, chains=2, progress=False)
 
 
+@pytest.mark.slow
 def test_nothing_changed_gives_the_same_draws(fit):
     again = fit.refit()
     assert again.model == fit.model

@@ -77,6 +77,7 @@ def exact():
     return fit_schools(sampler="exact")
 
 
+@pytest.mark.slow_cases("binomial exact", "normal gibbs", "normal nuts", "poisson exact")
 def test_groups_and_schema_names(case):
     tree = case.to_datatree(predictive=True, seed=3)
     wanted = {"posterior", "sample_stats", "log_likelihood", "log_prior", "posterior_predictive", "observed_data", "constant_data"}
@@ -98,6 +99,7 @@ def test_groups_and_schema_names(case):
     assert all(np.isfinite(tree.log_prior[name]).all() and tree.log_prior[name].attrs["improper"] == 0 for name in tree.log_prior.data_vars)
 
 
+@pytest.mark.slow_cases("binomial exact", "normal gibbs", "normal nuts", "poisson exact")
 def test_arviz_runs_unmodified(case, capsys):
     tree = case.to_datatree(predictive=True)
     outcome = case.model.outcome
@@ -157,6 +159,7 @@ def test_log_prior_of_populations():
     np.testing.assert_allclose(tree.log_prior["shape_pump"], expected, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_improper_priors_are_zero_or_up_to_a_constant():
     frame = hm.load_dataset("eight_schools")
     problem = bind(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), frame)

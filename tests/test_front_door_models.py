@@ -69,6 +69,7 @@ def pastes_sums():
     return 6 * ((batch - batch.mean()) ** 2).sum(), 2 * ((cask - batch[:, None]) ** 2).sum(), ((y - cask[..., None]) ** 2).sum()
 
 
+@pytest.mark.slow
 def test_pastes_are_at_the_published_estimates():
     """lme4's REML fit: sds 1.287 (batch), 2.904 (cask), 0.823 (residual), intercept 60.0533; here by mean squares."""
     frame = hm.load_dataset("pastes")
@@ -146,6 +147,7 @@ def growth_reml():
     return lines.mean(0), omega, np.sqrt(variance)
 
 
+@pytest.mark.slow
 def test_growth_is_at_the_closed_form_estimates():
     frame = hm.load_dataset("growth")
     coefficients, omega, sigma = growth_reml()

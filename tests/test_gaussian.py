@@ -444,6 +444,7 @@ def thetas(case):
     ]
 
 
+@pytest.mark.slow_cases("slopes, correlated, two levels")
 @pytest.mark.parametrize("name", CASES)
 def test_against_dense_conditioning(name):
     case = CASES[name]
@@ -547,6 +548,7 @@ def assert_same(one, two, rename=lambda label: label):
         assert {rename(k): v for k, v in one[1][g].items()} == pytest.approx(two[1][g], rel=1e-10)
 
 
+@pytest.mark.slow
 def test_padding_relabelling_and_row_order_change_nothing(monkeypatch):
     case, frame = CASES["three levels, predictors"], random_frame(5)
     with jax.enable_x64(True):
@@ -567,6 +569,7 @@ def test_padding_relabelling_and_row_order_change_nothing(monkeypatch):
         assert_same(reference, summary(wide))
 
 
+@pytest.mark.slow
 def test_ragged_storage_equals_the_rectangle(monkeypatch):
     rng = np.random.default_rng(4)
     sizes = np.where(np.arange(30) == 7, 45, 1)
@@ -607,6 +610,7 @@ def test_location_and_scale():
     np.testing.assert_allclose(found[1][1]["theta_a"][1], 4 * found[0][1]["theta_a"][1], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_start_is_inside_the_support_and_finite():
     frame = random_frame(6)
     with jax.enable_x64(True):

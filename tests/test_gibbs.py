@@ -59,6 +59,7 @@ def test_slice_steps_find_the_density_from_afar():
 # conditionals -------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow_cases("flat()-0-0")
 @pytest.mark.parametrize(
     ("prior", "power", "scale"), [("flat()", 0, 0), ("flat_variance()", -1, 0), ("power(0.5)", 0.5, 0), ("inverse_gamma_variance(3, 8)", 7, 8)]
 )
@@ -106,6 +107,7 @@ def within(found, targets):
         assert (off[pick] <= near[pick]).all(), (name, off / near)
 
 
+@pytest.mark.slow_cases("flat_variance()")
 @pytest.mark.parametrize("prior", ["flat_variance()", *(pytest.param(p, marks=pytest.mark.slow) for p in EIGHT if p != "flat_variance()")])
 def test_eight_schools(prior):
     tau, mu, first, last = EIGHT[prior]
@@ -222,6 +224,7 @@ def test_against_the_exact_engine(name):
 # front doors -----------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_fit_reports_chains():
     fit = hm.fit(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), SCHOOLS, sampler="gibbs", draws=500, progress=False)
     assert fit.draws.stats["lp"].shape == (4, 500)

@@ -67,6 +67,7 @@ def run(no_report, tmp_path_factory):
     return config, hm.run(config, folder, workers=1, progress=False)
 
 
+@pytest.mark.slow
 def test_it_meets_the_same_datasets_as_other_methods(run):
     config, found = run
     outcomes, true = data(config, 12)
@@ -87,6 +88,7 @@ def test_it_meets_the_same_datasets_as_other_methods(run):
     assert found.config["methods"]["mine"]["function"] == "host_methods:averages"
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_and_a_resumed_run_give_the_same_bytes(run, tmp_path):
     config, found = run
     short = config | {"replications": 8}
@@ -97,6 +99,7 @@ def test_any_number_of_workers_and_a_resumed_run_give_the_same_bytes(run, tmp_pa
     assert files and all((again.path / f).read_bytes() == (found.path / f).read_bytes() for f in files)
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_is_a_row_with_its_reason():
     config = study(host_methods.moody, estimands=["Intercept"], mechanisms=SCHOOLS | {"truth": {"Intercept": 0, "sd_school": 10}})
     rows = chunk(config, 0, 1, 2)
@@ -159,6 +162,7 @@ def test_results_that_cannot_be_read_say_so(function, message):
     assert (rows["status"] == "nonfinite").all() and set(rows["message"]) == {message}
 
 
+@pytest.mark.slow
 def test_it_sees_the_rows_that_are_there():
     config = study(host_methods.by_rows, estimands=["Intercept", "mean(theta_school)"], mechanisms=SCHOOLS | {"deviation": {"missing": 0.25}})
     rows = chunk(config)

@@ -87,6 +87,7 @@ def test_eight_schools_beside_nuts():
     assert walk["theta_school"]["ess_bulk"].min() / 80_000 < 0.1 * nuts["theta_school"]["ess_bulk"].min() / 4000
 
 
+@pytest.mark.slow
 def test_a_fit_says_that_it_cannot_be_trusted():
     fit = hm.fit(
         hm.Model("y ~ 1 + x + (1 + x || id)"), hm.load_dataset("individuals").query("id <= 20"), sampler="metropolis", draws=300, tune=300,

@@ -142,6 +142,7 @@ IN_UNITS = {"scaled_normal": ("Intercept", "real"), "gamma_rate": ("mean_g", "po
 PROPER = [n for n in priors.__all__ if getattr(priors, n)(*PRIORS[n]).proper and n not in ("fixed", "lkj", "bda3", "rgbp", *IN_UNITS)]
 
 
+@pytest.mark.slow_cases("beta")
 @pytest.mark.parametrize("name", PROPER)
 def test_numpyro_distributions_are_the_same_law(name):
     """The site's distribution has the record's density and, where it can be drawn, its quantiles."""

@@ -63,6 +63,7 @@ def assert_means(x, truth, z=4.5):
     assert (gap < z).all(), gap
 
 
+@pytest.mark.slow_cases("1-True")
 @pytest.mark.parametrize(
     ("dim", "dense"),
     [pytest.param(d, dense, marks=[] if (d, dense) in QUICK else pytest.mark.slow) for d in COVARIANCES for dense in (False, True)],
@@ -83,12 +84,14 @@ def test_normal(dim, dense):
     assert not chains.stats["diverging"].any()
 
 
+@pytest.mark.slow
 def test_heavy_tail():
     chains = many(lambda x: -2.0 * jnp.log1p(x[0] ** 2 / 3), 1, FAST)
     for p in (0.01, 0.1, 0.5, 0.8, 0.99):
         assert_means((chains.position[..., 0] < stats.t(3).ppf(p)).astype(float), p)
 
 
+@pytest.mark.slow
 def test_eight_schools_against_quadrature():
     grid = np.linspace(-12, 6, 20001)
     log_density = jax.jit(jax.vmap(eight_schools(Y)))(jnp.asarray(grid)[:, None])
@@ -100,6 +103,7 @@ def test_eight_schools_against_quadrature():
         assert_means((chains.position[..., 0] < np.interp(p, cdf, grid)).astype(float), p)
 
 
+@pytest.mark.slow_cases("1")
 @pytest.mark.parametrize("depth", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.slow)])
 def test_short_trajectories_keep_the_target(depth):
     """A tree cut off early is slower, not wrong."""
@@ -113,6 +117,7 @@ def test_short_trajectories_keep_the_target(depth):
     assert bool(reached.all()) if depth == 1 else not bool(reached.all())
 
 
+@pytest.mark.slow
 def test_funnel_diverges():
     def funnel(x):
         return -0.5 * (x[0] / 3) ** 2 - 0.5 * jnp.exp(-x[0]) * jnp.sum(x[1:] ** 2) - 0.5 * 9 * x[0]
@@ -180,6 +185,7 @@ def test_mapped_in_every_way_alike():
     np.testing.assert_allclose(wide.position[1][:, :20], alone.position[:, :20], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_old_and_new_keys():
     run = jax.jit(nuts(lambda x: -0.5 * jnp.sum(x**2), NutsSettings(draws=10, tune=10)))
     new, old = (run(key, jnp.zeros((4, 2))).position for key in (jax.random.key(3), jax.random.PRNGKey(3)))
@@ -203,6 +209,7 @@ def test_nonfinite_is_a_value():
     assert abs(kept[..., 0].mean() - stats.truncnorm(-1, np.inf).mean()) < 0.1
 
 
+@pytest.mark.slow
 def test_infinite_density_is_never_entered():
     def log_density(x):
         return -0.5 * jnp.sum(x**2) + jnp.where(x[0] > 1, jnp.inf, 0.0)

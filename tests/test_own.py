@@ -115,6 +115,7 @@ def test_function_is_named_in_the_manifest_and_traced_once(both, caplog):
     assert not [r for r in caplog.records if "tracing" in r.getMessage()]
 
 
+@pytest.mark.slow
 def test_function_as_method_is_the_library_s(tmp_path):
     flat = {"sampler": "exact", "priors": {"Intercept": "flat()"}}
     methods = {"mine": weighted, "complete": {"pooling": "complete"} | flat, "none": {"pooling": "none", "sampler": "exact"}}
@@ -126,6 +127,7 @@ def test_function_as_method_is_the_library_s(tmp_path):
     assert (run.estimates.query("method == 'mine'")["status"] == "ok").all()
 
 
+@pytest.mark.slow
 def test_function_as_mechanism(tmp_path):
     config = study(
         mechanisms=mechanism(Intercept=8, sd_school=10) | {"grid": {"sd_school": [0, 10]}},

@@ -112,6 +112,7 @@ def stopped(tmp_path_factory):
     return hm.run(study, tmp_path_factory.mktemp("stop") / "run", progress=False, workers=2)
 
 
+@pytest.mark.slow
 def test_cells_end_at_their_targets_and_methods_stay_paired(stopped):
     counts = stopped.performance.groupby(["sd_school", "method"])["n_sim"].unique()
     for spread in (2.0, 20.0):
@@ -127,6 +128,7 @@ def test_cells_end_at_their_targets_and_methods_stay_paired(stopped):
     assert ends["reached"].all() and not path[path["n"] < path.groupby("sd_school")["n"].transform("max")]["reached"].all()
 
 
+@pytest.mark.slow
 def test_trap_7_stopping_reads_complete_prefixes_whatever_finishes_first(stopped, tmp_path):
     """One worker or three, in one go or after an interruption: the same replicates 0 to n - 1, the same table."""
     again = hm.run(stopped.config, tmp_path / "three", progress=False, workers=3)

@@ -68,6 +68,7 @@ def words(figure):
 # groups ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_group_table_of_known_standard_errors(partial):
     table, summary = plots.group_table(partial), partial.summary("theta_school")
     assert table["group"].tolist() == SCHOOLS and set(table["estimand"]) == {"theta_school"}
@@ -178,6 +179,7 @@ def test_paths_are_the_conditional_means_and_sds_in_closed_form(partial):
     assert [t.get_text() for t in mean.texts] == SCHOOLS and density.get_xlabel() == "sd_school"
 
 
+@pytest.mark.slow
 def test_paths_of_counts_go_from_the_data_to_the_pooled_rate(rats):
     mean = plots.plot_paths(rats, points=41).axes[0]
     kappa = mean.lines[0].get_xdata()
@@ -204,6 +206,7 @@ def test_mle_against_posterior_mean(partial):
         plots.plot_mle_posterior(pd.DataFrame({"group": ["a"], "estimate": [1.0]}))
 
 
+@pytest.mark.slow
 def test_points_grow_with_the_groups(rats):
     (ax,) = plots.plot_mle_posterior(rats).axes
     (points,) = [c for c in ax.collections if isinstance(c, PathCollection)]
@@ -240,6 +243,7 @@ def slopes():
     return {"unpooled": hm.fit(own, data, pooling="none", **options), "partial": hm.fit(model, data, **options)}
 
 
+@pytest.mark.slow
 def test_plane_of_two_fits(slopes):
     (ax,) = plots.plot_plane(slopes, "theta_id", "theta_id_x").axes
     (arrows,) = [c for c in ax.collections if isinstance(c, Quiver)]
@@ -439,6 +443,7 @@ def test_a_fit_of_a_function_has_no_groups():
         plots.plot_caterpillar(Own())
 
 
+@pytest.mark.slow
 def test_examples_in_the_docstrings():
     from hiermodels.reporting import _densities, _figure, _fits
     from hiermodels.reporting.plots import groups, hierarchy, pooling, posterior, predictive

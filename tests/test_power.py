@@ -166,6 +166,7 @@ def test_power_of_a_cluster_randomised_trial_is_the_closed_form(schools, student
     assert row["n_sim"] == 2000 and row["units"] == schools * students
 
 
+@pytest.mark.slow
 def test_type_one_error_of_a_cluster_randomised_trial_is_nominal(tmp_path):
     study = cluster_trial(16, 4, 0.0, 2000)
     run = hm.run({**study, "decisions": {"benefit": 0.975, "differs": {"estimand": "treated", "excludes": 0}}}, tmp_path / "run", progress=False)
@@ -176,6 +177,7 @@ def test_type_one_error_of_a_cluster_randomised_trial_is_nominal(tmp_path):
     assert abs(again.performance.query("measure == 'type1'")["value"].iloc[0] - 0.1) < 0.03
 
 
+@pytest.mark.slow
 def test_assurance_is_the_closed_form():
     """Truth from a design prior N(m, s^2), analysis under a flat prior: Phi((m - 1.96 se) / sqrt(s^2 + se^2)).
 
@@ -190,6 +192,7 @@ def test_assurance_is_the_closed_form():
     assert abs(found.table["power"].iloc[0] - expected) < 3 * found.table["mcse"].iloc[0]
 
 
+@pytest.mark.slow_cases("classroom")
 @pytest.mark.parametrize("level", ["classroom", *(pytest.param(name, marks=pytest.mark.slow) for name in ("school", "obs"))])
 def test_treatments_are_assigned_at_any_level(level):
     """Known variances: the variance of the difference is that of the level's means."""

@@ -56,6 +56,7 @@ def test_its_rows_are_the_stored_ones(run, ninth):
         np.testing.assert_array_equal(ninth.estimates[column], stored[column])
 
 
+@pytest.mark.slow
 def test_its_data_give_its_estimate(ninth):
     weight = ninth.data["se"] ** -2.0
     pooled = (ninth.data["effect"] * weight).sum() / weight.sum()

@@ -100,6 +100,7 @@ def test_rows_are_those_that_a_method_has(schools):
     assert set(schools[1].estimates["status"]) == {"ok"}
 
 
+@pytest.mark.slow
 def test_estimates_are_the_functions_on_the_same_datasets(schools):
     config, run = schools[0], schools[1].estimates
     outcomes, frame = datasets(config)
@@ -160,6 +161,7 @@ def test_a_run_names_its_estimators(schools):
     assert "estimator" not in run.config["methods"]["none"]
 
 
+@pytest.mark.slow
 def test_intervals_follow_the_study_s():
     methods = {"s": {"estimator": "separate"}, "h": {"estimator": "hksj"}}
     outcomes, frame = datasets(study())
@@ -227,6 +229,7 @@ def test_rows_of_a_group_are_combined_by_precision():
     np.testing.assert_allclose(estimate, estimators.james_stein(mean.to_numpy(), 1 / precision.to_numpy()).theta)
 
 
+@pytest.mark.slow
 def test_every_estimator_runs_where_it_applies():
     trial = ("cluster_t", "satterthwaite")
     for name in estimator_names():

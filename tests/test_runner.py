@@ -94,6 +94,7 @@ def test_same_table_from_any_number_of_workers(whole, tmp_path, workers):
     assert table(tmp_path / "run") == table(whole)
 
 
+@pytest.mark.slow
 def test_traces_do_not_grow_with_replicates_and_a_second_run_traces_nothing(tmp_path, caplog):
     caplog.set_level(logging.DEBUG, "hiermodels.studies")
 
@@ -141,6 +142,7 @@ def test_killed_run_resumes_to_the_same_bytes(whole, tmp_path, share):
     assert not list(folder.rglob("*.tmp-*"))
 
 
+@pytest.mark.slow
 def test_interrupt_is_clean_and_says_how_to_resume(whole, tmp_path):
     config = tmp_path / "study.yaml"
     config.write_bytes((whole / "config.yaml").read_bytes())

@@ -34,6 +34,7 @@ def test_the_shell_lists_every_sampler(capsys):
     assert all(len(line.split()) > 4 for line in shown)
 
 
+@pytest.mark.slow_cases("closed_form", "gibbs")
 @pytest.mark.parametrize("name", MENU)
 def test_every_sampler_gives_the_same_variables(name):
     fit = hm.fit(MODEL, FRAME, sampler=name, progress=False, **FEW)

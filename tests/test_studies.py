@@ -179,6 +179,7 @@ def test_methods_with_other_chunks_share_one_simulation_and_nuts_is_compiled_bef
     assert told == ["compiling partial (nuts)", "compiling the simulation", "compiling complete (exact)"]
 
 
+@pytest.mark.slow
 def test_float32_studies_run_and_agree_roughly(tmp_path):
     wide = {}
     for precision in ("float64", "float32"):
@@ -191,6 +192,7 @@ def test_float32_studies_run_and_agree_roughly(tmp_path):
     assert np.nanmean(np.abs(a["estimate"].to_numpy() - b["estimate"].to_numpy()) / a["se"].to_numpy()) < 0.1
 
 
+@pytest.mark.slow_cases("retry-with-escalation")
 @pytest.mark.parametrize("policy", ["retry-with-escalation"])
 def test_retries_are_made_and_counted(tmp_path, policy):
     study = prior_study("two levels, known variances", 16)

@@ -27,6 +27,7 @@ def _parameters() -> list:
     ]
 
 
+@pytest.mark.slow_cases("1-normal.fitted-closed_form", "1-normal.fitted-exact", "10-propriety.integrals", "2-baseball.at_066-exact", "2-baseball.at_binomial-exact", "2-baseball.flat_sd-exact", "4-eight_schools.flat_sd-exact", "4-eight_schools.flat_sd_predictions-exact", "4-eight_schools.half_cauchy_5-exact", "4-eight_schools.half_cauchy_5_normal_mean-exact", "4-eight_schools.order_flat", "4-eight_schools.point_estimates", "4-eight_schools.replicates_flat", "4-eight_schools.tau_0-exact", "4-eight_schools.uniform_0_20-exact", "5-rats.hyperparameters-exact", "6-scores.balanced-exact", "6-scores.fixed_variances_predictions-draws", "6-scores.half_normal-exact", "7-individuals.data", "7-individuals.hierarchical-exact", "7-individuals.unpooled-exact", "8-counts.pumps-exact", "8-counts.ten_counties-exact", "9-exchangeability.prior_correlation-exact", "9-exchangeability.relabelled")
 @pytest.mark.parametrize("check", _parameters())
 def test_target(check: Check, record_property):
     rows = compare(check)
@@ -107,6 +108,7 @@ def test_a_wrong_number_is_found(monkeypatch):
 # the data of the table against the library's datasets --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_verify_one_section():
     found = hm.verify(section=9)
     assert found["ok"].all() and set(found["section"]) == {9}
@@ -114,6 +116,7 @@ def test_verify_one_section():
         hm.verify(section=11)
 
 
+@pytest.mark.slow
 def test_the_file_is_plain(tmp_path):
     path = Path(table.__file__).parent / "targets.csv"
     with path.open(newline="", encoding="utf-8") as file:
