@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels._citations import bibtex
+from hiermodels._fit_methods import methods
 from hiermodels._fit_settings import FitSettings
 from hiermodels._fit_words import check_scale, probability, response_summary
 from hiermodels.inference import describe
@@ -127,6 +129,25 @@ class FitCore:
         'A'
         """
         return probability(self, comparison, check_scale(scale))
+
+    def methods_text(self) -> str:
+        """One paragraph for a methods section: the model, its priors, how it was computed and how far off that may be.
+
+        Every number and name comes from the fit; `citations` has the works in brackets.
+
+        Examples
+        --------
+        >>> import hiermodels as hm
+        >>> model = hm.Model("effect ~ 1 + (1 | school)", known_se="se")
+        >>> result = hm.fit(model, hm.load_dataset("eight_schools"), sampler="exact", progress=False)
+        >>> result.methods_text()[:97]
+        "We fitted the model effect ~ 1 + (1 | school) (lme4's notation) to 8 rows in 8 groups of school; "
+        """
+        return methods(self)[0]
+
+    def citations(self) -> str:
+        """The works that `methods_text` cites, as BibTeX."""
+        return bibtex(methods(self)[1])
 
     def _chosen(self, var_names: str | Sequence[str] | None) -> list[str]:
         if var_names is None:

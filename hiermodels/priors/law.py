@@ -69,6 +69,8 @@ class Prior:
         For a prior in units of another parameter: power of that by which the density falls in the tail of this one.
     normal_power : float or None
         Where the parameter is a power of a half normal variate: that power.
+    cites : tuple of str
+        Works that a methods section cites for it (`hiermodels._citations`).
     least_error : bool
         Whether, with known standard errors, it acts as 1 / sd down to the smallest of them.
 
@@ -91,6 +93,7 @@ class Prior:
     constant: ClassVar[bool] = False
     joint: ClassVar[bool] = False
     normal_power: ClassVar[float | None] = None
+    cites: ClassVar[tuple[str, ...]] = ()
     least_error: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

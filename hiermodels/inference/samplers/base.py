@@ -73,6 +73,10 @@ class Sampler:
     settings : Settings
     name : str
         Its name in the menu.
+    method : str
+        How it computes a posterior, as a sentence about methods goes on.
+    cites : tuple of str
+        Works that such a sentence cites (`hiermodels._citations`).
     independent : bool
         Whether its draws are independent.
     quadrature : bool
@@ -92,6 +96,8 @@ class Sampler:
     settings: Settings = field(default_factory=Settings)
 
     name: ClassVar[str] = ""
+    method: ClassVar[str] = ""
+    cites: ClassVar[tuple[str, ...]] = ()
     independent: ClassVar[bool] = False
     quadrature: ClassVar[bool] = False
     functions: ClassVar[bool] = False

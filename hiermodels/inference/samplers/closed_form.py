@@ -26,6 +26,7 @@ class ClosedForm(Sampler):
     """
 
     name = "closed_form"
+    method = "in closed form"
     independent = True
 
     def model(self, layout: Layout) -> Factorised:

@@ -35,6 +35,7 @@ class Exact(Sampler):
     """
 
     name = "exact"
+    method = "by numerical quadrature over its hyperparameters, without a Markov chain"
     independent = True
     quadrature = True
     takes = ("accuracy",)

@@ -26,6 +26,8 @@ class Gibbs(Sampler):
     """
 
     name = "gibbs"
+    method = "with a Gibbs sampler"
+    cites = ("gibbs",)
 
     def model(self, layout: Layout) -> Factorised:
         return factorise(layout)

@@ -25,6 +25,8 @@ class Metropolis(Sampler):
     """
 
     name = "metropolis"
+    method = "with a random-walk Metropolis algorithm"
+    cites = ("metropolis",)
     takes = ("step_size",)
 
     def model(self, layout: Layout) -> Explicit:

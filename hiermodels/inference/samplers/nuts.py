@@ -26,6 +26,8 @@ class Nuts(Sampler):
     """
 
     name = "nuts"
+    method = "with the no-U-turn sampler"
+    cites = ("nuts",)
     functions = True
     slow_to_compile = True
     chunk = 50

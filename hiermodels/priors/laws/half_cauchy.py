@@ -22,6 +22,7 @@ class HalfCauchy(Prior):
     scale: float
 
     name = "half_cauchy"
+    cites = ("sdpriors",)
     example = (5,)
     kinds = ("positive", "above_one")
     in_units = ("scale",)

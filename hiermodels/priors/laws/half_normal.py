@@ -23,6 +23,7 @@ class HalfNormal(Prior):
     scale: float
 
     name = "half_normal"
+    cites = ("sdpriors",)
     example = (5,)
     kinds = ("positive", "above_one")
     in_units = ("scale",)

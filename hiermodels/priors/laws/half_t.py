@@ -23,6 +23,7 @@ class HalfT(Prior):
     scale: float
 
     name = "half_t"
+    cites = ("sdpriors",)
     example = (3, 2)
     kinds = ("positive", "above_one")
     in_units = ("scale",)

@@ -22,6 +22,7 @@ class LKJ(Prior):
     eta: float
 
     name = "lkj"
+    cites = ("lkj",)
     example = (2,)
     kinds = ("correlation",)
     symbol = "\\mathrm{LKJ}"

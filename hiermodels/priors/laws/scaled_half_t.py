@@ -33,6 +33,7 @@ class ScaledHalfT(Prior):
     ratio: float
 
     name = "scaled_half_t"
+    cites = ("sdpriors",)
     example = (3, 2)
     kinds = ("positive",)
     in_units = ("ratio",)
