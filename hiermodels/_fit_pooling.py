@@ -284,7 +284,7 @@ def _no_leave_one_out(fit: Any) -> str:
     if not any(level.pooling == "none" for level in layout.levels):
         return ""
     finest = next(i for i in reversed(range(len(layout.levels))) if layout.levels[i].pooling == "none")
-    rows = np.bincount(data.group[finest][np.asarray(data.size) > 0], minlength=layout.levels[finest].size)[problem.positions[layout.levels[finest].name]]
+    rows = problem.tree.sum_rows(np.asarray(data.size) > 0, finest)
     if layout.link.bounded or (layout.normal_groups and not layout.link.identity) or rows.min() > 1:
         return ""
     return f"a {layout.levels[finest].name} with one row tells nothing about that row when it is left out"

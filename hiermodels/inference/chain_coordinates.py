@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -17,8 +16,8 @@ from hiermodels.models.conjugate import Conjugate
 from hiermodels.models.count_stats import CountStats, moment_estimates
 from hiermodels.models.counts import count_tree
 from hiermodels.models.layout import Layout, Parameter
-from hiermodels.models.populations import spread_down
 from hiermodels.models.problem import Data
+from hiermodels.models.tree import tree_of
 from hiermodels.models.units import inner_design
 from hiermodels.quantities import sd_name
 
@@ -148,7 +147,7 @@ def _matched(model: Explicit, data: Data, start: Array) -> tuple[Callable[[Array
     if not layout.link.identity or not free:
         return (lambda u: (u, jnp.zeros((), u.dtype))), start
     square = data.weight[:, None] * inner_design(layout, data) ** 2
-    told = [jax.ops.segment_sum(square[:, e], data.group[i], num_segments=layout.levels[i].size) for i, e, _ in free]
+    told = [tree_of(layout, data).sum_rows(square[:, e], i) for i, e, _ in free]
 
     def value(u: Array, p: Parameter | None) -> Array | float:
         """A standard deviation; 1 where variances are known."""
@@ -178,12 +177,11 @@ def _matched(model: Explicit, data: Data, start: Array) -> tuple[Callable[[Array
 def _reliability(model: Conjugate, stats: CountStats, i: int) -> tuple[Array, Array]:
     """Weight w of each group of level i, (group,), and the sd between groups, by moments on the link scale."""
     layout, bounded = model.layout, model.layout.link.bounded
-    size = layout.levels[i].size
-    group = spread_down(layout, stats.parent, jnp.arange(size), i, count_tree(layout).unit)
+    tree, unit = tree_of(layout, stats), count_tree(layout).unit
     _, a = moment_estimates(stats, bounded)
 
     def total(x: Array) -> Array:
-        return jnp.zeros(size, x.dtype).at[group].add(jnp.where(stats.size > 0, x, 0.0))
+        return tree.sum_up(jnp.where(stats.size > 0, x, 0.0), unit, i)
 
     events, trials, squares = total(stats.y) + 0.5, total(stats.size), total(stats.size**2)
     real = trials > 0

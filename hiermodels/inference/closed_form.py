@@ -41,6 +41,7 @@ from hiermodels.models.factorise import Factorised
 from hiermodels.models.gaussian import Gaussian, GaussianStats
 from hiermodels.models.layout import Layout, Parameter
 from hiermodels.models.problem import Data
+from hiermodels.models.tree import tree_of
 
 __all__ = [
     "CountLaw",
@@ -168,8 +169,7 @@ def check_variances(layout: Layout, data: Data) -> None:
     """
     if not (layout.known and any(level.pooling == "partial" and not _fixed(layout, level.name) for level in layout.levels)):
         return
-    weight, group = np.asarray(data.weight), np.asarray(data.group[-1])
-    error = np.bincount(group, weight, layout.levels[-1].size)[np.asarray(data.real[-1])] ** -0.5
+    error = tree_of(layout, data).sum_rows(np.asarray(data.weight), len(layout.levels) - 1)[np.asarray(data.real[-1])] ** -0.5
     if error.max() > (1 + _EQUAL) * error.min():
         raise ValueError(
             f"sampler: 'closed_form' needs the same standard error in every {layout.levels[-1].name}, found {error.min():.4g} to "

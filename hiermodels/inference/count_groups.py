@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hiermodels.inference.group_messages import owners
 from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
 from hiermodels.models.problem import Problem
 from hiermodels.quantities import theta_name
@@ -55,7 +54,7 @@ def population(values: Values, problem: Problem) -> Population:
         From `hiermodels.inference.group_messages.flat_draws`, of a partially pooled model of counts.
     """
     layout, tree = problem.layout, count_tree(problem.layout)
-    y, size, rows = (_sums(problem, tree.unit, part) for part in (problem.data.y, problem.data.size, np.asarray(problem.data.size) > 0))
+    y, size, rows = (problem.tree.sum_rows(part, tree.unit) for part in (problem.data.y, problem.data.size, np.asarray(problem.data.size) > 0))
     name = rate_name(layout)
     if name is not None:
         mean = values[name][:, None]
@@ -63,14 +62,14 @@ def population(values: Values, problem: Problem) -> Population:
         eta = _centre(values, problem, tree.unit)
         for c in layout.population:
             if layout.columns[c] != "Intercept":
-                column = _sums(problem, tree.unit, np.where(np.asarray(problem.data.size) > 0, problem.data.x[:, c], 0.0)) / rows
+                column = problem.tree.sum_rows(np.where(np.asarray(problem.data.size) > 0, problem.data.x[:, c], 0.0), tree.unit) / rows
                 eta = eta + values[layout.columns[c]][:, None] * column
         mean = layout.link.host_inverse(eta)
     if not tree.above:
         return Population(mean, values[precision(layout)][:, None], y, size)
     top = tree.above[-1]
     log_size = values[theta_name(layout.levels[top].name, log_precision(layout))]
-    return Population(mean, np.exp(log_size[:, _ancestors(problem, tree.unit, top)]), y, size)
+    return Population(mean, np.exp(problem.tree.spread_down(log_size, top, tree.unit)), y, size)
 
 
 def count_weights(values: Values, problem: Problem) -> np.ndarray:
@@ -90,25 +89,12 @@ def count_log_likelihood(values: Values, problem: Problem) -> np.ndarray:
     y, size = np.asarray(data.y), np.asarray(data.size)
     family = problem.layout.law
     group = family.population.log_marginal(law.mean, law.concentration, law.y, law.size)
-    return group + _sums(problem, unit, family.log_constant(y, size))
+    return group + problem.tree.sum_rows(family.log_constant(y, size), unit)
 
 
 def _centre(values: Values, problem: Problem, unit: int) -> np.ndarray:
     """Linear predictor of each unit with predictors at zero; (draw, group or 1)."""
     if unit > 0:
         above = theta_name(problem.layout.levels[unit - 1].name, "Intercept")
-        return values[above][:, _ancestors(problem, unit, unit - 1)]
+        return problem.tree.spread_down(values[above], unit - 1, unit)
     return values["Intercept"][:, None] if "Intercept" in values else np.zeros((1, 1))
-
-
-def _ancestors(problem: Problem, i: int, top: int) -> np.ndarray:
-    """Place of each group's ancestor at level ``top``; shape (group,)."""
-    place = np.arange(len(problem.labels[problem.layout.levels[i].name]))
-    for j in range(i, top, -1):
-        place = owners(problem, j)[place]
-    return place
-
-
-def _sums(problem: Problem, i: int, rows: Any) -> np.ndarray:
-    level = problem.layout.levels[i]
-    return np.bincount(problem.data.group[i], rows, level.size)[problem.positions[level.name]]

@@ -34,6 +34,7 @@ from hiermodels.inference.summaries import Interval, Target, judge
 from hiermodels.models.counts import rate_name
 from hiermodels.models.layout import Layout
 from hiermodels.models.problem import Data, Problem
+from hiermodels.models.tree import tree_of
 from hiermodels.quantities import sd_name, theta_name
 
 __all__ = ["available_directly", "check_design", "describe", "direct_estimator", "lookup", "menu", "read_settings"]
@@ -193,8 +194,7 @@ def _check_clusters(name: str, needs: tuple[str, ...], problem: Problem, names: 
 
 def _sums(layout: Layout, data: Data, *columns: Array) -> list[Array]:
     """Sums of columns over the groups of the coarsest level."""
-    zeros = jnp.zeros(layout.levels[0].size, columns[0].dtype)
-    return [zeros.at[data.group[0]].add(column) for column in columns]
+    return [tree_of(layout, data).sum_rows(column, 0) for column in columns]
 
 
 def _arrays(needs: tuple[str, ...], layout: Layout, data: Data) -> list[Array]:
@@ -223,7 +223,7 @@ def _clusters(needs: tuple[str, ...], layout: Layout, data: Data) -> list[Array]
     size, total, treated = _sums(layout, data, rows, rows * data.y, rows * x)
     safe = jnp.maximum(size, 1.0)
     mean = total / safe
-    (within,) = _sums(layout, data, rows * (data.y - mean[data.group[0]]) ** 2)
+    (within,) = _sums(layout, data, rows * (data.y - tree_of(layout, data).at_rows(mean, 0)) ** 2)
     found = {"mean": mean, "size": size, "within": within, "treated": treated / safe}
     return [found[name] for name in needs]
 

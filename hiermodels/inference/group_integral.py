@@ -100,9 +100,8 @@ def _rest(values: Values, problem: Problem, i: int) -> np.ndarray:
         total += values[layout.columns[c]][:, None] * x[:, c]
     for k, level in enumerate(layout.levels):
         if k != i:
-            at = np.searchsorted(problem.positions[level.name], np.asarray(data.group[k]))
             for c in level.effects:
-                total += deviations(values, problem, k, c)[:, at] * x[:, c]
+                total += problem.tree.at_rows(deviations(values, problem, k, c), k) * x[:, c]
     return total
 
 

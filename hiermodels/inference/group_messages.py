@@ -26,7 +26,7 @@ from hiermodels.models.layout import LevelLayout
 from hiermodels.models.problem import Problem
 from hiermodels.quantities import cor_name, sd_name, theta_name
 
-__all__ = ["Message", "deviations", "flat_draws", "group_log_likelihood", "information", "messages", "owners", "sole_children"]
+__all__ = ["Message", "deviations", "flat_draws", "group_log_likelihood", "information", "messages", "sole_children"]
 
 Values = Mapping[str, Any]
 
@@ -57,19 +57,10 @@ def flat_draws(values: Values, most: int | None = None) -> dict[str, np.ndarray]
     return {name: x[::step] for name, x in found.items()}
 
 
-def owners(problem: Problem, i: int) -> np.ndarray:
-    """Place of each group's parent among the groups of the parent's level; in label order, shape (group,)."""
-    level = problem.layout.levels[i]
-    padded = np.asarray(problem.data.parent[i])[problem.positions[level.name]]
-    if level.parent < 0:
-        return np.zeros(len(padded), int)
-    return np.searchsorted(problem.positions[problem.layout.levels[level.parent].name], padded)
-
-
 def sole_children(problem: Problem, i: int) -> np.ndarray:
     """Whether a group is its parent's only one; its parent's rows are then its own, shape (group,)."""
-    owner = owners(problem, i)
-    return np.zeros(len(owner), bool) if problem.layout.levels[i].parent < 0 else np.bincount(owner)[owner] == 1
+    tree = problem.tree
+    return (tree.children(i) == 1)[tree.parent[i]] & (tree.levels[i].parent >= 0)
 
 
 def information(values: Values, problem: Problem, eta: np.ndarray | None = None) -> np.ndarray:
@@ -90,12 +81,9 @@ def deviations(values: Values, problem: Problem, i: int, column: int) -> np.ndar
     """What each group adds to its parent's coefficient; (draw, group)."""
     layout = problem.layout
     name = layout.columns[column]
-    own = values[theta_name(layout.levels[i].name, name)]
-    place, up = np.arange(own.shape[1]), i
-    while layout.levels[up].parent >= 0:
-        place, up = owners(problem, up)[place], layout.levels[up].parent
-        if column in layout.levels[up].effects:
-            return own - values[theta_name(layout.levels[up].name, name)][:, place]
+    own, above = values[theta_name(layout.levels[i].name, name)], layout.holder(layout.levels[i].parent, column)
+    if above >= 0:
+        return own - problem.tree.spread_down(values[theta_name(layout.levels[above].name, name)], above, i)
     return own - (values[name][:, None] if column in layout.population else 0.0)
 
 
@@ -117,7 +105,7 @@ def messages(values: Values, problem: Problem, i: int, rows: np.ndarray) -> Mess
     below = _chain(layout.levels, i)
     message = _of_rows(values, problem, below[-1], rows)
     for j in reversed(below[1:]):
-        message = _to_parents(_absorbed(message, values, problem, j), owners(problem, j))
+        message = _to_parents(_absorbed(message, values, problem, j), problem.tree.parent[j])
     return message
 
 
@@ -140,7 +128,7 @@ def group_log_likelihood(values: Values, problem: Problem, i: int) -> np.ndarray
     found = _given_parent(values, problem, i)
     alone = sole_children(problem, i)
     if alone.any():
-        found[:, alone] = group_log_likelihood(values, problem, level.parent)[:, owners(problem, i)[alone]]
+        found[:, alone] = group_log_likelihood(values, problem, level.parent)[:, problem.tree.parent[i][alone]]
     return found
 
 
@@ -227,15 +215,11 @@ def _parent_coefficients(values: Values, problem: Problem, i: int, centre: float
     draws = len(next(iter(values.values())))
     found = np.zeros((draws, len(layout.columns), groups))
     for c, name in enumerate(layout.columns):
-        place, up = np.arange(groups), i
-        while layout.levels[up].parent >= 0:
-            place, up = owners(problem, up)[place], layout.levels[up].parent
-            if c in layout.levels[up].effects:
-                found[:, c] = values[theta_name(layout.levels[up].name, name)][:, place]
-                break
-        else:
-            if c in layout.population:
-                found[:, c] = values[name][:, None]
+        above = layout.holder(layout.levels[i].parent, c)
+        if above >= 0:
+            found[:, c] = problem.tree.spread_down(values[theta_name(layout.levels[above].name, name)], above, i)
+        elif c in layout.population:
+            found[:, c] = values[name][:, None]
         if name == "Intercept":
             found[:, c] -= centre
     return found

@@ -24,7 +24,7 @@ from hiermodels.inference.count_groups import count_log_likelihood, unit_level
 from hiermodels.inference.describe import group_values
 from hiermodels.inference.diagnostics import ess_mean
 from hiermodels.inference.group_integral import integrated_log_likelihood, why_not
-from hiermodels.inference.group_messages import flat_draws, group_log_likelihood, owners
+from hiermodels.inference.group_messages import flat_draws, group_log_likelihood
 from hiermodels.inference.log_priors import mean_variances
 from hiermodels.models.layout import LevelLayout
 from hiermodels.models.problem import Problem
@@ -187,7 +187,7 @@ def _check(problem: Problem, level: LevelLayout) -> int:
 
 def _members(problem: Problem, i: int, rows: int) -> np.ndarray:
     """Place of each row's group among the labels of level i."""
-    return np.searchsorted(problem.positions[problem.layout.levels[i].name], np.asarray(problem.data.group[i])[:rows])
+    return problem.tree.group[i][:rows]
 
 
 def _prior_ratios(values: Values, problem: Problem, i: int) -> np.ndarray | float:
@@ -200,20 +200,12 @@ def _prior_ratios(values: Values, problem: Problem, i: int) -> np.ndarray | floa
         return 0.0
     tau = np.asarray(values[found.name], float)[..., None]
     weight = 1 / (mean_variances(problem) + tau**2)
-    owner = _owner(problem, i)
+    owner = problem.tree.owner(len(problem.layout.levels) - 1, i)  # ascending, as groups are stored parent by parent
     total: np.ndarray | float = 0.0
     for k in found.prior.variance_powers:
         own = np.add.reduceat(weight**k, np.searchsorted(owner, np.arange(owner[-1] + 1)), axis=-1)
         total = total + 0.5 * np.log1p(-own / own.sum(-1, keepdims=True))
     return total
-
-
-def _owner(problem: Problem, i: int) -> np.ndarray:
-    """Place of each finest group's ancestor at level i; ascending, as groups are stored parent by parent."""
-    place = np.arange(len(problem.labels[problem.layout.levels[-1].name]))
-    for j in range(len(problem.layout.levels) - 1, i, -1):
-        place = owners(problem, j)[place]
-    return place
 
 
 def _reweighted(inside: np.ndarray, prior: np.ndarray | float, independent: bool) -> np.ndarray:

@@ -56,9 +56,7 @@ def improper_parameters(layout: Layout) -> list[Parameter]:
 
 def mean_variances(problem: Problem) -> np.ndarray:
     """Known variance of each finest group's mean, 1 / sum of its rows' precisions; shape (group,)."""
-    weight, group = np.asarray(problem.data.weight), np.asarray(problem.data.group[-1])
-    total = np.bincount(group, weight)
-    return 1 / total[total > 0]
+    return 1 / problem.tree.sum_rows(np.asarray(problem.data.weight), len(problem.layout.levels) - 1)
 
 
 def _proper(parameter: Parameter) -> bool:

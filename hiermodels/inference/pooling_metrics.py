@@ -104,11 +104,8 @@ def level_shares(values: Values, problem: Problem, i: int) -> dict[str, np.ndarr
     if total is None:
         return found
     own = [values[sd_name(v.name, "Intercept")] ** 2 if v.pooling == "partial" and _intercept(layout, v) else 0.0 for v in layout.levels]
-    shared = [i]
-    while layout.levels[shared[-1]].parent >= 0:
-        shared.append(layout.levels[shared[-1]].parent)
     total = total + sum(own)
-    return found | {"vpc": own[i] / total, "icc": sum(own[j] for j in shared) / total}
+    return found | {"vpc": own[i] / total, "icc": sum(own[j] for j in layout.lineage(i)) / total}
 
 
 def _higgins(values: Values, problem: Problem, i: int) -> dict[str, np.ndarray]:

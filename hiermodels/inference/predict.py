@@ -118,10 +118,7 @@ def residual_sd(values: Values, problem: Problem, frame: pd.DataFrame) -> np.nda
 
 def fitted_rows(problem: Problem, rows: int) -> Rows:
     """The rows that were fitted, in their own groups."""
-    known = tuple(
-        np.searchsorted(problem.positions[level.name], g[:rows])
-        for level, g in zip(problem.layout.levels, problem.data.group, strict=True)
-    )
+    known = tuple(group[:rows] for group in problem.tree.group)
     return Rows(np.asarray(problem.data.x[:rows]), known, tuple(np.full(rows, -1) for _ in known))
 
 
@@ -157,13 +154,9 @@ def _deviation(values: Values, problem: Problem, i: int, column: int) -> np.ndar
     """Deviation of every group of level i from its parent in one coefficient; (chain, draw, group)."""
     layout = problem.layout
     name = layout.columns[column]
-    own = values[theta_name(layout.levels[i].name, name)]
-    owner, up = np.arange(own.shape[-1]), i
-    while (above := layout.levels[up].parent) >= 0:
-        padded = problem.data.parent[up][problem.positions[layout.levels[up].name][owner]]
-        owner, up = np.searchsorted(problem.positions[layout.levels[above].name], padded), above
-        if column in layout.levels[up].effects:
-            return own - values[theta_name(layout.levels[up].name, name)][..., owner]
+    own, above = values[theta_name(layout.levels[i].name, name)], layout.holder(layout.levels[i].parent, column)
+    if above >= 0:
+        return own - problem.tree.spread_down(values[theta_name(layout.levels[above].name, name)], above, i)
     return own - (values[name][..., None] if column in layout.population else 0.0)
 
 
@@ -208,16 +201,15 @@ def _average_mean(values: Values, problem: Problem, rows: Rows, rng: np.random.G
     for combination in seen.T:
         eta = base.copy()
         for (i, c), deviation in deviations.items():
-            place = np.searchsorted(problem.positions[layout.levels[i].name], combination[i])
-            eta += deviation[..., place, None] * rows.x[:, c]
+            eta += deviation[..., combination[i], None] * rows.x[:, c]
         total += layout.link.host_inverse(eta)
     return total / seen.shape[1]
 
 
 def _combinations(problem: Problem) -> np.ndarray:
-    """Padded indices of the groups that occur together; shape (level, combination)."""
+    """Groups that occur together, in label order; shape (level, combination)."""
     real = np.asarray(problem.data.weight) > 0
-    return np.unique(np.stack([np.asarray(g)[real] for g in problem.data.group]), axis=1)
+    return np.unique(np.stack([g[real] for g in problem.tree.group]), axis=1)
 
 
 def _average(values: Values, problem: Problem, rows: Rows, rng: np.random.Generator, kind: str) -> np.ndarray:
@@ -228,14 +220,13 @@ def _average(values: Values, problem: Problem, rows: Rows, rng: np.random.Genera
     seen = _combinations(problem)
     pick = None if kind == "mean" else rng.integers(seen.shape[1], size=total.shape)
     for i, level in enumerate(problem.layout.levels):
-        place = np.searchsorted(problem.positions[level.name], seen[i])
         for c in level.effects:
             if np.any(rows.x[:, c]):
                 deviation = _deviation(values, problem, i, c)
                 if pick is None:
-                    one = deviation[..., place].mean(-1)[..., None]
+                    one = deviation[..., seen[i]].mean(-1)[..., None]
                 else:
-                    one = np.take_along_axis(deviation, place[pick], axis=-1)
+                    one = np.take_along_axis(deviation, seen[i][pick], axis=-1)
                 total += one * rows.x[:, c]
     return total
 
@@ -280,8 +271,7 @@ def _check_nesting(problem: Problem, labels: dict[str, list[str]], known: list[n
         if level.parent < 0:
             continue
         above = problem.layout.levels[level.parent].name
-        padded = np.asarray(problem.data.parent[i])[problem.positions[level.name][known[i]]]
-        owner = np.searchsorted(problem.positions[above], padded)
+        owner = problem.tree.parent[i][known[i]]
         wrong = (known[i] >= 0) & (owner != known[level.parent])
         if wrong.any():
             row = int(np.argmax(wrong))

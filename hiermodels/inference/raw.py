@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hiermodels.models.problem import Data, Problem
+from hiermodels.models.problem import Problem
 
 __all__ = ["raw_estimates"]
 
@@ -36,7 +36,7 @@ def raw_estimates(values: Mapping[str, Any], problem: Problem, level: str) -> np
     names = [lv.name for lv in layout.levels]
     i, finest = names.index(level), len(names) - 1
     if not layout.normal_groups:
-        return _sums(data.y, data, finest, problem) / _sums(data.size, data, finest, problem)
+        return problem.tree.sum_rows(data.y, finest) / problem.tree.sum_rows(data.size, finest)
     if not layout.link.identity:
         return _on_link_scale(values, problem, i)
     y = np.array(data.y)
@@ -44,27 +44,18 @@ def raw_estimates(values: Mapping[str, Any], problem: Problem, level: str) -> np
         if layout.columns[c] != "Intercept":
             y -= data.x[:, c] * np.median(values[layout.columns[c]])
     base = i if not layout.nested else finest
-    mean = _sums(data.weight * y, data, base, problem) / _sums(data.weight, data, base, problem)
+    mean = problem.tree.sum_rows(data.weight * y, base) / problem.tree.sum_rows(data.weight, base)
     if base == i:
         return mean
-    pairs = np.unique(np.stack([data.group[finest], data.group[i]])[:, np.asarray(data.weight) > 0], axis=1)
-    owner = np.searchsorted(problem.positions[level], pairs[1])
-    mean = mean[np.searchsorted(problem.positions[names[finest]], pairs[0])]
-    return np.bincount(owner, mean) / np.bincount(owner)
+    return problem.tree.sum_up(mean, finest, i) / problem.tree.sum_up(np.ones(len(mean)), finest, i)
 
 
 def _on_link_scale(values: Mapping[str, Any], problem: Problem, i: int) -> np.ndarray:
     layout, data = problem.layout, problem.data
-    y, size = _sums(data.y, data, i, problem), _sums(data.size, data, i, problem)
+    y, size = problem.tree.sum_rows(data.y, i), problem.tree.sum_rows(data.size, i)
     raw = layout.link.empirical(y, size)
     explained = np.zeros(layout.obs)
     for c in layout.population:
         if layout.columns[c] != "Intercept":
             explained += data.x[:, c] * np.median(values[layout.columns[c]])
-    return raw - _sums(data.size * explained, data, i, problem) / size
-
-
-def _sums(rows: Any, data: Data, i: int, problem: Problem) -> np.ndarray:
-    """Sum rows into the real groups of a level."""
-    level = problem.layout.levels[i]
-    return np.bincount(data.group[i], rows, level.size)[problem.positions[level.name]]
+    return raw - problem.tree.sum_rows(data.size * explained, i) / size

@@ -24,7 +24,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-import jax
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
@@ -49,6 +48,7 @@ from hiermodels.models.sites import (
     padded,
     to_flat,
 )
+from hiermodels.models.tree import tree_of
 from hiermodels.models.units import inner_design, shown, stands_of, with_outcome_scale
 from hiermodels.priors import fixed
 from hiermodels.quantities import cor_name, sd_name
@@ -123,7 +123,7 @@ def _normal_model(layout: Layout, centred: Centring, data: Data, y: Array | None
     for i, level in enumerate(layout.levels):
         above = _above(layout, i, values, population, data)
         for e in level.effects:
-            mean = mean + x[:, e] * (values[i][e] - above[e])[data.group[i]]
+            mean = mean + x[:, e] * tree_of(layout, data).at_rows(values[i][e] - above[e], i)
     if data.units is not None and layout.law.exposed:
         mean = mean - jnp.log(data.units.exposure)
     _report(layout, centred, values, data)
@@ -163,7 +163,7 @@ def _variances(layout: Layout, data: Data) -> Array | None:
     """Known variance of each finest group's mean, infinite without rows; what ``reference()`` needs."""
     if not layout.known or not layout.levels:
         return None
-    total = jax.ops.segment_sum(data.weight, data.group[-1], num_segments=layout.levels[-1].size)
+    total = tree_of(layout, data).sum_rows(data.weight, len(layout.levels) - 1)
     return jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1.0), jnp.inf)
 
 
@@ -173,7 +173,7 @@ def _above(
     """Coefficients around which the groups of level i scatter, every column; each (group,)."""
     level = layout.levels[i]
     if level.parent >= 0:
-        return {c: v[data.parent[i]] for c, v in values[level.parent].items()}
+        return {c: tree_of(layout, data).spread_down(v, level.parent, i) for c, v in values[level.parent].items()}
     columns = range(len(layout.columns))
     return {c: jnp.broadcast_to(population.get(c, jnp.zeros(())), (level.size,)) for c in columns}
 
@@ -185,7 +185,7 @@ def _group_values(
     values: list[dict[int, Array]] = []
     for i, level in enumerate(layout.levels):
         here = _above(layout, i, values, population, data)
-        if level.pooling == "none" and _unpooled_below(layout, i) is None:
+        if level.pooling == "none" and layout.unpooled_below(i) is None:
             for e, name in zip(level.effects, layout.effect_names(level), strict=True):
                 here[e] = _outcome(data) * padded(name, unpooled_law(layout, level.size), data.real[i])
         for block in level.blocks if level.pooling == "partial" else ():
@@ -235,43 +235,25 @@ def _correlated(
     return {e: whole[:, k] for k, e in enumerate(effects)}
 
 
-def _unpooled_below(layout: Layout, i: int) -> int | None:
-    """The level one step below i on the way to an unpooled one, or None."""
-    for k in range(i + 1, len(layout.levels)):
-        child = layout.levels[k]
-        if child.parent == i and (child.pooling == "none" or _unpooled_below(layout, k) is not None):
-            return k
-    return None
-
-
 def _report(layout: Layout, centred: Centring, values: list[dict[int, Array]], data: Data) -> None:
     """Record group values; above an unpooled level a value is the unweighted mean of its children."""
     shown = [dict(v) for v in values]
     for i in reversed(range(len(layout.levels))):
-        k = _unpooled_below(layout, i)
+        k = layout.unpooled_below(i)
         if k is not None:
             for e in layout.levels[i].effects:
-                shown[i][e] = _mean_of_children(
-                    shown[k][e], data.parent[k], data.real[k], layout.levels[i].size
-                )
+                shown[i][e] = tree_of(layout, data).mean_of_children(shown[k][e], k)
     for i, level in enumerate(layout.levels):
         for e, name in zip(level.effects, layout.effect_names(level), strict=True):
             if e not in _sampled(layout, i, centred):
                 numpyro.deterministic(name, shown[i][e])
 
 
-def _mean_of_children(value: Array, parent: Array, real: Array, size: int) -> Array:
-    def total(x: Array) -> Array:
-        return jax.ops.segment_sum(jnp.where(real, x, 0.0), parent, num_segments=size)
-
-    return total(value) / jnp.maximum(total(jnp.ones_like(value)), 1.0)
-
-
 def _sampled(layout: Layout, i: int, centred: Centring) -> set[int]:
     """Columns whose group values are sites of their own."""
     level = layout.levels[i]
     if level.pooling == "none":
-        return set(level.effects) if _unpooled_below(layout, i) is None else set()
+        return set(level.effects) if layout.unpooled_below(i) is None else set()
     if level.pooling != "partial":
         return set()
     alone = [b[0] for b in level.blocks if len(b) == 1]

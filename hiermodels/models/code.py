@@ -118,18 +118,13 @@ def arguments(problem: Problem) -> dict[str, Any]:
     dict
         NumPy arrays and whole numbers; groups are numbered in the order of ``problem.labels``.
     """
-    layout, data = problem.layout, problem.data
+    layout, data, tree = problem.layout, problem.data, problem.tree
     names = Names(problem.model, layout)
     signature = _signature(names)
     count = int((np.asarray(data.weight) > 0).sum())
     found: dict[str, Any] = {}
     for i, level in enumerate(layout.levels):
-        places = problem.positions[level.name]
-        found[f"group {level.name}"] = np.searchsorted(places, data.group[i][:count])
-        found[f"count {level.name}"] = len(places)
-        if level.parent >= 0:
-            above = problem.positions[layout.levels[level.parent].name]
-            found[f"parent {i}"] = np.searchsorted(above, data.parent[i][places])
+        found |= {f"group {level.name}": tree.group[i][:count], f"count {level.name}": tree.levels[i].size, f"parent {i}": tree.parent[i]}
     for c, column in enumerate(layout.columns):
         found[f"column {column}"] = np.asarray(data.x)[:count, c]
     weight, size = np.asarray(data.weight)[:count], np.asarray(data.size)[:count]
@@ -157,28 +152,18 @@ def _theta(names: Names, level: LevelLayout, column: str) -> str:
 
 def _above(names: Names, i: int, column: int) -> str:
     """What the groups of level i scatter around in one coefficient."""
-    layout, level = names.layout, names.layout.levels[i]
-    j, index = level.parent, names.parent(i) if level.parent >= 0 else ""
-    while j >= 0 and column not in layout.levels[j].effects:
-        index = f"{names.parent(j)}[{index}]" if layout.levels[j].parent >= 0 else ""
-        j = layout.levels[j].parent
+    layout, up = names.layout, names.layout.levels[i].parent
+    j, index = layout.holder(up, column), names.parent(i) if up >= 0 else ""
+    while up > j >= 0:
+        index, up = f"{names.parent(up)}[{index}]", layout.levels[up].parent
     if j >= 0:
         return f"{_theta(names, layout.levels[j], layout.columns[column])}[{index}]"
     return names.parameter(layout.columns[column]) if column in layout.population else "0.0"
 
 
-def _below(layout: Layout, i: int) -> int | None:
-    """The level one step below i on the way to an unpooled one, or None."""
-    for k in range(i + 1, len(layout.levels)):
-        child = layout.levels[k]
-        if child.parent == i and (child.pooling == "none" or _below(layout, k) is not None):
-            return k
-    return None
-
-
 def _level_lines(names: Names, scales: Scales, i: int, level: LevelLayout) -> list[str]:
     layout, count = names.layout, names.count(level)
-    if _below(layout, i) is not None:
+    if layout.unpooled_below(i) is not None:
         return []
     if level.pooling == "none" and not layout.link.identity:
         return unpooled_lines(names, scales, level, {e: _theta(names, level, layout.columns[e]) for e in level.effects})
@@ -223,7 +208,7 @@ def _block_lines(
 
 def _mean_of_children(names: Names, i: int) -> list[str]:
     """Values above an unpooled level: the unweighted means of its children."""
-    k = _below(names.layout, i)
+    k = names.layout.unpooled_below(i)
     if k is None:
         return []
     level, child = names.layout.levels[i], names.layout.levels[k]
@@ -243,8 +228,7 @@ def _predictor(names: Names) -> str:
     """Linear predictor of the rows: each column's coefficient at the finest level at which it varies."""
     layout, parts = names.layout, []
     for c, column in enumerate(layout.columns):
-        holders = [i for i, v in enumerate(layout.levels) if c in v.effects]
-        leaves = [i for i in holders if not any(display._below(layout, k, i) for k in holders)]
+        leaves = layout.leaves(c)
         terms = [f"{_theta(names, layout.levels[i], column)}[{names.group(layout.levels[i])}]" for i in leaves]
         population = names.parameter(column) if c in layout.population else ""
         if population:

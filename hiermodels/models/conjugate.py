@@ -63,10 +63,10 @@ from hiermodels.models.populations import (
     centre,
     new_group,
     simulate_counts,
-    spread_down,
 )
 from hiermodels.models.problem import Data
 from hiermodels.models.rising import log_rising, tallied
+from hiermodels.models.tree import tree_of
 from hiermodels.models.units import shown, stands_of
 from hiermodels.quantities import sd_name, theta_name
 
@@ -244,7 +244,7 @@ class Conjugate:
         tree, phi, z = count_tree(self.layout), self.constrain(u, stats), iter(self._latents(u))
         found, value = [], jnp.zeros(())
         for i in range(tree.unit):
-            value = spread_down(self.layout, stats.parent, value, i - 1, i)
+            value = tree_of(self.layout, stats).spread_down(value, i - 1, i)
             if i in tree.above:
                 value = value + phi[sd_name(self.layout.levels[i].name, "Intercept")] * next(z)
             found.append(value)
@@ -265,8 +265,8 @@ class Conjugate:
             start=jnp.zeros_like(stats.y),
         )
         if tree.above:
-            eta = eta + spread_down(
-                self.layout, stats.parent, self._deviations(u, stats)[-1], tree.unit - 1, tree.unit
+            eta = eta + tree_of(self.layout, stats).spread_down(
+                self._deviations(u, stats)[-1], tree.unit - 1, tree.unit
             )
         return (-jax.nn.softplus(-eta), -jax.nn.softplus(eta)) if self._bounded else (eta, eta)
 
@@ -281,7 +281,7 @@ class Conjugate:
         if not tree.above:
             return _positive(self.constrain(u, stats)[precision(self.layout)])
         log_a = self._log_concentrations(u)
-        return _positive(jnp.exp(spread_down(self.layout, stats.parent, log_a, tree.above[-1], tree.unit)))
+        return _positive(jnp.exp(tree_of(self.layout, stats).spread_down(log_a, tree.above[-1], tree.unit)))
 
     def _evidence(self, u: Array, stats: CountStats) -> Array:
         """Log evidence of the closed forms, up to the constants of improper priors."""
@@ -338,18 +338,15 @@ class Conjugate:
         if self._closed:
             values[self.layout.parameters[0].name] = rate
         for i in range(tree.unit, len(levels)) if tree.unit >= 0 else ():
-            here = rate if rate.ndim == 0 else spread_down(self.layout, stats.parent, rate, tree.unit, i)
+            here = rate if rate.ndim == 0 else tree_of(self.layout, stats).spread_down(rate, tree.unit, i)
             here = here if i == len(levels) - 1 else self.layout.link.forward(here)
             values[theta_name(levels[i].name, "Intercept")] = jnp.broadcast_to(here, (levels[i].size,))
-        above, real = rate, stats.real
+        above = rate
         for i in reversed(range(tree.unit)):
             name = theta_name(levels[i].name, "Intercept")
             if name not in values:  # unpooled units: the unweighted mean of the children
                 if rate.ndim:
-                    count = self._sum_up(real[i + 1].astype(rate.dtype), i + 1, i, stats)
-                    above = self._sum_up(jnp.where(real[i + 1], above, 0.0), i + 1, i, stats) / jnp.maximum(
-                        count, 1.0
-                    )
+                    above = tree_of(self.layout, stats).mean_of_children(above, i + 1)
                 values[name] = jnp.broadcast_to(self.layout.link.forward(above), (levels[i].size,))
         return values
 
@@ -392,7 +389,7 @@ class Conjugate:
         last = len(self.layout.levels) - 1
         if x.ndim == 0:
             return jnp.broadcast_to(x, (self.layout.levels[last].size,))
-        return spread_down(self.layout, stats.parent, x, count_tree(self.layout).unit, last)
+        return tree_of(self.layout, stats).spread_down(x, count_tree(self.layout).unit, last)
 
     def _average(self, law: Component, stats: CountStats) -> Component:
         """Average over the finest groups: exact moments of a weighted sum of independent units."""
@@ -400,9 +397,8 @@ class Conjugate:
         if mean.ndim == 0:
             return _point(mean)
         last = len(self.layout.levels) - 1
-        share = self._sum_up(
-            stats.real[last] / jnp.sum(stats.real[last]), last, count_tree(self.layout).unit, stats
-        )
+        even = stats.real[last] / jnp.sum(stats.real[last])
+        share = tree_of(self.layout, stats).sum_up(even, last, count_tree(self.layout).unit)
         kind = "point" if law.kind == "point" else "normal"
         return Component(kind, jnp.sum(share * mean), jnp.sum(share**2 * variance))
 
@@ -423,13 +419,6 @@ class Conjugate:
                 f"draws it"
             )
         return self.layout.law.population.component(self.layout.link.inverse(base), phi[precision(self.layout)])
-
-    def _sum_up(self, x: Array, start: int, stop: int, stats: CountStats) -> Array:
-        """Sum groups of level ``start`` into their ancestors at level ``stop``."""
-        for i in range(start, stop, -1):
-            level = self.layout.levels[i]
-            x = jax.ops.segment_sum(x, stats.parent[i], num_segments=self.layout.levels[level.parent].size)
-        return x
 
     # rates beside hyperparameters ----------------------------------------------------------------------------
 
@@ -470,7 +459,7 @@ class Conjugate:
 
     def sum_up(self, x: Array, level: int, stats: CountStats) -> Array:
         """Sum over the units below each group of a level, (unit,) -> (group,)."""
-        return self._sum_up(x, count_tree(self.layout).unit, level, stats)
+        return tree_of(self.layout, stats).sum_up(x, count_tree(self.layout).unit, level)
 
     def available(self) -> set[str]:
         """Names of variables, of their means over groups, and of new groups."""

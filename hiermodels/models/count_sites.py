@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpyro
 import numpyro.distributions as dist
@@ -19,9 +18,10 @@ from numpyro import handlers
 
 from hiermodels.models.counts import check_tree, count_tree, log_precision, precision, rate_name
 from hiermodels.models.layout import Layout
-from hiermodels.models.populations import centre, spread_down
+from hiermodels.models.populations import centre
 from hiermodels.models.problem import Data
 from hiermodels.models.sites import Centring, hyperparameter, in_order, is_centred, outcome_site, padded
+from hiermodels.models.tree import tree_of
 from hiermodels.models.units import inner_design, stands_of
 from hiermodels.quantities import sd_name, theta_name
 
@@ -56,7 +56,7 @@ def count_model(layout: Layout, centred: Centring, data: Data, y: Array | None) 
         rate = _row_means(layout, phi, data)
     else:
         rate = _jeffreys(layout, data) if tree.word == "none" else _pooled(layout, centred, phi, data)
-        rate = rate[data.group[tree.unit]]
+        rate = tree_of(layout, data).at_rows(rate, tree.unit)
     rows = data.size > 0
     size = jnp.where(rows, data.size, 1.0)
     with handlers.mask(mask=rows):
@@ -93,11 +93,7 @@ def _jeffreys(layout: Layout, data: Data) -> Array:
         numpyro.factor(f"prior_{name}", jnp.sum(jnp.where(real, log_density(rate), 0.0)))
     above = rate
     for i in reversed(range(tree.unit)):
-        size, child = levels[i].size, data.real[i + 1]
-        total = jax.ops.segment_sum(jnp.where(child, above, 0.0), data.parent[i + 1], num_segments=size)
-        above = total / jnp.maximum(
-            jax.ops.segment_sum(child.astype(rate.dtype), data.parent[i + 1], num_segments=size), 1.0
-        )
+        above = tree_of(layout, data).mean_of_children(above, i + 1)
         numpyro.deterministic(theta_name(levels[i].name, "Intercept"), layout.link.forward(above))
     _report_below(layout, rate, data, sampled=True)
     return rate
@@ -110,7 +106,7 @@ def _pooled(layout: Layout, centred: Centring, phi: dict[str, Array], data: Data
     for i in range(tree.unit):
         name = theta_name(levels[i].name, "Intercept")
         above = jnp.broadcast_to(
-            base + spread_down(layout, data.parent, deviation, i - 1, i), (levels[i].size,)
+            base + tree_of(layout, data).spread_down(deviation, i - 1, i), (levels[i].size,)
         )
         if i in tree.above:
             value = _normal(name, above, phi[sd_name(levels[i].name, "Intercept")], data.real[i], centred)
@@ -118,7 +114,7 @@ def _pooled(layout: Layout, centred: Centring, phi: dict[str, Array], data: Data
             value = numpyro.deterministic(name, above)
         deviation = value - base
     mean = _unit_means(
-        layout, phi, base + spread_down(layout, data.parent, deviation, tree.unit - 1, tree.unit), data
+        layout, phi, base + tree_of(layout, data).spread_down(deviation, tree.unit - 1, tree.unit), data
     )
     if tree.word == "complete":
         _report_below(layout, mean, data, sampled=False)
@@ -133,7 +129,7 @@ def _pooled(layout: Layout, centred: Centring, phi: dict[str, Array], data: Data
             data.real[tree.above[-1]],
             centred,
         )
-        size = jnp.exp(spread_down(layout, data.parent, log_size, tree.above[-1], tree.unit))
+        size = jnp.exp(tree_of(layout, data).spread_down(log_size, tree.above[-1], tree.unit))
     else:
         size = phi[precision(layout)]
     population = layout.law.population
@@ -156,8 +152,8 @@ def _unit_means(layout: Layout, phi: dict[str, Array], base: Array, data: Data) 
     if name is not None:
         return jnp.broadcast_to(phi[name], (groups,))
     rows = (data.size > 0).astype(data.y.dtype)
-    total = jax.ops.segment_sum(rows * _slopes(layout, phi, data), data.group[unit], num_segments=groups)
-    count = jax.ops.segment_sum(rows, data.group[unit], num_segments=groups)
+    tree = tree_of(layout, data)
+    total, count = tree.sum_rows(rows * _slopes(layout, phi, data), unit), tree.sum_rows(rows, unit)
     return layout.link.inverse(base + total / jnp.maximum(count, 1.0))
 
 
@@ -167,6 +163,6 @@ def _report_below(layout: Layout, rate: Array, data: Data, sampled: bool) -> Non
     for i in range(tree.unit, last + 1):
         if sampled and i == tree.unit == last:
             continue
-        here = spread_down(layout, data.parent, rate, tree.unit, i)
+        here = tree_of(layout, data).spread_down(rate, tree.unit, i)
         name = theta_name(layout.levels[i].name, "Intercept")
         numpyro.deterministic(name, here if i == last else layout.link.forward(here))

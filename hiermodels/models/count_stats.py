@@ -10,6 +10,7 @@ from hiermodels.models.counts import count_tree
 from hiermodels.models.layout import Layout
 from hiermodels.models.problem import Data
 from hiermodels.models.rising import tally
+from hiermodels.models.tree import tree_of
 from hiermodels.models.units import Units, inner_design
 
 __all__ = ["CountStats", "has_tally", "moment_estimates", "reduce_counts"]
@@ -57,8 +58,7 @@ def reduce_counts(layout: Layout, data: Data) -> CountStats:
     y, size, rows = data.y, data.size, (data.size > 0).astype(data.y.dtype)
     if unit >= 0:
         sums = jnp.stack([y, size, rows, *(x * rows)])
-        place = jnp.zeros((sums.shape[0], layout.levels[unit].size), sums.dtype)
-        sums = place.at[:, data.group[unit]].add(sums)
+        sums = tree_of(layout, data).sum_rows(sums, unit)
         y, size, x = sums[0], sums[1], sums[3:] / jnp.maximum(sums[2], 1.0)
     counts = jnp.zeros((3, 0), y.dtype)
     if has_tally(layout):

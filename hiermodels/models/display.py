@@ -193,10 +193,7 @@ class _Page:
 
     def above(self, i: int, column: int) -> str:
         """What the groups of level i scatter around."""
-        level = self.layout.levels[i]
-        j = level.parent
-        while j >= 0 and column not in self.layout.levels[j].effects:
-            j = self.layout.levels[j].parent
+        j = self.layout.holder(self.layout.levels[i].parent, column)
         if j < 0:
             return self.population(column)
         return self.style.theta(self.layout.levels[j].name, self.layout.columns[column], "[j]")
@@ -255,9 +252,7 @@ def _predictor(page: _Page) -> str:
     """Mean of a row: each column's coefficient at the finest level at which it varies."""
     layout, style, parts = page.layout, page.style, []
     for c, name in enumerate(layout.columns):
-        parents = {v.parent for v in layout.levels}
-        holders = [i for i, v in enumerate(layout.levels) if c in v.effects]
-        leaves = [i for i in holders if not any(_below(layout, k, i) for k in holders)] if parents else []
+        leaves = layout.leaves(c)
         if leaves:
             terms = [style.theta(layout.levels[i].name, name, "[i]") for i in leaves]
         elif c in layout.population:
@@ -276,14 +271,6 @@ def _predictor(page: _Page) -> str:
     return " + ".join(parts) or "0"
 
 
-def _below(layout: Layout, k: int, i: int) -> bool:
-    """Whether level k is nested in level i."""
-    k = layout.levels[k].parent
-    while k >= 0 and k != i:
-        k = layout.levels[k].parent
-    return k == i
-
-
 def _level(page: _Page, i: int) -> list[tuple[str, str, str]]:
     layout, style, level = page.layout, page.style, page.layout.levels[i]
     lines = []
@@ -292,7 +279,7 @@ def _level(page: _Page, i: int) -> list[tuple[str, str, str]]:
         names = [layout.columns[e] for e in effects]
         above = [page.above(i, e) for e in effects]
         finer = next(
-            (v.name for k, v in enumerate(layout.levels) if v.pooling == "none" and _below(layout, k, i)),
+            (v.name for k, v in enumerate(layout.levels) if v.pooling == "none" and layout.below(k, i)),
             None,
         )
         left = [style.theta(level.name, n, "_j") for n in names]

@@ -32,6 +32,7 @@ from hiermodels.families.component import Component
 from hiermodels.models import hyper
 from hiermodels.models.layout import Layout, LevelLayout, Parameter
 from hiermodels.models.problem import Data
+from hiermodels.models.tree import tree_of
 from hiermodels.models.twins import TwinStats, prepare_twins, twin_messages
 from hiermodels.models.units import Units, inner_design, shown_spreads, stands_of
 from hiermodels.quantities import cor_name, sd_name, theta_name
@@ -139,10 +140,11 @@ class Gaussian:
         k = len(columns)
         upper = [(i, j) for i in range(k) for j in range(i, k)]
         stacked = jnp.stack([wx[i] * x[:, j] for i, j in upper] + [wx[i] * y for i in range(k)])
-        sums = self._gather(stacked, data)
+        tree, last = tree_of(self.layout, data), len(self.layout.levels) - 1
+        sums = tree.sum_rows(stacked, last)
         place = {pair: n for n, pair in enumerate(upper)}
         cc = jnp.stack([jnp.stack([sums[place[min(i, j), max(i, j)]] for j in range(k)]) for i in range(k)])
-        total = jnp.zeros(1).at[0].set(jnp.sum(data.weight)) if not self.layout.levels else self._gather(data.weight[None], data)[0]
+        total = tree.sum_rows(data.weight, last)
         cy, types = sums[len(upper) :], self.layout.twins
         return GaussianStats(
             cc,
@@ -165,15 +167,6 @@ class Gaussian:
             return False
         c = layout.columns.index("Intercept")
         return c in layout.population or any(v.pooling == "none" and c in v.effects for v in layout.levels)
-
-    def _gather(self, values: Array, data: Data) -> Array:
-        """Sum rows into the finest groups; (n, obs) -> (n, group)."""
-        if not self.layout.levels:
-            return values.sum(-1, keepdims=True)
-        size = self.layout.levels[-1].size
-        if self.layout.obs == size and self.layout.levels[-1].parent < 0:
-            return jnp.zeros((values.shape[0], size), values.dtype).at[:, data.group[-1]].add(values)
-        return jax.ops.segment_sum(values.T, data.group[-1], num_segments=size).T
 
     # phi ------------------------------------------------------------------------------------------------------------
 
@@ -256,6 +249,7 @@ class Gaussian:
         inverse, constant = _residual(self.layout, phi, stats)
         precision, shift = stats.cc * inverse, stats.cy * inverse
         taken: list[list[_Step]] = [[] for _ in self.layout.levels]
+        tree = tree_of(self.layout, stats)
         for i in reversed(range(len(self.layout.levels))):
             if tilt and i in tilt:
                 shift = shift + tilt[i]
@@ -263,27 +257,8 @@ class Gaussian:
                 precision, shift, gain, step = _absorb(precision, shift, r, proper)
                 constant += jnp.sum(gain)
                 taken[i].append(step)
-            precision, shift = self._to_parent(precision, i, stats), self._to_parent(shift, i, stats)
+            precision, shift = tree.sum_up(precision, i), tree.sum_up(shift, i)
         return _Pass(precision[..., 0], shift[..., 0], constant, taken)
-
-    def _to_parent(self, x: Array, i: int, stats: GaussianStats) -> Array:
-        level = self.layout.levels[i]
-        if level.parent < 0:
-            return x.sum(-1, keepdims=True)
-        size = self.layout.levels[level.parent].size
-        if level.width is not None:
-            return x.reshape(*x.shape[:-1], size, level.width).sum(-1)
-        moved = jnp.moveaxis(x, -1, 0)
-        summed = jax.ops.segment_sum(moved, stats.parent[i], num_segments=size, indices_are_sorted=True)
-        return jnp.moveaxis(summed, 0, -1)
-
-    def _to_children(self, x: Array, i: int, stats: GaussianStats) -> Array:
-        level = self.layout.levels[i]
-        if level.parent < 0:
-            return jnp.broadcast_to(x, (*x.shape[:-1], level.size))
-        if level.width is not None:
-            return jnp.repeat(x, level.width, axis=-1, total_repeat_length=level.size)
-        return x[..., stats.parent[i]]
 
     # root -----------------------------------------------------------------------------------------------------------
 
@@ -364,8 +339,9 @@ class Gaussian:
             b = b.at[jnp.array(inside)].set(mean + _root_of(covariance) @ noise)
         below = b[:, None]
         values, deviations = [], []
+        tree = tree_of(self.layout, stats)
         for i in range(len(self.layout.levels)):
-            below = self._to_children(below, i, stats)
+            below = tree.spread_down(below, self.layout.levels[i].parent, i)
             own = jnp.zeros_like(below)
             for step in reversed(up.steps[i]):
                 z_mean = (step.m - jnp.sum(step.lr * below, 0)) / step.q
@@ -451,8 +427,9 @@ class Gaussian:
         slopes: list[Array] = []
         constants: list[Array] = []
         noises: list[Array] = []
-        for i in range(len(self.layout.levels)):
-            slope, constant, noise = (self._to_children(x, i, stats) for x in (slope, constant, noise))
+        tree = tree_of(self.layout, stats)
+        for i, level in enumerate(self.layout.levels):
+            slope, constant, noise = (tree.spread_down(x, level.parent, i) for x in (slope, constant, noise))
             for step in reversed(up.steps[i]):
                 slope, constant, noise = _release(slope, constant, noise, step)
             slopes, constants, noises = [*slopes, slope], [*constants, constant], [*noises, noise]
@@ -474,13 +451,11 @@ class Gaussian:
         self, values: list[Array], stats: GaussianStats, scale: Callable[[Array, Array], Array]
     ) -> list[Array]:
         """Above an unpooled level a coarser group's value is the unweighted mean of its children."""
-        values = list(values)
+        values, tree = list(values), tree_of(self.layout, stats)
         none = [i for i, level in enumerate(self.layout.levels) if level.pooling == "none"]
         for i in reversed(range(1, max(none) + 1)) if none else ():
-            real = stats.real[i]
-            count = self._to_parent(real[None].astype(float), i, stats)[0]
-            total = self._to_parent(jnp.where(real, values[i], 0.0), i, stats)
-            values[i - 1] = scale(total, jnp.maximum(count, 1.0))
+            total = tree.sum_up(jnp.where(stats.real[i], values[i], 0.0), i)
+            values[i - 1] = scale(total, jnp.maximum(tree.children(i), 1.0))
         return values
 
     def _tilted(self, i: int, e: int, phi: dict[str, Array], stats: GaussianStats) -> tuple[Array, Array]:
@@ -489,10 +464,10 @@ class Gaussian:
         With t times the average added to the log likelihood, log Z(t) is quadratic: its derivatives are the moments.
         """
         none = [j for j, level in enumerate(self.layout.levels) if level.pooling == "none" and j > i]
-        weights = stats.real[i] / jnp.sum(stats.real[i])
+        weights, tree = stats.real[i] / jnp.sum(stats.real[i]), tree_of(self.layout, stats)
         for j in range(i + 1, (max(none) if none else i) + 1):
-            count = self._to_parent(stats.real[j][None].astype(float), j, stats)[0]
-            weights = self._to_children(weights / jnp.maximum(count, 1.0), j, stats) * stats.real[j]
+            each = weights / jnp.maximum(tree.children(j), 1.0)
+            weights = tree.spread_down(each, i, j) * stats.real[j]
             i = j
         row = jnp.eye(len(self.layout.columns))[e] if stats.units is None else stats.units.inward[e]
         direction = row[:, None] * weights

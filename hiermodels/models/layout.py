@@ -11,7 +11,7 @@ from hiermodels.families.link import Link
 from hiermodels.priors import Prior
 from hiermodels.quantities import INTERCEPT, Quantity, group_value, theta_name
 
-__all__ = ["POOLING", "Layout", "LevelLayout", "Parameter", "unit_of"]
+__all__ = ["POOLING", "Layout", "LevelLayout", "Parameter", "lineage", "unit_of"]
 
 POOLING = ("complete", "none", "partial")
 
@@ -86,6 +86,12 @@ class LevelLayout:
     parent: int
 
 
+def lineage(levels: tuple[LevelLayout, ...], i: int) -> tuple[int, ...]:
+    """Position of a level after those of the levels that it nests in, coarse to fine."""
+    up = levels[i].parent
+    return (i,) if up < 0 else (*lineage(levels, up), i)
+
+
 @dataclass(frozen=True)
 class Layout:
     """Everything about a model and a design that a compiled program depends on; hashable.
@@ -155,8 +161,28 @@ class Layout:
 
     def lineage(self, level: int) -> tuple[int, ...]:
         """Position of a level after those of the levels that it nests in, coarse to fine; crossed levels are not among them."""
-        up = self.levels[level].parent
-        return (level,) if up < 0 else (*self.lineage(up), level)
+        return lineage(self.levels, level)
+
+    def below(self, fine: int, coarse: int) -> bool:
+        """Whether one level nests in another."""
+        return coarse in self.lineage(fine)[:-1]
+
+    def holder(self, i: int, column: int) -> int:
+        """The nearest level, from level i up, whose groups have a coefficient of the column; -1 where none has: the population's."""
+        line = self.lineage(i) if i >= 0 else ()
+        return next((j for j in reversed(line) if column in self.levels[j].effects), -1)
+
+    def leaves(self, column: int) -> list[int]:
+        """Levels by which a column's coefficient varies and in which no other such level nests."""
+        holders = [i for i, level in enumerate(self.levels) if column in level.effects]
+        return [i for i in holders if not any(self.below(k, i) for k in holders)]
+
+    def unpooled_below(self, i: int) -> int | None:
+        """The level one step below level i on the way to an unpooled one, or None."""
+        for k, level in enumerate(self.levels):
+            if level.parent == i and (level.pooling == "none" or self.unpooled_below(k) is not None):
+                return k
+        return None
 
     @property
     def branches(self) -> tuple[tuple[int, int], ...]:

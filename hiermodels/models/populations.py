@@ -12,13 +12,13 @@ from hiermodels.models.counts import count_tree, log_precision, precision, rate_
 from hiermodels.models.layout import Layout
 from hiermodels.models.problem import Data
 from hiermodels.models.streams import stream
+from hiermodels.models.tree import tree_of
 from hiermodels.quantities import sd_name, theta_name
 
 __all__ = [
     "centre",
     "new_group",
     "simulate_counts",
-    "spread_down",
 ]
 
 
@@ -28,19 +28,6 @@ def centre(layout: Layout, values: dict[str, Array]) -> Array:
     if name is not None:
         return layout.link.forward(values[name])
     return values["Intercept"] if "Intercept" in values else jnp.zeros(())
-
-
-def spread_down(layout: Layout, parent: tuple[Array, ...], x: Array, start: int, stop: int) -> Array:
-    """Give each group of level ``stop`` its ancestor's value at level ``start``; -1 is the population."""
-    for i in range(start + 1, stop + 1):
-        level = layout.levels[i]
-        if level.parent < 0:
-            x = jnp.broadcast_to(x, (level.size,))
-        elif level.width is not None:
-            x = jnp.repeat(x, level.width, axis=-1, total_repeat_length=level.size)
-        else:
-            x = x[..., parent[i]]
-    return x
 
 
 def new_group(layout: Layout, values: dict[str, Array], level: str, key: Array) -> Array:
@@ -115,7 +102,7 @@ def simulate_counts(
     deviation = jnp.zeros(())
     for i in range(max(tree.unit, 0)):
         name, level = theta_name(levels[i].name, "Intercept"), levels[i]
-        deviation = spread_down(layout, design.parent, deviation, i - 1, i)
+        deviation = tree_of(layout, design).spread_down(deviation, i - 1, i)
         if name in known:
             deviation = known[name] - base
         elif i in tree.above:
@@ -123,7 +110,7 @@ def simulate_counts(
             deviation = deviation + known.get(sd_name(level.name, "Intercept"), nan) * noise
         true[name] = jnp.broadcast_to(base + deviation, (level.size,))
     if tree.unit >= 1:
-        eta = eta + deviation[design.group[tree.unit - 1]]
+        eta = eta + tree_of(layout, design).at_rows(deviation, tree.unit - 1)
     if tree.unit < 0:
         rate = law.link.inverse(eta)
     else:
@@ -162,18 +149,18 @@ def _finest_rates(
         true[finest] = known[finest]
         return known[finest]
     rows = (design.size > 0).astype(eta.dtype)
-    place = jnp.zeros((2, size), eta.dtype).at[:, design.group[tree.unit]].add(jnp.stack([eta * rows, rows]))
-    rate = law.link.inverse(place[0] / jnp.maximum(place[1], 1.0))
+    total, count = tree_of(layout, design).sum_rows(jnp.stack([eta * rows, rows]), tree.unit)
+    rate = law.link.inverse(total / jnp.maximum(count, 1.0))
     if tree.word == "partial":
         if tree.above:
             log_a = true[theta_name(levels[tree.above[-1]].name, log_precision(layout))]
-            concentration = jnp.exp(spread_down(layout, design.parent, log_a, tree.above[-1], tree.unit))
+            concentration = jnp.exp(tree_of(layout, design).spread_down(log_a, tree.above[-1], tree.unit))
         else:
             concentration = jnp.broadcast_to(known.get(precision(layout), nan), (size,))
         rate = law.population.component(rate, concentration).draw(keys[1])
     elif tree.word == "none":
         rate = jnp.full(size, jnp.nan)
     for i in range(tree.unit, last + 1):
-        here = spread_down(layout, design.parent, rate, tree.unit, i)
+        here = tree_of(layout, design).spread_down(rate, tree.unit, i)
         true[theta_name(levels[i].name, "Intercept")] = here if i == last else law.link.forward(here)
     return here

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import equinox as eqx
@@ -13,6 +14,7 @@ from hiermodels.models.declaration import Declaration
 from hiermodels.models.groupings import Grouping
 from hiermodels.models.layout import Layout
 from hiermodels.models.scales import Scales
+from hiermodels.models.tree import Tree
 
 __all__ = ["Data", "Problem", "as_jax"]
 
@@ -88,6 +90,19 @@ class Problem:
     warnings: tuple[str, ...]
     groupings: dict[str, Grouping]
     scales: Scales = field(default_factory=Scales)
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The tree of the real groups, in the order of their labels; rows' groups include those of padded rows."""
+        layout, data = self.layout, self.data
+        places = [self.positions[level.name] for level in layout.levels]
+        levels = tuple(replace(level, size=len(at), width=None) for level, at in zip(layout.levels, places, strict=True))
+        parent = []
+        for level, at, up in zip(layout.levels, places, data.parent, strict=True):
+            owner = np.asarray(up)[at]
+            parent.append(np.searchsorted(places[level.parent], owner) if level.parent >= 0 else np.zeros(len(at), int))
+        group = tuple(np.searchsorted(at, np.asarray(g)) for at, g in zip(places, data.group, strict=True))
+        return Tree(levels, tuple(parent), tuple(np.ones(len(at), bool) for at in places), group)
 
     def with_outcome(self, y: np.ndarray | Array) -> Data:
         """The same design with another outcome; y has shape (rows,), padding is added here."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hiermodels.models.layout import Layout
+from hiermodels.models.tree import tree_of
 from hiermodels.priors import Prior
 from hiermodels.quantities import sd_name
 
@@ -79,7 +80,7 @@ def missing_link_moments(layout: Layout, data: Data) -> dict[str, str]:
     found: dict[str, str] = {}
     informative: dict[str, int] = {}
     for i, level in enumerate(layout.levels):
-        y, size = (np.bincount(data.group[i], a, level.size) for a in (data.y, data.size))
+        y, size = (tree_of(layout, data).sum_rows(a, i) for a in (data.y, data.size))
         count = int(np.sum(layout.law.informative(y, size)))
         informative |= {sd_name(level.name, layout.columns[e]): count for e in level.effects}
     for p in layout.parameters:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -11,6 +10,7 @@ from hiermodels.models.count_sites import unit_site
 from hiermodels.models.counts import count_tree, log_precision
 from hiermodels.models.layout import Layout, LevelLayout, Parameter
 from hiermodels.models.problem import Data
+from hiermodels.models.tree import tree_of
 from hiermodels.quantities import theta_name
 
 __all__ = ["moments", "working"]
@@ -62,11 +62,12 @@ def _guess_normal(layout: Layout, data: Data) -> dict[str, Array]:
         elif p.kind == "real":
             values[p.name] = _inside(p, centre if p == layout.intercept else jnp.zeros(()))
     means: list[Array] = []
+    tree = tree_of(layout, data)
     for i, level in enumerate(layout.levels):
-        weight = jax.ops.segment_sum(data.weight, data.group[i], num_segments=level.size)
-        raw = jax.ops.segment_sum(data.weight * data.y, data.group[i], num_segments=level.size)
+        weight = tree.sum_rows(data.weight, i)
+        raw = tree.sum_rows(data.weight * data.y, i)
         shrunk = jnp.where(weight > 0, 0.5 * (raw / jnp.where(weight > 0, weight, 1.0) + centre), centre)
-        above = means[level.parent][data.parent[i]] if level.parent >= 0 else centre
+        above = tree.spread_down(means[level.parent], level.parent, i) if level.parent >= 0 else centre
         means.append(shrunk)
         deviation = jnp.clip((shrunk - above) / spread, -1.5, 1.5)
         real = data.real[i]
@@ -106,8 +107,8 @@ def _guess_counts(layout: Layout, data: Data) -> dict[str, Array]:
         values[p.name] = _inside(p, guess)
     rates = []
     for i, level in enumerate(layout.levels):
-        y = jax.ops.segment_sum(data.y, data.group[i], num_segments=level.size)
-        size = jax.ops.segment_sum(data.size, data.group[i], num_segments=level.size)
+        y = tree_of(layout, data).sum_rows(data.y, i)
+        size = tree_of(layout, data).sum_rows(data.size, i)
         weight = law.population.shrinking(overall)
         rates.append((y + weight * overall) / (size + weight))
         values[theta_name(level.name, "Intercept")] = jnp.where(

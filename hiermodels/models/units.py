@@ -21,6 +21,7 @@ from hiermodels.models.counts import count_tree
 from hiermodels.models.layout import Layout, LevelLayout, Parameter
 from hiermodels.models.moves import find_moves, find_origin, inward, written
 from hiermodels.models.scales import Scales
+from hiermodels.models.tree import tree_of
 from hiermodels.priors import Prior
 from hiermodels.quantities import INTERCEPT, cor_name, sd_name, theta_name
 
@@ -278,11 +279,9 @@ def _shown_counts(layout: Layout, values: Mapping[str, Any], found: dict[str, An
 
 def _coefficient(layout: Layout, data: Data, values: Mapping[str, Any], i: int, c: int) -> Any:
     """Inner coefficient of a column for each group of level i: its own, its nearest ancestor's, or the population's."""
-    level = layout.levels[i]
-    if c in level.effects:
-        return values[theta_name(level.name, layout.columns[c])]
-    if level.parent >= 0:
-        return _coefficient(layout, data, values, level.parent, c)[..., data.parent[i]]
+    j = layout.holder(i, c)
+    if j >= 0:
+        return tree_of(layout, data).spread_down(values[theta_name(layout.levels[j].name, layout.columns[c])], j, i)
     return values[layout.columns[c]][..., None] if layout.columns[c] in values else 0.0
 
 
@@ -290,12 +289,10 @@ def _average_upwards(layout: Layout, data: Data, found: dict[str, Any]) -> None:
     """Above an unpooled level a coarser group's value is the unweighted mean of its children."""
     none = [i for i, level in enumerate(layout.levels) if level.pooling == "none"]
     for i in reversed(range(1, max(none, default=0) + 1)) if layout.nested and layout.moves else ():
-        above, real = layout.levels[i - 1], jnp.asarray(data.real[i])
-        owner = jnp.eye(above.size)[:, data.parent[i]] * real
-        for e in above.effects:
+        for e in layout.levels[i - 1].effects:
             if e in layout.levels[i].effects:
-                children = jnp.where(real, found[theta_name(layout.levels[i].name, layout.columns[e])], 0.0)
-                found[theta_name(above.name, layout.columns[e])] = children @ owner.T / jnp.maximum(owner.sum(1), 1.0)
+                above, below = (theta_name(layout.levels[k].name, layout.columns[e]) for k in (i - 1, i))
+                found[above] = tree_of(layout, data).mean_of_children(found[below], i)
 
 
 def _turned(layout: Layout, level: LevelLayout, block: tuple[int, ...], t: Any, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -158,7 +158,7 @@ def new_group(fit: Any, level: Any) -> np.ndarray | None:
     if centre is None and effect in [layout.columns[c] for c in layout.population]:
         return None
     total = np.zeros(1) if centre is None else centre
-    for above in _lineage(layout, level):
+    for above in (layout.levels[i] for i in layout.lineage(layout.levels.index(level))):
         if effect not in [layout.columns[e] for e in above.effects]:
             continue
         sd = drawn("group sd", above.name, effect)
@@ -166,11 +166,3 @@ def new_group(fit: Any, level: Any) -> np.ndarray | None:
             return None
         total = total + sd * rng.standard_normal(sd.shape)
     return total
-
-
-def _lineage(layout: Any, level: Any) -> list[Any]:
-    """A grouping with those that it nests in, coarse to fine."""
-    found = [level]
-    while found[0].parent >= 0:
-        found.insert(0, layout.levels[found[0].parent])
-    return found

@@ -161,7 +161,7 @@ def group_table(
     table["estimate"] = rows["mean"].fillna(rows["median"]).to_numpy()
     table["mcse"], table["se"] = rows["mcse_mean"].to_numpy(), rows["sd"].to_numpy()
     table["lower"], table["upper"] = lower, upper
-    table["size"] = _totals(problem, found, problem.data.size)
+    table["size"] = problem.tree.sum_rows(problem.data.size, problem.layout.levels.index(found))
     table["raw"], table["raw_lower"], table["raw_upper"] = np.nan, np.nan, np.nan
     if effect == INTERCEPT and (laws := own_laws(fit, found.name)) is not None:
         from hiermodels.inference.raw import raw_estimates
@@ -196,32 +196,18 @@ def own_laws(fit: FitLike, level: str | None = None) -> Any:
     if not layout.gaussian:
         if not finest:
             return None
-        y, size = _totals(problem, found, data.y), _totals(problem, found, data.size)
+        y, size = problem.tree.sum_rows(data.y, layout.levels.index(found)), problem.tree.sum_rows(data.size, layout.levels.index(found))
         return layout.law.population.own(y, size)
     if not layout.nested or any(len(level.effects) != 1 for level in layout.levels):
         return None
     from hiermodels.inference.raw import raw_estimates
 
     sigma = 1.0 if layout.known else float(np.median(fit.draws.values["sigma"]))
-    variance = sigma**2 / _totals(problem, layout.levels[-1], data.weight)
+    variance = sigma**2 / problem.tree.sum_rows(data.weight, len(layout.levels) - 1)
     if not finest:  # the unweighted mean of its finest groups
-        owner = _owners(problem, found)
-        variance = np.bincount(owner, variance) / np.bincount(owner) ** 2
+        tree, fine, i = problem.tree, len(layout.levels) - 1, layout.levels.index(found)
+        variance = tree.sum_up(variance, fine, i) / tree.sum_up(np.ones(len(variance)), fine, i) ** 2
     return stats.norm(raw_estimates(fit.draws.values, problem, found.name), np.sqrt(variance))
-
-
-def _owners(problem: Any, level: LevelLayout) -> np.ndarray:
-    """Position of each finest group's ancestor at this level, among its real groups."""
-    names = [found.name for found in problem.layout.levels]
-    real = np.asarray(problem.data.weight) > 0
-    pairs = np.unique(np.stack([problem.data.group[-1], problem.data.group[names.index(level.name)]])[:, real], axis=1)
-    return np.searchsorted(problem.positions[level.name], pairs[1])
-
-
-def _totals(problem: Any, level: LevelLayout, rows: Any) -> np.ndarray:
-    """Sum of rows in each real group of a level."""
-    i = [found.name for found in problem.layout.levels].index(level.name)
-    return np.bincount(problem.data.group[i], rows, level.size)[problem.positions[level.name]]
 
 
 def groups_of_source(source: Source, what: str, **options: Any) -> pd.DataFrame:

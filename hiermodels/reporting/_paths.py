@@ -154,8 +154,6 @@ def _tree_of_fit(fit: Any) -> pd.DataFrame:
         parents = ["population"] * len(table)
         if i > 0:
             above = layout.levels[i - 1].name
-            padded = np.asarray(problem.data.parent[i])[problem.positions[level.name]]
-            labels = problem.labels[above]
-            parents = [labels[k] for k in np.searchsorted(problem.positions[above], padded)]
+            parents = [problem.labels[above][k] for k in problem.tree.parent[i]]
         parts.append(table.assign(level=level.name, parent=parents)[["level", "group", "parent", "estimate", "mcse", "raw"]])
     return pd.concat(parts, ignore_index=True)

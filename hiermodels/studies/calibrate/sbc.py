@@ -33,6 +33,7 @@ from hiermodels.inference.samplers import auto_lanes
 from hiermodels.models.layout import Layout
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.problem import Data
+from hiermodels.models.tree import tree_of
 
 __all__ = ["Quantities", "Ranks", "log_likelihood", "map_replicates", "ranks"]
 
@@ -208,17 +209,16 @@ def linear_predictor(layout: Layout, values: Mapping[str, Array], data: Data) ->
 
 def _coefficient(layout: Layout, values: Mapping[str, Array], data: Data, i: int, column: int) -> Array:
     """A column's coefficient in the groups of level i, ancestors included, row by row; of the population for -1."""
-    for k in reversed(layout.lineage(i) if i >= 0 else ()):
+    if (k := layout.holder(i, column)) >= 0:
         level = layout.levels[k]
-        if column in level.effects:
-            return values[layout.effect_names(level)[level.effects.index(column)]][data.group[k]]
+        return tree_of(layout, data).at_rows(values[layout.effect_names(level)[level.effects.index(column)]], k)
     base = values[layout.columns[column]] if column in layout.population else jnp.zeros(())
     return jnp.broadcast_to(base, (layout.obs,))
 
 
 def _counts(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
     real, size = data.size > 0, data.size
-    rate = values[layout.effect_names(layout.levels[-1])[0]][data.group[-1]] if layout.levels else _one_rate(layout, values, data)
+    rate = tree_of(layout, data).at_rows(values[layout.effect_names(layout.levels[-1])[0]], len(layout.levels) - 1) if layout.levels else _one_rate(layout, values, data)
     return jnp.sum(jnp.where(real, layout.law.log_kernel(data.y, rate, size), 0.0))
 
 

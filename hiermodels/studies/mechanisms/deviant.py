@@ -18,6 +18,7 @@ from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.populations import simulate_counts
 from hiermodels.models.problem import Data, Problem
 from hiermodels.models.streams import stream
+from hiermodels.models.tree import tree_of
 from hiermodels.quantities import sd_name, theta_name
 from hiermodels.studies.mechanisms import deviations
 from hiermodels.studies.mechanisms.rows import Rows
@@ -136,8 +137,8 @@ def _normal(
     new: list[Array] = []
     laws = dict(deviation.effects)
     for i, level in enumerate(layout.levels):
-        up = [jnp.broadcast_to(b, (1,)) for b in root] if level.parent < 0 else values[level.parent]
-        here = [b[design.parent[i]] if level.parent >= 0 else jnp.broadcast_to(b, (level.size,)) for b in up]
+        above = root if level.parent < 0 else values[level.parent]
+        here = [tree_of(layout, design).spread_down(b, level.parent, i) for b in above]
         z = [_deviates(deviation, level.name, stream(effect_key, name, words), design.real[i]) for name in layout.effect_names(level)]
         noise = correlate(layout, level, jnp.stack(z), known)
         new.append(new[level.parent] if level.parent >= 0 else known.get("Intercept", nan))
@@ -172,7 +173,7 @@ def _normal_rows(
         if level.name in dict(deviation.heteroscedastic):
             variation = dict(deviation.heteroscedastic)[level.name]
             factor = deviations.heteroscedastic(stream(spread_key, f"new({level.name})", words), level.size, variation)
-            sd = sd * jnp.sqrt(factor)[design.group[i]]
+            sd = sd * tree_of(layout, design).at_rows(jnp.sqrt(factor), i)
     return mean + sd * _standard(deviation.errors, noise_key, (layout.obs,))
 
 
@@ -206,7 +207,7 @@ def _counts(
     if last.name in laws:
         true[f"new({last.name})"] = drawn_new
     weight, size = _redesigned(layout, deviation, design_key, design, true, words)
-    units, rate = design.size * size, true[theta][design.group[-1]]
+    units, rate = design.size * size, tree_of(layout, design).at_rows(true[theta], len(layout.levels) - 1)
     units = jnp.round(units) if layout.link.bounded else units
     if not deviation.overdispersion:
         y = layout.law.draw(row_key, rate, units)

@@ -26,6 +26,7 @@ from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.problem import Data, Problem
 from hiermodels.models.spec import Model
 from hiermodels.models.streams import OUTCOME, stream, word
+from hiermodels.models.tree import tree_of
 from hiermodels.models.units import from_means
 from hiermodels.priors import Prior
 from hiermodels.quantities import Quantity, sd_name, theta_name
@@ -397,8 +398,8 @@ def _simulate_normal(
     values: list[list[Array]] = []
     spread: list[Array] = []
     for i, level in enumerate(layout.levels):
-        up = [jnp.broadcast_to(b, (1,)) for b in root] if level.parent < 0 else values[level.parent]
-        here = [b[design.parent[i]] if level.parent >= 0 else jnp.broadcast_to(b, (level.size,)) for b in up]
+        above = root if level.parent < 0 else values[level.parent]
+        here = [tree_of(layout, design).spread_down(b, level.parent, i) for b in above]
         z = jnp.stack([jax.random.normal(stream(key, name, words), (level.size,)) for name in layout.effect_names(level)])
         noise = correlate(layout, level, z, known)
         for position, (e, name) in enumerate(zip(level.effects, layout.effect_names(level), strict=True)):

@@ -9,6 +9,7 @@ from jax import Array
 
 from hiermodels.models.layout import Layout
 from hiermodels.models.problem import Data
+from hiermodels.models.tree import tree_of
 from hiermodels.quantities import cor_name, sd_name
 
 __all__ = ["correlate", "row_coefficients"]
@@ -43,7 +44,7 @@ def row_coefficients(layout: Layout, design: Data, root: list[Array], values: li
     """Each column's coefficient for each row; a given group value may leave what lies above it undefined."""
 
     def of(i: int, c: int) -> Array:
-        return values[i][c][design.group[i]] if i >= 0 else jnp.broadcast_to(root[c], (layout.obs,))
+        return jnp.broadcast_to(tree_of(layout, design).at_rows(values[i][c] if i >= 0 else root[c], i), (layout.obs,))
 
     (first, _), *crossed = layout.branches or ((-1, -1),)
     return [sum((of(leaf, c) - of(shared, c) for leaf, shared in crossed), of(first, c)) for c in range(len(layout.columns))]

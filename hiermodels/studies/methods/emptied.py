@@ -8,6 +8,7 @@ from hiermodels.inference.draws import Estimates
 from hiermodels.inference.samplers import target_sizes
 from hiermodels.inference.summaries import Target
 from hiermodels.models.problem import Problem
+from hiermodels.models.tree import Tree
 from hiermodels.quantities import theta_name
 from hiermodels.studies.methods.refusals import blanked
 
@@ -46,25 +47,19 @@ def without_empty(problem: Problem, targets: tuple[Target, ...], present: np.nda
     return blanked(found, gone)
 
 
-def _gathered(marks: np.ndarray, group: np.ndarray, size: int) -> np.ndarray:
-    """How many marks each group has; (replicate, member) -> (replicate, group)."""
-    counts = np.zeros((size, len(marks)), int)
-    np.add.at(counts, group, marks.T)
-    return counts.T
-
-
 def _spread_emptiness(problem: Problem, unpooled: int, present: np.ndarray, empty: dict[int, np.ndarray]) -> None:
     """Mark groups without rows at an unpooled level, the coarser ones that average them, and the finer ones in them."""
     levels, data = problem.layout.levels, problem.data
     rows = min(problem.layout.obs, present.shape[1])
     there = present[:, :rows] & (data.weight[:rows] > 0)
-    here = {unpooled: (_gathered(there, data.group[unpooled][:rows], levels[unpooled].size) == 0) & data.real[unpooled]}
+    tree = Tree(levels, data.parent, data.real, tuple(group[:rows] for group in data.group))
+    here = {unpooled: (tree.sum_rows(there, unpooled) == 0) & data.real[unpooled]}
     fine = unpooled
     while (coarse := levels[fine].parent) >= 0:
-        here[coarse] = _gathered(here[fine], data.parent[fine], levels[coarse].size) > 0
+        here[coarse] = tree.sum_up(here[fine], fine) > 0
         fine = coarse
     for i in range(unpooled + 1, len(levels)):
         if levels[i].parent in here and levels[i].parent >= unpooled:
-            here[i] = here[levels[i].parent][:, data.parent[i]]
+            here[i] = tree.spread_down(here[levels[i].parent], levels[i].parent, i)
     for i, marks in here.items():
         empty[i] = empty[i] | marks
