@@ -18,9 +18,11 @@ from scipy import stats as scipy_stats
 from hiermodels.datasets import load_dataset
 from hiermodels.models import catalogue, hyper
 from hiermodels.models import data as data_module
-from hiermodels.models.builder import Explicit, build, marginalised
+from hiermodels.models.builder import build
 from hiermodels.models.data import as_jax, bind, variable_names
+from hiermodels.models.explicit import Explicit
 from hiermodels.models.factorise import factorise
+from hiermodels.models.marginal import marginalised
 from hiermodels.models.sites import find_sites, flat_log_density
 from hiermodels.models.spec import Model
 from hiermodels.models.user import user_model

@@ -10,8 +10,8 @@ import pytest
 
 import hiermodels as hm
 from hiermodels.inference.chain_coordinates import bent
-from hiermodels.models.builder import Explicit
 from hiermodels.models.data import as_jax, bind
+from hiermodels.models.explicit import Explicit
 from hiermodels.models.factorise import factorise
 
 DYESTUFF2 = pd.DataFrame({

@@ -11,9 +11,10 @@ from numpyro import handlers
 from numpyro.infer.util import log_density
 
 from hiermodels.datasets import load_dataset
-from hiermodels.models.builder import build, reported
+from hiermodels.models.builder import build
 from hiermodels.models.code import arguments
 from hiermodels.models.data import as_jax, bind, variable_names
+from hiermodels.models.explicit import reported
 from hiermodels.models.sites import find_sites, flat_log_density
 from hiermodels.models.spec import Model
 

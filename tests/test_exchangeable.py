@@ -14,7 +14,6 @@ import pytest
 
 import hiermodels as hm
 from hiermodels.inference.exact import ExactSettings, exact, summarise_nodes
-from hiermodels.models.builder import Explicit
 from hiermodels.models.data import as_jax, bind
 from hiermodels.models.exchangeable import (
     equicorrelated,
@@ -23,6 +22,7 @@ from hiermodels.models.exchangeable import (
     longest_extension,
     mixture_correlation,
 )
+from hiermodels.models.explicit import Explicit
 from hiermodels.models.factorise import factorise
 
 # a few variables -----------------------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from scipy import stats
 import hiermodels as hm
 from hiermodels.inference.metropolis import MetropolisSettings, metropolis
 from hiermodels.inference.samplers import Settings, check_settings, sampler
-from hiermodels.models.builder import Explicit, build
+from hiermodels.models.builder import build
 from hiermodels.models.data import as_jax, bind
+from hiermodels.models.explicit import Explicit
 from hiermodels.models.sites import natural, natural_log_density
 
 SCHOOLS = hm.load_dataset("eight_schools")

@@ -15,9 +15,9 @@ from hiermodels.inference.log_priors import log_prior
 from hiermodels.inference.pooling_metrics import level_shares
 from hiermodels.inference.predict import expected, fitted_rows
 from hiermodels.models import hyper
-from hiermodels.models.builder import Explicit
 from hiermodels.models.data import as_jax, bind
 from hiermodels.models.display import latex, text
+from hiermodels.models.explicit import Explicit
 from hiermodels.models.factorise import factorise
 from hiermodels.models.scales import read_scales
 from hiermodels.models.units import at_means, from_means, inner_design, shown

@@ -11,10 +11,10 @@ import numpy as np
 from jax import Array
 
 from hiermodels.models import hyper
-from hiermodels.models.builder import Explicit
 from hiermodels.models.conjugate import Conjugate
 from hiermodels.models.count_stats import CountStats, moment_estimates
 from hiermodels.models.counts import count_tree
+from hiermodels.models.explicit import Explicit
 from hiermodels.models.layout import Layout, Parameter
 from hiermodels.models.problem import Data
 from hiermodels.models.tree import tree_of

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hiermodels.models.code_names import Names, columns, rows
-from hiermodels.models.count_sites import unit_site
 from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
+from hiermodels.models.statements import rate_site
 from hiermodels.quantities import sd_name, theta_name
 
 __all__ = ["count_lines"]
@@ -27,7 +27,7 @@ def count_lines(names: Names) -> list[str]:
 
 def _unit(names: Names) -> str:
     """The variable of the units' probabilities or rates."""
-    return names(f"value {unit_site(names.layout)}")
+    return names(f"value {rate_site(names.layout)}")
 
 
 def _at_rows(names: Names) -> str:
@@ -112,7 +112,7 @@ def _above(names: Names) -> list[str]:
 def _units(names: Names) -> list[str]:
     """The units' own law around their population's mean."""
     layout, tree = names.layout, count_tree(names.layout)
-    level, site = layout.levels[tree.unit], unit_site(layout)
+    level, site = layout.levels[tree.unit], rate_site(layout)
     name = rate_name(layout)
     if name is not None:
         mean = names.parameter(name)
@@ -139,7 +139,7 @@ def _units(names: Names) -> list[str]:
 def _unpooled(names: Names) -> list[str]:
     """Jeffreys' prior for each unit; values above them are the means of their children."""
     layout, tree = names.layout, count_tree(names.layout)
-    count, variable, site = names.count(layout.levels[tree.unit]), _unit(names), unit_site(layout)
+    count, variable, site = names.count(layout.levels[tree.unit]), _unit(names), rate_site(layout)
     lines = layout.law.population.unpooled_lines(variable, site, count)
     above = variable
     for i in reversed(range(tree.unit)):

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hiermodels.models.count_sites import unit_site
 from hiermodels.models.counts import count_tree, log_precision
 from hiermodels.models.layout import Layout, LevelLayout, Parameter
 from hiermodels.models.problem import Data
+from hiermodels.models.statements import rate_site
 from hiermodels.models.tree import tree_of
 from hiermodels.quantities import theta_name
 
@@ -115,7 +115,7 @@ def _guess_counts(layout: Layout, data: Data) -> dict[str, Array]:
             data.real[i], law.link.forward(rates[i]), 0.0
         )
         values[theta_name(level.name, log_name)] = jnp.where(data.real[i], 2.0, 0.0)
-    return values | ({unit_site(layout): rates[tree.unit]} if rates else {})
+    return values | ({rate_site(layout): rates[tree.unit]} if rates else {})
 
 
 def _inside(parameter: Parameter, value: Array) -> Array:

@@ -39,7 +39,7 @@ __all__ = ["UserModel", "user_model"]
 
 @dataclass(frozen=True, eq=False)
 class UserModel:
-    """A NumPyro function that has met its data; the interface of `hiermodels.models.builder.Explicit`.
+    """A NumPyro function that has met its data; the interface of `hiermodels.models.explicit.Explicit`.
 
     Attributes
     ----------

@@ -13,8 +13,9 @@ import pandas as pd
 
 from hiermodels.inference.diagnostics import convergence
 from hiermodels.inference.metropolis import MetropolisChains, MetropolisSettings, metropolis
-from hiermodels.models.builder import Explicit, build
+from hiermodels.models.builder import build
 from hiermodels.models.data import bind
+from hiermodels.models.explicit import Explicit
 from hiermodels.models.problem import Problem, as_jax
 from hiermodels.models.sites import natural_log_density
 from hiermodels.models.spec import Model

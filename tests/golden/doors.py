@@ -21,11 +21,11 @@ from hiermodels.inference.likelihood import log_likelihood
 from hiermodels.inference.log_priors import log_prior
 from hiermodels.inference.predict import predict
 from hiermodels.models import hyper
-from hiermodels.models.builder import Explicit
 from hiermodels.models.code import arguments
 from hiermodels.models.code import text as source_of
 from hiermodels.models.code_names import Names, prior_lines
 from hiermodels.models.data import as_jax, bind
+from hiermodels.models.explicit import Explicit
 from hiermodels.models.factorise import factorise
 from hiermodels.models.sites import find_sites, flat_log_density
 from hiermodels.models.spec import Layout, Parameter

@@ -16,8 +16,8 @@ from hiermodels.inference.derived import derive
 from hiermodels.inference.draws import Draws, Estimates
 from hiermodels.inference.settings import Settings
 from hiermodels.inference.summaries import Interval, Target, summarise
-from hiermodels.models.builder import Explicit
 from hiermodels.models.centring import centring
+from hiermodels.models.explicit import Explicit
 from hiermodels.models.factorise import factorise
 from hiermodels.models.layout import Layout
 from hiermodels.models.problem import Data, Problem

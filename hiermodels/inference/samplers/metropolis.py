@@ -10,7 +10,8 @@ from jax import Array
 
 from hiermodels.inference.metropolis import MetropolisSettings, metropolis
 from hiermodels.inference.samplers.base import Sampler
-from hiermodels.models.builder import Explicit, build
+from hiermodels.models.builder import build
+from hiermodels.models.explicit import Explicit
 from hiermodels.models.layout import Layout
 from hiermodels.models.sites import natural, natural_log_density
 
