@@ -18,9 +18,11 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
 from hiermodels.datasets import load_dataset
-from hiermodels.models.conjugate import conjugate, new_group, simulate_counts
+from hiermodels.models.conjugate import conjugate
 from hiermodels.models.data import as_jax, bind, variable_names
+from hiermodels.models.populations import new_group
 from hiermodels.models.rising import log_rising, tallied, tally
+from hiermodels.models.simulator import simulate
 from hiermodels.models.spec import Model
 
 
@@ -668,7 +670,7 @@ def test_simulated_counts_follow_the_collapsed_law():
     _, _, problem = of_menu("beta")
     known = {"mean_experiment": jnp.array(0.2), "kappa_experiment": jnp.array(5.0)}
     keys = jax.random.split(jax.random.key(0), 1000)
-    y, true = jax.jit(jax.vmap(lambda k: simulate_counts(problem.layout, k, as_jax(problem.data), known)))(
+    y, true = jax.jit(jax.vmap(lambda k: simulate(problem.layout, k, as_jax(problem.data), known)))(
         keys
     )
     n = load_dataset("rats").rats.to_numpy()
@@ -683,7 +685,7 @@ def test_simulated_counts_follow_the_collapsed_law():
 def test_fixed_group_values_are_kept():
     _, _, problem = of_menu("gamma")
     rates = jnp.arange(1.0, 11.0)
-    y, true = simulate_counts(problem.layout, jax.random.key(0), as_jax(problem.data), {"theta_pump": rates})
+    y, true = simulate(problem.layout, jax.random.key(0), as_jax(problem.data), {"theta_pump": rates})
     np.testing.assert_array_equal(true["theta_pump"], rates)
     assert np.isfinite(y).all() and np.isnan(true["mean_pump"]) and np.isnan(true["new(pump)"])
 
@@ -694,7 +696,7 @@ def test_three_levels_simulate_down_the_tree():
     known = {"Intercept": 1.0, "sd_state": 0.0, "log_shape": np.log(4.0), "sd_state_log_shape": 0.0}
     known = {k: jnp.asarray(v) for k, v in known.items()}
     keys = jax.random.split(jax.random.key(0), 1500)
-    y, true = jax.jit(jax.vmap(lambda k: simulate_counts(problem.layout, k, as_jax(problem.data), known)))(
+    y, true = jax.jit(jax.vmap(lambda k: simulate(problem.layout, k, as_jax(problem.data), known)))(
         keys
     )
     x, m = load_dataset("counties").exposure.to_numpy(), np.e
@@ -703,7 +705,7 @@ def test_three_levels_simulate_down_the_tree():
     np.testing.assert_allclose(rows.var(0), m * x + (m * x) ** 2 / 4, rtol=0.35)
     assert float(true["new(state:county)"].mean()) == pytest.approx(m, rel=0.08)
     given = jnp.array([0.0, 1.0, 2.0, 3.0])
-    true = simulate_counts(
+    true = simulate(
         problem.layout, jax.random.key(0), as_jax(problem.data), known | {"theta_state": given}
     )[1]
     np.testing.assert_array_equal(true["theta_state"], given)

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from hiermodels.inference.summaries import Target
-from hiermodels.models.conjugate import new_group
 from hiermodels.models.layout import Layout
+from hiermodels.models.populations import new_group
 from hiermodels.models.problem import Data
 from hiermodels.quantities import sd_name, theta_name
 

@@ -19,6 +19,7 @@ from hiermodels.models.layout import Layout, LevelLayout
 from hiermodels.models.problem import Problem
 from hiermodels.models.scales import Scales
 from hiermodels.models.sites import in_order
+from hiermodels.models.sketch import sketch
 from hiermodels.models.standing import stands_at
 from hiermodels.quantities import INTERCEPT, sd_name, theta_name
 
@@ -84,7 +85,7 @@ def text(model: Declaration, layout: Layout | None = None, scales: Scales | None
     def model(school, n_school, se, effect=None):
     """
     if layout is None:
-        layout, rules = display._sketch(model)
+        layout, rules = sketch(model)
         waiting = rules | {p.name: f" {at}" for p in layout.parameters if (at := stands_at(model, layout, p))}
         if waiting:
             name, rule = next(iter(waiting.items()))

@@ -59,18 +59,14 @@ from hiermodels.models.counts import (
     rate_name,
 )
 from hiermodels.models.layout import Layout, Parameter
-from hiermodels.models.populations import (
-    centre,
-    new_group,
-    simulate_counts,
-)
+from hiermodels.models.populations import centre
 from hiermodels.models.problem import Data
 from hiermodels.models.rising import log_rising, tallied
 from hiermodels.models.tree import tree_of
 from hiermodels.models.units import shown, stands_of
 from hiermodels.quantities import sd_name, theta_name
 
-__all__ = ["Conjugate", "CountStats", "conjugate", "new_group", "simulate_counts"]
+__all__ = ["Conjugate", "CountStats", "conjugate"]
 
 
 def conjugate(layout: Layout) -> Conjugate:

@@ -14,7 +14,7 @@ from scipy import integrate, stats
 
 from hiermodels import families
 from hiermodels.families.family import Columns, Rows
-from hiermodels.models.display import _Latex, _Plain
+from hiermodels.models.styles import Latex, Plain
 
 NORMAL = [n for n, f in families.MENU.items() if f.population.normal]
 CONJUGATE = [n for n, f in families.MENU.items() if not f.population.normal]
@@ -138,7 +138,7 @@ class TestRowsAroundALinearPredictor:
         family = self.family(name, known)
         asked = {"known_se"} if known else set(family.columns) - {"known_se"}
         columns = Columns(*(f"COLUMN_{r}" if r in asked else "" for r in ("known_se", "weights", "trials", "exposure")))
-        for style in (_Plain(), _Latex()):
+        for style in (Plain(), Latex()):
             shown = family.shown(style, "ETA", columns)
             own = [style.own(q.name) for q in family.own_parameters(known)]
             assert all(shown.count(word) == 1 for word in ("ETA", *filter(None, columns))) and all(word in shown for word in own)
@@ -151,7 +151,7 @@ class TestRowsAroundALinearPredictor:
 
 def is_one_law(style, shown):
     """A name with its arguments in brackets, and nothing before or after."""
-    left, right = ("(", ")") if isinstance(style, _Plain) and not isinstance(style, _Latex) else ("\\left(", "\\right)")
+    left, right = ("(", ")") if isinstance(style, Plain) and not isinstance(style, Latex) else ("\\left(", "\\right)")
     name, _, rest = shown.partition(left)
     assert rest.endswith(right) and shown.count("(") == shown.count(")") and name.replace("\\mathrm{", "").rstrip("}").isalpha(), shown
 
@@ -172,7 +172,7 @@ class TestRowsAtARate:
         columns = Columns(trials="n" if "trials" in family.columns else "", exposure="n" if "exposure" in family.columns else "")
         written = eval(family.source_at_rate("rate", columns), SOURCE | {"n": rows.size if family.link.kind == "positive" else rows.size.astype(int), "rate": rate})
         np.testing.assert_allclose(np.asarray(written.log_prob(jnp.asarray(y))), found, rtol=1e-9)
-        for style in (_Plain(), _Latex()):
+        for style in (Plain(), Latex()):
             is_one_law(style, family.shown_at_rate(style, "RATE", columns))
             assert "RATE" in family.shown_at_rate(style, "RATE", columns)
         around = family.host_rows(np.asarray(family.link.forward(jnp.asarray(rate))), {}, rows)
@@ -227,7 +227,7 @@ class TestPopulations:
 
     def test_shown_in_text_and_latex(self, name):
         population = families.MENU[name].population
-        for style in (_Plain(), _Latex()):
+        for style in (Plain(), Latex()):
             shown, unpooled = population.shown(style, "MEAN", "SIZE"), population.unpooled_shown(style)
             is_one_law(style, shown)
             is_one_law(style, unpooled)

@@ -15,14 +15,14 @@ from hiermodels.families import lookup
 from hiermodels.models.counts import precision, rate_name
 from hiermodels.models.layout import Layout
 from hiermodels.models.outcomes import outcome_law
-from hiermodels.models.populations import simulate_counts
 from hiermodels.models.problem import Data, Problem
+from hiermodels.models.simulator import draw_groups, new_effects, simulate
+from hiermodels.models.statements import Scattered
 from hiermodels.models.streams import stream
 from hiermodels.models.tree import tree_of
-from hiermodels.quantities import sd_name, theta_name
+from hiermodels.quantities import INTERCEPT, theta_name
 from hiermodels.studies.mechanisms import deviations
 from hiermodels.studies.mechanisms.rows import Rows
-from hiermodels.studies.mechanisms.tree import correlate, row_coefficients
 
 __all__ = ["Deviation", "any_rows", "read_deviation", "simulate_deviant"]
 
@@ -106,8 +106,8 @@ def simulate_deviant(
     layout: Layout, deviation: Deviation, key: Array, design: Data, known: dict[str, Array], words: Words = None
 ) -> tuple[Array | Rows, dict[str, Array]]:
     """One dataset; as the simulators of `hiermodels.studies.mechanisms.simulate`, with `Rows` where rows go or change."""
-    simulate = _normal if layout.normal_groups else _counts
-    return simulate(layout, deviation, key, design, known, words)
+    draw = _normal if layout.normal_groups else _counts
+    return draw(layout, deviation, key, design, known, words)
 
 
 def _standard(law: Law | None, key: Array, shape: tuple[int, ...]) -> Array:
@@ -130,28 +130,18 @@ def _normal(
 ) -> tuple[Array | Rows, dict[str, Array]]:
     """Down the tree: population coefficients, group deviations, rows."""
     effect_key, new_key, design_key, error_key = jax.random.split(key, 4)
-    nan = jnp.full((), jnp.nan)
-    true = {p.name: known.get(p.name, jnp.zeros(()) if p.kind == "correlation" else nan) for p in layout.parameters}
-    root = [known.get(layout.columns[c], nan) if c in layout.population else jnp.zeros(()) for c in range(len(layout.columns))]
-    values: list[list[Array]] = []
-    new: list[Array] = []
-    laws = dict(deviation.effects)
+
+    def effects(statement: Scattered, name: str) -> Array:
+        return _deviates(deviation, statement.owner, stream(effect_key, name, words), design.real[statement.level])
+
+    groups = draw_groups(layout, design, known, effects, effect_key)
+    true, laws = groups.true, dict(deviation.effects)
     for i, level in enumerate(layout.levels):
-        above = root if level.parent < 0 else values[level.parent]
-        here = [tree_of(layout, design).spread_down(b, level.parent, i) for b in above]
-        z = [_deviates(deviation, level.name, stream(effect_key, name, words), design.real[i]) for name in layout.effect_names(level)]
-        noise = correlate(layout, level, jnp.stack(z), known)
-        new.append(new[level.parent] if level.parent >= 0 else known.get("Intercept", nan))
-        for position, (e, name) in enumerate(zip(level.effects, layout.effect_names(level), strict=True)):
-            here[e] = known[name] if name in known else here[e] + noise[position]
-            true[name] = here[e]
-            if layout.columns[e] == "Intercept":
-                drawn = _standard(laws.get(level.name), stream(new_key, f"new({level.name})", words), ())
-                new[i] = new[i] + known.get(sd_name(level.name, "Intercept"), nan) * drawn
-        true[f"new({level.name})"] = new[i]
-        values.append(here)
-    coefficients = row_coefficients(layout, design, root, values)
-    mean = sum(coefficients[c] * design.x[:, c] for c in range(len(layout.columns)))
+        new = known.get(INTERCEPT, jnp.full((), jnp.nan))
+        for name, sd in new_effects(layout, i, known):
+            new = new + sd * _standard(laws.get(name), stream(new_key, f"new({name})", words), ())
+        true[f"new({level.name})"] = new
+    mean = groups.linear_predictor()
     weight, size = _redesigned(layout, deviation, design_key, design, true, words)
     real = design.weight * weight > 0
     if layout.gaussian:
@@ -203,7 +193,7 @@ def _counts(
         draw = getattr(deviations, laws[last.name][0])
         known = {**known, theta: draw(effect_key, (last.size,), mean, concentration)}
         drawn_new = draw(new_key, (), mean, concentration)
-    _, true = simulate_counts(layout, model_key, design, known, words)
+    _, true = simulate(layout, model_key, design, known, words)
     if last.name in laws:
         true[f"new({last.name})"] = drawn_new
     weight, size = _redesigned(layout, deviation, design_key, design, true, words)

@@ -22,11 +22,10 @@ from hiermodels import priors
 from hiermodels.models.data import bind
 from hiermodels.models.labels import match_labels
 from hiermodels.models.layout import Layout, LevelLayout
-from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.problem import Data, Problem
+from hiermodels.models.simulator import simulate
 from hiermodels.models.spec import Model
-from hiermodels.models.streams import OUTCOME, stream, word
-from hiermodels.models.tree import tree_of
+from hiermodels.models.streams import stream, word
 from hiermodels.models.units import from_means
 from hiermodels.priors import Prior
 from hiermodels.quantities import Quantity, sd_name, theta_name
@@ -35,7 +34,6 @@ from hiermodels.studies.config.designs import SIZES, design_table
 from hiermodels.studies.config.texts import read_law
 from hiermodels.studies.mechanisms.deviant import Deviation, simulate_deviant
 from hiermodels.studies.mechanisms.predictors import column as predictor_column
-from hiermodels.studies.mechanisms.tree import correlate, row_coefficients
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -327,9 +325,8 @@ def simulator(
         of its average over groups (``mean(theta_school)``) and of a new group (``new(school)``); NaN where undefined. Under
         a deviation that takes rows away, y is a `hiermodels.studies.mechanisms.rows.Rows`. ``words`` as in `hiermodels.models.streams.stream`.
     """
-    draw = _simulate_normal if layout.normal_groups else _simulate_counts
 
-    def simulate(
+    def drawn(
         key: Array, design: Data, values: dict[str, Array], words: Mapping[str, Array] | None = None
     ) -> tuple[Array, dict[str, Array]]:
         law_key, value_key = jax.random.split(key)
@@ -346,7 +343,7 @@ def simulator(
             known = from_means(layout, design.units, known)
         y: Any
         if deviation is None:
-            y, true = draw(layout, value_key, design, known, words)
+            y, true = simulate(layout, value_key, design, known, words)
         else:
             y, true = simulate_deviant(layout, deviation, value_key, design, known, words)
         for i, level in enumerate(layout.levels):
@@ -355,13 +352,12 @@ def simulator(
                 true[f"mean({name})"] = jnp.sum(jnp.where(real, true[name], 0.0)) / jnp.sum(real)
         return y, true
 
-    return simulate
+    return drawn
 
 
 def simulate_given(layout: Layout, key: Array, design: Data, values: Mapping[str, Array]) -> Array:
     """One more outcome of the same rows, given every parameter and group value (padded axes); shape (obs,)."""
-    draw = _simulate_normal if layout.normal_groups else _simulate_counts
-    return draw(layout, key, design, dict(values))[0]
+    return simulate(layout, key, design, values)[0]
 
 
 def _unit(layout: Layout, name: str, law: Prior) -> str | None:
@@ -386,46 +382,3 @@ def _size(layout: Layout, name: str) -> int:
     """Number of effects of a correlation, else 1."""
     parameter = layout.parameter(name)
     return 1 if parameter is None else parameter.size
-
-
-def _simulate_normal(
-    layout: Layout, key: Array, design: Data, known: dict[str, Array], words: Mapping[str, Array] | None = None
-) -> tuple[Array, dict[str, Array]]:
-    """Down the tree: population coefficients, group deviations, rows."""
-    nan = jnp.full((), jnp.nan)
-    true = {p.name: known.get(p.name, jnp.zeros(()) if p.kind == "correlation" else nan) for p in layout.parameters}
-    root = [known.get(layout.columns[c], nan) if c in layout.population else jnp.zeros(()) for c in range(len(layout.columns))]
-    values: list[list[Array]] = []
-    spread: list[Array] = []
-    for i, level in enumerate(layout.levels):
-        above = root if level.parent < 0 else values[level.parent]
-        here = [tree_of(layout, design).spread_down(b, level.parent, i) for b in above]
-        z = jnp.stack([jax.random.normal(stream(key, name, words), (level.size,)) for name in layout.effect_names(level)])
-        noise = correlate(layout, level, z, known)
-        for position, (e, name) in enumerate(zip(level.effects, layout.effect_names(level), strict=True)):
-            here[e] = known[name] if name in known else here[e] + noise[position]
-            true[name] = here[e]
-        spread.append(spread[level.parent] if level.parent >= 0 else jnp.zeros(()))
-        if "Intercept" in [layout.columns[e] for e in level.effects]:
-            spread[i] = jnp.sqrt(spread[i] ** 2 + known.get(sd_name(level.name, "Intercept"), nan) ** 2)
-        new = f"new({level.name})"
-        true[new] = known.get("Intercept", nan) + spread[i] * jax.random.normal(stream(key, new, words))
-        values.append(here)
-    coefficients = row_coefficients(layout, design, root, values)
-    mean = sum(coefficients[c] * design.x[:, c] for c in range(len(layout.columns)))
-    real = design.weight > 0
-    if layout.gaussian:
-        sigma = 1.0 if layout.known else known["sigma"]
-        noise_sd = sigma / jnp.sqrt(jnp.where(real, design.weight, 1.0))
-        y = mean + noise_sd * jax.random.normal(stream(key, OUTCOME, words), (layout.obs,))
-    else:
-        y = outcome_law(layout, mean, known, design).sample(stream(key, OUTCOME, words)).astype(mean.dtype)
-    return jnp.where(real, y, 0.0), true
-
-
-def _simulate_counts(
-    layout: Layout, key: Array, design: Data, known: dict[str, Array], words: Mapping[str, Array] | None = None
-) -> tuple[Array, dict[str, Array]]:
-    from hiermodels.models.conjugate import simulate_counts
-
-    return simulate_counts(layout, key, design, known, words)
