@@ -25,7 +25,7 @@ import numpyro.distributions as dist
 from jax import Array
 from numpyro import handlers
 
-from hiermodels.models.counts import check_tree, log_precision, precision, rate_name
+from hiermodels.models.counts import check_tree, count_tree, log_precision, precision, rate_name
 from hiermodels.models.layout import Layout, Parameter, unit_of
 from hiermodels.models.outcomes import outcome_law, unpooled_law
 from hiermodels.models.populations import centre
@@ -210,8 +210,6 @@ class _Sites:
             mean, name = self._mean(i), log_precision(layout)
             concentration = jnp.exp(self.above(i, name)) if name in self.population else self.phi[precision(layout)]
             rate = padded(site, population.law(mean, concentration), real, population.padding)
-        if statement.pooling == "complete" or site not in statement.names:
-            self._record(i, rate)
         return rate
 
     def _mean(self, i: int) -> Array:
@@ -236,7 +234,7 @@ class _Sites:
 
     def rate_at(self, i: int) -> Array:
         """Rate of each group of a level at the units or below."""
-        unit = next(j for j in self.layout.lineage(i) if j in self.rates)
+        unit = count_tree(self.layout).unit
         return self.tree.spread_down(self.rates[unit], unit, i)
 
     def counts(self) -> tuple[Array, dist.Distribution]:

@@ -155,9 +155,8 @@ def _said(page: _Page, statement: Statement) -> list[Line]:
             return _averaged(page, statement)
         case Rates():
             return _rates(page, statement)
-        case Inherited() if i == len(layout.levels) - 1:
-            unit = layout.levels[count_tree(layout).unit].name
-            return [(left[0], "=", style.inverse(layout.link, style.theta(unit, INTERCEPT, "[j]")))]
+        case Inherited() if i == len(layout.levels) - 1 > (unit := count_tree(layout).unit):
+            return [(left[0], "=", style.inverse(layout.link, style.theta(layout.levels[unit].name, INTERCEPT, "[j]")))]
     return []
 
 

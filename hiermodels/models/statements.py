@@ -11,7 +11,7 @@ its groups have, or its outcome has the rate of its group.
 | `Shared` | theta_j is the value of what is above |
 | `Averaged` | theta_j is the unweighted mean of its children, which are not pooled |
 | `Rates` | the groups that have a probability or a rate of their own: drawn, free, or that of the population |
-| `Inherited` | groups below those, which share their rate |
+| `Inherited` | groups below those share their rate; group values above the finest level are shown on the link scale |
 """
 
 from __future__ import annotations
@@ -90,12 +90,12 @@ class Rates(Statement):
 
 
 class Inherited(Statement):
-    """Groups below the units, with their unit's rate."""
+    """Groups that have the rate of their unit: those below, and the units themselves where their rate is no group value."""
 
 
 @lru_cache(maxsize=256)
 def statements(layout: Layout) -> tuple[Statement, ...]:
-    """Statements about the groups of every level, in the order of sampling; means of children come last, fine to coarse.
+    """Statements about the groups of every level, in the order of sampling; means of children come after, fine to coarse.
 
     Examples
     --------
@@ -108,13 +108,17 @@ def statements(layout: Layout) -> tuple[Statement, ...]:
     rates = None if layout.normal_groups else count_tree(layout)
     found: list[Statement] = []
     averaged: list[Statement] = []
+    inherited: list[Statement] = []
     for i, level in enumerate(layout.levels):
         effects = tuple(layout.columns[e] for e in level.effects)
         if rates is not None and i >= rates.unit:
             if i == rates.unit and rates.above:
                 top = rates.above[-1]
                 found.append(Scattered(top, layout.levels[top].name, (log_precision(layout),)))
-            found.append(Rates(i, level.name, effects, rates.word) if i == rates.unit else Inherited(i, level.name, effects))
+            if i == rates.unit:
+                found.append(Rates(i, level.name, effects, rates.word))
+            if (rates.word, rates.unit) == ("complete", i) or len(layout.levels) - 1 > rates.unit:
+                inherited.append(Inherited(i, level.name, effects))
             continue
         child = layout.unpooled_below(i)
         if child is not None:
@@ -123,7 +127,7 @@ def statements(layout: Layout) -> tuple[Statement, ...]:
             found += [Scattered(i, level.name, tuple(effects[b] for b in block)) for block in level.blocks]
         else:
             found.append((Free if level.pooling == "none" else Shared)(i, level.name, effects))
-    return (*found, *averaged)
+    return (*found, *averaged, *inherited)
 
 
 def rate_site(layout: Layout) -> str:
