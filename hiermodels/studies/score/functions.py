@@ -18,6 +18,7 @@ from hiermodels.studies.score.montecarlo import (
     estimate,
     estimate_with,
     mean_over,
+    remarked,
     share_over,
     undefined,
 )
@@ -26,11 +27,13 @@ from hiermodels.studies.score.order import order_statistics
 if TYPE_CHECKING:
     from hiermodels.studies.score.folds import Fold
 
-__all__ = ["BOUNDARY", "STILL", "always", "coverage", "ends", "influences", "mean", "median", "mse_ratio_of", "ratio_of", "reference_error", "relative", "root", "spreads", "two_at_least", "with_ratio"]
+__all__ = ["BOUNDARY", "STILL", "always", "coverage", "ends", "influences", "mean", "mean_of_two_ended", "median", "mse_ratio_of", "ratio_of", "reference_error", "relative", "root", "spreads", "two_at_least", "with_ratio"]
 
 BOUNDARY = (
     "the truth is on the boundary of the space, which an interval with two ends inside it never contains"
 )
+ENDLESS = "every interval has an infinite end"
+SOME_ENDLESS = "intervals with an infinite end are left out, and n counts the others"
 STILL = "the errors do not vary"
 
 
@@ -48,6 +51,14 @@ def ends(values: Floats, errors: Errors) -> tuple[Fold, Fold]:
 def mean(values: Floats, errors: Errors, floor: float = -np.inf) -> Measure:
     """A measure that is a mean."""
     return estimate_with(mean_over(values, errors), floor=floor)
+
+
+def mean_of_two_ended(values: Floats, errors: Errors) -> Measure:
+    """A mean of numbers that are not negative, of intervals with two finite ends: where an end is infinite, so is the number."""
+    finite = errors.only(np.isfinite(values))
+    there, left, endless = (errors.some(part) for part in (lambda: errors.present, lambda: finite.present, lambda: errors.present & np.isinf(values)))
+    measure = undefined(mean(values, finite, floor=0.0), there.value & ~left.value, ENDLESS)
+    return remarked(measure, endless.value.any() if errors.average else endless.value, SOME_ENDLESS)
 
 
 def relative(true: Floats, scale: float, errors: Errors) -> Measure:
