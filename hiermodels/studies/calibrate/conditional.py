@@ -30,7 +30,7 @@ from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.mechanisms.predictors import without_reference
 from hiermodels.studies.mechanisms.rows import Rows
 from hiermodels.studies.score.errors import Errors
-from hiermodels.studies.score.measures import bias
+from hiermodels.studies.score.measures.biases import Bias
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +95,7 @@ def _cell(study: Study, cell: Cell, estimates: pd.DataFrame, factors: list[str])
         chance[np.isnan(ends[0]) | np.isnan(ends[1])] = np.nan
         failed = part["status"].astype(str).eq("nonfinite").groupby(part["rep"]).any().sum()
         for average, groups in ((False, labels), (True, ["[mean]"])):
-            found = bias(Errors(chance, np.zeros_like(chance), average=average))
+            found = Bias()(Errors(chance, np.zeros_like(chance), average=average))
             columns = {name: np.atleast_1d(getattr(found, name)) for name in ("value", "mcse", "lower", "upper", "n")}
             columns["lower"], columns["upper"] = np.maximum(columns["lower"], 0.0), np.minimum(columns["upper"], 1.0)
             table = pd.DataFrame({"group": groups, "measure": "rb_cover", **columns})

@@ -62,6 +62,8 @@ OF_DECISIONS: dict[str, PerformanceMeasure] = {measure.name: measure for measure
 
 __all__ = [*MENU]
 
+globals().update(MENU)  # by name; where a file is called as its measure, the measure is meant
+
 
 class _Other(PerformanceMeasure):
     """A measure of somebody's own table, of which nothing is known but its name."""
@@ -82,9 +84,3 @@ def about(name: str) -> PerformanceMeasure:
 def compared_by(name: str) -> list[str]:
     """Measures in whose stead this one compares methods."""
     return [measure.name for measure in MENU.values() if measure.beside == name]
-
-
-def __getattr__(name: str) -> PerformanceMeasure:
-    if name not in MENU:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return MENU[name]
