@@ -24,6 +24,7 @@ from hiermodels.studies.score.measures.counts import NSim
 from hiermodels.studies.score.measures.coverage import BiasEliminatedCover, Cover, RankCover
 from hiermodels.studies.score.measures.decisions import Power, TypeOneError
 from hiermodels.studies.score.measures.estimates import Se2Mean, Se2Median, ThetaMean, ThetaMedian
+from hiermodels.studies.score.measures.interval_score import IntervalScore
 from hiermodels.studies.score.measures.spreads import EmpiricalSE, ModelSE, RelativeError, Variance
 from hiermodels.studies.score.measures.squares import MSE, RMSE
 from hiermodels.studies.score.measures.widths import IntervalWidth
@@ -54,6 +55,7 @@ MENU: dict[str, PerformanceMeasure] = {measure.name: measure for measure in (
     RankCover(),
     Power(),
     IntervalWidth(),
+    IntervalScore(),
 )}  # fmt: skip
 """Every measure by its code."""
 
