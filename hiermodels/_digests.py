@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["digest", "of_array", "of_column", "of_json"]
 
-_SIZE = 16
+DIGEST_SIZE = 16
 
 
 def digest(*parts: bytes | memoryview | str) -> str:
@@ -24,7 +24,7 @@ def digest(*parts: bytes | memoryview | str) -> str:
     >>> digest("a", "b") == digest("ab")
     False
     """
-    hasher = hashlib.blake2b(digest_size=_SIZE)
+    hasher = hashlib.blake2b(digest_size=DIGEST_SIZE)
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         hasher.update(f"{memoryview(data).nbytes}:".encode())

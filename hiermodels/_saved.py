@@ -3,7 +3,8 @@
 The file is a `DataTree`. Its root attribute ``hiermodels`` is JSON: version, model, settings, status,
 warnings, seconds; and what made the fit, a hash of model, settings and data. The table that was fitted is in the group ``frame``
 as the bytes of a Parquet file, which keeps every column type. The root attribute ``digest`` is that of all of this, by value:
-reading is checking.
+reading is checking. After the end of the tree stands a seal, the digest of the file's bytes, which is checked before HDF5 reads any
+of them: of one wrong length it may never come to an end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hiermodels._digests import digest, of_array
+from hiermodels._digests import DIGEST_SIZE, digest, of_array
 from hiermodels._fit_settings import FitSettings
 from hiermodels.inference.datatree import tree_names
 from hiermodels.inference.draws import Draws
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["load", "save"]
 
 _FORMAT = 2
+_SEAL = b"hiermodels:"
+"""Begins a seal, which ends with a digest of the bytes before it."""
 _UNVERIFIED = "made before digests, not verified"
 
 
@@ -75,6 +78,28 @@ def save(fit: FitCore, path: Path) -> None:
         raise ValueError(f"{path}: expected a path that can be written, found {found}; name another")
     with whole(path) as temporary:
         tree.to_netcdf(temporary, engine="h5netcdf")
+        with temporary.open("ab") as file:
+            file.write(_seal(np.memmap(temporary, np.uint8, "r")))
+
+
+def _seal(content: np.ndarray) -> bytes:
+    """What follows the bytes of a tree; other programs do not look there."""
+    return _SEAL + digest(content.data).encode()
+
+
+def _check_seal(path: Path) -> None:
+    """Refuse a file with a seal that is not that of its bytes."""
+    length = len(_SEAL) + 2 * DIGEST_SIZE
+    if path.stat().st_size <= length:
+        return
+    content = np.memmap(path, np.uint8, "r")
+    seal = content[-length:].tobytes()
+    if seal.startswith(_SEAL) and seal != _seal(content[:-length]):
+        raise _damaged(path)
+
+
+def _damaged(path: Path) -> ValueError:
+    return ValueError(f"{path}: damaged: its content is not what its digest says; fit again")
 
 
 def _digest(tree: xr.DataTree) -> str:
@@ -197,6 +222,7 @@ def _read(path: Path) -> xr.DataTree:
 
     if not path.is_file():
         raise ValueError(f"{path}: expected a file that fit.save wrote, found none; check the path")
+    _check_seal(path)
     with _quiet():
         try:
             with h5py.File(path), xr.open_datatree(path, engine="h5netcdf") as tree:
@@ -225,7 +251,7 @@ def _parse_header(path: Path, tree: xr.DataTree) -> dict[str, Any]:
             f"read it with xarray.open_datatree"
         )
     if "digest" in tree.attrs and tree.attrs["digest"] != _digest(tree):
-        raise ValueError(f"{path}: damaged: its content is not what its digest says; fit again")
+        raise _damaged(path)
     try:
         header = json.loads(text)
         version = header["format"]

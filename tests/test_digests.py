@@ -276,6 +276,25 @@ def test_a_fit_made_before_scales_were_kept_describes_its_own_prior(tmp_path):
     assert "Intercept ~ normal(0, 10)\nx ~ normal(0, 10)\n" in str(hm.load_fit(path))
 
 
+def test_damaged_bytes_of_a_fit_never_reach_hdf5(made, tmp_path, monkeypatch):
+    """It came to no end of one flipped bit of 10,000; what is sealed is still a netCDF file to others, who may write to it."""
+    import h5py
+    import xarray as xr
+
+    path = Path(shutil.copy(made / "fit.nc", tmp_path / "fit.nc"))
+    assert len(xr.load_datatree(path, engine="h5netcdf")["posterior"].data_vars) == len(hm.load_fit(path).draws.values)
+    with monkeypatch.context() as patch:
+        patch.setattr(h5py, "File", lambda *_: pytest.fail("HDF5 was asked to read a damaged file"))
+        for bit in flips.flipped(path, 60, 5):
+            if bit // 8 > path.stat().st_size - 50:  # the word by which a seal is known
+                continue
+            with pytest.raises(ValueError, match="damaged: its content is not what its digest says"):
+                hm.load_fit(path)
+    with h5py.File(path, "r+") as file:
+        file.attrs["mine"] = "a word"
+    assert hm.load_fit(path).summary().equals(hm.load_fit(made / "fit.nc").summary())
+
+
 def test_another_fit_s_draws_are_not_taken_for_this_one_s(made, tmp_path):
     import h5py
 
