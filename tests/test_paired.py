@@ -9,7 +9,8 @@ import pytest
 from matplotlib import pyplot as plt
 
 from hiermodels.reporting import plots
-from hiermodels.reporting.report import _figures, comparison_words
+from hiermodels.reporting._comparison import comparison_words
+from hiermodels.reporting._run_figures import figures
 from hiermodels.reporting.tables import terminal_table
 from hiermodels.studies.score.scoring import performance, score
 
@@ -101,8 +102,8 @@ def test_common_replicates_of_groups_are_complete():
 def test_the_ratio_is_there_for_figures_though_it_was_not_asked_for():
     run = run_of(easy(), ["bias", "mse", "cover"])
     assert "rmse_ratio" not in set(run.performance["measure"])
-    figures = {stem: (caption, make) for stem, caption, make in _figures(run)}
-    caption, make = figures["rmse_ratio"]
+    pictures = {stem: (caption, make) for stem, caption, make in figures(run)}
+    caption, make = pictures["rmse_ratio"]
     assert "100 of 500 replicates" in caption and "conditional" in caption
     figure = make()
     drawn = [y for line in figure.axes[0].get_lines() for y in np.atleast_1d(line.get_ydata()) if line.get_label() == "some"]
@@ -114,7 +115,7 @@ def test_the_ratio_is_there_for_figures_though_it_was_not_asked_for():
 @pytest.mark.parametrize("stem", ["coverage", "bias"])
 def test_two_methods_on_one_axis_have_the_same_replicates(stem):
     run = run_of(easy(), ["bias", "mse", "cover"])
-    caption, make = next((caption, make) for name, caption, make in _figures(run) if name == stem)
+    caption, make = next((caption, make) for name, caption, make in figures(run) if name == stem)
     assert "Methods are compared on the replicates that all of them have: 100 of 500" in caption
     lines = {line.get_label(): line.get_ydata()[0] for line in make().axes[0].get_lines() if line.get_label() in ("whole", "some")}
     assert lines["whole"] == pytest.approx(lines["some"], abs=1e-8)
