@@ -280,3 +280,21 @@ def test_correlated_effects_are_refused():
         hm.meta(hm.effect_sizes(arms, "OR", events="x", n="n", study="t", arm="arm"))
     with pytest.raises(ValueError, match=r"scale: the effects \(measure not known\) are no logarithms"):
         hm.meta(COACHING)._exponential(pd.DataFrame())
+
+
+@pytest.mark.slow
+def test_the_sentence_of_the_page():
+    from tests.test_docs import DOCS, blocks
+
+    page = DOCS / "meta_analysis.md"
+    scope = {}
+    for block in blocks(page, "python"):
+        exec(block.replace("hm.fit(model, arms)", "hm.fit(model, arms, draws=200, tune=200, progress=False)"), scope)
+        if "found" in scope and "meta" not in scope:
+            scope["meta"] = scope["found"]
+    ratio, plain = scope["meta"].summary("response"), scope["meta"].summary()
+    words = " ".join(page.read_text(encoding="utf-8").split())
+    mean, new, tau = ratio.loc["mean"], ratio.loc["new"], plain.loc["tau"]
+    assert f"to {mean['estimate']:.2f} of that of controls (95% credible interval {mean['lower']:.2f} to {mean['upper']:.2f})" in words
+    assert f"(tau {tau['estimate']:.2f}, {tau['lower']:.2f} to {tau['upper']:.2f}, on the log scale; I2 {100 * plain.loc['I2', 'estimate']:.0f}%)" in words
+    assert f"{new['lower']:.2f} and {new['upper']:.2f}" in words
