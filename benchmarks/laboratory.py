@@ -203,7 +203,7 @@ def _diverged(study: Study, method: str, replicates: int) -> dict[str, int]:
     for cell in study.cells():
         fit, left, chunk = fit_of(study, cell, method), replicates, 0
         while left > 0 and dimension(fit.problem.layout, fit.settings):
-            rows = run_chunk(study.resolved(), cell.hash, method, chunk).to_pandas().drop_duplicates("rep")[:left]
+            rows = run_chunk(study, cell.hash, method, chunk).to_pandas().drop_duplicates("rep")[:left]
             found["fits"] += len(rows)
             found["divergent"] += int((rows["divergences"] > 0).sum())
             left, chunk = left - len(rows), chunk + 1

@@ -65,7 +65,7 @@ def compared(config: Path, replications: int, cells: int) -> Iterator[Paired]:
             fit = fit_of(study, cell, name)
             if not fit.targets or dimension(fit.problem.layout, fit.settings) == 0:
                 continue
-            tables = [run_chunk(study.resolved(), cell.hash, method, 0).to_pandas() for method in (name, f"{name}_fit")]
+            tables = [run_chunk(study, cell.hash, method, 0).to_pandas() for method in (name, f"{name}_fit")]
             yield _paired(config.stem, place, name, whole.get("decisions", {}), *tables)
 
 

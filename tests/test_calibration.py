@@ -321,7 +321,7 @@ def test_a_study_in_the_prior_regime_has_its_deviation():
     config |= {"estimands": ["sd_school"], "lanes": 200, "chunk": 200}
     config["mechanisms"]["deviation"] = {"dependence": "correlated(0.9)"}
     study = read_config(config)
-    table = calibration(run_chunk(study.resolved(), study.cells()[0].hash, "right", 0).to_pandas()).table
+    table = calibration(run_chunk(study, study.cells()[0].hash, "right", 0).to_pandas()).table
     assert table.loc[table["test"] == "chi2", "p"].item() < 1e-6
 
 

@@ -74,14 +74,14 @@ def test_an_address_that_is_none_is_refused_within_seconds():
 
 def test_without_distributed_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ValueError, match=r"expected the package distributed, found none; pip install 'hiermodels\[cluster\]'"), cluster.cluster("tcp://127.0.0.1:9", {}, {}, lambda task: (1, 1), print):
+    with pytest.raises(ValueError, match=r"expected the package distributed, found none; pip install 'hiermodels\[cluster\]'"), cluster.cluster("tcp://127.0.0.1:9", None, lambda task: (1, 1), print):
         pass
 
 
 def test_a_worker_that_would_cut_otherwise_refuses():
     study = read_config(STUDY)
     with pytest.raises(ValueError, match=r"--scheduler: expected lanes and chunk \(8, 8\) for complete, found \(4, 4\) on a worker with cpu"):
-        remote_chunk(study.resolved(), pickle.dumps(({}, {})), study.cells()[0].hash, "complete", 0, (8, 8))
+        remote_chunk(json.dumps(study.resolved()), pickle.dumps(({}, {})), study.cells()[0].hash, "complete", 0, (8, 8))
 
 
 def test_functions_that_a_worker_does_not_find(monkeypatch):
@@ -90,7 +90,7 @@ def test_functions_that_a_worker_does_not_find(monkeypatch):
     whole = pickle.dumps(({"methods.mine.function": module.f}, {}))
     monkeypatch.delitem(sys.modules, "nowhere")
     with pytest.raises(ValueError, match=r"--scheduler: a worker cannot import the functions of this study \(No module named 'nowhere'\); put their module"):
-        remote_chunk({}, whole, "", "mine", 0, (1, 1))
+        remote_chunk("{}", whole, "", "mine", 0, (1, 1))
 
 
 def test_functions_stay_the_same_from_chunk_to_chunk():

@@ -442,7 +442,7 @@ def test_no_pooling_has_no_estimate_of_a_missing_group():
     cell = found.cells()[0]
     gone = np.asarray(simulate_chunk(found, mechanism_of(found, cell), np.arange(8))[0].weight) == 0
     for name in methods:
-        rows = run_chunk(found.resolved(), cell.hash, name, 0).to_pandas()
+        rows = run_chunk(found, cell.hash, name, 0).to_pandas()
         theta = rows[rows["estimand"] == "theta_school"]
         assert ((theta["status"] == "nonfinite").to_numpy().reshape(8, 8) == gone).all()
         assert (theta["estimate"].isna().to_numpy().reshape(8, 8) == gone).all()

@@ -42,8 +42,8 @@ def study(function=host_methods.averages, **changes) -> dict:
 
 def chunk(config: dict, *indices: int):
     found = read_config(config)
-    arguments = found.resolved(), found.cells()[0].hash, "mine"
-    return pd.concat([run_chunk(*arguments, i, functions=found.functions()).to_pandas() for i in indices or (0,)], ignore_index=True)
+    arguments = found, found.cells()[0].hash, "mine"
+    return pd.concat([run_chunk(*arguments, i).to_pandas() for i in indices or (0,)], ignore_index=True)
 
 
 def data(config: dict, reps: int) -> tuple[np.ndarray, dict]:

@@ -64,7 +64,7 @@ def estimates(config: dict) -> pd.DataFrame:
     """The table of estimates of the only cell, without a run folder."""
     found = read_config(config)
     cell = found.cells()[0].hash
-    whole = pd.concat([run_chunk(found.resolved(), cell, m, 0, functions=found.functions()).to_pandas() for m in found.methods])
+    whole = pd.concat([run_chunk(found, cell, m, 0).to_pandas() for m in found.methods])
     return whole[whole["rep"] < config["replications"]]
 
 

@@ -175,7 +175,7 @@ def test_methods_with_other_chunks_share_one_simulation_and_nuts_is_compiled_bef
     )
     told: list[str] = []
     for method in study.methods:
-        run_chunk(study.resolved(), study.cells()[0].hash, method, 0, announce=told.append)
+        run_chunk(study, study.cells()[0].hash, method, 0, announce=told.append)
     assert told == ["compiling partial (nuts)", "compiling the simulation", "compiling complete (exact)"]
 
 

@@ -308,7 +308,7 @@ EXACTLY = "coefficients and groups fit every row exactly"
 def test_a_true_sigma_of_zero_is_refused_in_the_words_of_fit():
     truth = {"Intercept": 2, "sd_g": 1, "sigma": 0}
     found = study("y ~ 1 + (1 | g)", {"g": 6, "obs": 4}, truth, {"e": {"sampler": "exact"}}, replications=64)
-    table = run_chunk(found.resolved(), found.cells()[0].hash, "e", 0).to_pandas()
+    table = run_chunk(found, found.cells()[0].hash, "e", 0).to_pandas()
     assert (table["status"] == "nonfinite").all() and table["estimate"].isna().all() and table["message"].str.contains(EXACTLY).all()
 
 
@@ -338,7 +338,7 @@ def test_a_design_that_fit_refuses_is_a_replicate_without_estimates_in_its_words
     methods = {"c": {"sampler": "closed_form", "priors": {"Intercept": "flat()", "arm": "flat()", "sigma": "power(1)"}}}
     found = study("y ~ 1 + arm", {"g": 4, "obs": 3, "predictors": laws}, {"Intercept": 0, "arm": 1, "sigma": 1}, methods, ["arm"])
     cell = found.cells()[0]
-    table = run_chunk(found.resolved(), cell.hash, "c", 0).to_pandas()
+    table = run_chunk(found, cell.hash, "c", 0).to_pandas()
     drawn = redrawn_columns(found, mechanism_of(found, cell), table["rep"].to_numpy())["arm"]
     constant = drawn.std(1) == 0
     assert constant.any()

@@ -105,7 +105,7 @@ def estimates(
             if not chains and how.kind == "posterior" and how.sampler in CHAINS:
                 continue
             print(" ", method, flush=True)
-            tables.append(tasks.run_chunk(study.resolved(), cell.hash, method, 0).to_pandas())
+            tables.append(tasks.run_chunk(study, cell.hash, method, 0).to_pandas())
     finally:
         tasks.simulate_chunk = usual
     plain_tables = [t.astype({c: "str" for c in t if isinstance(t[c].dtype, pd.CategoricalDtype)}) for t in tables]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -37,7 +36,7 @@ from hiermodels.studies.score.tables import AVERAGE
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Fit", "Mechanism", "fit_of", "lanes_of", "mechanism_of", "plain_fit", "study_of", "truth_of"]
+__all__ = ["Fit", "Mechanism", "fit_of", "lanes_of", "mechanism_of", "plain_fit", "truth_of"]
 
 AnyProblem = Any
 """`Problem`, or `OwnProblem` of a NumPyro function, which has the same attributes."""
@@ -88,17 +87,6 @@ class Fit:
 
 _AUTO_CHUNK = {"estimator": 256, "host": 16}
 """Replicates a file of methods without a sampler, before rounding up to whole lanes: a few seconds of work, so that a killed run loses little."""
-
-_studies: dict[str, Study] = {}
-
-
-def study_of(resolved: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]] | None = None) -> Study:
-    """The study of a resolved configuration, read once a process."""
-    key = json.dumps(resolved) + repr(sorted((k, id(v)) for k, v in (functions or {}).items()))
-    if key not in _studies:
-        _studies.setdefault(key, Study.from_resolved(resolved, functions=functions))
-    return _studies[key]
-
 
 def _cached(function: Callable[..., Any]) -> Callable[..., Any]:
     """Cache by the identity of the study (kept alive) and the other arguments.

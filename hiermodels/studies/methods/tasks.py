@@ -1,4 +1,4 @@
-"""One chunk of a study: a pure function of the resolved configuration, a cell, a method and a number.
+"""One chunk of a study: a pure function of a study, a cell, a method and a number.
 
 `run_chunk` is the only thing that threads, a cluster, `replicate` and resume call. Inside, two programs are compiled per
 mechanism and method, whatever the number of replicates: one simulates a chunk's datasets, one maps the whole fit over
@@ -30,7 +30,7 @@ from hiermodels.studies.methods import host
 from hiermodels.studies.methods.answers import faults, there
 from hiermodels.studies.methods.emptied import without_empty
 from hiermodels.studies.methods.programs import compiled, estimation, simulation
-from hiermodels.studies.methods.ready import Fit, Mechanism, fit_of, lanes_of, mechanism_of, study_of, truth_of
+from hiermodels.studies.methods.ready import Fit, Mechanism, fit_of, lanes_of, mechanism_of, truth_of
 from hiermodels.studies.methods.refusals import blanked, exactly_fitted, refusals, refused_counts, smaller_designs
 from hiermodels.studies.methods.supports import supports_of_targets
 
@@ -157,27 +157,23 @@ def _words(mechanism: Mechanism) -> dict[str, int]:
 
 
 def run_chunk(
-    resolved: Mapping[str, Any],
+    study: Study,
     cell: str,
     method: str,
     index: int,
     *,
-    functions: Mapping[str, Callable[..., Any]] | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> pa.Table:
     """Estimates of one chunk of replicates of a cell by a method.
 
     Parameters
     ----------
-    resolved : mapping
-        `Study.resolved`.
+    study : Study
     cell : str
         The cell's hash.
     method : str
     index : int
         Replicates ``index * chunk`` up to the next boundary; always computed full, whatever the number of replications.
-    functions : mapping, optional
-        Python functions of the study.
     announce : callable, optional
         Told what is being compiled.
 
@@ -186,7 +182,6 @@ def run_chunk(
     pyarrow.Table
         The columns of the estimates table, replicate by replicate.
     """
-    study = study_of(resolved, functions)
     place = next(c for c in study.cells() if c.hash == cell)
     mechanism, fit = mechanism_of(study, place), fit_of(study, place, method)
     lanes, chunk = lanes_of(study, place, method)

@@ -252,7 +252,7 @@ def _measured(study: Study, cell: Cell, method: str, replications: int) -> tuple
     tables, seconds = [], []
     for index in [*range(count), *([0] if count == 1 else [])]:
         started = time.perf_counter()
-        tables.append(run_chunk(study.resolved(), cell.hash, method, index, functions=study.functions()))
+        tables.append(run_chunk(study, cell.hash, method, index))
         seconds.append(time.perf_counter() - started)
     later = float(np.median(seconds[1:]))
     size = int(tables[0].nbytes)

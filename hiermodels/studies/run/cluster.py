@@ -1,6 +1,6 @@
 """Chunks on the workers of a Dask cluster, through its `concurrent.futures` executor.
 
-A chunk is a pure function of the resolved configuration, a cell, a method and a number: a worker needs the library and
+A chunk is a pure function of a study, a cell, a method and a number: a worker needs the library and
 nothing else, any worker gives the same table, and what a lost worker had in hand is computed by another one. Tables come
 back to this process, which alone writes; a run on a cluster is stopped, resumed and extended as any other.
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import json
 import logging
 import pickle
 import re
@@ -23,6 +24,9 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from hiermodels.studies.config import Study
+from hiermodels.studies.methods.ready import lanes_of
+from hiermodels.studies.methods.tasks import run_chunk
 from hiermodels.studies.run.execution import Computed, Future
 from hiermodels.studies.run.interruption import Interrupted
 from hiermodels.studies.run.schedule import Task
@@ -52,10 +56,8 @@ class Cluster:
     Parameters
     ----------
     client : distributed.Client
-    resolved : mapping
-        `Study.resolved`.
-    functions : mapping
-        Python functions of the study, by place.
+    study : Study
+        It goes over the wire as its plain form, its Python functions pickled beside it.
     sizes : callable
         Task to (lanes, chunk) as this process would have them.
     """
@@ -63,15 +65,14 @@ class Cluster:
     def __init__(
         self,
         client: Any,
-        resolved: Mapping[str, Any],
-        functions: Mapping[str, Callable[..., Any]],
+        study: Study,
         sizes: Callable[[Task], tuple[int, int]],
     ) -> None:
         import cloudpickle
 
-        self._client, self._sizes = client, sizes
+        self._client, self._sizes, functions = client, sizes, study.functions()
         sources = {place: describe(function) for place, function in functions.items() if importable(function)}
-        self._study = (dict(resolved), cloudpickle.dumps((dict(functions), sources)))
+        self._study = (json.dumps(study.resolved()), cloudpickle.dumps((functions, sources)))
         self._executor = client.get_executor(pure=False, retries=RETRIES)
 
     def submit(self, task: Task) -> Future:
@@ -88,7 +89,7 @@ class Cluster:
 
 
 def remote_chunk(
-    resolved: Mapping[str, Any],
+    resolved: str,
     functions: bytes,
     cell: str,
     method: str,
@@ -104,11 +105,7 @@ def remote_chunk(
     ValueError
         Where the worker finds no module of the study's functions, or would cut the study otherwise than the process that asks, as on another kind of device.
     """
-    from hiermodels.studies.methods.ready import lanes_of, study_of
-    from hiermodels.studies.methods.tasks import run_chunk
-
-    known = _functions(functions)
-    study = study_of(resolved, known)
+    study = _study(resolved, functions)
     place = next(c for c in study.cells() if c.hash == cell)
     if lanes_of(study, place, method) != tuple(sizes):
         import jax
@@ -118,8 +115,14 @@ def remote_chunk(
             f"with {jax.devices()[0].platform}; start this command on the same kind of device, or write lanes and chunk in the config"
         )
     started = time.perf_counter()
-    table = run_chunk(resolved, cell, method, index, functions=known)
+    table = run_chunk(study, cell, method, index)
     return Computed(table, time.perf_counter() - started)
+
+
+@lru_cache(maxsize=16)
+def _study(resolved: str, functions: bytes) -> Study:
+    """The study of a message; of the same bytes the same one, so that nothing is bound twice."""
+    return Study.from_resolved(json.loads(resolved), functions=_functions(functions))
 
 
 @lru_cache(maxsize=16)
@@ -138,8 +141,7 @@ def _functions(whole: bytes) -> Mapping[str, Callable[..., Any]]:
 @contextmanager
 def cluster(
     address: str,
-    resolved: Mapping[str, Any],
-    functions: Mapping[str, Callable[..., Any]],
+    study: Study,
     sizes: Callable[[Task], tuple[int, int]],
     say: Callable[[str], None],
 ) -> Iterator[Cluster]:
@@ -149,7 +151,7 @@ def cluster(
     ----------
     address : str
         Such as ``tcp://10.0.0.1:8786``.
-    resolved, functions, sizes
+    study, sizes
         As `Cluster`.
     say : callable
         Told what was found.
@@ -167,7 +169,7 @@ def cluster(
         raise ValueError("--scheduler: expected the package distributed, found none; pip install 'hiermodels[cluster]'") from None
     _check_address(address)
     with _without_log():
-        yield from _connected(address, resolved, functions, sizes, say)
+        yield from _connected(address, study, sizes, say)
 
 
 @contextmanager
@@ -185,8 +187,7 @@ def _without_log() -> Iterator[None]:
 
 def _connected(
     address: str,
-    resolved: Mapping[str, Any],
-    functions: Mapping[str, Callable[..., Any]],
+    study: Study,
     sizes: Callable[[Task], tuple[int, int]],
     say: Callable[[str], None],
 ) -> Iterator[Cluster]:
@@ -202,7 +203,7 @@ def _connected(
         _wait_for_workers(client, address)
         _check_versions(client)
         say(f"{len(client.ncores())} worker(s), {sum(client.ncores().values())} thread(s) behind {address}")
-        yield Cluster(client, resolved, functions, sizes)
+        yield Cluster(client, study, sizes)
     except KilledWorker as error:
         raise ValueError(
             f"--scheduler {address}: a chunk ended the last of {error.allowed_failures + 1} workers that tried it; "

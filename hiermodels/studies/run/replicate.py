@@ -207,7 +207,7 @@ def _rows_of(study: Study, cell: Cell, method: str, rep: int) -> pa.Table:
     import pyarrow.compute as pc
 
     chunk = lanes_of(study, cell, method)[1]
-    table = run_chunk(study.resolved(), cell.hash, method, rep // chunk, functions=study.functions())
+    table = run_chunk(study, cell.hash, method, rep // chunk)
     return table.filter(pc.equal(table["rep"], rep))
 
 

@@ -279,17 +279,16 @@ def _pool(
     """What computes: threads here, or the workers of a cluster."""
     from hiermodels.studies.methods.tasks import run_chunk
 
-    resolved, functions = study.resolved(), study.functions()
     if scheduler is None:
         yield Threads(
-            lambda task: run_chunk(resolved, task.cell, task.method, task.index, functions=functions, announce=bar.say),
+            lambda task: run_chunk(study, task.cell, task.method, task.index, announce=bar.say),
             workers or default_workers(),
             deadline,
         )
         return
     from hiermodels.studies.run.cluster import cluster
 
-    with cluster(scheduler, resolved, functions, schedule.sizes(), bar.say) as pool:
+    with cluster(scheduler, study, schedule.sizes(), bar.say) as pool:
         yield pool
 
 
