@@ -289,7 +289,7 @@ def test_the_sentence_of_the_page():
     page = DOCS / "meta_analysis.md"
     scope = {}
     for block in blocks(page, "python"):
-        exec(block.replace("hm.fit(model, arms)", "hm.fit(model, arms, draws=200, tune=200, progress=False)"), scope)
+        exec(block, scope)
         if "found" in scope and "meta" not in scope:
             scope["meta"] = scope["found"]
     ratio, plain = scope["meta"].summary("response"), scope["meta"].summary()
@@ -298,3 +298,56 @@ def test_the_sentence_of_the_page():
     assert f"to {mean['estimate']:.2f} of that of controls (95% credible interval {mean['lower']:.2f} to {mean['upper']:.2f})" in words
     assert f"(tau {tau['estimate']:.2f}, {tau['lower']:.2f} to {tau['upper']:.2f}, on the log scale; I2 {100 * plain.loc['I2', 'estimate']:.0f}%)" in words
     assert f"{new['lower']:.2f} and {new['upper']:.2f}" in words
+
+
+@pytest.mark.slow
+def test_one_group_by_its_binomial_law():
+    """Control arms of eight trials in ankylosing spondylitis (RBesT's AS data); an independent quadrature."""
+    table = pd.DataFrame({"r": [23, 12, 19, 9, 39, 6, 9, 10], "n": [107, 44, 51, 39, 139, 20, 78, 35]})
+    found = hm.meta(table, "PLO", events="r", n="n", likelihood="exact", priors={"mean": "normal(0, 2)", "tau": "half_normal(1)"})
+    summary = found.summary()
+    error = found.fit.summary(["Intercept", "sd_study"])["mcse_mean"].to_numpy()
+    assert summary.loc["mean", "estimate"] == pytest.approx(-1.1037, abs=4 * error[0]) and summary.loc["mean", "se"] == pytest.approx(0.1893, rel=0.08)
+    assert summary.loc["tau", "estimate"] == pytest.approx(0.3529, abs=5 * error[1])
+
+
+@pytest.mark.slow
+def test_two_arms_by_their_binomial_law():
+    table = pd.DataFrame({"a": [0, 1, 2], "n": [40, 55, 80], "c": [3, 4, 9], "m": [41, 52, 79]})
+    found = hm.meta(table, "OR", **COUNTS, likelihood="exact", priors={"mean": "normal(0, 1)", "tau": "half_normal(0.5)"})
+    b, t = np.linspace(-9, 3, 601)[:, None], np.linspace(-7, 5, 481)
+    likelihood = []
+    for a, n, c, m in table.itertuples(index=False):
+        both = stats.binom.pmf(a, n, 1 / (1 + np.exp(-b - t))) * stats.binom.pmf(c, m, 1 / (1 + np.exp(-b))) * stats.norm.pdf(b, 0, 10)
+        likelihood.append(both.sum(0))
+    mean, tau = np.linspace(-4.5, 3, 151)[:, None], np.linspace(0.01, 2.6, 131)
+    log_density = stats.norm.logpdf(mean) + stats.norm.logpdf(tau, 0, 0.5)
+    law = stats.norm.pdf(t[:, None, None], mean, tau)
+    for one in likelihood:
+        log_density = log_density + np.log(np.tensordot(one, law, (0, 0)))
+    weight = np.exp(log_density - log_density.max())
+    weight /= weight.sum()
+    expected, spread = (weight * mean).sum(), np.sqrt((weight * mean**2).sum() - (weight * mean).sum() ** 2)
+    summary, table = found.summary(), found.fit.summary("treated")
+    assert summary.loc["mean", "estimate"] == pytest.approx(expected, abs=4 * table["mcse_mean"].iloc[0])
+    assert summary.loc["mean", "se"] == pytest.approx(spread, rel=0.06)
+    z = np.random.default_rng(1).standard_normal(400_000)
+    draws = found.fit.draws.values
+    new = draws["treated"].ravel() + np.resize(z, (100, draws["treated"].size)) * draws["sd_study_treated"].ravel()
+    np.testing.assert_allclose(summary.loc["new", ["lower", "upper"]].to_numpy(float), np.quantile(new, [0.025, 0.975]), atol=0.03)
+    assert "by the likelihood of their counts" in str(found) and len(found.forest().axes[0].get_yticklabels()) == 5
+    assert found.summary("response").loc["mean", "estimate"] == pytest.approx(np.exp(summary.loc["mean", "estimate"]))
+
+
+@pytest.mark.parametrize(
+    ("measure", "change", "message"),
+    [
+        ("RD", {}, "likelihood: 'exact' is for OR, IRR, PLO, IRLN, found RD"),
+        (None, {}, "likelihood: 'exact' needs the counts, found no measure"),
+        ("OR", {"moderators": "n"}, "no moderators; declare hm.Model"),
+        ("OR", {"likelihood": "binomial"}, "likelihood: expected one of normal, exact, found 'binomial'"),
+    ],
+)  # fmt: skip
+def test_what_has_no_exact_likelihood(measure, change, message):
+    with pytest.raises(ValueError, match=message):
+        hm.meta(pd.DataFrame(CRINS), measure, **COUNTS, **({"likelihood": "exact"} | change))

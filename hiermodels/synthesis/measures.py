@@ -66,6 +66,8 @@ class Measure:
         Cells to estimate, variance, and what the control arm adds to the variance (None where that is no sum).
     pooled_sd : bool
         Whether effects that share a control arm share an estimated sd too.
+    counts : str
+        Family whose link's scale the measure is a contrast or a value on; empty where there is none.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Measure:
     logarithm: bool
     estimate: Callable[[Cells], tuple[np.ndarray, np.ndarray, np.ndarray | None]]
     pooled_sd: bool = False
+    counts: str = ""
 
 
 def hedges_correction(df: np.ndarray) -> np.ndarray:
@@ -153,12 +156,12 @@ def _standardised_unequal(c: Cells) -> tuple[np.ndarray, np.ndarray, None]:
 
 
 _MENU = (
-    Measure("OR", "log odds ratio", COUNTS, True, 0.0, True, True, _difference("PLO")),
+    Measure("OR", "log odds ratio", COUNTS, True, 0.0, True, True, _difference("PLO"), counts="binomial_logit"),
     Measure("RR", "log risk ratio", COUNTS, True, 0.0, True, True, _difference("PLN")),
     Measure("RD", "risk difference", COUNTS, True, 0.0, True, False, _difference("PR")),
     Measure("AS", "difference of arcsine-transformed risks", COUNTS, True, 0.0, False, False, _difference("PAS")),
     Measure("PETO", "log odds ratio by Peto's method", COUNTS, True, 0.0, True, True, _peto),
-    Measure("IRR", "log incidence rate ratio", RATES, True, 0.0, True, True, _difference("IRLN")),
+    Measure("IRR", "log incidence rate ratio", RATES, True, 0.0, True, True, _difference("IRLN"), counts="poisson_log"),
     Measure("IRD", "incidence rate difference", RATES, True, 0.0, True, False, _difference("IR")),
     Measure("IRSD", "difference of square roots of rates", RATES, True, 0.0, False, False, _difference("IRS")),
     Measure("MD", "mean difference", MEANS, True, 0.0, False, False, _difference("MN")),
@@ -167,11 +170,11 @@ _MENU = (
     Measure("ROM", "log ratio of means", MEANS, True, 0.0, False, True, _difference("MNLN")),
     Measure("PR", "proportion", COUNTS, False, None, True, False, _sample("PR")),
     Measure("PLN", "log proportion", COUNTS, False, None, True, True, _sample("PLN")),
-    Measure("PLO", "log odds", COUNTS, False, None, True, True, _sample("PLO")),
+    Measure("PLO", "log odds", COUNTS, False, None, True, True, _sample("PLO"), counts="binomial_logit"),
     Measure("PAS", "arcsine of the square root of a proportion", COUNTS, False, None, False, False, _sample("PAS")),
     Measure("PFT", "Freeman-Tukey double arcsine of a proportion", COUNTS, False, None, False, False, _sample("PFT")),
     Measure("IR", "incidence rate", RATES, False, None, True, False, _sample("IR")),
-    Measure("IRLN", "log incidence rate", RATES, False, None, True, True, _sample("IRLN")),
+    Measure("IRLN", "log incidence rate", RATES, False, None, True, True, _sample("IRLN"), counts="poisson_log"),
     Measure("IRS", "square root of an incidence rate", RATES, False, None, False, False, _sample("IRS")),
     Measure("MN", "mean", MEANS, False, None, False, False, _sample("MN")),
     Measure("MNLN", "log mean", MEANS, False, None, False, True, _sample("MNLN")),

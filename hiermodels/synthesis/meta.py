@@ -12,7 +12,9 @@ from hiermodels.models.data import bind
 from hiermodels.models.expressions import quoted
 from hiermodels.models.spec import Model
 from hiermodels.quantities import sd_name
+from hiermodels.synthesis.counts import CountMeta, count_model
 from hiermodels.synthesis.effect_sizes import effect_sizes
+from hiermodels.synthesis.measures import MEASURES
 from hiermodels.synthesis.result import Meta
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["meta"]
 
 _KINDS = {"central": "equal_tailed", "shortest": "hdi"}
+_LIKELIHOODS = ("normal", "exact")
 _PLAIN = {"mean": "Intercept"}
 
 
@@ -35,8 +38,10 @@ def meta(
     priors: Mapping[str, Any] | None = None,
     level: float = 0.95,
     interval: str = "central",
+    likelihood: str = "normal",
+    seed: int = 0,
     **columns: Any,
-) -> Meta:
+) -> Meta | CountMeta:
     """Random-effects meta-analysis: the exact posterior, with what is done without a prior beside it.
 
         effect_i ~ N(theta_i, se_i^2),  theta_i ~ N(mean, tau^2)
@@ -61,14 +66,19 @@ def meta(
         Probability of intervals.
     interval : str
         Of the posterior: ``central`` or ``shortest``.
+    likelihood : str
+        ``normal``, of the effects; or ``exact``, of the counts themselves (``OR``, ``IRR``, ``PLO``, ``IRLN``): no correction of zero cells, which is
+        what few events need. See `hiermodels.synthesis.counts`.
+    seed : int
+        Of the draws of an ``exact`` likelihood, by NUTS; anything else is quadrature.
     **columns
         Of `hiermodels.effect_sizes`: ``events="deaths"``, ``n="patients"``, ...
 
     Returns
     -------
-    Meta
+    Meta or CountMeta
         `Meta.summary`, `Meta.classical` (DL, PM, REML, ML, HKSJ), `Meta.tau_intervals`, `Meta.leave_one_out`, `Meta.sensitivity`,
-        `Meta.forest`, `Meta.funnel`; ``print`` it.
+        `Meta.forest`, `Meta.funnel`; ``print`` it. With ``likelihood="exact"`` a `hiermodels.synthesis.CountMeta`: `summary`, `studies`, `forest`.
 
     Raises
     ------
@@ -84,6 +94,11 @@ def meta(
     >>> found.classical.loc["REML"].round(1).tolist()[:4]
     [7.7, 4.1, -0.3, 15.7]
     """
+    if likelihood not in _LIKELIHOODS:
+        raise ValueError(f"likelihood: expected one of {', '.join(_LIKELIHOODS)}, found {likelihood!r}; choose one")
+    if likelihood == "exact":
+        _settings(level, interval)
+        return _of_counts(table, measure, columns, study, moderators, priors, level, seed)
     frame, measure = _with_effects(table, measure, columns)
     effect, se = (effect, se) if measure is None else ("effect", "se")
     measure = measure or frame.attrs.get("measure")
@@ -97,6 +112,28 @@ def meta(
     problem = bind(model, frame)
     _one_row_each(frame, groups)
     return Meta(frame, model, problem, measure, level, kind)
+
+
+def _of_counts(
+    table: pd.DataFrame, measure: str | None, columns: Mapping[str, Any], study: str | None, moderators: str | None, priors: Any, level: float, seed: int
+) -> CountMeta:
+    """The counts' own likelihood, by NUTS."""
+    from hiermodels.fit import fit
+
+    if measure is None:
+        raise ValueError("likelihood: 'exact' needs the counts, found no measure; e.g. hm.meta(table, 'OR', events=..., n=..., likelihood='exact')")
+    if moderators is not None or "arm" in columns or "shared_control" in columns:
+        raise ValueError("likelihood: 'exact' takes one row per study with two arms or one, and no moderators; declare hm.Model(...) for more")
+    raw = effect_sizes(table, measure, **columns).reset_index(drop=True)
+    raw, groups = _with_studies(raw, study)
+    if len(groups) > 1:
+        raise ValueError(f"study: expected one grouping with likelihood='exact', found {'/'.join(groups)}; declare hm.Model(...) for more")
+    _one_row_each(raw, groups)
+    labels = raw[groups[0]].astype(str).to_numpy()
+    roles = {name: column for name, column in columns.items() if name not in ("zero_cells", "correction")}
+    model, arms = count_model(table, MEASURES[raw.attrs["measure"]], roles, labels, priors)
+    found = fit(model, arms, target_accept=0.95, seed=seed, progress=False)
+    return CountMeta(found, raw.set_index(groups[0]), raw.attrs["measure"], level)
 
 
 def _with_effects(table: pd.DataFrame, measure: str | None, columns: Mapping[str, Any]) -> tuple[pd.DataFrame, str | None]:
