@@ -7,6 +7,7 @@ from scipy import integrate, optimize, stats
 
 import hiermodels as hm
 from hiermodels.inference import frequentist
+from hiermodels.synthesis import turner_prior
 from hiermodels.synthesis.classical import profile_likelihood, q_profile
 
 # deaths or events of n, treated and control; printed in the papers that are named
@@ -351,3 +352,21 @@ def test_two_arms_by_their_binomial_law():
 def test_what_has_no_exact_likelihood(measure, change, message):
     with pytest.raises(ValueError, match=message):
         hm.meta(pd.DataFrame(CRINS), measure, **COUNTS, **({"likelihood": "exact"} | change))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "mean", "sd"),
+    [("all-cause mortality", -3.95, 1.34), (None, -2.56, 1.74), ("pain", -1.83, 1.52), ("symptoms", -2.06, 1.51)],
+)  # fmt: skip
+def test_turners_laws_of_tau(outcome, mean, sd):
+    """Entries as three other programs quote the table (pharmacological against placebo); laws of tau^2, halved for tau."""
+    law = hm.priors.parse(turner_prior(outcome))
+    assert (2 * law.mean, 2 * law.sd) == pytest.approx((mean, sd))
+
+
+def test_turners_names():
+    assert turner_prior("adverse event", "non-pharmacological vs pharmacological") == "log_normal(-0.42, 0.62)"
+    with pytest.raises(ValueError, match="outcome: no name 'mortality'"):
+        turner_prior("mortality")
+    with pytest.raises(ValueError, match="comparison: no name 'drug vs placebo'"):
+        turner_prior("pain", "drug vs placebo")
