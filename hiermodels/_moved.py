@@ -17,6 +17,7 @@ MOVED = {
     "hiermodels.models.families": "hiermodels.families",
     "hiermodels.models.priors": "hiermodels.priors",
     "hiermodels.models.quantities": "hiermodels.quantities",
+    "hiermodels.models.rising": "hiermodels.families.rising",
     "hiermodels.models.variates": "hiermodels.variates",
     "hiermodels.studies.config.template": "hiermodels.studies.plan.template",
     "hiermodels.studies.answers": "hiermodels.studies.methods.answers",

@@ -18,10 +18,10 @@ from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
 from hiermodels.datasets import load_dataset
+from hiermodels.families.rising import log_rising, tallied, tally
 from hiermodels.models.conjugate import conjugate
 from hiermodels.models.data import as_jax, bind, variable_names
 from hiermodels.models.populations import new_group
-from hiermodels.models.rising import log_rising, tallied, tally
 from hiermodels.models.simulator import simulate
 from hiermodels.models.spec import Model
 

@@ -12,7 +12,7 @@ from jax import Array
 
 from hiermodels.models import hyper
 from hiermodels.models.conjugate import Conjugate
-from hiermodels.models.count_stats import CountStats, moment_estimates
+from hiermodels.models.count_stats import CountStats
 from hiermodels.models.counts import count_tree
 from hiermodels.models.explicit import Explicit
 from hiermodels.models.layout import Layout, Parameter
@@ -176,22 +176,16 @@ def _matched(model: Explicit, data: Data, start: Array) -> tuple[Callable[[Array
 
 def _reliability(model: Conjugate, stats: CountStats, i: int) -> tuple[Array, Array]:
     """Weight w of each group of level i, (group,), and the sd between groups, by moments on the link scale."""
-    layout, bounded = model.layout, model.layout.link.bounded
+    layout, population = model.layout, model.layout.law.population
     tree, unit = tree_of(layout, stats), count_tree(layout).unit
-    _, a = moment_estimates(stats, bounded)
 
     def total(x: Array) -> Array:
         return tree.sum_up(jnp.where(stats.size > 0, x, 0.0), unit, i)
 
     events, trials, squares = total(stats.y) + 0.5, total(stats.size), total(stats.size**2)
     real = trials > 0
-    trials = jnp.where(real, trials, 1.0) + (1.0 if bounded else 0.0)
-    units = jnp.where(real, squares, 1.0) / trials**2  # one over the effective number of units
-    if bounded:
-        misses = trials - events
-        value, noise = jnp.log(events / misses), (1 / events + 1 / misses) * (1 + trials * units / (a + 1))
-    else:
-        value, noise = jnp.log(events / trials), 1 / events + units / a
+    trials, squares = jnp.where(real, trials, 1.0), jnp.where(real, squares, 1.0)
+    value, noise = population.noisy(events, trials, squares, population.by_moments(stats)[1])
     count = jnp.maximum(jnp.sum(real), 2)
     centre = jnp.sum(jnp.where(real, value, 0.0)) / count
     spread = jnp.sum(jnp.where(real, (value - centre) ** 2, 0.0)) / (count - 1)

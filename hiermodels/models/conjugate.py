@@ -10,7 +10,7 @@ the inverse link of its predictors), kappa = alpha + beta and shape a,
     y_j ~ Poisson(x_j theta_j), theta_j ~ Gamma(a, a / m_j):
         log p(y_j | m_j, a) = R(a, y_j) + y_j log m_j - (a + y_j) log(1 + m_j x_j / a),
 
-plus terms free of parameters, where R(a, y) = sum over i < y of log(1 + i / a) (`hiermodels.models.rising`).
+plus terms free of parameters, where R(a, y) = sum over i < y of log(1 + i / a) (`hiermodels.families.rising`).
 Rows of a
 group add up first, so the cost of a gradient does not depend on them; where all groups share m and kappa and
 the trials are
@@ -41,15 +41,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy.special import betaln, gammaln
 
-from hiermodels import variates
 from hiermodels.families.component import Component
+from hiermodels.families.populations.population import Population
+from hiermodels.families.rising import positive
 from hiermodels.models import hyper
-from hiermodels.models.count_stats import CountStats, has_tally, moment_estimates, reduce_counts
+from hiermodels.models.count_stats import CountStats, reduce_counts
 from hiermodels.models.counts import (
     check_tree,
     conjugate_prior,
@@ -61,7 +60,6 @@ from hiermodels.models.counts import (
 from hiermodels.models.layout import Layout, Parameter
 from hiermodels.models.populations import centre
 from hiermodels.models.problem import Data
-from hiermodels.models.rising import log_rising, tallied
 from hiermodels.models.tree import tree_of
 from hiermodels.models.units import shown, stands_of
 from hiermodels.quantities import sd_name, theta_name
@@ -133,9 +131,9 @@ class Conjugate:
         return above + above[-1:]
 
     @property
-    def _bounded(self) -> bool:
-        """Whether rates are probabilities."""
-        return self.layout.link.bounded
+    def _groups(self) -> Population:
+        """Law of the units' rates."""
+        return self.layout.law.population
 
     @property
     def _closed(self) -> tuple[float, float] | None:
@@ -180,27 +178,10 @@ class Conjugate:
         tree = count_tree(self.layout)
         if tree.word == "none" or self._closed:
             return stats.constant + self._evidence(u, stats)
-        log_m, log_rest = self._log_mean(u, stats)
-        common = jnp.ndim(log_m) == 0
-        y, size = (stats.total[0], stats.total[1]) if common else (stats.y, stats.size)
-        value = stats.constant + jnp.sum(y * log_m)
-        if self._bounded:
-            value += jnp.sum((size - y) * log_rest)
+        logs = self._log_mean(u, stats)
         if tree.word == "complete":
-            return value if self._bounded else value - jnp.sum(size * jnp.exp(log_m))
-        a, y = self._concentration(u, stats), stats.y
-        if not self._bounded:
-            m = jnp.exp(log_m)
-            return value + jnp.sum(log_rising(_wide(a, y), y) - (a + y) * jnp.log1p(m / a * stats.size))
-        alpha, beta = _positive(a * jnp.exp(log_m)), _positive(a * jnp.exp(log_rest))
-        if has_tally(self.layout) and common:
-            return value + jnp.sum(tallied(jnp.stack([alpha, beta, a]), stats.tally))
-        value += jnp.sum(log_rising(_wide(alpha, y), y) + log_rising(_wide(beta, y), stats.size - y))
-        return value + (
-            tallied(a, stats.tally[2])
-            if has_tally(self.layout)
-            else -jnp.sum(log_rising(_wide(a, y), stats.size))
-        )
+            return self._groups.log_common(logs, stats)
+        return self._groups.log_integrated(logs, self._concentration(u, stats), stats)
 
     def log_density(self, u: Array, stats: CountStats) -> Array:
         """Log p(y | phi) + log p(phi) + log Jacobian: what NUTS and the exact engine move on."""
@@ -208,7 +189,7 @@ class Conjugate:
 
     def start(self, stats: CountStats) -> Array:
         """Moment estimates, explicit deviations at zero; shape (dim,)."""
-        m, a = moment_estimates(stats, self._bounded)
+        m, a = self._groups.by_moments(stats)
         values, stands = {}, stands_of(self.layout, stats)
         for p in self.parameters:
             if p.role == "log concentration":
@@ -247,14 +228,10 @@ class Conjugate:
         return found
 
     def _log_mean(self, u: Array, stats: CountStats) -> tuple[Array, Array]:
-        """Log m, and log(1 - m) of a probability, for each unit's population law; () where common to all."""
+        """Logs of each unit's population mean (`Population.logs_at`); () where common to all."""
         tree, phi, name = count_tree(self.layout), self.constrain(u, stats), rate_name(self.layout)
         if name is not None:
-            m = _positive(phi[name], float(jnp.finfo(phi[name].dtype).max) ** 0.9)
-            if not self._bounded:
-                return jnp.log(m), m
-            m = jnp.minimum(m, 1 - jnp.finfo(m.dtype).epsneg)
-            return jnp.log(m), jnp.log1p(-m)
+            return self._groups.logs_of_mean(phi[name])
         coefficients = [phi[self.layout.columns[c]] for c in self.layout.population]
         eta = sum(
             (b * column for b, column in zip(coefficients, stats.x, strict=True)),
@@ -264,7 +241,7 @@ class Conjugate:
             eta = eta + tree_of(self.layout, stats).spread_down(
                 self._deviations(u, stats)[-1], tree.unit - 1, tree.unit
             )
-        return (-jax.nn.softplus(-eta), -jax.nn.softplus(eta)) if self._bounded else (eta, eta)
+        return self._groups.logs_at(eta)
 
     def _log_concentrations(self, u: Array) -> Array:
         """Log concentration of each group above the units, shape (group,)."""
@@ -275,44 +252,27 @@ class Conjugate:
     def _concentration(self, u: Array, stats: CountStats) -> Array:
         tree = count_tree(self.layout)
         if not tree.above:
-            return _positive(self.constrain(u, stats)[precision(self.layout)])
+            return positive(self.constrain(u, stats)[precision(self.layout)])
         log_a = self._log_concentrations(u)
-        return _positive(jnp.exp(tree_of(self.layout, stats).spread_down(log_a, tree.above[-1], tree.unit)))
+        return positive(jnp.exp(tree_of(self.layout, stats).spread_down(log_a, tree.above[-1], tree.unit)))
 
     def _evidence(self, u: Array, stats: CountStats) -> Array:
         """Log evidence of the closed forms, up to the constants of improper priors."""
-        law, (a, b) = self._law(u, stats), self._closed or self.layout.law.population.unpooled
-        if self._bounded:
-            value, prior = (
-                betaln(law.a, law.b),
-                math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b) if min(a, b) > 0 else 0.0,
-            )
-        else:
-            value = gammaln(law.a) - law.a * jnp.log(law.b)
-            prior = math.lgamma(a) - a * math.log(b) if b > 0 else 0.0
-        return jnp.sum(value - prior if law.a.ndim == 0 else jnp.where(stats.size > 0, value - prior, 0.0))
+        law = self._law(u, stats)
+        value = self._groups.log_evidence(self._closed or self._groups.unpooled, law)
+        return jnp.sum(value if law.a.ndim == 0 else jnp.where(stats.size > 0, value, 0.0))
 
     # theta given phi ----------------------------------------------------------------------------------------
 
     def _law(self, u: Array, stats: CountStats) -> Component:
         """Law of each unit's rate given phi; of shape () for one common rate."""
-        word, kind = count_tree(self.layout).word, self.layout.law.groups
+        word = count_tree(self.layout).word
         if word == "partial":
-            log_m, log_rest = self._log_mean(u, stats)
-            a, y = self._concentration(u, stats), stats.y
-            if self._bounded:
-                alpha, beta = a * jnp.exp(log_m), a * jnp.exp(log_rest)
-                base = (alpha, beta) if has_tally(self.layout) and jnp.ndim(log_m) == 0 else None
-                return Component(kind, alpha + y, beta + (stats.size - y), base)
-            return Component(kind, a + y, a * jnp.exp(-log_m) + stats.size)
+            return self._groups.given(self._log_mean(u, stats), self._concentration(u, stats), stats)
         if word == "complete" and not self._closed:
-            rate = jnp.exp(self._log_mean(u, stats)[0])
-            return Component("point", rate, jnp.zeros_like(rate))
-        first, second = self._closed or self.layout.law.population.unpooled
+            return _point(jnp.exp(self._log_mean(u, stats)[0]))
         y, size = (stats.y, stats.size) if word == "none" else (stats.total[0], stats.total[1])
-        if self._bounded:
-            return Component(kind, first + y, second + (size - y))
-        return Component(kind, first + y, jnp.where(size > 0, second + size, 1.0))
+        return self._groups.updated(self._closed or self._groups.unpooled, y, size)
 
     def _points(self, u: Array, stats: CountStats) -> dict[str, Array]:
         """Everything that phi fixes: hyperparameters, and group values above the units."""
@@ -414,7 +374,7 @@ class Conjugate:
                 f"new({level}): a new group of a new parent has no closed law; use sampler='nuts', which "
                 f"draws it"
             )
-        return self.layout.law.population.component(self.layout.link.inverse(base), phi[precision(self.layout)])
+        return self._groups.component(self.layout.link.inverse(base), phi[precision(self.layout)])
 
     # rates beside hyperparameters ----------------------------------------------------------------------------
 
@@ -434,23 +394,11 @@ class Conjugate:
 
     def draw_logs(self, key: Array, u: Array, stats: CountStats) -> tuple[Array, Array]:
         """One draw of every unit's rate given u, as (log theta, log(1 - theta)) or (log theta, theta); (unit,)."""
-        law = self._law(u, stats)
-        if self._bounded:
-            both = variates.log_gamma(key, jnp.stack([law.a, law.b]))
-            return jax.nn.log_sigmoid(both[0] - both[1]), jax.nn.log_sigmoid(both[1] - both[0])
-        log_rate = variates.log_gamma(key, law.a) - jnp.log(law.b)
-        return log_rate, jnp.exp(log_rate)
+        return self._groups.draw_logs(key, self._law(u, stats))
 
     def log_population(self, u: Array, logs: tuple[Array, Array], stats: CountStats) -> Array:
         """Log density of every unit's rate under the population law at u, up to terms free of u; 0 for padding; (unit,)."""
-        log_m, log_rest = self._log_mean(u, stats)
-        a = self._concentration(u, stats)
-        if self._bounded:
-            alpha, beta = _positive(a * jnp.exp(log_m)), _positive(a * jnp.exp(log_rest))
-            value = alpha * logs[0] + beta * logs[1] - betaln(alpha, beta)
-        else:
-            log_rate = jnp.log(a) - log_m
-            value = a * (log_rate + logs[0]) - gammaln(a) - jnp.exp(log_rate + logs[0])
+        value = self._groups.log_density(logs, self._log_mean(u, stats), self._concentration(u, stats))
         return jnp.where(stats.real[count_tree(self.layout).unit], value, 0.0)
 
     def sum_up(self, x: Array, level: int, stats: CountStats) -> Array:
@@ -475,12 +423,3 @@ class Conjugate:
 
 def _point(value: Array) -> Component:
     return Component("point", value, jnp.zeros_like(value))
-
-
-def _positive(a: Array, high: float = 1e30) -> Array:
-    """Keep a concentration, or a mean, within what the arithmetic carries; flat outside."""
-    return jnp.clip(a, float(jnp.finfo(a.dtype).tiny) ** 0.9, high)
-
-
-def _wide(a: Array, y: Array) -> Array:
-    return jnp.broadcast_to(a, y.shape)

@@ -6,14 +6,14 @@ import equinox as eqx
 import jax.numpy as jnp
 from jax import Array
 
+from hiermodels.families.rising import tally
 from hiermodels.models.counts import count_tree
 from hiermodels.models.layout import Layout
 from hiermodels.models.problem import Data
-from hiermodels.models.rising import tally
 from hiermodels.models.tree import tree_of
 from hiermodels.models.units import Units, inner_design
 
-__all__ = ["CountStats", "has_tally", "moment_estimates", "reduce_counts"]
+__all__ = ["CountStats", "has_tally", "reduce_counts"]
 
 _LONGEST_TALLY = 1024
 _TALLY_A_GROUP = 8
@@ -66,20 +66,6 @@ def reduce_counts(layout: Layout, data: Data) -> CountStats:
         counts = jnp.stack([tally(y, bound), tally(size - y, bound), -tally(size, bound)])
     total = jnp.stack([jnp.sum(y), jnp.sum(size)])
     return CountStats(y, size, x, total, counts, jnp.sum(layout.law.log_constant(data.y, data.size)), data.parent, data.real, data.units)
-
-
-def moment_estimates(stats: CountStats, bounded: bool) -> tuple[Array, Array]:
-    """Pooled mean, and the concentration at which the spread of raw rates has its expectation."""
-    y, n, (total_y, total) = stats.y, stats.size, stats.total
-    m = (total_y + 0.5) / (total + 1.0 if bounded else total)
-    scale = m * (1 - m) if bounded else m
-    spread = jnp.sum(jnp.where(n > 0, (y - n * m) ** 2 / jnp.where(n > 0, n, 1.0), 0.0)) / scale
-    groups = jnp.sum(n > 0) - 1.0
-    weight = total - jnp.sum(n * n) / total
-    if bounded:
-        rho = (spread - groups) / jnp.maximum(weight - groups, 1e-6)
-        return m, 1 / jnp.clip(rho, 1e-3, 0.9) - 1
-    return m, 1 / jnp.clip((spread - groups) / jnp.maximum(m * weight, 1e-6), 1e-3, 20.0)
 
 
 def has_tally(layout: Layout) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,13 @@ import numpy as np
 import numpyro.distributions as dist
 import scipy  # its parts load when they are used
 from jax import Array
+from jax.scipy.special import gammaln
 from numpyro.distributions import constraints
 
+from hiermodels import variates
 from hiermodels.families.component import Component
 from hiermodels.families.populations.population import Population
+from hiermodels.families.rising import log_rising, positive
 from hiermodels.families.style import Style
 from hiermodels.priors import normal
 from hiermodels.priors.law import Prior
@@ -89,6 +93,55 @@ class GammaGroups(Population):
 
     def concentration_of(self, share: float) -> float:
         return share**-2
+
+    # integrated out -------------------------------------------------------------------------------------------------------
+
+    def logs_of_mean(self, mean: Array) -> tuple[Array, Array]:
+        mean = positive(mean, float(jnp.finfo(mean.dtype).max) ** 0.9)
+        return jnp.log(mean), mean
+
+    def logs_at(self, eta: Array) -> tuple[Array, Array]:
+        return eta, jnp.exp(eta)
+
+    def log_common(self, logs: tuple[Array, Array], counts: Any) -> Array:
+        y, size = (counts.total[0], counts.total[1]) if jnp.ndim(logs[0]) == 0 else (counts.y, counts.size)
+        return counts.constant + jnp.sum(y * logs[0]) - jnp.sum(size * jnp.exp(logs[0]))
+
+    def log_integrated(self, logs: tuple[Array, Array], concentration: Array, counts: Any) -> Array:
+        a, y = concentration, counts.y
+        value = counts.constant + jnp.sum((counts.total[0] if jnp.ndim(logs[0]) == 0 else y) * logs[0])
+        m = jnp.exp(logs[0])
+        return value + jnp.sum(log_rising(jnp.broadcast_to(a, y.shape), y) - (a + y) * jnp.log1p(m / a * counts.size))
+
+    def given(self, logs: tuple[Array, Array], concentration: Array, counts: Any) -> Component:
+        return Component("gamma", concentration + counts.y, concentration * jnp.exp(-logs[0]) + counts.size)
+
+    def updated(self, prior: tuple[float, float], y: Array, size: Array) -> Component:
+        return Component("gamma", prior[0] + y, jnp.where(size > 0, prior[1] + size, 1.0))
+
+    def log_evidence(self, prior: tuple[float, float], law: Component) -> Array:
+        a, b = prior
+        return gammaln(law.a) - law.a * jnp.log(law.b) - (math.lgamma(a) - a * math.log(b) if b > 0 else 0.0)
+
+    def draw_logs(self, key: Array, law: Component) -> tuple[Array, Array]:
+        log_rate = variates.log_gamma(key, law.a) - jnp.log(law.b)
+        return log_rate, jnp.exp(log_rate)
+
+    def log_density(self, values: tuple[Array, Array], logs: tuple[Array, Array], concentration: Array) -> Array:
+        a, log_rate = concentration, jnp.log(concentration) - logs[0]
+        return a * (log_rate + values[0]) - gammaln(a) - jnp.exp(log_rate + values[0])
+
+    def by_moments(self, counts: Any) -> tuple[Array, Array]:
+        y, n, (total_y, total) = counts.y, counts.size, counts.total
+        m = (total_y + 0.5) / total
+        spread = jnp.sum(jnp.where(n > 0, (y - n * m) ** 2 / jnp.where(n > 0, n, 1.0), 0.0)) / m
+        groups, weight = jnp.sum(n > 0) - 1.0, total - jnp.sum(n * n) / total
+        return m, 1 / jnp.clip((spread - groups) / jnp.maximum(m * weight, 1e-6), 1e-3, 20.0)
+
+    def noisy(self, events: Array, size: Array, units: Array, concentration: Array) -> tuple[Array, Array]:
+        return jnp.log(events / size), 1 / events + units / size**2 / concentration
+
+    # defaults -------------------------------------------------------------------------------------------------------------
 
     def default_log_concentration(self) -> Prior:
         return normal(1, 2)

@@ -127,6 +127,64 @@ class Population:
         """Concentration at which rows have a correlation, or groups a coefficient of variation, as a truth may give it."""
         raise NotImplementedError(self.name)
 
+    # integrated out -------------------------------------------------------------------------------------------------------
+    #
+    # ``logs`` is a pair: log m, and log(1 - m) of a probability or m itself of a rate. ``counts`` has the sums of each group, ``y`` and
+    # ``size``, those of all, ``total``, the ``tally`` of the groups' counts (without a column where it does not stand for them), and a
+    # ``constant`` that holds no parameter (`hiermodels.models.count_stats.CountStats`).
+
+    def logs_of_mean(self, mean: Array) -> tuple[Array, Array]:
+        """Logs of a mean on its natural scale, kept within what the arithmetic carries."""
+        raise NotImplementedError(self.name)
+
+    def logs_at(self, eta: Array) -> tuple[Array, Array]:
+        """Logs of the mean at a linear predictor."""
+        raise NotImplementedError(self.name)
+
+    def log_common(self, logs: tuple[Array, Array], counts: Any) -> Array:
+        """Log probability of all counts where groups have the mean itself; with the constant."""
+        raise NotImplementedError(self.name)
+
+    def log_integrated(self, logs: tuple[Array, Array], concentration: Array, counts: Any) -> Array:
+        """Log probability of all counts, group values integrated out; logs have shape () where groups share them."""
+        raise NotImplementedError(self.name)
+
+    def given(self, logs: tuple[Array, Array], concentration: Array, counts: Any) -> Component:
+        """Law of group values given the mean, the concentration, and their counts."""
+        raise NotImplementedError(self.name)
+
+    def updated(self, prior: tuple[float, float], y: Array, size: Array) -> Component:
+        """Law of a value with a conjugate prior of two numbers, given its counts."""
+        raise NotImplementedError(self.name)
+
+    def log_evidence(self, prior: tuple[float, float], law: Component) -> Array:
+        """Log of the integral that makes `updated` a law, up to the constant of an improper prior."""
+        raise NotImplementedError(self.name)
+
+    def draw_logs(self, key: Array, law: Component) -> tuple[Array, Array]:
+        """Logs of a draw of group values."""
+        raise NotImplementedError(self.name)
+
+    def log_density(self, values: tuple[Array, Array], logs: tuple[Array, Array], concentration: Array) -> Array:
+        """Log density of group values, given by their logs, up to terms free of the mean and the concentration."""
+        raise NotImplementedError(self.name)
+
+    def by_moments(self, counts: Any) -> tuple[Array, Array]:
+        """Pooled mean, and the concentration at which the spread of raw values has its expectation."""
+        raise NotImplementedError(self.name)
+
+    def noisy(self, events: Array, size: Array, units: Array, concentration: Array) -> tuple[Array, Array]:
+        """Linear predictor of sums of groups, half an event added, and its variance given their mean.
+
+        Parameters
+        ----------
+        events, size : Array
+            Half an event added to the events; sums over the groups.
+        units : Array
+            Sum of the squared sizes of the groups.
+        """
+        raise NotImplementedError(self.name)
+
     # defaults -------------------------------------------------------------------------------------------------------------
 
     def default_log_concentration(self) -> Prior:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-__all__ = ["log_rising", "tallied", "tally"]
+__all__ = ["log_rising", "positive", "tallied", "tally"]
 
 _SHIFT = 8
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
@@ -108,3 +108,8 @@ def tallied(a: Array, counts: Array) -> Array:
     """
     i = jnp.arange(counts.shape[-1], dtype=counts.dtype)
     return jnp.sum(counts * jnp.log(1 + i / a[..., None]), -1)
+
+
+def positive(a: Array, high: float = 1e30) -> Array:
+    """Keep a concentration, or a mean, within what the arithmetic carries; flat outside."""
+    return jnp.clip(a, float(jnp.finfo(a.dtype).tiny) ** 0.9, high)
