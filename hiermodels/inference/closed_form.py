@@ -38,7 +38,8 @@ from hiermodels.inference.truncated import TruncatedInverseGamma
 from hiermodels.inference.two_level_law import TwoLevelNormal, clipped_quantiles, two_level_normal
 from hiermodels.models import hyper
 from hiermodels.models.factorise import Factorised
-from hiermodels.models.gaussian import Gaussian, GaussianStats
+from hiermodels.models.gaussian import Gaussian
+from hiermodels.models.gaussian_stats import GaussianStats
 from hiermodels.models.layout import Layout, Parameter
 from hiermodels.models.problem import Data
 from hiermodels.models.tree import tree_of

@@ -31,7 +31,8 @@ from hiermodels.inference.slicing import slice_step
 from hiermodels.models import hyper
 from hiermodels.models.conjugate import Conjugate
 from hiermodels.models.factorise import Factorised
-from hiermodels.models.gaussian import Gaussian, GaussianStats
+from hiermodels.models.gaussian import Gaussian
+from hiermodels.models.gaussian_stats import GaussianStats
 from hiermodels.models.layout import Parameter
 from hiermodels.quantities import cor_name, sd_name
 

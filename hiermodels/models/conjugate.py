@@ -1,8 +1,7 @@
 """Counts factorised: beta populations under binomial outcomes, gamma populations under Poisson ones.
 
-The finest partially pooled level integrates out in closed form. With m the population mean of a group
-(``mean_<g>``, or
-the inverse link of its predictors), kappa = alpha + beta and shape a,
+The finest partially pooled level integrates out in closed form. With m the population mean of a group (``mean_<g>``, or the inverse link
+of its predictors), kappa = alpha + beta and shape a,
 
     y_j ~ Binomial(n_j, theta_j), theta_j ~ Beta(kappa m_j, kappa (1 - m_j)):
         log p(y_j | m_j, kappa) = R(kappa m_j, y_j) + R(kappa (1 - m_j), n_j - y_j) - R(kappa, n_j)
@@ -10,30 +9,24 @@ the inverse link of its predictors), kappa = alpha + beta and shape a,
     y_j ~ Poisson(x_j theta_j), theta_j ~ Gamma(a, a / m_j):
         log p(y_j | m_j, a) = R(a, y_j) + y_j log m_j - (a + y_j) log(1 + m_j x_j / a),
 
-plus terms free of parameters, where R(a, y) = sum over i < y of log(1 + i / a) (`hiermodels.families.rising`).
-Rows of a
-group add up first, so the cost of a gradient does not depend on them; where all groups share m and kappa and
-the trials are
-few, one tally of the counts replaces the groups as well.
+plus terms free of parameters, where R(a, y) = sum over i < y of log(1 + i / a) (`hiermodels.families.rising`); each is written in its
+population's class. Rows of a group add up first, so the cost of a gradient does not depend on them; where all groups share m and kappa
+and the trials are few, one tally of the counts replaces the groups as well.
 
-Given phi the groups are independent: Beta(kappa m_j + y_j, kappa (1 - m_j) + n_j - y_j) and Gamma(a + y_j, a
-/ m_j + x_j).
+Given phi the groups are independent: Beta(kappa m_j + y_j, kappa (1 - m_j) + n_j - y_j) and Gamma(a + y_j, a / m_j + x_j).
 
 Scales
 ------
-The finest grouping's ``theta`` is a probability or a rate, at the group's own predictors. A coarser
-grouping's ``theta``
-is on the link scale (logit or log), where its normal law lives: with pooled counties in pooled states,
+The finest grouping's ``theta`` is a probability or a rate, at the group's own predictors. A coarser grouping's ``theta`` is on the link
+scale (logit or log), where its normal law lives: with pooled counties in pooled states,
 
     log m_i ~ N(Intercept, sd_state^2),  log a_i ~ N(log_shape, sd_state_log_shape^2),
 
-``theta_state`` is log m_i, ``theta_state_log_shape`` is log a_i (``log_kappa`` for binomial outcomes), and
-both stay in u,
-non-centred, since no level above the finest is conjugate.
+``theta_state`` is log m_i, ``theta_state_log_shape`` is log a_i (``log_kappa`` for binomial outcomes), and both stay in u, non-centred,
+since no level above the finest is conjugate.
 
-Pooling ``complete`` has one rate for all: closed form (no phi) under a beta, gamma or Jeffreys prior.
-``none`` has
-independent Jeffreys posteriors: Beta(1/2 + y, 1/2 + n - y), Gamma(1/2 + y, x).
+Pooling ``complete`` has one rate for all: closed form (no phi) under a beta, gamma or Jeffreys prior. ``none`` has independent
+Jeffreys posteriors: Beta(1/2 + y, 1/2 + n - y), Gamma(1/2 + y, x).
 """
 
 from __future__ import annotations
@@ -47,16 +40,9 @@ from jax import Array
 from hiermodels.families.component import Component
 from hiermodels.families.populations.population import Population
 from hiermodels.families.rising import positive
-from hiermodels.models import hyper
+from hiermodels.models import hyper, starting
 from hiermodels.models.count_stats import CountStats, reduce_counts
-from hiermodels.models.counts import (
-    check_tree,
-    conjugate_prior,
-    count_tree,
-    log_precision,
-    precision,
-    rate_name,
-)
+from hiermodels.models.counts import check_tree, conjugate_prior, count_tree, log_precision, precision, rate_name
 from hiermodels.models.layout import Layout, Parameter
 from hiermodels.models.populations import centre
 from hiermodels.models.problem import Data
@@ -103,9 +89,8 @@ class Conjugate:
 
     Notes
     -----
-    ``u`` holds phi first, then the standard normal deviations of every partially pooled level above the
-    finest one, then
-    those of the log concentrations. Shapes: ``u`` (dim,), group axes padded.
+    ``u`` holds phi first, then the standard normal deviations of every partially pooled level above the finest one, then those of the
+    log concentrations. Shapes: ``u`` (dim,), group axes padded.
     """
 
     layout: Layout
@@ -189,25 +174,8 @@ class Conjugate:
 
     def start(self, stats: CountStats) -> Array:
         """Moment estimates, explicit deviations at zero; shape (dim,)."""
-        m, a = self._groups.by_moments(stats)
-        values, stands = {}, stands_of(self.layout, stats)
-        for p in self.parameters:
-            if p.role == "log concentration":
-                value = jnp.log(a)
-            elif p.kind == "real":
-                value = self.layout.link.forward(m) if p == self.layout.intercept else jnp.zeros(())
-            elif p.role == "group sd":
-                value = jnp.full((), 0.5)
-            else:
-                value = m if p.role == "population mean" else a
-            low, high = p.prior.support(p.kind)
-            if math.isfinite(low) and math.isfinite(high):
-                by = 1.0 if stands is None else stands[p.name]
-                value = jnp.clip(value * by, low + 0.01 * (high - low), high - 0.01 * (high - low)) / by
-            values[p.name] = value
-        return jnp.concatenate(
-            [hyper.unconstrain(self.parameters, values, stands), jnp.zeros(sum(self._latent_sizes))]
-        )
+        values, sizes = starting.of_counts(self.layout, self.parameters, stats), sum(self._latent_sizes)
+        return jnp.concatenate([hyper.unconstrain(self.parameters, values, stands_of(self.layout, stats)), jnp.zeros(sizes)])
 
     def _latents(self, u: Array) -> list[Array]:
         parts, start = [], hyper.dimension(self.parameters)
@@ -233,10 +201,7 @@ class Conjugate:
         if name is not None:
             return self._groups.logs_of_mean(phi[name])
         coefficients = [phi[self.layout.columns[c]] for c in self.layout.population]
-        eta = sum(
-            (b * column for b, column in zip(coefficients, stats.x, strict=True)),
-            start=jnp.zeros_like(stats.y),
-        )
+        eta = sum((b * column for b, column in zip(coefficients, stats.x, strict=True)), start=jnp.zeros_like(stats.y))
         if tree.above:
             eta = eta + tree_of(self.layout, stats).spread_down(
                 self._deviations(u, stats)[-1], tree.unit - 1, tree.unit

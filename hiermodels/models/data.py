@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiermodels import families
-from hiermodels.models import checks
+from hiermodels.models import checks, defaults
 from hiermodels.models.counts import check_tree, count_bound, count_parameters, count_tree, log_precision
 from hiermodels.models.declaration import Declaration
 from hiermodels.models.declared import blocks_of
@@ -297,8 +297,6 @@ def check_words(words: dict[str, str], order: list[str], parents: list[int]) -> 
 
 
 def _parameters(model: Declaration, family: families.Family, layout: Layout, data: Data, scales: Scales) -> tuple[Parameter, ...]:
-    from hiermodels.models import defaults
-
     wanted = _wanted(family, layout)
     named = defaults.expand_joint(model.prior, family, [q.name for q in wanted])
     known = [q.name for q in wanted] + _pooled_away(layout, family)

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from jax import Array
 
 from hiermodels.families.component import Component
+from hiermodels.models.conjugate import conjugate
 from hiermodels.models.gaussian import Gaussian
 from hiermodels.models.layout import Layout, Parameter
 from hiermodels.models.problem import Data
@@ -80,7 +81,6 @@ def factorise(layout: Layout) -> Factorised:
                 f"along; use sampler='nuts' with marginalize=False"
             )
         return Gaussian(layout)
-    from hiermodels.models.conjugate import conjugate
 
     return conjugate(layout)
 

@@ -20,79 +20,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from hiermodels import variates
 from hiermodels.families.component import Component
-from hiermodels.models import hyper
+from hiermodels.models import hyper, starting
+from hiermodels.models.elimination import LOG_2PI, Pass, Step, absorb, inverse, release, root_of
+from hiermodels.models.gaussian_stats import GaussianStats, reduce_rows, residual
 from hiermodels.models.layout import Layout, LevelLayout, Parameter
 from hiermodels.models.problem import Data
 from hiermodels.models.tree import tree_of
-from hiermodels.models.twins import TwinStats, prepare_twins, twin_messages
-from hiermodels.models.units import Units, inner_design, shown_spreads, stands_of
+from hiermodels.models.twins import TwinStats, twin_messages
+from hiermodels.models.units import shown_spreads, stands_of
 from hiermodels.quantities import cor_name, sd_name, theta_name
 
-__all__ = ["Gaussian", "GaussianStats"]
-
-_LOG_2PI = math.log(2 * math.pi)
-
-
-class GaussianStats(eqx.Module):
-    """Sufficient statistics of a dataset, reduced once; the cost of a gradient does not depend on the rows.
-
-    Attributes
-    ----------
-    cc : Array, shape (column, column, group)
-        Weighted cross products of the design in each finest group.
-    cy : Array, shape (column, group)
-        Weighted cross products with the centred outcome.
-    yy, rows, log_weight, shift : Array
-        Scalars: weighted sum of squares, number of rows, sum of log weights, what was subtracted from the outcome.
-    parent, real : tuple of Array
-        As in `Data`.
-    variances : Array, shape (group,)
-        Known variance of each group's mean, infinite for padding (what ``reference()`` needs).
-    twins : TwinStats or None
-        Sums over groups with the same design, where the layout has such.
-    units : Units or None
-        As in `Data`: the design that the products are of is centred and scaled.
-    """
-
-    cc: Array
-    cy: Array
-    yy: Array
-    rows: Array
-    log_weight: Array
-    shift: Array
-    parent: tuple[Array, ...]
-    real: tuple[Array, ...]
-    variances: Array
-    twins: TwinStats | None = None
-    units: Units | None = None
-
-
-class _Step(NamedTuple):
-    """One eliminated direction of one level: what the way down needs."""
-
-    r: Array
-    proper: float
-    q: Array
-    lr: Array
-    m: Array
-
-
-class _Pass(NamedTuple):
-    """Result of the upward pass: root message, and the steps of each level in the order taken."""
-
-    precision: Array
-    shift: Array
-    constant: Array
-    steps: list[list[_Step]]
+__all__ = ["Gaussian"]
 
 
 @dataclass(frozen=True)
@@ -129,44 +74,7 @@ class Gaussian:
 
     def prepare(self, data: Data) -> GaussianStats:
         """Reduce a dataset to its sufficient statistics."""
-        columns, x = self.layout.columns, inner_design(self.layout, data)
-        rows = data.weight > 0
-        if self._centred():
-            shift = jnp.sum(data.weight * data.y) / jnp.sum(data.weight)
-        else:
-            shift = jnp.zeros(())
-        y = jnp.where(rows, data.y - shift, 0.0)
-        wx = (data.weight[:, None] * x).T
-        k = len(columns)
-        upper = [(i, j) for i in range(k) for j in range(i, k)]
-        stacked = jnp.stack([wx[i] * x[:, j] for i, j in upper] + [wx[i] * y for i in range(k)])
-        tree, last = tree_of(self.layout, data), len(self.layout.levels) - 1
-        sums = tree.sum_rows(stacked, last)
-        place = {pair: n for n, pair in enumerate(upper)}
-        cc = jnp.stack([jnp.stack([sums[place[min(i, j), max(i, j)]] for j in range(k)]) for i in range(k)])
-        total = tree.sum_rows(data.weight, last)
-        cy, types = sums[len(upper) :], self.layout.twins
-        return GaussianStats(
-            cc,
-            cy,
-            jnp.sum(data.weight * y * y),
-            jnp.sum(rows).astype(y.dtype),
-            jnp.sum(jnp.where(rows, jnp.log(jnp.where(rows, data.weight, 1.0)), 0.0)),
-            shift,
-            data.parent,
-            data.real,
-            jnp.where(total > 0, 1 / jnp.where(total > 0, total, 1.0), jnp.inf),
-            prepare_twins(cc, cy, data.twin, data.parent, types) if types else None,
-            data.units,
-        )
-
-    def _centred(self) -> bool:
-        """Whether an intercept takes up what is subtracted from the outcome: the population's, or unpooled groups'."""
-        layout = self.layout
-        if "Intercept" not in layout.columns:
-            return False
-        c = layout.columns.index("Intercept")
-        return c in layout.population or any(v.pooling == "none" and c in v.effects for v in layout.levels)
+        return reduce_rows(self.layout, data)
 
     # phi ------------------------------------------------------------------------------------------------------------
 
@@ -190,32 +98,9 @@ class Gaussian:
 
     def start(self, stats: GaussianStats) -> Array:
         """A plain starting point on the scale of the data, shape (dim,)."""
-        spread = jnp.sqrt(stats.yy / jnp.maximum(jnp.sum(stats.cc[0, 0]), jnp.finfo(stats.yy.dtype).tiny))
-        spread = jnp.where(spread > 0, spread, 1e-6)
-        values, stands = {}, stands_of(self.layout, stats)
-        for p in self.parameters:
-            if p.role == "residual sd":
-                values[p.name] = 0.5 * jnp.where(stats.yy > 0, jnp.sqrt(stats.yy / stats.rows), 1e-6)
-            elif p.kind == "positive":
-                values[p.name] = 0.5 * spread * self._of_column(p, stats)
-            elif p.kind == "correlation":
-                values[p.name] = jnp.eye(p.size)
-            else:
-                values[p.name] = stats.shift if p == self.layout.intercept else jnp.zeros(())
-            low, high = p.prior.support(p.kind) if p.kind != "correlation" else (-math.inf, math.inf)
-            if math.isfinite(low) and math.isfinite(high):
-                by = 1.0 if stands is None else stands[p.name]
-                values[p.name] = jnp.clip(values[p.name] * by, low + 0.05 * (high - low), high - 0.05 * (high - low)) / by
-        return hyper.unconstrain(self.parameters, values, stands)
+        return hyper.unconstrain(self.parameters, starting.of_sums(self.layout, self.parameters, stats), stands_of(self.layout, stats))
 
     # up -------------------------------------------------------------------------------------------------------------
-
-    def _of_column(self, parameter: Parameter, stats: GaussianStats) -> Array | float:
-        """What an sd between groups inside is multiplied by in the user's units: one over its column's scale."""
-        if stats.units is None or parameter.role != "group sd":
-            return 1.0
-        c = self.layout.columns.index(parameter.effect)
-        return stats.units.inward[c, c]
 
     def spread(self, level: LevelLayout, e: int, phi: dict[str, Array], stats: GaussianStats) -> Array:
         """Standard deviation between groups of an inner coefficient."""
@@ -239,26 +124,26 @@ class Gaussian:
                 found.append((r, 1.0))
         return found
 
-    def _twins_upward(self, phi: dict[str, Array], stats: GaussianStats, twins: TwinStats) -> _Pass:
-        inverse, constant = _residual(self.layout, phi, stats)
+    def _twins_upward(self, phi: dict[str, Array], stats: GaussianStats, twins: TwinStats) -> Pass:
+        inverse, constant = residual(self.layout, phi, stats)
         directions = [self._directions(level, phi, stats) for level in self.layout.levels]
         precision, shift, gain = twin_messages(twins, inverse, directions)
-        return _Pass(precision, shift, constant + gain, [])
+        return Pass(precision, shift, constant + gain, [])
 
-    def _upward(self, phi: dict[str, Array], stats: GaussianStats, tilt: dict[int, Array] | None = None) -> _Pass:
-        inverse, constant = _residual(self.layout, phi, stats)
+    def _upward(self, phi: dict[str, Array], stats: GaussianStats, tilt: dict[int, Array] | None = None) -> Pass:
+        inverse, constant = residual(self.layout, phi, stats)
         precision, shift = stats.cc * inverse, stats.cy * inverse
-        taken: list[list[_Step]] = [[] for _ in self.layout.levels]
+        taken: list[list[Step]] = [[] for _ in self.layout.levels]
         tree = tree_of(self.layout, stats)
         for i in reversed(range(len(self.layout.levels))):
             if tilt and i in tilt:
                 shift = shift + tilt[i]
             for r, proper in self._directions(self.layout.levels[i], phi, stats):
-                precision, shift, gain, step = _absorb(precision, shift, r, proper)
+                precision, shift, gain, step = absorb(precision, shift, r, proper)
                 constant += jnp.sum(gain)
                 taken[i].append(step)
             precision, shift = tree.sum_up(precision, i), tree.sum_up(shift, i)
-        return _Pass(precision[..., 0], shift[..., 0], constant, taken)
+        return Pass(precision[..., 0], shift[..., 0], constant, taken)
 
     # root -----------------------------------------------------------------------------------------------------------
 
@@ -276,7 +161,7 @@ class Gaussian:
             value = value.at[c].set(phi[columns[c]] - (stats.shift if columns[c] == "Intercept" else 0.0))
         return value
 
-    def _root(self, up: _Pass, phi: dict[str, Array], stats: GaussianStats) -> tuple[Array, Array, Array]:
+    def _root(self, up: Pass, phi: dict[str, Array], stats: GaussianStats) -> tuple[Array, Array, Array]:
         """Mean and covariance of the integrated coefficients (centred scale), and what integrating them adds."""
         inside, explicit = self._split()
         known, gain = self._known_coefficients(phi, stats), jnp.zeros(())
@@ -300,10 +185,10 @@ class Gaussian:
                 if prior.unit is not None:
                     weight, log_sd = weight * phi["sigma"] ** -2, log_sd + jnp.log(phi["sigma"])
                 precision, shift = precision.at[n, n].add(weight), shift.at[n].add(mean * weight)
-                gain += -0.5 * mean**2 * weight - 0.5 * _LOG_2PI - log_sd
-        covariance, log_determinant = _inverse(precision)
+                gain += -0.5 * mean**2 * weight - 0.5 * LOG_2PI - log_sd
+        covariance, log_determinant = inverse(precision)
         mean = covariance @ shift
-        gain += 0.5 * shift @ mean - 0.5 * log_determinant + 0.5 * len(inside) * _LOG_2PI
+        gain += 0.5 * shift @ mean - 0.5 * log_determinant + 0.5 * len(inside) * LOG_2PI
         return mean, covariance, gain
 
     # down -----------------------------------------------------------------------------------------------------------
@@ -336,7 +221,7 @@ class Gaussian:
         b = self._known_coefficients(phi, stats)
         if inside:
             noise = variates.normal(next(keys), mean.shape, mean.dtype)
-            b = b.at[jnp.array(inside)].set(mean + _root_of(covariance) @ noise)
+            b = b.at[jnp.array(inside)].set(mean + root_of(covariance) @ noise)
         below = b[:, None]
         values, deviations = [], []
         tree = tree_of(self.layout, stats)
@@ -413,7 +298,7 @@ class Gaussian:
                 values[p.name] = phi[p.name]
         return values | ({} if stats.units is None else shown_spreads(self.layout, stats.units, values))
 
-    def _moments(self, up: _Pass, phi: dict[str, Array], mean: Array, cov: Array, stats: GaussianStats) -> list[tuple[Array, Array]]:
+    def _moments(self, up: Pass, phi: dict[str, Array], mean: Array, cov: Array, stats: GaussianStats) -> list[tuple[Array, Array]]:
         """Mean and variance of every group's coefficients given phi; each (column, group).
 
         The coefficients are carried as ``A b_root + c + noise``: A (column, root, group), c (column, group), noise
@@ -431,7 +316,7 @@ class Gaussian:
         for i, level in enumerate(self.layout.levels):
             slope, constant, noise = (tree.spread_down(x, level.parent, i) for x in (slope, constant, noise))
             for step in reversed(up.steps[i]):
-                slope, constant, noise = _release(slope, constant, noise, step)
+                slope, constant, noise = release(slope, constant, noise, step)
             slopes, constants, noises = [*slopes, slope], [*constants, constant], [*noises, noise]
         if stats.units is not None:
             t = stats.units.inward
@@ -509,58 +394,5 @@ class Gaussian:
         return names
 
 
-def _residual(layout: Layout, phi: dict[str, Array], stats: GaussianStats) -> tuple[Array | float, Array]:
-    """One over the residual variance, and the log likelihood of coefficients zero."""
-    inverse = 1.0 if layout.known else phi["sigma"] ** -2
-    constant = -0.5 * stats.yy * inverse - 0.5 * stats.rows * _LOG_2PI + 0.5 * stats.log_weight
-    return inverse, constant if layout.known else constant - stats.rows * jnp.log(phi["sigma"])
-
-
 def _integrated(parameter: Parameter | None) -> bool:
     return parameter is not None and parameter.kind == "real" and parameter.prior.gaussian is not None
-
-
-def _absorb(precision: Array, shift: Array, r: Array, proper: float) -> tuple[Array, Array, Array, _Step]:
-    """Integrate one direction out of every group's message."""
-    lr = jnp.sum(precision * r[None, :, None], 1)
-    q = proper + jnp.sum(r[:, None] * lr, 0)
-    m = jnp.sum(r[:, None] * shift, 0)
-    if proper:
-        gain = 0.5 * m**2 / q - 0.5 * jnp.log(q)
-    else:  # flat: an empty group adds nothing
-        informed = q > 0
-        q = jnp.where(informed, q, 1.0)
-        gain = jnp.where(informed, 0.5 * m**2 / q - 0.5 * jnp.log(q) + 0.5 * _LOG_2PI, 0.0)
-    step = _Step(r, proper, q, lr, m)
-    if precision.shape[0] == 1:  # no cancellation in the scalar case
-        return precision * (proper / q), shift * (proper / q), gain, step
-    return precision - lr[:, None] * lr[None] / q, shift - lr * (m / q), gain, step
-
-
-def _release(slope: Array, constant: Array, noise: Array, step: _Step) -> tuple[Array, Array, Array]:
-    """Give the direction back: moments of b_parent + r z with z | b_parent ~ N((m - lr'b) / q, 1 / q)."""
-    r, g = step.r[:, None], step.lr / step.q
-    slope = slope - r[:, None] * jnp.sum(g[:, None] * slope, 0)[None]
-    constant = constant + r * (step.m / step.q - jnp.sum(g * constant, 0))
-    gn = jnp.sum(g[:, None] * noise, 0)
-    gng = jnp.sum(g * gn, 0)
-    outer = r[:, None] * r[None]
-    noise = noise - r[:, None] * gn[None] - gn[:, None] * r[None] + outer * (gng + 1 / step.q)
-    return slope, constant, noise
-
-
-def _inverse(matrix: Array) -> tuple[Array, Array]:
-    """Inverse and log determinant of a small positive definite matrix."""
-    if matrix.shape[0] == 1:
-        return 1 / matrix, jnp.log(matrix[0, 0])
-    if matrix.shape[0] == 2:
-        determinant = matrix[0, 0] * matrix[1, 1] - matrix[0, 1] ** 2
-        adjugate = jnp.array([[1.0, 0.0], [0.0, 1.0]]) * jnp.trace(matrix) - matrix
-        return adjugate / determinant, jnp.log(determinant)
-    factor = jnp.linalg.cholesky(matrix)
-    half = jax.scipy.linalg.solve_triangular(factor, jnp.eye(matrix.shape[0]), lower=True)
-    return half.T @ half, 2 * jnp.sum(jnp.log(jnp.diagonal(factor)))
-
-
-def _root_of(covariance: Array) -> Array:
-    return jnp.sqrt(covariance) if covariance.shape[0] == 1 else jnp.linalg.cholesky(covariance)

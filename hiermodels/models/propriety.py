@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hiermodels.models.layout import Layout, Parameter
+from hiermodels.models.problem import Data
 from hiermodels.models.propriety_counts import check_counts, missing_count_moments
 from hiermodels.models.propriety_links import check_links, check_repeats, missing_link_moments
 from hiermodels.models.ranks import ROWS, Set, Spans
@@ -23,9 +23,6 @@ from hiermodels.models.told_apart import untold
 from hiermodels.models.units import inner_design
 from hiermodels.priors import Prior, fixed
 from hiermodels.quantities import INTERCEPT, sd_name, theta_name
-
-if TYPE_CHECKING:
-    from hiermodels.models.problem import Data
 
 __all__ = ["check_propriety", "has_moment", "left_over", "missing_moments"]
 

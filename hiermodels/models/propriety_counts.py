@@ -24,18 +24,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from hiermodels.models.counts import count_tree, log_precision, precision, rate_name
 from hiermodels.models.layout import Layout, Parameter
+from hiermodels.models.problem import Data
 from hiermodels.models.units import inner_design
 from hiermodels.priors import Prior
 from hiermodels.quantities import sd_name
-
-if TYPE_CHECKING:
-    from hiermodels.models.problem import Data
 
 __all__ = ["check_counts", "missing_count_moments"]
 

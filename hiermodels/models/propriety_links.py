@@ -12,17 +12,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hiermodels.models.layout import Layout
+from hiermodels.models.problem import Data
 from hiermodels.models.tree import tree_of
 from hiermodels.priors import Prior
 from hiermodels.quantities import sd_name
-
-if TYPE_CHECKING:
-    from hiermodels.models.problem import Data
 
 __all__ = ["check_links", "check_repeats", "missing_link_moments"]
 

@@ -20,17 +20,15 @@ import itertools
 import math
 from collections.abc import Collection, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from hiermodels.models.layout import Layout
+from hiermodels.models.problem import Data
 from hiermodels.models.units import inner_design
 from hiermodels.priors import Prior
 from hiermodels.quantities import sd_name
-
-if TYPE_CHECKING:
-    from hiermodels.models.problem import Data
 
 __all__ = ["ROWS", "Scale", "Set", "Spans", "scales"]
 

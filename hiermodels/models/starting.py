@@ -1,4 +1,4 @@
-"""A sane starting point for an explicit model: moments of the data, group values half shrunk."""
+"""Sane starting points: moments of the data, group values half shrunk."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from hiermodels.models.count_stats import CountStats
 from hiermodels.models.counts import count_tree, log_precision
+from hiermodels.models.gaussian_stats import GaussianStats
 from hiermodels.models.layout import Layout, LevelLayout, Parameter
 from hiermodels.models.problem import Data
 from hiermodels.models.statements import rate_site
 from hiermodels.models.tree import tree_of
+from hiermodels.models.units import stands_of
 from hiermodels.quantities import theta_name
 
-__all__ = ["moments", "working"]
+__all__ = ["moments", "of_counts", "of_sums", "working"]
 
 def moments(layout: Layout, data: Data) -> dict[str, Array]:
     """Guesses by site name (see `hiermodels.models.builder`), centred sites and non-centred ones; pure and
@@ -118,9 +121,49 @@ def _guess_counts(layout: Layout, data: Data) -> dict[str, Array]:
     return values | ({rate_site(layout): rates[tree.unit]} if rates else {})
 
 
-def _inside(parameter: Parameter, value: Array) -> Array:
-    """The value, moved inside a prior's bounded support."""
+def _inside(parameter: Parameter, value: Array, edge: float = 0.05, by: Array | float = 1.0) -> Array:
+    """The value, moved inside a prior's bounded support, where the prior stands at ``by`` times the value."""
     low, high = parameter.prior.support(parameter.kind)
     if np.isfinite(low) and np.isfinite(high):
-        return jnp.clip(value, low + 0.05 * (high - low), high - 0.05 * (high - low))
+        return jnp.clip(value * by, low + edge * (high - low), high - edge * (high - low)) / by
     return value
+
+
+# from sufficient statistics ---------------------------------------------------------------------------------
+
+
+def of_sums(layout: Layout, parameters: tuple[Parameter, ...], stats: GaussianStats) -> dict[str, Array]:
+    """Hyperparameters of a normal hierarchy on the scale of the data: group sds and sigma at half the outcome's spread."""
+    spread = jnp.sqrt(stats.yy / jnp.maximum(jnp.sum(stats.cc[0, 0]), jnp.finfo(stats.yy.dtype).tiny))
+    spread = jnp.where(spread > 0, spread, 1e-6)
+    values, stands = {}, stands_of(layout, stats)
+    for p in parameters:
+        if p.kind == "correlation":
+            values[p.name] = jnp.eye(p.size)
+            continue
+        if p.role == "residual sd":
+            value = 0.5 * jnp.where(stats.yy > 0, jnp.sqrt(stats.yy / stats.rows), 1e-6)
+        elif p.kind == "positive":  # an sd between groups inside is in the user's units
+            c = layout.columns.index(p.effect) if stats.units is not None and p.role == "group sd" else -1
+            value = 0.5 * spread * (1.0 if c < 0 else stats.units.inward[c, c])  # type: ignore[union-attr]
+        else:
+            value = stats.shift if p == layout.intercept else jnp.zeros(())
+        values[p.name] = _inside(p, value, by=1.0 if stands is None else stands[p.name])
+    return values
+
+
+def of_counts(layout: Layout, parameters: tuple[Parameter, ...], stats: CountStats) -> dict[str, Array]:
+    """Hyperparameters of a hierarchy of counts: moment estimates."""
+    m, a = layout.law.population.by_moments(stats)
+    values, stands = {}, stands_of(layout, stats)
+    for p in parameters:
+        if p.role == "log concentration":
+            value = jnp.log(a)
+        elif p.kind == "real":
+            value = layout.link.forward(m) if p == layout.intercept else jnp.zeros(())
+        elif p.role == "group sd":
+            value = jnp.full((), 0.5)
+        else:
+            value = m if p.role == "population mean" else a
+        values[p.name] = _inside(p, value, 0.01, 1.0 if stands is None else stands[p.name])
+    return values

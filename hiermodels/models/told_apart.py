@@ -10,16 +10,14 @@ The products tr(M A_k M A_l) are sums over pairs of groups that share rows, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from hiermodels.models.layout import Layout
+from hiermodels.models.problem import Data
 from hiermodels.models.ranks import ROWS, Scale, scales
 from hiermodels.models.units import inner_design
-
-if TYPE_CHECKING:
-    from hiermodels.models.problem import Data
 
 __all__ = ["Untold", "untold"]
 

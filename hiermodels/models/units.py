@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -20,14 +20,11 @@ from hiermodels import priors
 from hiermodels.models.counts import count_tree
 from hiermodels.models.layout import Layout, LevelLayout, Parameter
 from hiermodels.models.moves import find_moves, find_origin, inward, written
+from hiermodels.models.problem import Data
 from hiermodels.models.scales import Scales
 from hiermodels.models.tree import tree_of
 from hiermodels.priors import Prior
-from hiermodels.quantities import INTERCEPT, cor_name, sd_name, theta_name
-
-if TYPE_CHECKING:
-    from hiermodels.models.problem import Data
-    from hiermodels.quantities import Quantity
+from hiermodels.quantities import INTERCEPT, Quantity, cor_name, sd_name, theta_name
 
 __all__ = [
     "Units",
