@@ -9,7 +9,9 @@ import jax
 import numpy as np
 
 from hiermodels.models import checks
+from hiermodels.models.populations import new_group
 from hiermodels.models.problem import Problem
+from hiermodels.models.row_means import rates_without_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +38,7 @@ def row_rates(
     """
     layout = problem.layout
     if not layout.levels:
-        return _without_groups(values, problem, rows.x)
+        return rates_without_groups(layout, values, rows.x)
     theta = values[f"theta_{layout.levels[-1].name}"]
     fresh = rows.fresh[-1]
     if (fresh >= 0).any() and rng is not None:
@@ -52,7 +54,7 @@ def average_rates(
     """Mean rate over the finest groups, or that of one at random for an outcome; (chain, draw, row)."""
     layout, count = problem.layout, len(rows.x)
     if not layout.levels:
-        return _without_groups(values, problem, rows.x)
+        return rates_without_groups(layout, values, rows.x)
     theta = values[f"theta_{layout.levels[-1].name}"]
     if kind == "mean":
         return np.repeat(theta.mean(-1, keepdims=True), count, axis=-1)
@@ -75,16 +77,6 @@ def log_probability(rates: np.ndarray, problem: Problem) -> np.ndarray:
     return problem.layout.law.host_at_rate(rates, size).logpmf(y)
 
 
-def _without_groups(values: Values, problem: Problem, x: np.ndarray) -> np.ndarray:
-    """One rate for all rows, or the inverse link of their predictors."""
-    layout = problem.layout
-    names = [layout.columns[c] for c in layout.population]
-    if names == ["Intercept"]:
-        return np.repeat(values["Intercept"][..., None], len(x), axis=-1)
-    linear = sum(values[n][..., None] * x[:, c] for n, c in zip(names, layout.population, strict=True))
-    return layout.link.host_inverse(linear)
-
-
 def _check_new(problem: Problem, rows: Rows) -> None:
     layout = problem.layout
     new = rows.fresh[-1] >= 0
@@ -105,8 +97,6 @@ def _check_new(problem: Problem, rows: Rows) -> None:
 
 def _new_rates(values: Values, problem: Problem, count: int, rng: np.random.Generator) -> np.ndarray:
     """Rates of new groups in new ancestors; (chain, draw, new group)."""
-    from hiermodels.models.populations import new_group
-
     finest = problem.layout.levels[-1].name
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(int(rng.integers(2**31)), impl="threefry2x32"), count)

@@ -30,6 +30,7 @@ from hiermodels.models.layout import Layout, Parameter, unit_of
 from hiermodels.models.outcomes import outcome_law, unpooled_law
 from hiermodels.models.populations import centre
 from hiermodels.models.problem import Data
+from hiermodels.models.row_means import rates_without_groups
 from hiermodels.models.sites import Centring, hyperparameter, in_order, is_centred, outcome_site, padded
 from hiermodels.models.statements import Averaged, Free, Inherited, Rates, Scattered, Shared, Statement, rate_site, statements
 from hiermodels.models.tree import tree_of
@@ -242,10 +243,8 @@ class _Sites:
         layout, last = self.layout, len(self.layout.levels) - 1
         if last >= 0:
             rate = self.tree.at_rows(self.rate_at(last), last)
-        elif rate_name(layout) is not None:
-            rate = jnp.broadcast_to(self.phi[INTERCEPT], (layout.obs,))
         else:
-            rate = layout.link.inverse(self.population[INTERCEPT] + self._slopes())
+            rate = rates_without_groups(layout, self.phi, inner_design(layout, self.data))
         there = self.data.size > 0
         return there, layout.law.at_rate(rate, jnp.where(there, self.data.size, 1.0))
 

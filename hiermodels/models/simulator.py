@@ -18,6 +18,7 @@ from hiermodels.models.layout import Layout
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.populations import centre, new_group
 from hiermodels.models.problem import Data
+from hiermodels.models.row_means import linear_predictor, rates
 from hiermodels.models.statements import Inherited, Rates, Scattered, Statement, statements
 from hiermodels.models.streams import OUTCOME, stream
 from hiermodels.models.tree import tree_of
@@ -58,8 +59,8 @@ def simulate(layout: Layout, key: Array, design: Data, known: Values, words: Val
     groups = draw_groups(layout, design, known, effects, keys.rates)
     true = groups.true | _new(layout, groups.true, known, keys.new)
     if not layout.normal_groups:
-        return layout.law.draw(keys.rows, groups.rates(), design.size), true
-    mean, there = groups.linear_predictor(), design.weight > 0
+        return layout.law.draw(keys.rows, rates(layout, true, design), design.size), true
+    mean, there = linear_predictor(layout, true, design), design.weight > 0
     if layout.gaussian:
         sd = (1.0 if layout.known else known["sigma"]) / jnp.sqrt(jnp.where(there, design.weight, 1.0))
         y = mean + sd * jax.random.normal(keys.rows, (layout.obs,))
@@ -153,29 +154,12 @@ class Groups:
         found = self.values[up, column] if up >= 0 else self.root.get(column, jnp.zeros(()))
         return self.tree.spread_down(found, up, i)
 
-    def at_rows(self, i: int, column: str) -> Array:
-        """A coefficient of each row's group at level i, -1 for the population's; (obs,)."""
-        line = self.layout.lineage(i) if i >= 0 else ()
-        j = next((k for k in reversed(line) if (k, column) in self.values), -1)
-        found = self.values[j, column] if j >= 0 else self.root.get(column, jnp.zeros(()))
-        return jnp.broadcast_to(self.tree.at_rows(found, j), (self.layout.obs,))
-
-    def linear_predictor(self) -> Array:
-        """Mean of each row on the link scale; a given group value may leave what lies above it undefined."""
-        (first, _), *crossed = self.layout.branches or ((-1, -1),)
-        total: Array | float = 0
-        for c, column in enumerate(self.layout.columns):
-            own = self.at_rows(first, column)
-            for leaf, shared in crossed:
-                own = own + (self.at_rows(leaf, column) - self.at_rows(shared, column))
-            total = total + own * self.design.x[:, c]
-        return jnp.broadcast_to(total, (self.layout.obs,))
-
     # probabilities and rates ----------------------------------------------------------------------------------------
 
     def _centre_of_rows(self, above: int) -> Array:
         """Linear predictor of each row around what its group at the level above the units has."""
-        eta = self.at_rows(above, INTERCEPT)
+        found = self.values[above, INTERCEPT] if above >= 0 else self.root[INTERCEPT]
+        eta = jnp.broadcast_to(self.tree.at_rows(found, above), (self.layout.obs,))
         for c in self.layout.population:
             if self.layout.columns[c] != INTERCEPT:
                 eta = eta + self.known.get(self.layout.columns[c], jnp.nan) * self.design.x[:, c]
@@ -196,11 +180,6 @@ class Groups:
         else:
             concentration = jnp.broadcast_to(self.known.get(precision(layout), jnp.full((), jnp.nan)), (size,))
         return layout.law.population.component(mean, concentration).draw(key)
-
-    def rates(self) -> Array:
-        """Probability or rate of each row."""
-        last = len(self.layout.levels) - 1
-        return self.at_rows(last, INTERCEPT) if last >= 0 else self.layout.link.inverse(self._centre_of_rows(-1))
 
 
 def _correlated(statement: Scattered, z: Array, known: Values) -> list[Array]:

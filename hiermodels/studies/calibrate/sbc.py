@@ -33,7 +33,7 @@ from hiermodels.inference.samplers import auto_lanes
 from hiermodels.models.layout import Layout
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.problem import Data
-from hiermodels.models.tree import tree_of
+from hiermodels.models.row_means import linear_predictor, rates
 
 __all__ = ["Quantities", "Ranks", "log_likelihood", "map_replicates", "ranks"]
 
@@ -195,42 +195,9 @@ def _linked(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
     return jnp.sum(jnp.where(data.weight > 0, law.log_prob(data.y), 0.0))
 
 
-def linear_predictor(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
-    """Mean of each row of a normal model, shape (obs,): population coefficients and the finest groups' deviations from them."""
-    mean = jnp.zeros(layout.obs)
-    for c in range(len(layout.columns)):
-        (first, _), *crossed = layout.branches or ((-1, -1),)
-        coefficient = _coefficient(layout, values, data, first, c)
-        for leaf, shared in crossed:
-            coefficient = coefficient + _coefficient(layout, values, data, leaf, c) - _coefficient(layout, values, data, shared, c)
-        mean = mean + coefficient * data.x[:, c]
-    return mean
-
-
-def _coefficient(layout: Layout, values: Mapping[str, Array], data: Data, i: int, column: int) -> Array:
-    """A column's coefficient in the groups of level i, ancestors included, row by row; of the population for -1."""
-    if (k := layout.holder(i, column)) >= 0:
-        level = layout.levels[k]
-        return tree_of(layout, data).at_rows(values[layout.effect_names(level)[level.effects.index(column)]], k)
-    base = values[layout.columns[column]] if column in layout.population else jnp.zeros(())
-    return jnp.broadcast_to(base, (layout.obs,))
-
-
 def _counts(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
     real, size = data.size > 0, data.size
-    rate = tree_of(layout, data).at_rows(values[layout.effect_names(layout.levels[-1])[0]], len(layout.levels) - 1) if layout.levels else _one_rate(layout, values, data)
-    return jnp.sum(jnp.where(real, layout.law.log_kernel(data.y, rate, size), 0.0))
-
-
-def _one_rate(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
-    """Rate of each row of a model without groups."""
-    names = [layout.columns[c] for c in layout.population]
-    if names == ["Intercept"]:
-        return jnp.broadcast_to(values["Intercept"], (layout.obs,))
-    eta = jnp.zeros(layout.obs)
-    for c, name in zip(layout.population, names, strict=True):
-        eta = eta + values[name] * data.x[:, c]
-    return layout.link.inverse(eta)
+    return jnp.sum(jnp.where(real, layout.law.log_kernel(data.y, rates(layout, values, data), size), 0.0))
 
 
 # many replicates -------------------------------------------------------------------------------------------------------

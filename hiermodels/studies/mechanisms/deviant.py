@@ -16,6 +16,7 @@ from hiermodels.models.counts import precision, rate_name
 from hiermodels.models.layout import Layout
 from hiermodels.models.outcomes import outcome_law
 from hiermodels.models.problem import Data, Problem
+from hiermodels.models.row_means import linear_predictor
 from hiermodels.models.simulator import draw_groups, new_effects, simulate
 from hiermodels.models.statements import Scattered
 from hiermodels.models.streams import stream
@@ -141,7 +142,7 @@ def _normal(
         for name, sd in new_effects(layout, i, known):
             new = new + sd * _standard(laws.get(name), stream(new_key, f"new({name})", words), ())
         true[f"new({level.name})"] = new
-    mean = groups.linear_predictor()
+    mean = linear_predictor(layout, true, design)
     weight, size = _redesigned(layout, deviation, design_key, design, true, words)
     real = design.weight * weight > 0
     if layout.gaussian:
