@@ -13,6 +13,7 @@ from hiermodels.models.columns import as_numbers, numbers, require_column
 from hiermodels.models.counts import count_tree
 from hiermodels.models.declaration import Declaration
 from hiermodels.models.layout import Layout
+from hiermodels.models.problem import Data
 from hiermodels.models.ranks import ROWS, Scale
 from hiermodels.models.told_apart import untold
 from hiermodels.models.units import inner_design
@@ -21,7 +22,6 @@ from hiermodels.priors.law import Prior, word
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hiermodels.models.problem import Data
 
 _STEEP = 50
 """How many times smaller than their median a standard error may be before `reference` deserves a word."""

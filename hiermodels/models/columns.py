@@ -8,6 +8,7 @@ row.
 from __future__ import annotations
 
 import decimal
+import difflib
 import numbers as abstract
 import re
 from typing import TYPE_CHECKING, Any
@@ -35,8 +36,6 @@ def require_column(frame: pd.DataFrame, name: str, where: str) -> None:
         return
     if found:
         raise ValueError(f"{where}: expected one column {name!r} in the data, found {found} of that name; rename or drop the others")
-    import difflib
-
     where, shown = (where if len(where) <= 200 else f"{where[:196]}...'"), shortened(name, 80)
     names = [str(c) for c in frame.columns]
     near = difflib.get_close_matches(name, names, 1)

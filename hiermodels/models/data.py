@@ -7,6 +7,7 @@ group adds nothing to any likelihood, so padding changes no result.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -302,8 +303,6 @@ def _parameters(model: Declaration, family: families.Family, layout: Layout, dat
     known = [q.name for q in wanted] + _pooled_away(layout, family)
     for name in named:
         if name not in known:
-            import difflib
-
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"the parameters are {', '.join(q.name for q in wanted) or 'none'}"
             raise ValueError(f"priors: {name!r} does not reach the likelihood of {model.formula!r}; {hint}")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 from jax import Array
+from numpyro.distributions.transforms import CorrCholeskyTransform
 
 from hiermodels.models.layout import Parameter, unit_of
 
@@ -44,8 +45,6 @@ Stands = Mapping[str, Array] | None
 def _one(parameter: Parameter, u: Array, stands: Array | float = 1.0) -> tuple[Array, Array]:
     """Constrained value of one parameter's slice, and the log Jacobian of where its prior stands."""
     if parameter.kind == "correlation":
-        from numpyro.distributions.transforms import CorrCholeskyTransform
-
         transform = CorrCholeskyTransform()
         factor = transform(u)
         return factor, transform.log_abs_det_jacobian(u, factor)
@@ -113,8 +112,6 @@ def unconstrain(parameters: tuple[Parameter, ...], values: dict[str, Array], sta
             continue
         value = jnp.asarray(values[p.name])
         if p.kind == "correlation":
-            from numpyro.distributions.transforms import CorrCholeskyTransform
-
             parts.append(CorrCholeskyTransform()._inverse(value))
             continue
         low, high = p.prior.support(p.kind)

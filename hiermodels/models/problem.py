@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -113,9 +115,6 @@ class Problem:
 
 def as_jax(data: Data) -> Data:
     """The same dataset with its arrays on the default device, in the precision in force."""
-    import jax
-    import jax.numpy as jnp
-
     def move(a: Any) -> Array:
         a = np.asarray(a)
         return jnp.asarray(a, dtype=jnp.result_type(float)) if a.dtype.kind == "f" else jnp.asarray(a)
