@@ -9,16 +9,13 @@ import numpy as np
 
 from hiermodels.models.problem import Problem
 from hiermodels.models.spec import Model
-from hiermodels.models.told_apart import untold
 
 if TYPE_CHECKING:
     from hiermodels.inference.mixed.maximum import Maximum
 
-__all__ = ["check_arguments", "check_identified", "said_of"]
+__all__ = ["check_arguments", "said_of"]
 
 METHODS = ("reml", "ml")
-_DEPENDENT = 1e-9
-"""Share of its length by which a column must differ from combinations of those before it."""
 
 
 def check_arguments(model: Any, method: Any, nodes: Any, level: Any) -> None:
@@ -43,56 +40,6 @@ def check_arguments(model: Any, method: Any, nodes: Any, level: Any) -> None:
         )
     if nodes is not None:
         raise ValueError(f"nodes: the groups of family normal integrate out in closed form, found nodes={nodes!r}; leave nodes out")
-
-
-def check_identified(model: Model, problem: Problem) -> None:
-    """Refuse designs on which some parameter has no estimate, whatever the outcome.
-
-    Raises
-    ------
-    ValueError
-        Naming the predictor, the grouping or the variances.
-    """
-    layout, data = problem.layout, problem.data
-    rows = np.asarray(data.weight) > 0
-    names = [layout.columns[c] for c in layout.population]
-    if (name := _dependent(np.asarray(data.x)[rows][:, list(layout.population)], names)) is not None:
-        raise ValueError(
-            f"formula {model.formula!r}: predictor {name!r} is a combination of those before it in every row, so that their coefficients "
-            "cannot be told apart; drop one"
-        )
-    if not layout.known and rows.sum() <= len(names):
-        raise ValueError(f"data: expected more rows than coefficients, found {rows.sum()} rows and {len(names)}; add rows or drop predictors")
-    for level in layout.levels:
-        count = len(problem.labels[level.name])
-        if count < 2:
-            raise ValueError(f"{level.name}: expected at least 2 groups, found {count}; a spread between groups needs more, drop the term")
-    left = untold(layout, data)
-    if left.alone:
-        scale = left.alone[0]
-        raise ValueError(
-            f"{scale.name}: the coefficients can follow each of the {scale.units} {scale.unit}, so that the data say nothing about it; "
-            "drop predictors or that group term"
-        )
-    if left.together:
-        some = [scale.name for scale in left.together[0]]
-        raise ValueError(
-            f"{', '.join(some[:-1])} and {some[-1]} cannot be told apart on this design (one row for each group, or groupings that are "
-            "the same); drop one of these terms"
-        )
-
-
-def _dependent(x: np.ndarray, names: list[str]) -> str | None:
-    """The first column that those before it combine to."""
-    if not x.shape[1]:
-        return None
-    size = np.linalg.norm(x, axis=0)
-    if (size == 0).any():
-        return names[int(np.argmax(size == 0))]
-    diagonal = np.abs(np.diag(np.linalg.qr(x / size, mode="r")))
-    if len(diagonal) < len(names):
-        return names[len(diagonal)]
-    return names[int(np.argmax(diagonal < _DEPENDENT))] if (diagonal < _DEPENDENT).any() else None
 
 
 def said_of(model: Model, problem: Problem, found: Maximum) -> tuple[str, ...]:

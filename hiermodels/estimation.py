@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from hiermodels._estimate_checks import check_arguments, check_identified, said_of
+from hiermodels._estimate_checks import check_arguments, said_of
 from hiermodels._fit_settings import as_frame
 from hiermodels._forks import refuse_fork
 from hiermodels.inference.mixed.hypotheses import Hypotheses
+from hiermodels.inference.mixed.identified import check_identified
 from hiermodels.inference.mixed.linear import Linear, weights_of
 from hiermodels.inference.mixed.maximum import Maximum, at_maximum
 from hiermodels.inference.mixed.modes import Modes, modes
@@ -73,7 +74,7 @@ def estimate(model: Model, data: pd.DataFrame, *, method: str = "reml", nodes: i
     check_arguments(model, method, nodes, level)
     frame = as_frame(data)
     problem = bind(model, frame, priors=False, pad=False)
-    check_identified(model, problem)
+    check_identified(problem)
     with jax.enable_x64(True):
         found, values = jax.tree.map(np.asarray, _program(problem.layout, method == "reml")(as_jax(problem.data)))
     return Estimate(model, frame, method, level, problem, found, values, _status(found), said_of(model, problem, found))
@@ -134,7 +135,7 @@ class Estimate:
     def deviance(self) -> float:
         """-2 log likelihood, all constants included; of REML the criterion, as lme4 has it.
 
-        metafor adds log|X'X| to the restricted likelihood, so that its -2 log L is smaller by that.
+        metafor adds log|X'X| / 2 to the restricted log likelihood, so that its -2 log L is smaller by log|X'X|.
         """
         return float(self.maximum.deviance)
 

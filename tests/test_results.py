@@ -206,10 +206,10 @@ def test_a_run_reads_itself(folder):
     pd.testing.assert_frame_equal(run.performance, table, check_exact=True)
     assert run.notes == notes and len(notes) == 2
     counts = run.failures
-    words = ["ok", "heavy_weights", "low_ess", "rhat", "divergent", "nonfinite"]
+    words = ["ok", "singular", "heavy_weights", "low_ess", "rhat", "divergent", "nonfinite"]
     assert list(counts) == ["sd_school", "method", "n_sim", *words, "n_retried"]
     assert counts.iloc[1].to_dict() == {
-        "sd_school": 0.0, "method": "partial", "n_sim": 10, "ok": 8, "heavy_weights": 0, "low_ess": 0,
+        "sd_school": 0.0, "method": "partial", "n_sim": 10, "ok": 8, "singular": 0, "heavy_weights": 0, "low_ess": 0,
         "rhat": 1, "divergent": 0, "nonfinite": 1, "n_retried": 0,
     }  # fmt: skip
 

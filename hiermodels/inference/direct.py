@@ -11,6 +11,9 @@ say what they need:
 | y, variance | s / n with the variance under the pooled rate, p (1 - p) / n or rate / exposure | ``(1 \| g)``, binomial or poisson |
 | successes, trials | sums over a group | ``(1 \| g)``, binomial |
 | mean, size, within, treated | of clusters | ``1 + x + (1 \| g)``, normal, x constant within clusters |
+
+``reml`` and ``ml`` of a normal outcome take the rows' cross products instead (`hiermodels.inference.mixed`), so that every normal model will do:
+nested and crossed groups, slopes, predictors, known variances or not.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from jax.scipy.special import ndtri
 
 from hiermodels.inference import estimators, frequentist
 from hiermodels.inference.draws import Estimates
+from hiermodels.inference.mixed.mapped import RESTRICTED, check_likelihood_design, likelihood_estimator, likelihood_variables
 from hiermodels.inference.point_estimates import PointEstimates, data_names, setting_names
 from hiermodels.inference.student import student_quantile
 from hiermodels.inference.summaries import Interval, Target, judge
@@ -124,6 +128,11 @@ def _setting(key: str, value: Any, kind: Any) -> Any:
     return float(value)
 
 
+def _maximises(name: str, layout: Layout) -> bool:
+    """Whether the method maximises the likelihood of the rows, rather than that of group means."""
+    return name in RESTRICTED and layout.gaussian
+
+
 # what an estimator needs of a design ------------------------------------------------------------------------------------
 
 
@@ -136,6 +145,9 @@ def check_design(name: str, problem: Problem) -> None:
         Naming the estimator, what it needs, what was found and the way out.
     """
     layout, data = problem.layout, problem.data
+    if _maximises(name, layout):
+        check_likelihood_design(name, problem)
+        return
     needs = data_names(lookup(name))
     names = [layout.columns[c] for c in layout.population]
     if not layout.levels:
@@ -254,6 +266,8 @@ def _variables(layout: Layout, data: Data, found: PointEstimates) -> dict[str, t
 def available_directly(name: str, settings: Settings, problem: Problem) -> set[str]:
     """Variables that an estimator gives on a design that it applies to."""
     layout, function = problem.layout, _with(name, settings)
+    if _maximises(name, layout):
+        return likelihood_variables(layout)
 
     def every(data: Data) -> dict[str, Any]:
         return {k: v[0] for k, v in _variables(layout, data, function(*_arrays(data_names(lookup(name)), layout, data))).items()}
@@ -288,6 +302,8 @@ def direct_estimator(
     callable
         ``estimate(key, data) -> Estimates``; pure, jittable, the key unused.
     """
+    if _maximises(name, layout):
+        return likelihood_estimator(name, layout, targets, interval)
     function, needs = _with(name, settings), data_names(lookup(name))
 
     def estimate(key: Array, data: Data) -> Estimates:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import equinox as eqx
 from jax import Array
 
-__all__ = ["STATUS", "Draws", "Estimates"]
+__all__ = ["FLAGGED", "STATUS", "Draws", "Estimates"]
 
-STATUS = ("ok", "heavy_weights", "low_ess", "rhat", "divergent", "nonfinite")
-"""Status words from best to worst; `Estimates.status` holds positions in this tuple."""
+STATUS = ("ok", "singular", "heavy_weights", "low_ess", "rhat", "divergent", "nonfinite")
+"""Status words from best to worst; `Estimates.status` holds positions in this tuple. ``singular``: a maximum on the boundary."""
+
+FLAGGED = STATUS.index("heavy_weights")
+"""The first status of fits that are not to be trusted without a look."""
 
 
 class Draws(eqx.Module):

@@ -2,7 +2,7 @@
 
 | function | data | estimates |
 |---|---|---|
-| `dersimonian_laird`, `paule_mandel`, `reml` | groups with known variances | sd between groups; mean with a normal interval; prediction |
+| `dersimonian_laird`, `paule_mandel`, `reml`, `ml` | groups with known variances | sd between groups; mean with a normal interval; prediction |
 | `hksj`, `hksj_modified` | the same | the same mean with Student's t and a rescaled standard error |
 | `cluster_t` | clusters with a treatment | treatment effect by a t-test on cluster means |
 | `satterthwaite` | the same | treatment effect of the linear mixed model by REML, approximate degrees of freedom |
@@ -25,9 +25,9 @@ from hiermodels.inference.estimators import _one_of
 from hiermodels.inference.heterogeneity import HETEROGENEITY, highest, odds, weighted_at
 from hiermodels.inference.point_estimates import PointEstimates, on_arrays
 
-__all__ = ["dersimonian_laird", "paule_mandel", "reml", "hksj", "hksj_modified", "cluster_t", "satterthwaite"]
+__all__ = ["dersimonian_laird", "paule_mandel", "reml", "ml", "hksj", "hksj_modified", "cluster_t", "satterthwaite"]
 
-Heterogeneity = Literal["dersimonian_laird", "paule_mandel", "reml"]
+Heterogeneity = Literal["dersimonian_laird", "paule_mandel", "reml", "ml"]
 
 
 def _population(y: Array, variance: Array, heterogeneity: str, rescale: str = "") -> PointEstimates:
@@ -103,6 +103,8 @@ def paule_mandel(y: Array, variance: Array) -> PointEstimates:
 def reml(y: Array, variance: Array) -> PointEstimates:
     """Random-effects mean as `dersimonian_laird`, with the variance between groups of restricted maximum likelihood.
 
+    As a method of a study on a normal outcome: REML of any normal model, as `hiermodels.estimate`.
+
     Parameters
     ----------
     y, variance : Array
@@ -121,6 +123,29 @@ def reml(y: Array, variance: Array) -> PointEstimates:
 
 
 @on_arrays
+def ml(y: Array, variance: Array) -> PointEstimates:
+    """Random-effects mean as `dersimonian_laird`, with the variance between groups of maximum likelihood.
+
+    As a method of a study on a normal outcome: maximum likelihood of any normal model, as `hiermodels.estimate`.
+
+    Parameters
+    ----------
+    y, variance : Array
+        As in `dersimonian_laird`.
+
+    Returns
+    -------
+    PointEstimates
+
+    Examples
+    --------
+    >>> round(float(ml([0.0, 4.0], 1.0).sd) ** 2, 9)  # the mean square about the mean, less V
+    3.0
+    """
+    return _population(y, variance, "ml")
+
+
+@on_arrays
 def hksj(y: Array, variance: Array, *, heterogeneity: Heterogeneity = "reml") -> PointEstimates:
     """Hartung-Knapp-Sidik-Jonkman: the mean's standard error rescaled, its interval from Student's t with k - 1 degrees of freedom.
 
@@ -133,7 +158,7 @@ def hksj(y: Array, variance: Array, *, heterogeneity: Heterogeneity = "reml") ->
     y, variance : Array
         As in `dersimonian_laird`.
     heterogeneity : str
-        Estimator of the variance between groups: ``dersimonian_laird``, ``paule_mandel`` or ``reml``.
+        Estimator of the variance between groups: ``dersimonian_laird``, ``paule_mandel``, ``reml`` or ``ml``.
 
     Returns
     -------

@@ -16,7 +16,7 @@ from jax import Array, lax
 
 from hiermodels.inference.point_estimates import masked
 
-__all__ = ["HETEROGENEITY", "Weighted", "dersimonian_laird_variance", "highest", "odds", "paule_mandel_variance", "reml_variance", "weighted_at"]
+__all__ = ["HETEROGENEITY", "Weighted", "dersimonian_laird_variance", "highest", "ml_variance", "odds", "paule_mandel_variance", "reml_variance", "weighted_at"]
 
 _HALVINGS = 80
 _GRID = 33
@@ -98,6 +98,15 @@ def reml_variance(y: Array, variance: Array) -> Array:
     the slope, so that a second, lower peak misleads nobody. Viechtbauer (2005), Journal of Educational and Behavioral
     Statistics 30, 261-293.
     """
+    return _likeliest(y, variance, 1.0)
+
+
+def ml_variance(y: Array, variance: Array) -> Array:
+    """The variance between groups of the highest likelihood: as `reml_variance`, without log sum w_j."""
+    return _likeliest(y, variance, 0.0)
+
+
+def _likeliest(y: Array, variance: Array, restricted: float) -> Array:
     ordinary, scale, _ = _spread(y, variance)
     scale = ordinary + scale
     there = jnp.isfinite(variance)
@@ -105,7 +114,8 @@ def reml_variance(y: Array, variance: Array) -> Array:
     def log_likelihood(u: Array) -> Array:
         between = scale * odds(u)
         at = weighted_at(y, variance, between)
-        return -0.5 * (jnp.sum(jnp.where(there, jnp.log(jnp.where(there, variance, 1.0) + between), 0.0)) + jnp.log(at.total) + at.q)
+        logs = jnp.sum(jnp.where(there, jnp.log(jnp.where(there, variance, 1.0) + between), 0.0))
+        return -0.5 * (logs + restricted * jnp.log(at.total) + at.q)
 
     u = highest(log_likelihood)
     return scale * odds(u)
@@ -115,6 +125,7 @@ HETEROGENEITY: dict[str, Callable[[Array, Array], Array]] = {
     "dersimonian_laird": dersimonian_laird_variance,
     "paule_mandel": paule_mandel_variance,
     "reml": reml_variance,
+    "ml": ml_variance,
 }
 """Names of the estimators of the variance between groups."""
 

@@ -26,7 +26,7 @@ _ESTIMATES = (
     "true estimate median se lower upper rank max_rank status n_try rhat ess_bulk ess_tail divergences"
 )
 _PERFORMANCE = "value mcse lower upper n_sim n n_failed n_retried"
-_STATUSES = "ok heavy_weights low_ess rhat divergent nonfinite"
+_STATUSES = "ok singular heavy_weights low_ess rhat divergent nonfinite"
 NOT_FACTORS = frozenset(" ".join((_IDENTIFIES, _ESTIMATES, _PERFORMANCE, _STATUSES)).split())
 
 BEHIND = "n"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from hiermodels.inference.draws import FLAGGED
 from hiermodels.studies.methods.host import Keeper, keep
 from hiermodels.studies.run.interruption import GRACE, Deadline, Interrupted, TimeUp
 from hiermodels.studies.run.progress import Progress
@@ -208,12 +209,12 @@ class _Execution:
 
 
 def _troubled(table: Any, task: Task) -> int:
-    """Fits of a chunk with a status other than ok, among the replicates that count."""
+    """Fits of a chunk that are missing or flagged, among the replicates that count."""
     import numpy as np
 
     if table.num_rows == 0:
         return 0
     rep = table["rep"].to_numpy()
     codes = np.concatenate([c.indices.to_numpy(zero_copy_only=False) for c in table["status"].chunks])
-    bad = rep[codes != 0]
+    bad = rep[codes >= FLAGGED]
     return int(np.sum(np.unique(bad) < rep.min() + task.fits))
