@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.linalg import block_diag
 from scipy.optimize import minimize
+from scipy.stats import chi2
 
 import hiermodels as hm
 
@@ -44,8 +47,6 @@ def schools() -> pd.DataFrame:
 
 
 def fixture(name: str) -> pd.DataFrame:
-    from pathlib import Path
-
     return pd.read_csv(Path(__file__).parent / "fixtures" / "mixed" / f"{name}.csv")
 
 
@@ -93,7 +94,7 @@ def test_sleepstudy_is_lme4s():
     reml, ml = (hm.estimate(model, frame, method=m) for m in ("reml", "ml"))
     assert reml.deviance == pytest.approx(1743.6282719598, abs=1e-6)
     assert ml.deviance == pytest.approx(1751.9393444637, abs=1e-8)
-    assert values(ml, "Intercept", "days", "sd_subject", "sd_subject_days") == pytest.approx([251.405105, 10.467286, 23.7806, 5.7168], rel=2e-6)
+    assert values(ml, "Intercept", "days", "sd_subject", "sd_subject_days") == pytest.approx([251.405105, 10.467286, 23.7806, 5.7168], abs=5e-5)
     assert ml.summary().loc[["Intercept", "days"], "se"].tolist() == pytest.approx([6.632296, 1.502239], rel=5e-6)
     rows = ("sd_subject", "sd_subject_days", "cor_subject[Intercept, days]", "sigma")
     assert values(reml, *rows) == pytest.approx([24.740, 5.922, 0.066, 25.592], abs=6e-4)
@@ -135,14 +136,13 @@ def test_hksj_is_the_estimator_of_that_name():
     frame = hm.load_dataset("eight_schools")
     found = hm.estimate(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), frame)
     one, other = hksj(frame["effect"], frame["se"] ** 2.0), found.contrast({"Intercept": 1}, ddf="hksj")
-    assert other[["estimate", "se", "df"]].to_numpy().ravel() == pytest.approx([one.mean, one.mean_se, one.mean_df])
+    assert other[["estimate", "se", "df"]].to_numpy().ravel() == pytest.approx([float(one.mean), float(one.mean_se), float(one.mean_df)])
 
 
 def test_split_plot_f_tests_are_exact():
     """Cochran & Cox 1957, section 7.2: whole plots against replicates within recipes, sub-plots against residuals; both approximations."""
     frame = fixture("cake")
-    cells = frame.assign(temp=frame["temp"].astype(str))
-    found = hm.estimate(hm.Model("angle ~ recipe * temp + (1 | recipe:replicate)"), cells)
+    found = hm.estimate(hm.Model("angle ~ recipe * C(temp) + (1 | recipe:replicate)"), frame)
     wide = frame.pivot(index=["recipe", "replicate"], columns="temp", values="angle")
     plots = wide.mean(axis=1)
     by_recipe = plots.groupby("recipe").mean()
@@ -158,7 +158,15 @@ def test_split_plot_f_tests_are_exact():
         assert table["ndf"].tolist() == [2, 5, 10] and table["ddf"].tolist() == pytest.approx([42, 210, 210], rel=1e-6)
     means = found.marginal_means("recipe")
     assert means["estimate"].to_numpy() == pytest.approx(by_recipe.to_numpy()) and means["df"].tolist() == pytest.approx([42] * 3, rel=1e-6)
-    linear, full = (hm.estimate(hm.Model(f"angle ~ {t} + (1 | recipe:replicate)"), cells, method="ml") for t in ("recipe + temp", "recipe * temp"))
+
+
+@pytest.mark.slow
+def test_likelihood_ratio_of_an_interaction_is_lme4s():
+    """lme4's `anova()` of its example on `cake`."""
+    frame = fixture("cake")
+    linear, full = (
+        hm.estimate(hm.Model(f"angle ~ {t} + (1 | recipe:replicate)"), frame, method="ml") for t in ("recipe + C(temp)", "recipe * C(temp)")
+    )
     ratio = full.likelihood_ratio(linear).iloc[0]
     assert (ratio["df"], ratio["reference"]) == (10, "chi-square(10)") and ratio["statistic"] == pytest.approx(10.53, abs=0.02)  # lme4's anova()
 
@@ -346,15 +354,15 @@ def test_tests_refuse_what_does_not_compare():
             reml.likelihood_ratio(other)
     with pytest.raises(ValueError, match="found 'z'; use one of x, Intercept"):
         reml.test("z")
-    with pytest.raises(ValueError, match="ddf: expected one of .*did you mean 'satterthwaite'"):
+    with pytest.raises(ValueError, match=r"ddf: expected one of .*did you mean 'satterthwaite'"):
         reml.test("x", ddf="satterthwait")
     with pytest.raises(ValueError, match="kenward-roger is defined for REML"):
         ml.test("x", ddf="kenward-roger")
-    with pytest.raises(ValueError, match="no coefficient 'X'; did you mean 'x'"):
+    with pytest.raises(ValueError, match="no coefficient 'X'; the coefficients are Intercept, x"):
         reml.contrast({"X": 1})
     with pytest.raises(ValueError, match="expected a term of labels, found 'x'"):
         reml.marginal_means("x")
-    with pytest.raises(ValueError, match="profile: .*found 'sd_G'; did you mean 'sd_g'"):
+    with pytest.raises(ValueError, match=r"profile: .*found 'sd_G'; did you mean 'sd_g'"):
         reml.profile("sd_G")
 
 
@@ -362,6 +370,4 @@ def test_a_variance_at_zero_is_compared_with_the_mixture():
     frame = long(DYESTUFF, "batch", "yield")
     group, none = hm.estimate(hm.Model("yield ~ 1 + (1 | batch)"), frame), hm.estimate(hm.Model("yield ~ 1"), frame)
     ratio = group.likelihood_ratio(none).iloc[0]
-    from scipy.stats import chi2
-
     assert ratio["p"] == pytest.approx(chi2.sf(ratio["statistic"], 1) / 2) and ratio["reference"].startswith("half chi-square(0), half chi-square(1)")

@@ -41,7 +41,7 @@ from hiermodels.models.problem import Data, Problem
 from hiermodels.models.tree import tree_of
 from hiermodels.quantities import sd_name, theta_name
 
-__all__ = ["available_directly", "check_design", "describe", "direct_estimator", "lookup", "menu", "read_settings"]
+__all__ = ["available_directly", "check_design", "describe", "direct_estimator", "has_tests", "lookup", "menu", "read_settings"]
 
 Settings = tuple[tuple[str, Any], ...]
 
@@ -131,6 +131,11 @@ def _setting(key: str, value: Any, kind: Any) -> Any:
 def _maximises(name: str, layout: Layout) -> bool:
     """Whether the method maximises the likelihood of the rows, rather than that of group means."""
     return name in RESTRICTED and layout.gaussian
+
+
+def has_tests(name: str, problem: Problem) -> bool:
+    """Whether an estimator tests terms of this model's formula."""
+    return _maximises(name, problem.layout)
 
 
 # what an estimator needs of a design ------------------------------------------------------------------------------------

@@ -36,6 +36,8 @@ class Target:
         Direction of that probability.
     no_moment : str
         ``mean`` or ``sd`` where that posterior moment does not exist (``mean`` implies both).
+    rows : tuple of tuple of float
+        Of a test: the combinations of coefficients that its hypothesis says are 0; the target is 1 - p.
     """
 
     variable: str
@@ -43,6 +45,7 @@ class Target:
     threshold: float | None = None
     above: bool = True
     no_moment: str = ""
+    rows: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,10 @@ class Hypotheses:
         hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(known)[:300]}"
         raise ValueError(f"test: expected a term or a coefficient of {self.formula!r}, found {name!r}; {hint}")
 
+    def has(self, name: str) -> bool:
+        """Whether a name is a term or a coefficient."""
+        return self._term(name) is not None or name in self.names
+
     def _term(self, name: str) -> Term | None:
         wanted = sorted(str(name).replace(" ", "").split(":"))
         for term in self.terms.terms:

@@ -11,7 +11,7 @@ from jax import Array
 from jax.scipy.special import ndtri
 
 from hiermodels.inference.draws import STATUS, Estimates
-from hiermodels.inference.mixed.contrasts import contrast_df
+from hiermodels.inference.mixed.contrasts import contrast_df, joint_test
 from hiermodels.inference.mixed.identified import check_identified
 from hiermodels.inference.mixed.maximum import Maximum, at_maximum
 from hiermodels.inference.mixed.modes import Modes, modes
@@ -76,7 +76,7 @@ def likelihood_estimator(name: str, layout: Layout, targets: tuple[Target, ...],
         ``equal_tailed`` and ``hdi`` are the same here.
     """
     shape, restricted = shape_of(layout), RESTRICTED[name]
-    roles = [layout.quantities[target.variable] for target in targets]
+    roles = [layout.quantities[target.variable] for target in targets if not target.rows]
 
     def estimate(key: Array, data: Data) -> Estimates:
         products = cross_products(shape, data)
@@ -84,7 +84,12 @@ def likelihood_estimator(name: str, layout: Layout, targets: tuple[Target, ...],
         groups = any(q.role in ("group value", "mean of groups") for q in roles)
         values = modes(shape, products, data, found.theta, found.variance) if groups else ()
         df = contrast_df(found, jnp.eye(shape.coefficients), restricted and not layout.known)
-        rows = [_row(shape, data, found, values, df, target.variable, interval) for target in targets]
+        rows = [
+            _test(found, target, restricted and not layout.known)
+            if target.rows
+            else _row(shape, data, found, values, df, target.variable, interval)
+            for target in targets
+        ]
         value, se, lower, upper = (jnp.concatenate([jnp.atleast_1d(part) for part in parts]) for parts in zip(*rows, strict=True))
         none = jnp.full_like(value, jnp.nan)
         one = jnp.ones((), jnp.int32)
@@ -99,6 +104,12 @@ def _has_intercept(layout: Layout, level: str) -> bool:
     return INTERCEPT in [layout.columns[c] for c in layout.population] and any(
         v.name == level and INTERCEPT in [layout.columns[e] for e in v.effects] for v in layout.levels
     )
+
+
+def _test(found: Maximum, target: Target, approximate: bool) -> _Row:
+    """1 - p of the F test that these combinations of coefficients are 0."""
+    nan = jnp.full((), jnp.nan)
+    return _Row(1 - joint_test(found, jnp.array(target.rows), approximate).p_value, nan, nan, nan)
 
 
 def _row(

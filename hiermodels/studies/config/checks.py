@@ -206,7 +206,17 @@ def _check_estimands(mechanisms: Mechanisms, methods: Mapping[str, Method], esti
         known = {**quantities_of(part), **known}
     for i, estimand in enumerate(estimands):
         with within("estimands", i):
-            _check_estimand(estimand, known)
+            if estimand.kind == "test":
+                _check_test(estimand, parts, known)
+            else:
+                _check_estimand(estimand, known)
+
+
+def _check_test(estimand: Estimand, parts: Sequence[Mechanisms | Method], known: Mapping[str, Quantity]) -> None:
+    terms = [name for part in parts if (parsed := _parsed(part)) is not None for name in parsed.population.names]
+    names = list(dict.fromkeys([*terms, *(n for n, q in known.items() if q.role == "coefficient")]))
+    if estimand.variable not in names:
+        raise problem(f"expected test() of a term or a coefficient; found {estimand.variable!r}; {nearest(estimand.variable, names)}")
 
 
 def _check_estimand(estimand: Estimand, known: Mapping[str, Quantity]) -> None:

@@ -68,9 +68,9 @@ def check_decisions(decisions: Mapping[str, Any], estimands: Sequence[Estimand],
         at = ("decisions", rule.name)
         if rule.estimand not in known:
             raise problem(f"expected an estimand of the study; found {rule.estimand!r}; {nearest(rule.estimand, known)}", at)
-        probability = known[rule.estimand].kind == "probability"
+        probability = known[rule.estimand].kind in ("probability", "test")
         if probability != (rule.excludes is None):
-            wanted = "excludes: <number> for an estimand with an interval" if rule.excludes is None else "above: <threshold> for a posterior probability"
+            wanted = "excludes: <number> for an estimand with an interval" if rule.excludes is None else "above: <threshold> for a posterior probability or a test"
             raise problem(f"expected {wanted}; found {known[rule.estimand].text!r}; mend the rule", at)
         for name in rule.null:
             if name not in factors:

@@ -20,7 +20,7 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _EVENT = re.compile(rf"P\(\s*({_VARIABLE})\s*([<>])\s*({_NUMBER})\s*\)")
 _CALL = re.compile(rf"(\w+)\(\s*({_VARIABLE})\s*\)")
 _LAW = re.compile(r"([A-Za-z_]\w*)\s*\(([^()]*)\)")
-_FORMS = "a variable (sd_school), mean(theta_school), new(school) or P(treated > 0)"
+_FORMS = "a variable (sd_school), mean(theta_school), new(school), P(treated > 0) or test(treated)"
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Estimand:
     name : str
         Its name in the tables, e.g. ``benefit`` or ``theta_school``.
     kind : str
-        ``value`` (a variable as it is), ``mean`` (the average over groups), ``new`` (a group not yet seen) or
-        ``probability`` (posterior probability that the variable passes a threshold).
+        ``value`` (a variable as it is), ``mean`` (the average over groups), ``new`` (a group not yet seen),
+        ``probability`` (posterior probability that the variable passes a threshold) or ``test`` (1 - p of the F test of a term).
     variable : str
-        Variable of the draws; for ``new`` the level, e.g. ``school``.
+        Variable of the draws; for ``new`` the level, e.g. ``school``; for ``test`` the term.
     threshold : float or None
         Of a probability.
     direction : str or None
@@ -115,8 +115,8 @@ def _parse(text: Any, name: str | None, point: str | None, at: tuple[str, ...]) 
             raise problem(f"expected a finite threshold; found {shown(text)}; write a smaller number", at)
         shape = {"kind": "probability", "variable": event[1], "threshold": threshold, "direction": event[2]}
     elif (call := _CALL.fullmatch(text)) and call[1] not in (*CALLS, "C"):
-        if call[1] not in ("mean", "new"):
-            hint = nearest(call[1], ("mean", "new", "P"))
+        if call[1] not in ("mean", "new", "test"):
+            hint = nearest(call[1], ("mean", "new", "P", "test"))
             raise problem(f"expected {_FORMS}; found {shown(text)}; {hint}", at)
         shape = {"kind": call[1], "variable": call[2]}
     elif re.fullmatch(_VARIABLE, text):

@@ -29,6 +29,7 @@ from hiermodels.studies.mechanisms.own import OwnLayout
 from hiermodels.studies.mechanisms.predictors import Redrawn, declared_scales, redrawn, without_reference
 from hiermodels.studies.mechanisms.simulate import Truth, bind_design, design_frame, read_truth
 from hiermodels.studies.methods import host
+from hiermodels.studies.methods.term_tests import test_of, whether_an_effect
 from hiermodels.studies.methods.widened import sizes_vary, widened
 from hiermodels.studies.score.power import ALL, ANY
 from hiermodels.studies.score.tables import AVERAGE
@@ -158,8 +159,10 @@ def fit_of(study: Study, cell: Cell, name: str) -> Fit:
     known = _available(method, problem)
     targets, names, sources = [], [], []
     for estimand in study.estimands:
-        target = _target(estimand, problem)
-        if known is not None and (target.variable not in known or (method.estimator and target.threshold is not None)):
+        target = test_of(method, problem, mechanism.frame, estimand) if estimand.kind == "test" else _target(estimand, problem)
+        if target is None:
+            continue
+        if not target.rows and known is not None and (target.variable not in known or (method.estimator and target.threshold is not None)):
             continue
         targets.append(target)
         names.append((estimand.name, _labels(target.variable, problem)))
@@ -336,6 +339,9 @@ def truth_of(fit: Fit, true: Mapping[str, np.ndarray]) -> np.ndarray:
     rows = len(next(iter(true.values())))
     parts = []
     for target, (source, take) in zip(fit.targets, fit.sources, strict=True):
+        if target.rows:
+            parts.append(whether_an_effect(fit.problem.layout, target, true, rows)[:, None])
+            continue
         if source is None or source not in true:
             parts.append(np.full((rows, len(take)), np.nan))
             continue

@@ -41,7 +41,7 @@ def supports_of(study: Study) -> dict[str, tuple[float, float]]:
     layouts = [mechanism_of(study, first).problem.layout, *(fit_of(study, first, name).problem.layout for name in named)]
     found = {}
     for estimand in study.estimands:
-        if estimand.kind == "probability":
+        if estimand.kind in ("probability", "test"):
             continue
         variable = estimand.variable if estimand.kind == "value" else f"{estimand.kind}({estimand.variable})"
         low, high = (pick(ends) for pick, ends in zip((max, min), zip(*(support_of(variable, layout) for layout in layouts), strict=True), strict=True))
@@ -55,7 +55,7 @@ def supports_of_targets(fit: Fit) -> NDArray[np.float64]:
     rows: list[tuple[float, float]] = []
     for target, (_, labels) in zip(fit.targets, fit.names, strict=True):
         own = not isinstance(fit.problem, Problem)
-        ends = (0.0, 1.0) if target.threshold is not None else (-math.inf, math.inf) if own else support_of(target.variable, fit.problem.layout)
+        ends = (0.0, 1.0) if target.threshold is not None or target.rows else (-math.inf, math.inf) if own else support_of(target.variable, fit.problem.layout)
         rows += [ends] * len(labels)
     return np.array(rows, float).reshape(-1, 2)
 

@@ -16,11 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-<<<<<<< HEAD
-from hiermodels.studies.score.errors import Errors
-=======
 from hiermodels.inference.draws import FLAGGED
->>>>>>> 74f9f0e (REML and ML of every normal model as methods of a study; a fit on the boundary is singular, not flagged; tests, guide)
+from hiermodels.studies.score.errors import Errors
 from hiermodels.studies.score.folds import AT_ONCE, Folds, InPasses, Pending, at_once, in_passes
 from hiermodels.studies.score.measure import PerformanceMeasure
 from hiermodels.studies.score.menu import Menu
