@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels import families
 from hiermodels.models.problem import Problem
 from hiermodels.models.spec import Model
 
@@ -33,7 +34,8 @@ def check_arguments(model: Any, method: Any, nodes: Any, level: Any) -> None:
         raise ValueError(f"method: expected reml or ml, found {method!r}; {hint}")
     if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
         raise ValueError(f"level: expected a number between 0 and 1, found {level!r}; e.g. level=0.95")
-    if model.family != "normal":
+    law = families.lookup(model.family)
+    if not (law.population.normal and law.conjugate):
         raise ValueError(
             f"family: hm.estimate maximises likelihoods of family normal, found {model.family}; "
             "use hm.fit(model, data) for its posterior"

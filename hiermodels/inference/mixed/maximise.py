@@ -21,6 +21,8 @@ _FLAT = 1e-9
 """Eigenvalues of the Hessian below this share of the largest are taken for it."""
 _DECREMENT = 1e-16
 """Fall that one more Newton step promises, relative to the function's size, at which the search ends."""
+_ENOUGH = 1e-9
+"""The same where the search has ended, by steps or by rounding, for its end to count as a minimum."""
 _LARGEST = 1e7
 """Relative factors beyond which the function has no minimum."""
 
@@ -116,9 +118,9 @@ def lowest(objective: Callable[[Array], Array], starts: Array) -> Lowest:
         return ~state.done & (state.steps < _STEPS)
 
     end = lax.while_loop(going, step, begin(first))
-    values = jnp.linalg.eigvalsh((end.hessian + end.hessian.T) / 2)
+    values, vectors = jnp.linalg.eigh((end.hessian + end.hessian.T) / 2)
     top = jnp.max(jnp.abs(values))
     curvature = jnp.maximum(jnp.abs(values), _FLAT * jnp.maximum(top, 1e-12))
-    slope = jnp.sum(end.gradient**2) / jnp.max(curvature)
-    converged = (slope <= 1e-9 * (1 + jnp.abs(end.value))) & (values[0] > -1e-5 * top) & (jnp.max(jnp.abs(end.place)) < _LARGEST)
+    decrement = jnp.sum((vectors.T @ end.gradient) ** 2 / curvature)
+    converged = (decrement <= _ENOUGH * (1 + jnp.abs(end.value))) & (values[0] > -1e-5 * top) & (jnp.max(jnp.abs(end.place)) < _LARGEST)
     return Lowest(end.place, end.value, end.hessian, converged & jnp.isfinite(end.value), end.steps)
