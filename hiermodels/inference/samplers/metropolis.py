@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from hiermodels.inference.metropolis import MetropolisSettings, metropolis
@@ -45,4 +46,5 @@ class Metropolis(Sampler):
         )
         chains = run(run_key, jax.vmap(lambda u: natural(function, sites, u, stats, stats.y))(position))
         found = jax.vmap(jax.vmap(lambda x: natural_log_density(function, sites, x, stats, stats.y)[1]))(chains.position)
-        return found, chains.stats
+        lost = jnp.isneginf(chains.stats["lp"])  # a chain that never found a density
+        return jnp.where(lost[..., None], jnp.nan, found), chains.stats
