@@ -61,3 +61,9 @@ def test_fit_is_the_function_after_its_module_was_imported():
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'modle'"):
         _ = hm.modle
+
+
+def test_arviz_may_be_imported_first():
+    """It leaves a placeholder for NumPyro, which `import numpyro.distributions` fills twice over, the second time without its submodules."""
+    out = _fresh("import arviz_stats; from hiermodels import priors; import numpyro; print(hasattr(numpyro.distributions, 'distribution'))")
+    assert out.split() == ["True"]

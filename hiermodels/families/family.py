@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import numpyro.distributions as dist
 from jax import Array
+from numpyro import distributions as dist
 
 from hiermodels.families.link import IDENTITY, Link
 from hiermodels.families.populations.normal import NormalGroups

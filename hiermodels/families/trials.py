@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 import scipy  # its parts load when they are used
 from jax import Array
 from jax.scipy.special import gammaln, xlog1py, xlogy
+from numpyro import distributions as dist
 
 from hiermodels.families.family import Columns, Family, Refusal, Rows
 from hiermodels.families.link import LOGIT

@@ -21,8 +21,8 @@ from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 import numpyro
-import numpyro.distributions as dist
 from jax import Array
+from numpyro import distributions as dist
 from numpyro import handlers
 
 from hiermodels.models.counts import check_tree, count_tree, log_precision, precision, rate_name

@@ -25,8 +25,8 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpyro
-import numpyro.distributions as dist
 from jax import Array
+from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
 from hiermodels import families

@@ -33,7 +33,7 @@ _HEAD = '''"""{formula}, family {family}.
 import jax
 import jax.numpy as jnp
 import numpyro
-import numpyro.distributions as dist
+from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpyro
-import numpyro.distributions as dist
+from numpyro import distributions as dist
 
 from hiermodels.models import hyper
 from hiermodels.models.builder import hyperparameters, known_variances

@@ -18,8 +18,8 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 from jax import Array
+from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
 from hiermodels.families.family import Rows

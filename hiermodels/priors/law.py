@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-import numpyro.distributions as dist
 from jax import Array
+from numpyro import distributions as dist
 
 __all__ = ["Prior", "number", "word"]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import numpyro.distributions as dist
 import scipy  # its parts load when they are used
 from jax import Array
+from numpyro import distributions as dist
 
 from hiermodels.families.exposed import Exposed
 from hiermodels.families.family import Columns, Own, Rows

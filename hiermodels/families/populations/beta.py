@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 import scipy  # its parts load when they are used
 from jax import Array
 from jax.scipy.special import betaln
+from numpyro import distributions as dist
 
 from hiermodels import variates
 from hiermodels.families.component import Component

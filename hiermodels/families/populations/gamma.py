@@ -9,10 +9,10 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 import scipy  # its parts load when they are used
 from jax import Array
 from jax.scipy.special import gammaln
+from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
 from hiermodels import variates

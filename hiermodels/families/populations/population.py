@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import numpyro.distributions as dist
 from jax import Array
+from numpyro import distributions as dist
 
 from hiermodels.families.component import Component
 from hiermodels.families.style import Style

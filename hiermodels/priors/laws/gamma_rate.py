@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-import numpyro.distributions as dist
 from jax import Array
+from numpyro import distributions as dist
 
 from hiermodels.priors.law import Prior
 

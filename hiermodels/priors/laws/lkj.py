@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpyro.distributions as dist
 from jax import Array
+from numpyro import distributions as dist
 
 from hiermodels.priors.law import Prior
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax
-import numpyro.distributions as dist
 from jax import Array
+from numpyro import distributions as dist
 
 from hiermodels.priors.law import Prior
 from hiermodels.priors.laws import _densities
