@@ -8,6 +8,7 @@ import math
 from hiermodels.inference.nodes import ACCURACIES
 from hiermodels.inference.samplers.base import Sampler
 from hiermodels.inference.samplers.closed_form import ClosedForm
+from hiermodels.inference.samplers.elliptical_slice import EllipticalSlice
 from hiermodels.inference.samplers.exact import Exact
 from hiermodels.inference.samplers.gibbs import Gibbs
 from hiermodels.inference.samplers.metropolis import Metropolis
