@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from arviz_stats.base import array_stats
 
-from hiermodels.inference import diagnostics
+from hiermodels.inference import diagnostics, order_statistics
 
 
 def _random(rng, shape):
@@ -63,11 +63,11 @@ FUNCTIONS = {
     ),
     "mcse_mean": (diagnostics.mcse_mean, lambda x: array_stats.mcse(x, **AXES, method="mean")),
     "quantile": (
-        lambda x: diagnostics.quantile(x, jnp.asarray([0.025, 0.5, 0.975])),
+        lambda x: order_statistics.quantile(x, jnp.asarray([0.025, 0.5, 0.975])),
         lambda x: array_stats.quantile(x, [0.025, 0.5, 0.975], axis=(0, 1)),
     ),
     "hdi": (
-        lambda x: diagnostics.hdi(x, 0.9),
+        lambda x: order_statistics.hdi(x, 0.9),
         lambda x: array_stats.hdi(x, prob=0.9, axis=(0, 1)),
     ),
 }

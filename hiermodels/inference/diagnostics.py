@@ -1,4 +1,4 @@
-"""Convergence diagnostics and posterior quantiles that run inside compiled studies.
+"""Convergence diagnostics that run inside compiled studies.
 
 Every function takes draws of shape ``(chain, draw, *dims)`` and returns an array of shape ``(*dims,)``; all
 may be jitted, vmapped and mapped, and agree with `arviz_stats` to rounding. `convergence` computes
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.special import ndtri
+
+from hiermodels.inference.order_statistics import in_order, interpolated, marked, normal_scores, rows_of, scores_in_order
 
 if TYPE_CHECKING:
     from jax import Array
-    from jax.typing import ArrayLike
 
 __all__ = [
     "convergence",
@@ -28,9 +28,7 @@ __all__ = [
     "ess_mean",
     "ess_quantile",
     "ess_tail",
-    "hdi",
     "mcse_mean",
-    "quantile",
     "rhat",
 ]
 
@@ -57,12 +55,12 @@ def convergence(x: Array, prob: tuple[float, float] = (0.05, 0.95)) -> tuple[Arr
     >>> [a.shape for a in convergence(x)]
     [(3,), (3,), (3,)]
     """
-    rows, dims, shape = _rows(x)
+    rows, dims, shape = rows_of(x)
     z_scores, median = _bulk_scores(rows, shape)
-    folded = _scores(jnp.abs(_halves(rows, shape) - median[:, None, None]))
+    folded = normal_scores(jnp.abs(_halves(rows, shape) - median[:, None, None]))
     tail = _ess_tail(rows, shape, prob)
     out = _rhat(z_scores, folded, shape), _ess(z_scores), tail
-    rhat_, bulk, tail_ = (_mark(value, rows).reshape(dims) for value in out)
+    rhat_, bulk, tail_ = (marked(value, rows).reshape(dims) for value in out)
     return rhat_, bulk, tail_
 
 
@@ -121,8 +119,8 @@ def ess_bulk(x: Array) -> Array:
     >>> bool(ess_bulk(x) > 1500)
     True
     """
-    rows, dims, shape = _rows(x)
-    return _mark(_ess(_bulk_scores(rows, shape)[0]), rows).reshape(dims)
+    rows, dims, shape = rows_of(x)
+    return marked(_ess(_bulk_scores(rows, shape)[0]), rows).reshape(dims)
 
 
 def ess_tail(x: Array, prob: tuple[float, float] = (0.05, 0.95)) -> Array:
@@ -147,8 +145,8 @@ def ess_tail(x: Array, prob: tuple[float, float] = (0.05, 0.95)) -> Array:
     >>> bool(ess_tail(x) > 1000)
     True
     """
-    rows, dims, shape = _rows(x)
-    return _mark(_ess_tail(rows, shape, prob), rows).reshape(dims)
+    rows, dims, shape = rows_of(x)
+    return marked(_ess_tail(rows, shape, prob), rows).reshape(dims)
 
 
 def ess_quantile(x: Array, prob: float) -> Array:
@@ -173,8 +171,8 @@ def ess_quantile(x: Array, prob: float) -> Array:
     >>> bool(ess_quantile(x, 0.9) > 1000)
     True
     """
-    rows, dims, shape = _rows(x)
-    return _mark(_ess_below(rows, shape, prob), rows).reshape(dims)
+    rows, dims, shape = rows_of(x)
+    return marked(_ess_below(rows, shape, prob), rows).reshape(dims)
 
 
 def ess_mean(x: Array) -> Array:
@@ -197,8 +195,8 @@ def ess_mean(x: Array) -> Array:
     >>> bool(ess_mean(x) > 1500)
     True
     """
-    rows, dims, shape = _rows(x)
-    return _mark(_ess(_halves(rows, shape)), rows).reshape(dims)
+    rows, dims, shape = rows_of(x)
+    return marked(_ess(_halves(rows, shape)), rows).reshape(dims)
 
 
 def mcse_mean(x: Array) -> Array:
@@ -224,73 +222,7 @@ def mcse_mean(x: Array) -> Array:
     return jnp.std(x, axis=(0, 1), ddof=1) / jnp.sqrt(ess_mean(x))
 
 
-def quantile(x: Array, prob: ArrayLike) -> Array:
-    """Give quantiles of all chains together, interpolated linearly between order statistics.
-
-    Parameters
-    ----------
-    x : Array, shape (chain, draw, *dims)
-        Draws.
-    prob : ArrayLike, shape () or (prob,)
-        Probabilities.
-
-    Returns
-    -------
-    Array, shape (*dims,) or (*dims, prob)
-        Quantiles of type 7 of Hyndman and Fan (1996), numpy's default; NaN where a draw is not finite.
-
-    Examples
-    --------
-    >>> import jax.numpy as jnp
-    >>> float(quantile(jnp.arange(11.0)[None], 0.25))
-    2.5
-    """
-    rows, dims, _ = _rows(x)
-    ordered = _ordered(rows)[0]
-    prob = jnp.asarray(prob)
-    out = _mark(_interpolate(ordered, jnp.ravel(prob)), rows[:, None, :])
-    return out.reshape(dims + prob.shape)
-
-
-def hdi(x: Array, prob: float = 0.95) -> Array:
-    """Give the highest-density interval: the narrowest with ``floor(prob n)`` steps between draws.
-
-    Parameters
-    ----------
-    x : Array, shape (chain, draw, *dims)
-        Draws of a unimodal quantity.
-    prob : float
-        Content of the interval.
-
-    Returns
-    -------
-    Array, shape (*dims, 2)
-        Lower and upper end; NaN where a draw is not finite.
-
-    Examples
-    --------
-    >>> import jax.numpy as jnp
-    >>> hdi(jnp.asarray([[0.0, 4.0, 5.0, 5.5, 9.0, 20.0]]), 0.5).tolist()
-    [4.0, 9.0]
-    """
-    rows, dims, _ = _rows(x)
-    ordered = _ordered(rows)[0]
-    n = rows.shape[1]
-    step = min(math.floor(prob * n), n - 1)
-    start = jnp.argmin(ordered[:, step:] - ordered[:, : n - step], axis=1)
-    ends = jnp.stack([start, start + step], axis=1)
-    return _mark(jnp.take_along_axis(ordered, ends, axis=1), rows[:, None, :]).reshape((*dims, 2))
-
-
-# ------------------------------------------------------------------------------------ shapes
-
-
-def _rows(x: Array) -> tuple[Array, tuple[int, ...], tuple[int, int]]:
-    """One row a scalar, chains end to end: ``(prod(dims), chain * draw)``; dims; (chain, draw)."""
-    x = jnp.asarray(x)
-    x = x.astype(jnp.promote_types(x.dtype, jnp.result_type(float)))
-    chains, draws, *dims = x.shape
-    return jnp.moveaxis(x.reshape(chains * draws, -1), 0, -1), tuple(dims), (chains, draws)
+# ------------------------------------------------------------------------- half chains
 
 
 def _halves(rows: Array, shape: tuple[int, int]) -> Array:
@@ -301,102 +233,14 @@ def _halves(rows: Array, shape: tuple[int, int]) -> Array:
     return jnp.concatenate([x[..., :half], x[..., draws - half :]], axis=1)
 
 
-def _mark(value: Array, rows: Array) -> Array:
-    """NaN where a draw is not finite."""
-    return jnp.where(jnp.isfinite(rows).all(axis=-1), value, jnp.nan)
-
-
-# ------------------------------------------------------------------------------------- ranks
-
-
-def _ordered(rows: Array) -> tuple[Array, Array]:
-    """Sort rows: sorted values and the order that sorts them.
-
-    XLA sorts one integer three times as fast as a float64 with its index. So the bits of ``x - mean`` become
-    integers of the same order, and their last bits give way to the index. Values that agree to some 40
-    bits of their distance from the mean may then be out of order, until neighbours have changed places.
-    """
-    n = rows.shape[-1]
-    if rows.dtype != jnp.float64:
-        order = jnp.argsort(rows, axis=-1)
-        return jnp.take_along_axis(rows, order, axis=-1), order
-    bits = lax.bitcast_convert_type(rows - rows.mean(-1, keepdims=True) + 0.0, jnp.int64)
-    bits = bits ^ ((bits >> 63) & jnp.int64(2**63 - 1))
-    mask = jnp.int64(2 ** math.ceil(math.log2(max(n, 2))) - 1)
-    keys = lax.sort((bits & ~mask) | jnp.arange(n, dtype=jnp.int64), dimension=-1, is_stable=False)
-    order = keys & mask
-    return _settle(jnp.take_along_axis(rows, order, axis=-1), order)
-
-
-def _settle(ordered: Array, order: Array) -> tuple[Array, Array]:
-    """Finish a sort that is all but done: neighbours change places, even pairs and odd pairs in turn."""
-    place = jnp.arange(ordered.shape[-1])
-
-    def swap(ordered: Array, order: Array, parity: int) -> tuple[Array, Array]:
-        wrong = (ordered[:, 1:] < ordered[:, :-1]) & (place[:-1] % 2 == parity)
-        edge = jnp.zeros_like(wrong[:, :1])
-        up, down = jnp.concatenate([wrong, edge], 1), jnp.concatenate([edge, wrong], 1)
-        take = place + up.astype(int) - down.astype(int)
-        return jnp.take_along_axis(ordered, take, axis=1), jnp.take_along_axis(order, take, axis=1)
-
-    return lax.while_loop(
-        lambda s: jnp.any(s[0][:, 1:] < s[0][:, :-1]), lambda s: swap(*swap(*s, 0), 1), (ordered, order)
-    )
-
-
-def _scores(halves: Array) -> Array:
-    """Normal scores of the average ranks of all draws of a row (V21, equation 14), in the shape given."""
-    flat = halves.reshape(halves.shape[0], -1)
-    return _scores_of(*_ordered(flat)).reshape(halves.shape)
-
-
-def _scores_of(ordered: Array, order: Array) -> Array:
-    """Normal scores in the order of the draws; a table of them, as average ranks are halves of integers."""
-    rows, n = ordered.shape
-    first, last = _ties(ordered)
-    table = ndtri(((jnp.arange(2 * n - 1) / 2 + 1) - 3 / 8) / (n + 1 / 4)).astype(ordered.dtype)
-    scores = table[first + last]
-    return jnp.zeros_like(scores).at[jnp.arange(rows)[:, None], order].set(scores, unique_indices=True)
-
-
-def _ties(ordered: Array) -> tuple[Array, Array]:
-    """First and last place of each value's run of equal values; costs nothing where there are no ties."""
-    n = ordered.shape[1]
-    place = jnp.arange(n)
-    changes = ordered[:, 1:] != ordered[:, :-1]
-    edge = jnp.ones_like(changes[:, :1])
-    first = jnp.where(jnp.concatenate([edge, changes], axis=1), place, -1)
-    last = jnp.where(jnp.concatenate([changes, edge], axis=1), place, n)
-
-    def double(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        first, last, step = state
-        before, after = jnp.maximum(place - step, 0), jnp.minimum(place + step, n - 1)
-        return jnp.maximum(first, first[:, before]), jnp.minimum(last, last[:, after]), 2 * step
-
-    def unfinished(state: tuple[Array, Array, Array]) -> Array:
-        return jnp.any(state[0] < 0) | jnp.any(state[1] == n)
-
-    return lax.while_loop(unfinished, double, (first, last, jnp.int32(1)))[:2]
-
-
 def _bulk_scores(rows: Array, shape: tuple[int, int]) -> tuple[Array, Array]:
     """Normal scores of the half chains, and their median."""
     halves = _halves(rows, shape)
     if shape[1] % 2:
-        return _scores(halves), jnp.median(halves, axis=(1, 2))
-    ordered, order = _ordered(rows)  # the same sort as the quantiles': compiled once
+        return normal_scores(halves), jnp.median(halves, axis=(1, 2))
+    ordered, order = in_order(rows)  # the same sort as the quantiles': compiled once
     middle = rows.shape[1] // 2
-    return _halves(_scores_of(ordered, order), shape), (ordered[:, middle - 1] + ordered[:, middle]) / 2
-
-
-def _interpolate(ordered: Array, prob: Array) -> Array:
-    """Quantiles of sorted rows: (row, prob)."""
-    n = ordered.shape[1]
-    at = prob * (n - 1)
-    low = jnp.clip(jnp.floor(at).astype(int), 0, n - 1)
-    below, above, part = ordered[:, low], ordered[:, jnp.minimum(low + 1, n - 1)], at - low
-    step = above - below
-    return jnp.where(part < 0.5, below + step * part, above - step * (1 - part))  # exact at either end
+    return _halves(scores_in_order(ordered, order), shape), (ordered[:, middle - 1] + ordered[:, middle]) / 2
 
 
 # -------------------------------------------------------------------- R-hat, effective sizes
@@ -422,7 +266,7 @@ def _ess_tail(rows: Array, shape: tuple[int, int], prob: tuple[float, float]) ->
 
 
 def _ess_below(rows: Array, shape: tuple[int, int], prob: float) -> Array:
-    cut = _interpolate(_ordered(rows)[0], jnp.asarray([prob]))
+    cut = interpolated(in_order(rows)[0], jnp.asarray([prob]))
     return _ess(_halves((rows <= cut).astype(rows.dtype), shape))
 
 

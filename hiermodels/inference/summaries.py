@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from hiermodels.inference.diagnostics import convergence, hdi, quantile
+from hiermodels.inference.diagnostics import convergence
 from hiermodels.inference.draws import STATUS, Estimates
+from hiermodels.inference.order_statistics import hdi, quantile
 
 __all__ = ["ESS_LIMIT", "RHAT_LIMIT", "Interval", "Target", "judge", "summarise"]
 
