@@ -73,7 +73,7 @@ def kinds(parameters: tuple[Parameter, ...]) -> Kinds:
     light: list[bool] = []
     word = {"positive": _POSITIVE, "unit": _BOUNDED, "correlation": _BOUNDED, "real": _REAL}
     for p in parameters:
-        origin = p.prior.origin if p.kind == "positive" and math.isfinite(p.prior.origin) else 0.0
+        origin = float(p.prior.origin) if p.kind == "positive" and math.isfinite(p.prior.origin) else 0.0
         kind += [word[p.kind]] * width(p)
         power += [1.0 + origin] * width(p)
         light += [_light(p)] * width(p)

@@ -22,6 +22,7 @@ from hiermodels.models.ranks import ROWS, Set, Spans
 from hiermodels.models.told_apart import untold
 from hiermodels.models.units import inner_design
 from hiermodels.priors import Prior, fixed
+from hiermodels.priors.exponents import integrable_at_infinity, integrable_at_zero
 from hiermodels.quantities import INTERCEPT, sd_name, theta_name
 
 __all__ = ["check_propriety", "has_moment", "left_over", "missing_moments"]
@@ -55,7 +56,7 @@ def _check_normal(layout: Layout, data: Data, outcome: bool) -> None:
             continue
         if scale.level == ROWS:
             _check_sigma(layout, data, outcome, scale.prior)
-        elif scale.prior.origin <= -1:
+        elif not integrable_at_zero(scale.prior.origin):
             raise ValueError(
                 f"priors: {scale.name}: {scale.prior} gives an improper posterior: it is not integrable at zero, where the likelihood is "
                 f"positive; use flat(), half_normal(...) or reference()"
@@ -70,7 +71,7 @@ def _check_infinity(spans: Spans) -> None:
     for some in spans.sets:
         rise = spans.exponent(some)
         fall = spans.fall(some, rise)
-        if rise < fall:
+        if _falls(rise, fall):
             continue
         scale = spans.scales[max(some)]
         need, taken = scale.units + math.floor(rise - fall) + 1, spans.taken(some)
@@ -81,6 +82,11 @@ def _check_infinity(spans: Spans) -> None:
             f"priors: {scale.name}: {scale.prior}{beside} gives an improper posterior with {scale.units} {scale.unit}{why}: at least {need} "
             f"are needed; use a proper prior, e.g. half_normal(...)"
         )
+
+
+def _falls(rise: float, fall: float) -> bool:
+    """Whether scales that grow together have a finite integral: priors and measure rise by one exponent, the likelihood falls by the other."""
+    return integrable_at_infinity(rise - (fall + 1))
 
 
 def _check_explicit(layout: Layout, data: Data, outcome: bool) -> None:
@@ -117,7 +123,7 @@ def _check_sigma(layout: Layout, data: Data, outcome: bool, prior: Prior) -> Non
             f"priors: sigma: {prior}: there are no repeated observations to keep sigma from zero, and only a default prior would tell it "
             f"from the spread of groups; give known_se, or name priors of both"
         )
-    if prior.origin + _scaled(layout) - free <= -1:
+    if not integrable_at_zero(prior.origin + (_scaled(layout) - free)):
         why = "there are no repeated observations" if free == 0 else "coefficients and groups fit every row exactly: nothing is left"
         raise ValueError(
             f"priors: sigma: {prior} gives an improper posterior: it is not integrable at zero, where {why} to keep sigma from zero; "
@@ -221,9 +227,9 @@ def missing_moments(layout: Layout, data: Data) -> dict[str, str]:
     for some in spans.sets:
         rise = spans.exponent(some)
         fall = spans.fall(some, rise + 2)
-        if rise + 2 < fall:
+        if _falls(rise + 2, fall):
             continue
-        lost = "mean" if rise + 1 >= fall else "sd"
+        lost = "sd" if _falls(rise + 1, fall) else "mean"
         for name in _unsteady(layout, spans, some):
             found[name] = "mean" if "mean" in (lost, found.get(name)) else "sd"
     order = [*(s.name for s in spans.scales), *found]
@@ -281,4 +287,4 @@ def has_moment(layout: Layout, data: Data, name: str, order: float) -> bool:
     if spans.scales[place].prior.known:
         return True
     sets = [some for some in spans.sets if place in set(spans.moved_by(some))]
-    return all(rise + order < spans.fall(some, rise + order) for some in sets for rise in [spans.exponent(some)])
+    return all(_falls(rise + order, spans.fall(some, rise + order)) for some in sets for rise in [spans.exponent(some)])

@@ -22,8 +22,8 @@ moment of order r iff K + e - 1 - r > -1. E[kappa | y] and E[a | y] are infinite
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,7 @@ from hiermodels.models.layout import Layout, Parameter
 from hiermodels.models.problem import Data
 from hiermodels.models.units import inner_design
 from hiermodels.priors import Prior
+from hiermodels.priors.exponents import integrable_at_infinity, integrable_at_zero, worst
 from hiermodels.quantities import sd_name
 
 __all__ = ["check_counts", "missing_count_moments"]
@@ -111,7 +112,7 @@ def check_counts(layout: Layout, data: Data, outcome: bool) -> None:
 def _check_concentration(layout: Layout, units: _Units, outcome: bool) -> None:
     name = precision(layout)
     prior = layout.parameter(name).prior  # type: ignore[union-attr]
-    if prior.tail >= -1:
+    if not integrable_at_infinity(prior.tail):
         raise _improper(
             name,
             prior,
@@ -119,7 +120,7 @@ def _check_concentration(layout: Layout, units: _Units, outcome: bool) -> None:
             "use bda3(), exponential(...) or half_normal(...)",
         )
     lost = _lost(layout, units, prior)
-    need = math.floor(lost - 1 - prior.origin) + 1 if math.isfinite(prior.origin) else 0
+    need = next(k for k in itertools.count() if integrable_at_zero(prior.origin + (k - lost))) if math.isfinite(prior.origin) else 0
     found = int(_informative(layout, units).sum())
     if outcome and found < need:
         what = "with 0 < y < trials" if layout.link.bounded else "with a positive count"
@@ -154,7 +155,7 @@ def _check_rate(parameter: Parameter, layout: Layout, units: _Units) -> None:
             raise _uninformed(name, prior, "every count is zero")
         if b + misses <= 0:
             raise _uninformed(name, prior, "every trial succeeded")
-    elif prior.origin + events <= -1:
+    elif not integrable_at_zero(prior.origin + events):
         what = "every count is zero" if events == 0 else f"there are {events:g} events in all"
         raise _uninformed(name, prior, what)
     elif not pooled and prior.tail > -1 and prior.tail - _lowest_shape(layout) * len(units.y) >= -1:
@@ -202,11 +203,11 @@ def missing_count_moments(layout: Layout, data: Data) -> dict[str, str]:
         return {}
     new = f"new({layout.levels[-1].name})" if tree.unit == len(layout.levels) - 1 else ""
     if tree.above:
-        lost = _worst(_deep_new(layout, r) for r in (1, 2)) if not layout.link.bounded else ""
+        lost = worst(_deep_new(layout, r) for r in (1, 2)) if not layout.link.bounded else ""
         return {new: lost} if lost and new else {}
     shape = layout.parameter(precision(layout)).prior  # type: ignore[union-attr]
     tail = shape.moment_tail()
-    lost = _worst(tail + r >= -1 for r in (1, 2))
+    lost = worst(not integrable_at_infinity(tail + r) for r in (1, 2))
     if lost:
         found[precision(layout)] = lost
     if not layout.link.bounded:
@@ -221,20 +222,20 @@ def _missing_means(layout: Layout, units: _Units, shape: Prior, new: str) -> dic
     name = rate_name(layout)
     if name is not None:
         tail = layout.parameter(name).prior.moment_tail()  # type: ignore[union-attr]
-        infinite = [tail + r - low * groups >= -1 for r in (1, 2)]
-        lost = _worst(infinite)
+        infinite = [not integrable_at_infinity(tail + (r - low * groups)) for r in (1, 2)]
+        lost = worst(infinite)
         if lost:
             found[name] = lost
     else:
         flat = [p.name for p in layout.parameters if _is_flat(p)]
-        room = informative + shape.origin - units.x.shape[1]
-        lost = _worst(low == 0 and room - r <= -1 for r in (1, 2))
+        room = shape.origin + (informative - units.x.shape[1])
+        lost = worst(low == 0 and not integrable_at_zero(room - r) for r in (1, 2))
         found |= dict.fromkeys(flat, lost) if lost else {}
         intercept = layout.intercept
         heavy = intercept is not None and intercept.prior.moment_tail() > -math.inf
         infinite = [heavy and r >= low * groups for r in (1, 2)]
-    unsteady = low == 0 and informative + shape.origin <= 0
-    lost = _worst([infinite[0], infinite[1] or unsteady])
+    unsteady = low == 0 and not integrable_at_zero(shape.origin + (informative - 1))
+    lost = worst([infinite[0], infinite[1] or unsteady])
     if lost and new:
         found[new] = lost
     return found
@@ -254,9 +255,3 @@ def _deep_new(layout: Layout, order: int) -> bool:
             return True
     intercept = layout.intercept
     return intercept is not None and intercept.prior.moment_tail() > -math.inf and not intercept.prior.constant
-
-
-def _worst(infinite: Iterable[bool]) -> str:
-    """``mean``, ``sd`` or nothing, from whether the first and the second moment are infinite."""
-    first, second = infinite
-    return "mean" if first else "sd" if second else ""

@@ -19,6 +19,7 @@ from hiermodels.models.layout import Layout
 from hiermodels.models.problem import Data
 from hiermodels.models.tree import tree_of
 from hiermodels.priors import Prior
+from hiermodels.priors.exponents import integrable_at_infinity, integrable_at_zero, worst
 from hiermodels.quantities import sd_name
 
 __all__ = ["check_links", "check_repeats", "missing_link_moments"]
@@ -65,7 +66,7 @@ def check_repeats(layout: Layout, data: Data, prior: Prior, rank: int) -> None:
     most = [int(counts[pairs[0] == g].max()) for g in np.unique(pairs[0])]
     extra = sum(m - 1 for m in most)
     fitted = extra + (len(most) if layout.levels else max(rank, 1))
-    if len(y) - fitted - extra + prior.origin <= -1:
+    if not integrable_at_zero(prior.origin + (len(y) - fitted - extra)):
         raise ValueError(
             f"priors: sigma: {prior} gives an improper posterior: {extra + len(most)} of {len(y)} outcomes are equal to others of "
             f"their group, so t errors with a scale of zero fit them; use inverse_gamma_variance(...), or family normal"
@@ -84,7 +85,7 @@ def missing_link_moments(layout: Layout, data: Data) -> dict[str, str]:
         if p.kind != "positive" or p.prior.known:
             continue
         tail = p.prior.moment_tail() - informative.get(p.name, 0)
-        lost = "mean" if tail + 1 >= -1 else "sd" if tail + 2 >= -1 else ""
+        lost = worst(not integrable_at_infinity(tail + r) for r in (1, 2))
         if lost:
             found[p.name] = lost
     return found

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 from jax import Array
 from numpyro import distributions as dist
 
+from hiermodels.priors.exponents import integrable_at_infinity, integrable_at_zero
+
 __all__ = ["Prior", "number", "word"]
 
 _OUTER = {
@@ -215,7 +217,10 @@ class Prior:
 
     @property
     def tail(self) -> float:
-        """Exponent ``e`` of the density ``x**e`` as x grows; ``-inf`` where it is integrable on its own."""
+        """Exponent ``e`` of the density ``x**e`` as x grows; ``-inf`` where it is integrable on its own.
+
+        Where a power of log x stands beside it, it is an `hiermodels.priors.exponents.Exponent`; so are the two below.
+        """
         return -math.inf
 
     @property
@@ -235,7 +240,7 @@ class Prior:
     @property
     def proper(self) -> bool:
         """Whether the prior integrates to one on its own."""
-        return not (self.of_variances or self.joint) and (self.tail == -math.inf or (self.tail < -1 and self.origin > -1))
+        return not (self.of_variances or self.joint) and (self.tail == -math.inf or (integrable_at_infinity(self.tail) and integrable_at_zero(self.origin)))
 
     def proper_on(self, kind: str) -> bool:
         """Whether the prior of a parameter of this kind integrates to one."""
