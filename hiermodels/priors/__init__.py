@@ -38,6 +38,7 @@ from hiermodels.priors.laws.inverse_gamma_variance import InverseGammaVariance a
 from hiermodels.priors.laws.jeffreys2 import Jeffreys2 as jeffreys2
 from hiermodels.priors.laws.lkj import LKJ as lkj
 from hiermodels.priors.laws.log_normal import LogNormal as log_normal
+from hiermodels.priors.laws.log_student_t import LogStudentT as log_student_t
 from hiermodels.priors.laws.normal import Normal as normal
 from hiermodels.priors.laws.power import Power as power
 from hiermodels.priors.laws.reference import Reference as reference
