@@ -37,7 +37,7 @@ class Exponent(float):
         new.log = float(log)
         return new
 
-    def __getnewargs__(self) -> tuple[float, float]:
+    def __getnewargs__(self) -> tuple[float, float]:  # type: ignore[override]
         return float(self), self.log
 
     def __add__(self, other: Any) -> Exponent:
