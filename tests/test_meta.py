@@ -248,6 +248,7 @@ def test_nested_groupings_and_other_priors():
     table = pd.DataFrame({"district": list("aabbccdd"), "school": list("xyxyxyxy"), "effect": [0.1, 0.3, -0.2, 0.0, 0.5, 0.7, 0.2, 0.1], "se": 0.2})
     found = hm.meta(table, study="district/school", priors={"tau": "half_normal(0.3)", "sd_district": "half_normal(0.3)"})
     assert list(found.summary().index) == ["mean", "tau_district", "tau_district:school", "new"]
+    assert list(found.classical.index) == ["REML", "ML"] and "tau_district" in str(found)
     with pytest.raises(ValueError, match="one variance between studies, found district, district:school"):
         found.leave_one_out()
     other = analysis("bcg").sensitivity()
@@ -370,3 +371,50 @@ def test_turners_names():
         turner_prior("mortality")
     with pytest.raises(ValueError, match="comparison: no name 'drug vs placebo'"):
         turner_prior("pain", "drug vs placebo")
+
+
+
+# Konstantopoulos 2011: district, effect and variance of 56 schools
+SCHOOLS = pd.DataFrame(
+    {
+        "district": np.repeat([11, 12, 18, 27, 56, 58, 71, 86, 91, 108, 644], [4, 4, 3, 4, 4, 11, 3, 8, 6, 5, 4]),
+        "school": np.arange(56),
+        "effect": [
+            -0.18, -0.22, 0.23, -0.3, 0.13, -0.26, 0.19, 0.32, 0.45, 0.38, 0.29, 0.16, 0.65, 0.36, 0.6, 0.08, 0.04, 0.19, -0.06, -0.18, 0, 0, -0.28, -0.04, -0.3,
+            0.07, 0, 0.05, -0.08, -0.09, 0.3, 0.98, 1.19, -0.07, -0.05, -0.01, 0.02, -0.03, 0, 0.01, -0.1, 0.5, 0.66, 0.2, 0, 0.05, 0.07, -0.52, 0.7, -0.03, 0.27,
+            -0.34, 0.12, 0.61, 0.04, -0.05,
+        ],
+        "se": np.sqrt([
+            0.118, 0.118, 0.144, 0.144, 0.014, 0.014, 0.015, 0.024, 0.023, 0.043, 0.012, 0.02, 0.004, 0.004, 0.007, 0.019, 0.007, 0.005, 0.004, 0.02, 0.018, 0.019,
+            0.022, 0.02, 0.021, 0.006, 0.007, 0.007, 0.007, 0.007, 0.015, 0.011, 0.01, 0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.01, 0.011, 0.01,
+            0.009, 0.013, 0.013, 0.031, 0.031, 0.03, 0.03, 0.03, 0.087, 0.082, 0.067, 0.067,
+        ]),
+    }
+)  # fmt: skip
+
+
+def test_three_levels_without_a_prior():
+    """metafor's rma.mv, REML, and Konstantopoulos's Tables 4 and 5."""
+    table = hm.meta(SCHOOLS, study="district/school").classical
+    reml = table.loc["REML"]
+    assert reml["estimate"] == pytest.approx(0.18471316, abs=1e-7) and reml["se"] == pytest.approx(0.084555919, abs=1e-7)
+    assert reml["tau_district"] ** 2 == pytest.approx(0.06506194, abs=1e-7) and reml["tau_district:school"] ** 2 == pytest.approx(0.03273652, abs=1e-7)
+    np.testing.assert_allclose([*table.loc["ML", ["estimate", "se"]], *table.loc["ML", ["tau_district", "tau_district:school"]] ** 2], [0.1845, 0.0805, 0.0577, 0.0329], atol=6e-5)
+
+
+def test_probabilities_by_quadrature():
+    found = analysis("crins", priors={"mean": "normal(0, 4)", "tau": "half_normal(0.5)"}, interval="shortest")
+    assert found.probability("tau > 1") == pytest.approx(0.02097488, abs=2e-6)  # Röver 2020
+    assert found.probability("1 >= tau") == pytest.approx(1 - 0.02097488, abs=2e-6)
+    with pytest.raises(ValueError, match=r"expected one quantity and one number, e.g. 'mean > 0'"):
+        found.probability("mean > tau")
+    with pytest.raises(ValueError, match="no quantity 'mu'"):
+        found.probability("mu > 0")
+
+
+@pytest.mark.slow
+def test_probabilities_of_every_study():
+    found = analysis("crins", priors={"mean": "normal(0, 4)", "tau": "half_normal(0.5)"})
+    each, draws = found.probability("theta < -1"), found.fit.probability("theta_study < -1")
+    assert list(each.index) == list("123456")
+    assert (abs(each - draws["probability"]) < 5 * draws["mcse"].fillna(0) + 1e-3).all()

@@ -49,6 +49,21 @@ class Comparison:
         """Names that are compared, in order of appearance."""
         return tuple(dict.fromkeys(name for terms in self.sums for _, name in terms if isinstance(name, str)))
 
+    def threshold(self) -> tuple[str, bool, float]:
+        """A name, whether it is to be below, and the value, of a comparison of one name with one number.
+
+        Raises
+        ------
+        ValueError
+            For any other comparison.
+        """
+        plain = [terms[0] for terms in self.sums if len(terms) == 1]
+        numbers = [sign * term for sign, term in plain if not isinstance(term, str)]
+        if len(self.sums) != 2 or len(numbers) != 1 or len(self.names) != 1 or len(plain) != 2 or plain[isinstance(plain[1][1], str)][0] < 0:
+            raise ValueError(f"probability: expected one quantity and one number, e.g. '{self.names[0]} > 0', found more; count draws: .fit.probability(...)")
+        first = isinstance(plain[0][1], str)
+        return self.names[0], (self.signs[0][0] == "<") == first, float(numbers[0])
+
     def holds(self, values: Mapping[str, Any]) -> np.ndarray:
         """Where the comparison holds, draw by draw; values of one name broadcast against those of another."""
         found = [sum((sign * (values[term] if isinstance(term, str) else term) for sign, term in terms), 0.0) for terms in self.sums]

@@ -58,7 +58,7 @@ def posterior(
     data : Data, optional
         In place of the problem's own.
     thresholds : mapping of str to float, optional
-        Variable to a value: ``summaries[name].cdf[0]`` is the probability of values at or below it.
+        Variable to a value: ``summaries[name].cdf[0]`` is the probability of values at or below it. Only these variables are summarised then.
     """
     asked = dict(thresholds or {})
     with jax.enable_x64(True):
@@ -78,10 +78,10 @@ def posterior(
 
 @lru_cache(maxsize=32)
 def _program(layout: Any, level: float, kind: str, asked: tuple[str, ...], accuracy: str) -> Any:
-    """Summaries of every variable of a layout, compiled once for data of its shape."""
+    """Summaries of the variables asked about, or of all, compiled once for data of its shape."""
     model = factorise(layout)
     lay = exact(model, ExactSettings(accuracy))
-    wanted = tuple(sorted(model.available()))
+    wanted = asked or tuple(sorted(model.available()))
     names = {v.name: sd_name(v.name, "Intercept") for v in layout.levels}
 
     def summarise(data: Data, thresholds: dict[str, Array]) -> tuple[dict[str, Summary], dict[str, Array], Array, Array]:

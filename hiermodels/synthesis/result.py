@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
+from hiermodels.inference.comparisons import read_comparison
 from hiermodels.models import display
 from hiermodels.models.data import bind
 from hiermodels.models.merging import refitted_model
@@ -151,11 +152,57 @@ class Meta:
         table.loc[rows, "se"] = np.nan
         return table.drop(index=["Intercept"] if "Intercept" in rows else [])
 
+    def probability(self, comparison: str) -> float | pd.Series:
+        """Posterior probability that a quantity is above or below a value, by quadrature.
+
+        Parameters
+        ----------
+        comparison : str
+            ``"mean < 0"``, ``"tau > 0.5"``, ``"new < 0"`` (a new study's effect), ``"theta > 0"`` (each study's true effect: one probability per study), on
+            the scale of the effects. For anything else ``.fit.probability``, which counts draws.
+
+        Examples
+        --------
+        >>> import hiermodels as hm
+        >>> found = hm.meta(hm.load_dataset("eight_schools"), study="school", priors={"tau": "half_normal(10)"})
+        >>> round(found.probability("mean > 0"), 3)
+        0.955
+        """
+        import pandas as pd
+
+        names = dict(zip(self.terms, self.problem.layout.columns, strict=True)) | {"theta": theta_name(self.groups[-1], "Intercept")}
+        names |= {"tau" if len(self.groups) == 1 else f"tau_{g}": sd_name(g, "Intercept") for g in self.groups}
+        if self.terms == ["mean"]:
+            names["new"] = f"new({self.groups[-1]})"
+        name, below, value = read_comparison(comparison, list(names)).threshold()
+        found = posterior(self.problem, self.level, "equal_tailed", thresholds={names[name]: value})
+        share = np.asarray(found.summaries[names[name]].cdf[0])
+        share = share if below else 1 - share
+        return float(share) if share.ndim == 0 else pd.Series(share[self._order], index=self.studies.index, name="probability")
+
     @cached_property
     def classical(self) -> pd.DataFrame:
-        """Estimates without a prior: common effect, DL, PM, REML, ML, HKSJ; see `hiermodels.synthesis.classical.classical_table`."""
-        self._one_grouping("classical")
+        """Estimates without a prior: common effect, DL, PM, REML, ML, HKSJ; see `hiermodels.synthesis.classical.classical_table`.
+
+        With nested groupings REML and ML by `hiermodels.estimate`, a ``tau_<grouping>`` each, Student's t with Satterthwaite's degrees of freedom.
+        """
+        if len(self.groups) > 1:
+            return self._nested_estimates()
         return classical_table(self.rows, self.terms, self.level)
+
+    def _nested_estimates(self) -> pd.DataFrame:
+        import pandas as pd
+
+        from hiermodels.estimation import estimate
+
+        found = {}
+        for method in ("REML", "ML"):
+            table = estimate(self.model, self.data, method=method.lower(), level=self.level).summary()
+            taus = {f"tau_{g}": float(table.loc[sd_name(g, "Intercept"), "estimate"]) for g in self.groups}
+            for row, name in zip(self.terms, self.problem.layout.columns, strict=True):
+                found[method, row] = table.loc[name, _COLUMNS].to_dict() | taus
+        both = pd.DataFrame.from_dict(found, orient="index").rename_axis(["method", "term"])
+        return both.droplevel("term") if self.terms == ["mean"] else both
 
     @cached_property
     def tau_intervals(self) -> pd.DataFrame:
@@ -196,12 +243,16 @@ class Meta:
             tau = found.sds.get(sd_name(self.groups[0], "Intercept"), np.full_like(found.weight, self._row(sd_name(self.groups[0], "Intercept"), "median")[0]))
             share = 1 / (rows.variance + tau[:, None] ** 2)
             table["weight"] = 100 * found.weight @ (share / share.sum(1, keepdims=True))
-        order = np.asarray(self.problem.data.group[-1])[: len(rows.y)]
-        place = {int(p): i for i, p in enumerate(self.problem.positions[self.groups[-1]])}
-        at = np.array([place[int(p)] for p in order])
+        at = self._order
         summary = found.summaries[name]
         table |= {f"theta_{word}": np.asarray(getattr(summary, word))[at] for word in ("mean", "sd", "lower", "upper")}
         return pd.DataFrame(table, index=pd.Index([self.problem.labels[self.groups[-1]][i] for i in at], name=self.groups[-1]))
+
+    @property
+    def _order(self) -> np.ndarray:
+        """Place of each row's study among the labels."""
+        place = {int(p): i for i, p in enumerate(self.problem.positions[self.groups[-1]])}
+        return np.array([place[int(p)] for p in np.asarray(self.problem.data.group[-1])[: len(self.rows.y)]])
 
     def leave_one_out(self) -> pd.DataFrame:
         """The summary without each study in turn: ``mean mean_lower mean_upper tau tau_lower tau_upper`` (and the coefficients' where there are moderators).
@@ -293,9 +344,9 @@ class Meta:
         parts += [f"posterior, {word} {100 * self.level:g}% intervals", self.summary().to_string(float_format=style)]
         if self.ratio and self.terms == ["mean"]:
             parts += ["", "as ratios", self._exponential(self.summary()).loc[["mean", "new"]].drop(columns="se").to_string(float_format=style)]
+        parts += ["", f"without a prior ({100 * self.level:g}% intervals)", self.classical.to_string(float_format=style, na_rep="")]
         if len(self.groups) == 1:
             test = self.homogeneity
-            parts += ["", f"without a prior ({100 * self.level:g}% intervals)", self.classical.to_string(float_format=style, na_rep="")]
             parts += ["", "intervals of tau", self.tau_intervals.to_string(float_format=style)]
             parts += ["", f"test of homogeneity: Q = {test['Q']:.4g} with {test['df']} degrees of freedom, p = {test['p']:.2g}"]
         off = self.posterior.error
