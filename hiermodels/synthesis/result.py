@@ -198,7 +198,7 @@ class Meta:
         found = {}
         for method in ("REML", "ML"):
             table = estimate(self.model, self.data, method=method.lower(), level=self.level).summary()
-            taus = {f"tau_{g}": float(table.loc[sd_name(g, "Intercept"), "estimate"]) for g in self.groups}
+            taus = {f"tau_{g}": table["estimate"][sd_name(g, "Intercept")] for g in self.groups}
             for row, name in zip(self.terms, self.problem.layout.columns, strict=True):
                 found[method, row] = table.loc[name, _COLUMNS].to_dict() | taus
         both = pd.DataFrame.from_dict(found, orient="index").rename_axis(["method", "term"])
