@@ -46,7 +46,7 @@ def begin(words: list[str], said: Path, prepare: Callable[[], None] = lambda: No
         prepare()
         from hiermodels.cli import _code
 
-        code = _code([*words, "--quiet"])
+        code = _code(words)
     finally:
         os._exit(code)
 
@@ -80,7 +80,7 @@ class Trials:
 
     def run(self, out: Path | None = None, *more: str) -> list[str]:
         """The command of a run."""
-        return ["run", str(self.config), "--out", str(out or self.out), "--workers", "2", *more]
+        return ["run", str(self.config), "--out", str(out or self.out), "--workers", "2", "--quiet", *more]
 
     def do(self, words: list[str]) -> None:
         """A command, to the end."""
@@ -124,7 +124,7 @@ class Trials:
         table.write_text("\n".join(["rep,estimand,estimate,se", *rows]))
         commands = {
             "extend": (self.run(None, "--extend", "--replications", str(self.replications + 8)), whole),
-            "merge": (["merge", str(self.out), *map(str, shards)], None),
+            "merge": (["merge", str(self.out), *map(str, shards), "--quiet"], None),
             "import": (["import", str(self.out), str(table), "--method", "elsewhere", "--replace"], whole),
         }
         return {name: self._renames(name, words, start, most) for name, (words, start) in commands.items()}
