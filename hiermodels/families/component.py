@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from jax import Array
 
 from hiermodels import variates
 
-__all__ = ["KINDS", "Component", "Kind"]
+__all__ = ["KINDS", "Component", "Kind", "bent_cdf", "unbent"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,45 @@ class Kind:
 
     draw: Callable[[Array, Array, Array], Array]
     moments: Callable[[Any, Any], tuple[Any, Any]]
-    cdf: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    cdf: Callable[..., np.ndarray]
+
+
+_CORNER = 2.0
+
+
+def unbent(x: Any, laid: Any) -> tuple[Any, Any]:
+    """t and dt/dx of a bent law at x: ``x = centre + scale t + bend (sqrt(t^2 + 4) - 2)``; ``laid`` holds the three numbers first.
+
+    With r = bend / scale and ``d = (x - centre) / scale + 2 r`` this is ``d = t + r sqrt(t^2 + 4)``, whose square is quadratic in t.
+    """
+    scale = jnp.maximum(laid[1], 1e-150)
+    r = laid[2] / scale
+    d = (x - laid[0]) / scale + _CORNER * r
+    rest = 1 - r * r
+    t = (d - r * jnp.sqrt(d * d + _CORNER**2 * rest)) / rest
+    return t, 1 / (scale * (1 + r * t / jnp.sqrt(t * t + _CORNER**2)))
+
+
+def bent_cdf(t: Any, series: Any) -> tuple[Any, Any]:
+    """F and f at t of ``phi(t) (1 + sum over n of a_n He_n(t))``: F is ``Phi(t) - phi(t) sum over n of a_n He_(n-1)(t)``."""
+    before, here = jnp.zeros_like(t), jnp.ones_like(t)
+    below, density = jnp.zeros_like(t * series[0]), jnp.ones_like(t * series[0])
+    for n, a in enumerate(series):
+        below = below + a * here
+        before, here = here, t * here - n * before
+        density = density + a * here
+    bell = jnp.exp(-0.5 * t * t) / math.sqrt(2 * math.pi)
+    return 0.5 * jax.scipy.special.erfc(-t / math.sqrt(2.0)) - bell * below, bell * density
+
+
+def _bent_cdf(x: np.ndarray, a: np.ndarray, b: np.ndarray, more: np.ndarray) -> np.ndarray:
+    with jax.enable_x64(True):
+        found = bent_cdf(unbent(jnp.asarray(x), jnp.asarray(more))[0], jnp.asarray(more)[3:-1])[0]
+        return np.clip(np.where(more[1] > 0, np.asarray(found), np.where(x >= a, 1.0, 0.0)), 0.0, 1.0)
+
+
+def _no_draw(key: Array, a: Array, b: Array) -> Array:
+    raise NotImplementedError("a bent law is drawn from by the model that it belongs to")
 
 
 def _normal_cdf(x: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -63,8 +102,9 @@ KINDS = {
         lambda a, b: (a / b, a / b**2),
         lambda x, a, b: scipy.special.gammainc(a, b * np.maximum(x, 0.0)),
     ),
+    "bent": Kind(_no_draw, lambda a, b: (a, b), _bent_cdf),
 }
-"""``point`` (a is the value), ``normal`` (mean, variance), ``beta`` (a, b) and ``gamma`` (shape, rate)."""
+"""``point`` (a is the value), ``normal`` (mean, variance), ``beta`` (a, b), ``gamma`` (shape, rate), ``bent`` (mean, variance, and `Component.more`)."""
 
 
 class Component(eqx.Module):
@@ -79,12 +119,16 @@ class Component(eqx.Module):
     base : tuple of Array, or None
         Numbers of a law that all groups share, shape () each, to which each group adds what its own few counts say: ``a - base[0]`` and
         ``b - base[1]`` are free of the hyperparameters.
+    more : Array, or None
+        Of a bent law, first axis: centre, scale and bend (`unbent`), the coefficients of its series in t (`bent_cdf`), and how far
+        the series' distribution function is off.
     """
 
     kind: str = eqx.field(static=True)
     a: Array
     b: Array
     base: tuple[Array, Array] | None = None
+    more: Array | None = None
 
     def draw(self, key: Array) -> Array:
         """Independent draws, in the law's shape."""

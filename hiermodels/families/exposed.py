@@ -29,6 +29,7 @@ class Exposed(Family):
 
     link = LOG
     columns = ("exposure",)
+    additive = True
 
     def refused(self, y: np.ndarray, size: np.ndarray) -> list[Refusal]:
         return refused_counts(y)
@@ -49,6 +50,20 @@ class Exposed(Family):
 
     def score(self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray) -> np.ndarray:
         return information * (y / (rows.size * np.exp(eta)) - 1)
+
+    def row_kernel(self, y: Array, eta: Array, values: Mapping[str, Array], rows: Rows) -> Array:
+        return y * eta - rows.size * jnp.exp(eta)
+
+    def row_constant(self, y: Array, rows: Rows) -> Array:
+        return self.log_constant(y, rows.size)
+
+    def row_guess(self, y: Array, rows: Rows) -> tuple[Array, Array]:
+        there = rows.size > 0
+        return jnp.log((y + 0.5) / jnp.where(there, rows.size, 1.0)), jnp.where(there, y + 0.5, 0.0)
+
+    def row_slopes(self, y: Array, eta: Array, values: Mapping[str, Array], rows: Rows) -> tuple[Array, Array]:
+        mean = rows.size * jnp.exp(eta)
+        return y - mean, -mean
 
     def source(self, eta: str, columns: Columns, own: Callable[[str], str]) -> str:
         return self.source_at_rate(self.link.inverse_source(eta), columns)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpyro import distributions as dist
@@ -106,6 +108,8 @@ class Family:
         Family of the same outcome whose groups are normal on the link's scale: ``binomial_logit`` for ``binomial``. Empty: itself.
     peaks : bool
         Whether the density of several rows can have several peaks.
+    additive : bool
+        Whether rows of the same linear predictor count as one, with the sums of their outcomes and of their trials or exposures.
     integrated : str
         For normal groups that stay explicit: the family of the same outcome whose groups integrate out.
     variance : str
@@ -131,6 +135,7 @@ class Family:
     twin: ClassVar[str] = ""
     linked: ClassVar[str] = ""
     peaks: ClassVar[bool] = False
+    additive: ClassVar[bool] = False
     integrated: ClassVar[str] = ""
     variance: ClassVar[str] = "given by the mean"
     finite: ClassVar[str] = ""
@@ -236,6 +241,36 @@ class Family:
     def score(self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray) -> np.ndarray:
         """Derivative of each row's log density by its linear predictor; (draw, row)."""
         raise NotImplementedError(f"{self.name}: score")
+
+    def row_kernel(self, y: Array, eta: Array, values: Mapping[str, Array], rows: Rows) -> Array:
+        """Log density of outcomes but for `row_constant`, JAX.
+
+        Parameters
+        ----------
+        eta : Array
+            Linear predictors; their last axes are those of the rows.
+        values : mapping of str to Array
+            Parameters of `own`.
+        rows : Rows
+            Of weight 0 where there is no row; what is returned there is not looked at, but finite.
+        """
+        return self.rows(eta, values, rows).log_prob(y)
+
+    def row_constant(self, y: Array, rows: Rows) -> Array:
+        """What `row_kernel` leaves out: terms that hold neither the linear predictor nor a parameter."""
+        return jnp.zeros_like(y)
+
+    def row_slopes(self, y: Array, eta: Array, values: Mapping[str, Array], rows: Rows) -> tuple[Array, Array]:
+        """First and second derivative of `row_kernel` by the linear predictor, JAX."""
+
+        def first(eta: Array) -> Array:
+            return jax.jvp(lambda e: self.row_kernel(y, e, values, rows), (eta,), (jnp.ones_like(eta),))[1]
+
+        return jax.jvp(first, (eta,), (jnp.ones_like(eta),))
+
+    def row_guess(self, y: Array, rows: Rows) -> tuple[Array, Array]:
+        """A linear predictor that suits each outcome alone, and how much it tells about it; JAX. Zeros know nothing."""
+        return jnp.zeros_like(y), jnp.zeros_like(y)
 
     def source(self, eta: str, columns: Columns, own: Callable[[str], str]) -> str:
         """Python source of `rows`, given variables."""

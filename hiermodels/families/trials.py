@@ -37,6 +37,7 @@ class Trials(Family):
     """y ~ Binomial(trials, p), logit p = eta where there is a linear predictor."""
 
     link = LOGIT
+    additive = True
 
     def refused(self, y: np.ndarray, size: np.ndarray) -> list[Refusal]:
         return [*refused_counts(y), Refusal(y > size, "at most the row's trials", "check which column holds the trials")]
@@ -53,6 +54,20 @@ class Trials(Family):
 
     def score(self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray) -> np.ndarray:
         return y - rows.size * scipy.special.expit(eta)
+
+    def row_kernel(self, y: Array, eta: Array, values: Mapping[str, Array], rows: Rows) -> Array:
+        return y * eta - rows.size * jax.nn.softplus(eta)
+
+    def row_constant(self, y: Array, rows: Rows) -> Array:
+        return self.log_constant(y, rows.size)
+
+    def row_guess(self, y: Array, rows: Rows) -> tuple[Array, Array]:
+        hits, misses = y + 0.5, rows.size - y + 0.5
+        return jnp.log(hits / misses), jnp.where(rows.size > 0, hits * misses / (hits + misses), 0.0)
+
+    def row_slopes(self, y: Array, eta: Array, values: Mapping[str, Array], rows: Rows) -> tuple[Array, Array]:
+        p = jax.nn.sigmoid(eta)
+        return y - rows.size * p, -rows.size * p * (1 - p)
 
     def source(self, eta: str, columns: Columns, own: Callable[[str], str]) -> str:
         return f"dist.Binomial({columns.trials or '1'}, logits={eta})"

@@ -11,7 +11,8 @@ How
 2. A lattice (`hiermodels.inference.lattice`) is laid over the Laplace approximation and laid again over the moments it finds,
    until its own error estimate is good.
 3. The estimate, `Nodes.quality`, is in units of the error that the accuracy allows: the disagreement of the lattice's two halves,
-   squared (the error of the whole is of the order of the square of a half's), and the weight at its edge.
+   squared (the error of the whole is of the order of the square of a half's), the weight at its edge, and where groups integrate
+   out by quadrature what that does to the posterior (`hiermodels.inference.inner_error`).
 
 Above `POOR` the posterior needs something better: ``accuracy="refined"`` after ``"study"``, ``"finest"`` after ``"fit"``, then NUTS.
 """
@@ -23,12 +24,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from hiermodels.inference.coordinates import Coordinates, Kinds, fit_coordinates, kinds
+from hiermodels.inference.inner_error import inner_error, some_nodes
 from hiermodels.inference.lattice import Lattice, cholesky, lattice, solve_lower, solve_upper
 from hiermodels.inference.law_tables import BETWEEN, finer
 from hiermodels.inference.node_draws import sample_nodes
@@ -111,7 +114,9 @@ def exact(factorised: Factorised, settings: ExactSettings | None = None) -> Call
         def log_density(u: Array) -> Array:
             return factorised.log_density(u, stats)
 
-        return _lay(log_density, factorised.start(stats), known, block_size(factorised), word, marginal, factorised.sharp)
+        found = _lay(log_density, factorised.start(stats), known, block_size(factorised), word, marginal, factorised.sharp)
+        inner = inner_error(factorised, some_nodes(found.u, found.log_weight), stats)
+        return found if inner is None else eqx.tree_at(lambda n: n.quality, found, found.quality + inner / accuracy.allowed)
 
     return nodes
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hiermodels.families.component import Component
+from hiermodels.inference.bent_mixtures import BentMixture
 from hiermodels.inference.count_laws import Sweep, count_law
 from hiermodels.inference.law_tables import Table, density_table, halves_error, point_table
 from hiermodels.inference.mixtures import NormalMixture, Summary, hdi
@@ -71,14 +72,14 @@ def summarise_nodes(
     held = _Held(factorised, nodes, stats, one)
     asked = _Asked(ACCURACIES[nodes.accuracy], interval, kind, factorised.dim)
     found: dict[str, Summary] = {}
-    names = [n for n in wanted if one[n].kind == "normal"]
-    if names:
-        found |= _normal_laws(names, held, asked, thresholds)
+    for kind, mixture in _MIXTURES.items():
+        names = [n for n in wanted if one[n].kind == kind]
+        found |= _mixed_laws(mixture, names, held, asked, thresholds) if names else {}
     for name in wanted:
         values = thresholds.get(name, ())
         if one[name].kind == "point":
             found[name] = _summarise_point(name, held, asked, values)
-        elif one[name].kind != "normal":
+        elif one[name].kind not in _MIXTURES:
             found[name] = _count_law(name, held, asked, values)
     return {name: found[name] for name in wanted}
 
@@ -105,6 +106,8 @@ class _Asked(NamedTuple):
             below, more = law.cdf_error(thresholds.astype(mean.dtype))
             wrong = jnp.maximum(wrong, jnp.max(jnp.where(jnp.isnan(more), 0.0, more), 0))
         wrong, off = jnp.maximum(self._whole(wrong), lost), self._whole(off)
+        if isinstance(law, BentMixture):
+            wrong = jnp.maximum(wrong, law.wrong())
         if isinstance(law, Table):
             wrong = jnp.maximum(wrong, law.grid_error)
         return [mean, middle, sd, lower, upper, wrong / self.accuracy.probability, off / self.accuracy.allowed, below]
@@ -160,15 +163,22 @@ def _beside(components: dict[str, Component], names: list[str]) -> Component:
     first = components[names[0]]
     a = [flat(components[n].a) for n in names]
     b = [flat(jnp.broadcast_to(components[n].b, components[n].a.shape)) for n in names]
-    return Component(first.kind, jnp.concatenate(a, 1), jnp.concatenate(b, 1), first.base if len(names) == 1 else None)
+    more = None if first.more is None else jnp.concatenate([components[n].more for n in names], -1)
+    return Component(first.kind, jnp.concatenate(a, 1), jnp.concatenate(b, 1), first.base if len(names) == 1 else None, more)
 
 
-def _normal_laws(names: list[str], held: _Held, asked: _Asked, thresholds: Mapping[str, Sequence[Array]]) -> dict[str, Summary]:
-    """Mixtures of normal laws, all variables side by side; each entry is a search of its own."""
+_MIXTURES: dict[str, type[NormalMixture]] = {"normal": NormalMixture, "bent": BentMixture}
+"""Kinds of law whose mixtures are searched for their quantiles."""
+
+
+def _mixed_laws(
+    mixture: type[NormalMixture], names: list[str], held: _Held, asked: _Asked, thresholds: Mapping[str, Sequence[Array]]
+) -> dict[str, Summary]:
+    """Mixtures of laws of a kind, all variables side by side; each entry is a search of its own."""
     shapes = [held.one[n].a.shape for n in names]
     centre = jnp.concatenate([jnp.ravel(held.one[n].a) for n in names])
     spread = jnp.concatenate([jnp.ravel(jnp.broadcast_to(held.one[n].b, held.one[n].a.shape)) for n in names])
-    law = NormalMixture.build(held.sweep(names), centre, spread, asked.accuracy.tolerance, asked.accuracy.precision)
+    law = mixture.build(held.sweep(names), centre, spread, asked.accuracy.tolerance, asked.accuracy.precision)
     most = max([len(thresholds.get(n, ())) for n in names])
     rows = [_rows(thresholds.get(n, ()), s, most) for n, s in zip(names, shapes, strict=True)] if most else None
     columns = asked.of(law, law.mean, law.sd, law.error, None if rows is None else jnp.concatenate(rows, 1))

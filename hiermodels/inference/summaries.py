@@ -100,6 +100,7 @@ def summarise(
     key: Array,
     truth: Array,
     divergences: Array | None = None,
+    heavy: Array | None = None,
     independent: bool = False,
 ) -> Estimates:
     """Estimates of one dataset from its draws.
@@ -116,6 +117,8 @@ def summarise(
         True value of each target, NaN where there is none.
     divergences : Array, optional
         Number of divergent transitions.
+    heavy : Array, optional
+        Whether the draws' own density is not to be trusted.
     independent : bool
         Draws are independent: no convergence diagnostics apply.
     """
@@ -155,6 +158,7 @@ def summarise(
             None if independent else jnp.where(still, 1.0, rhat),
             None if independent else jnp.where(still, jnp.inf, bulk),
             divergences,
+            heavy,
         ),
         divergences=jnp.zeros((), jnp.int32) if divergences is None else divergences,
         n_try=jnp.ones((), jnp.int32),

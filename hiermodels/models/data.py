@@ -16,6 +16,7 @@ import numpy as np
 
 from hiermodels import families
 from hiermodels.models import checks, defaults
+from hiermodels.models.cells import with_cells
 from hiermodels.models.counts import check_tree, count_bound, count_parameters, count_tree, log_precision
 from hiermodels.models.declaration import Declaration
 from hiermodels.models.declared import blocks_of
@@ -238,7 +239,7 @@ def bind(
     check_propriety(layout, data, outcome)
     missing = missing_moments(layout, data)
     said = [*notes(parsed.sides, frame, model.formula), *checks.warnings(layout, data, labels)]
-    layout, data = _pad_rows(layout, data, pad)
+    layout, data = with_cells(*_pad_rows(layout, data, pad))
     return Problem(model, words, layout, data, labels, positions, missing, tuple(said), groupings, scales)
 
 

@@ -24,6 +24,7 @@ from hiermodels.families.component import Component
 from hiermodels.models.conjugate import conjugate
 from hiermodels.models.gaussian import Gaussian
 from hiermodels.models.layout import Layout, Parameter
+from hiermodels.models.line_rules import RULES
 from hiermodels.models.problem import Data
 
 __all__ = ["Factorised", "factorise"]
@@ -50,13 +51,15 @@ class Factorised(Protocol):
     def available(self) -> set[str]: ...
 
 
-def factorise(layout: Layout) -> Factorised:
+def factorise(layout: Layout, accuracy: str = "fit") -> Factorised:
     """Factorise a model that has met its design.
 
     Parameters
     ----------
     layout : Layout
         From `hiermodels.models.data.bind`.
+    accuracy : str
+        Of groups that integrate out by quadrature: ``study``, ``refined``, ``fit`` or ``finest``, as of the exact engine.
 
     Raises
     ------
@@ -71,6 +74,10 @@ def factorise(layout: Layout) -> Factorised:
     >>> factorise(problem.layout).dim
     1
     """
+    if layout.by_quadrature:
+        from hiermodels.models.quadrature import Quadrature
+
+        return Quadrature(layout, RULES[accuracy])
     if layout.normal_groups and not layout.gaussian:
         raise ValueError(f"{_why_not(layout)}; use sampler='nuts', which then moves on every parameter")
     if layout.gaussian:

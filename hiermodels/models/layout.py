@@ -118,6 +118,8 @@ class Layout:
         Kinds of groups with the same design, a level each; empty where few groups are alike.
     origin : tuple of int
         Columns that sum to one: the constant one, or the indicators of a factor; empty without an intercept in the span.
+    sheets : tuple of (int, int)
+        Cells a group and groups of each rectangle that rows are reduced to, where groups integrate out by quadrature (`hiermodels.models.cells`).
     moves : tuple of (int, int)
         Pairs (e, c): the program centres column c, which adds to the coefficient of e at the user's origin (`hiermodels.models.units`).
     """
@@ -131,6 +133,7 @@ class Layout:
     obs: int
     count_bound: int = 0
     twins: tuple[int, ...] = ()
+    sheets: tuple[tuple[int, int], ...] = ()
     origin: tuple[int, ...] = ()
     moves: tuple[tuple[int, int], ...] = ()
 
@@ -143,6 +146,13 @@ class Layout:
     def gaussian(self) -> bool:
         """Whether the outcome is normal too, so that every level integrates out."""
         return self.normal_groups and self.law.conjugate
+
+    @property
+    def by_quadrature(self) -> bool:
+        """Whether the groups integrate out by quadrature: one grouping with one varying coefficient, outcomes whose density has one peak."""
+        if not self.normal_groups or self.gaussian or self.law.peaks or len(self.levels) != 1:
+            return False
+        return self.levels[0].pooling == "partial" and len(self.levels[0].effects) == 1
 
     @property
     def law(self) -> families.Family:

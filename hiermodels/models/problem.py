@@ -42,6 +42,8 @@ class Data(eqx.Module):
         False for padding.
     twin : tuple of Array, each (group,)
         Kind of each group's design, where the layout counts such kinds (`hiermodels.models.twins`).
+    cells : Cells or None
+        Where rows and groups lie in the layout's sheets, where it has such (`hiermodels.models.cells`).
     units : Units or None
         How programs centre and scale the design, and where priors stand (`hiermodels.models.units`); None where they leave all as it is.
     """
@@ -55,6 +57,7 @@ class Data(eqx.Module):
     real: tuple[Any, ...]
     twin: tuple[Any, ...] = ()
     units: Any = None
+    cells: Any = None
 
 
 @dataclass(frozen=True)

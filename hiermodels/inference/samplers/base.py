@@ -14,6 +14,7 @@ from jax import Array
 from hiermodels.inference.beside import draws_beside
 from hiermodels.inference.derived import derive
 from hiermodels.inference.draws import Draws, Estimates
+from hiermodels.inference.inner_error import ALLOWED, inner_error
 from hiermodels.inference.settings import Settings
 from hiermodels.inference.summaries import Interval, Target, summarise
 from hiermodels.models.centring import centring
@@ -125,7 +126,7 @@ class Sampler:
         if not self.settings.marginalize:
             return self.explicit(layout)
         try:
-            return factorise(layout)
+            return factorise(layout, self.settings.accuracy)
         except ValueError:
             return self.explicit(layout)
 
@@ -150,11 +151,13 @@ class Sampler:
         raise NotImplementedError(f"{self.name}: positions")
 
     def chains(self, model: Any, key: Array, stats: Any) -> tuple[Array, dict[str, Array]]:
-        """`positions`, of a model without hyperparameters too."""
+        """`positions`, of a model without hyperparameters too; ``heavy_weights`` where the model's own density is not exact enough for them."""
         if model.dim == 0:
             shape = (self.settings.chains, self.settings.draws)
             return jnp.zeros((*shape, 0)), {"lp": jnp.broadcast_to(model.log_density(jnp.zeros(0), stats), shape)}
-        return self.positions(model, key, stats)
+        position, found = self.positions(model, key, stats)
+        inner = inner_error(model, position.reshape(-1, model.dim), stats)
+        return position, found if inner is None else found | {"heavy_weights": jnp.broadcast_to(inner > ALLOWED, position.shape[:2])}
 
     def draw(self, model: Any, key: Array, stats: Any) -> Draws:
         """Draws of every variable (chain, draw, ...) and the sampler's statistics, group axes padded."""
@@ -170,20 +173,21 @@ class Sampler:
         """Estimates of one dataset, in two steps."""
         settings, independent = self.settings, self.without_chain(model)
 
-        def chains(key: Array, data: Data, truth: Array) -> tuple[Array | None, Array]:
+        def chains(key: Array, data: Data, truth: Array) -> tuple[Array | None, Array, Array]:
             position, found = self.chains(model, jax.random.split(key, 4)[0], model.prepare(data))
+            heavy = jnp.any(found.get("heavy_weights", jnp.zeros((), bool)))
             if model.dim == 0:  # nothing to hand on, and lax.map does not cut arrays without entries
-                return None, jnp.zeros((), jnp.int32)
-            return position, jnp.sum(found.get("diverging", jnp.zeros(()))).astype(jnp.int32)
+                return None, jnp.zeros((), jnp.int32), heavy
+            return position, jnp.sum(found.get("diverging", jnp.zeros(()))).astype(jnp.int32), heavy
 
-        def draws(state: tuple[Array | None, Array], key: Array, data: Data) -> dict[str, Array]:
+        def draws(state: tuple[Array | None, Array, Array], key: Array, data: Data) -> dict[str, Array]:
             position = jnp.zeros((settings.chains, settings.draws, 0)) if state[0] is None else state[0]
             return draws_beside(model, model.prepare(data), jax.random.split(key, 4)[1], position)
 
-        def summaries(state: tuple[Array | None, Array], key: Array, data: Data, truth: Array) -> Estimates:
+        def summaries(state: tuple[Array | None, Array, Array], key: Array, data: Data, truth: Array) -> Estimates:
             _, _, new_key, rank_key = jax.random.split(key, 4)
             values = derive(model.layout, draws(state, key, data), targets, data, new_key)
-            return summarise(values, targets, interval, rank_key, truth, state[1], independent=independent)
+            return summarise(values, targets, interval, rank_key, truth, state[1], state[2], independent=independent)
 
         return Steps(chains, summaries, draws)
 

@@ -25,6 +25,8 @@ __all__ = ["Exact"]
 _DOUBT = "not accurate enough for this posterior, now with"
 _FELL_BACK = "exact: its estimate of its own error was too large for this posterior, so these draws are from NUTS instead"
 
+_FELL_FAR = f"{_FELL_BACK}, and the groups do not integrate out exactly enough, so that they move on every parameter"
+
 
 @dataclass(frozen=True)
 class Exact(Sampler):
@@ -43,7 +45,7 @@ class Exact(Sampler):
     most_lanes = 256
 
     def model(self, layout: Layout) -> Factorised:
-        return factorise(layout)
+        return factorise(layout, self.settings.accuracy)
 
     def check(self, layout: Layout, data: Data) -> None:
         exact(self.model(layout))  # says why not
@@ -70,6 +72,7 @@ class Exact(Sampler):
         return (
             Retry(replace(self.settings, accuracy=finer), f"{_DOUBT} a finer lattice"),
             Retry(replace(self.settings, sampler="nuts"), f"{_DOUBT} NUTS", _FELL_BACK),
+            Retry(replace(self.settings, sampler="nuts", marginalize=False), f"{_DOUBT} NUTS on every parameter", _FELL_FAR),
         )
 
     def words(self, problem: Problem, draws: Draws) -> list[str]:

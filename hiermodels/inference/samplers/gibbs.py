@@ -30,6 +30,11 @@ class Gibbs(Sampler):
     cites = ("gibbs",)
 
     def model(self, layout: Layout) -> Factorised:
+        if layout.by_quadrature:
+            raise ValueError(
+                f"sampler: 'gibbs': the groups of family {layout.family} have no law in closed form given the hyperparameters; "
+                f"use sampler='nuts' or 'exact'"
+            )
         return factorise(layout)
 
     def positions(self, model: Any, key: Array, stats: Any) -> tuple[Array, dict[str, Array]]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 from jax import Array
 
 from hiermodels.inference.nuts import NutsSettings, nuts
-from hiermodels.inference.samplers.base import Sampler, power_of_two
+from hiermodels.inference.samplers.base import Retry, Sampler, power_of_two
 from hiermodels.inference.starts import LAPLACE_LIMIT, starts
 
 __all__ = ["FEW", "Nuts"]
 
 FEW = 6
 """Most dimensions of a marginal posterior of hyperparameters whose trajectories are about equally long."""
+
+_DOUBT = "the groups do not integrate out exactly enough for this posterior, now with"
+_FELL_BACK = "nuts: the groups do not integrate out exactly enough for this posterior, so these draws move on every parameter instead"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,14 @@ class Nuts(Sampler):
         if device_kind.lower() != "cpu" or dim <= FEW:
             return super().lanes(device_kind, dim, size)
         return power_of_two(2.0**12.5 / ((max(1, size) + 2 * dim) * dim), 1, 16)
+
+    def distrusted(self) -> tuple[Retry, ...]:
+        if not self.settings.marginalize:
+            return ()
+        return (
+            Retry(replace(self.settings, accuracy="finest"), f"{_DOUBT} a finer quadrature of the groups"),
+            Retry(replace(self.settings, marginalize=False), f"{_DOUBT} every parameter", _FELL_BACK),
+        )
 
     def instead(self) -> str:
         return ""

@@ -19,6 +19,7 @@ import numpy as np
 from jax import Array
 
 from hiermodels.models import checks
+from hiermodels.models.cells import with_cells
 from hiermodels.models.data import design_columns
 from hiermodels.models.problem import Problem
 from hiermodels.models.scales import Column, Scales, measure
@@ -238,7 +239,8 @@ def without_reference(problem: Any, laws: tuple[Redrawn, ...]) -> Any:
                 f"between them; write {found.name}: {{law: ..., drawn: fixed}} in the design, or use it as a number"
             )
     layout = replace(problem.layout, twins=(), count_bound=0 if "size" in fields else problem.layout.count_bound)
-    return replace(problem, layout=layout, data=replace(problem.data, twin=()))
+    layout, data = with_cells(layout, replace(problem.data, twin=()), merge=False)
+    return replace(problem, layout=layout, data=data)
 
 
 def redesign(problem: Any, frame: pd.DataFrame, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

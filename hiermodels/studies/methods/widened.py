@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels.models.cells import with_cells
 from hiermodels.models.layout import Layout
 from hiermodels.models.problem import Data, Problem
 from hiermodels.models.twins import find_twins
@@ -63,7 +64,8 @@ def widened(problem: Problem) -> Problem:
         size = wide if level.parent < 0 else size * int(level.width or 1)
         levels.append(replace(level, size=size, width=wide if level.parent < 0 else level.width))
     new = replace(layout, levels=tuple(levels), obs=obs)
-    return replace(problem, layout=_with_types(new, layout), data=_padded(data, layout, new))
+    new, longer = with_cells(_with_types(new, layout), _padded(data, layout, new))
+    return replace(problem, layout=new, data=longer)
 
 
 def _even(most: int, obs: int, groups: int) -> int:
