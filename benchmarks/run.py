@@ -17,7 +17,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("what", nargs="?", default="compare", choices=("compare", "growth", "laboratory", "crossover"))
     parser.add_argument("--quick", action="store_true", help="few datasets, one round, no second start, no sweep, no record")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: the crossover of GPU and CPU")
-    parser.add_argument("--workloads", default="W1,W2,W3")
+    parser.add_argument("--workloads", default="W1,W2,W3,W4,W6")
     parser.add_argument("--contenders", default="", help="names, or parts of names, joined by +, e.g. 'ours+nutpie'")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-sweep", action="store_true", help="each contender's default datasets a call")

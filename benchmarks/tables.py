@@ -7,14 +7,16 @@ from typing import Any
 
 PEERS = ("numpyro", "blackjax", "nutpie")
 GOALS = {
-    "NUTS against explicit peers": {"W1": "5", "W2": "30", "W3": "20"},
-    "NUTS against peers with our marginal density": dict.fromkeys(("W1", "W2", "W3"), "1 (goal 2)"),
+    "NUTS against explicit peers": {"W1": "5", "W2": "30", "W3": "20", "W4": "20", "W6": "20"},
+    "NUTS against peers with our marginal density": dict.fromkeys(("W1", "W2", "W3"), "1 (goal 2)") | {"W4": "", "W6": ""},
     "exact, study, against 400 effective draws": {
         "W1": "150 (goal 300)",
         "W2": "300 (goal 500)",
         "W3": "100 (goal 200)",
+        "W4": "200 (goal 1,000)",
+        "W6": "100",
     },
-    "exact, fit, against 400 effective draws": {"W1": "150", "W2": "", "W3": ""},
+    "exact, fit, against 400 effective draws": {"W1": "150", "W2": "", "W3": "", "W4": "", "W6": ""},
 }
 ENOUGH = 400
 

@@ -1,10 +1,14 @@
-"""The three workloads: designs, truths, simulated outcomes, and the order in which parameters are compared.
+"""The workloads: designs, truths, simulated outcomes, and the order in which parameters are compared.
 
 | | model | priors | truth |
 |---|---|---|---|
 | W1 | eight schools, known standard errors | mu ~ N(0, 20^2), tau ~ half-normal(20) | 8, 10 |
 | W2 | 20 schools x 4 classrooms x 10 students | lambda ~ N(0, 10^2), sds ~ half-normal(5) | 0, 1, 0.7, 2 |
 | W3 | beta-binomial, 71 groups, the rat data's sizes | mu ~ U(0, 1), kappa ~ half-normal(50) | 0.14, 16 |
+| W4 | binary cluster trial, 30 clusters x 40, half of the clusters treated | a, b ~ N(0, 2.5^2), sd ~ half-normal(1) | -0.5, 0.5, 0.5 |
+| W6 | Poisson counts of 85 counties with exposures, log-normal rates | a ~ N(0, 2.5^2), sd ~ half-normal(1) | 0, 0.5 |
+
+W4 is given as counts, one row per cluster, to everyone: nobody's gradient has to walk over 1,200 rows.
 
 Outcomes come from NumPy's generator, so every contender, in whatever process, gets the same numbers. Nothing
 here imports JAX before `problem` is called: peers that do not use it should not pay for it.
@@ -19,6 +23,7 @@ from typing import Any
 import numpy as np
 
 SCHOOLS, CLASSROOMS, STUDENTS = 20, 4, 10
+CLUSTERS, MEMBERS, COUNTIES = 30, 40, 85
 SE = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
 
 
@@ -140,6 +145,45 @@ def _rats_explicit(s: Mapping[str, np.ndarray]) -> np.ndarray:
     return _columns(s["mu"], s["kappa"], s["theta"])
 
 
+# W4 ----------------------------------------------------------------------------------------------------
+
+
+def _trial_design() -> dict[str, np.ndarray]:
+    cluster = np.arange(CLUSTERS)
+    return {
+        "cluster": np.array([f"c{i}" for i in cluster]),
+        "treated": (cluster >= CLUSTERS // 2).astype(float),
+        "n": np.full(CLUSTERS, MEMBERS),
+    }
+
+
+def _trial(rng: np.random.Generator, design: dict[str, np.ndarray]) -> np.ndarray:
+    eta = -0.5 + 0.5 * design["treated"] + rng.normal(0.0, 0.5, CLUSTERS)
+    return rng.binomial(design["n"], 1 / (1 + np.exp(-eta))).astype(float)
+
+
+def _trial_explicit(s: Mapping[str, np.ndarray]) -> np.ndarray:
+    a, b, sd = s["a"], s["b"], s["sd"]
+    return _columns(a, b, sd, a[..., None] + sd[..., None] * s["eta"])
+
+
+# W6 ----------------------------------------------------------------------------------------------------
+
+
+def _counties_design() -> dict[str, np.ndarray]:
+    exposure = np.random.default_rng(85).lognormal(1.0, 1.0, COUNTIES).round(2)
+    return {"county": np.array([f"c{i}" for i in range(COUNTIES)]), "exposure": exposure}
+
+
+def _counties(rng: np.random.Generator, design: dict[str, np.ndarray]) -> np.ndarray:
+    return rng.poisson(design["exposure"] * np.exp(rng.normal(0.0, 0.5, COUNTIES))).astype(float)
+
+
+def _counties_explicit(s: Mapping[str, np.ndarray]) -> np.ndarray:
+    a, sd = s["a"], s["sd"]
+    return _columns(a, sd, a[..., None] + sd[..., None] * s["eta"])
+
+
 W1 = Workload(
     "W1",
     "eight schools",
@@ -181,4 +225,28 @@ W3 = Workload(
     ("mean_lab", "kappa_lab", "theta_lab"),
     _rats_explicit,
 )
-WORKLOADS = {w.name: w for w in (W1, W2, W3)}
+W4 = Workload(
+    "W4",
+    "binary cluster trial, 30 clusters x 40",
+    "y ~ 1 + treated + (1 | cluster)",
+    "binomial_logit",
+    {"trials": "n"},
+    {"Intercept": "normal(0, 2.5)", "treated": "normal(0, 2.5)", "sd_cluster": "half_normal(1)"},
+    _trial_design,
+    _trial,
+    ("Intercept", "treated", "sd_cluster", "theta_cluster"),
+    _trial_explicit,
+)
+W6 = Workload(
+    "W6",
+    "Poisson counts with log-normal rates, 85 counties",
+    "y ~ 1 + (1 | county)",
+    "poisson_log",
+    {"exposure": "exposure"},
+    {"Intercept": "normal(0, 2.5)", "sd_county": "half_normal(1)"},
+    _counties_design,
+    _counties,
+    ("Intercept", "sd_county", "theta_county"),
+    _counties_explicit,
+)
+WORKLOADS = {w.name: w for w in (W1, W2, W3, W4, W6)}

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import special, stats
 from scipy.interpolate import CubicSpline
 
-Z = np.linspace(-9.0, 9.0, 361)
+Z = np.linspace(-7.5, 7.5, 361)
 
 
 def log_rows(family, y, size, eta, shape=None):
@@ -39,7 +39,7 @@ class Posterior:
     Sums of an even function of the sd over equal steps from zero, half weight at zero, converge as those over a whole line.
     """
 
-    def __init__(self, family, y, size, prior=(2.0, 1.0), span=(-7.0, 7.0), widest=4.8, points=(113, 61)):
+    def __init__(self, family, y, size, prior=(2.0, 1.0), span=(-10.0, 10.0), widest=5.5, points=(161, 56)):
         self.b, self.s = np.linspace(*span, points[0]), np.linspace(0.0, widest, points[1])
         log_weight = stats.norm.logpdf(self.b, 0, prior[0])[:, None] + stats.norm.logpdf(self.s, 0, prior[1])
         eta = self.b[:, None, None] + self.s[:, None] * Z  # (b, s, z)
@@ -76,14 +76,17 @@ class Posterior:
 
     def below(self, j, value):
         """Probability that group j's value lies below a number."""
-        cumulated = np.cumsum(self.terms[j], -1) - 0.5 * self.terms[j]
+        here = self.terms[j]
+        cumulated = np.cumsum(here, -1) - 0.5 * here - np.gradient(here, axis=-1) / 12  # Euler and Maclaurin
         with np.errstate(divide="ignore"):
             at = np.clip((value - self.b)[:, None] / self.s, Z[0], Z[-1] - 1e-9)
         place = (at - Z[0]) / (Z[1] - Z[0])
         i = place.astype(int)
-        ends = (np.take_along_axis(cumulated, (i + k)[..., None], -1)[..., 0] for k in (0, 1))
-        low, high = ends
-        return float(np.sum(self.weight * (low + (high - low) * (place - i))))
+        f0, f1, d0, d1 = (np.take_along_axis(x, (i + k)[..., None], -1)[..., 0] for x in (cumulated, here) for k in (0, 1))
+        s = place - i
+        found = f0 + s * (d0 + s * (3 * (f1 - f0) - 2 * d0 - d1 + s * (d0 + d1 - 2 * (f1 - f0))))
+        found[:, 0] = np.clip((value - self.b) / (self.b[1] - self.b[0]) + 0.5, 0.0, 1.0)  # of a group that is its population
+        return float(np.sum(self.weight * found))
 
     def below_sd(self, value):
         """Probability that the sd lies below a number."""

@@ -321,8 +321,15 @@ def test_t_outcomes_that_repeat_are_refused():
 @pytest.mark.parametrize("sampler", ["exact", "gibbs", "closed_form"])
 @pytest.mark.parametrize("family", NORMAL_GROUPS)
 def test_samplers_that_need_a_factorised_model_are_refused(family, sampler):
+    x_by_group = model_for(family, "y ~ 1 + x + (1 + x | g)")
     with pytest.raises(ValueError, match=rf"family {family.replace('bernoulli', 'binomial')}: normal groups of g do not integrate out.*use sampler='nuts'"):
-        hm.fit(model_for(family, "y ~ 1 + (1 | g)"), frame_for(family), sampler=sampler, progress=False)
+        hm.fit(x_by_group, frame_for(family), sampler=sampler, progress=False)
+
+
+@pytest.mark.parametrize(("sampler", "why"), [("gibbs", "have no law in closed form given the hyperparameters"), ("closed_form", "has no closed form")])
+def test_samplers_that_need_a_closed_form_are_refused_where_groups_are_summed_over(sampler, why):
+    with pytest.raises(ValueError, match=rf"family poisson_log.*{why}.*use sampler="):
+        hm.fit(model_for("poisson_log", "y ~ 1 + (1 | g)"), frame_for("poisson_log"), sampler=sampler, progress=False)
 
 
 def test_moments_that_do_not_exist():
@@ -342,7 +349,7 @@ def test_menus_name_every_family():
 
     listed = dict(_menu("families"))
     assert set(listed) == set(families.__all__)
-    assert listed["poisson_log"] == "link log, groups normal, explicit NUTS"
+    assert listed["poisson_log"] == "link log, groups normal, one grouping by quadrature, else explicit NUTS"
 
 
 # centring --------------------------------------------------------------------------------------------------------------------
@@ -417,11 +424,12 @@ def within(found, wanted, mcse, multiple=4.0):
 
 
 @pytest.mark.slow
-def test_a_fit_of_hospitals_is_the_posterior_by_quadrature():
-    """Nothing is said of the sampler: NUTS moves on everything. Means against dense quadrature, and what a fit can do."""
+@pytest.mark.parametrize("how", [{"marginalize": False}, {}, {"sampler": "exact"}])
+def test_a_fit_of_hospitals_is_the_posterior_by_quadrature(how):
+    """NUTS on everything, NUTS with hospitals integrated out, the exact engine: means against dense quadrature, and what a fit can do."""
     frame = hm.load_dataset("hospitals")
     model = Model("deaths ~ 1 + (1 | hospital)", "binomial_logit", trials="operations")
-    fit = hm.fit(model, frame, draws=1000, tune=500, chains=4, seed=2, centred="auto", progress=False)
+    fit = hm.fit(model, frame, draws=1000, tune=500, chains=4, seed=2, centred="auto", progress=False, **how)
     y, n = frame.deaths.to_numpy()[:, None], frame.operations.to_numpy()[:, None]
     exact = quadrature(lambda eta: y * eta - n * np.log1p(np.exp(eta)), 12)
     table = fit.summary()
@@ -431,7 +439,8 @@ def test_a_fit_of_hospitals_is_the_posterior_by_quadrature():
     within(theta["mean"], exact["theta"], theta["mcse_mean"])
     new = fit.predict(pd.DataFrame({"hospital": ["M"]}), groups="new").predictions["deaths"].to_numpy()
     assert abs(new.mean() - exact["new rate"]) < 5 * new.std() / np.sqrt(200)  # a few hundred independent draws at the least
-    assert "sampled: eta_hospital as standardised deviations" in str(fit)  # 12 hospitals leave room for a small sd
+    explicit = "marginalize" in how
+    assert ("sampled: eta_hospital as standardised deviations" in str(fit)) == explicit  # 12 hospitals leave room for a small sd
     tree = fit.to_datatree()
     assert tree.log_likelihood["deaths"].shape == (4, 1000, 12)
     assert fit.status == "ok" and "sampled" not in str(replace(fit, settings=replace(fit.settings, centred=False)))

@@ -10,7 +10,7 @@ from scipy import stats
 import hiermodels as hm
 from hiermodels.inference.exact import ExactSettings, exact, summarise_nodes
 from hiermodels.inference.inner_error import ALLOWED, inner_error
-from hiermodels.models.builder import Explicit
+from hiermodels.models.explicit import Explicit
 from hiermodels.models.data import as_jax, bind
 from hiermodels.models.factorise import factorise
 from hiermodels.models.line_rules import RULES, Rule, gauss_hermite
@@ -150,7 +150,7 @@ def test_the_law_of_a_group_given_hyperparameters(family):
 
 def test_other_rules():
     """Gauss-Hermite of many terms, and Laplace's approximation as its first term."""
-    problem, pair, stats_ = bound("binomial_logit")
+    _, pair, stats_ = bound("binomial_logit")
     u = jnp.zeros(pair.dim)
     phi = pair.constrain(u, stats_)
     best = float(jax.jit(pair.log_marginal)(phi, stats_))

@@ -41,7 +41,18 @@ def explicit_model(workload: Workload) -> Callable[[Any], None]:
             theta = numpyro.sample("theta", dist.Beta(mu * kappa, (1 - mu) * kappa))
             numpyro.sample("y", dist.Binomial(design["n"], theta), obs=y)
 
-    return {"W1": schools, "W2": pupils, "W3": rats}[workload.name]
+    def trial(y: Any) -> None:
+        a, b = numpyro.sample("a", dist.Normal(0.0, 2.5)), numpyro.sample("b", dist.Normal(0.0, 2.5))
+        sd = numpyro.sample("sd", dist.HalfNormal(1.0))
+        eta = numpyro.sample("eta", dist.Normal(jnp.zeros(len(design["n"])), 1.0))
+        numpyro.sample("y", dist.Binomial(design["n"], logits=a + b * design["treated"] + sd * eta), obs=y)
+
+    def counties(y: Any) -> None:
+        a, sd = numpyro.sample("a", dist.Normal(0.0, 2.5)), numpyro.sample("sd", dist.HalfNormal(1.0))
+        eta = numpyro.sample("eta", dist.Normal(jnp.zeros(len(design["exposure"])), 1.0))
+        numpyro.sample("y", dist.Poisson(design["exposure"] * jnp.exp(a + sd * eta)), obs=y)
+
+    return {"W1": schools, "W2": pupils, "W3": rats, "W4": trial, "W6": counties}[workload.name]
 
 
 def marginal_density(workload: Workload) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:

@@ -58,7 +58,8 @@ def _menu(kind: str) -> list[tuple[str, str]]:
         entry = getattr(module, name)
         doc = (getattr(entry, "__doc__", None) or "").strip().splitlines()
         if kind == "families":
-            doc = [f"link {entry.link}, groups {entry.groups}, {'integrated out' if entry.conjugate else 'explicit NUTS'}"]
+            how = "integrated out" if entry.conjugate else "explicit NUTS" if entry.peaks else "one grouping by quadrature, else explicit NUTS"
+            doc = [f"link {entry.link}, groups {entry.groups}, {how}"]
         found.append((name, doc[0] if doc else ""))
     return found
 

@@ -7,10 +7,10 @@
 | `bernoulli` | `binomial` with one trial | as `binomial` | as `binomial` |
 | `poisson` | Poisson(exposure theta) | Gamma(shape, shape / mean) | the finest level integrates out |
 | `student_t` | t with nu degrees of freedom around theta + predictors, scale se or sigma | normal | NUTS on everything |
-| `binomial_logit` | Binomial(trials, logistic(theta + predictors)) | normal on the logit scale | NUTS on everything |
-| `bernoulli_logit` | `binomial_logit` with one trial | as `binomial_logit` | NUTS on everything |
-| `poisson_log` | Poisson(exposure exp(theta + predictors)) | normal on the log scale | NUTS on everything |
-| `negative_binomial` | mean mu = exposure exp(theta + predictors), variance mu + mu^2 / shape | normal on the log scale | NUTS on everything |
+| `binomial_logit` | Binomial(trials, logistic(theta + predictors)) | normal on the logit scale | one grouping of one varying coefficient integrates out by quadrature; else NUTS on everything |
+| `bernoulli_logit` | `binomial_logit` with one trial | as `binomial_logit` | one grouping of one varying coefficient integrates out by quadrature; else NUTS on everything |
+| `poisson_log` | Poisson(exposure exp(theta + predictors)) | normal on the log scale | one grouping of one varying coefficient integrates out by quadrature; else NUTS on everything |
+| `negative_binomial` | mean mu = exposure exp(theta + predictors), variance mu + mu^2 / shape | normal on the log scale | one grouping of one varying coefficient integrates out by quadrature; else NUTS on everything |
 
 The menu: a family is a class in a file of its own under ``laws/`` and one line here.
 """

@@ -34,6 +34,7 @@ class BentMixture(NormalMixture):
         return below, density
 
     def cdf_error(self, x: Array) -> tuple[Array, Array]:
+        """F at x, shape (k, group), and its estimated error."""
         below = self._sums(x)[0]
         return jnp.sum(below, 0), self._error(below)
 

@@ -112,11 +112,11 @@ def place(function: Function, start: Array, rule: Rule) -> Places:
     def climb(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         z, low, high = state
         _, slope, bend = function(z)
-        low, high = jnp.where(slope > 0, z, low), jnp.where(slope > 0, high, z)
+        beyond = z + slope  # h'' <= -1: the mode lies between
+        low, high = jnp.where(slope > 0, z, jnp.maximum(low, beyond)), jnp.where(slope > 0, jnp.minimum(high, beyond), z)
         new = z - slope / bend
         return jnp.where((new >= low) & (new <= high), new, 0.5 * (low + high)), low, high
 
-    # h'' <= -1: the mode lies between z and z + h'(z)
     mode, *_ = jax.lax.fori_loop(0, rule.newton, climb, (start, jnp.full_like(start, -_FAR), jnp.full_like(start, _FAR)))
     top, _, bend = function(mode)
     scale = jax.lax.rsqrt(jnp.maximum(-bend, 1e-300))
