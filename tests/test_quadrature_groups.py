@@ -10,8 +10,8 @@ from scipy import stats
 import hiermodels as hm
 from hiermodels.inference.exact import ExactSettings, exact, summarise_nodes
 from hiermodels.inference.inner_error import ALLOWED, inner_error
-from hiermodels.models.explicit import Explicit
 from hiermodels.models.data import as_jax, bind
+from hiermodels.models.explicit import Explicit
 from hiermodels.models.factorise import factorise
 from hiermodels.models.line_rules import RULES, Rule, gauss_hermite
 from hiermodels.models.quadrature import Quadrature
@@ -258,3 +258,45 @@ def test_a_rule_that_is_too_coarse_is_noticed():
         pair = Quadrature(problem.layout, rule)
         found = float(jax.jit(lambda u, pair=pair: inner_error(pair, u, stats_))(draws))
         assert (found > ALLOWED) == bad, (rule, found)
+
+
+# whole fits -------------------------------------------------------------------------------------------------------------
+
+
+def cluster_trial(seed=8, clusters=14, members=12):
+    rng = np.random.default_rng(seed)
+    cluster = np.repeat(np.arange(clusters), members)
+    treated = (cluster % 2).astype(float)
+    eta = -0.6 + 0.7 * treated + rng.normal(0, 0.8, clusters)[cluster]
+    return pd.DataFrame({"y": rng.binomial(1, 1 / (1 + np.exp(-eta))), "treated": treated, "cluster": [f"c{k:02d}" for k in cluster]})
+
+
+@pytest.mark.slow
+def test_exact_nuts_and_explicit_nuts_of_a_cluster_trial_agree_and_every_door_opens():
+    frame = cluster_trial()
+    model = hm.Model("y ~ 1 + treated + (1 | cluster)", family="bernoulli_logit")
+    exactly = hm.fit(model, frame, sampler="exact", progress=False)
+    nuts = hm.fit(model, frame, draws=4000, progress=False, seed=1)
+    explicit = hm.fit(model, frame, draws=4000, progress=False, seed=2, marginalize=False)
+    assert exactly.status == nuts.status == explicit.status == "ok"
+    for one, other in ((exactly, explicit), (nuts, explicit), (exactly, nuts)):
+        a, b = one.summary(), other.summary()
+        assert (np.abs(a["mean"] - b["mean"]) < 4 * np.hypot(a["mcse_mean"], b["mcse_mean"])).all()
+        assert (np.abs(a["sd"] - b["sd"]) < 4 * np.hypot(a["mcse_sd"], b["mcse_sd"])).all()
+    new = pd.DataFrame({"cluster": ["other"], "treated": [1.0]})
+    predicted = [f.predict(new, groups="new").predictions["y"].to_numpy() for f in (exactly, explicit)]
+    assert abs(predicted[0].mean() - predicted[1].mean()) < 0.01
+    loo = [f.loo().elpd for f in (exactly, explicit)]
+    assert loo[0] == pytest.approx(loo[1], abs=0.2)
+    left = [f.leave_one_group_out(refit=False).elpd for f in (exactly, explicit)]
+    assert left[0] == pytest.approx(left[1], abs=0.3)
+
+
+@pytest.mark.slow
+def test_a_fit_that_distrusts_its_quadrature_ends_on_every_parameter_and_says_so(monkeypatch):
+    from hiermodels.models import factorise as module
+
+    monkeypatch.setattr(module, "RULES", dict.fromkeys(RULES, Rule(3, 1.0)))
+    fit = hm.fit(hm.Model("y ~ 1 + (1 | cluster)", family="bernoulli_logit"), cluster_trial(), draws=300, tune=300, progress=False)
+    assert any("these draws move on every parameter instead" in line for line in fit.warnings)
+    assert "eta" not in fit.draws.values and fit.draws.values["theta_cluster"].shape[-1] == 14

@@ -88,10 +88,10 @@ def _cell(study: Study, cell: Cell, estimates: pd.DataFrame, factors: list[str])
     for (method, estimand), part in here.groupby(["method", "estimand"], sort=False, observed=True):
         if estimand not in laws:
             continue
-        kind, a, b = laws[str(estimand)]
+        kind, *numbers = laws[str(estimand)]
         labels = problem.labels[next(v.name for v in problem.layout.levels if estimand in problem.layout.effect_names(v))]
         ends = [_matrix(part, column, reps, labels) for column in ("lower", "upper")]
-        chance = _cdf(kind, ends[1], a, b) - _cdf(kind, ends[0], a, b)
+        chance = _cdf(kind, ends[1], *numbers) - _cdf(kind, ends[0], *numbers)
         chance[np.isnan(ends[0]) | np.isnan(ends[1])] = np.nan
         failed = part["status"].astype(str).eq("nonfinite").groupby(part["rep"]).any().sum()
         for average, groups in ((False, labels), (True, ["[mean]"])):
@@ -112,8 +112,8 @@ def _matrix(part: pd.DataFrame, column: str, reps: Any, labels: list[str]) -> Fl
     return wide.reindex(index=reps, columns=labels).to_numpy(float)
 
 
-def _laws(study: Study, cell: Cell, reps: NDArray[Any]) -> tuple[dict[str, tuple[str, Floats, Floats]], Problem]:
-    """Conditional law of every group value, (replicate, group) of its numbers: kind, a, b."""
+def _laws(study: Study, cell: Cell, reps: NDArray[Any]) -> tuple[dict[str, tuple[Any, ...]], Problem]:
+    """Conditional law of every group value: its kind, and its numbers, each (..., replicate, group)."""
     from hiermodels.studies.methods.ready import mechanism_of
     from hiermodels.studies.methods.tasks import redrawn_columns, rows_of, simulate_chunk
 
@@ -137,7 +137,7 @@ def _laws(study: Study, cell: Cell, reps: NDArray[Any]) -> tuple[dict[str, tuple
     with jax.enable_x64(True):
         found = _components(law, problem, wanted, jax.tree.map(jnp.asarray, rows))
     places = {n: problem.positions[level.name] for level in problem.layout.levels for n in problem.layout.effect_names(level)}
-    return {n: (kind, np.asarray(a)[:, places[n]], np.asarray(b)[:, places[n]]) for n, (kind, a, b) in found.items()}, problem
+    return {n: (kind, *(np.asarray(x)[..., places[n]] for x in numbers)) for n, (kind, *numbers) in found.items()}, problem
 
 
 def _given(truth: Mapping[str, Any], name: str) -> Any:
@@ -147,21 +147,21 @@ def _given(truth: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-def _components(law: Factorised, problem: Problem, wanted: tuple[str, ...], rows: Array | Rows) -> dict[str, tuple[str, Array, Array]]:
+def _components(law: Factorised, problem: Problem, wanted: tuple[str, ...], rows: Array | Rows) -> dict[str, tuple[Any, ...]]:
     data = as_jax(problem.data)
     kinds: dict[str, str] = {}
 
-    def one(row: Array | Rows) -> dict[str, tuple[Array, Array]]:
+    def one(row: Array | Rows) -> dict[str, tuple[Array, ...]]:
         row = row if isinstance(row, Rows) else Rows(row)
         found = law.components(jnp.zeros(0), law.prepare(row.onto(problem.layout, data)), wanted)
         kinds.update({n: c.kind for n, c in found.items()})
-        return {n: (c.a, jnp.broadcast_to(c.b, c.a.shape)) for n, c in found.items()}
+        return {n: (c.a, jnp.broadcast_to(c.b, c.a.shape), *([] if c.more is None else [c.more])) for n, c in found.items()}
 
     numbers = jax.jit(lambda some: jax.lax.map(one, some, batch_size=64))(rows)
-    return {n: (kinds[n], a, b) for n, (a, b) in numbers.items()}
+    return {n: (kinds[n], a, b, *(jnp.moveaxis(x, 1, 0) for x in more)) for n, (a, b, *more) in numbers.items()}
 
 
-def _cdf(kind: str, x: Floats, a: Floats, b: Floats) -> Floats:
+def _cdf(kind: str, x: Floats, *numbers: Floats) -> Floats:
     """Distribution function of a component; see `hiermodels.families.component.Component`."""
     with np.errstate(all="ignore"):
-        return KINDS[kind].cdf(x, a, b)
+        return KINDS[kind].cdf(x, *numbers)
