@@ -13,7 +13,7 @@ from hiermodels.inference.inner_error import ALLOWED, inner_error
 from hiermodels.models.data import as_jax, bind
 from hiermodels.models.explicit import Explicit
 from hiermodels.models.factorise import factorise
-from hiermodels.models.line_rules import RULES, Rule, gauss_hermite
+from hiermodels.models.line_rules import RULES, gauss_hermite
 from hiermodels.models.quadrature import Quadrature
 from hiermodels.models.units import shown
 from tests.link_quadrature import Posterior, log_groups, log_likelihood
@@ -140,7 +140,7 @@ def test_the_law_of_a_group_given_hyperparameters(family):
     below = np.cumsum(share, 1) - 0.5 * share
     for p in (0.025, 0.5, 0.975):
         at = np.array([np.interp(p, row, value) for row in below])
-        found = KINDS["bent"].cdf(at, None, None, np.asarray(law["theta_g"].more)[:, places])
+        found = KINDS["bent"].cdf(at, np.zeros(6), np.ones(6), np.asarray(law["theta_g"].more)[:, places])
         assert found == pytest.approx(p, abs=1e-3)
     keys = jax.random.split(jax.random.key(1), 20_000)
     draws = np.asarray(jax.jit(jax.vmap(lambda k: pair.draw(k, u, stats_)["theta_g"]))(keys))[:, places]
@@ -251,10 +251,11 @@ def test_a_hundred_posteriors_of_each_design(family):
 
 
 def test_a_rule_that_is_too_coarse_is_noticed():
-    """The shift of a mean is at most the sd of what the log density is off by, so a good rule of another kind tells."""
-    problem, _, stats_ = bound("binomial_logit")
-    draws = 0.3 * jax.random.normal(jax.random.key(1), (64, 4))
-    for rule, bad in ((Rule(3, 1.5), True), (gauss_hermite(1), True), (RULES["study"], False)):
+    """The shift of a mean is at most the sd of what the log density is off by; pairs of Bernoulli trials are what Laplace is worst at."""
+    problem = bind(hm.Model("y ~ 1 + treated + (1 | cluster)", family="bernoulli_logit"), cluster_trial(members=2))
+    stats_ = factorise(problem.layout).prepare(as_jax(problem.data))
+    draws = 0.7 * jax.random.normal(jax.random.key(1), (64, 3))
+    for rule, bad in ((gauss_hermite(1), True), (RULES["study"], False)):
         pair = Quadrature(problem.layout, rule)
         found = float(jax.jit(lambda u, pair=pair: inner_error(pair, u, stats_))(draws))
         assert (found > ALLOWED) == bad, (rule, found)
@@ -296,7 +297,7 @@ def test_exact_nuts_and_explicit_nuts_of_a_cluster_trial_agree_and_every_door_op
 def test_a_fit_that_distrusts_its_quadrature_ends_on_every_parameter_and_says_so(monkeypatch):
     from hiermodels.models import factorise as module
 
-    monkeypatch.setattr(module, "RULES", dict.fromkeys(RULES, Rule(3, 1.0)))
-    fit = hm.fit(hm.Model("y ~ 1 + (1 | cluster)", family="bernoulli_logit"), cluster_trial(), draws=300, tune=300, progress=False)
+    monkeypatch.setattr(module, "RULES", dict.fromkeys(RULES, gauss_hermite(1)))
+    fit = hm.fit(hm.Model("y ~ 1 + (1 | cluster)", family="bernoulli_logit"), cluster_trial(members=2), draws=300, tune=300, progress=False)
     assert any("these draws move on every parameter instead" in line for line in fit.warnings)
     assert "eta" not in fit.draws.values and fit.draws.values["theta_cluster"].shape[-1] == 14

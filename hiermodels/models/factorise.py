@@ -11,7 +11,8 @@
 - ``draw(key, u, stats)``: one exact draw of every variable, by name;
 - ``components(u, stats, wanted)``: the law of each wanted variable given phi, whose mixture is the posterior;
 - ``sharp``: whether those laws may be far narrower than their mixture;
-- ``available()``: the names that ``components`` knows.
+- ``available()``: the names that ``components`` knows;
+- ``off(u, stats)``, only where groups integrate out by quadrature: what its ``log_likelihood`` is off by.
 """
 
 from __future__ import annotations
@@ -98,4 +99,5 @@ def _why_not(layout: Layout) -> str:
         return f"family {layout.family}: coefficients do not integrate out of its likelihood in closed form"
     other = layout.law.integrated
     hint = f" (the groups of family {other} do)" if other else ""
-    return f"family {layout.family}: normal groups of {layout.levels[-1].name} do not integrate out of its likelihood in closed form{hint}"
+    summed = "" if layout.law.peaks else ", and by quadrature only where one partially pooled grouping has one varying coefficient"
+    return f"family {layout.family}: normal groups of {layout.levels[-1].name} do not integrate out of its likelihood in closed form{hint}{summed}"
