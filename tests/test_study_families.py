@@ -71,10 +71,9 @@ def test_configs_name_the_parameters_and_columns_of_their_family(family):
             read_config(study(family, mechanisms={role: None}))
 
 
-@pytest.mark.parametrize("family", ["student_t", "poisson_log"])
-def test_exact_is_refused_where_groups_do_not_integrate_out(family):
+def test_exact_is_refused_where_groups_do_not_integrate_out():
     with pytest.raises(ConfigError, match=r"methods\.m.*sampler='nuts'"):
-        bind_all(read_config(study(family, methods={"m": {"sampler": "exact"}})))
+        bind_all(read_config(study("student_t", methods={"m": {"sampler": "exact"}})))
 
 
 @pytest.mark.parametrize("family", OWN)
