@@ -27,6 +27,7 @@ from hiermodels.models.gaussian import Gaussian
 from hiermodels.models.layout import Layout, Parameter
 from hiermodels.models.line_rules import RULES
 from hiermodels.models.problem import Data
+from hiermodels.models.quadrature import Quadrature
 
 __all__ = ["Factorised", "factorise"]
 
@@ -76,8 +77,6 @@ def factorise(layout: Layout, accuracy: str = "fit") -> Factorised:
     1
     """
     if layout.by_quadrature:
-        from hiermodels.models.quadrature import Quadrature
-
         return Quadrature(layout, RULES[accuracy])
     if layout.normal_groups and not layout.gaussian:
         raise ValueError(f"{_why_not(layout)}; use sampler='nuts', which then moves on every parameter")
