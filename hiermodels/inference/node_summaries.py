@@ -163,7 +163,8 @@ def _beside(components: dict[str, Component], names: list[str]) -> Component:
     first = components[names[0]]
     a = [flat(components[n].a) for n in names]
     b = [flat(jnp.broadcast_to(components[n].b, components[n].a.shape)) for n in names]
-    more = None if first.more is None else jnp.concatenate([components[n].more for n in names], -1)
+    bent = [more for n in names if (more := components[n].more) is not None]
+    more = jnp.concatenate(bent, -1) if bent else None
     return Component(first.kind, jnp.concatenate(a, 1), jnp.concatenate(b, 1), first.base if len(names) == 1 else None, more)
 
 

@@ -10,6 +10,7 @@ along an axis or a broadcast: no gather or scatter stands in a gradient. Half of
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -36,9 +37,9 @@ class Cells(eqx.Module):
         Column of each group: the inverse.
     """
 
-    place: Array
-    group: Array
-    column: Array
+    place: Any
+    group: Any
+    column: Any
 
 
 class Sheet(eqx.Module):

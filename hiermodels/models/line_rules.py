@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -109,7 +109,7 @@ def place(function: Function, start: Array, rule: Rule) -> Places:
     """
     start = jax.lax.stop_gradient(start)
 
-    def climb(_: int, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+    def climb(_: Any, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         z, low, high = state
         _, slope, bend = function(z)
         beyond = z + slope  # h'' <= -1: the mode lies between
@@ -117,14 +117,14 @@ def place(function: Function, start: Array, rule: Rule) -> Places:
         new = z - slope / bend
         return jnp.where((new >= low) & (new <= high), new, 0.5 * (low + high)), low, high
 
-    mode, *_ = jax.lax.fori_loop(0, rule.newton, climb, (start, jnp.full_like(start, -_FAR), jnp.full_like(start, _FAR)))
-    top, _, bend = function(mode)
+    mode = jax.lax.fori_loop(0, rule.newton, climb, (start, jnp.full_like(start, -_FAR), jnp.full_like(start, _FAR)))[0]
+    top, bend = function(mode)[::2]
     scale = jax.lax.rsqrt(jnp.maximum(-bend, 1e-300))
     if not rule.drops:
         return jax.lax.stop_gradient(Places(mode, scale, jnp.zeros_like(mode)))
     sign = jnp.array([-1.0, 1.0], mode.dtype).reshape(2, *[1] * mode.ndim)
 
-    def fall(_: int, distance: Array) -> Array:
+    def fall(_: Any, distance: Array) -> Array:
         value, slope, _ = function(mode + sign * distance)
         root = jnp.sqrt(2 * jnp.maximum(top - value, 1e-12))
         new = distance - (root - _DROP_AT) * root / jnp.maximum(-sign * slope, 1e-12)
