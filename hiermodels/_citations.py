@@ -68,6 +68,16 @@ WORKS: dict[str, tuple[str, str]] = {
   pages = {1087--1092}
 }""",
     ),
+    "elliptical": (
+        "Murray, Adams & MacKay 2010",
+        """@inproceedings{elliptical,
+  author = {Murray, Iain and Adams, Ryan Prescott and MacKay, David J. C.},
+  title = {Elliptical slice sampling},
+  booktitle = {Proceedings of the 13th International Conference on Artificial Intelligence and Statistics},
+  year = {2010},
+  pages = {541--548}
+}""",
+    ),
     "rhat": (
         "Vehtari et al. 2021",
         """@article{rhat,

@@ -43,6 +43,8 @@ class EllipticalSlice(Sampler):
     """
 
     name = "elliptical_slice"
+    method = "with elliptical slice sampling"
+    cites = ("elliptical",)
     functions = True
 
     def model(self, layout: Layout) -> Any:
