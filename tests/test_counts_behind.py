@@ -285,13 +285,13 @@ def test_a_host_functions_answers_are_checked_too():
     from types import SimpleNamespace
 
     from hiermodels.inference.summaries import Target
-    from hiermodels.studies.methods.tasks import _without_faults
+    from hiermodels.studies.methods.kinds.host import without_faults
 
     targets = (Target("x", "mean", None, True), Target("x", "mean", 0.0, True))
     fit = SimpleNamespace(problem=None, targets=targets, names=(("x", ("",)), ("act", ("",))))
     numbers = np.array([[[1.0, 0.5, 0.0, 2.0], [0.9, NAN, NAN, NAN]], [[1.0, -0.5, 0.0, 2.0], [1.5, NAN, NAN, NAN]]])
     messages = [["", ""], ["", ""]]
-    _without_faults(fit, numbers, messages)
+    without_faults(fit, numbers, messages)
     assert np.isfinite(numbers[0, :, 0]).all() and np.isnan(numbers[1]).all()
     assert messages[0] == ["", ""] and messages[1][0].startswith("'x': expected a finite se of at least 0, found -0.5") and "from 0 to 1, found 1.5" in messages[1][1]
 

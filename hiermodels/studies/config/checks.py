@@ -46,7 +46,7 @@ def check_study(
             _check_roles(mechanisms)
     for name, method in methods.items():
         with within("methods", name):
-            if method.kind in ("posterior", "estimator"):
+            if method.declares:
                 _check_method(method, mechanisms, known)
                 _check_distinct(method, table)
             _check_host(method, estimands)
@@ -199,7 +199,7 @@ def _check_host(method: Method, estimands: Sequence[Estimand]) -> None:
 def _check_estimands(mechanisms: Mechanisms, methods: Mapping[str, Method], estimands: Sequence[Estimand]) -> None:
     known: dict[str, Quantity] = {}
     parts: list[Mechanisms | Method] = [mechanisms]
-    parts += [m for m in methods.values() if m.kind in ("posterior", "estimator")]
+    parts += [m for m in methods.values() if m.declares]
     for part in parts:
         if callable(part.formula):
             return

@@ -112,6 +112,11 @@ class Method(Declared):
             return "estimator"
         return "host" if self.host else "posterior" if self.function is None else "function"
 
+    @property
+    def declares(self) -> bool:
+        """Whether it fits a model of its own that is declared, or a NumPyro function: its parameters can be estimands."""
+        return self.kind in ("posterior", "estimator")
+
     def model(self) -> Model:
         """The model that the method fits, as `hiermodels.Model`."""
         return replace(self.declaration(), priors=self.priors)

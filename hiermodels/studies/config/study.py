@@ -128,7 +128,7 @@ class Study(Part):
     def _settle_points(self) -> None:
         """Point estimates that nobody chose follow from what the estimands are."""
         known: dict[str, Any] = {}
-        parts: list[Any] = [self.mechanisms, *(m for m in self.methods.values() if m.kind in ("posterior", "estimator"))]
+        parts: list[Any] = [self.mechanisms, *(m for m in self.methods.values() if m.declares)]
         for part in parts:
             known = {**quantities_of(part), **known}
         self.__dict__["estimands"] = tuple(with_point(e, known) for e in self.estimands)

@@ -27,7 +27,7 @@ from hiermodels.studies.mechanisms.deviant import Deviation
 from hiermodels.studies.mechanisms.own import OwnLayout
 from hiermodels.studies.mechanisms.rows import Rows, redesigned
 from hiermodels.studies.mechanisms.simulate import Truth, data_key, simulator
-from hiermodels.studies.methods.ready import AnyLayout
+from hiermodels.studies.methods.fits import AnyLayout
 
 __all__ = ["compile_seconds", "compiled", "estimation", "simulation"]
 

@@ -274,9 +274,9 @@ def program_bytes(study: Study, cell: Cell, method: str) -> int:
     """Working memory of the compiled program that fits a method on a cell, as its compiler states it; 0 where it does not."""
     from hiermodels.studies.methods import programs, ready
 
-    if study.methods[method].kind == "host":
-        return 0
     fit = ready.fit_of(study, cell, method)
+    if not fit.kind.compiled:
+        return 0
     lanes, _ = ready.lanes_of(study, cell, method)
     function = programs.estimation(fit.problem.layout, fit.settings, fit.targets, fit.interval, lanes, fit.function)
     sizes = [0]

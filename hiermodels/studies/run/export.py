@@ -387,9 +387,10 @@ def _strange_cell(study: Study, rows: pd.DataFrame, where: str) -> str:
 
 def _scored(study: Study, cell: Cell, method: str, rows: pd.DataFrame, where: str) -> tuple[Any, str]:
     """A cell's rows as stored estimates with true values, and a line about them."""
+    from hiermodels.studies.methods.fits import estimates_from, supports_of_targets
+    from hiermodels.studies.methods.long_table import table_of
     from hiermodels.studies.methods.ready import mechanism_of, plain_fit, truth_of
-    from hiermodels.studies.methods.supports import supports_of_targets
-    from hiermodels.studies.methods.tasks import estimates_from, simulate_chunk, table_of
+    from hiermodels.studies.methods.tasks import simulate_chunk
 
     mechanism, reps = mechanism_of(study, cell), study.replications
     names = [e.name for e in study.estimands]
@@ -411,7 +412,7 @@ def _scored(study: Study, cell: Cell, method: str, rows: pd.DataFrame, where: st
     numbers[rows["rep"], place] = given
     blocks = [simulate_chunk(study, mechanism, np.arange(s, s + _BATCH))[1] for s in range(0, reps, _BATCH)]
     true = {name: np.concatenate([block[name] for block in blocks])[:reps] for name in blocks[0]}
-    table = table_of(study, cell, method, fit, np.arange(reps), estimates_from(fit, numbers), truth_of(fit, true))
+    table = table_of(cell, method, fit, np.arange(reps), estimates_from(fit, numbers), truth_of(fit, true))
     missing = int((~there(numbers)).sum())
     factors = ", ".join(f"{k}={v}" for k, v in cell.factors.items()) or "the only cell"
     count = f"{', '.join(name for name, _ in fit.names)}; {reps} replicates"

@@ -226,7 +226,8 @@ def _against_stored(run: Run, table: pa.Table, cell: Cell, method: str, rep: int
 
 def _add_draws(found: Replicate, study: Study, method: str, tries: int) -> None:
     """The method's draws, and what must be known of them."""
-    if study.methods[method].kind != "posterior" or not (fit := fit_of(study, found.cell, method)).targets:
+    fit = fit_of(study, found.cell, method)
+    if not fit.kind.draws or not fit.targets:
         found.notes[method] = "has no draws"
         return
     if samplers.of(fit.settings).quadrature and not isinstance(fit.problem.layout, OwnLayout):

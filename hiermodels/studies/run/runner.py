@@ -296,8 +296,6 @@ def _manifest(study: Study) -> dict[str, Any]:
     """What the run folder is going to say about itself."""
     import jax
 
-    from hiermodels.inference.direct import describe
-    from hiermodels.models.display import latex, text
     from hiermodels.studies.methods.ready import fit_of, lanes_of
     from hiermodels.studies.store.sources import describe as describe_source
 
@@ -308,18 +306,8 @@ def _manifest(study: Study) -> dict[str, Any]:
         chunks[cell.hash] = {m: v[1] for m, v in both.items()}
         scales[cell.hash] = {m: found for m in study.methods if (found := _scales(fit_of(study, cell, m)))}
     first = study.cells()[0]
-    models = {}
-    for name, method in study.methods.items():
-        written = method.function or method.formula
-        if callable(written):
-            models[name] = {"text": f"Python function {getattr(written, '__name__', 'of its own')}", "latex": ""}
-            continue
-        if method.estimator is not None:
-            models[name] = {"text": describe(method.estimator), "latex": ""}
-            continue
-        problem = fit_of(study, first, name).problem
-        shown = (method.model(), problem.layout, problem.scales)
-        models[name] = {"text": text(*shown), "latex": latex(*shown)}
+    fits = {name: fit_of(study, first, name) for name in study.methods}
+    models = {name: fit.kind.described(fit) for name, fit in fits.items()}
     device = jax.devices()[0]
     cells = [{"hash": c.hash, "factors": c.factors, "regime": truth_regime(study, c)} for c in study.cells()]
     return results.make_manifest(
