@@ -17,7 +17,7 @@ from hiermodels.inference.draws import Draws
 from hiermodels.inference.exact import ExactSettings, exact, sample_nodes
 from hiermodels.models.data import as_jax, bind
 from hiermodels.models.factorise import factorise
-from hiermodels.studies.calibrate import sbc_runs, sbc_tests
+from hiermodels.studies.calibrate import pooled_tests, sbc_runs, sbc_tests
 from hiermodels.studies.calibrate.calibration import calibration, posterior_sbc, sbc
 from hiermodels.studies.calibrate.sbc import log_likelihood
 from hiermodels.studies.config import read_config
@@ -59,7 +59,7 @@ def test_p_values_of_independent_pits_are_uniform_enough(test):
     assert (p <= 0.2).mean() > 0.1  # and not hardly ever
 
 
-@pytest.mark.parametrize("test", [sbc_tests.pooled_chi_square, sbc_tests.pooled_smooth, sbc_tests.pooled_ecdf])
+@pytest.mark.parametrize("test", [pooled_tests.pooled_chi_square, pooled_tests.pooled_smooth, pooled_tests.pooled_ecdf])
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_p_values_of_pooled_groups_take_the_replicate_as_their_unit(test, share):
     """Groups from independent to identical within a replicate: the size holds, where pooling as if independent fails."""
@@ -204,7 +204,7 @@ def test_a_conditional_variance_wrong_by_a_tenth_is_caught_95_times_in_100_at_a_
     for factor in (1.1, 0.9, 1.0):
         found = sbc(model, frame, sampler=by_hand(model, frame, factor), replications=repeats * each)
         blocks = found.pit("theta_group").reshape(repeats, each, 20)
-        failed[factor] = [sum(test(u).p < 0.01 for u in blocks) for test in (sbc_tests.pooled_smooth, sbc_tests.pooled_ecdf)]
+        failed[factor] = [sum(test(u).p < 0.01 for u in blocks) for test in (pooled_tests.pooled_smooth, pooled_tests.pooled_ecdf)]
     assert min(failed[1.1] + failed[0.9]) >= 0.95 * repeats, failed
     assert all(stats.binom.sf(count - 1, repeats, 0.01) > 1e-3 for count in failed[1.0]), failed
 

@@ -219,7 +219,7 @@ def test_sizes_as_factors_and_rows_that_go():
         "estimands": ["Intercept"],
         "methods": {"m": {"pooling": "complete"}},
     }
-    from hiermodels.studies.run.export import _simulated
+    from hiermodels.studies.run.exporting import _simulated
 
     found = read_config(config)
     first, second = _simulated(found, found.cells())
@@ -239,7 +239,7 @@ def test_counts_are_whole_numbers_and_sizes_those_of_the_replicate():
         "estimands": ["mean_player"],
         "methods": {"m": {"pooling": "complete"}},
     }  # fmt: skip
-    from hiermodels.studies.run.export import _simulated
+    from hiermodels.studies.run.exporting import _simulated
 
     found = read_config(config)
     (table,) = _simulated(found, found.cells())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hiermodels.studies.calibrate import pooled_tests
 from hiermodels.studies.calibrate import sbc_tests as tests
 from hiermodels.studies.calibrate.sbc_table import POOLED, joint, numbered, plain
 from hiermodels.studies.store.blocks import cells_of
@@ -158,15 +159,15 @@ class _Pooled:
     """PITs of groups, as moments of what the pooled tests read of each replicate."""
 
     def __init__(self, n: int) -> None:
-        self.bins, self.z = tests.bins_for(n, 20), tests.pooled_points(n)
+        self.bins, self.z = tests.bins_for(n, 20), pooled_tests.pooled_points(n)
         self.shares, self.legendre, self.ecdf = Moments(), Moments(), Moments()
 
     def add(self, u: Floats) -> None:
         """Take some replicates in; those without a rank in some group are left out."""
         u = u[np.isfinite(u).all(1)]
-        self.shares = self.shares.with_rows(tests.share_rows(u, self.bins))
-        self.legendre = self.legendre.with_rows(tests.legendre_rows(u))
-        self.ecdf = self.ecdf.with_rows(tests.ecdf_rows(u, self.z) - self.z)
+        self.shares = self.shares.with_rows(pooled_tests.share_rows(u, self.bins))
+        self.legendre = self.legendre.with_rows(pooled_tests.legendre_rows(u))
+        self.ecdf = self.ecdf.with_rows(pooled_tests.ecdf_rows(u, self.z) - self.z)
 
     def tests(self) -> dict[str, tests.Uniformity]:
         """Tests by name."""
@@ -174,4 +175,4 @@ class _Pooled:
         few = tests.Uniformity(np.nan, np.nan, n)
         if n < tests.FEWEST:
             return {"chi2": few, "smooth": few, "ecdf": few}
-        return {"chi2": tests.hotelling(self.shares), "smooth": tests.hotelling(self.legendre), "ecdf": tests.largest_deviation(self.ecdf)}
+        return {"chi2": pooled_tests.hotelling(self.shares), "smooth": pooled_tests.hotelling(self.legendre), "ecdf": pooled_tests.largest_deviation(self.ecdf)}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hiermodels.studies.calibrate import pooled_tests
 from hiermodels.studies.calibrate import sbc_tests as tests
 
 if TYPE_CHECKING:
@@ -114,10 +115,10 @@ class Calibration:
         u = u[np.isfinite(u).any(1)]
         if u.shape[1] == 1:
             z, lower, upper = tests.ecdf_band(len(u), prob)
-            return pd.DataFrame({"z": z, "difference": tests.ecdf_rows(u, z).mean(0) - z, "lower": lower - z, "upper": upper - z})
-        z = tests.pooled_points(len(u))
-        rows = tests.ecdf_rows(u, z)
-        half = tests.sup_quantile(rows - z, prob) * rows.std(0, ddof=1) / np.sqrt(len(rows))
+            return pd.DataFrame({"z": z, "difference": pooled_tests.ecdf_rows(u, z).mean(0) - z, "lower": lower - z, "upper": upper - z})
+        z = pooled_tests.pooled_points(len(u))
+        rows = pooled_tests.ecdf_rows(u, z)
+        half = pooled_tests.sup_quantile(rows - z, prob) * rows.std(0, ddof=1) / np.sqrt(len(rows))
         return pd.DataFrame({"z": z, "difference": rows.mean(0) - z, "lower": -half, "upper": half})
 
     def to_datatree(self, **where: Any) -> xr.DataTree:
@@ -194,14 +195,14 @@ def _alone(u: Floats) -> dict[str, tests.Uniformity]:
 
 
 def _pooled(u: Floats) -> dict[str, tests.Uniformity]:
-    return {"chi2": tests.pooled_chi_square(u), "smooth": tests.pooled_smooth(u), "ecdf": tests.pooled_ecdf(u)}
+    return {"chi2": pooled_tests.pooled_chi_square(u), "smooth": pooled_tests.pooled_smooth(u), "ecdf": pooled_tests.pooled_ecdf(u)}
 
 
 def _rows(found: dict[str, tests.Uniformity], averaged: Floats | None) -> list[dict[str, Any]]:
     if averaged is not None:
         averaged = averaged[np.isfinite(averaged).all(1)]
         few = len(averaged) < tests.FEWEST
-        found["averaged"] = tests.Uniformity(np.nan, np.nan, len(averaged)) if few else tests.sup_test(averaged)
+        found["averaged"] = tests.Uniformity(np.nan, np.nan, len(averaged)) if few else pooled_tests.sup_test(averaged)
     return numbered(found)
 
 

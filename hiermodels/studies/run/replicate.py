@@ -35,7 +35,7 @@ from hiermodels.studies.mechanisms.rows import Rows
 from hiermodels.studies.mechanisms.simulate import method_key
 from hiermodels.studies.methods.ready import Fit, Mechanism, fit_of, lanes_of, mechanism_of, truth_of
 from hiermodels.studies.methods.tasks import redrawn_columns, rows_of, run_chunk, simulate_chunk
-from hiermodels.studies.run.export import matching
+from hiermodels.studies.run.exporting import matching
 from hiermodels.studies.run.merge import unequal_columns
 from hiermodels.studies.store import results
 from hiermodels.studies.store.csv_text import csv_text
