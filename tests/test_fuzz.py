@@ -178,7 +178,7 @@ def check_commands(folder: Path, numbers: range, monkeypatch, capfd) -> int:
     def computed(*_, **__):
         raise KeyboardInterrupt
 
-    for place in ("hiermodels.inference.compiled.draw", "hiermodels.studies.methods.tasks.run_chunk", "hiermodels.studies.run.execution.execute", "hiermodels.targets.table.rows"):
+    for place in ("hiermodels.inference.compiled.draw", "hiermodels.studies.run.runner.run_chunk", "hiermodels.studies.plan.planning.run_chunk", "hiermodels.studies.run.execution.execute", "hiermodels.targets.table.rows"):
         module, name = place.rsplit(".", 1)
         if hasattr(importlib.import_module(module), name):
             monkeypatch.setattr(place, computed)

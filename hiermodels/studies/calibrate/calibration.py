@@ -18,14 +18,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from hiermodels.studies.calibrate import sbc_runs
 from hiermodels.studies.calibrate import sbc_tests as tests
 from hiermodels.studies.calibrate.sbc_table import Calibration, Entry, plain, tested
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from hiermodels.inference.draws import Draws
     from hiermodels.models.spec import Model
     from hiermodels.studies.store.results import Run
@@ -109,8 +109,6 @@ def calibration(estimates: Run | pd.DataFrame, factors: Sequence[str] = (), *, b
 
 
 def _table_of(estimates: Any, factors: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    import pandas as pd
-
     if isinstance(estimates, pd.DataFrame):
         return estimates, list(factors)
     regimes = estimates.manifest.get("regime", ["prior"])
@@ -124,8 +122,6 @@ def _table_of(estimates: Any, factors: Sequence[str]) -> tuple[pd.DataFrame, lis
 
 def _pits_of(part: pd.DataFrame, rng: np.random.Generator) -> tuple[Floats, tuple[str, ...]]:
     """PITs (replicate, group), NaN where there is no rank, and labels."""
-    import pandas as pd
-
     reps, rows = np.unique(part["rep"].to_numpy(), return_inverse=True)
     codes, labels = pd.factorize(part["group"].astype(object).fillna(""), sort=False)
     ess = part["ess_tail"].to_numpy(float) if "ess_tail" in part else None  # it is the outermost cells that need mending
@@ -236,8 +232,6 @@ def sbc(
     >>> sorted(set(found.table["estimand"]))
     ['Intercept', 'log_likelihood', 'sd_school', 'theta_school']
     """
-    from hiermodels.studies.calibrate import sbc_runs
-
     settings = sbc_runs.settings_of(sampler, marginalize, centred, draws, tune, chains, target_accept)
     found = sbc_runs.prior_ranks(model, design, settings, sampler, _count(replications), quantities or {}, keep, {} if deviation is None else deviation, seed, precision, workers)
     return _judged(found, "prior", by_group, seed)
@@ -292,8 +286,6 @@ def posterior_sbc(
     >>> list(found.to_datatree().children)
     ['posterior_sbc']
     """
-    from hiermodels.studies.calibrate import sbc_runs
-
     settings = sbc_runs.settings_of(sampler, marginalize, centred, draws, tune, chains, target_accept)
     found = sbc_runs.posterior_ranks(model, data, settings, sampler, _count(replications), quantities or {}, seed, precision, workers)
     return _judged(found, "posterior", by_group, seed)

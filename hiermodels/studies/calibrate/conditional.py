@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jax import Array
 from numpy.typing import NDArray
 
@@ -29,12 +30,12 @@ from hiermodels.models.spec import Model
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.mechanisms.predictors import without_reference
 from hiermodels.studies.mechanisms.rows import Rows
+from hiermodels.studies.methods.ready import mechanism_of
+from hiermodels.studies.methods.tasks import redrawn_columns, rows_of, simulate_chunk
 from hiermodels.studies.score.errors import Errors
 from hiermodels.studies.score.measures.biases import Bias
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from hiermodels.studies.store.results import Run
 
 __all__ = ["rao_blackwell"]
@@ -66,8 +67,6 @@ def rao_blackwell(run: Run) -> pd.DataFrame:
     >>> run = hm.run("eight_schools", "runs/example", progress=False)  # doctest: +SKIP
     >>> rao_blackwell(run).query("group == '[mean]'")  # doctest: +SKIP
     """
-    import pandas as pd
-
     regimes = list(run.manifest["regime"])
     if regimes != ["population"]:
         raise ValueError(f"rao_blackwell: expected fixed hyperparameters and drawn groups (regime: population), found {', '.join(regimes)}; take another run")
@@ -77,8 +76,6 @@ def rao_blackwell(run: Run) -> pd.DataFrame:
 
 
 def _cell(study: Study, cell: Cell, estimates: pd.DataFrame, factors: list[str]) -> pd.DataFrame:
-    import pandas as pd
-
     here = estimates
     for name in factors:
         here = here[here[name].astype(object) == cell.factors[name]]
@@ -114,9 +111,6 @@ def _matrix(part: pd.DataFrame, column: str, reps: Any, labels: list[str]) -> Fl
 
 def _laws(study: Study, cell: Cell, reps: NDArray[Any]) -> tuple[dict[str, tuple[Any, ...]], Problem]:
     """Conditional law of every group value: its kind, and its numbers, each (..., replicate, group)."""
-    from hiermodels.studies.methods.ready import mechanism_of
-    from hiermodels.studies.methods.tasks import redrawn_columns, rows_of, simulate_chunk
-
     m, mechanism = study.mechanisms, mechanism_of(study, cell)
     if callable(m.formula) or getattr(mechanism, "deviation", None) is not None:
         raise ValueError("rao_blackwell: expected data from a declared model, found a function or a deviation from it; its conditional law is not known")

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jax import Array
+from pydantic_core import PydanticCustomError
 
 from hiermodels.inference import samplers
+from hiermodels.inference.diagnostics import convergence
 from hiermodels.inference.draws import Draws
 from hiermodels.inference.samplers import Settings
 from hiermodels.models.data import bind
 from hiermodels.models.problem import Problem, as_jax
 from hiermodels.models.spec import Model
 from hiermodels.studies.calibrate.sbc import POINTS, Quantities, Ranks, lanes_for, log_likelihood, map_replicates, ranks
+from hiermodels.studies.config.designs import read_design
+from hiermodels.studies.config.deviating import canonical, check_deviation, read_deviations
+from hiermodels.studies.config.errors import within
 from hiermodels.studies.config.mechanisms import outcome_of
+from hiermodels.studies.machine import cores
+from hiermodels.studies.mechanisms import own
 from hiermodels.studies.mechanisms.deviant import Deviation, any_rows, read_deviation
 from hiermodels.studies.mechanisms.predictors import Redrawn, declared_scales, draw, redesign, redrawn, without_reference
 from hiermodels.studies.mechanisms.rows import Rows, redesigned
 from hiermodels.studies.mechanisms.simulate import Truth, design_frame, simulate_given, simulator
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["posterior_ranks", "prior_ranks", "settings_of"]
 
@@ -86,8 +91,6 @@ def prior_ranks(
     workers: int | None,
 ) -> Found:
     """Ranks of truths from the prior; see `hiermodels.studies.calibrate.calibration.sbc`."""
-    from hiermodels.studies.machine import cores
-
     (frame, laws), double = _frame(design, seed), _double(precision)
     with jax.enable_x64(double):
         bound, simulate = _bind_prior(model, frame, laws, settings, sampler, deviation)
@@ -132,10 +135,6 @@ def posterior_ranks(
     workers: int | None,
 ) -> Found:
     """Ranks of truths from a posterior; see `hiermodels.studies.calibrate.calibration.posterior_sbc`."""
-    import pandas as pd
-
-    from hiermodels.studies.machine import cores
-
     if not isinstance(model, Model):
         raise ValueError(f"model: expected hm.Model, found {type(model).__name__}; a NumPyro function has prior SBC only")
     double = _double(precision)
@@ -187,11 +186,6 @@ def _deciles(values: np.ndarray) -> np.ndarray:
 
 def _frame(design: Any, seed: int) -> tuple[pd.DataFrame, tuple[Redrawn, ...]]:
     """A design's rows, and its predictors that are redrawn with each dataset."""
-    import pandas as pd
-    from pydantic_core import PydanticCustomError
-
-    from hiermodels.studies.config.designs import read_design
-
     if isinstance(design, pd.DataFrame):
         return design, ()
     try:
@@ -225,11 +219,6 @@ def _bind_prior(
 
 def _read_deviation(given: Mapping[str, Any], problem: Problem) -> Deviation | None:
     """A deviation as a config writes it, checked against the model."""
-    from pydantic_core import PydanticCustomError
-
-    from hiermodels.studies.config.deviating import canonical, check_deviation, read_deviations
-    from hiermodels.studies.config.errors import within
-
     try:
         with within("deviation"):
             checked = check_deviation(given)
@@ -259,7 +248,6 @@ def _bound(problem: Problem, settings: Settings, sampler: Any) -> _Bound:
 def _bind_own(
     function: Callable[..., Any], frame: pd.DataFrame, settings: Settings, sampler: Any
 ) -> tuple[_Bound, Callable[[Array, Any], tuple[Array, dict[str, Array]]]]:
-    from hiermodels.studies.mechanisms import own
 
     problem = own.bind_own(function, frame, outcome_of(function))
     layout = problem.layout
@@ -325,8 +313,6 @@ def _quantities(
 
 def _posterior_truths(problem: Problem, settings: Settings, sampler: Any, replications: int, seed: int) -> dict[str, Array]:
     """Independent draws of every variable given the observed data, shape (replicate, *dims)."""
-    from hiermodels.inference.diagnostics import convergence
-
     key, data = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), 2), as_jax(problem.data)
     many = replace(settings, draws=max(settings.draws, -(-8 * replications // settings.chains)))
     independent = isinstance(sampler, str) and samplers.of(settings).independent

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 from numpy.typing import NDArray
 
 from hiermodels.studies.calibrate import pooled_tests
 from hiermodels.studies.calibrate import sbc_tests as tests
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import xarray as xr
 
 __all__ = ["POOLED", "Calibration", "Entry", "joint", "numbered", "plain", "tested"]
 
@@ -109,8 +107,6 @@ class Calibration:
         DataFrame
             ``z, difference, lower, upper``: points of the unit interval, ECDF minus z, ends of the band around 0.
         """
-        import pandas as pd
-
         u = self.pit(estimand, **where)
         u = u[np.isfinite(u).any(1)]
         if u.shape[1] == 1:
@@ -131,8 +127,6 @@ class Calibration:
         **where
             ``method`` and factors, where there are several.
         """
-        import xarray as xr
-
         chosen = [entry for entry in self.pits if all(entry[0].get(k) == v for k, v in where.items())]
         names = [entry[0]["estimand"] for entry in chosen]
         if not names or len(set(names)) < len(names):
@@ -181,8 +175,6 @@ def tested(found: Sequence[Entry], notes: Sequence[str], kind: str, by_group: bo
 
 def joint(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows of tests as a table, adjusted over all of them."""
-    import pandas as pd
-
     table = pd.DataFrame(list(rows))
     table.insert(list(table).index("p") + 1, "p_joint", tests.holm(table["p"]))
     return table

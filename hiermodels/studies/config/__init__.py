@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from hiermodels.datasets import is_file
 from hiermodels.studies.config.cells import Cell, cell_hash, data_key_material, method_key_material, regime
 from hiermodels.studies.config.designs import design_levels, design_table
@@ -171,8 +173,6 @@ def _bytes(path: Path) -> bytes:
 
 
 def _dump(data: Mapping[str, Any]) -> bytes:
-    from ruamel.yaml import YAML
-
     stream = io.BytesIO()
     yaml = YAML(typ="rt", pure=True)
     yaml.allow_unicode = True

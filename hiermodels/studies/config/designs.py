@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from hiermodels.datasets import is_file, read_table
 from hiermodels.studies.config.errors import nearest, problem, shown, within
 from hiermodels.studies.config.texts import read_law
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["DRAWN", "design_levels", "design_table", "predictors_text", "read_design", "read_predictor", "read_size"]
 
@@ -40,8 +39,6 @@ def design_table(design: str | Mapping[str, Any]) -> pd.DataFrame | None:
     >>> design_table({"school": 20, "obs": 5}) is None
     True
     """
-    import pandas as pd
-
     if isinstance(design, str):
         return read_table(design)
     return pd.DataFrame(dict(design["table"])) if "table" in design else None

@@ -9,6 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema, model_validator
 
+from hiermodels.families import lookup
+from hiermodels.inference import samplers
+from hiermodels.models.formula import parse_formula
+from hiermodels.priors import parse
 from hiermodels.studies.config.designs import DRAWN, read_design
 from hiermodels.studies.config.deviating import check_deviation, deviation_schema
 from hiermodels.studies.config.errors import nearest, problem, shown
@@ -26,16 +30,12 @@ ROLES = ("known_se", "trials", "exposure", "weights")
 
 def sampler_names() -> tuple[str, ...]:
     """Names of the samplers that a config may ask for."""
-    from hiermodels.inference.samplers import MENU
-
-    return tuple(MENU)
+    return tuple(samplers.MENU)
 
 
 def samplers_that(what: str) -> list[str]:
     """Names of the samplers of which an attribute is true, or that take a setting of this name."""
-    from hiermodels.inference.samplers import those_that
-
-    return those_that(what)
+    return samplers.those_that(what)
 
 
 def _word(menu: Callable[[], tuple[str, ...]]) -> BeforeValidator:
@@ -79,7 +79,6 @@ def _below(value: Any) -> str:
 
 def auto(low: int) -> Any:
     """A field that is ``auto`` or a whole number of at least ``low``."""
-
     def check(value: Any) -> Any:
         if value == "auto":
             return value
@@ -114,7 +113,6 @@ def _text(value: Any) -> str:
 def _formula(value: Any) -> Any:
     if callable(value):
         return value
-    from hiermodels.models.formula import parse_formula
 
     text = _text(value)
     try:
@@ -125,8 +123,6 @@ def _formula(value: Any) -> Any:
 
 
 def _family(value: Any) -> str:
-    from hiermodels.families import lookup
-
     try:
         return lookup(value).name
     except ValueError as error:
@@ -233,8 +229,6 @@ def _pooling(value: Any) -> str | dict[str, str]:
 
 
 def _priors(value: Any) -> dict[str, str]:
-    from hiermodels.priors import parse
-
     if value is None:
         return {}
     if not isinstance(value, Mapping):

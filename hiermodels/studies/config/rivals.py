@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
+from hiermodels.inference.direct import menu, read_settings
+from hiermodels.inference.point_estimates import setting_names
 from hiermodels.studies.config.errors import nearest, problem, shown
 from hiermodels.studies.config.fields import ROLES
 
@@ -20,8 +22,6 @@ _POSTERIOR = ("pooling", "sampler", "accuracy", "priors", "marginalize", "centre
 
 def estimator_names() -> tuple[str, ...]:
     """Names of the estimators without draws."""
-    from hiermodels.inference.direct import menu
-
     return tuple(menu())
 
 
@@ -35,8 +35,6 @@ def rival(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _estimator(data: Mapping[str, Any]) -> dict[str, Any]:
-    from hiermodels.inference.direct import read_settings
-
     name, names = data["estimator"], estimator_names()
     if not isinstance(name, str) or name not in names:
         raise problem(f"expected the name of an estimator; found {shown(name)}; {nearest(str(name), names)}", ("estimator",))
@@ -70,11 +68,6 @@ def _host(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def rival_schemas(method: Mapping[str, Any]) -> dict[str, Any]:
     """JSON Schemas of both kinds; model keys as in the schema of a ``Method``."""
-    from typing import Literal, get_args, get_origin
-
-    from hiermodels.inference.direct import menu
-    from hiermodels.inference.point_estimates import setting_names
-
     model = {key: method["properties"][key] for key in MODEL_KEYS}
     settings: dict[str, Any] = {}
     for function in menu().values():

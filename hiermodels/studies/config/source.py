@@ -11,12 +11,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, DocumentStartEvent
+
+from hiermodels.models.labels import label_text
+from hiermodels.priors import Prior
 from hiermodels.studies.config.errors import ConfigError, Path, shown
 
 if TYPE_CHECKING:
-    from ruamel.yaml import YAML
-
-    Node = Any  # ruamel.yaml's nodes: kinds are told apart by ``id``
+    Node = Any
 
 __all__ = ["plain", "read_yaml"]
 
@@ -57,9 +61,6 @@ def read_yaml(source: bytes, file: str = "config") -> tuple[Any, dict[Path, int]
     >>> read_yaml(b"{a: 1e-3, b: [no, 2]}")[0]
     {'a': 0.001, 'b': ['no', 2]}
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
     text = _decode(source, file)
     yaml = YAML(typ="safe", pure=True)
     try:
@@ -105,8 +106,6 @@ def _empty(file: str) -> ConfigError:
 
 def _check_events(yaml: YAML, text: str, file: str) -> None:
     """Refuse deep nesting and other YAML versions before anything recursive looks at the text."""
-    from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, DocumentStartEvent
-
     depth = 0
     for event in yaml.parse(text):
         line = event.start_mark.line + 1
@@ -253,9 +252,6 @@ def plain(value: Any, path: Path = ()) -> Any:
     >>> plain({"seed": np.int64(1), 2: (1, 2)})
     {'seed': 1, '2': [1, 2]}
     """
-    from hiermodels.models.labels import label_text
-    from hiermodels.priors import Prior
-
     if len(path) > MAX_DEPTH:
         raise ConfigError(f"expected at most {MAX_DEPTH} levels of nesting; found more; a study needs six")
     if isinstance(value, int) and not fits(value):

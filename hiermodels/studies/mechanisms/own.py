@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpyro import handlers
 
 from hiermodels import priors
 from hiermodels.inference import samplers
@@ -153,8 +154,6 @@ def _joined(labels: list[list[str]]) -> list[str]:
 
 def _draws_whole_numbers(function: Callable[..., Any], frame: pd.DataFrame, outcome: str) -> bool:
     """Whether the outcome is discrete: its site is the one that is observed once there is an outcome."""
-    from numpyro import handlers
-
     model = user_model(function, frame.assign(**{outcome: 0}), outcome)
     found: list[bool] = []
 
@@ -258,7 +257,6 @@ def own_simulator(
         ``simulate(key, design, values) -> (y, true)``: the outcome, shape (obs,), and the true value of every latent and
         deterministic site, with ``mean(...)`` of those with an axis.
     """
-
     def simulate(
         key: Array, design: dict[str, Array], values: dict[str, Array], words: Mapping[str, Array] | None = None
     ) -> tuple[Array, dict[str, Array]]:
@@ -347,7 +345,6 @@ def method_steps(function: Callable[..., Estimates], size: int) -> Steps:
     size : int
         Targets, padding included.
     """
-
     def estimate(key: Array, data: Any, truth: Array) -> Estimates:
         found = function(key, data)
         if not isinstance(found, Estimates):

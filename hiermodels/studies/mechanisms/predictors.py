@@ -11,12 +11,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jax import Array
+from scipy.special import ndtri
 
 from hiermodels.models import checks
 from hiermodels.models.cells import with_cells
@@ -27,9 +29,6 @@ from hiermodels.models.spec import Model
 from hiermodels.models.streams import word
 from hiermodels.studies.config.designs import design_levels, read_predictor
 from hiermodels.studies.config.texts import read_law
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Redrawn", "column", "declared_scales", "draw", "redesign", "redrawn", "varying", "without_reference"]
 
@@ -80,8 +79,6 @@ def column(entry: Any, frame: pd.DataFrame, rng: np.random.Generator) -> np.ndar
         The rows, with the levels' labels.
     rng : Generator
     """
-    import pandas as pd
-
     entry = read_predictor(entry, tuple(map(str, frame.columns)))
     if not isinstance(entry, Mapping):
         name, numbers = read_law(entry, levels=[*map(str, frame.columns), "obs"])
@@ -97,8 +94,6 @@ def column(entry: Any, frame: pd.DataFrame, rng: np.random.Generator) -> np.ndar
 
 
 def _units(level: str, frame: pd.DataFrame) -> np.ndarray:
-    import pandas as pd
-
     return np.arange(len(frame)) if level == "obs" else pd.factorize(frame[level])[0]
 
 
@@ -112,8 +107,6 @@ def _drawn_once(law: str, numbers: tuple[Any, ...], count: int, rng: np.random.G
 
 def _reference(law: str, numbers: tuple[Any, ...], count: int, rng: np.random.Generator) -> np.ndarray:
     """Equally likely quantiles in random order; of a Bernoulli law that can be both, both where there are two."""
-    from scipy.special import ndtri
-
     u = (np.arange(count) + 0.5) / count
     if law == "normal":
         values = numbers[0] + numbers[1] * ndtri(u)

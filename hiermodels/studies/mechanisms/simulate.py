@@ -8,15 +8,18 @@ The data of replicate r in cell c depend on (seed, cell, r) alone: never on lane
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jax import Array
+from scipy import optimize, stats
 
 from hiermodels import priors
 from hiermodels.models.data import bind
@@ -34,9 +37,6 @@ from hiermodels.studies.config.designs import SIZES, design_table
 from hiermodels.studies.config.texts import read_law
 from hiermodels.studies.mechanisms.deviant import Deviation, simulate_deviant
 from hiermodels.studies.mechanisms.predictors import column as predictor_column
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Truth", "data_key", "design_frame", "method_key", "read_truth", "simulate_given", "simulator"]
 
@@ -119,8 +119,6 @@ def _unequal(mean: float, cv: float, size: int, rng: np.random.Generator) -> np.
     Rounding so keeps the mean and adds E[f (1 - f)] to the variance, f the fraction of x; the gamma law's variance is what is
     left. x and u are drawn from ``size`` equal strata, in random order, so that a cell's mean and coefficient come out as asked.
     """
-    from scipy import optimize, stats
-
     def strata(size: int) -> np.ndarray:
         return (rng.permutation(size) + rng.random(size)) / size
 
@@ -139,8 +137,6 @@ def _unequal(mean: float, cv: float, size: int, rng: np.random.Generator) -> np.
 
 def _nested(levels: Mapping[str, Any], obs: Any, rng: Callable[[str], np.random.Generator]) -> pd.DataFrame:
     """Rows of nested levels; labels count the groups of the whole level, so that no two groups share one."""
-    import pandas as pd
-
     units = 1
     labels: dict[str, np.ndarray] = {}
     for level, law in {**levels, "obs": obs}.items():
@@ -216,7 +212,6 @@ def read_truth(truth: Mapping[str, Any], problem: Problem) -> tuple[Truth, dict[
                 values[name] = _number(scalars[name], value)
                 numbers.append(name)
         else:
-            import difflib
 
             known = [*scalars, *thetas]
             near = difflib.get_close_matches(name, known, 1)
@@ -325,7 +320,6 @@ def simulator(
         of its average over groups (``mean(theta_school)``) and of a new group (``new(school)``); NaN where undefined. Under
         a deviation that takes rows away, y is a `hiermodels.studies.mechanisms.rows.Rows`. ``words`` as in `hiermodels.models.streams.stream`.
     """
-
     def drawn(
         key: Array, design: Data, values: dict[str, Array], words: Mapping[str, Array] | None = None
     ) -> tuple[Array, dict[str, Array]]:
@@ -369,7 +363,6 @@ def _unit(layout: Layout, name: str, law: Prior) -> str | None:
 
 def _above_one(law: Prior, key: Array) -> Array:
     """A draw from a law cut at one: drawn again until it is greater."""
-
     def again(state: tuple[Array, Array]) -> tuple[Array, Array]:
         key, _ = state
         key, here = jax.random.split(key)

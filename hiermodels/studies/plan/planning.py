@@ -14,21 +14,27 @@ from __future__ import annotations
 
 import concurrent.futures
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 
 from hiermodels.studies.config import Cell, Study, read_config
 from hiermodels.studies.config.targets import read_targets
+from hiermodels.studies.machine import cores
+from hiermodels.studies.methods import programs, ready
+from hiermodels.studies.methods.ready import lanes_of
+from hiermodels.studies.methods.supports import supports_of
+from hiermodels.studies.methods.tasks import run_chunk
+from hiermodels.studies.run.runner import bind_all, truth_regime
 from hiermodels.studies.score.measures import about
 from hiermodels.studies.score.montecarlo import Z95
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
+from hiermodels.studies.score.scoring import performance
 
 __all__ = ["Cost", "Plan", "pilot", "plan", "read_targets", "required"]
 
@@ -128,8 +134,6 @@ def required(performance: pd.DataFrame, targets: Mapping[str, float], factors: S
     >>> required(pd.DataFrame([row]), {"bias": 0.01})["n_sim"].tolist()
     [400]
     """
-    import pandas as pd
-
     rows = performance[performance["measure"].isin(list(targets))].copy()
     for name in targets:
         if not np.isfinite(rows.loc[rows["measure"] == name, "value"]).any():
@@ -177,11 +181,6 @@ def plan(config: Any, targets: Mapping[str, float] | Sequence[str], *, replicati
     >>> found = plan("quick", {"cover": 0.01}, replications=20)  # doctest: +SKIP
     >>> print(found)  # doctest: +SKIP
     """
-    from hiermodels.studies.machine import cores
-    from hiermodels.studies.methods.supports import supports_of
-    from hiermodels.studies.run.runner import bind_all, truth_regime
-    from hiermodels.studies.score.scoring import performance
-
     wanted = read_targets(targets)
     if isinstance(replications, bool) or not isinstance(replications, int) or not 20 <= replications < 2**31:
         found = repr(replications)[:40]
@@ -232,8 +231,6 @@ def pilot(study: Study, replications: int, workers: int) -> tuple[pd.DataFrame, 
     costs : dict
         (cell hash, method) to `Cost`.
     """
-    import pyarrow as pa
-
     jobs = [(cell, method) for cell in study.cells() for method in study.methods]
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         found = list(pool.map(lambda job: _measured(study, job[0], job[1], replications), jobs))
@@ -244,9 +241,6 @@ def pilot(study: Study, replications: int, workers: int) -> tuple[pd.DataFrame, 
 
 def _measured(study: Study, cell: Cell, method: str, replications: int) -> tuple[list[pa.Table], Cost]:
     """Chunks of one cell and method; the first is computed twice where it is the only one, to tell compiling from computing."""
-    from hiermodels.studies.methods.ready import lanes_of
-    from hiermodels.studies.methods.tasks import run_chunk
-
     _, chunk = lanes_of(study, cell, method)
     count = -(-replications // chunk)
     tables, seconds = [], []
@@ -261,8 +255,6 @@ def _measured(study: Study, cell: Cell, method: str, replications: int) -> tuple
 
 def _resident() -> float:
     """Most bytes that this process has held in memory; NaN where the system does not tell."""
-    import sys
-
     try:
         import resource
     except ImportError:
@@ -272,8 +264,6 @@ def _resident() -> float:
 
 def program_bytes(study: Study, cell: Cell, method: str) -> int:
     """Working memory of the compiled program that fits a method on a cell, as its compiler states it; 0 where it does not."""
-    from hiermodels.studies.methods import programs, ready
-
     fit = ready.fit_of(study, cell, method)
     if not fit.kind.compiled:
         return 0

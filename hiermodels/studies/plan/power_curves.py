@@ -18,16 +18,19 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from hiermodels.studies.config import Study, read_config
+from hiermodels.studies.machine import cores
+from hiermodels.studies.methods.ready import mechanism_of
+from hiermodels.studies.plan.planning import pilot
+from hiermodels.studies.run.runner import bind_all, truth_regime
 from hiermodels.studies.score.power import Rule, operating, read_rules
-
-if TYPE_CHECKING:
-    import pandas as pd
+from hiermodels.studies.score.tables import count_failures, failure_note, known
 
 __all__ = ["PowerCurve", "crossings", "outside", "power_curve", "vary_sizes"]
 
@@ -113,13 +116,6 @@ def power_curve(
     ValueError
         For a config that cannot be run, an estimand that it has not, or a target outside (0, 1).
     """
-    import pandas as pd
-
-    from hiermodels.studies.machine import cores
-    from hiermodels.studies.plan.planning import pilot
-    from hiermodels.studies.run.runner import bind_all, truth_regime
-    from hiermodels.studies.score.tables import count_failures, failure_note
-
     if isinstance(target, bool) or not isinstance(target, int | float) or not 0 < target < 1:
         raise ValueError(f"power: expected a number between 0 and 1, found {target!r}; e.g. 0.8")
     study = vary_sizes(read_config(config, replications=replications or REPLICATIONS), vary or {})
@@ -192,8 +188,6 @@ def _is_size(study: Study, name: str) -> bool:
 
 
 def _rule(study: Study, estimand: str) -> Rule:
-    from hiermodels.studies.score.tables import known
-
     decisions = {rule.name: rule for rule in read_rules(getattr(study, "decisions", None) or {})}
     if estimand in decisions:
         return decisions[estimand]
@@ -205,8 +199,6 @@ def _rule(study: Study, estimand: str) -> Rule:
 
 
 def _units(study: Study) -> list[int]:
-    from hiermodels.studies.methods.ready import mechanism_of
-
     return [len(mechanism_of(study, cell).frame) for cell in study.cells()]
 
 
@@ -246,8 +238,6 @@ def crossings(table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str],
     >>> float(crossings(rows, ["school"], ["school"], 0.8)["needed"].round(1).iloc[0])
     31.4
     """
-    import pandas as pd
-
     found = []
     for size, who, values, line in _lines(table, sizes, factors):
         needed, mcse = line.crossing(target)
@@ -295,8 +285,6 @@ def _plain(value: Any) -> str:
 
 def _lines(table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str]) -> Iterator[tuple[str, dict[str, Any], Any, _Line]]:
     """A line for each size and setting of the other factors that has three sizes or more, with the sizes."""
-    import pandas as pd
-
     for size in sizes:
         others = [*(f for f in factors if f != size), "method"]
         for key, part in table.groupby(others, sort=False, observed=True):

@@ -22,7 +22,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib import metadata
 from typing import Any
+
+import jax
 
 from hiermodels.studies.config import Study
 from hiermodels.studies.methods.ready import lanes_of
@@ -108,7 +111,6 @@ def remote_chunk(
     study = _study(resolved, functions)
     place = next(c for c in study.cells() if c.hash == cell)
     if lanes_of(study, place, method) != tuple(sizes):
-        import jax
 
         raise ValueError(
             f"--scheduler: expected lanes and chunk {tuple(sizes)} for {method}, found {lanes_of(study, place, method)} on a worker "
@@ -272,8 +274,6 @@ def _wait_for_workers(client: Any, address: str) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of what determines the numbers, on the machine that this runs on."""
-    from importlib import metadata
-
     return {name: metadata.version(name) for name in ("hiermodels", "jax", "jaxlib", "numpyro", "numpy")}
 
 

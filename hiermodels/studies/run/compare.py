@@ -6,15 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from hiermodels.studies.store.identity import IDENTITY, differences, line, plain
 from hiermodels.studies.store.results import Run, load_run
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Comparison", "compare"]
 
@@ -126,8 +124,6 @@ def _same_truths(one: Run, two: Run) -> bool:
 
 def _joined(one: Run, two: Run) -> tuple[pd.DataFrame, tuple[int, int]]:
     """Rows of both tables, and how many are only in one of them."""
-    import pandas as pd
-
     keys = [*(name for name in one.factors if name in two.factors), *_KEYS]
     if set(one.factors) != set(two.factors):
         empty = pd.DataFrame({name: [] for name in (*keys, "one", "two", "difference", "mcse", "z")})

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
+
 from hiermodels.inference.draws import FLAGGED
 from hiermodels.studies.methods.host import Keeper, keep
 from hiermodels.studies.run.interruption import GRACE, Deadline, Interrupted, TimeUp
@@ -45,10 +47,8 @@ class Pool(Protocol):
 
     def submit(self, task: Task) -> Future:
         """Compute a chunk; the future's result is None where the time left does not allow to begin it."""
-
     def width(self) -> int:
         """How many chunks are in flight at most; enough that none of the computing waits for the writing."""
-
     def close(self) -> None:
         """Drop what has not begun, and do not wait."""
 
@@ -210,8 +210,6 @@ class _Execution:
 
 def _troubled(table: Any, task: Task) -> int:
     """Fits of a chunk that are missing or flagged, among the replicates that count."""
-    import numpy as np
-
     if table.num_rows == 0:
         return 0
     rep = table["rep"].to_numpy()

@@ -6,22 +6,24 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from hiermodels.models.columns import number_of
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.config.errors import nearest
 from hiermodels.studies.config.stand_ins import stand_ins
+from hiermodels.studies.mechanisms.frames import frames
+from hiermodels.studies.methods.ready import mechanism_of
+from hiermodels.studies.methods.tasks import redrawn_columns, simulate_chunk
 from hiermodels.studies.store.csv_text import csv_text, unguarded
 from hiermodels.studies.store.disk import whole
 from hiermodels.studies.store.identity import check_current
 from hiermodels.studies.store.results import Run, load_run
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 __all__ = ["datasets", "export_datasets", "matching", "read_cell"]
 
@@ -84,11 +86,7 @@ def study_of_run(run: Run, functions: Functions | None) -> Study:
 
 
 def _simulated(study: Study, cells: Sequence[Cell]) -> Iterator[pd.DataFrame]:
-    import pandas as pd
 
-    from hiermodels.studies.mechanisms.frames import frames
-    from hiermodels.studies.methods.ready import mechanism_of
-    from hiermodels.studies.methods.tasks import redrawn_columns, simulate_chunk
 
     for cell in cells:
         mechanism = mechanism_of(study, cell)
@@ -206,9 +204,6 @@ def _write_csv(path: Path, tables: Iterator[pd.DataFrame]) -> None:
 
 
 def _write_parquet(path: Path, tables: Iterator[pd.DataFrame]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     first = pa.Table.from_pandas(next(tables), preserve_index=False).replace_schema_metadata(None)
     with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
         writer.write_table(first)

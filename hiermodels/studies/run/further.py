@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from hiermodels.studies.calibrate.calibration import calibration
 from hiermodels.studies.calibrate.ranked import calibration_of
+from hiermodels.studies.calibrate.sbc_tests import holm
 from hiermodels.studies.score.measures import MENU
 from hiermodels.studies.score.power import operating
 from hiermodels.studies.score.rules import read_rules
@@ -18,8 +20,6 @@ from hiermodels.studies.store.csv_text import csv_text
 from hiermodels.studies.store.large import LargeCell
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from hiermodels.studies.score.power import Batch
     from hiermodels.studies.store.results import Run
 
@@ -63,7 +63,6 @@ class Further:
         """
         if not self._rules:
             return table, notes
-        import pandas as pd
 
         regime = "prior" if self._prior else "population"
         found, more = operating(self._decided, self._rules, factors=self._factors, regime=regime, failures="paired-complete" if common and self._failures != "worst-case" else self._failures)
@@ -77,9 +76,7 @@ class Further:
         """Tests of calibration as CSV, adjusted over all of them; None where truths do not come from priors, or without ranks."""
         if not self._tests:
             return None
-        import pandas as pd
 
-        from hiermodels.studies.calibrate.sbc_tests import holm
 
         table = pd.concat(self._tests, ignore_index=True)
         table["p_joint"] = holm(table["p"])

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hiermodels.datasets import read_table
 from hiermodels.datasets.roles import MISSING
 from hiermodels.models.columns import as_numbers, shown_cell
 from hiermodels.models.labels import find_label, label_text
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.config.errors import nearest, shown
 from hiermodels.studies.methods.answers import NUMBERS, faults, there
+from hiermodels.studies.methods.fits import estimates_from, supports_of_targets
+from hiermodels.studies.methods.long_table import table_of
+from hiermodels.studies.methods.ready import mechanism_of, plain_fit, truth_of
+from hiermodels.studies.methods.tasks import simulate_chunk
 from hiermodels.studies.run.exporting import BATCH, Functions, same_value, study_of_run
+from hiermodels.studies.run.summary import summarise
 from hiermodels.studies.store import results
 from hiermodels.studies.store.chunks import chunk_path, write_chunk
 from hiermodels.studies.store.csv_text import unguarded
@@ -104,8 +110,6 @@ def import_estimates(
 
 
 def _summarised(run: Run) -> list[str]:
-    from hiermodels.studies.run.summary import summarise
-
     try:
         summarise(run.path)
     except ValueError as error:
@@ -123,8 +127,6 @@ def _check_name(run: Run, method: str, replace: bool) -> None:
 
 
 def _read(table: pd.DataFrame | str | Path, study: Study) -> tuple[pd.DataFrame, str]:
-    from hiermodels.datasets import read_table
-
     if isinstance(table, str | Path):
         texts = [*(name for name, kind in study.factors.items() if kind == "string"), "estimand", "group"]
         return read_table(Path(table), texts, missing="").reset_index(drop=True), str(table)
@@ -186,11 +188,6 @@ def _strange_cell(study: Study, rows: pd.DataFrame, where: str) -> str:
 
 def _scored(study: Study, cell: Cell, method: str, rows: pd.DataFrame, where: str) -> tuple[Any, str]:
     """A cell's rows as stored estimates with true values, and a line about them."""
-    from hiermodels.studies.methods.fits import estimates_from, supports_of_targets
-    from hiermodels.studies.methods.long_table import table_of
-    from hiermodels.studies.methods.ready import mechanism_of, plain_fit, truth_of
-    from hiermodels.studies.methods.tasks import simulate_chunk
-
     mechanism, reps = mechanism_of(study, cell), study.replications
     names = [e.name for e in study.estimands]
     unknown = next((i for i, name in enumerate(rows["estimand"]) if name not in names), None)

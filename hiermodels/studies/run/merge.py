@@ -13,6 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow.compute as pc
+
 from hiermodels.studies.config import Study
 from hiermodels.studies.config.cells import cell_hash, rows_of
 from hiermodels.studies.config.stand_ins import stand_ins
@@ -281,8 +284,6 @@ def _stopping(parts: Sequence[Run], manifest: Mapping[str, Any]) -> dict[str, by
 
 def _check_rows(table: pa.Table, combination: Combination, index: int, path: Path) -> None:
     """A chunk holds the replicates that its number says."""
-    import pyarrow.compute as pc
-
     if not table.num_rows:
         return
     seen = pc.min_max(table["rep"]).as_py()
@@ -306,8 +307,6 @@ def _check_equal(table: pa.Table, path: Path, other: Path) -> None:
 
 def unequal_columns(one: pa.Table, two: pa.Table) -> list[str]:
     """Names of columns in which two tables differ, bit by bit; NaN equals NaN."""
-    import numpy as np
-
     if one.num_rows != two.num_rows or one.column_names != two.column_names:
         return sorted({*one.column_names} ^ {*two.column_names}) or ["rows"]
     found = []

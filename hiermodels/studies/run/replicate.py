@@ -17,6 +17,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+import xarray as xr
 from jax import Array
 
 from hiermodels.inference import describe, samplers
@@ -28,6 +31,7 @@ from hiermodels.models.canonical import canonical
 from hiermodels.models.data import bind as bind_data
 from hiermodels.models.problem import Problem, as_jax
 from hiermodels.studies.config import Cell, Study
+from hiermodels.studies.config.errors import nearest
 from hiermodels.studies.mechanisms import own
 from hiermodels.studies.mechanisms.frames import frames
 from hiermodels.studies.mechanisms.own import OwnLayout
@@ -44,9 +48,7 @@ from hiermodels.studies.store.identity import Makers, check_current
 from hiermodels.studies.store.results import Run, load_run
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
-    import xarray as xr
 
 __all__ = ["Replicate", "replicate"]
 
@@ -162,8 +164,6 @@ def _one_cell(study: Study, wanted: Mapping[str, Any]) -> Cell:
 
 
 def _methods(study: Study, method: str | None) -> list[str]:
-    from hiermodels.studies.config.errors import nearest
-
     if method is None:
         return list(study.methods)
     if method not in study.methods:
@@ -172,22 +172,16 @@ def _methods(study: Study, method: str | None) -> list[str]:
 
 
 def _no_rows() -> pd.DataFrame:
-    import pandas as pd
-
     return pd.DataFrame()
 
 
 def _joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    import pandas as pd
-
     plain = [t.astype({c: "str" for c in t if isinstance(t[c].dtype, pd.CategoricalDtype)}) for t in tables]
     return pd.concat(plain, ignore_index=True)
 
 
 def _truth_table(mechanism: Mechanism, true: Mapping[str, np.ndarray]) -> pd.DataFrame:
     """Every true value, a row a number; groups by label."""
-    import pandas as pd
-
     problem = mechanism.problem
     places = {name: level.name for level in problem.layout.levels for name in problem.layout.effect_names(level)}
     rows: list[tuple[str, str, float]] = []
@@ -204,16 +198,12 @@ def _truth_table(mechanism: Mechanism, true: Mapping[str, np.ndarray]) -> pd.Dat
 
 def _rows_of(study: Study, cell: Cell, method: str, rep: int) -> pa.Table:
     """The replicate's rows, from the whole chunk that it stands in."""
-    import pyarrow.compute as pc
-
     chunk = lanes_of(study, cell, method)[1]
     table = run_chunk(study, cell.hash, method, rep // chunk)
     return table.filter(pc.equal(table["rep"], rep))
 
 
 def _against_stored(run: Run, table: pa.Table, cell: Cell, method: str, rep: int, chunk: int) -> list[str] | None:
-    import pyarrow.compute as pc
-
     path = results.chunk_path(run.path, cell.hash, method, rep // chunk)
     if not path.is_file():
         return None
@@ -297,8 +287,6 @@ def _exact_draws(study: Study, cell: Cell, fit: Fit, method: str, rep: int) -> d
 
 def _tree(problem: Any, values: Mapping[str, Array], method: Any, data: pd.DataFrame) -> xr.DataTree:
     """Draws with their labels, and the data where every group of the design has some."""
-    import xarray as xr
-
     if not isinstance(problem, Problem):
         layout = problem.layout
         shaped = {k: np.asarray(v).reshape(*v.shape[:2], *layout.shapes.get(k, ())) for k, v in values.items()}

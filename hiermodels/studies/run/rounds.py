@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from hiermodels.studies.methods.supports import supports_of
 from hiermodels.studies.run.schedule import Schedule, Shard
 from hiermodels.studies.run.sequential import checkpoints, judge, read_stop
@@ -19,8 +21,6 @@ from hiermodels.studies.store import results
 from hiermodels.studies.store.csv_text import csv_text
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from hiermodels.studies.config import Study
 
 __all__ = ["by_rounds", "check_shard", "kept_stops"]
@@ -64,8 +64,6 @@ def by_rounds(study: Study, manifest: dict[str, Any], schedule: Schedule, folder
     dict
         The manifest with ``stopped``: a cell's hash to its number of replicates.
     """
-    import pandas as pd
-
     if "stopped" in manifest:
         compute(schedule)
         return manifest

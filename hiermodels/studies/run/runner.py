@@ -9,12 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jax
+
 from hiermodels._forks import refuse_fork
 from hiermodels.datasets import is_file
 from hiermodels.models.problem import Problem
 from hiermodels.studies.config import Cell, Study, config_names, read_config, regime
 from hiermodels.studies.config.designs import predictors_text
 from hiermodels.studies.machine import cores
+from hiermodels.studies.mechanisms.own import OwnProblem, own_regime
+from hiermodels.studies.methods.programs import compile_seconds
+from hiermodels.studies.methods.ready import fit_of, lanes_of, mechanism_of
+from hiermodels.studies.methods.tasks import run_chunk, trace
+from hiermodels.studies.run.cluster import cluster
 from hiermodels.studies.run.execution import Pool, Threads, Timings, execute
 from hiermodels.studies.run.interruption import Deadline, Interrupted, TimeUp, read_duration, terminable
 from hiermodels.studies.run.progress import Progress
@@ -24,6 +31,7 @@ from hiermodels.studies.run.summary import summarise
 from hiermodels.studies.store import results
 from hiermodels.studies.store.identity import check_current, check_identity, check_sizes
 from hiermodels.studies.store.results import Run, load_run
+from hiermodels.studies.store.sources import describe as describe_source
 
 if TYPE_CHECKING:
     from hiermodels.studies.methods.ready import Fit
@@ -34,8 +42,6 @@ __all__ = ["Interrupted", "TimeUp", "bind_all", "cores", "dry_run", "read_study"
 
 def default_workers() -> int:
     """One thread a core on CPU, one a device on accelerators."""
-    import jax
-
     return cores() if jax.devices()[0].platform == "cpu" else len(jax.devices())
 
 
@@ -47,8 +53,6 @@ def bind_all(study: Study) -> None:
     ValueError
         Naming the method, column, parameter or level.
     """
-    from hiermodels.studies.methods.ready import fit_of, mechanism_of
-
     for cell in study.cells():
         with _placed(study, "mechanisms"):
             mechanism_of(study, cell)
@@ -62,9 +66,6 @@ def bind_all(study: Study) -> None:
 
 def truth_regime(study: Study, cell: Cell) -> str:
     """Truth regime of a cell; of a mechanism in Python it shows only when the function meets its design."""
-    from hiermodels.studies.mechanisms.own import OwnProblem, own_regime
-    from hiermodels.studies.methods.ready import mechanism_of
-
     mechanism = mechanism_of(study, cell)
     return own_regime(mechanism.problem, mechanism.truth) if isinstance(mechanism.problem, OwnProblem) else regime(cell)
 
@@ -91,9 +92,6 @@ def dry_run(study: Study) -> list[str]:
     ValueError
         As `bind_all`.
     """
-    from hiermodels.studies.methods.ready import fit_of, lanes_of
-    from hiermodels.studies.methods.tasks import trace
-
     bind_all(study)
     lines = [f"{study.name}: {len(study.cells())} cell(s) x {study.replications} replications x {len(study.methods)} method(s)"]
     if drawn := predictors_text(study.mechanisms.design):
@@ -277,8 +275,6 @@ def _pool(
     study: Study, schedule: Schedule, workers: int | None, deadline: Deadline, scheduler: str | None, bar: Progress
 ) -> Iterator[Pool]:
     """What computes: threads here, or the workers of a cluster."""
-    from hiermodels.studies.methods.tasks import run_chunk
-
     if scheduler is None:
         yield Threads(
             lambda task: run_chunk(study, task.cell, task.method, task.index, announce=bar.say),
@@ -286,7 +282,6 @@ def _pool(
             deadline,
         )
         return
-    from hiermodels.studies.run.cluster import cluster
 
     with cluster(scheduler, study, schedule.sizes(), bar.say) as pool:
         yield pool
@@ -294,11 +289,6 @@ def _pool(
 
 def _manifest(study: Study) -> dict[str, Any]:
     """What the run folder is going to say about itself."""
-    import jax
-
-    from hiermodels.studies.methods.ready import fit_of, lanes_of
-    from hiermodels.studies.store.sources import describe as describe_source
-
     lanes, chunks, scales = {}, {}, {}
     for cell in study.cells():
         both = {m: lanes_of(study, cell, m) for m in study.methods}
@@ -374,8 +364,6 @@ def _finish(hold: Hold, manifest: dict[str, Any], bar: Progress) -> Run:
 
 
 def _write_timings(folder: Path, part: Shard, wall: float, timings: Timings) -> None:
-    from hiermodels.studies.methods.programs import compile_seconds
-
     if not timings.chunks:
         return
     results.write_json(

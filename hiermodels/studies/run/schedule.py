@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hiermodels.inference.samplers import those_that
 from hiermodels.studies.store import results
 from hiermodels.studies.store.disk import quoted
 from hiermodels.studies.store.identity import Makers
@@ -242,8 +243,6 @@ def _sampler(method: Mapping[str, Any]) -> str | None:
 
 def _place(combination: Combination) -> int:
     """What takes longest to compile begins, in one cell; other methods use the time, other cells find the program there."""
-    from hiermodels.inference.samplers import those_that  # a folder is read without JAX
-
     if combination.sampler not in those_that("slow_to_compile"):
         return 1
     return 0 if combination.first else 2

@@ -13,15 +13,12 @@ Checkpoints are multiples of the largest chunk among the methods, and a decision
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from hiermodels.studies.config.targets import MINIMUM, Stop, read_stop
 from hiermodels.studies.score.montecarlo import Z95
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["MINIMUM", "Stop", "checkpoints", "judge", "read_stop"]
 
@@ -55,8 +52,6 @@ def judge(performance: pd.DataFrame, stop: Stop, n: int) -> tuple[bool, pd.DataF
     path : DataFrame
         ``n, measure, method, estimand, group, mcse, target, reached``: the row furthest from its target, a measure each.
     """
-    import pandas as pd
-
     rows, done = [], n >= stop.minimum
     for measure, target in stop.targets.items():
         part = performance[performance["measure"] == measure]

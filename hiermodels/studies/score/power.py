@@ -17,18 +17,18 @@ share that fires is the assurance. Rules on groups are judged group by group, av
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 
 from hiermodels.inference.draws import STATUS
 from hiermodels.studies.score.rules import Rule, read_rules
+from hiermodels.studies.score.scoring import performance
 from hiermodels.studies.score.thresholds import THRESHOLD_READS, calibrate_thresholds, calibrated, threshold_rows
 from hiermodels.studies.store.blocks import cells_of
 from hiermodels.studies.store.large import LargeCell
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["ALL", "ANY", "Rule", "calibrate_thresholds", "decide", "operating", "read_rules"]
 
@@ -94,8 +94,6 @@ class _Evidence:
     """
 
     def __init__(self, batches: Sequence[Batch], rules: Sequence[Rule], factors: Sequence[str]) -> None:
-        import pandas as pd
-
         seen: dict[Any, None] = {}
         open_ends: dict[tuple[str, str, str], tuple[bool, bool]] = {}
         for frame in _frames(batches, _READ, factors):
@@ -157,8 +155,6 @@ def _open_ends(rule: Rule, rows: pd.DataFrame) -> dict[tuple[str, str, str], tup
 
 def _decided(estimates: pd.DataFrame, rules: Sequence[Rule], factors: Sequence[str], evidence: _Evidence) -> pd.DataFrame:
     """As `decide`, of some of the rows."""
-    import pandas as pd
-
     parts, names = [], pd.CategoricalDtype([rule.name for rule in rules])
     for i, rule in enumerate(rules):
         rows = estimates[estimates["estimand"] == rule.estimand]
@@ -197,8 +193,6 @@ def _applied(rule: Rule, rows: pd.DataFrame, evidence: _Evidence) -> tuple[Any, 
 
 def _plain_keys(table: pd.DataFrame) -> pd.DataFrame:
     """Texts as texts, so that tables with and without categories can be joined."""
-    import pandas as pd
-
     return table.assign(**{str(c): table[c].astype(str) for c in table if not pd.api.types.is_numeric_dtype(table[c].dtype)})
 
 
@@ -237,10 +231,6 @@ def operating(
     >>> table[["measure", "value", "n_sim"]].to_dict("records")
     [{'measure': 'power', 'value': 0.75, 'n_sim': 4}]
     """
-    import pandas as pd
-
-    from hiermodels.studies.score.scoring import performance
-
     batches: Sequence[Batch] = [estimates] if isinstance(estimates, pd.DataFrame) else estimates
     evidence = _Evidence(batches, rules, factors)
 
@@ -272,8 +262,6 @@ def _tag(part: tuple[str, str], name: str) -> str:
 
 def _large(cell: LargeCell, parted: Callable[[pd.DataFrame], pd.DataFrame], factors: Sequence[str]) -> LargeCell:
     """A cell whose chunks become decisions as they are read."""
-    import pyarrow as pa
-
     return cell.mapped(lambda table: pa.Table.from_pandas(parted(table.to_pandas()), preserve_index=False), {*_READ, *factors})
 
 
@@ -282,8 +270,6 @@ def _parted(decided: pd.DataFrame, factors: Sequence[str], regime: str) -> pd.Da
 
     A claim of which nothing is known counts as true.
     """
-    import pandas as pd
-
     false = decided["true"] == 0
     sides = {"type1": decided[false], "power": decided[~false], **({"assurance": decided} if regime == "prior" else {})}
     found = []
@@ -296,16 +282,12 @@ def _parted(decided: pd.DataFrame, factors: Sequence[str], regime: str) -> pd.Da
 
 def _tags(column: pd.Series) -> pd.CategoricalDtype:
     """Texts of a column with the tags of every part; a scalar has no group."""
-    import pandas as pd
-
     texts = [str(text) for text in column.astype("category").cat.categories if text]
     return pd.CategoricalDtype(["", *(_tag(part, text) for part in _PARTS for text in texts)])
 
 
 def _tagged(column: pd.Series, tags: pd.CategoricalDtype, part: tuple[str, str]) -> Any:
     """Texts with the tags of a part."""
-    import pandas as pd
-
     coded = column.astype("category")
     place = tags.categories.get_indexer(pd.Index([_tag(part, str(text)) if text else "" for text in coded.cat.categories]))
     return pd.Categorical.from_codes(place[coded.cat.codes.to_numpy()], dtype=tags)
@@ -326,7 +308,6 @@ def _families(rows: pd.DataFrame, factors: Sequence[str], measure: str) -> list[
     grouped = rows[(rows["group"] != "").to_numpy(bool)]
     if grouped.empty:
         return []
-    import pandas as pd
 
     fit = cells_of(grouped, [*factors, "method", "estimand", "rep"])[0].codes
     order = np.argsort(fit, kind="stable")

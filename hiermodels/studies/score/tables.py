@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from hiermodels.studies.score.menu import Menu
 from hiermodels.studies.score.scores import AVERAGE, Row, Rules, Scores
@@ -18,9 +19,6 @@ from hiermodels.studies.score.told import Told
 from hiermodels.studies.store.blocks import Layout, Names, known
 from hiermodels.studies.store.failures import count_failures
 from hiermodels.studies.store.large import Filled, LargeCell
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["AVERAGE", "POLICIES", "POLICY_NOTES", "REGIMES", "Scored", "count_failures", "failure_note", "known", "tabulate"]
 
@@ -132,8 +130,6 @@ class _Scorer:
 
     def scored(self) -> Scored:
         """Tables and notes, in order of cell, method, estimand, group, measure."""
-        import pandas as pd
-
         rules, methods = self.rules, [str(m) for m in self.names.methods]
         reference = known("reference", rules.reference or methods[0], methods)
         cells = pd.concat(self.cell_values, ignore_index=True)
@@ -145,8 +141,6 @@ class _Scorer:
         return Scored(own, notes, self._table(self.common, cells, methods) if len(methods) > 1 else own, failures)
 
     def _table(self, rows: Mapping[tuple[int, int, int], Row], cells: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
-        import pandas as pd
-
         order = sorted(rows)
         parts = [rows[who] for who in order]
         lengths = [len(part["value"]) for part in parts]

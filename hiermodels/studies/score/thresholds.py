@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hiermodels.studies.score.folds import Folds, InPasses, Join, in_passes
 from hiermodels.studies.score.montecarlo import Z95
 from hiermodels.studies.score.order import order_statistics
 from hiermodels.studies.score.rules import Rule
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["THRESHOLD_READS", "calibrate_thresholds", "calibrated", "threshold_rows"]
 
@@ -67,8 +65,6 @@ def calibrate_thresholds(estimates: pd.DataFrame, rule: Rule, factors: Sequence[
 
 def calibrated(frames: Callable[[], Iterable[pd.DataFrame]], rule: Rule, factors: Sequence[str]) -> pd.DataFrame:
     """As `calibrate_thresholds`, of tables that arrive one by one, in the same order whenever they are asked for."""
-    import pandas as pd
-
     assert rule.type1 is not None
     share, free, folds = rule.type1, [f for f in factors if f not in rule.null], InPasses()
 
@@ -135,7 +131,6 @@ _TALLY: Join = _Tally()
 
 def _threshold(rep: NDArray[Any], values: NDArray[np.float64], n: int, type1: float, folds: Folds) -> dict[str, float]:
     """The threshold of one method and setting with so many finite estimates, of which some are in this window."""
-
     def at(*shares: float) -> list[float]:
         places = np.array([[max(0, n - 1 - math.floor(share * n + 1e-9))] for share in shares])  # the least that at most this share exceeds
         return [float(v) for v in order_statistics(values[:, None], places, np.array([n]), folds)[:, 0]]

@@ -9,15 +9,13 @@ import difflib
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from hiermodels.inference.draws import STATUS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["MATRICES", "Axis", "Block", "Layout", "Names", "axis_of", "cells_of", "group_text", "known", "severity"]
 
@@ -58,8 +56,6 @@ class Axis:
 
 def axis_of(column: pd.Series, known: dict[Any, int] | None = None) -> Axis:
     """Codes of a column; those of `known` labels are kept, and new ones join them."""
-    import pandas as pd
-
     codes, labels = pd.factorize(column, use_na_sentinel=False)
     codes = codes.astype(np.int64, copy=False)
     if known is None:
@@ -70,8 +66,6 @@ def axis_of(column: pd.Series, known: dict[Any, int] | None = None) -> Axis:
 
 def cells_of(frame: pd.DataFrame, factors: Sequence[str]) -> tuple[Axis, pd.DataFrame]:
     """Codes of the cells, and a row of factor values for each; NaN is a value (the cell lacks the factor)."""
-    import pandas as pd
-
     joint = np.zeros(len(frame), np.int64)
     for factor in factors:
         axis = axis_of(frame[factor])

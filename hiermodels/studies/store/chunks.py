@@ -16,6 +16,10 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from hiermodels._digests import digest, of_column
 from hiermodels.studies.machine import cores
 from hiermodels.studies.store.disk import remove, write_bytes
@@ -24,7 +28,6 @@ from hiermodels.studies.store.imported import imported_methods
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 __all__ = [
     "IMPORT", "Strange", "chunk_is_whole", "chunk_path", "cut", "encoded", "parquet", "read_chunk", "read_parquet", "stored_chunks",
@@ -93,9 +96,6 @@ def write_chunk(folder: str | os.PathLike[str], cell: str, method: str, index: i
 
 def parquet(table: pa.Table, maker: str | None = None) -> bytes:
     """A table as the bytes of a Parquet file whose pages carry checksums, and whose metadata has the digest of each column."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     rest = {key: value for key, value in (table.schema.metadata or {}).items() if key != _KEY}
     columns = {name: of_column(table[name]) for name in table.column_names}
     stamp = {"maker": maker, "columns": columns, "rest": _of_rest(rest)}
@@ -187,9 +187,6 @@ def read_parquet(path: Path, spare: Collection[str] = (), maker: str | None = No
     Strange
         It cannot be read, its content is not what its digests say, or it is not of this maker.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
         file = pq.ParquetFile(pa.BufferReader(path.read_bytes()), page_checksum_verification=True, pre_buffer=False)
         columns = [name for name in file.schema_arrow.names if name not in spare] if spare else None
@@ -288,8 +285,6 @@ def _files_within(folder: Path, manifest: Mapping[str, Any], cell: str, method: 
 
 def cut(table: pa.Table, replications: int | None) -> pa.Table:
     """Rows of replicates below a number."""
-    import pyarrow.compute as pc
-
     if replications is None or not table.num_rows or pc.max(table["rep"]).as_py() < replications:
         return table
     return table.filter(pc.less(table["rep"], replications))
@@ -297,8 +292,6 @@ def cut(table: pa.Table, replications: int | None) -> pa.Table:
 
 def _joined(tables: list[pa.Table]) -> pd.DataFrame:
     """One table; those given are let go of, column by column."""
-    import pyarrow as pa
-
     whole = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries().combine_chunks()
     tables.clear()
     return whole.to_pandas(split_blocks=True, self_destruct=True)
@@ -310,8 +303,6 @@ def _first_line(error: Exception) -> str:
 
 def encoded(table: pa.Table) -> pa.Table:
     """Texts as codes of one type, whatever a file's schema calls them: digests are of values."""
-    import pyarrow as pa
-
     coded = pa.dictionary(pa.int32(), pa.string())
     for place, field in enumerate(table.schema):
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type

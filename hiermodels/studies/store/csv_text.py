@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from hiermodels.models.columns import number_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["csv_text", "guarded", "unguarded"]
 
@@ -46,8 +45,6 @@ def csv_text(table: pd.DataFrame, *, header: bool = True) -> str:
     >>> csv_text(pd.DataFrame({"group": ["=a", None], "value": [-1.5, 2.0]}))
     "group,value\n'=a,-1.5\nNA,2.0\n"
     """
-    import pandas as pd
-
     def guard(cell: Any) -> Any:
         return guarded(cell) if isinstance(cell, str) else cell
 

@@ -27,6 +27,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
+
 __all__ = ["MARKER", "Hold", "locked", "quoted", "read_json", "remove", "whole", "write_bytes", "write_json"]
 
 MARKER = ".hiermodels"
@@ -276,8 +278,6 @@ def _claim(folder: Path) -> None:
 @contextlib.contextmanager
 def _lock(folder: Path, name: str, patience: float = 0.0) -> Iterator[None]:
     """Hold one lock file; who does is written beside it, for messages."""
-    import filelock
-
     lock, holder = filelock.FileLock(folder / name), folder / name.replace(".lock", ".holder")
     for path in (folder / name, holder):
         if path.is_symlink():

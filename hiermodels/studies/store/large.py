@@ -13,19 +13,18 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hiermodels.inference.draws import STATUS
 from hiermodels.studies.machine import cores
 from hiermodels.studies.store.blocks import Axis, Block, Names, cells_of, group_text, known
 from hiermodels.studies.store.chunks import cut, encoded, read_chunk, stream_estimates, wanted_files
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
 
 __all__ = ["LARGE", "Filled", "LargeCell", "stream_cells"]
 
@@ -83,7 +82,6 @@ class LargeCell:
         path, spare, maker, todo = file
         columns = columns if self.made is None else self.wanted
         if columns is not None:
-            import pyarrow.parquet as pq
 
             with contextlib.suppress(Exception):  # a damaged file is refused when it is read
                 spare = [name for name in pq.read_schema(path).names if name not in columns]
@@ -135,9 +133,6 @@ def _rows(files: Sequence[tuple[Any, ...]]) -> int:
 
 def _rows_of(file: tuple[Any, ...]) -> int:
     """Rows of a file, by its footer; a damaged one counts as one, and is refused when it is read."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     with contextlib.suppress(pa.ArrowException, OSError):
         return int(pq.read_metadata(file[0]).num_rows)
     return 1
@@ -193,8 +188,6 @@ class Filled:
 
     def _failures(self, counts: Mapping[int, NDArray[np.int64]]) -> pd.DataFrame:
         """As `hiermodels.studies.score.tables.count_failures`."""
-        import pandas as pd
-
         methods = list(self.names.methods)
         rows = [(str(methods[m]), int(found[:-1].sum()), *map(int, found)) for m, found in sorted(counts.items())]
         names = ("method", "n_sim", *STATUS, "n_retried")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +50,6 @@ def make_manifest(
     dict
         Ready for JSON, with ``format, streams, config, identity, lanes, chunk, versions, device, cells``.
     """
-    import platform
-    from importlib import metadata
-
     versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -27,7 +27,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
 
 from hiermodels.studies.store.chunks import (
     Strange,
@@ -46,10 +49,6 @@ from hiermodels.studies.store.failures import count_failures
 from hiermodels.studies.store.identity import check_identity, identity_of, plain, verified
 from hiermodels.studies.store.imported import imported_methods
 from hiermodels.studies.store.manifest import factors_of, make_manifest, read_manifest, with_files, with_machine, write_manifest
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
 
 __all__ = [
     "Run",
@@ -201,8 +200,6 @@ def report_command(folder: Path) -> str:
 
 def _frame_of(stored: Mapping[str, Any]) -> pd.DataFrame:
     """A table from its columns; texts as the other tables have them."""
-    import pandas as pd
-
     table = pd.DataFrame(dict(stored))
     return table.astype({name: "str" for name in table if table[name].dtype == object})
 
@@ -324,8 +321,6 @@ def performance_files(
     stamp : str, optional
         `stamp_of` the study: a run whose configuration has another one is not finished.
     """
-    import pyarrow as pa
-
     text = csv_text(table)
     metadata = {} if stamp is None else {b"study": stamp.encode()}
     more = {b"notes": json.dumps(list(notes)).encode()}

@@ -23,11 +23,22 @@ import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
 from hiermodels.families.laws.binomial import Binomial
+from hiermodels.inference.samplers import Settings, estimator
+from hiermodels.inference.summaries import Interval, Target
+from hiermodels.models.data import bind
+from hiermodels.models.problem import as_jax
+from hiermodels.priors import parse
+from hiermodels.studies.calibrate.sbc import map_replicates
+from hiermodels.studies.machine import cores
 from hiermodels.studies.trials.baskets import Analysis, Counts, Posterior
 
 if TYPE_CHECKING:
@@ -195,7 +206,6 @@ def _logit_normal(y: Floats, n: Floats, centre: Floats, spread: Floats, cut: flo
 
 def _by_quadrature(basket: Callable[[Floats, Floats], tuple[Floats, Floats, Floats]], log_weight: Floats) -> Analysis:
     """An analysis from likelihoods of single baskets at the nodes of the population's parameters."""
-
     def analysis(y: Counts, n: Counts) -> Posterior:
         pairs, index = np.unique(np.stack([y.ravel(), n.ravel()], 1), axis=0, return_inverse=True)
         log_l, above, mean = basket(pairs[:, 0].astype(float), pairs[:, 1].astype(float))
@@ -246,8 +256,6 @@ _CONSTRAIN: dict[str, Callable[[Floats], Floats]] = {"real": lambda u: u, "posit
 
 def _seen(text: str, kind: str) -> tuple[Prior, float, float]:
     """A proper prior and the range of the unconstrained value that holds all but e^-18 of its density; one point if fixed."""
-    from hiermodels.priors import parse
-
     law = parse(text, kind)
     if law.known:
         return law, 0.0, 0.0
@@ -261,9 +269,6 @@ def _seen(text: str, kind: str) -> tuple[Prior, float, float]:
 
 def _log_density(law: Prior, kind: str, u: Floats) -> Floats:
     """Log density of the unconstrained value: real as it is, positive by its logarithm, unit by its logit."""
-    import jax
-    import jax.numpy as jnp
-
     x = _CONSTRAIN[kind](u)
     low, high = law.support(kind)
     jacobian = {"real": 0.0 * u, "positive": u, "unit": special.log_expit(u) + special.log_expit(-u)}[kind]
@@ -311,17 +316,7 @@ def by_model(model: Model, null: float, group: str | None = None, sampler: str =
 
 
 def _by_sampler(model: Model, group: str, null: float, y: Counts, n: Counts, sampler: str, seed: int, settings: dict[str, Any]) -> Posterior:
-    import equinox as eqx
-    import jax
-    import jax.numpy as jnp
-    import pandas as pd
 
-    from hiermodels.inference.samplers import Settings, estimator
-    from hiermodels.inference.summaries import Interval, Target
-    from hiermodels.models.data import bind
-    from hiermodels.models.problem import as_jax
-    from hiermodels.studies.calibrate.sbc import map_replicates
-    from hiermodels.studies.machine import cores
 
     baskets = y.shape[1]
     frame = pd.DataFrame({group: [f"b{k + 1}" for k in range(baskets)], str(model.trials): int(n.max())})

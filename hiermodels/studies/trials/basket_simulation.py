@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from hiermodels.studies.score.montecarlo import Z95, wilson
 from hiermodels.studies.trials.basket_states import ACTIVE, EFFICACIOUS, FUTILE, Analysis, Posterior, analysed, code, decode, stop
 from hiermodels.studies.trials.baskets import Trial, check_rates
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["simulate_trial"]
 
@@ -41,8 +40,6 @@ def simulate_trial(trial: Trial, analysis: Analysis, rates: ArrayLike, replicati
     >>> bool(abs(table.loc[0, "value"] - 0.0328) < 4 * table.loc[0, "mcse"])
     True
     """
-    import pandas as pd
-
     rates = check_rates(rates, len(trial.sizes))
     rng, plan = np.random.default_rng(seed), np.array(trial.sizes)
     y, n = np.zeros((replications, len(rates)), np.int64), np.zeros((replications, len(rates)), np.int64)
@@ -73,8 +70,6 @@ def simulate_trial(trial: Trial, analysis: Analysis, rates: ArrayLike, replicati
 
 
 def _estimated(x: NDArray[Any]) -> dict[str, float]:
-    from hiermodels.studies.score.montecarlo import Z95, wilson
-
     value, n = float(x.mean()), len(x)
     mcse = float(x.std(ddof=1) / math.sqrt(n))
     lower, upper = wilson(value, n) if x.dtype == bool else (value - Z95 * mcse, value + Z95 * mcse)

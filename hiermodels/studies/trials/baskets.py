@@ -20,9 +20,10 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from hiermodels.studies.trials.basket_states import (
@@ -39,10 +40,6 @@ from hiermodels.studies.trials.basket_states import (
     recruit,
     stop,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 __all__ = ["Outcomes", "Posterior", "Trial", "enumerate_trial"]
 
@@ -170,8 +167,6 @@ class Outcomes:
         ValueError
             For rates outside [0, 1] or not one a basket.
         """
-        import pandas as pd
-
         rates = check_rates(rates, len(self.order))
         fires, null = self.fires, self.trial.null
         sums: dict[tuple[int, float], Floats] = {}
@@ -229,8 +224,6 @@ class Outcomes:
         -----
         The maximum is over the grid; between its points the error may be a little larger.
         """
-        import pandas as pd
-
         nulls = [self.trial.null] if nulls is None else list(nulls)
         if any(r > self.trial.null for r in nulls) or any(r <= self.trial.null for r in alternatives):
             raise ValueError(f"nulls, alternatives: expected rates up to the null rate {self.trial.null:g} and above it, found {nulls} and {list(alternatives)}; mend them")
