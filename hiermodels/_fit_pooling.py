@@ -285,7 +285,8 @@ def _no_leave_one_out(fit: Any) -> str:
         return ""
     finest = next(i for i in reversed(range(len(layout.levels))) if layout.levels[i].pooling == "none")
     rows = problem.tree.sum_rows(np.asarray(data.size) > 0, finest)
-    if layout.link.bounded or (layout.normal_groups and not layout.link.identity) or rows.min() > 1:
+    proper = not layout.law.local if layout.normal_groups else min(layout.law.unpooled) > 0
+    if proper or rows.min() > 1:
         return ""
     return f"a {layout.levels[finest].name} with one row tells nothing about that row when it is left out"
 

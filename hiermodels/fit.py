@@ -258,7 +258,7 @@ class Fit(PoolingViews, Checks):
         level = level or names[-1]
         if not problem.layout.normal_groups and level != names[-1]:
             raise ValueError(
-                f"level: expected {names[-1]}, the finest grouping of counts, found {level!r}: coarser ones "
+                f"level: expected {names[-1]}, the finest grouping of rates, found {level!r}: coarser ones "
                 f"have no estimate of their own; plot {names[-1]}"
             )
         name, values = f"theta_{level}", self.draws.values

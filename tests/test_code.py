@@ -10,6 +10,7 @@ import pytest
 from numpyro import handlers
 from numpyro.infer.util import log_density
 
+from hiermodels import families
 from hiermodels.datasets import load_dataset
 from hiermodels.models.builder import build
 from hiermodels.models.code import arguments
@@ -75,6 +76,13 @@ MODELS = {
 QUICK = {
     "known variances, reference prior", "correlated slopes", "three levels", "crossed", "one predictor alone", "student t", "binomial logit",
     "bernoulli logit, unpooled", "negative binomial", "binomial, three levels", "poisson",
+}  # fmt: skip
+
+
+SCALES = np.random.default_rng(8).normal(size=len(ROWS))
+MODELS |= {
+    f"measured, {name}": (Model("m ~ 1 + (1 | g)" if law.conjugate else "m ~ 1 + x + (1 | town/g)", name), ROWS.assign(m=law.link.host_inverse(SCALES)), "partial")
+    for name, law in families.MENU.items() if law.measured and not law.link.identity
 }  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def test_every_family(name, tmp_path):
     family = families.lookup(name)
     group = np.repeat([f"g{i}" for i in range(6)], 5)
     frame = pd.DataFrame({"g": pd.Categorical(group), "x": np.tile(np.arange(5.0), 6), "n": 9, "hours": rng.uniform(1, 3, 30)})
-    draws = {"real": rng.normal(size=30), "binary": rng.integers(0, 2, 30), "count": rng.integers(0, 9, 30)}
+    draws = {"binary": rng.integers(0, 2, 30), "count": rng.integers(0, 9, 30), "measurement": family.link.host_inverse(rng.normal(size=30))}
     frame["y"] = draws[family.outcome]
     columns = {"trials": "n", "exposure": "hours"}
     given = {role: column for role, column in columns.items() if role in family.columns}

@@ -1,16 +1,8 @@
 """Families: distribution of an outcome given its group's value, link and law of the groups.
 
-| family | outcome given theta | groups | how it is computed |
-|---|---|---|---|
-| `normal` | N(theta + predictors, se^2 or sigma^2) | normal, any tree, slopes too | every level and the coefficients integrate out |
-| `binomial` | Binomial(trials, theta) | Beta(mean kappa, (1 - mean) kappa) | the finest level integrates out |
-| `bernoulli` | `binomial` with one trial | as `binomial` | as `binomial` |
-| `poisson` | Poisson(exposure theta) | Gamma(shape, shape / mean) | the finest level integrates out |
-| `student_t` | t with nu degrees of freedom around theta + predictors, scale se or sigma | normal | NUTS on everything |
-| `binomial_logit` | Binomial(trials, logistic(theta + predictors)) | normal on the logit scale | one grouping of one varying coefficient integrates out by quadrature; else NUTS on everything |
-| `bernoulli_logit` | `binomial_logit` with one trial | as `binomial_logit` | one grouping of one varying coefficient integrates out by quadrature; else NUTS on everything |
-| `poisson_log` | Poisson(exposure exp(theta + predictors)) | normal on the log scale | one grouping of one varying coefficient integrates out by quadrature; else NUTS on everything |
-| `negative_binomial` | mean mu = exposure exp(theta + predictors), variance mu + mu^2 / shape | normal on the log scale | one grouping of one varying coefficient integrates out by quadrature; else NUTS on everything |
+A conjugate family (`Family.conjugate`) has groups that integrate out of its likelihood: all levels of a normal outcome, the finest of
+beta and gamma populations. The others have normal groups on the scale of their link: one grouping of one varying coefficient
+integrates out by quadrature where the family allows it; else NUTS moves on everything.
 
 The menu: a family is a class in a file of its own under ``laws/`` and one line here.
 """
@@ -59,9 +51,7 @@ _KNOWN_AS = {
     "lognormal": "take logarithms of the outcome and use 'normal'",
     "inverse_gaussian": "positive outcomes are not there: take logarithms and use 'normal', or write a NumPyro function",
     "weibull": "survival times are not there: write a NumPyro function",
-    "exponential": "survival times are not there: write a NumPyro function",
     "cox": "survival times are not there: write a NumPyro function",
-    "beta": "shares are not there: use 'binomial' with counts, or 'normal' on their logits",
     "ordinal": "ordered categories are not there: write a NumPyro function, or 'bernoulli_logit' for one cut",
     "cumulative": "ordered categories are not there: write a NumPyro function, or 'bernoulli_logit' for one cut",
     "categorical": "several categories are not there: write a NumPyro function, or 'bernoulli_logit' for one against the rest",
@@ -69,6 +59,18 @@ _KNOWN_AS = {
     "zero_inflated_poisson": "zero inflation is not there: 'negative_binomial' is nearest, or write a NumPyro function",
     "hurdle_poisson": "zero inflation is not there: 'negative_binomial' is nearest, or write a NumPyro function",
 }
+
+
+def integrated(kernel: str) -> list[str]:
+    """Families of the same outcome whose groups integrate out of the likelihood, for one whose normal groups stay explicit.
+
+    Examples
+    --------
+    >>> integrated("poisson_log"), integrated("student_t")
+    (['poisson'], [])
+    """
+    found = [law for law in MENU.values() if law.linked and MENU[law.linked].kernel == kernel]
+    return [law.name for law in sorted(found, key=lambda law: bool(law.twin))]
 
 
 def lookup(name: str) -> Family:

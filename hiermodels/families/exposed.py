@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +29,10 @@ class Exposed(Family):
     link = LOG
     columns = ("exposure",)
     additive = True
+    outcome = "count"
+    response = ("rate", "rate ratio")
+    unpooled = (0.5, 0.0)
+    local = False
 
     def refused(self, y: np.ndarray, size: np.ndarray) -> list[Refusal]:
         return refused_counts(y)
@@ -71,10 +74,6 @@ class Exposed(Family):
     def shown(self, style: Style, eta: str, columns: Columns) -> str:
         return self.shown_at_rate(style, eta, columns)
 
-    def sds_of(self, shares: Mapping[str, float], variance: float) -> dict[str, float]:
-        """Of log-normal rates with these coefficients of variation."""
-        return {name: math.sqrt(math.log1p(cv**2)) for name, cv in shares.items()}
-
     def at_rate(self, rate: Array, size: Array) -> dist.Distribution:
         return dist.Poisson(size * rate)
 
@@ -97,6 +96,23 @@ class Exposed(Family):
 
     def informative(self, y: Any, size: Any) -> Any:
         return y > 0
+
+    def pooled(self, y: Any, size: Any) -> Any:
+        return (y + 0.5) / (size + 1.0)
+
+    def empirical(self, y: Any, size: Any, xp: Any = np) -> Any:
+        """Half an event added."""
+        return xp.log((y + 0.5) / size)
+
+    def told(self, size: Any, mean: Any) -> Any:
+        return size * mean
+
+    def predictive(self, a: float, b: float, size: float) -> Any:
+        return scipy.stats.nbinom(a, b / (b + size))
+
+    def share(self, mean: np.ndarray, concentration: np.ndarray, size: float) -> np.ndarray:
+        count = mean * size
+        return count / (count + concentration)
 
     def source_at_rate(self, rate: str, columns: Columns) -> str:
         return f"dist.Poisson({self._exposed(rate, columns)})"

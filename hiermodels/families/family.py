@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -14,12 +14,11 @@ from jax import Array
 from numpyro import distributions as dist
 
 from hiermodels.families.link import IDENTITY, Link
+from hiermodels.families.own import Own
 from hiermodels.families.populations.normal import NormalGroups
 from hiermodels.families.populations.population import Population
 from hiermodels.families.style import Style
-from hiermodels.priors.law import Prior
-from hiermodels.priors.laws.flat import Flat
-from hiermodels.quantities import Quantity
+from hiermodels.quantities import support
 
 __all__ = ["Columns", "Family", "Own", "Refusal", "Rows"]
 
@@ -65,25 +64,6 @@ class Refusal(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Own(Quantity):
-    """A parameter of an outcome's own law.
-
-    Attributes
-    ----------
-    default : Prior
-        Its prior where none is named.
-    start : float
-        Where chains start it; a residual sd starts at the spread of the data.
-    planned : float
-        A true value to plan with; a residual sd has that of the data.
-    """
-
-    default: Prior = field(default=Flat(), kw_only=True)
-    start: float = field(default=1.0, kw_only=True)
-    planned: float = field(default=1.0, kw_only=True)
-
-
-@dataclass(frozen=True)
 class Family:
     """A family; a subclass in a file of its own under ``laws/`` holds one, and a line in the menu (`hiermodels.families`).
 
@@ -97,7 +77,7 @@ class Family:
     columns : tuple of str
         Arguments of `hiermodels.Model` that apply; those that must be there are in ``needs``.
     outcome : str
-        ``real``, ``count`` or ``binary``.
+        ``measurement``, ``count`` or ``binary``.
     own : tuple of Own
         Parameters of the outcome's law itself.
     conjugate : bool
@@ -110,8 +90,16 @@ class Family:
         Whether the density of several rows can have several peaks.
     additive : bool
         Whether rows of the same linear predictor count as one, with the sums of their outcomes and of their trials or exposures.
-    integrated : str
-        For normal groups that stay explicit: the family of the same outcome whose groups integrate out.
+    unpooled : tuple of float
+        (a, b) of Jeffreys' prior, a beta or gamma law, of the value of a group that is not pooled.
+    local : bool
+        Whether the likelihood of every outcome falls on both sides of its linear predictor, so fast that a flat prior of that is proper.
+    sharpens : bool
+        Whether rows have no spread left as the parameter of role ``dispersion`` grows.
+    response : tuple of str
+        What the inverse link of an intercept, and exp of another coefficient, are called.
+    written : str
+        Function of `hiermodels.models.catalogue` that writes its two levels out by hand; ``build``: none.
     variance : str
         What gives the outcome's variance, in words.
     finite : str
@@ -129,14 +117,18 @@ class Family:
     population: ClassVar[Population] = NormalGroups()
     columns: ClassVar[tuple[str, ...]] = ()
     needs: ClassVar[tuple[str, ...]] = ()
-    outcome: ClassVar[str] = "count"
+    outcome: ClassVar[str] = "measurement"
     own: ClassVar[tuple[Own, ...]] = ()
     conjugate: ClassVar[bool] = False
     twin: ClassVar[str] = ""
     linked: ClassVar[str] = ""
     peaks: ClassVar[bool] = False
     additive: ClassVar[bool] = False
-    integrated: ClassVar[str] = ""
+    unpooled: ClassVar[tuple[float, float]] = (0.5, 0.5)
+    local: ClassVar[bool] = True
+    sharpens: ClassVar[bool] = False
+    response: ClassVar[tuple[str, str]] = ("mean", "ratio of means")
+    written: ClassVar[str] = "build"
     variance: ClassVar[str] = "given by the mean"
     finite: ClassVar[str] = ""
     deviations: ClassVar[tuple[str, ...]] = ()
@@ -193,11 +185,72 @@ class Family:
         """Whether rows may have exposures, which multiply the mean."""
         return "exposure" in self.columns
 
+    @property
+    def tried(self) -> bool:
+        """Whether rows may have trials, whole numbers that bound the outcome."""
+        return "trials" in self.columns
+
+    @property
+    def measured(self) -> bool:
+        """Whether outcomes are measurements rather than whole numbers."""
+        return self.outcome == "measurement"
+
     # outcomes -----------------------------------------------------------------------------------------------------------
 
     def refused(self, y: np.ndarray, size: np.ndarray) -> list[Refusal]:
-        """Outcomes, finite numbers, that are none of this family's; whole trials or exposure beside them."""
-        return []
+        """Outcomes, finite numbers, that are none of this family's; whole trials or exposure beside them.
+
+        Measurements lie inside the range of their mean, its ends excluded.
+        """
+        low, high = support(self.link.kind)
+        found = []
+        if low > -math.inf:
+            found.append(Refusal(y <= low, f"a number above {low:g}", f"an outcome of family {self.name} is above {low:g}: mend or drop the row"))
+        if high < math.inf:
+            found.append(Refusal(y >= high, f"a number below {high:g}", f"an outcome of family {self.name} is below {high:g}: mend or drop the row"))
+        return found
+
+    @property
+    def blank(self) -> float:
+        """An outcome that this family has, in place of those of rows that are not there."""
+        return self.link.typical if self.measured else 0.0
+
+    def inside(self, y: Array) -> Array:
+        """Simulated outcomes, those that rounding put on an end of the range of measurements taken into it."""
+        low, high = support(self.link.kind) if self.measured else (-math.inf, math.inf)
+        numbers = jnp.finfo(y.dtype)
+        y = y if low == -math.inf else jnp.maximum(y, low + float(numbers.tiny))
+        return y if high == math.inf else jnp.minimum(y, high - float(numbers.epsneg))
+
+    # what rows say on their own ------------------------------------------------------------------------------------------
+
+    def counted(self, y: Any, size: Any) -> tuple[Any, Any]:
+        """What each row adds to the sums that say all of a rate: events, and trials or exposure; works on NumPy and JAX arrays."""
+        return y, size
+
+    def informative(self, y: Any, size: Any) -> Any:
+        """Whether outcomes keep a mean away from both ends of its range; of `counted` sums."""
+        return size > 0
+
+    def pooled(self, y: Any, size: Any) -> Any:
+        """A mean from the sums of all rows."""
+        return y / size
+
+    def empirical(self, y: Any, size: Any, xp: Any = np) -> Any:
+        """Linear predictor of raw sums.
+
+        Parameters
+        ----------
+        y, size : array
+            Sums of outcomes, and of trials or exposures; where there are none, of rows.
+        xp : module
+            ``numpy`` or ``jax.numpy``.
+        """
+        return self.link.host_forward(y / size) if xp is np else self.link.forward(y / size)
+
+    def told(self, size: Any, mean: Any) -> Any:
+        """What rows tell of their linear predictor at a mean, up to a factor that a parameter of the outcome's law sets."""
+        return size
 
     # rows around a linear predictor ------------------------------------------------------------------------------------
 
@@ -282,12 +335,11 @@ class Family:
 
     def residual_variance(self, values: Mapping[str, Any], weight: np.ndarray, known: bool) -> np.ndarray | float | None:
         """Variance of an average row around its groups, on the scale of the linear predictor; None where it is not one number."""
-        return self.link.latent_variance
+        return None
 
     def sds_of(self, shares: Mapping[str, float], variance: float) -> dict[str, float]:
-        """Group sds at which groups have these shares of the whole variance, that of a row around its groups being ``variance``."""
-        rest = 1 - sum(shares.values())
-        return {name: math.sqrt(variance) * math.sqrt(share / rest) for name, share in shares.items()}
+        """Group sds that a truth gives as shares or as coefficients of variation, as `hiermodels.families.link.Link.sds_of` says."""
+        return self.link.sds_of(shares, variance)
 
     # rows at a mean on its natural scale ---------------------------------------------------------------------------------
 
@@ -315,9 +367,21 @@ class Family:
         """What `log_kernel` leaves out; works on NumPy and JAX arrays."""
         raise NotImplementedError(f"{self.name}: log_constant")
 
-    def informative(self, y: Any, size: Any) -> Any:
-        """Whether counts keep a rate away from both ends of its support."""
-        raise NotImplementedError(f"{self.name}: informative")
+    def mean_at_rate(self, rate: np.ndarray) -> np.ndarray:
+        """Mean outcome per trial or unit of exposure at a probability or a rate."""
+        return rate
+
+    def moments_below(self, a: np.ndarray) -> np.ndarray:
+        """Order below which moments of `mean_at_rate` exist where the rate has a beta or gamma law with this first number."""
+        return np.full_like(a, np.inf)
+
+    def predictive(self, a: float, b: float, size: float) -> Any:
+        """SciPy's law of a new outcome whose probability or rate has the beta or gamma law of two numbers."""
+        raise NotImplementedError(f"{self.name}: predictive")
+
+    def share(self, mean: np.ndarray, concentration: np.ndarray, size: float) -> np.ndarray:
+        """Share of the variance between groups in that of rows of a typical size, given the numbers of their population."""
+        raise NotImplementedError(f"{self.name}: share")
 
     def source_at_rate(self, rate: str, columns: Columns) -> str:
         """Python source of `at_rate`."""

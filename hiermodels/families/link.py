@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +31,6 @@ class Link:
         The inverse as a function's name, in text and in LaTeX; empty where it is none.
     bounded : bool
         Whether the mean has an upper end.
-    latent_variance : float or None
-        Variance of an observation around its groups on the scale of the linear predictor, where that does not depend on anything.
     typical : float
         A mean to plan with.
     """
@@ -42,7 +41,6 @@ class Link:
     plain: ClassVar[str] = ""
     latex: ClassVar[str] = ""
     bounded: ClassVar[bool] = False
-    latent_variance: ClassVar[float | None] = None
     typical: ClassVar[float] = 0.0
 
     def __str__(self) -> str:
@@ -76,21 +74,10 @@ class Link:
         """Python source of `inverse`."""
         raise NotImplementedError(self.name)
 
-    def empirical(self, y: Any, size: Any, xp: Any = np) -> Any:
-        """Linear predictor of raw counts, half an event added.
-
-        Parameters
-        ----------
-        y, size : array
-            Events, and trials or exposure.
-        xp : module
-            ``numpy`` or ``jax.numpy``.
-        """
-        raise NotImplementedError(self.name)
-
-    def information(self, size: Any, mean: Any) -> Any:
-        """What a row tells about its linear predictor at a mean, binomial or Poisson."""
-        raise NotImplementedError(self.name)
+    def sds_of(self, shares: Mapping[str, float], variance: float) -> dict[str, float]:
+        """Group sds at which groups have these shares of the whole variance, that of a row around its groups being ``variance``."""
+        rest = 1 - sum(shares.values())
+        return {name: math.sqrt(variance) * math.sqrt(share / rest) for name, share in shares.items()}
 
 
 class Identity(Link):
@@ -129,7 +116,6 @@ class Logit(Link):
     plain = "logistic"
     latex = "\\operatorname{logit}^{-1}"
     bounded = True
-    latent_variance = math.pi**2 / 3
     typical = 0.2
 
     def forward(self, mean: Array) -> Array:
@@ -152,12 +138,6 @@ class Logit(Link):
 
     def inverse_source(self, eta: str) -> str:
         return f"jax.nn.sigmoid({eta})"
-
-    def empirical(self, y: Any, size: Any, xp: Any = np) -> Any:
-        return xp.log((y + 0.5) / (size - y + 0.5))
-
-    def information(self, size: Any, mean: Any) -> Any:
-        return size * mean * (1 - mean)
 
 
 class Log(Link):
@@ -190,11 +170,9 @@ class Log(Link):
     def inverse_source(self, eta: str) -> str:
         return f"jnp.exp({eta})"
 
-    def empirical(self, y: Any, size: Any, xp: Any = np) -> Any:
-        return xp.log((y + 0.5) / size)
-
-    def information(self, size: Any, mean: Any) -> Any:
-        return size * mean
+    def sds_of(self, shares: Mapping[str, float], variance: float) -> dict[str, float]:
+        """Of log-normal means with these coefficients of variation."""
+        return {name: math.sqrt(math.log1p(cv**2)) for name, cv in shares.items()}
 
 
 IDENTITY, LOGIT, LOG = Identity(), Logit(), Log()

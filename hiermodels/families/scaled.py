@@ -16,7 +16,7 @@ from hiermodels.priors import power
 
 __all__ = ["SIGMA", "Scaled"]
 
-SIGMA = Own("sigma", "positive", "residual sd", default=power(1))
+SIGMA = Own("sigma", "positive", "residual sd", default=power(1), latex="\\sigma")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,6 @@ class Scaled(Family):
     """A location family: eta plus an error whose scale is sigma w^(-1/2), or 1 / sqrt(w) known."""
 
     columns = ("known_se", "weights")
-    outcome = "real"
 
     def scale(self, values: Mapping[str, Array], rows: Rows) -> Array:
         """Scale of each row's error."""
@@ -47,5 +46,5 @@ class Scaled(Family):
         """Square of the scale in a line of a model."""
         if columns.se:
             return style.square(columns.se)
-        variance = style.square(style.own("sigma"))
+        variance = style.square(style.own(SIGMA))
         return style.ratio(variance, columns.weights) if columns.weights else variance

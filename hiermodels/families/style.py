@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol
 
+from hiermodels.families.own import Own
+
 __all__ = ["Style"]
 
 
@@ -28,6 +30,6 @@ class Style(Protocol):
         """Two symbols side by side."""
         ...
 
-    def own(self, name: str) -> str:
+    def own(self, parameter: Own) -> str:
         """A parameter of the outcome's own law."""
         ...

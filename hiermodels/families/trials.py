@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +39,9 @@ class Trials(Family):
 
     link = LOGIT
     additive = True
+    outcome = "count"
+    response = ("probability", "odds ratio")
+    local = False
 
     def refused(self, y: np.ndarray, size: np.ndarray) -> list[Refusal]:
         return [*refused_counts(y), Refusal(y > size, "at most the row's trials", "check which column holds the trials")]
@@ -96,6 +100,26 @@ class Trials(Family):
 
     def informative(self, y: Any, size: Any) -> Any:
         return (y > 0) & (y < size)
+
+    def pooled(self, y: Any, size: Any) -> Any:
+        return (y + 0.5) / (size + 1.0)
+
+    def empirical(self, y: Any, size: Any, xp: Any = np) -> Any:
+        """Half an event added."""
+        return xp.log((y + 0.5) / (size - y + 0.5))
+
+    def told(self, size: Any, mean: Any) -> Any:
+        return size * mean * (1 - mean)
+
+    def residual_variance(self, values: Mapping[str, Any], weight: np.ndarray, known: bool) -> float:
+        """Of the logistic law on the latent scale."""
+        return math.pi**2 / 3
+
+    def predictive(self, a: float, b: float, size: float) -> Any:
+        return scipy.stats.betabinom(int(size), a, b)
+
+    def share(self, mean: np.ndarray, concentration: np.ndarray, size: float) -> np.ndarray:
+        return 1 / (concentration + 1)
 
     def source_at_rate(self, rate: str, columns: Columns) -> str:
         return f"dist.Binomial({columns.trials or '1'}, probs={rate})"

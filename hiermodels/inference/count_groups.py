@@ -30,7 +30,7 @@ class Population(NamedTuple):
     mean, concentration : ndarray, broadcasting to (draw, group)
         m_j and kappa or a.
     y, size : ndarray, shape (group,)
-        Sums over the group's rows: counts; trials or exposure.
+        Sums over the group's rows, as the family counts them: events; trials or exposure.
     """
 
     mean: np.ndarray
@@ -54,7 +54,8 @@ def population(values: Values, problem: Problem) -> Population:
         From `hiermodels.inference.group_messages.flat_draws`, of a partially pooled model of counts.
     """
     layout, tree = problem.layout, count_tree(problem.layout)
-    y, size, rows = (problem.tree.sum_rows(part, tree.unit) for part in (problem.data.y, problem.data.size, np.asarray(problem.data.size) > 0))
+    counted = layout.law.counted(np.asarray(problem.data.y), np.asarray(problem.data.size))
+    y, size, rows = (problem.tree.sum_rows(part, tree.unit) for part in (*counted, np.asarray(problem.data.size) > 0))
     name = rate_name(layout)
     if name is not None:
         mean = values[name][:, None]

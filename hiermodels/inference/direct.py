@@ -170,7 +170,7 @@ def check_design(name: str, problem: Problem) -> None:
     if names != ["Intercept"]:
         found = ", ".join(n for n in names if n != "Intercept") or "no intercept"
         raise ValueError(f"{name}: expected 1 + (1 | {layout.levels[0].name}), found {found}; write the method's own formula")
-    if not layout.law.conjugate:
+    if not layout.law.conjugate or (layout.law.measured and not layout.gaussian):
         raise ValueError(f"{name}: expected family normal, binomial or poisson, found {layout.family}; use sampler='nuts'")
     if needs[0] == "successes" and (layout.normal_groups or not layout.link.bounded):
         raise ValueError(f"{name}: expected binomial counts, found family {layout.family}; use james_stein")
@@ -229,7 +229,7 @@ def _arrays(needs: tuple[str, ...], layout: Layout, data: Data) -> list[Array]:
     there = size > 0
     safe = jnp.where(there, size, 1.0)
     pooled = jnp.sum(successes) / jnp.sum(size)
-    one = layout.link.information(1.0, pooled)
+    one = layout.law.told(1.0, pooled)
     variance = jnp.maximum(one, 1e-30) / safe  # every count 0 leaves no variance: then all groups are equal anyhow
     return [successes / safe, jnp.where(there, variance, jnp.inf)]
 

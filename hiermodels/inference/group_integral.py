@@ -16,7 +16,7 @@ from scipy import special
 
 from hiermodels.families.family import Rows
 from hiermodels.inference.group_messages import deviations, information
-from hiermodels.models.outcomes import row_law
+from hiermodels.models.outcomes import log_density, row_law
 from hiermodels.models.problem import Problem
 from hiermodels.quantities import sd_name
 
@@ -77,9 +77,9 @@ def _block(values: Values, problem: Problem, i: int) -> np.ndarray:
     weight, size, y = (np.asarray(a)[rows] for a in (data.weight, data.size, data.y))
     sd = values[sd_name(level.name, layout.columns[c])] if level.pooling == "partial" else np.zeros(len(eta))
 
-    def log_density(z: np.ndarray) -> np.ndarray:
+    def integrand(z: np.ndarray) -> np.ndarray:
         law = row_law(layout, eta + (sd[:, None] * z)[:, owner] * x, values, weight, size)
-        each = law.logpdf(y) if hasattr(law.dist, "logpdf") else law.logpmf(y)
+        each = log_density(law, y)
         return np.add.reduceat(each, starts, axis=1) - 0.5 * z**2 - 0.5 * np.log(2 * np.pi)
 
     mode, scale = _mode(values, problem, eta, x, sd, rows, starts, owner)
@@ -88,7 +88,7 @@ def _block(values: Values, problem: Problem, i: int) -> np.ndarray:
         step, count = (high - low) / _WIDE, _WIDE + 1
     else:
         low, step, count = mode - _STEPS * _STEP * scale, _STEP * scale, 2 * _STEPS + 1
-    return special.logsumexp(np.stack([log_density(low + k * step) for k in range(count)]), axis=0) + np.log(step)
+    return special.logsumexp(np.stack([integrand(low + k * step) for k in range(count)]), axis=0) + np.log(step)
 
 
 def _rest(values: Values, problem: Problem, i: int) -> np.ndarray:

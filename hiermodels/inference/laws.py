@@ -196,7 +196,7 @@ class CountLaw:
     def count(self, size: float) -> Any:
         """Law of a new count at an exposure (negative binomial) or out of some trials (beta-binomial); frozen SciPy law."""
         check_positive(size=size)
-        return lookup(self.family).population.predictive(self.a, self.b, size)
+        return lookup(self.family).predictive(self.a, self.b, size)
 
 
 def gamma_poisson(y: int, exposure: float, shape: float, rate: float) -> CountLaw:

@@ -181,7 +181,7 @@ def _check(problem: Problem, level: LevelLayout) -> int:
     if i != unit_level(problem):
         unit = unit_level(problem)
         ways = f"use level={layout.levels[unit].name!r}" if unit is not None else "fit with partial pooling"
-        raise ValueError(f"level: counts integrate out at their finest pooled grouping, found {level.name}; {ways}")
+        raise ValueError(f"level: rates integrate out at their finest pooled grouping, found {level.name}; {ways}")
     return i
 
 

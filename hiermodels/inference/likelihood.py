@@ -9,7 +9,7 @@ import numpy as np
 
 from hiermodels.inference.predict import expected, fitted_rows
 from hiermodels.inference.rates import row_rates
-from hiermodels.models.outcomes import row_law
+from hiermodels.models.outcomes import log_density, row_law
 from hiermodels.models.problem import Problem
 
 if TYPE_CHECKING:
@@ -53,4 +53,4 @@ def log_likelihood(values: Mapping[str, Any], problem: Problem, frame: pd.DataFr
     (4, 10, 8)
     """
     law, y = fitted_laws(values, problem, frame), np.asarray(problem.data.y)[: len(frame)]
-    return law.logpdf(y) if hasattr(law.dist, "logpdf") else law.logpmf(y)
+    return log_density(law, y)

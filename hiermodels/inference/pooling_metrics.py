@@ -122,7 +122,7 @@ def _higgins(values: Values, problem: Problem, i: int) -> dict[str, np.ndarray]:
 
 def _count_shares(values: Values, problem: Problem, i: int) -> dict[str, np.ndarray]:
     law, size = population(values, problem), np.asarray(problem.data.size)
-    share = problem.layout.law.population.share(law.mean, law.concentration, size[size > 0].mean()).mean(axis=1)
+    share = problem.layout.law.share(law.mean, law.concentration, size[size > 0].mean()).mean(axis=1)
     return {"vpc": share} if problem.layout.levels[i].parent >= 0 else {"vpc": share, "icc": share}
 
 

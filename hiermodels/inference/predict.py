@@ -90,12 +90,10 @@ def predict(
     rng = np.random.default_rng(seed)
     rows, table = _rows(problem, frame, new_data, groups), frame if new_data is None else new_data
     if not problem.layout.normal_groups:
-        rate = (
-            average_rates(values, problem, rows, rng, kind)
-            if groups == "average"
-            else row_rates(values, problem, rows, rng)
-        )
-        return rate if kind == "mean" else count_outcomes(rate, problem, table, rng)
+        if groups == "average" and kind == "mean":
+            return average_rates(values, problem, rows, rng, kind)
+        rate = average_rates(values, problem, rows, rng, kind) if groups == "average" else row_rates(values, problem, rows, rng)
+        return problem.layout.law.mean_at_rate(rate) if kind == "mean" else count_outcomes(rate, problem, table, rng)
     if groups == "average" and kind == "mean":
         return _average_mean(values, problem, rows, rng)
     eta = _average(values, problem, rows, rng, kind) if groups == "average" else expected(values, problem, rows, rng)

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from hiermodels.models import checks
+from hiermodels.models.outcomes import log_density
 from hiermodels.models.populations import new_group
 from hiermodels.models.problem import Problem
 from hiermodels.models.row_means import rates_without_groups
@@ -51,13 +52,14 @@ def row_rates(
 def average_rates(
     values: Values, problem: Problem, rows: Rows, rng: np.random.Generator, kind: str
 ) -> np.ndarray:
-    """Mean rate over the finest groups, or that of one at random for an outcome; (chain, draw, row)."""
+    """Mean outcome over the finest groups, or the rate of one at random for an outcome; (chain, draw, row)."""
     layout, count = problem.layout, len(rows.x)
     if not layout.levels:
-        return rates_without_groups(layout, values, rows.x)
+        rates = rates_without_groups(layout, values, rows.x)
+        return layout.law.mean_at_rate(rates) if kind == "mean" else rates
     theta = values[f"theta_{layout.levels[-1].name}"]
     if kind == "mean":
-        return np.repeat(theta.mean(-1, keepdims=True), count, axis=-1)
+        return np.repeat(layout.law.mean_at_rate(theta).mean(-1, keepdims=True), count, axis=-1)
     pick = rng.integers(theta.shape[-1], size=(*theta.shape[:2], count))
     return np.take_along_axis(theta, pick, axis=-1)
 
@@ -74,7 +76,7 @@ def log_probability(rates: np.ndarray, problem: Problem) -> np.ndarray:
     """Log probability of each fitted row's count given its rate; (chain, draw, row)."""
     rows = rates.shape[-1]
     y, size = np.asarray(problem.data.y)[:rows], np.asarray(problem.data.size)[:rows]
-    return problem.layout.law.host_at_rate(rates, size).logpmf(y)
+    return log_density(problem.layout.law.host_at_rate(rates, size), y)
 
 
 def _check_new(problem: Problem, rows: Rows) -> None:

@@ -17,8 +17,8 @@ def raw_estimates(values: Mapping[str, Any], problem: Problem, level: str) -> np
 
     Normal: the precision-weighted mean of the outcome, less what the population's predictors explain at their
     posterior medians; a coarser group is the unweighted mean of its finest groups, as without pooling.
-    Binomial and Poisson: outcomes per trial or unit of exposure; with normal groups its logit or logarithm, half an event added, less
-    the mean of what the predictors explain.
+    Probabilities and rates: events per trial or unit of exposure. Normal groups under a link: the linear predictor of a group's
+    outcomes as its family takes it (counts: half an event added), less the mean of what the predictors explain.
 
     Parameters
     ----------
@@ -36,7 +36,8 @@ def raw_estimates(values: Mapping[str, Any], problem: Problem, level: str) -> np
     names = [lv.name for lv in layout.levels]
     i, finest = names.index(level), len(names) - 1
     if not layout.normal_groups:
-        return problem.tree.sum_rows(data.y, finest) / problem.tree.sum_rows(data.size, finest)
+        y, size = (problem.tree.sum_rows(rows, finest) for rows in layout.law.counted(np.asarray(data.y), np.asarray(data.size)))
+        return y / size
     if not layout.link.identity:
         return _on_link_scale(values, problem, i)
     y = np.array(data.y)
@@ -53,7 +54,7 @@ def raw_estimates(values: Mapping[str, Any], problem: Problem, level: str) -> np
 def _on_link_scale(values: Mapping[str, Any], problem: Problem, i: int) -> np.ndarray:
     layout, data = problem.layout, problem.data
     y, size = problem.tree.sum_rows(data.y, i), problem.tree.sum_rows(data.size, i)
-    raw = layout.link.empirical(y, size)
+    raw = layout.law.empirical(y, size)
     explained = np.zeros(layout.obs)
     for c in layout.population:
         if layout.columns[c] != "Intercept":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hiermodels.inference.likelihood import fitted_laws
+from hiermodels.models.counts import count_tree
 from hiermodels.models.problem import Problem
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ KINDS = ("raw", "standardised")
 def fitted(values: Mapping[str, Any], problem: Problem, frame: pd.DataFrame, prob: float) -> pd.DataFrame:
     """Mean of each row's outcome given the draws, as a table; see `hiermodels.fit.Fit.fitted`."""
     law = fitted_laws(values, problem, frame)
-    return interval_table(_whole(law.mean(), values, frame), prob, frame.index)
+    return _with_moments(interval_table(_whole(law.mean(), values, frame), prob, frame.index), problem)
 
 
 def residuals(
@@ -48,7 +49,19 @@ def residuals(
                 "kind: standardised residuals need a variance, and the outcome's law has none in some draws; use kind='raw'"
             )
         left = left / sd
-    return interval_table(left, prob, frame.index)
+    table = interval_table(left, prob, frame.index)
+    return _with_moments(table, problem) if kind == "raw" else table
+
+
+def _with_moments(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
+    """A table of mean outcomes without the means and sds that do not exist: of few rows in a group that is not pooled."""
+    layout, data = problem.layout, problem.data
+    if layout.normal_groups or count_tree(layout).word != "none":
+        return table
+    group = np.asarray(data.group[count_tree(layout).unit])
+    events = np.bincount(group, layout.law.counted(np.asarray(data.y), np.asarray(data.size))[0])
+    below = layout.law.moments_below(layout.law.unpooled[0] + events)[group[: len(table)]]
+    return table.assign(mean=table["mean"].where(below > 1), sd=table["sd"].where(below > 2))
 
 
 def interval_table(x: np.ndarray, prob: float, index: Any) -> pd.DataFrame:

@@ -27,7 +27,6 @@ from hiermodels.quantities import INTERCEPT
 __all__ = ["response_values"]
 
 _MEDIAN = math.sqrt(2) * 0.6744897501960817
-_WORDS = {"unit": ("probability", "odds ratio"), "positive": ("rate", "rate ratio")}
 _ROLES = {"coefficient", "group value", "group sd", "population mean"}
 
 
@@ -50,13 +49,13 @@ def response_values(values: Mapping[str, Any], layout: Layout) -> tuple[dict[str
     found, words = dict(values), dict.fromkeys(values, "")
     if link.identity:
         return found, words
-    mean, ratio = _WORDS[link.kind]
+    mean, ratio = layout.law.response
     for name, x in values.items():
         asked = layout.quantities.get(name)
         if asked is None or asked.role not in _ROLES:
             continue
-        if asked.kind in _WORDS and asked.role != "group sd":  # beta and gamma populations live there already
-            words[name] = _WORDS[asked.kind][0]
+        if asked.kind == link.kind and asked.role != "group sd":  # beta and gamma populations live there already
+            words[name] = mean
         elif asked.role == "group sd":
             found[name], words[name] = np.exp(_MEDIAN * x), f"median {ratio}"
         elif asked.effect == INTERCEPT:

@@ -91,7 +91,7 @@ def _model(layout: Layout, centred: Centring, data: Data, y: Array | None) -> No
         sites.add(statement)
     there, law = sites.rows() if layout.normal_groups else sites.counts()
     with handlers.mask(mask=there):
-        numpyro.sample(outcome_site(layout), law, obs=y)
+        numpyro.sample(outcome_site(layout), law, obs=None if y is None else jnp.where(there, y, layout.law.blank))
 
 
 class _Sites:
@@ -201,7 +201,7 @@ class _Sites:
         i, layout, population, site = statement.level, self.layout, self.layout.law.population, rate_site(self.layout)
         real, size = self.data.real[i], self.layout.levels[i].size
         if statement.pooling == "none":
-            law, log_density = population.unpooled_law(size)
+            law, log_density = population.unpooled_law(size, layout.law.unpooled)
             rate = padded(site, law, real, population.padding)
             if log_density is not None:
                 numpyro.factor(f"prior_{site}", jnp.sum(jnp.where(real, log_density(rate), 0.0)))

@@ -358,16 +358,16 @@ def _words(pooling: str | Mapping[str, str], *levels: str) -> list[str]:
 
 
 _NO_GROUPS = {"none": "no groups to keep apart", "partial": "no groups to pool"}
-_CROSSED = "counts integrate along nested groupings only; write a NumPyro function of your own"
+_CROSSED = "rates integrate along nested groupings only; write a NumPyro function of your own"
 _NO_SLOPES = "a beta or gamma population has no slopes; write a NumPyro function of your own"
 
-def _explicit() -> dict[str, str]:
-    """Families with normal groups whose outcome is not normal, those of one likelihood together, and what gives the outcome's variance."""
+def _others(normal_groups: bool) -> dict[str, families.Family]:
+    """Families other than `normal`, with normal groups or with a beta or gamma population: names of one likelihood together, and the first."""
     found: dict[str, list[str]] = {}
     for name, law in sorted(families.MENU.items(), key=lambda entry: bool(entry[1].twin)):
-        if law.population.normal and not law.conjugate:
+        if law.population.normal == normal_groups and not (normal_groups and law.conjugate):
             found.setdefault(law.kernel, []).append(name)
-    return {", ".join(names): families.lookup(kernel).variance for kernel, names in found.items()}
+    return {", ".join(names): families.lookup(kernel) for kernel, names in found.items()}
 
 
 def table() -> list[dict[str, str]]:
@@ -408,17 +408,17 @@ def table() -> list[dict[str, str]]:
             ),
             row("2, with slopes", "normal", variance, slopes),
         ]
-    for family, name in (("binomial, bernoulli", "beta_binomial"), ("poisson", "gamma_poisson")):
-        given = "given by the mean"
+    for name, law in _others(normal_groups=False).items():
         found += [
-            row("1", family, given, {"complete": "build", **_NO_GROUPS}),
-            row("2", family, given, name),
-            row("3", family, given, "build"),
-            row("4 and more", family, given, "build"),
-            row("crossed", family, given, _CROSSED),
-            row("2, with slopes", family, given, _NO_SLOPES),
+            row("1", name, law.variance, {"complete": "build", **_NO_GROUPS}),
+            row("2", name, law.variance, law.written),
+            row("3", name, law.variance, "build"),
+            row("4 and more", name, law.variance, "build"),
+            row("crossed", name, law.variance, _CROSSED),
+            row("2, with slopes", name, law.variance, _NO_SLOPES),
         ]
-    for name, variance in _explicit().items():
+    for name, law in _others(normal_groups=True).items():
+        variance = law.variance
         found += [
             row("1", name, variance, {"complete": "build", **_NO_GROUPS}),
             row("2 and more, with slopes", name, variance, "build"),

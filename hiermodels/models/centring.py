@@ -50,7 +50,7 @@ def centring(layout: Layout, data: Data) -> tuple[str, ...]:
     y, weight, x = (np.asarray(a, float)[rows] for a in (there.y, there.weight, inner_design(layout, data)))
     groups = [np.asarray(g)[rows] for g in data.group]
     y = y - _fitted(y, weight, x[:, list(layout.population)])
-    if layout.link.identity and not layout.known:
+    if layout.law.measured and not layout.known:
         weight = weight / _residual_variance(layout, y, weight, x, groups[-1])
     found: list[str] = []
     variance = 1 / weight  # of a row's y around the group values of the level at hand

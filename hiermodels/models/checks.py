@@ -213,7 +213,7 @@ def constant_predictors(layout: Layout, data: Data, labels: dict[str, list[str]]
         if varies.any():
             name, level = layout.columns[c], layout.levels[unit].name
             raise ValueError(
-                f"predictor {name!r} varies within {level} {labels[level][int(np.argmax(varies))]!r}, so its counts share no one rate: "
+                f"predictor {name!r} varies within {level} {labels[level][int(np.argmax(varies))]!r}, so its rows share no one rate: "
                 f"aggregate it to one value a {level}, or use family {families.lookup(family).linked}"
             )
 

@@ -31,7 +31,7 @@ def statement_lines(statement: Statement, names: Names, scales: Scales) -> list[
             return _averaged(statement, names)
     variables = [_theta(names, level, column) for column in statement.columns]
     match statement:
-        case Free() if layout.link.identity:
+        case Free() if layout.law.local:
             law = f"dist.ImproperUniform(constraints.real, ({count},), ())"
             return [f'{v} = numpyro.sample("{n}", {law})' for v, n in zip(variables, statement.names, strict=True)]
         case Free():
@@ -200,7 +200,7 @@ def _rates(statement: Rates, names: Names) -> list[str]:
     level, site, variable = layout.levels[tree.unit], rate_site(layout), _rate(names)
     name, count = rate_name(layout), names.count(level)
     if statement.pooling == "none":
-        return layout.law.population.unpooled_lines(variable, site, count)
+        return layout.law.population.unpooled_lines(variable, site, count, layout.law.unpooled)
     mean = names.layout.link.inverse_source(" + ".join([_above(names, tree.unit, INTERCEPT), *_slopes(names, at_units=True)])) if name is None else names.parameter(name)
     if statement.pooling == "complete":
         return [f"{variable} = jnp.broadcast_to({mean}, ({count},))"]

@@ -224,7 +224,7 @@ class Conjugate:
     def _evidence(self, u: Array, stats: CountStats) -> Array:
         """Log evidence of the closed forms, up to the constants of improper priors."""
         law = self._law(u, stats)
-        value = self._groups.log_evidence(self._closed or self._groups.unpooled, law)
+        value = self._groups.log_evidence(self._closed or self.layout.law.unpooled, law)
         return jnp.sum(value if law.a.ndim == 0 else jnp.where(stats.size > 0, value, 0.0))
 
     # theta given phi ----------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ class Conjugate:
         if word == "complete" and not self._closed:
             return _point(jnp.exp(self._log_mean(u, stats)[0]))
         y, size = (stats.y, stats.size) if word == "none" else (stats.total[0], stats.total[1])
-        return self._groups.updated(self._closed or self._groups.unpooled, y, size)
+        return self._groups.updated(self._closed or self.layout.law.unpooled, y, size)
 
     def _points(self, u: Array, stats: CountStats) -> dict[str, Array]:
         """Everything that phi fixes: hyperparameters, and group values above the units."""

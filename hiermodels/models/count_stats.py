@@ -26,8 +26,8 @@ class CountStats(eqx.Module):
     Attributes
     ----------
     y, size : Array, shape (unit,)
-        Sums of counts and of trials (exposure) in each group of the level that is integrated out; 0 for
-        padding.
+        Sums of events and of trials (exposure) in each group of the level that is integrated out, as the family counts them
+        (`hiermodels.families.family.Family.counted`); 0 for padding.
     x : Array, shape (coefficient, unit)
         Predictors of each unit, the columns of ``Layout.population``.
     total : Array, shape (2,)
@@ -55,7 +55,8 @@ def reduce_counts(layout: Layout, data: Data) -> CountStats:
     """Reduce a dataset to its sufficient statistics, once."""
     unit = count_tree(layout).unit
     x = inner_design(layout, data)[:, list(layout.population)].T
-    y, size, rows = data.y, data.size, (data.size > 0).astype(data.y.dtype)
+    rows = (data.size > 0).astype(data.y.dtype)
+    y, size = layout.law.counted(data.y, data.size)
     if unit >= 0:
         sums = jnp.stack([y, size, rows, *(x * rows)])
         sums = tree_of(layout, data).sum_rows(sums, unit)

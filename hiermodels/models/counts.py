@@ -78,7 +78,7 @@ def check_tree(layout: Layout, family: str = "") -> None:
     for i, level in enumerate(layout.levels):
         if level.parent != i - 1:
             raise ValueError(
-                f"{level.name} is crossed with {layout.levels[i - 1].name}, not nested in it: counts "
+                f"{level.name} is crossed with {layout.levels[i - 1].name}, not nested in it: rates "
                 f"have one population below another; give labels that nest, or use family {families.lookup(family or layout.family).linked}"
             )
         if [layout.columns[e] for e in level.effects] != ["Intercept"]:

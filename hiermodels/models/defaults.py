@@ -11,21 +11,21 @@
 | ``cor`` | ``lkj(1)`` | no |
 | beta population | mean ``uniform(0, 1)``, kappa ``half_normal_cv(2)``: 1 / sqrt(kappa) is half normal | no |
 | gamma population | mean ``power(1)``, shape ``half_normal_cv(2)``: the coefficient of variation is half normal | no |
-| one common probability or rate | Jeffreys: ``beta(0.5, 0.5)``, ``power(0.5)`` | no |
-| counts in deeper trees: group sds on the link scale | ``half_normal(1)`` | no |
+| one common probability or rate | Jeffreys: ``beta(0.5, 0.5)``; of Poisson counts ``power(0.5)``, of waiting times ``power(1)`` | no |
+| beta and gamma populations in deeper trees: group sds on the link scale | ``half_normal(1)`` | no |
 | their ``log_kappa``, ``log_shape`` | ``normal(3, 2)``, ``normal(1, 2)`` | no |
-| logit and log links with normal groups: coefficients | ``normal(0, 10)`` on the link scale; of a slope ``normal(0, 10 / sd(x))`` | predictors, exposures |
-| their group sds | ``half_normal(1)`` on the link scale | no |
-| ``nu`` of `student_t` | ``gamma(2, 0.1)``, cut at 1 | no |
-| ``shape`` of `negative_binomial` | ``half_normal_cv(1)``: 1 / sqrt(shape) is half normal | no |
+| counts and 0 / 1 outcomes with normal groups: coefficients | ``normal(0, 10)`` on the link scale; of a slope ``normal(0, 10 / sd(x))`` | predictors, exposures |
+| logit and log links with normal groups: group sds | ``half_normal(1)`` on the link scale | no |
+| a parameter of the outcome's own law (``nu``, ``shape``, ``precision``) | as its family's class says | no |
 
 A default stands where predictors have their means and exposures theirs (`hiermodels.models.units`), but where zero is part of the
 model; that matters for intercepts under a link, and for the sds and correlations of intercepts that vary with slopes. A prior that
 the user writes stands at zero, in the user's units.
 
 None looks at the outcome, so that a fit and every dataset of a study have the same prior; the table they are chosen from is in
-the documents ("Default priors"). Everything else of `student_t` is as for `normal`. Without pooling, a group's coefficient on a
-link scale has the prior ``normal(0, 10)`` too: a flat one is improper where a group has no events.
+the documents ("Default priors"). Everything else of `student_t` is as for `normal`. Without pooling, a group's coefficient of
+counts on a link scale has the prior ``normal(0, 10)`` too: a flat one is improper where a group has no events. Measurements keep
+their means from both ends, so that flat coefficients are proper under a link too, and another unit of the outcome moves the intercept alone.
 """
 
 from __future__ import annotations
@@ -37,17 +37,14 @@ from hiermodels.models.counts import count_tree
 from hiermodels.models.layout import Layout
 from hiermodels.priors import (
     Prior,
-    beta,
     flat,
     half_normal,
     half_normal_cv,
     half_t,
     lkj,
     normal,
-    power,
     reference,
     scaled_half_t,
-    uniform,
 )
 from hiermodels.quantities import Quantity, mean_name
 
@@ -95,10 +92,10 @@ def default_prior(quantity: Quantity, layout: Layout) -> Prior:
     own = next((q for q in layout.law.own if q.role == role), None)
     if own is not None:
         return own.default
-    if not layout.link.identity:
-        return UNPOOLED if role == "coefficient" else half_normal(1)
     if role == "coefficient":
-        return flat()
+        return flat() if layout.law.local else UNPOOLED
+    if not layout.link.identity:
+        return half_normal(1)
     partial = [level for level in layout.levels if level.pooling == "partial"]
     if layout.gaussian and layout.known and len(partial) == 1 and len(partial[0].effects) == 1 and layout.columns[partial[0].effects[0]] == "Intercept":
         return reference()
@@ -116,6 +113,4 @@ def _count_default(quantity: Quantity, layout: Layout) -> Prior:
         return half_normal(1)
     if quantity.role == "concentration":
         return half_normal_cv(2)
-    if quantity.kind == "unit":
-        return beta(0.5, 0.5) if one_rate else uniform(0, 1)
-    return power(0.5) if one_rate else power(1)
+    return layout.law.population.default_mean(layout.law.unpooled if one_rate else None)

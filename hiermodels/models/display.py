@@ -112,8 +112,8 @@ def _lines(
 
 def _symbol(page: _Page, p: Parameter) -> str:
     style = page.style
-    if p.role in ("residual sd", "degrees of freedom", "dispersion"):
-        return style.own(p.name)
+    if own := next((q for q in page.layout.law.own if q.name == p.name and q.role == p.role), None):
+        return style.own(own)
     if p.role in ("coefficient", "log concentration") or not p.owner:
         return style.coefficient(p.name)
     if p.role == "group sd":
@@ -214,7 +214,7 @@ def _predictor(page: _Page) -> str:
 
 def _unpooled(page: _Page, column: int) -> str:
     """Law of the coefficients of groups that are not pooled."""
-    if page.layout.link.identity:
+    if page.layout.law.local:
         return page.style.prior(Parameter("", prior=defaults.flat()), "")
     name, prior = page.layout.columns[column], defaults.UNPOOLED
     own = Parameter("", effect=name, prior=prior, core=prior)
@@ -232,7 +232,7 @@ def _rates(page: _Page, statement: Rates) -> list[Line]:
     left = style.theta(owner, INTERCEPT, "_j")
     left = left if i == len(layout.levels) - 1 else style.inverse(family.link, left)
     if statement.pooling == "none":
-        return [(left, "~", family.population.unpooled_shown(style))]
+        return [(left, "~", family.population.unpooled_shown(style, family.unpooled))]
     tree = count_tree(layout)
     above = style.theta(layout.levels[i - 1].name, INTERCEPT, "[j]") if tree.above else ""
     mean = style.parameter("mean", owner)

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from jax import Array
 
+from hiermodels import families
 from hiermodels.families.component import Component
 from hiermodels.models.conjugate import conjugate
 from hiermodels.models.gaussian import Gaussian
@@ -96,7 +97,8 @@ def _why_not(layout: Layout) -> str:
     """Why the normal groups of a family stay explicit."""
     if not layout.levels:
         return f"family {layout.family}: coefficients do not integrate out of its likelihood in closed form"
-    other = layout.law.integrated
+    first, *others = families.integrated(layout.family) or [""]
+    other = first + (f" (or {', '.join(others)})" if others else "")
     hint = f" (the groups of family {other} do)" if other else ""
     summed = "" if layout.law.peaks else ", and by quadrature only where one partially pooled grouping has one varying coefficient"
     return f"family {layout.family}: normal groups of {layout.levels[-1].name} do not integrate out of its likelihood in closed form{hint}{summed}"

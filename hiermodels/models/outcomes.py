@@ -1,14 +1,7 @@
 """Laws of an outcome around a linear predictor, and what each makes of one: means, outcomes, log densities.
 
-With eta the linear predictor of a row (its groups' deviations included), w its weight and size its trials or exposure:
-
-| family | law of the row's outcome | mean that is reported |
-|---|---|---|
-| `normal` | N(eta, sigma^2 / w), or 1 / w known | eta |
-| `student_t` | eta + sigma w^(-1/2) t_nu | eta |
-| `binomial_logit` | Binomial(size, logistic(eta)) | logistic(eta) |
-| `poisson_log` | Poisson(size exp(eta)) | exp(eta) |
-| `negative_binomial` | gamma mixture of Poisson laws, mean mu = size exp(eta), variance mu + mu^2 / shape | exp(eta) |
+With eta the linear predictor of a row (its groups' deviations included), the family's class says which law that is
+(`hiermodels.families.family.Family.rows`); the mean that is reported is the inverse link of eta.
 """
 
 from __future__ import annotations
@@ -27,7 +20,7 @@ from hiermodels.models.defaults import UNPOOLED
 from hiermodels.models.layout import Layout
 from hiermodels.models.problem import Data
 
-__all__ = ["outcome_law", "row_law", "unpooled_law"]
+__all__ = ["log_density", "outcome_law", "row_law", "unpooled_law"]
 
 
 def outcome_law(layout: Layout, eta: Array, values: Mapping[str, Array], data: Data) -> dist.Distribution:
@@ -53,7 +46,7 @@ def outcome_law(layout: Layout, eta: Array, values: Mapping[str, Array], data: D
 
 def unpooled_law(layout: Layout, size: int) -> dist.Distribution:
     """Law of the coefficients of groups that are not pooled; batch shape (size,)."""
-    if layout.link.identity:
+    if layout.law.local:
         return dist.ImproperUniform(constraints.real, (size,), ())
     return dist.Normal(jnp.full(size, UNPOOLED.args[0]), UNPOOLED.args[1])
 
@@ -72,3 +65,8 @@ def row_law(layout: Layout, eta: np.ndarray, values: Mapping[str, Any], weight: 
         Precision weight; trials or exposure.
     """
     return layout.law.host_rows(eta, values, Rows(weight, size, layout.known))
+
+
+def log_density(law: Any, y: np.ndarray) -> np.ndarray:
+    """Log density of outcomes, or log probability of counts, under a frozen law of SciPy."""
+    return law.logpdf(y) if hasattr(law.dist, "logpdf") else law.logpmf(y)

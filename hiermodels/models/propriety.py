@@ -92,9 +92,11 @@ def _falls(rise: float, fall: float) -> bool:
 def _check_explicit(layout: Layout, data: Data, outcome: bool) -> None:
     """Outcomes that are not normal: proper priors of every scale but sigma, whose rows must be more than what is flat."""
     check_links(layout, data)
-    if not layout.link.identity:
+    if not layout.law.local:
         return
     _check_flat_only(layout, data)
+    if outcome:
+        _check_sharp(layout, data)
     sigma = layout.residual_sd
     if sigma is None or sigma.prior.known:
         return
@@ -103,6 +105,40 @@ def _check_explicit(layout: Layout, data: Data, outcome: bool) -> None:
     _check_sigma(layout, data, outcome, sigma.prior)
     if outcome:
         check_repeats(layout, data, sigma.prior, spans.rank)
+
+
+def _sharp(layout: Layout, data: Data) -> tuple[Parameter, int, bool] | None:
+    """The parameter without bound as which rows lose their spread, rows to spare, and whether anything is left over of them."""
+    p = layout.find("dispersion")
+    if p is None or p.prior.known or not layout.law.sharpens:
+        return None
+    y = np.asarray(data.y)
+    linked = layout.law.empirical(y, np.ones_like(y)) if y.any() else y  # a design has no outcomes
+    free, left = left_over(layout, data, linked[None])
+    return p, free, bool(left[0])
+
+
+def _check_sharp(layout: Layout, data: Data) -> None:
+    """Where coefficients and groups fit every row exactly, the likelihood grows as a power of the parameter that sharpens rows."""
+    found = _sharp(layout, data)
+    if found is None:
+        return
+    p, free, left = found
+    if free > 0 and not left and p.prior.tail + free / 2 >= -1:
+        raise ValueError(
+            f"priors: {p.name}: {p.prior} gives an improper posterior: coefficients and groups fit every row exactly, so nothing is left to keep "
+            f"{p.name} from growing; use exponential(...), or check the outcome for equal rows"
+        )
+
+
+def _missing_sharp(layout: Layout, data: Data) -> dict[str, str]:
+    """Where no rows are to spare, the tail of the prior is that of the posterior."""
+    found = _sharp(layout, data)
+    if found is None or found[1] > 0:
+        return {}
+    tail = found[0].prior.moment_tail()
+    lost = "mean" if tail + 1 >= -1 else "sd" if tail + 2 >= -1 else ""
+    return {found[0].name: lost} if lost else {}
 
 
 def _check_flat_only(layout: Layout, data: Data) -> None:
@@ -220,9 +256,9 @@ def missing_moments(layout: Layout, data: Data) -> dict[str, str]:
     """
     if not layout.normal_groups:
         return missing_count_moments(layout, data)
-    if not layout.link.identity:
+    if not layout.law.local:
         return missing_link_moments(layout, data)
-    found: dict[str, str] = {}
+    found = _missing_sharp(layout, data)
     spans = Spans(layout, data, _flat(layout))
     for some in spans.sets:
         rise = spans.exponent(some)

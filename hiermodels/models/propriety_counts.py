@@ -50,7 +50,8 @@ class _Units(NamedTuple):
 def _units(layout: Layout, data: Data) -> _Units:
     flat = [c for c in layout.population if _is_flat(layout.parameter(layout.columns[c]))]
     unit, rows = count_tree(layout).unit, np.asarray(data.size) > 0
-    y, size, x = (np.asarray(a)[rows] for a in (data.y, data.size, inner_design(layout, data)[:, flat]))
+    events, exposure = layout.law.counted(np.asarray(data.y), np.asarray(data.size))
+    y, size, x = (np.asarray(a)[rows] for a in (events, exposure, inner_design(layout, data)[:, flat]))
     if unit < 0:
         return _Units(y, size, x)
     group = np.asarray(data.group[unit])[rows]

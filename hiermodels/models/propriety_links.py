@@ -37,7 +37,7 @@ def check_links(layout: Layout, data: Data) -> None:
         if p.kind == "correlation" or p.prior.known or p.role == "residual sd":
             continue
         if p.kind == "real":
-            if not layout.link.identity and not p.prior.proper:
+            if not layout.law.local and not p.prior.proper:
                 raise ValueError(
                     f"priors: {p.name}: {p.prior} may give an improper posterior: on a {layout.link} scale a likelihood need not fall; "
                     f"use a proper prior, e.g. normal(0, 10)"
@@ -77,8 +77,9 @@ def missing_link_moments(layout: Layout, data: Data) -> dict[str, str]:
     """Scales whose posterior mean or sd does not exist, by name; see `hiermodels.models.propriety.missing_moments`."""
     found: dict[str, str] = {}
     informative: dict[str, int] = {}
+    rows = layout.law.counted(np.asarray(data.y), np.asarray(data.size))
     for i, level in enumerate(layout.levels):
-        y, size = (tree_of(layout, data).sum_rows(a, i) for a in (data.y, data.size))
+        y, size = (tree_of(layout, data).sum_rows(a, i) for a in rows)
         count = int(np.sum(layout.law.informative(y, size)))
         informative |= {sd_name(level.name, layout.columns[e]): count for e in level.effects}
     for p in layout.parameters:

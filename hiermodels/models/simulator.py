@@ -65,7 +65,7 @@ def simulate(layout: Layout, key: Array, design: Data, known: Values, words: Val
         sd = (1.0 if layout.known else known["sigma"]) / jnp.sqrt(jnp.where(there, design.weight, 1.0))
         y = mean + sd * jax.random.normal(keys.rows, (layout.obs,))
     else:
-        y = outcome_law(layout, mean, known, design).sample(keys.rows).astype(mean.dtype)
+        y = layout.law.inside(outcome_law(layout, mean, known, design).sample(keys.rows).astype(mean.dtype))
     return jnp.where(there, y, 0.0), true
 
 

@@ -31,15 +31,15 @@ def moments(layout: Layout, data: Data) -> dict[str, Array]:
 def working(layout: Layout, data: Data) -> Data:
     """The data with outcomes on the scale of the linear predictor, weighted by what they tell about it.
 
-    A count's logit or logarithm has half an event added; its weight is the information of one row at the overall rate. An outcome
-    on that scale already is left alone, in units of its residual variance.
+    A row's weight is what it tells at the overall mean, as its family says. An outcome on that scale already is left alone, in units
+    of its residual variance.
     """
     if layout.link.identity:
         return data
     real, exposure = data.weight > 0, 1.0 if data.units is None else data.units.exposure
-    size = jnp.where(real, data.size / exposure, 1.0)
-    rate = (jnp.sum(data.y) + 0.5) / (jnp.sum(data.size / exposure) + 1.0)
-    y, information = layout.link.empirical(data.y, size, jnp), layout.link.information(size, rate)
+    size, law = jnp.where(real, data.size / exposure, 1.0), layout.law
+    mean = law.pooled(jnp.sum(data.y), jnp.sum(data.size / exposure))
+    y, information = law.empirical(data.y, size, jnp), law.told(size, mean)
     return _replace_outcome(data, jnp.where(real, y, 0.0), jnp.where(real, information, 0.0))
 
 
@@ -95,7 +95,8 @@ def _guess_level(layout: Layout, level: LevelLayout, theta: Array, eta: Array) -
 
 def _guess_counts(layout: Layout, data: Data) -> dict[str, Array]:
     tree, law = count_tree(layout), layout.law
-    overall = (jnp.sum(data.y) + 0.5) / (jnp.sum(data.size) + 1.0)
+    events, exposure = law.counted(data.y, data.size)
+    overall = law.pooled(jnp.sum(events), jnp.sum(exposure))
     log_name = log_precision(layout)
     values: dict[str, Array] = {}
     for p in layout.parameters:
@@ -110,8 +111,7 @@ def _guess_counts(layout: Layout, data: Data) -> dict[str, Array]:
         values[p.name] = _inside(p, guess)
     rates = []
     for i, level in enumerate(layout.levels):
-        y = tree_of(layout, data).sum_rows(data.y, i)
-        size = tree_of(layout, data).sum_rows(data.size, i)
+        y, size = (tree_of(layout, data).sum_rows(rows, i) for rows in (events, exposure))
         weight = law.population.shrinking(overall)
         rates.append((y + weight * overall) / (size + weight))
         values[theta_name(level.name, "Intercept")] = jnp.where(

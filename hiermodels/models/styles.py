@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from hiermodels.families.link import Link
+from hiermodels.families.own import Own
 from hiermodels.models.layout import Parameter
 from hiermodels.quantities import sd_name, theta_name
 
@@ -36,8 +37,8 @@ class Plain:
     def parameter(self, stem: str, level: str, column: str = "Intercept") -> str:
         return sd_name(level, column) if stem == "sd" else f"{stem}_{level}"
 
-    def own(self, name: str) -> str:
-        return name
+    def own(self, parameter: Own) -> str:
+        return parameter.name
 
     def square(self, symbol: str) -> str:
         return f"{symbol}^2"
@@ -96,8 +97,8 @@ class Latex(Plain):
         symbol = {"sd": "\\tau", "cor": "R", "mean": "m", "kappa": "\\kappa", "shape": "a"}[stem]
         return f"{symbol}_{self._label(level, column)}"
 
-    def own(self, name: str) -> str:
-        return {"sigma": "\\sigma", "nu": "\\nu", "shape": "a"}[name]
+    def own(self, parameter: Own) -> str:
+        return parameter.latex or self._roman(parameter.name)
 
     def square(self, symbol: str) -> str:
         return f"{{{symbol}}}^{{2}}" if "^" in symbol else f"{symbol}^{{2}}"

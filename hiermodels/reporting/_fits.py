@@ -196,7 +196,8 @@ def own_laws(fit: FitLike, level: str | None = None) -> Any:
     if not layout.gaussian:
         if not finest:
             return None
-        y, size = problem.tree.sum_rows(data.y, layout.levels.index(found)), problem.tree.sum_rows(data.size, layout.levels.index(found))
+        counted = layout.law.counted(np.asarray(data.y), np.asarray(data.size))
+        y, size = (problem.tree.sum_rows(rows, layout.levels.index(found)) for rows in counted)
         return layout.law.population.own(y, size)
     if not layout.nested or any(len(level.effects) != 1 for level in layout.levels):
         return None

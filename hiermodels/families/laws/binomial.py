@@ -23,3 +23,4 @@ class Binomial(Trials):
     columns: ClassVar[tuple[str, ...]] = ("trials",)
     needs: ClassVar[tuple[str, ...]] = ("trials",)
     conjugate = True
+    written = "beta_binomial"

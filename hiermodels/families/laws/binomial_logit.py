@@ -16,7 +16,6 @@ class BinomialLogit(Trials):
 
     name = "binomial_logit"
     shipped: ClassVar[tuple[str, str | None]] = ("tumors ~ 1 + (1 | experiment)", "rats")
-    integrated = "binomial (or bernoulli)"
     deviations: ClassVar[tuple[str, ...]] = ("overdispersion",)
     columns: ClassVar[tuple[str, ...]] = ("trials",)
     needs: ClassVar[tuple[str, ...]] = ("trials",)

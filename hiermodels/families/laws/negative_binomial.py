@@ -21,7 +21,7 @@ from hiermodels.priors import half_normal_cv
 
 __all__ = ["SHAPE", "NegativeBinomial"]
 
-SHAPE = Own("shape", "positive", "dispersion", default=half_normal_cv(1), start=2.0, planned=4.0)
+SHAPE = Own("shape", "positive", "dispersion", default=half_normal_cv(1), start=2.0, planned=4.0, latex="a")
 
 
 @dataclass(frozen=True)
@@ -65,4 +65,4 @@ class NegativeBinomial(Exposed):
         return f"dist.NegativeBinomial2({self._exposed(self.link.inverse_source(eta), columns)}, {own('shape')})"
 
     def shown(self, style: Style, eta: str, columns: Columns) -> str:
-        return style.law("NegBinomial", self._shown_mean(style, eta, columns), style.own("shape"))
+        return style.law("NegBinomial", self._shown_mean(style, eta, columns), style.own(SHAPE))

@@ -21,3 +21,4 @@ class Poisson(Exposed):
     linked = "poisson_log"
     population = GammaGroups()
     conjugate = True
+    written = "gamma_poisson"

@@ -16,6 +16,5 @@ class PoissonLog(Exposed):
 
     name = "poisson_log"
     shipped: ClassVar[tuple[str, str | None]] = ("deaths ~ 1 + (1 | state/county)", "counties")
-    integrated = "poisson"
     deviations: ClassVar[tuple[str, ...]] = ("overdispersion",)
 

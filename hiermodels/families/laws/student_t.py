@@ -18,7 +18,7 @@ from hiermodels.priors import gamma
 
 __all__ = ["NU", "StudentT"]
 
-NU = Own("nu", "above_one", "degrees of freedom", default=gamma(2, 0.1), start=8.0, planned=4.0)
+NU = Own("nu", "above_one", "degrees of freedom", default=gamma(2, 0.1), start=8.0, planned=4.0, latex="\\nu")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class StudentT(Scaled):
         return f"dist.StudentT({nu}, {eta}, {self.scale_source(columns, '' if columns.se else own('sigma'))})"
 
     def shown(self, style: Style, eta: str, columns: Columns) -> str:
-        return style.law("t", style.own("nu"), eta, self.scale_shown(style, columns))
+        return style.law("t", style.own(NU), eta, self.scale_shown(style, columns))
 
     def residual_variance(self, values: Mapping[str, Any], weight: np.ndarray, known: bool) -> np.ndarray | None:
         if known:

@@ -20,7 +20,7 @@ from hiermodels.families.component import Component
 from hiermodels.families.populations.population import Population
 from hiermodels.families.rising import log_rising, positive, tallied
 from hiermodels.families.style import Style
-from hiermodels.priors import normal
+from hiermodels.priors import beta, normal, uniform
 from hiermodels.priors.law import Prior
 
 __all__ = ["BetaGroups"]
@@ -54,24 +54,20 @@ class BetaGroups(Population):
     def shown(self, style: Style, mean: str, concentration: str) -> str:
         return style.law("Beta", style.product(mean, concentration), style.product(f"(1 - {mean})", concentration))
 
-    def unpooled_law(self, size: int) -> tuple[dist.Distribution, Callable[[Array], Array] | None]:
-        half = jnp.full(size, 0.5)
-        return dist.Beta(half, half), None
+    def unpooled_law(self, size: int, prior: tuple[float, float]) -> tuple[dist.Distribution, Callable[[Array], Array] | None]:
+        return dist.Beta(*(jnp.full(size, number) for number in prior)), None
 
-    def unpooled_lines(self, variable: str, site: str, count: str) -> list[str]:
-        return [f'{variable} = numpyro.sample("{site}", dist.Beta(jnp.full({count}, 0.5), 0.5))']
+    def unpooled_lines(self, variable: str, site: str, count: str, prior: tuple[float, float]) -> list[str]:
+        return [f'{variable} = numpyro.sample("{site}", dist.Beta(jnp.full({count}, {prior[0]:g}), {prior[1]:g}))']
 
-    def unpooled_shown(self, style: Style) -> str:
-        return style.law("Beta", "0.5", "0.5")
+    def unpooled_shown(self, style: Style, prior: tuple[float, float]) -> str:
+        return style.law("Beta", *(f"{number:g}" for number in prior))
 
     def own(self, y: Any, size: Any) -> Any:
         return self.frozen(y + 1, size - y + 1)
 
     def frozen(self, a: float, b: float) -> Any:
         return scipy.stats.beta(a, b)
-
-    def predictive(self, a: float, b: float, size: float) -> Any:
-        return scipy.stats.betabinom(int(size), a, b)
 
     def weight(self, mean: np.ndarray, concentration: np.ndarray, size: np.ndarray) -> np.ndarray:
         return concentration / (concentration + size)
@@ -83,9 +79,6 @@ class BetaGroups(Population):
 
     def shrinking(self, overall: Array) -> Array:
         return jnp.asarray(2.0)
-
-    def share(self, mean: np.ndarray, concentration: np.ndarray, size: float) -> np.ndarray:
-        return 1 / (concentration + 1)
 
     def concentration_of(self, share: float) -> float:
         return 1 / share - 1
@@ -146,6 +139,8 @@ class BetaGroups(Population):
         return jnp.log(events / misses), (1 / events + 1 / misses) * (1 + trials * unit / (concentration + 1))
 
     # defaults -------------------------------------------------------------------------------------------------------------
+    def default_mean(self, unpooled: tuple[float, float] | None) -> Prior:
+        return uniform(0, 1) if unpooled is None else beta(*unpooled)
 
     def default_log_concentration(self) -> Prior:
         return normal(3, 2)

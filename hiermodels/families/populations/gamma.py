@@ -20,7 +20,7 @@ from hiermodels.families.component import Component
 from hiermodels.families.populations.population import Population
 from hiermodels.families.rising import log_rising, positive
 from hiermodels.families.style import Style
-from hiermodels.priors import normal
+from hiermodels.priors import normal, power
 from hiermodels.priors.law import Prior
 
 __all__ = ["GammaGroups"]
@@ -35,7 +35,6 @@ class GammaGroups(Population):
     planned = 4.0
     start = 2.0
     other = "lognormal"
-    unpooled = (0.5, 0.0)
 
     def component(self, mean: Array, concentration: Array) -> Component:
         return Component("gamma", concentration + jnp.zeros_like(mean), concentration / mean)
@@ -55,26 +54,24 @@ class GammaGroups(Population):
     def shown(self, style: Style, mean: str, concentration: str) -> str:
         return style.law("Gamma", concentration, style.ratio(concentration, mean))
 
-    def unpooled_law(self, size: int) -> tuple[dist.Distribution, Callable[[Array], Array] | None]:
-        return dist.ImproperUniform(constraints.positive, (size,), ()), lambda rate: -0.5 * jnp.log(rate)
+    def unpooled_law(self, size: int, prior: tuple[float, float]) -> tuple[dist.Distribution, Callable[[Array], Array] | None]:
+        return dist.ImproperUniform(constraints.positive, (size,), ()), lambda rate: (prior[0] - 1) * jnp.log(rate) - prior[1] * rate
 
-    def unpooled_lines(self, variable: str, site: str, count: str) -> list[str]:
+    def unpooled_lines(self, variable: str, site: str, count: str, prior: tuple[float, float]) -> list[str]:
+        falls = f" - {prior[1]:g} * jnp.sum({variable})" if prior[1] else ""
         return [
             f'{variable} = numpyro.sample("{site}", dist.ImproperUniform(constraints.positive, ({count},), ()))',
-            f'numpyro.factor("prior_{site}", -0.5 * jnp.sum(jnp.log({variable})))',
+            f'numpyro.factor("prior_{site}", {prior[0] - 1:g} * jnp.sum(jnp.log({variable})){falls})',
         ]
 
-    def unpooled_shown(self, style: Style) -> str:
-        return style.law("Gamma", "0.5", "0")
+    def unpooled_shown(self, style: Style, prior: tuple[float, float]) -> str:
+        return style.law("Gamma", *(f"{number:g}" for number in prior))
 
     def own(self, y: Any, size: Any) -> Any:
         return self.frozen(y + 1, size)
 
     def frozen(self, a: float, b: float) -> Any:
         return scipy.stats.gamma(a, scale=1 / b)
-
-    def predictive(self, a: float, b: float, size: float) -> Any:
-        return scipy.stats.nbinom(a, b / (b + size))
 
     def weight(self, mean: np.ndarray, concentration: np.ndarray, size: np.ndarray) -> np.ndarray:
         return concentration / (concentration + mean * size)
@@ -86,10 +83,6 @@ class GammaGroups(Population):
 
     def shrinking(self, overall: Array) -> Array:
         return 1.0 / overall
-
-    def share(self, mean: np.ndarray, concentration: np.ndarray, size: float) -> np.ndarray:
-        count = mean * size
-        return count / (count + concentration)
 
     def concentration_of(self, share: float) -> float:
         return share**-2
@@ -142,6 +135,8 @@ class GammaGroups(Population):
         return jnp.log(events / size), 1 / events + units / size**2 / concentration
 
     # defaults -------------------------------------------------------------------------------------------------------------
+    def default_mean(self, unpooled: tuple[float, float] | None) -> Prior:
+        return power(1) if unpooled is None else power(1 - unpooled[0])
 
     def default_log_concentration(self) -> Prior:
         return normal(1, 2)

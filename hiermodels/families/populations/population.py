@@ -38,8 +38,6 @@ class Population:
         Where chains start a concentration.
     other : str
         A law of the same mean and spread that is another one: a deviation of the groups from the model.
-    unpooled : tuple of float
-        (a, b) of Jeffreys' prior of a group that is not pooled.
     """
 
     name: ClassVar[str] = ""
@@ -48,7 +46,6 @@ class Population:
     planned: ClassVar[float] = 1.0
     start: ClassVar[float] = 1.0
     other: ClassVar[str] = ""
-    unpooled: ClassVar[tuple[float, float]] = (0.5, 0.5)
 
     def __str__(self) -> str:
         return self.name
@@ -81,15 +78,18 @@ class Population:
 
     # not pooled -----------------------------------------------------------------------------------------------------------
 
-    def unpooled_law(self, size: int) -> tuple[dist.Distribution, Callable[[Array], Array] | None]:
-        """NumPyro's law of groups that are not pooled, batch shape (size,), and the log density to add where that is improper."""
+    def unpooled_law(self, size: int, prior: tuple[float, float]) -> tuple[dist.Distribution, Callable[[Array], Array] | None]:
+        """NumPyro's law of groups that are not pooled, batch shape (size,), and the log density to add where that is improper.
+
+        ``prior`` is (a, b) of their beta or gamma law, here and below.
+        """
         raise NotImplementedError(self.name)
 
-    def unpooled_lines(self, variable: str, site: str, count: str) -> list[str]:
+    def unpooled_lines(self, variable: str, site: str, count: str, prior: tuple[float, float]) -> list[str]:
         """Python source that samples groups that are not pooled."""
         raise NotImplementedError(self.name)
 
-    def unpooled_shown(self, style: Style) -> str:
+    def unpooled_shown(self, style: Style, prior: tuple[float, float]) -> str:
         """Law of groups that are not pooled in a line of a model."""
         raise NotImplementedError(self.name)
 
@@ -103,10 +103,6 @@ class Population:
         """SciPy's beta or gamma law of two numbers."""
         raise NotImplementedError(self.name)
 
-    def predictive(self, a: float, b: float, size: float) -> Any:
-        """SciPy's law of a new count whose probability or rate has the law of two numbers."""
-        raise NotImplementedError(self.name)
-
     def weight(self, mean: np.ndarray, concentration: np.ndarray, size: np.ndarray) -> np.ndarray:
         """Weight of the population's mean in a group's posterior mean."""
         raise NotImplementedError(self.name)
@@ -117,10 +113,6 @@ class Population:
 
     def shrinking(self, overall: Array) -> Array:
         """Trials or exposure of the population with which chains start a group's value."""
-        raise NotImplementedError(self.name)
-
-    def share(self, mean: np.ndarray, concentration: np.ndarray, size: float) -> np.ndarray:
-        """Share of the variance between groups in that of rows of a typical size."""
         raise NotImplementedError(self.name)
 
     def concentration_of(self, share: float) -> float:
@@ -186,6 +178,10 @@ class Population:
         raise NotImplementedError(self.name)
 
     # defaults -------------------------------------------------------------------------------------------------------------
+
+    def default_mean(self, unpooled: tuple[float, float] | None) -> Prior:
+        """Default prior of the population's mean; or of one common rate, that of unpooled groups."""
+        raise NotImplementedError(self.name)
 
     def default_log_concentration(self) -> Prior:
         """Default prior of the mean log concentration of a deeper tree."""

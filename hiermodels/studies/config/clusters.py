@@ -7,8 +7,8 @@
 | ``icc_school: 0.05`` | student_t | as normal; the errors' variance is ``sigma^2 nu / (nu - 2)`` |
 | the same, with weights | normal, student_t | as there, ``sigma^2`` over the mean weight: of an average row |
 | ``icc_school: 0.05`` | binomial_logit, bernoulli_logit | the share on the logit scale, where the errors' variance is ``pi^2 / 3`` |
-| ``cv_school: 0.25`` | poisson | ``shape_school = 1 / cv^2``: the coefficient of variation of the schools' rates |
-| ``cv_school: 0.25`` | poisson_log, negative_binomial | ``sd_school = sqrt(log(1 + cv^2))``: the same of their lognormal rates |
+| ``cv_school: 0.25`` | gamma populations | ``shape_school = 1 / cv^2``: the coefficient of variation of the schools' rates |
+| ``cv_school: 0.25`` | normal groups, log link | ``sd_school = sqrt(log(1 + cv^2))``: the same of their lognormal means |
 
 Sources: Donner and Klar (2000), Design and Analysis of Cluster Randomization Trials in Health Research; Hayes and Moulton (2009),
 Cluster Randomised Trials, section 7 (cv, their k); Goldstein, Browne and Rasbash (2002), Understanding Statistics 1, 223-231
@@ -151,7 +151,10 @@ def _error_variance(truth: Mapping[str, Any], law: Family, known: bool, first: s
             found = "known standard errors" if known and residual else f"{q.name}: {shown(value)}"
             raise problem(f"expected a number for {q.name} beside {first}; found {found}; give {own} instead", at)
         values[q.name] = np.float64(value)
-    variance = float(law.residual_variance(values, np.full(1, weight), False)) if len(values) == len(law.own) else math.inf  # type: ignore[arg-type]
+    found_variance = law.residual_variance(values, np.full(1, weight), False) if len(values) == len(law.own) else math.inf
+    if found_variance is None:
+        raise problem(f"expected a family whose rows have one variance on the {law.link} scale beside {first}; found {law.name}; give {own} instead", at)
+    variance = float(found_variance)  # type: ignore[arg-type]
     if not math.isfinite(variance):
         found = ", ".join(f"{name}: {shown(truth.get(name))}" for name in others)
         raise problem(f"expected {law.finite} beside {first}, so that there is a variance; found {found}; give {own} instead", at)

@@ -90,10 +90,10 @@ def read_deviation(given: Mapping[str, Any], problem: Problem, truth: Mapping[st
     if "sizes" in given and layout.law.exposed and problem.model.exposure is None:
         raise ValueError("deviation: sizes: expected a column of exposures, which then differ; add exposure, or remove sizes")
     if not layout.normal_groups and len(names) > 1 and "effects" in given:
-        raise ValueError("deviation: effects of counts need a single grouping; use overdispersion, missing or sizes")
+        raise ValueError("deviation: effects of rates need a single grouping; use overdispersion, missing or sizes")
     simple = [layout.columns[c] for c in layout.population] == ["Intercept"]
     if "effects" in given and not layout.normal_groups and not simple:
-        raise ValueError("deviation: effects: expected counts without predictors; drop them, or use overdispersion")
+        raise ValueError("deviation: effects: expected rates without predictors; drop them, or use overdispersion")
     for key in ("effects", "dependence"):
         for name in given.get(key, {}):
             if theta_name(name, "Intercept") in truth:
@@ -175,8 +175,8 @@ def _other_rows(
     units = design.size * size
     if not deviation.overdispersion:
         rows = eqx.tree_at(lambda d: (d.weight, d.size), design, (design.weight * weight, units))
-        return outcome_law(layout, eta, known, rows).sample(key).astype(eta.dtype)
-    if layout.link.bounded:
+        return layout.law.inside(outcome_law(layout, eta, known, rows).sample(key).astype(eta.dtype))
+    if layout.law.tried:
         trials = jnp.where(units > 0, jnp.round(units), 1.0)
         return deviations.overdispersed_binomial(key, trials, jax.nn.sigmoid(eta), deviation.overdispersion)
     return deviations.overdispersed_poisson(key, units * jnp.exp(eta), deviation.overdispersion)
@@ -199,10 +199,10 @@ def _counts(
         true[f"new({last.name})"] = drawn_new
     weight, size = _redesigned(layout, deviation, design_key, design, true, words)
     units, rate = design.size * size, tree_of(layout, design).at_rows(true[theta], len(layout.levels) - 1)
-    units = jnp.round(units) if layout.link.bounded else units
+    units = jnp.round(units) if layout.law.tried else units
     if not deviation.overdispersion:
         y = layout.law.draw(row_key, rate, units)
-    elif layout.link.bounded:
+    elif layout.law.tried:
         trials = jnp.where(units > 0, units, 1.0)
         y = jnp.where(units > 0, deviations.overdispersed_binomial(row_key, trials, rate, deviation.overdispersion), 0.0)
     else:
@@ -232,7 +232,7 @@ def _redesigned(
 
 def _kept(layout: Layout, deviation: Deviation, design: Data, present: Array, group: Array, share: Array) -> Array:
     """What is left of each row's precision, trials or exposure, or whether it is there, at a share of its group's data."""
-    if layout.link.bounded and not deviation.single:
+    if layout.law.tried and not deviation.single:
         whole = jnp.where(present, design.size, 1.0)
         return jnp.maximum(jnp.round(whole * share), 1.0) / whole
     if layout.law.exposed or layout.known:

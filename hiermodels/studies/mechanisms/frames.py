@@ -51,7 +51,7 @@ def frames(problem: Any, frame: pd.DataFrame, outcomes: Any, columns: Mapping[st
 def _outcome(problem: Any) -> tuple[str, bool]:
     """Name of the outcome, and whether it is a count."""
     if isinstance(problem, Problem):
-        return problem.model.outcome, not problem.layout.link.identity
+        return problem.model.outcome, not problem.layout.law.measured
     name = problem.layout.model.outcome
     return name, np.asarray(problem.data[name]).dtype.kind == "i"
 

@@ -46,7 +46,7 @@ class Rows(eqx.Module):
             return eqx.tree_at(lambda d: d.y, data, self.y)
         weight = self.weight if layout.known else (self.weight > 0).astype(self.weight.dtype)
         size = data.size * self.size
-        changed = (self.y, data.weight * weight, jnp.round(size) if layout.link.bounded else size)
+        changed = (self.y, data.weight * weight, jnp.round(size) if layout.law.tried else size)
         return eqx.tree_at(lambda d: (d.y, d.weight, d.size), data, changed)
 
 

@@ -74,7 +74,8 @@ def refused_counts(problem: Problem, outcomes: np.ndarray) -> np.ndarray:
     if layout.normal_groups:
         return np.zeros(len(outcomes), bool)
     rows = np.asarray(data.size) > 0
-    y, size = np.asarray(outcomes)[:, rows], np.asarray(data.size)[rows]
+    outcomes = np.asarray(outcomes)[:, rows]
+    y, size = layout.law.counted(outcomes, np.broadcast_to(np.asarray(data.size)[rows], outcomes.shape))
     inside = layout.law.informative(y, size)
     columns = [c for c in layout.population if layout.columns[c] != "Intercept"]
     if columns:

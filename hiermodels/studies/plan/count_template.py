@@ -1,4 +1,4 @@
-"""The config to start from where outcomes are counts: parameters, their scale and their columns."""
+"""The config to start from where predictors act through a link: parameters, their scale and their columns."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from hiermodels.families import lookup
+from hiermodels.families.family import Family
 from hiermodels.families.link import Link
 from hiermodels.models.spec import Model
 from hiermodels.quantities import INTERCEPT, theta_name
@@ -46,7 +47,7 @@ def role_of(family: str) -> str:
 def count_template(
     parsed: Formula, table: pd.DataFrame | None, data: str | None, family: str, columns: dict[str, str | None]
 ) -> str:
-    """YAML text of a study of counts.
+    """YAML text of a study of counts, or of measurements under a link.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def count_template(
     data : str or None
         Its name or file.
     family : str
-        One whose outcomes are counts, or 0 and 1.
+        One whose link is not the identity.
     columns : dict
         Columns of trials and exposures, where they are named.
 
@@ -70,7 +71,7 @@ def count_template(
     if column is None and role == "trials":
         raise ValueError(f"{data}: expected a column of trials, whole numbers not below {parsed.outcome!r}; found none; name it with --trials")
     design, problem = _design(parsed, table, data, family, column)
-    rate = _rate(parsed, table, link, column)
+    rate = _rate(parsed, table, lookup(family), column)
     truth = _truths(problem, rate, link)
     thetas = [name for level in problem.layout.levels for name in level_names(problem, level)]
     estimands = [*truth, *(text for name in thetas for text in (name, f"mean({name})"))]
@@ -98,7 +99,7 @@ def _design(parsed: Formula, table: pd.DataFrame | None, data: str | None, famil
     if table is None:
         shared = not lookup(family).population.normal and str(parsed.population) != "1"  # counts of a group then share one rate, and so one predictor
         if shared and not role:
-            raise ValueError(f"family: the outcomes of a group share one rate under {family}, and so their predictors; use {family}_logit")
+            raise ValueError(f"family: the outcomes of a group share one rate under {family}, and so their predictors; use {lookup(family).linked}")
         rows = 1 if shared else 10
         text = sizes_text(parsed, {} if column is None else {column: _PLANNED[role]}, rows)
         frame = design_frame(YAML(typ="safe", pure=True).load(text), 1, 0)
@@ -121,13 +122,14 @@ def _column(parsed: Formula, table: pd.DataFrame | None, role: str) -> str | Non
     return next(iter([*named, *(numbers if role == "trials" else [])]), None)
 
 
-def _rate(parsed: Formula, table: pd.DataFrame | None, link: Link, column: str | None) -> float:
+def _rate(parsed: Formula, table: pd.DataFrame | None, law: Family, column: str | None) -> float:
     """The pooled rate of the data, in two digits; inside its range."""
     if table is None or parsed.outcome not in table.columns:
-        return link.typical
-    size = float(table[column].sum()) if column is not None else float(len(table))
-    rate = float(table[parsed.outcome].sum()) / size
-    low, high = (0.01, 0.99) if link.bounded else (0.01, math.inf)
+        return law.link.typical
+    size = table[column].to_numpy(float) if column is not None else np.ones(len(table))
+    events, exposure = law.counted(table[parsed.outcome].to_numpy(float), size)
+    rate = float(events.sum() / exposure.sum())
+    low, high = (0.0 if law.measured else 0.01), (0.99 if law.link.bounded else math.inf)
     return float(f"{min(max(rate, low), high):.2g}")
 
 

@@ -59,7 +59,6 @@ def template(
     >>> print(template("score ~ 1 + (1 | school)").splitlines()[8])
       formula: score ~ 1 + (1 | school)
     """
-    outcome = lookup(family).outcome
     if formula is None and data is None:
         formula, data = lookup(family).shipped
     table = None if data is None else read_table(data)
@@ -68,7 +67,7 @@ def template(
         for used in _columns(parsed):
             require_column(table, used, f"formula {parsed.text!r}")
     name = None if data is None else str(data)
-    if outcome == "real":
+    if lookup(family).link.identity:
         return _filled(parsed, table, name, family)
     for column in (parsed.outcome, trials, exposure):
         if column is not None and table is not None:
