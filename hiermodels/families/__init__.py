@@ -18,6 +18,7 @@ from hiermodels.families.laws.binomial import Binomial
 from hiermodels.families.laws.binomial_logit import BinomialLogit
 from hiermodels.families.laws.exponential import Exponential
 from hiermodels.families.laws.exponential_log import ExponentialLog
+from hiermodels.families.laws.gamma import Gamma
 from hiermodels.families.laws.negative_binomial import NegativeBinomial
 from hiermodels.families.laws.normal import Normal
 from hiermodels.families.laws.poisson import Poisson
