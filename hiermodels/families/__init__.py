@@ -14,6 +14,7 @@ import difflib
 from hiermodels.families.family import Family
 from hiermodels.families.laws.bernoulli import Bernoulli
 from hiermodels.families.laws.bernoulli_logit import BernoulliLogit
+from hiermodels.families.laws.beta import Beta
 from hiermodels.families.laws.binomial import Binomial
 from hiermodels.families.laws.binomial_logit import BinomialLogit
 from hiermodels.families.laws.exponential import Exponential
