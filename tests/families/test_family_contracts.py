@@ -305,6 +305,19 @@ class TestPopulations:
             share = between / (between + within)
         assert float(family.share(np.array(m), np.array(a), size)) == pytest.approx(share, rel=1e-7)
 
+    def test_moments_of_mean_outcomes_end_where_the_rate_goes_to_zero(self, name):
+        """E[mean(theta)^r] exists iff mean^r theta^(a - 1) is integrable at 0: r times the power by which the mean rises there is below a."""
+        family, rate = families.MENU[name], np.array([1e-9, 2e-9])
+        rise = -float(np.diff(np.log(family.mean_at_rate(rate)))[0]) / math.log(2)
+        a = np.array([0.5, 3.0])
+        np.testing.assert_allclose(family.moments_below(a), a / rise if rise > 0 else [np.inf, np.inf])
+
+    def test_one_rate_has_the_prior_of_unpooled_groups(self, name):
+        family = families.MENU[name]
+        assert family.population.default_mean(family.unpooled).conjugate(family.link.kind) == family.unpooled
+        free = family.population.default_mean(None)
+        assert free.conjugate(family.link.kind) == ((1.0, 1.0) if family.link.bounded else (0.0, 0.0))
+
     def test_unpooled_groups_have_jeffreys_prior(self, name):
         """Density proportional to the root of the information of one trial or unit of exposure."""
         family = families.MENU[name]
