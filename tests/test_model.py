@@ -78,7 +78,7 @@ def test_refused_formulas(formula, message):
     ("settings", "message"),
     [
         ({"family": "norml"}, r"unknown family 'norml'; did you mean 'normal'\?"),
-        ({"family": "gaussian"}, r"unknown family 'gaussian'; it is called 'normal' here; use one of bernoulli, bernoulli_logit, binomial"),
+        ({"family": "gaussian"}, r"unknown family 'gaussian'; it is called 'normal' here; use one of bernoulli, bernoulli_logit, beta, binomial"),
         ({"trials": "n"}, r"trials: family normal does not use it \(it uses known_se, weights\); leave trials out"),
         ({"family": "binomial"}, r"trials: family binomial needs the column of its trials; give trials=<column>"),
         ({"known_se": "se", "weights": "w"}, r"weights: known_se fixes every variance already"),
