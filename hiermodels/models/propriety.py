@@ -22,7 +22,7 @@ from hiermodels.models.ranks import ROWS, Set, Spans
 from hiermodels.models.told_apart import untold
 from hiermodels.models.units import inner_design
 from hiermodels.priors import Prior, fixed
-from hiermodels.priors.exponents import integrable_at_infinity, integrable_at_zero
+from hiermodels.priors.exponents import integrable_at_infinity, integrable_at_zero, worst
 from hiermodels.quantities import INTERCEPT, sd_name, theta_name
 
 __all__ = ["check_propriety", "has_moment", "left_over", "missing_moments"]
@@ -124,7 +124,7 @@ def _check_sharp(layout: Layout, data: Data) -> None:
     if found is None:
         return
     p, free, left = found
-    if free > 0 and not left and p.prior.tail + free / 2 >= -1:
+    if free > 0 and not left and not integrable_at_infinity(p.prior.tail + free / 2):
         raise ValueError(
             f"priors: {p.name}: {p.prior} gives an improper posterior: coefficients and groups fit every row exactly, so nothing is left to keep "
             f"{p.name} from growing; use exponential(...), or check the outcome for equal rows"
@@ -137,7 +137,7 @@ def _missing_sharp(layout: Layout, data: Data) -> dict[str, str]:
     if found is None or found[1] > 0:
         return {}
     tail = found[0].prior.moment_tail()
-    lost = "mean" if tail + 1 >= -1 else "sd" if tail + 2 >= -1 else ""
+    lost = worst(not integrable_at_infinity(tail + r) for r in (1, 2))
     return {found[0].name: lost} if lost else {}
 
 
