@@ -154,7 +154,7 @@ def _error_variance(truth: Mapping[str, Any], law: Family, known: bool, first: s
     found_variance = law.residual_variance(values, np.full(1, weight), False) if len(values) == len(law.own) else math.inf
     if found_variance is None:
         raise problem(f"expected a family whose rows have one variance on the {law.link} scale beside {first}; found {law.name}; give {own} instead", at)
-    variance = float(found_variance)  # type: ignore[arg-type]
+    variance = float(found_variance)
     if not math.isfinite(variance):
         found = ", ".join(f"{name}: {shown(truth.get(name))}" for name in others)
         raise problem(f"expected {law.finite} beside {first}, so that there is a variance; found {found}; give {own} instead", at)
