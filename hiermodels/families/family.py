@@ -307,7 +307,7 @@ class Family:
         rows : Rows
             Of weight 0 where there is no row; what is returned there is not looked at, but finite.
         """
-        return self.rows(eta, values, rows).log_prob(y)
+        return self.rows(eta, values, rows).log_prob(jnp.where(rows.weight > 0, y, self.blank))
 
     def row_constant(self, y: Array, rows: Rows) -> Array:
         """What `row_kernel` leaves out: terms that hold neither the linear predictor nor a parameter."""
@@ -323,7 +323,8 @@ class Family:
 
     def row_guess(self, y: Array, rows: Rows) -> tuple[Array, Array]:
         """A linear predictor that suits each outcome alone, and how much it tells about it; JAX. Zeros know nothing."""
-        return jnp.zeros_like(y), jnp.zeros_like(y)
+        there = rows.weight > 0
+        return self.link.forward(jnp.where(there, y, self.blank)), jnp.where(there, 1.0, 0.0)
 
     def source(self, eta: str, columns: Columns, own: Callable[[str], str]) -> str:
         """Python source of `rows`, given variables."""
