@@ -20,6 +20,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+from hiermodels.inference.mixed.determinants import leading_log_determinants
 from hiermodels.inference.mixed.products import Products
 from hiermodels.inference.mixed.shape import Shape
 
@@ -137,11 +138,10 @@ def eliminate(shape: Shape, products: Products, theta: Array) -> Eliminated:
             border[j] = border[j] - lifted(sides[-1])
         flat = sides[-1].reshape(-1, corner.shape[0])
         corner = corner - flat.T @ flat
-    low = jnp.linalg.cholesky(corner)
-    logs = 2 * jnp.log(jnp.diagonal(low))
-    of_x = jnp.sum(logs[inner : inner + shape.coefficients])
+    of_rest, of_both, of_all = leading_log_determinants(corner, (inner, inner + shape.coefficients, len(corner)))
     of_basis = 2 * jnp.sum(jnp.log(jnp.abs(jnp.diagonal(products.triangle))))
-    return Eliminated(diagonal, right, low, log_det + jnp.sum(logs[:inner]), of_x + of_basis, low[-1, -1] ** 2)
+    low = jnp.linalg.cholesky(corner)
+    return Eliminated(diagonal, right, low, log_det + of_rest, of_both - of_rest + of_basis, jnp.exp(of_all - of_both))
 
 
 def freedom(shape: Shape, products: Products, restricted: bool) -> Array:
