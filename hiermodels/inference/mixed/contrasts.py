@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.special import betainc, gammaincc
 
@@ -32,7 +33,7 @@ class FTest(NamedTuple):
     p_value: Array
 
 
-def f_tail(statistic: Array, numerator: Array | float, denominator: Array | float) -> Array:
+def f_tail(statistic: Array | np.ndarray, numerator: Array | float, denominator: Array | float) -> Array:
     """P(F > statistic); chi-square over its degrees of freedom where the denominator's are infinite.
 
     Examples
@@ -45,7 +46,7 @@ def f_tail(statistic: Array, numerator: Array | float, denominator: Array | floa
     return jnp.where(jnp.isinf(b), gammaincc(a / 2, a * statistic / 2), betainc(finite / 2, a / 2, finite / (finite + a * statistic)))
 
 
-def contrast_df(found: Maximum, rows: Array, approximate: bool) -> Array:
+def contrast_df(found: Maximum, rows: Array | np.ndarray, approximate: bool) -> Array:
     """Satterthwaite's degrees of freedom of each row's contrast; infinite where variances are not estimated from residuals.
 
     Parameters
@@ -62,7 +63,7 @@ def contrast_df(found: Maximum, rows: Array, approximate: bool) -> Array:
     return 2 * variance**2 / jnp.einsum("km,mn,kn->k", gradient, found.inverse, gradient)
 
 
-def joint_test(found: Maximum, rows: Array, approximate: bool) -> FTest:
+def joint_test(found: Maximum, rows: Array | np.ndarray, approximate: bool) -> FTest:
     """The F test of L b = 0, L of full row rank.
 
     Parameters

@@ -107,7 +107,7 @@ class Linear:
             square = np.where(np.isnan(correlation), 0.0, correlation) * np.outer(sd, sd)
             np.fill_diagonal(square, sd**2)
             covariances.append(square)
-        return KenwardRoger(layout, self.problem.data, tuple(covariances), float(found.sigma) ** 2, found.coefficients)
+        return KenwardRoger(layout, self.problem.data, tuple(covariances), float(found.sigma) ** 2, np.asarray(found.coefficients))
 
     @property
     def free(self) -> float:
@@ -119,7 +119,7 @@ class Linear:
         if ddf == "kenward-roger":
             return self.kenward_roger.covariance
         factor = float(self.found.residual / self.found.variance) / self.free if ddf == "hksj" else 1.0
-        return factor * self.found.covariance
+        return factor * np.asarray(self.found.covariance)
 
     def combinations(self, rows: np.ndarray, ddf: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Estimate, standard error and degrees of freedom of each row's combination."""

@@ -157,7 +157,7 @@ class _Part(NamedTuple):
 
     chain: int
     effect: int
-    index: Array
+    groups: Array
 
 
 def _of_level(
@@ -206,14 +206,14 @@ def _part(shape: Shape, level: int, effect: int, index: Array) -> _Part:
 
 
 def _value(part: _Part, values: list[Array], flat: Array) -> Array:
-    return flat[part.index] if part.chain < 0 else values[part.chain][part.index, part.effect]
+    return flat[part.groups] if part.chain < 0 else values[part.chain][part.groups, part.effect]
 
 
 def _covariance(a: _Part, b: _Part, joint: _Joint) -> Array:
     if a.chain < 0 and b.chain < 0:
-        return joint.border[a.index, b.index]
+        return joint.border[a.groups, b.groups]
     if a.chain < 0 or (b.chain >= 0 and b.chain < a.chain):
         a, b = b, a
     if b.chain < 0:
-        return joint.with_border[a.chain][a.index, a.effect, b.index]
-    return joint.chain[a.chain, b.chain][a.index, a.effect, b.effect]
+        return joint.with_border[a.chain][a.groups, a.effect, b.groups]
+    return joint.chain[a.chain, b.chain][a.groups, a.effect, b.effect]

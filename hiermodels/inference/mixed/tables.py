@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from jax import Array
 from scipy.stats import norm, t
 
 from hiermodels.inference import describe
@@ -18,17 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["Column", "interval", "summary_table", "theta_table"]
 
 
+type Numbers = np.ndarray | Array
+
+
 class Column(NamedTuple):
     """One variable's numbers, each of its shape."""
 
-    estimate: np.ndarray
-    se: np.ndarray
-    df: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
+    estimate: Numbers
+    se: Numbers
+    df: Numbers
+    lower: Numbers
+    upper: Numbers
 
 
-def interval(estimate: np.ndarray, se: np.ndarray, df: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+def interval(estimate: Numbers, se: Numbers, df: Numbers, level: float) -> tuple[Numbers, Numbers]:
     """Estimate -+ t se, Student's t at df degrees of freedom, the normal law's where they are infinite."""
     p = 0.5 + level / 2
     with np.errstate(invalid="ignore"):
@@ -37,7 +41,7 @@ def interval(estimate: np.ndarray, se: np.ndarray, df: np.ndarray, level: float)
     return estimate - half, estimate + half
 
 
-def _on_log(estimate: np.ndarray, se: np.ndarray, level: float) -> Column:
+def _on_log(estimate: Numbers, se: Numbers, level: float) -> Column:
     """An sd: the interval is made on its logarithm."""
     z = norm.ppf(0.5 + level / 2)
     inside = (estimate > 0) & np.isfinite(se)
@@ -47,7 +51,7 @@ def _on_log(estimate: np.ndarray, se: np.ndarray, level: float) -> Column:
     return Column(estimate, np.where(inside, se, np.nan), np.full_like(estimate, np.nan), *ends)
 
 
-def _on_atanh(estimate: np.ndarray, se: np.ndarray, level: float) -> Column:
+def _on_atanh(estimate: Numbers, se: Numbers, level: float) -> Column:
     """A correlation: the interval is made on Fisher's z."""
     z = norm.ppf(0.5 + level / 2)
     inside = (np.abs(estimate) < 1 - 1e-9) & np.isfinite(se)
@@ -57,7 +61,7 @@ def _on_atanh(estimate: np.ndarray, se: np.ndarray, level: float) -> Column:
     return Column(estimate, np.where(inside, se, np.nan), none, np.tanh(middle - width), np.tanh(middle + width))
 
 
-def _delta(slopes: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+def _delta(slopes: Numbers, covariance: Numbers) -> Numbers:
     return np.sqrt(np.maximum(np.einsum("...i,ij,...j->...", slopes, covariance, slopes), 0.0))
 
 
