@@ -14,9 +14,10 @@ from hiermodels.models.spec import Model
 if TYPE_CHECKING:
     from hiermodels.inference.mixed.maximum import Maximum
 
-__all__ = ["check_arguments", "said_of"]
+__all__ = ["check_arguments", "check_groups", "said_of"]
 
 METHODS = ("reml", "ml")
+MOST_NODES = 101
 
 
 def check_arguments(model: Any, method: Any, nodes: Any, level: Any) -> None:
@@ -35,13 +36,32 @@ def check_arguments(model: Any, method: Any, nodes: Any, level: Any) -> None:
     if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
         raise ValueError(f"level: expected a number between 0 and 1, found {level!r}; e.g. level=0.95")
     law = families.lookup(model.family)
-    if not (law.population.normal and law.conjugate):
-        raise ValueError(
-            f"family: hm.estimate maximises likelihoods of family normal, found {model.family}; "
-            "use hm.fit(model, data) for its posterior"
-        )
-    if nodes is not None:
-        raise ValueError(f"nodes: the groups of family normal integrate out in closed form, found nodes={nodes!r}; leave nodes out")
+    if law.population.normal and law.conjugate:
+        if nodes is not None:
+            raise ValueError(f"nodes: the groups of family normal integrate out in closed form, found nodes={nodes!r}; leave nodes out")
+        return
+    if method != "ml":
+        raise ValueError(f"method: REML is of family normal, found {model.family}; use method='ml', or hm.fit(model, data) for its posterior")
+    if nodes is not None and (isinstance(nodes, bool) or not isinstance(nodes, int) or not 1 <= nodes <= MOST_NODES):
+        raise ValueError(f"nodes: expected a whole number from 1 (Laplace) to {MOST_NODES}, found {nodes!r}; e.g. nodes=7")
+
+
+def check_groups(model: Model, problem: Problem) -> None:
+    """Refuse models whose likelihood is not maximised here.
+
+    Raises
+    ------
+    ValueError
+        With what is, and the way on.
+    """
+    layout = problem.layout
+    if layout.gaussian or (layout.by_quadrature and not layout.law.own_parameters(layout.known)):
+        return
+    raise ValueError(
+        f"formula {model.formula!r}: beside family normal, hm.estimate takes one group term of one effect, (1 | g), under binomial_logit, "
+        f"bernoulli_logit or poisson_log; found family {model.family} with {', '.join(v.name for v in layout.levels) or 'no groups'}; "
+        "use hm.fit(model, data)"
+    )
 
 
 def said_of(model: Model, problem: Problem, found: Maximum) -> tuple[str, ...]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from hiermodels._estimate_checks import check_arguments, said_of
+from hiermodels._estimate_checks import check_arguments, check_groups, said_of
 from hiermodels._fit_settings import as_frame
 from hiermodels._forks import refuse_fork
 from hiermodels.inference.mixed.hypotheses import Hypotheses
 from hiermodels.inference.mixed.identified import check_identified
 from hiermodels.inference.mixed.linear import Linear, weights_of
+from hiermodels.inference.mixed.linked import linked_maximum
 from hiermodels.inference.mixed.maximum import Maximum, at_maximum
 from hiermodels.inference.mixed.modes import Modes, modes
 from hiermodels.inference.mixed.products import cross_products
@@ -23,6 +24,7 @@ from hiermodels.inference.mixed.profile_table import profile_table
 from hiermodels.inference.mixed.ratios import Fitted, compare
 from hiermodels.inference.mixed.shape import shape_of
 from hiermodels.inference.mixed.tables import summary_table, theta_table
+from hiermodels.models.cells import with_cells
 from hiermodels.models.data import bind
 from hiermodels.models.layout import Layout
 from hiermodels.models.problem import Problem, as_jax
@@ -44,13 +46,13 @@ def estimate(model: Model, data: pd.DataFrame, *, method: str = "reml", nodes: i
     Parameters
     ----------
     model : Model
-        Of family ``normal``.
+        Of family ``normal``; or, with ``method="ml"``, of a link-scale family with one ``(1 | g)``.
     data : DataFrame
         One row an observation.
     method : str
         ``reml`` or ``ml``.
     nodes : int, optional
-        Quadrature nodes of link-scale families; a normal model has none.
+        Gauss-Hermite nodes of link-scale families, 1 for Laplace's approximation; by default the exact engine's rule. A normal model has none.
     level : float
         Of the intervals.
 
@@ -74,14 +76,19 @@ def estimate(model: Model, data: pd.DataFrame, *, method: str = "reml", nodes: i
     check_arguments(model, method, nodes, level)
     frame = as_frame(data)
     problem = bind(model, frame, priors=False, pad=False)
+    check_groups(model, problem)
     check_identified(problem)
+    layout, data = with_cells(problem.layout, problem.data)
+    problem = replace(problem, layout=layout, data=data)
     with jax.enable_x64(True):
-        found, values = jax.tree.map(np.asarray, _program(problem.layout, method == "reml")(as_jax(problem.data)))
+        found, values = jax.tree.map(np.asarray, _program(layout, method == "reml", nodes)(as_jax(data)))
     return Estimate(model, frame, method, level, problem, found, values, _status(found), said_of(model, problem, found))
 
 
 @lru_cache(maxsize=64)
-def _program(layout: Layout, restricted: bool) -> Callable[..., tuple[Maximum, tuple[Modes, ...]]]:
+def _program(layout: Layout, restricted: bool, nodes: int | None) -> Callable[..., tuple[Maximum, tuple[Modes, ...]]]:
+    if not layout.gaussian:
+        return jax.jit(linked_maximum(layout, nodes))
     shape = shape_of(layout)
 
     def run(data: Any) -> tuple[Maximum, tuple[Modes, ...]]:
@@ -147,7 +154,7 @@ class Estimate:
     @property
     def parameters(self) -> int:
         """Coefficients, variances and covariances that were estimated."""
-        return len(self._names) + shape_of(self.problem.layout).dim + (not self.problem.layout.known)
+        return len(self._names) + shape_of(self.problem.layout).dim + (self.problem.layout.residual_sd is not None)
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -232,6 +239,8 @@ class Estimate:
         >>> found.profile()["upper"].round(2).tolist()
         [15.16]
         """
+        if not self.problem.layout.gaussian:
+            raise ValueError("profile: expected an estimate of family normal, found another; summary() has intervals by the delta method")
         return profile_table(self.problem, self.maximum, self.method == "reml", self.level, parameters)
 
     # tests ------------------------------------------------------------------------------------------------------

@@ -57,7 +57,30 @@ class _State(NamedTuple):
     steps: Array
 
 
-def lowest(objective: Callable[[Array], Array], starts: Array) -> Lowest:
+Derivatives = Callable[[Array], tuple[Array, Array, Array]]
+"""Value, gradient and Hessian at a place."""
+
+
+def differences(objective: Callable[[Array], Array], step: float = 1e-3) -> Derivatives:
+    """Derivatives by central differences, for functions whose automatic derivative is another function's."""
+
+    def at(place: Array) -> tuple[Array, Array, Array]:
+        m = place.shape[0]
+        first, second = jnp.triu_indices(m, 1)
+        single, both = step * jnp.eye(m), step * (jnp.eye(m)[first] + jnp.eye(m)[second])
+        moves = jnp.concatenate([jnp.zeros((1, m)), single, -single, both, -both])
+        values = jax.vmap(objective)(place + moves)
+        up, down = values[1 : m + 1], values[m + 1 : 2 * m + 1]
+        pair = values[2 * m + 1 : 2 * m + 1 + len(first)] + values[2 * m + 1 + len(first) :]
+        curved = (up + down - 2 * values[0]) / step**2
+        mixed = ((pair - 2 * values[0]) / step**2 - curved[first] - curved[second]) / 2
+        hessian = jnp.diag(curved).at[first, second].set(mixed).at[second, first].set(mixed)
+        return values[0], (up - down) / (2 * step), hessian
+
+    return at
+
+
+def lowest(objective: Callable[[Array], Array], starts: Array, given: Derivatives | None = None) -> Lowest:
     """The minimum that is reached from the best of several starts.
 
     Parameters
@@ -65,6 +88,8 @@ def lowest(objective: Callable[[Array], Array], starts: Array) -> Lowest:
     objective : callable
         Smooth function of a vector.
     starts : Array, shape (start, parameter)
+    given : callable, optional
+        Its derivatives; automatic ones by default.
 
     Examples
     --------
@@ -77,13 +102,15 @@ def lowest(objective: Callable[[Array], Array], starts: Array) -> Lowest:
     if starts.shape[1] == 0:
         return Lowest(first, at_starts[0], jnp.zeros((0, 0)), jnp.isfinite(at_starts[0]), jnp.zeros((), jnp.int32))
 
-    def derivatives(place: Array) -> tuple[Array, Array, Array]:
+    def automatic(place: Array) -> tuple[Array, Array, Array]:
         def both(t: Array) -> tuple[Array, tuple[Array, Array]]:
             value, gradient = jax.value_and_grad(objective)(t)
             return gradient, (value, gradient)
 
         hessian, (value, gradient) = jax.jacfwd(both, has_aux=True)(place)
         return value, gradient, hessian
+
+    derivatives = given or automatic
 
     def begin(place: Array) -> _State:
         return _State(place, *derivatives(place), jnp.zeros(()), jnp.zeros((), bool), jnp.zeros((), jnp.int32))

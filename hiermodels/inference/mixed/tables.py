@@ -76,7 +76,7 @@ def _spreads(problem: Problem, found: Maximum, level: float) -> dict[str, Column
             name = next(p.name for p in layout.parameters if (p.role, p.owner) == ("correlation", here.name))
             place = np.ix_(block, block)
             table[name] = _on_atanh(found.correlations[i][place], _delta(found.correlation_slopes[i][place], found.inverse), level)
-    if not layout.known:
+    if layout.residual_sd is not None:
         se = found.sigma * np.sqrt(found.inverse[-1, -1]) / 2
         table[next(p.name for p in layout.parameters if p.role == "residual sd")] = _on_log(np.asarray(found.sigma), np.asarray(se), level)
     return table
