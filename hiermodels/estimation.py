@@ -78,10 +78,10 @@ def estimate(model: Model, data: pd.DataFrame, *, method: str = "reml", nodes: i
     problem = bind(model, frame, priors=False, pad=False)
     check_groups(model, problem)
     check_identified(problem)
-    layout, data = with_cells(problem.layout, problem.data)
-    problem = replace(problem, layout=layout, data=data)
+    layout, arrays = with_cells(problem.layout, problem.data)
+    problem = replace(problem, layout=layout, data=arrays)
     with jax.enable_x64(True):
-        found, values = jax.tree.map(np.asarray, _program(layout, method == "reml", nodes)(as_jax(data)))
+        found, values = jax.tree.map(np.asarray, _program(layout, method == "reml", nodes)(as_jax(arrays)))
     return Estimate(model, frame, method, level, problem, found, values, _status(found), said_of(model, problem, found))
 
 
