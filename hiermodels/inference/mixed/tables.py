@@ -66,19 +66,20 @@ def _delta(slopes: Numbers, covariance: Numbers) -> Numbers:
 
 
 def _spreads(problem: Problem, found: Maximum, level: float) -> dict[str, Column]:
-    layout, table = problem.layout, {}
+    layout, table, inverse = problem.layout, {}, np.asarray(found.inverse)
     for i, here in enumerate(layout.levels):
-        se = _delta(np.asarray(found.sd_slopes[i]), found.inverse)
+        se = _delta(np.asarray(found.sd_slopes[i]), inverse)
         for e, column in enumerate(here.effects):
             name = next(p.name for p in layout.parameters if (p.role, p.owner, p.effect) == ("group sd", here.name, layout.columns[column]))
             table[name] = _on_log(np.asarray(found.sds[i][e]), np.asarray(se[e]), level)
         for block in (b for b in here.blocks if len(b) > 1):
             name = next(p.name for p in layout.parameters if (p.role, p.owner) == ("correlation", here.name))
             place = np.ix_(block, block)
-            table[name] = _on_atanh(found.correlations[i][place], _delta(found.correlation_slopes[i][place], found.inverse), level)
+            value, slopes = np.asarray(found.correlations[i])[place], np.asarray(found.correlation_slopes[i])[place]
+            table[name] = _on_atanh(value, _delta(slopes, inverse), level)
     if layout.residual_sd is not None:
-        se = found.sigma * np.sqrt(found.inverse[-1, -1]) / 2
-        table[next(p.name for p in layout.parameters if p.role == "residual sd")] = _on_log(np.asarray(found.sigma), np.asarray(se), level)
+        se = np.asarray(found.sigma) * np.sqrt(inverse[-1, -1]) / 2
+        table[next(p.name for p in layout.parameters if p.role == "residual sd")] = _on_log(np.asarray(found.sigma), se, level)
     return table
 
 
@@ -108,7 +109,7 @@ def summary_table(
     for here, modes in zip(layout.levels, values, strict=True):
         places = problem.positions[here.name]
         for e, name in enumerate(layout.effect_names(here)):
-            value, error = modes.value[places, e], modes.se[places, e]
+            value, error = np.asarray(modes.value)[places, e], np.asarray(modes.se)[places, e]
             df_here = np.where(np.isnan(value), np.nan, np.inf)
             columns[name] = Column(value, error, df_here, *interval(value, error, df_here, level))
     order = [p.name for p in layout.parameters] + [n for n in columns if layout.parameter(n) is None]
@@ -127,7 +128,7 @@ def theta_table(problem: Problem, values: tuple[Modes, ...], name: str, level: f
     here, modes, parts = layout.levels[i], values[i], []
     places = problem.positions[name]
     for e, variable in enumerate(layout.effect_names(here)):
-        value, error = modes.value[places, e], modes.se[places, e]
+        value, error = np.asarray(modes.value)[places, e], np.asarray(modes.se)[places, e]
         lower, upper = interval(value, error, np.full_like(value, np.inf), level)
         index = [f"{variable}[{label}]" for label in problem.labels[name]]
         columns = {"estimate": value, "se": error, "lower": lower, "upper": upper, "mode": modes.mode[places, e]}
