@@ -395,7 +395,7 @@ def test_a_reference_prior_that_one_precise_study_makes_steep_is_said(smallest, 
 def test_a_cell_read_window_by_window_gives_the_same_table(tmp_path, failures):
     import pyarrow as pa
     from long_tables import make_estimates
-    from test_results import manifest
+    from manifests import manifest
 
     from hiermodels.studies.score import measures
     from hiermodels.studies.score.scoring import score

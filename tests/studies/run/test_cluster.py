@@ -172,7 +172,7 @@ def test_a_function_in_processes_of_a_worker_under_its_nanny(tmp_path, monkeypat
     monkeypatch.setattr(results.Run, "report", lambda self: None)
     place = tmp_path / "scheduler.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    found = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}  # the scheduler has no such path
+    found = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}  # the scheduler has no such path
     config = {
         **{k: v for k, v in STUDY.items() if k != "lanes"},
         "mechanisms": {**{k: v for k, v in STUDY["mechanisms"].items() if k != "grid"}, "truth": {"Intercept": 0, "sd_school": 10}},

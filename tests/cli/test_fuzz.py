@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import re
-import signal
 import sys
-import traceback
 import zlib
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from clear_words import EXACT, FITS, PACKAGE, RAW, in_time, refused
 from mutations import mutated_command, mutated_config, mutated_formula, mutated_frame, mutated_table
 
 import hiermodels as hm
@@ -23,67 +20,6 @@ from hiermodels.models.data import bind
 from hiermodels.studies.config import config_names, config_path, read_config
 from hiermodels.studies.config.source import read_yaml
 from hiermodels.studies.run.runner import bind_all
-
-PACKAGE = str(Path(hm.__file__).parent)
-RAW = re.compile(r"Traceback|<class|formulae|dtype|numpy\.|pandas|xarray|broadcast|Series|ndarray|0x[0-9a-f]{6}|jax")
-"""Words of other libraries, which no message has."""
-SECONDS = 60
-"""Longer than any of these may take, even on a busy machine."""
-
-EXACT = b"""\
-aim: Small enough to run.
-mechanisms:
-  formula: effect ~ 1 + (1 | school)
-  family: normal
-  known_se: se
-  design: eight_schools
-  truth: {Intercept: 8, sd_school: 10}
-  grid: {sd_school: [0, 10]}
-estimands: [Intercept, sd_school, theta_school, {benefit: P(Intercept > 0)}]
-methods:
-  complete: {pooling: complete, sampler: exact}
-  none: {pooling: none, sampler: exact}
-  partial: {pooling: partial, sampler: exact, priors: {Intercept: flat(), sd_school: half_normal(20)}}
-performance: [bias, mse, cover, ciwidth]
-interval: 0.95
-replications: 3
-failures: complete-case
-seed: 1
-lanes: 4
-chunk: 4
-"""
-FITS = {
-    "eight_schools": ("effect ~ 1 + (1 | school)", {"known_se": "se"}),
-    "scores": ("score ~ 1 + (1 | school/classroom)", {}),
-    "pumps": ("failures ~ 1 + (1 | pump)", {"family": "poisson", "exposure": "hours"}),
-    "rats": ("tumors ~ 1 + (1 | experiment)", {"family": "binomial", "trials": "rats"}),
-    "counties": ("deaths ~ 1 + (1 | state/county)", {"family": "poisson", "exposure": "exposure"}),
-}
-
-
-class Hang(Exception):
-    """Took too long."""
-
-
-@contextmanager
-def in_time():
-    def stop(*_):
-        raise Hang
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def refused(error: Exception) -> bool:
-    """Whether an error is one that the library raises on purpose, in one line that a person can read."""
-    where = traceback.extract_tb(error.__traceback__)[-1].filename
-    text = str(error)
-    return isinstance(error, ValueError) and where.startswith(PACKAGE) and 10 < len(text) <= 600 and "\n" not in text and not RAW.search(text)
 
 
 def sources() -> list[tuple[bytes, dict]]:
@@ -290,7 +226,7 @@ def test_fifty_damaged_configs_run_to_a_whole_table_or_none(tmp_path, capsys):
     check_runs(tmp_path, range(10_000, 11_000), 50)
 
 
-if __name__ == "__main__":  # print every failure: python tests/test_fuzz.py 0 2000
+if __name__ == "__main__":  # print every failure: python tests/cli/test_fuzz.py 0 2000
     import tempfile
 
     with tempfile.TemporaryDirectory() as name:

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from test_fuzz import RAW
+from clear_words import RAW
 
 import hiermodels as hm
 from hiermodels.reporting import plots

@@ -14,7 +14,7 @@ from hiermodels.cli import main
 from hiermodels.targets import normal
 from hiermodels.targets.table import checks, read_targets
 
-PAGE = Path(__file__).parent.parent / "docs" / "what_the_sources_print.md"
+PAGE = Path(__file__).parents[2] / "docs" / "what_the_sources_print.md"
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:

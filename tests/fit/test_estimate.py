@@ -47,7 +47,7 @@ def schools() -> pd.DataFrame:
 
 
 def fixture(name: str) -> pd.DataFrame:
-    return pd.read_csv(Path(__file__).parent / "fixtures" / "mixed" / f"{name}.csv")
+    return pd.read_csv(Path(__file__).parents[1] / "fixtures" / "mixed" / f"{name}.csv")
 
 
 def values(found: hm.Estimate, *rows: str) -> list[float]:

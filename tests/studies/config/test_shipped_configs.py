@@ -8,7 +8,7 @@ import pytest
 from hiermodels.studies.config import config_names, read_config
 from hiermodels.studies.run.runner import dry_run
 
-FOLDER = Path(__file__).parents[1] / "configs"
+FOLDER = Path(__file__).parents[3] / "configs"
 
 
 @pytest.mark.parametrize("name", config_names())

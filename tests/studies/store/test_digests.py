@@ -24,7 +24,7 @@ from hiermodels.studies.store import chunks, identity, results
 from hiermodels.studies.store.identity import Makers
 from hiermodels.studies.store.sources import describe
 
-BEFORE = Path(__file__).parent / "fixtures" / "before_digests"
+BEFORE = Path(__file__).parents[2] / "fixtures" / "before_digests"
 REPORTS = True
 OLD = "made before digests, not verified"
 

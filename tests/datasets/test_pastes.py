@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from clear_words import EXACT, FITS, PACKAGE, in_time, refused
 from pastes import YAML, table_pastes
-from test_fuzz import EXACT, FITS, PACKAGE, in_time, refused
 
 import hiermodels as hm
 from hiermodels.datasets import read_table

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from long_tables import make_estimates
-from test_results import manifest
+from manifests import manifest
 
 from hiermodels.studies.calibrate.calibration import calibration
 from hiermodels.studies.calibrate.ranked import calibration_of

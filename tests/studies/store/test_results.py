@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from long_tables import make_estimates
+from manifests import CELLS, manifest, resolved
 
 from hiermodels.studies.score.scoring import performance
 from hiermodels.studies.score.tables import count_failures
@@ -21,35 +22,6 @@ from hiermodels.studies.store import chunks, results
 from hiermodels.studies.store.identity import Makers, check_identity, differences, identity_of
 
 REPORTS = True
-
-CELLS = [{"hash": "0a", "factors": {"sd_school": 0.0}}, {"hash": "0b", "factors": {"sd_school": 10.0}}]
-
-
-def resolved(**changes):
-    config = {
-        "aim": "Which?",
-        "mechanisms": {
-            "formula": "effect ~ 1 + (1 | school)",
-            "truth": {"Intercept": 8},
-            "grid": {"sd_school": [0, 10]},
-        },
-        "estimands": ["Intercept", "theta_school"],
-        "methods": {"none": {"pooling": "none"}, "partial": {"pooling": "partial", "draws": 1000}},
-        "performance": ["bias"],
-        "interval": 0.95,
-        "replications": 10,
-        "failures": "complete-case",
-        "seed": 1,
-        "precision": "float64",
-        "lanes": 4,
-        "chunk": 4,
-    }
-    return config | changes
-
-
-def manifest(cells=CELLS, **changes):
-    return results.make_manifest(resolved(**changes), cells=cells, lanes=4, chunk=4, device="cpu", regime=["population"])
-
 
 def chunk(index, cell=0.0, method="none", size=4):
     rep = np.arange(index * size, (index + 1) * size)

@@ -43,7 +43,7 @@ posix = pytest.mark.skipif(sys.platform != "linux", reason="groups of processes,
 
 def begin(folder: Path, *names: str) -> subprocess.Popen:
     file = folder / "script.py"
-    file.write_text(SCRIPT.format(tests=str(Path(__file__).parent), study=STUDY, names=names))
+    file.write_text(SCRIPT.format(tests=str(Path(__file__).parents[2]), study=STUDY, names=names))
     return subprocess.Popen([sys.executable, str(file)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -82,7 +82,7 @@ def test_ctrl_c_ends_a_function_that_hangs(tmp_path, monkeypatch, twice):
 @pytest.mark.slow
 def test_a_study_stopped_in_every_way_ends_in_the_same_bytes(tmp_path):
     script = f"""
-import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 import signal
 from pathlib import Path
 import resilience

@@ -141,7 +141,7 @@ def test_json_that_is_none_is_named(run, capsys, name, text):
      ("cells", []), ("cells", [3]), ("regime", None), ("chunk", None), ("lanes", {"a": 1}), ("models", 3), ("machines", [3]), ("stopped", {"a": "b"})],
 )  # fmt: skip
 def test_a_manifest_that_is_none_is_refused_in_a_sentence(tmp_path, capsys, path, value):
-    before = Path(__file__).parent / "fixtures" / "before_digests" / "run"  # without a digest, which would be enough
+    before = Path(__file__).parents[1] / "fixtures" / "before_digests" / "run"  # without a digest, which would be enough
     run = Path(shutil.copytree(before, tmp_path / "run"))
     manifest = json.loads((run / "manifest.json").read_text())
     *above, last = path.split(".")
