@@ -45,7 +45,9 @@ class Program:
         targets = tuple(Target(v) for v in workload.variables)
         size = sum(target_sizes(problem.layout, targets))
         estimate = estimator(problem.layout, settings, targets, Interval())
-        self.lanes = auto_lanes(sampler, device.platform, dimension(problem.layout, settings), size + problem.layout.obs)
+        self.lanes = auto_lanes(
+            sampler, device.platform, dimension(problem.layout, settings), size + problem.layout.obs
+        )
         with jax.enable_x64(True), jax.default_device(device):
             design = as_jax(problem.data)
 

@@ -1,4 +1,5 @@
-"""The laboratory's own costs: importing, the first row, storing chunks, a power curve, a summary of millions of rows, divergences.
+"""The laboratory's own costs: importing, the first row, storing chunks, a power curve, a summary of millions of rows,
+divergences.
 
 Every job runs in a process of its own (``python -m benchmarks.laboratory JOB``).
 """
@@ -61,7 +62,9 @@ SCHOOLS = (6, 8, 10, 12, 16, 20, 24, 28, 32, 40)
 def _python(code: str, **environment: str) -> float:
     """Seconds that a Python process takes."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=os.environ | environment, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=ROOT, env=os.environ | environment, capture_output=True
+    )
     return time.perf_counter() - start
 
 
@@ -73,7 +76,9 @@ def imports() -> dict[str, Any]:
 
 
 def first() -> dict[str, Any]:
-    """Seconds from the start of the process to the first stored chunk of a NUTS method of ``quick``: empty cache, then warm."""
+    """Seconds from the start of the process to the first stored chunk of a NUTS method of ``quick``: empty cache, then
+    warm.
+    """
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         for word in ("cold", "warm"):
@@ -81,7 +86,9 @@ def first() -> dict[str, Any]:
             command = [sys.executable, "-m", "hiermodels.cli", "run", "quick", "--out", str(out), "--quiet"]
             start = time.perf_counter()
             environment = os.environ | {"JAX_COMPILATION_CACHE_DIR": str(Path(name) / "cache")}
-            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
             while process.poll() is None and not any(out.glob("estimates/*/partial/*.parquet")):
                 time.sleep(0.01)
             found[word] = time.perf_counter() - start
@@ -90,7 +97,9 @@ def first() -> dict[str, Any]:
 
 
 def storing() -> dict[str, Any]:
-    """Share of a study's time that goes into storing chunks: ten cells x 2,000 replicates by the exact engine, one worker."""
+    """Share of a study's time that goes into storing chunks: ten cells x 2,000 replicates by the exact engine, one
+    worker.
+    """
     import hiermodels as hm
     from hiermodels.studies.store import results
 
@@ -126,11 +135,19 @@ def power() -> dict[str, Any]:
     curve = power_curve(TRIAL, "benefit", vary={"school": SCHOOLS}, replications=2000)
     seconds = time.perf_counter() - start
     rows = curve.table
-    return {"seconds": seconds, "memory": peak_memory(), "least": float(rows["power"].min()), "most": float(rows["power"].max()), "fits": int(rows["n_sim"].sum())}
+    return {
+        "seconds": seconds,
+        "memory": peak_memory(),
+        "least": float(rows["power"].min()),
+        "most": float(rows["power"].max()),
+        "fits": int(rows["n_sim"].sum()),
+    }
 
 
 def summary() -> dict[str, Any]:
-    """Seconds and peak memory to read and summarise ten million rows of estimates: 20 cells x 2 methods x 5,000 x 50 groups."""
+    """Seconds and peak memory to read and summarise ten million rows of estimates: 20 cells x 2 methods x 5,000 x 50
+    groups.
+    """
     import pyarrow as pa
 
     from hiermodels.studies.score.scoring import performance
@@ -184,7 +201,9 @@ def summary() -> dict[str, Any]:
 
 
 def _by_nuts(name: str) -> Iterator[tuple[Study, str, int]]:
-    """The partially pooled models of a shipped config as NUTS methods: the study, the method and the replicates a cell to count."""
+    """The partially pooled models of a shipped config as NUTS methods: the study, the method and the replicates a cell
+    to count.
+    """
     given = read_config(name)
     resolved = given.resolved()
     for method in resolved["methods"].values():
@@ -211,9 +230,11 @@ def _diverged(study: Study, method: str, replicates: int) -> dict[str, int]:
 
 
 def divergences() -> dict[str, Any]:
-    """Replicates with any divergence at target_accept 0.8: every partially pooled model of every shipped config by marginalised NUTS.
+    """Replicates with any divergence at target_accept 0.8: every partially pooled model of every shipped config by
+    marginalised NUTS.
 
-    Methods that the config gives to NUTS make all of its replicates; those that it gives to the exact engine are drawn by NUTS
+    Methods that the config gives to NUTS make all of its replicates; those that it gives to the exact engine are drawn
+    by NUTS
     instead (2 chains x (500 + 500)) in 100 replicates a cell.
     """
     found = {}
@@ -244,11 +265,28 @@ def laboratory(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     for job in JOBS:
         if options.quick and job == "divergences":
             continue
-        done = subprocess.run([sys.executable, "-m", "benchmarks.laboratory", job], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.laboratory", job],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
         found[job] = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"error": "stopped"}
         print(job, found[job], file=sys.stderr, flush=True)
-    rows = [[job, str(JOBS[job].__doc__).strip(), ", ".join(f"{k} {v if isinstance(v, str) else show(v)}" for k, v in row.items())] for job, row in found.items()]
-    parts = [f"## {date.today().isoformat()}: laboratory", "\n".join(machine.describe()), table(("job", "what", "found (seconds, GB)"), rows)]
+    rows = [
+        [
+            job,
+            str(JOBS[job].__doc__).strip(),
+            ", ".join(f"{k} {v if isinstance(v, str) else show(v)}" for k, v in row.items()),
+        ]
+        for job, row in found.items()
+    ]
+    parts = [
+        f"## {date.today().isoformat()}: laboratory",
+        "\n".join(machine.describe()),
+        table(("job", "what", "found (seconds, GB)"), rows),
+    ]
     return "\n\n".join(parts) + "\n", found
 
 

@@ -17,7 +17,9 @@ from benchmarks.workloads import Workload
 
 CHAINS, TUNE, DRAWS = 4, 500, 500
 CLEARLY, LONG = 0.75, 10
-"""A size is clearly slower with less than this share of the best rate, too long where one call takes so many times the seconds asked for."""
+"""A size is clearly slower with less than this share of the best rate, too long where one call takes so many times the
+seconds asked for.
+"""
 
 
 def cores() -> int:
@@ -79,7 +81,8 @@ class Mapped:
                 self.kept.setdefault(int(i), {k: v[place] for k, v in out.items()})
 
     def sweep(self, seconds: float, chunks: tuple[int, ...] | None = None) -> dict[int, float]:
-        """Fits a second at each size, ascending till clearly slower or long; those not clearly slower twice more, in turns: medians.
+        """Fits a second at each size, ascending till clearly slower or long; those not clearly slower twice more, in
+        turns: medians.
 
         The best stays in use.
         """

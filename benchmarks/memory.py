@@ -32,8 +32,15 @@ calibrated on a second cell; truths from the prior with ranks, eight groups of t
 def config(shape: str, replications: int) -> dict[str, Any]:
     """A study with so many groups and methods."""
     groups, methods = (int(n) for n in (shape if "x" in shape else "8x2").split("x"))
-    prior, decided = shape == "prior", {"decisions": {"excludes": 0}, "calibrated": {"type1": 0.05, "null": {"sd_g": 0}}}.get(shape)
-    truth = {"Intercept": "normal(0, 1)", "sd_g": "half_normal(1)", "sigma": "half_normal(1)"} if prior else {"Intercept": 0, "sd_g": 1, "sigma": 1}
+    prior, decided = (
+        shape == "prior",
+        {"decisions": {"excludes": 0}, "calibrated": {"type1": 0.05, "null": {"sd_g": 0}}}.get(shape),
+    )
+    truth = (
+        {"Intercept": "normal(0, 1)", "sd_g": "half_normal(1)", "sigma": "half_normal(1)"}
+        if prior
+        else {"Intercept": 0, "sd_g": 1, "sigma": 1}
+    )
     name = "theta_g" if groups > 1 else "Intercept"
     return {
         "mechanisms": {
@@ -45,7 +52,11 @@ def config(shape: str, replications: int) -> dict[str, Any]:
         "estimands": [{"p": f"P({name} > 0)"} if shape == "calibrated" else name],
         "methods": {f"m{i}": {"sampler": "exact", "pooling": "complete"} for i in range(methods)},
         "performance": ["bias", "mse", "cover", "empse"],
-        **({"decisions": {"differs": {"estimand": "p" if shape == "calibrated" else name, **decided}}} if decided else {}),
+        **(
+            {"decisions": {"differs": {"estimand": "p" if shape == "calibrated" else name, **decided}}}
+            if decided
+            else {}
+        ),
         "replications": replications,
         "seed": 5,
     }
@@ -60,9 +71,14 @@ def make(folder: Path, shape: str, replications: int) -> None:
     from hiermodels.studies.store.identity import Makers
 
     study = read_config(config(shape, replications))
-    cells = [{"hash": cell.hash, "factors": cell.factors, "regime": "prior" if shape == "prior" else "population"} for cell in study.cells()]
+    cells = [
+        {"hash": cell.hash, "factors": cell.factors, "regime": "prior" if shape == "prior" else "population"}
+        for cell in study.cells()
+    ]
     sizes = {cell["hash"]: dict.fromkeys(study.methods, CHUNK) for cell in cells}
-    manifest = results.make_manifest(study.resolved(), cells=cells, lanes=sizes, chunk=sizes, device="none", regime=[cells[0]["regime"]], name=shape)
+    manifest = results.make_manifest(
+        study.resolved(), cells=cells, lanes=sizes, chunk=sizes, device="none", regime=[cells[0]["regime"]], name=shape
+    )
     results.write_manifest(folder, manifest)
     (folder / "config.yaml").write_text(json.dumps(study.resolved()))
     name = study.estimands[0].name
@@ -71,7 +87,9 @@ def make(folder: Path, shape: str, replications: int) -> None:
     rep, ones = np.repeat(np.arange(CHUNK), groups), np.ones(CHUNK * groups)
     coded = {
         "estimand": pa.array([name]).dictionary_encode().take(pa.array(np.zeros(len(rep), int))),
-        "group": pa.array([f"g{i}" for i in range(groups)] if groups > 1 else [""]).dictionary_encode().take(pa.array(np.tile(np.arange(groups), CHUNK))),
+        "group": pa.array([f"g{i}" for i in range(groups)] if groups > 1 else [""])
+        .dictionary_encode()
+        .take(pa.array(np.tile(np.arange(groups), CHUNK))),
     }
     status = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rep), np.int32)), pa.array(["ok"]))
     for cell, method in itertools.product(cells, study.methods):
@@ -81,11 +99,15 @@ def make(folder: Path, shape: str, replications: int) -> None:
             estimate = true + rng.normal(size=len(rep))
             if shape == "calibrated":
                 true, estimate = (true > 0) * 1.0, 1 / (1 + np.exp(-estimate))
-            columns = {"rep": rep + index * CHUNK, "method": word, **coded, "true": true, "estimate": estimate, "median": estimate, "se": ones,
-                       "lower": estimate - 1.96, "upper": estimate + 1.96, "rank": rng.integers(0, 401, len(rep)).astype(float), "max_rank": 400 * ones,
-                       "status": status, "n_try": np.ones(len(rep), int), "rhat": ones, "ess_bulk": 900 * ones, "ess_tail": 800 * ones,
+            columns = {"rep": rep + index * CHUNK, "method": word, **coded, "true": true, "estimate": estimate, "median": estimate, "se": ones,  # noqa: E501
+                       "lower": estimate - 1.96, "upper": estimate + 1.96, "rank": rng.integers(0, 401, len(rep)).astype(float), "max_rank": 400 * ones,  # noqa: E501
+                       "status": status, "n_try": np.ones(len(rep), int), "rhat": ones, "ess_bulk": 900 * ones, "ess_tail": 800 * ones,  # noqa: E501
                        "divergences": np.zeros(len(rep), int)}  # fmt: skip
-            columns = {"rep": columns.pop("rep"), **{name: value * ones for name, value in cell["factors"].items()}, **columns}
+            columns = {
+                "rep": columns.pop("rep"),
+                **{name: value * ones for name, value in cell["factors"].items()},
+                **columns,
+            }
             results.write_chunk(folder, cell["hash"], method, index, pa.table(columns), makers.of(cell["hash"], method))
 
 
@@ -119,9 +141,20 @@ def main() -> None:
                     make(folder, shape, count)
                 with tempfile.TemporaryDirectory() as out:
                     command = [sys.executable, "-m", "benchmarks.memory", str(folder), f"{out}/joined"]
-                    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+                    done = subprocess.run(
+                        command,
+                        check=True,
+                        capture_output=True,
+                        text=True,
+                        cwd=ROOT,
+                        env=os.environ | {"PYTHONPATH": str(ROOT)},
+                    )
                 found.append(json.loads(done.stdout.splitlines()[-1]))
-            row = [shape, *(f"{f['mib']} MiB, {f['cpu']} s" for f in found), f"{found[-1]['mib'] - found[0]['mib']} MiB"]
+            row = [
+                shape,
+                *(f"{f['mib']} MiB, {f['cpu']} s" for f in found),
+                f"{found[-1]['mib'] - found[0]['mib']} MiB",
+            ]
             rows.append(row)
             print(*row, sep=" | ", flush=True)
     print(table(("shape", *(f"{n:,}" for n in counts), "growth"), rows))

@@ -15,7 +15,9 @@ def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("what", nargs="?", default="compare", choices=("compare", "growth", "laboratory", "crossover"))
-    parser.add_argument("--quick", action="store_true", help="few datasets, one round, no second start, no sweep, no record")
+    parser.add_argument(
+        "--quick", action="store_true", help="few datasets, one round, no second start, no sweep, no record"
+    )
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: the crossover of GPU and CPU")
     parser.add_argument("--workloads", default="W1,W2,W3,W4,W6")
     parser.add_argument("--contenders", default="", help="names, or parts of names, joined by +, e.g. 'ours+nutpie'")

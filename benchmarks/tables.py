@@ -8,7 +8,8 @@ from typing import Any
 PEERS = ("numpyro", "blackjax", "nutpie")
 GOALS = {
     "NUTS against explicit peers": {"W1": "5", "W2": "30", "W3": "20", "W4": "20", "W6": "20"},
-    "NUTS against peers with our marginal density": dict.fromkeys(("W1", "W2", "W3"), "1 (goal 2)") | {"W4": "", "W6": ""},
+    "NUTS against peers with our marginal density": dict.fromkeys(("W1", "W2", "W3"), "1 (goal 2)")
+    | {"W4": "", "W6": ""},
     "exact, study, against 400 effective draws": {
         "W1": "150 (goal 300)",
         "W2": "300 (goal 500)",
@@ -68,7 +69,9 @@ def ratio_table(measured: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
         for workload in measured:
             ratio = by_workload.get(workload)
             asked = GOALS[name][workload]
-            cells.append("" if ratio is None else f"**{show(ratio[0])}x** {ratio[1]}" + (f" (asked {asked})" if asked else ""))
+            cells.append(
+                "" if ratio is None else f"**{show(ratio[0])}x** {ratio[1]}" + (f" (asked {asked})" if asked else "")
+            )
         rows.append(cells)
     return table(["ratio to the best peer of the run", *measured], rows)
 
@@ -122,6 +125,8 @@ def sweep_table(measured: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
                 continue
             best = max(r["rates"].values())
             cells = ", ".join(f"{chunk}: {show(rate)}" for chunk, rate in r["rates"].items())
-            auto = f"{r['chunk']}: {show(100 * r['rates'][str(r['chunk'])] / best)}% of the best" if r.get("auto") else ""
+            auto = (
+                f"{r['chunk']}: {show(100 * r['rates'][str(r['chunk'])] / best)}% of the best" if r.get("auto") else ""
+            )
             rows.append([workload, name, cells, auto])
     return table(["workload", "contender", "datasets a call: fits/s", "auto"], rows)

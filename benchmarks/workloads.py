@@ -12,7 +12,7 @@ W4 is given as counts, one row per cluster, to everyone: nobody's gradient has t
 
 Outcomes come from NumPy's generator, so every contender, in whatever process, gets the same numbers. Nothing
 here imports JAX before `problem` is called: peers that do not use it should not pay for it.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 

@@ -9,9 +9,12 @@ Which name do I want?
 
 - to declare a model: `Model`, with `priors` by name (``hm.priors.half_normal(5)``);
 - to see what it says before it has met the outcome: `prior_predictive`;
-- to fit it to data: `fit`, which gives a `Fit`; `load_fit` reads one that was saved; `compare` orders fits by predictive density;
-- to get effects and standard errors from what trials print: `effect_sizes`; to put them together: `meta`, which gives a `Meta`;
-- to maximise its likelihood instead (REML or ML, normal models): `estimate`, which gives an `Estimate` with tests and profile intervals;
+- to fit it to data: `fit`, which gives a `Fit`; `load_fit` reads one that was saved; `compare` orders fits by
+  predictive density;
+- to get effects and standard errors from what trials print: `effect_sizes`; to put them together: `meta`, which gives a
+  `Meta`;
+- to maximise its likelihood instead (REML or ML, normal models): `estimate`, which gives an `Estimate` with tests and
+  profile intervals;
 - to study how it behaves on simulated data: `run`, which gives a `Run`; `load_run` reads one from its folder;
 - data to try it on: `load_dataset`, `datasets`;
 - to recompute every number of the lectures on this machine: `verify`;

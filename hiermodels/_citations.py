@@ -15,7 +15,7 @@ WORKS: dict[str, tuple[str, str]] = {
   title = {hiermodels: hierarchical models in {JAX}, and how their estimates behave over thousands of simulated datasets},
   year = {2026},
   version = {VERSION}
-}""",
+}""",  # noqa: E501
     ),
     "jax": (
         "Bradbury et al. 2018",
@@ -24,7 +24,7 @@ WORKS: dict[str, tuple[str, str]] = {
     Necula, George and Paszke, Adam and VanderPlas, Jake and Wanderman-Milne, Skye and Zhang, Qiao},
   title = {{JAX}: composable transformations of {Python}+{NumPy} programs},
   year = {2018}
-}""",
+}""",  # noqa: E501
     ),
     "numpyro": (
         "Phan, Pradhan & Jankowiak 2019",
@@ -66,7 +66,7 @@ WORKS: dict[str, tuple[str, str]] = {
   year = {1953},
   volume = {21},
   pages = {1087--1092}
-}""",
+}""",  # noqa: E501
     ),
     "elliptical": (
         "Murray, Adams & MacKay 2010",
@@ -87,7 +87,7 @@ WORKS: dict[str, tuple[str, str]] = {
   year = {2021},
   volume = {16},
   pages = {667--718}
-}""",
+}""",  # noqa: E501
     ),
     "sdpriors": (
         "Gelman 2006",

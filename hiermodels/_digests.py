@@ -68,7 +68,10 @@ def of_column(column: pa.ChunkedArray) -> str:
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     gaps = of_array(pc.is_null(column).to_numpy()) if column.null_count else ""
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        codes = [_codes(chunk if pa.types.is_dictionary(column.type) else chunk.dictionary_encode()) for chunk in column.chunks]
+        codes = [
+            _codes(chunk if pa.types.is_dictionary(column.type) else chunk.dictionary_encode())
+            for chunk in column.chunks
+        ]
         return digest("text", gaps, np.concatenate([np.zeros(0, np.uint64), *codes]).data)
     if column.null_count:
         column = column.fill_null(0)

@@ -38,12 +38,20 @@ def check_arguments(model: Any, method: Any, nodes: Any, level: Any) -> None:
     law = families.lookup(model.family)
     if law.population.normal and law.conjugate:
         if nodes is not None:
-            raise ValueError(f"nodes: the groups of family normal integrate out in closed form, found nodes={nodes!r}; leave nodes out")
+            raise ValueError(
+                f"nodes: the groups of family normal integrate out in closed form, found nodes={nodes!r}; leave "
+                f"nodes out"
+            )
         return
     if method != "ml":
-        raise ValueError(f"method: REML is of family normal, found {model.family}; use method='ml', or hm.fit(model, data) for its posterior")
+        raise ValueError(
+            f"method: REML is of family normal, found {model.family}; use method='ml', or hm.fit(model, data) for "
+            f"its posterior"
+        )
     if nodes is not None and (isinstance(nodes, bool) or not isinstance(nodes, int) or not 1 <= nodes <= MOST_NODES):
-        raise ValueError(f"nodes: expected a whole number from 1 (Laplace) to {MOST_NODES}, found {nodes!r}; e.g. nodes=7")
+        raise ValueError(
+            f"nodes: expected a whole number from 1 (Laplace) to {MOST_NODES}, found {nodes!r}; e.g. nodes=7"
+        )
 
 
 def check_groups(model: Model, problem: Problem) -> None:
@@ -58,8 +66,10 @@ def check_groups(model: Model, problem: Problem) -> None:
     if layout.gaussian or (layout.by_quadrature and not layout.law.own_parameters(layout.known)):
         return
     raise ValueError(
-        f"formula {model.formula!r}: beside family normal, hm.estimate takes one group term of one effect, (1 | g), under binomial_logit, "
-        f"bernoulli_logit or poisson_log; found family {model.family} with {', '.join(v.name for v in layout.levels) or 'no groups'}; "
+        f"formula {model.formula!r}: beside family normal, hm.estimate takes one group term of one effect, (1 | g), "
+        f"under binomial_logit, "
+        f"bernoulli_logit or poisson_log; found family {model.family} with "
+        f"{', '.join(v.name for v in layout.levels) or 'no groups'}; "
         "use hm.fit(model, data)"
     )
 
@@ -70,7 +80,11 @@ def said_of(model: Model, problem: Problem, found: Maximum) -> tuple[str, ...]:
     if model.prior:
         said.append(f"priors of {', '.join(model.prior)} are not used: the likelihood alone is maximised")
     if not found.converged:
-        return (*said, "no maximum was found: the likelihood rises without end or is too flat; simplify the group terms, or use hm.fit")
+        return (
+            *said,
+            "no maximum was found: the likelihood rises without end or is too flat; simplify the group terms, or use "
+            "hm.fit",
+        )
     zero, tied = [], []
     for i, level in enumerate(problem.layout.levels):
         sds = [p.name for p in problem.layout.parameters if (p.role, p.owner) == ("group sd", level.name)]
@@ -80,9 +94,12 @@ def said_of(model: Model, problem: Problem, found: Maximum) -> tuple[str, ...]:
             if np.isfinite(inside).all() and np.linalg.eigvalsh(inside)[0] < 1e-6:
                 tied += [p.name for p in problem.layout.parameters if (p.role, p.owner) == ("correlation", level.name)]
     if found.singular:
-        where = "; ".join([f"{', '.join(zero)} = 0"] * bool(zero) + [f"{', '.join(tied)} has an eigenvalue of 0"] * bool(tied))
+        where = "; ".join(
+            [f"{', '.join(zero)} = 0"] * bool(zero) + [f"{', '.join(tied)} has an eigenvalue of 0"] * bool(tied)
+        )
         said.append(
-            f"singular: the maximum lies on the boundary ({where or 'a variance is nearly 0'}); degrees of freedom treat what is 0 as known, "
+            f"singular: the maximum lies on the boundary ({where or 'a variance is nearly 0'}); degrees of freedom "
+            f"treat what is 0 as known, "
             "and there are no standard errors of it; profile() has intervals"
         )
     return tuple(said)

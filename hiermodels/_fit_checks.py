@@ -30,7 +30,8 @@ class Checks(FitCore):
         Returns
         -------
         Diagnosis
-            ``table`` (a row a check: value, limit, ok, where), ``advice``, ``ok``; prints itself. Independent draws have nothing to
+            ``table`` (a row a check: value, limit, ok, where), ``advice``, ``ok``; prints itself. Independent draws
+            have nothing to
             converge: of theirs only finiteness is checked.
 
         Examples
@@ -52,7 +53,8 @@ class Checks(FitCore):
         Parameters
         ----------
         statistic : str or callable
-            ``max min mean median sd range zeros`` (share of zeros), or a function of one dataset's outcomes, shape (row,), that gives a number.
+            ``max min mean median sd range zeros`` (share of zeros), or a function of one dataset's outcomes, shape
+            (row,), that gives a number.
         groups : str
             ``existing`` replicates the rows of the same groups, ``new`` those of new groups from the population.
         seed : int
@@ -61,7 +63,8 @@ class Checks(FitCore):
         Returns
         -------
         PredictiveCheck
-            ``observed``, ``replicated`` (chain, draw), ``p_value``, the mid-p P(T(y_rep) > T(y) | y) + P(T(y_rep) = T(y) | y) / 2, ``mcse``; prints itself.
+            ``observed``, ``replicated`` (chain, draw), ``p_value``, the mid-p P(T(y_rep) > T(y) | y) + P(T(y_rep) =
+            T(y) | y) / 2, ``mcse``; prints itself.
 
         Raises
         ------
@@ -80,13 +83,12 @@ class Checks(FitCore):
         from hiermodels.inference.predictive_check import check
 
         problem = self._needs_model("check")
-        replicated = predict(
-            self.draws.values, problem, self.data, None, groups=groups, kind="outcome", seed=seed
-        )
+        replicated = predict(self.draws.values, problem, self.data, None, groups=groups, kind="outcome", seed=seed)
         return check(statistic, np.asarray(problem.data.y)[: len(self.data)], replicated)
 
     def loo(self, **options: Any) -> Any:
-        """Leave-one-out log predictive density by rows: Pareto-smoothed importance sampling, as `arviz.loo` computes it.
+        """Leave-one-out log predictive density by rows: Pareto-smoothed importance sampling, as `arviz.loo` computes
+        it.
 
         Parameters
         ----------
@@ -113,8 +115,10 @@ class Checks(FitCore):
     def leave_one_group_out(self, level: str | None = None, refit: bool | None = None) -> LeaveOut:
         """How well the other groups predict all rows of a group together, each group in turn.
 
-        ``log p(y_j | y_-j)``, the group's own deviation integrated out exactly; what lies above it is reweighted from the posterior given all
-        data with Pareto-smoothed ratios, and where their shape k is too high the model is fitted again without the group.
+        ``log p(y_j | y_-j)``, the group's own deviation integrated out exactly; what lies above it is reweighted from
+        the posterior given all
+        data with Pareto-smoothed ratios, and where their shape k is too high the model is fitted again without the
+        group.
 
         Parameters
         ----------
@@ -194,13 +198,15 @@ def compare(fits: Mapping[str, Any], criterion: str = "rows", level: str | None 
     >>> fits = {word: hm.fit(model, schools, pooling=word, sampler="exact", progress=False) for word in ("complete", "partial")}
     >>> sorted(hm.compare(fits).index)
     ['complete', 'partial']
-    """
+    """  # noqa: E501
     import arviz as az
 
     if criterion not in ("rows", "groups"):
         raise ValueError(f"criterion: expected rows or groups, found {criterion!r}; use one of them")
     if not isinstance(fits, Mapping) or len(fits) < 2:
-        raise ValueError("fits: expected a mapping of name to fit with at least two, e.g. {'partial': fit1, 'complete': fit2}")
+        raise ValueError(
+            "fits: expected a mapping of name to fit with at least two, e.g. {'partial': fit1, 'complete': fit2}"
+        )
     for name, found in fits.items():
         if not isinstance(found, Checks):
             raise ValueError(f"fits: {name}: expected a fit, found {type(found).__name__}; use hm.fit(...)")
@@ -221,7 +227,10 @@ def _same_outcomes(fits: Mapping[str, Any]) -> None:
     first, y = next(iter(columns.items()))
     for name, here in columns.items():
         if here.name != y.name or not np.array_equal(here.to_numpy(), y.to_numpy()):
-            raise ValueError(f"fits: {name} and {first} have different outcomes, so their densities do not compare; fit both to the same rows")
+            raise ValueError(
+                f"fits: {name} and {first} have different outcomes, so their densities do not compare; fit both to "
+                f"the same rows"
+            )
 
 
 def _outcome(found: Checks) -> str:

@@ -56,7 +56,9 @@ class FitCore:
         """The problem of a declared model; None for a NumPyro function."""
         return self.problem if isinstance(self.problem, Problem) else None
 
-    def summary(self, var_names: str | Sequence[str] | None = None, prob: float = 0.95, *, scale: str = "link") -> pd.DataFrame:
+    def summary(
+        self, var_names: str | Sequence[str] | None = None, prob: float = 0.95, *, scale: str = "link"
+    ) -> pd.DataFrame:
         """Mean, sd, median, equal-tailed interval and diagnostics, a row a scalar.
 
         Parameters
@@ -66,8 +68,10 @@ class FitCore:
         prob : float
             Probability of the interval.
         scale : str
-            ``response`` has probabilities and rates in place of their logits and logarithms, and coefficients as odds or rate ratios: every draw is
-            transformed, as `hiermodels.inference.response` says. A column ``is`` says what each row is. ``link`` shows what was estimated.
+            ``response`` has probabilities and rates in place of their logits and logarithms, and coefficients as odds
+            or rate ratios: every draw is
+            transformed, as `hiermodels.inference.response` says. A column ``is`` says what each row is. ``link`` shows
+            what was estimated.
 
         Returns
         -------
@@ -103,15 +107,18 @@ class FitCore:
         Parameters
         ----------
         comparison : str
-            ``"theta_hospital > 0.15"``, ``"treated > 0"``, ``"theta_school[A] > theta_school[B] + 5"``, ``"-1 < treated < 1"``: sums of names of
-            draws and numbers (``15%`` is 0.15) with ``> >= < <=`` between them. A name without a label stands for all its groups.
+            ``"theta_hospital > 0.15"``, ``"treated > 0"``, ``"theta_school[A] > theta_school[B] + 5"``, ``"-1 < treated
+            < 1"``: sums of names of
+            draws and numbers (``15%`` is 0.15) with ``> >= < <=`` between them. A name without a label stands for all
+            its groups.
         scale : str
             Of the quantities: ``link``, or ``response`` (a logit becomes a probability; see `summary`).
 
         Returns
         -------
         float or DataFrame
-            With groups, one row per group: ``probability`` and its Monte Carlo standard error ``mcse`` (NaN where all draws agree).
+            With groups, one row per group: ``probability`` and its Monte Carlo standard error ``mcse`` (NaN where all
+            draws agree).
 
         Raises
         ------
@@ -156,11 +163,7 @@ class FitCore:
         for name in names:
             if name not in self.draws.values:
                 near = difflib.get_close_matches(str(name), self.draws.values, 1)
-                hint = (
-                    f"did you mean {near[0]!r}?"
-                    if near
-                    else f"the variables are {', '.join(self.draws.values)}"
-                )
+                hint = f"did you mean {near[0]!r}?" if near else f"the variables are {', '.join(self.draws.values)}"
                 raise ValueError(f"var_names: no variable {name!r}; {hint}")
         return names
 
@@ -174,7 +177,8 @@ class FitCore:
         seed : int
             Of the replicated outcomes.
         pointwise : bool, optional
-            Whether to add ``log_likelihood``, a number a draw and row; by default where it is not too large (50 million numbers).
+            Whether to add ``log_likelihood``, a number a draw and row; by default where it is not too large (50 million
+            numbers).
 
         Returns
         -------
@@ -241,15 +245,14 @@ class FitCore:
             raise ValueError(
                 "predict: expected a fit of hm.Model, found one of a function; use numpyro.infer.Predictive"
             )
-        values = predict(
-            self.draws.values, self._declared, self.data, new_data, groups=groups, kind=kind, seed=seed
-        )
+        values = predict(self.draws.values, self._declared, self.data, new_data, groups=groups, kind=kind, seed=seed)
         return predictions_tree(values, self._declared, self.data if new_data is None else new_data)
 
     def fitted(self, prob: float = 0.95) -> pd.DataFrame:
         """The mean of each fitted row's outcome given its groups, with its uncertainty.
 
-        On the outcome's own scale: for counts the trials or the exposure times the probability or rate, so that ``y - fitted`` are the
+        On the outcome's own scale: for counts the trials or the exposure times the probability or rate, so that ``y -
+        fitted`` are the
         residuals. `predict` has the probabilities and rates themselves.
 
         Parameters
@@ -282,7 +285,8 @@ class FitCore:
         Parameters
         ----------
         kind : str
-            ``raw``: ``y - mean``. ``standardised``: that divided by the sd of an outcome given the draws (Pearson residuals:
+            ``raw``: ``y - mean``. ``standardised``: that divided by the sd of an outcome given the draws (Pearson
+            residuals:
             Gelman & Hill 2007, section 6.2), which is about one in size where the model holds.
         prob : float
             Probability of the interval.
@@ -295,7 +299,8 @@ class FitCore:
         Raises
         ------
         ValueError
-            For another kind, and for standardised residuals of an outcome without a variance (a t law with at most two degrees
+            For another kind, and for standardised residuals of an outcome without a variance (a t law with at most two
+            degrees
             of freedom in some draw).
 
         Examples

@@ -41,10 +41,17 @@ def methods(fit: Any) -> tuple[str, tuple[str, ...]]:
         _priors(page, fit.problem.layout)
     else:
         name = getattr(fit.model, "__name__", "model")
-        page.say(f"The model is a NumPyro function, {name}{page.cite('numpyro')}, fitted to {_counted(len(fit.data), 'row')}.")
+        page.say(
+            f"The model is a NumPyro function, {name}{page.cite('numpyro')}, fitted to "
+            f"{_counted(len(fit.data), 'row')}."
+        )
     _engine(page, fit)
     _trust(page, fit)
-    page.say(f"Intervals are central posterior intervals. Computations were done with hiermodels {version('hiermodels')}{page.cite('hiermodels')} on JAX {version('jax')}{page.cite('jax')}, in {fit.settings.precision}, with seed {fit.settings.seed}.")
+    page.say(
+        f"Intervals are central posterior intervals. Computations were done with hiermodels "
+        f"{version('hiermodels')}{page.cite('hiermodels')} on JAX {version('jax')}{page.cite('jax')}, in "
+        f"{fit.settings.precision}, with seed {fit.settings.seed}."
+    )
     return " ".join(page.sentences), tuple(dict.fromkeys(page.keys))
 
 
@@ -52,13 +59,25 @@ def _model(page: _Page, fit: Any) -> None:
     model, problem = fit.model, fit.problem
     layout = problem.layout
     sizes = [f"{_counted(len(problem.labels[level.name]), 'group')} of {level.name}" for level in layout.levels]
-    words = {"known_se": "known standard errors in", "trials": "trials in", "exposure": "exposure in", "weights": "precision weights in"}
+    words = {
+        "known_se": "known standard errors in",
+        "trials": "trials in",
+        "exposure": "exposure in",
+        "weights": "precision weights in",
+    }
     roles = [f"{word} {name}" for role, word in words.items() if (name := getattr(model, role))]
     link = "" if layout.link.identity else f" ({layout.link} link)"
     more = f", {', '.join(roles)}" if roles else ""
     inside = f" in {_listed(sizes)}" if sizes else ""
-    page.say(f"We fitted the model {model.formula} (lme4's notation) to {_counted(len(fit.data), 'row')}{inside}; the outcome has a {model.family} law{link}{more}.")
-    for pooling, what in (("partial", "were partially pooled"), ("none", "were estimated without pooling"), ("complete", "were pooled completely")):
+    page.say(
+        f"We fitted the model {model.formula} (lme4's notation) to {_counted(len(fit.data), 'row')}{inside}; the "
+        f"outcome has a {model.family} law{link}{more}."
+    )
+    for pooling, what in (
+        ("partial", "were partially pooled"),
+        ("none", "were estimated without pooling"),
+        ("complete", "were pooled completely"),
+    ):
         names = [level.name for level in layout.levels if level.pooling == pooling]
         if names:
             page.say(f"Groups of {_listed(names)} {what}.")
@@ -70,7 +89,9 @@ def _priors(page: _Page, layout: Layout) -> None:
         return
     own = [f"{p.name} ~ {p.prior}" for p in given if p.source == "named"]
     default = [f"{p.name} ~ {p.prior}" for p in given if p.source != "named"]
-    parts = [f"priors chosen by us: {', '.join(own)}"] * bool(own) + [f"defaults of the software: {', '.join(default)}"] * bool(default)
+    parts = [f"priors chosen by us: {', '.join(own)}"] * bool(own) + [
+        f"defaults of the software: {', '.join(default)}"
+    ] * bool(default)
     keys = [key for p in given for key in p.prior.cites]
     text = "; ".join(parts)
     page.say(f"{text[0].upper()}{text[1:]}{page.cite(*dict.fromkeys(keys))}.")
@@ -90,20 +111,29 @@ def _engine(page: _Page, fit: Any) -> None:
         return
     cited = page.cite(*how.cites)
     if fit.draws.independent:
-        page.say(f"The posterior was computed {how.method}{cited}; {chains * draws:,} independent draws were taken from it.")
+        page.say(
+            f"The posterior was computed {how.method}{cited}; {chains * draws:,} independent draws were taken from it."
+        )
     else:
-        page.say(f"The posterior was sampled {how.method}{cited}: {_counted(chains, 'chain')} of {draws:,} draws after {settings.tune:,} of warm-up.")
+        page.say(
+            f"The posterior was sampled {how.method}{cited}: {_counted(chains, 'chain')} of {draws:,} draws after "
+            f"{settings.tune:,} of warm-up."
+        )
 
 
 def _trust(page: _Page, fit: Any) -> None:
     """How far off, by the fit's own diagnostics."""
     table = fit.diagnostics
     if fit.draws.error is not None:
-        page.say(f"By its own estimate the quadrature is off by at most {float(fit.draws.error):.1g} posterior standard deviations.")
+        page.say(
+            f"By its own estimate the quadrature is off by at most {float(fit.draws.error):.1g} posterior standard "
+            f"deviations."
+        )
     if not fit.draws.independent:
         divergences = int(np.sum(fit.draws.stats.get("diverging", 0)))
         page.say(
-            f"The largest R-hat was {table['r_hat'].max():.3f}, the smallest bulk and tail effective sample sizes {table['ess_bulk'].min():,.0f} and "
+            f"The largest R-hat was {table['r_hat'].max():.3f}, the smallest bulk and tail effective sample sizes "
+            f"{table['ess_bulk'].min():,.0f} and "
             f"{table['ess_tail'].min():,.0f}{page.cite('rhat')}; {_counted(divergences, 'transition')} diverged."
         )
     sd = fit.summary()["sd"].to_numpy(float)
@@ -111,7 +141,10 @@ def _trust(page: _Page, fit: Any) -> None:
         share = table["mcse_mean"].to_numpy(float) / sd
     share = share[np.isfinite(share)]
     if share.size:
-        page.say(f"Monte Carlo standard errors of posterior means were at most {100 * share.max():.2g}% of the posterior standard deviation.")
+        page.say(
+            f"Monte Carlo standard errors of posterior means were at most {100 * share.max():.2g}% of the posterior "
+            f"standard deviation."
+        )
     missing = getattr(fit.problem, "missing_moments", {})
     if missing:
         page.say(f"Medians stand for the means of {_listed(sorted(missing))}, whose moments do not all exist.")

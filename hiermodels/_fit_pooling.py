@@ -33,7 +33,8 @@ class PoolingComparison:
     table : DataFrame
         A row a group; two-level columns, pooling and ``estimate lower upper``.
     loo : DataFrame
-        A row a pooling: ``elpd se p high_k``, leave-one-out by rows (``high_k``: rows whose importance ratios are not to be trusted).
+        A row a pooling: ``elpd se p high_k``, leave-one-out by rows (``high_k``: rows whose importance ratios are not
+        to be trusted).
     missing : dict of str to str
         Pooling to the reason why it, or its leave-one-out, is not there.
     """
@@ -59,8 +60,10 @@ class PoolingViews(FitCore):
     def pooling(self, level: str | None = None, effect: str = "Intercept", prob: float = 0.95) -> pd.DataFrame:
         """How strongly each group is pooled, beside its raw and its partially pooled estimate.
 
-        The pooling factor is the weight of what lies above a group in its value, against its own rows: ``V / (V + sd^2)`` with V the
-        sampling variance of the group's own estimate (levels below it included); for counts ``kappa / (kappa + trials)`` or
+        The pooling factor is the weight of what lies above a group in its value, against its own rows: ``V / (V +
+        sd^2)`` with V the
+        sampling variance of the group's own estimate (levels below it included); for counts ``kappa / (kappa +
+        trials)`` or
         ``shape / (shape + mean exposure)``. 0 is no pooling, 1 complete pooling.
 
         Parameters
@@ -75,13 +78,15 @@ class PoolingViews(FitCore):
         Returns
         -------
         DataFrame
-            A row a group: ``raw`` (the group's own rows alone; NaN for slopes and for coarser groupings of counts), ``pooling`` with its interval
+            A row a group: ``raw`` (the group's own rows alone; NaN for slopes and for coarser groupings of counts),
+            ``pooling`` with its interval
             ``pooling_lb pooling_ub``, and the posterior's ``mean sd median eti95_lb eti95_ub``.
 
         Raises
         ------
         ValueError
-            For a grouping or an effect that the model has not, and for coarser groupings of counts, whose values no data weigh in closed form.
+            For a grouping or an effect that the model has not, and for coarser groupings of counts, whose values no
+            data weigh in closed form.
 
         Examples
         --------
@@ -105,7 +110,12 @@ class PoolingViews(FitCore):
         factor = pooling_metrics.pooling_factors(values, self._needs_model("pooling"), i, e)
         ends = _ends(factor, prob)
         moments = self._moments(theta_name(found.name, effect), prob).set_axis(labels)
-        table = {"raw": self._raw(found, effect), "pooling": factor.mean(axis=0), "pooling_lb": ends[0], "pooling_ub": ends[1]}
+        table = {
+            "raw": self._raw(found, effect),
+            "pooling": factor.mean(axis=0),
+            "pooling_lb": ends[0],
+            "pooling_ub": ends[1],
+        }
         return pd.concat([pd.DataFrame(table, index=labels), moments], axis=1)
 
     def heterogeneity(self, prob: float = 0.95) -> pd.DataFrame:
@@ -119,7 +129,8 @@ class PoolingViews(FitCore):
         Returns
         -------
         DataFrame
-            Rows (level, quantity): ``gelman_pardoe`` (the level's pooling factor, one number), and where they are defined ``I2 H2 vpc icc``, as
+            Rows (level, quantity): ``gelman_pardoe`` (the level's pooling factor, one number), and where they are
+            defined ``I2 H2 vpc icc``, as
             `hiermodels.inference.pooling_metrics` defines them; columns ``mean median lower upper``.
 
         Examples
@@ -153,7 +164,9 @@ class PoolingViews(FitCore):
         index = pd.MultiIndex.from_tuples(list(rows), names=["level", "quantity"])
         return pd.DataFrame(list(rows.values()), index=index, columns=["mean", "median", "lower", "upper"])
 
-    def ranks(self, level: str | None = None, highest: bool = True, effect: str = "Intercept", prob: float = 0.95) -> pd.DataFrame:
+    def ranks(
+        self, level: str | None = None, highest: bool = True, effect: str = "Intercept", prob: float = 0.95
+    ) -> pd.DataFrame:
         """Which group is best, and how sure that is: ranks draw by draw.
 
         Parameters
@@ -244,7 +257,9 @@ class PoolingViews(FitCore):
         layout = self._needs_model("effect").layout
         effects = [layout.columns[e] for e in level.effects]
         if effect not in effects:
-            raise ValueError(f"effect: expected one of {', '.join(effects)}, found {effect!r}; name an effect of {level.name}")
+            raise ValueError(
+                f"effect: expected one of {', '.join(effects)}, found {effect!r}; name an effect of {level.name}"
+            )
         return layout.levels.index(level), effects.index(effect)
 
     def _weighable(self, level: LevelLayout) -> None:
@@ -255,7 +270,8 @@ class PoolingViews(FitCore):
         if layout.normal_groups or level.pooling != "partial" or layout.levels.index(level) == unit_level(problem):
             return
         raise ValueError(
-            f"level: expected {layout.levels[unit_level(problem) or 0].name}, the pooled grouping of counts, found {level.name!r}: coarser ones are "
+            f"level: expected {layout.levels[unit_level(problem) or 0].name}, the pooled grouping of counts, found "
+            f"{level.name!r}: coarser ones are "
             "weighed by no formula; use fit.heterogeneity()"
         )
 
@@ -274,7 +290,9 @@ def _ends(x: np.ndarray, prob: float) -> np.ndarray:
     tail = (1 - prob) / 2
     if x.ndim == 1:
         return np.quantile(x, [tail, 1 - tail])
-    return np.concatenate([np.quantile(x[:, k : k + 1024], [tail, 1 - tail], axis=0) for k in range(0, x.shape[1], 1024)], axis=1)
+    return np.concatenate(
+        [np.quantile(x[:, k : k + 1024], [tail, 1 - tail], axis=0) for k in range(0, x.shape[1], 1024)], axis=1
+    )
 
 
 def _no_leave_one_out(fit: Any) -> str:

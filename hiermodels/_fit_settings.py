@@ -72,7 +72,8 @@ def meet_function(function: Callable[..., Any], frame: pd.DataFrame, settings: F
     for name, words in (("pooling", ["partial"]), ("sampler", samplers.those_that("functions"))):
         if getattr(settings, name) not in words:
             raise ValueError(
-                f"{name}: expected {' or '.join(map(repr, words))} for a NumPyro function, found {getattr(settings, name)!r}; "
+                f"{name}: expected {' or '.join(map(repr, words))} for a NumPyro function, found "
+                f"{getattr(settings, name)!r}; "
                 f"declare hm.Model(...) to choose"
             )
     parameters = inspect.signature(function).parameters
@@ -85,7 +86,10 @@ def meet_function(function: Callable[..., Any], frame: pd.DataFrame, settings: F
     model = user_model(function, frame, free[0])
     taken = next((name for name in (model.outcome, *model.dims) if name in DIMENSIONS), None)
     if taken is not None:
-        raise ValueError(f"model: the site or column {taken!r} would share its name with the dimension of {taken}s in tables of draws; rename it")
+        raise ValueError(
+            f"model: the site or column {taken!r} would share its name with the dimension of {taken}s in tables of "
+            f"draws; rename it"
+        )
     return model
 
 
@@ -101,11 +105,11 @@ def as_frame(data: Any) -> pd.DataFrame:
 
     if isinstance(data, str):
         raise ValueError(
-            f"data: expected a DataFrame, found text; "
-            f"use hm.load_dataset({data!r}) or pd.read_csv({data!r})"
+            f"data: expected a DataFrame, found text; use hm.load_dataset({data!r}) or pd.read_csv({data!r})"
         )
     if not isinstance(data, pd.DataFrame):
         raise ValueError(
-            f"data: expected a DataFrame, found {kind_of(data) if data is not None else 'nothing'}; use pd.DataFrame(...)"
+            f"data: expected a DataFrame, found {kind_of(data) if data is not None else 'nothing'}; use "
+            f"pd.DataFrame(...)"
         )
     return data.copy()

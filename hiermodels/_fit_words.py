@@ -44,7 +44,9 @@ def response_summary(fit: Any, names: list[str], prob: float) -> pd.DataFrame:
 
 def _on_response(fit: Any, values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     if not isinstance(fit.problem, Problem):
-        raise ValueError("scale: expected a fit of hm.Model, found one of a function, whose scales only it knows; use scale='link'")
+        raise ValueError(
+            "scale: expected a fit of hm.Model, found one of a function, whose scales only it knows; use scale='link'"
+        )
     return response_values(values, fit.problem.layout)
 
 
@@ -54,7 +56,9 @@ def probability(fit: Any, text: str, scale: str) -> float | pd.DataFrame:
 
     draws = fit.draws.values
     named = describe.axes(draws, fit.problem)
-    scalars = {label: (name, i) for name, x in draws.items() for i, label in enumerate(describe.scalar_names({name: x}, named))}
+    scalars = {
+        label: (name, i) for name, x in draws.items() for i, label in enumerate(describe.scalar_names({name: x}, named))
+    }
     asked = read_comparison(text, [*scalars, *(name for name in draws if name not in scalars)])
     used = {name: draws[name] for name in dict.fromkeys(scalars[n][0] if n in scalars else n for n in asked.names)}
     if scale == "response":
@@ -66,12 +70,18 @@ def probability(fit: Any, text: str, scale: str) -> float | pd.DataFrame:
             of, i = scalars[name]
             values[name] = used[of].reshape(*used[of].shape[:2], -1)[..., i : i + 1]
         elif len(named[name]) > 1:
-            raise ValueError(f"probability: {name} has {len(named[name])} labels per entry; name one, e.g. {describe.scalar_names({name: draws[name]}, named)[-1]!r}")
+            raise ValueError(
+                f"probability: {name} has {len(named[name])} labels per entry; name one, e.g. "
+                f"{describe.scalar_names({name: draws[name]}, named)[-1]!r}"
+            )
         else:
             values[name], (wide[name],) = used[name], named[name]
     groupings = {dimension: labels for dimension, labels in wide.values()}
     if len(groupings) > 1:
-        raise ValueError(f"probability: {', '.join(wide)} have different groups ({', '.join(groupings)}); name one group of all but one of them")
+        raise ValueError(
+            f"probability: {', '.join(wide)} have different groups ({', '.join(groupings)}); name one group of all "
+            f"but one of them"
+        )
     holds = asked.holds(values).astype(float)
     if not groupings:
         return float(holds.mean())

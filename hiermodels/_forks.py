@@ -1,4 +1,6 @@
-"""Copies of a process (``fork``) in which JAX was at work: its threads are not copied, so that the copy would wait for them for ever."""
+"""Copies of a process (``fork``) in which JAX was at work: its threads are not copied, so that the copy would wait for
+them for ever.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ _WHOLE = 590
 
 
 def shortened(text: str) -> str:
-    """A message with very long words cut, and what is longer than about 600 characters without its middle; lists keep their lines.
+    """A message with very long words cut, and what is longer than about 600 characters without its middle; lists keep
+    their lines.
 
     Examples
     --------

@@ -95,7 +95,11 @@ class _Moved(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         new = MOVED[module.__name__]
-        warnings.warn(f"{module.__name__} is {new} now; the old path will go with the next version", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            f"{module.__name__} is {new} now; the old path will go with the next version",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         sys.modules[module.__name__] = import_module(new)
 
 

@@ -1,9 +1,12 @@
 """A fit as a netCDF file: ArviZ's groups, the diagnostics, and what is needed to rebuild the `Fit` exactly.
 
 The file is a `DataTree`. Its root attribute ``hiermodels`` is JSON: version, model, settings, status,
-warnings, seconds; and what made the fit, a hash of model, settings and data. The table that was fitted is in the group ``frame``
-as the bytes of a Parquet file, which keeps every column type. The root attribute ``digest`` is that of all of this, by value:
-reading is checking. After the end of the tree stands a seal, the digest of the file's bytes, which is checked before HDF5 reads any
+warnings, seconds; and what made the fit, a hash of model, settings and data. The table that was fitted is in the group
+``frame``
+as the bytes of a Parquet file, which keeps every column type. The root attribute ``digest`` is that of all of this, by
+value:
+reading is checking. After the end of the tree stands a seal, the digest of the file's bytes, which is checked before
+HDF5 reads any
 of them: of one wrong length it may never come to an end.
 """
 
@@ -68,9 +71,7 @@ def save(fit: FitCore, path: Path) -> None:
             {"scalar": list(table.index), "quantity": list(table.columns)},
         )
     )
-    tree["frame"] = xr.DataTree(
-        xr.Dataset({"parquet": ("byte", np.frombuffer(_to_parquet(fit.data), np.uint8))})
-    )
+    tree["frame"] = xr.DataTree(xr.Dataset({"parquet": ("byte", np.frombuffer(_to_parquet(fit.data), np.uint8))}))
     tree.attrs["hiermodels"] = json.dumps(_header(fit))
     tree.attrs["digest"] = _digest(tree)
     if path.is_dir() or not path.parent.is_dir():
@@ -164,12 +165,21 @@ def _rebuilt(tree: xr.DataTree, header: dict[str, Any]) -> dict[str, Any]:
     scales = read_scales(header["scales"]) if "scales" in header else _unscaled(model, frame, settings.pooling)
     problem = bind(model, frame, settings.pooling, scales=scales)
     kept = {name: header[name] for name in ("status", "seconds")}
-    parts = {"model": model, "data": frame, "settings": settings, "draws": draws, "diagnostics": diagnostics, "problem": problem}
+    parts = {
+        "model": model,
+        "data": frame,
+        "settings": settings,
+        "draws": draws,
+        "diagnostics": diagnostics,
+        "problem": problem,
+    }
     return {**parts, **kept, "warnings": tuple(header["warnings"])}
 
 
 def _unscaled(model: Model, frame: pd.DataFrame, pooling: Any) -> Scales:
-    """Scales of fits that were made before any were kept: default priors stood at zero, in the units of predictors, weights and exposures."""
+    """Scales of fits that were made before any were kept: default priors stood at zero, in the units of predictors,
+    weights and exposures.
+    """
     measured = bind(model, frame, pooling).scales
     se = float(f"{2.5 * measured.se:.3g}") / 2.5 if model.known_se else 1.0  # type: ignore[operator]  # default priors were written to three digits
     return Scales(dict.fromkeys(measured.columns, Column(0.0, 1.0)), se)
@@ -202,17 +212,16 @@ def _to_parquet(frame: pd.DataFrame) -> bytes:
     names = list(frame.columns)
     for i, name in enumerate(names):
         if name in names[:i]:
-            raise ValueError(f"save: expected every column name once, found {name!r} twice; rename or drop one before fitting")
-        if not isinstance(name, str):
             raise ValueError(
-                f"save: expected column names of text, found {name!r}; rename the column before fitting"
+                f"save: expected every column name once, found {name!r} twice; rename or drop one before fitting"
             )
+        if not isinstance(name, str):
+            raise ValueError(f"save: expected column names of text, found {name!r}; rename the column before fitting")
     try:
         return frame.to_parquet()
     except (ArrowException, ValueError, TypeError) as error:
         raise ValueError(
-            f"save: the table has a column that no file can hold ({str(error).splitlines()[0]}); "
-            f"drop it before fitting"
+            f"save: the table has a column that no file can hold ({str(error).splitlines()[0]}); drop it before fitting"
         ) from None
 
 
@@ -247,8 +256,7 @@ def _parse_header(path: Path, tree: xr.DataTree) -> dict[str, Any]:
     text = tree.attrs.get("hiermodels")
     if not isinstance(text, str):
         raise ValueError(
-            f"{path}: expected a fit of hiermodels, found another netCDF file; "
-            f"read it with xarray.open_datatree"
+            f"{path}: expected a fit of hiermodels, found another netCDF file; read it with xarray.open_datatree"
         )
     if "digest" in tree.attrs and tree.attrs["digest"] != _digest(tree):
         raise _damaged(path)

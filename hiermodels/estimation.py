@@ -37,11 +37,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Estimate", "estimate"]
 
-def estimate(model: Model, data: pd.DataFrame, *, method: str = "reml", nodes: int | None = None, level: float = 0.95) -> Estimate:
-    """Maximise the (restricted) likelihood of a normal model: nested and crossed groups, intercepts and slopes, known variances or not.
 
-    Coefficients and sigma are profiled out, the likelihood is maximised over the relative Cholesky factors of the group terms (Bates,
-    Maechler, Bolker & Walker 2015, Journal of Statistical Software 67(1)), from cross products of the rows. Priors are not used.
+def estimate(
+    model: Model, data: pd.DataFrame, *, method: str = "reml", nodes: int | None = None, level: float = 0.95
+) -> Estimate:
+    """Maximise the (restricted) likelihood of a normal model: nested and crossed groups, intercepts and slopes, known
+    variances or not.
+
+    Coefficients and sigma are profiled out, the likelihood is maximised over the relative Cholesky factors of the group
+    terms (Bates,
+    Maechler, Bolker & Walker 2015, Journal of Statistical Software 67(1)), from cross products of the rows. Priors are
+    not used.
 
     Parameters
     ----------
@@ -52,7 +58,8 @@ def estimate(model: Model, data: pd.DataFrame, *, method: str = "reml", nodes: i
     method : str
         ``reml`` or ``ml``.
     nodes : int, optional
-        Gauss-Hermite nodes of link-scale families, 1 for Laplace's approximation; by default the exact engine's rule. A normal model has none.
+        Gauss-Hermite nodes of link-scale families, 1 for Laplace's approximation; by default the exact engine's rule. A
+        normal model has none.
     level : float
         Of the intervals.
 
@@ -168,8 +175,10 @@ class Estimate:
     def summary(self) -> pd.DataFrame:
         """Every parameter and group value.
 
-        Coefficients: generalised least squares, (X'V^-1X)^-1, Satterthwaite's degrees of freedom (infinite, that is normal intervals, for
-        maximum likelihood and known variances). Group sds, sigma: delta method, intervals on the log scale; correlations: on Fisher's z;
+        Coefficients: generalised least squares, (X'V^-1X)^-1, Satterthwaite's degrees of freedom (infinite, that is
+        normal intervals, for
+        maximum likelihood and known variances). Group sds, sigma: delta method, intervals on the log scale;
+        correlations: on Fisher's z;
         without either at a boundary (`profile` has intervals there too). Groups: see `theta`.
 
         Returns
@@ -198,8 +207,10 @@ class Estimate:
         Returns
         -------
         DataFrame
-            ``estimate se lower upper`` of theta, population coefficient and deviations together; ``mode``, the own deviation u alone, with
-            ``mode_se``, its standard error of prediction (metafor's ``ranef``), and ``conditional_sd``, its sd given the coefficients
+            ``estimate se lower upper`` of theta, population coefficient and deviations together; ``mode``, the own
+            deviation u alone, with
+            ``mode_se``, its standard error of prediction (metafor's ``ranef``), and ``conditional_sd``, its sd given
+            the coefficients
             (lme4's ``condVar``). Given the variances, whose error is not in them.
 
         Examples
@@ -213,13 +224,16 @@ class Estimate:
         if not names:
             raise ValueError("theta: expected a model with a group term, found none; add (1 | group)")
         if level is not None and level not in names:
-            raise ValueError(f"level: expected one of {', '.join(names)}, found {level!r}; name a grouping of the model")
+            raise ValueError(
+                f"level: expected one of {', '.join(names)}, found {level!r}; name a grouping of the model"
+            )
         return theta_table(self.problem, self.values, level or names[-1], self.level)
 
     def profile(self, parameters: str | list[str] | None = None) -> pd.DataFrame:
         """Profile likelihood intervals of the group sds, correlations and sigma.
 
-        All values c for which the best fit with that value has a deviance of at most the least plus the chi-square quantile of ``level``;
+        All values c for which the best fit with that value has a deviance of at most the least plus the chi-square
+        quantile of ``level``;
         of REML, the restricted likelihood is profiled, as metafor does (lme4 profiles the ordinary one).
 
         Parameters
@@ -240,7 +254,10 @@ class Estimate:
         [15.16]
         """
         if not self.problem.layout.gaussian:
-            raise ValueError("profile: expected an estimate of family normal, found another; summary() has intervals by the delta method")
+            raise ValueError(
+                "profile: expected an estimate of family normal, found another; summary() has intervals by the delta "
+                "method"
+            )
         return profile_table(self.problem, self.maximum, self.method == "reml", self.level, parameters)
 
     # tests ------------------------------------------------------------------------------------------------------
@@ -248,7 +265,8 @@ class Estimate:
     def test(self, term: str | None = None, ddf: str = "satterthwaite") -> pd.DataFrame:
         """F tests that terms have no effect: of a factor all its contrasts jointly.
 
-        A term within an interaction is tested averaged over the labels of the others, each with the same weight (type III), whatever the
+        A term within an interaction is tested averaged over the labels of the others, each with the same weight (type
+        III), whatever the
         reference labels; a coefficient's name tests that coefficient.
 
         Parameters
@@ -256,8 +274,10 @@ class Estimate:
         term : str, optional
             A term of the formula, e.g. ``recipe`` or ``recipe:temp``, or a coefficient; by default every term.
         ddf : str
-            ``satterthwaite``; ``kenward-roger`` (its covariance too); ``residual``: n - p; ``hksj``: n - p and the covariance times the
-            weighted residual variance, for known variances; ``normal``: infinite, Wald's chi-square over its degrees of freedom. The first
+            ``satterthwaite``; ``kenward-roger`` (its covariance too); ``residual``: n - p; ``hksj``: n - p and the
+            covariance times the
+            weighted residual variance, for known variances; ``normal``: infinite, Wald's chi-square over its degrees of
+            freedom. The first
             applies to REML with an unknown sigma: for maximum likelihood and known variances it is ``normal``.
 
         Returns
@@ -306,7 +326,8 @@ class Estimate:
         return self._linear.table(wanted, rows, ddf)
 
     def marginal_means(self, term: str, ddf: str = "satterthwaite") -> pd.DataFrame:
-        """Means of a factor's labels, averaged over the labels of all other factors with equal weights, numbers at their means.
+        """Means of a factor's labels, averaged over the labels of all other factors with equal weights, numbers at
+        their means.
 
         Searle, Speed & Milliken (1980), The American Statistician 34, 216-221 ("least-squares means").
 
@@ -336,8 +357,10 @@ class Estimate:
         Returns
         -------
         DataFrame
-            One row: ``statistic df p reference``; ``reference`` says which law the p-value is from: chi-square, or, where one variance (with
-            its k covariances) is zero in the smaller model, half chi-square with k and half with k + 1 degrees of freedom (Self & Liang 1987,
+            One row: ``statistic df p reference``; ``reference`` says which law the p-value is from: chi-square, or,
+            where one variance (with
+            its k covariances) is zero in the smaller model, half chi-square with k and half with k + 1 degrees of
+            freedom (Self & Liang 1987,
             Journal of the American Statistical Association 82, 605-610; Stram & Lee 1994, Biometrics 50, 1171-1177).
 
         Raises
@@ -356,7 +379,10 @@ class Estimate:
         import pandas as pd
 
         if not isinstance(other, Estimate):
-            raise ValueError(f"likelihood_ratio: expected an estimate of hm.estimate, found {type(other).__name__}; estimate both models")
+            raise ValueError(
+                f"likelihood_ratio: expected an estimate of hm.estimate, found {type(other).__name__}; estimate both "
+                f"models"
+            )
         return pd.DataFrame([compare(self._fitted, other._fitted)], columns=["statistic", "df", "p", "reference"])
 
     @property

@@ -65,13 +65,15 @@ def fit(
     pooling : str or mapping
         ``complete``, ``none`` or ``partial``; or group term to word, e.g. ``{"school": "none"}``.
     sampler : str
-        ``nuts``; ``exact``: independent draws, where the hyperparameters are few; ``closed_form``: independent draws, where
+        ``nuts``; ``exact``: independent draws, where the hyperparameters are few; ``closed_form``: independent draws,
+        where
         the posterior has a closed form; others to compare with: see `hiermodels.inference.samplers`.
     marginalize : bool
         Integrate group values out where the model allows it; False moves on every parameter, as ``gibbs`` and
         ``metropolis`` always do.
     centred : bool or "auto"
-        Parameterisation of group values that stay explicit: themselves, or standardised deviations from what they scatter around.
+        Parameterisation of group values that stay explicit: themselves, or standardised deviations from what they
+        scatter around.
         ``auto`` chooses term by term from the data and says so in ``print(fit)``.
     draws, tune, chains : int
         Kept draws and warm-up draws of each chain; number of chains.
@@ -111,7 +113,11 @@ def fit(
 
 
 def _fitted(
-    model: Model | Callable[..., Any], data: pd.DataFrame, settings: FitSettings, progress: bool, scales: Scales | None = None
+    model: Model | Callable[..., Any],
+    data: pd.DataFrame,
+    settings: FitSettings,
+    progress: bool,
+    scales: Scales | None = None,
 ) -> Fit:
     """`fit`, with the centres and scales of another fit where they are given."""
     sampling = settings.sampling()
@@ -119,8 +125,7 @@ def _fitted(
         raise ValueError(f"progress: expected True or False, found {progress!r}; give one of them")
     if not isinstance(model, Model) and not callable(model):
         raise ValueError(
-            f"model: expected hm.Model or a NumPyro function, found {type(model).__name__}; "
-            f"write hm.Model(...)"
+            f"model: expected hm.Model or a NumPyro function, found {type(model).__name__}; write hm.Model(...)"
         )
     frame, remark = as_frame(data), ""
     with jax.enable_x64(settings.precision == "float64"):
@@ -177,7 +182,8 @@ class Fit(PoolingViews, Checks):
 
     Notes
     -----
-    Which method? Tables: `summary`, `fitted`, `residuals`, `pooling`, `heterogeneity`, `ranks`, `compare_pooling`. Trust: `diagnose`, `check`, `loo`,
+    Which method? Tables: `summary`, `fitted`, `residuals`, `pooling`, `heterogeneity`, `ranks`, `compare_pooling`.
+    Trust: `diagnose`, `check`, `loo`,
     `leave_one_group_out`. New rows: `predict`. Again: `refit`. Elsewhere: `to_datatree`, `save`, `code`, `latex`.
     """
 
@@ -189,8 +195,10 @@ class Fit(PoolingViews, Checks):
         priors : mapping of str to prior, optional
             Merged over the model's own.
         data : DataFrame, optional
-            Other rows, with the same columns. Centres and scales of the first predictors, and what default priors took from the first known
-            errors, weights and exposures, stay what they were, so that two fits differ in their data alone, and data of the same shape run
+            Other rows, with the same columns. Centres and scales of the first predictors, and what default priors took
+            from the first known
+            errors, weights and exposures, stay what they were, so that two fits differ in their data alone, and data of
+            the same shape run
             the program that is already compiled.
         **settings
             Of `fit`: ``pooling``, ``sampler``, ``draws``, ``seed``, ... and ``progress``.
@@ -311,15 +319,15 @@ class Fit(PoolingViews, Checks):
         from hiermodels.models import display
 
         head = display.text(self.model, self._declared.layout, self._declared.scales) if self._declared else repr(self)
-        correlations = [p.name for p in self._declared.layout.parameters if p.role == "correlation"] if self._declared else []
+        correlations = (
+            [p.name for p in self._declared.layout.parameters if p.role == "correlation"] if self._declared else []
+        )
         names = [n for n, x in self.draws.values.items() if x.ndim == 2 or n in correlations] or list(self.draws.values)
         table = self.summary(names)
         of = np.repeat([n in correlations for n in names], [self.draws.values[n][0, 0].size for n in names])
         twice = of & (table.duplicated() | (table["sd"] == 0))
         table = table[~twice].drop(columns=["mcse_mean", "mcse_sd"])
-        shown = table.round({"ess_bulk": 0, "ess_tail": 0, "r_hat": 3}).to_string(
-            float_format="{:.4g}".format
-        )
+        shown = table.round({"ess_bulk": 0, "ess_tail": 0, "r_hat": 3}).to_string(float_format="{:.4g}".format)
         words = samplers.of(self.settings.sampling()).words(self._declared, self.draws) if self._declared else []
         return "\n".join([head, *words, "", shown, "", f"status: {self.status}", *(f"- {w}" for w in self.warnings)])
 

@@ -23,7 +23,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-__all__ = ["INTERCEPT", "ROLES", "Quantity", "coefficient", "cor_name", "group_sd", "group_value", "mean_name", "sd_name", "support", "theta_name"]
+__all__ = [
+    "INTERCEPT",
+    "ROLES",
+    "Quantity",
+    "coefficient",
+    "cor_name",
+    "group_sd",
+    "group_value",
+    "mean_name",
+    "sd_name",
+    "support",
+    "theta_name",
+]
 
 INTERCEPT = "Intercept"
 """Name of the constant column of a design matrix, and of its coefficient."""
@@ -109,8 +121,14 @@ class Quantity:
         """What it is, in words."""
         of = f" of {self.owner}" if self.owner else ""
         slope = f", column {self.effect}" if self.effect not in ("", INTERCEPT) else ""
-        what = {"coefficient": f"the coefficient of column {self.effect!r}", "group sd": f"the sd between groups{of}{slope}"}
-        what |= {"group value": f"the values of the groups{of}{slope}", "mean of groups": f"the mean of the groups{of}{slope}"}
+        what = {
+            "coefficient": f"the coefficient of column {self.effect!r}",
+            "group sd": f"the sd between groups{of}{slope}",
+        }
+        what |= {
+            "group value": f"the values of the groups{of}{slope}",
+            "mean of groups": f"the mean of the groups{of}{slope}",
+        }
         return what.get(self.role, f"the {self.role}{of}")
 
     @property

@@ -40,16 +40,20 @@ def verify(section: int | None = None, *, slow: bool = False, progress: bool = F
     section : int, optional
         One of the table's ten sections; all by default.
     slow : bool
-        Chains and simulation studies too, which take minutes; without them, what is computed by closed forms and quadrature.
+        Chains and simulation studies too, which take minutes; without them, what is computed by closed forms and
+        quadrature.
     progress : bool
         Say on standard error what is being computed.
 
     Returns
     -------
     DataFrame
-        A row a target and route: ``section system quantity route tag target ours mcse difference ok seconds``. ``difference`` is
-        in units of what is allowed (`hiermodels.targets.table.allowed`); ``mcse`` is the Monte Carlo standard error of our
-        number, 0 without randomness; ``seconds`` is what its function took, for all its numbers together. A function that fails
+        A row a target and route: ``section system quantity route tag target ours mcse difference ok seconds``.
+        ``difference`` is
+        in units of what is allowed (`hiermodels.targets.table.allowed`); ``mcse`` is the Monte Carlo standard error of
+        our
+        number, 0 without randomness; ``seconds`` is what its function took, for all its numbers together. A function
+        that fails
         gives NaN, with the reason in ``note``.
 
     Raises
@@ -67,13 +71,31 @@ def verify(section: int | None = None, *, slow: bool = False, progress: bool = F
     import pandas as pd
 
     if section is not None and section not in SECTIONS:
-        raise ValueError(f"section: expected one of {', '.join(map(str, SECTIONS))}, found {section!r}; leave it out for all")
+        raise ValueError(
+            f"section: expected one of {', '.join(map(str, SECTIONS))}, found {section!r}; leave it out for all"
+        )
     wanted, rows = checks(section, slow), []
     with _shown(len(wanted), progress) as step:
         for check in wanted:
-            step(f"section {check.targets[0].section}: {check.targets[0].system}" + (f" by {check.route}" if check.route else ""))
+            step(
+                f"section {check.targets[0].section}: {check.targets[0].system}"
+                + (f" by {check.route}" if check.route else "")
+            )
             rows += compare(check)
-    order = ["section", "system", "quantity", "route", "tag", "target", "ours", "mcse", "difference", "ok", "seconds", "note"]
+    order = [
+        "section",
+        "system",
+        "quantity",
+        "route",
+        "tag",
+        "target",
+        "ours",
+        "mcse",
+        "difference",
+        "ok",
+        "seconds",
+        "note",
+    ]
     return pd.DataFrame(rows, columns=order).sort_values("section", kind="stable", ignore_index=True)
 
 

@@ -1,4 +1,6 @@
-"""What an error's message may be: one clear sentence of ours, in time; and small models and a config to make them with."""
+"""What an error's message may be: one clear sentence of ours, in time; and small models and a config to make them
+with.
+"""
 
 from __future__ import annotations
 
@@ -69,4 +71,10 @@ def refused(error: Exception) -> bool:
     """Whether an error is one that the library raises on purpose, in one line that a person can read."""
     where = traceback.extract_tb(error.__traceback__)[-1].filename
     text = str(error)
-    return isinstance(error, ValueError) and where.startswith(PACKAGE) and 10 < len(text) <= 600 and "\n" not in text and not RAW.search(text)
+    return (
+        isinstance(error, ValueError)
+        and where.startswith(PACKAGE)
+        and 10 < len(text) <= 600
+        and "\n" not in text
+        and not RAW.search(text)
+    )

@@ -16,11 +16,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 _MAPS = Path("/proc/self/maps")
 _MOST = 15_000
-"""A process may hold 65,530 memory maps on Linux; each compiled program takes several, and past the limit XLA crashes."""
+"""A process may hold 65,530 memory maps on Linux; each compiled program takes several, and past the limit XLA crashes.
+"""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Write down the errors that tests provoke, where ``HIERMODELS_MESSAGES`` names a file (`tests.golden.messages`)."""
+    """Write down the errors that tests provoke, where ``HIERMODELS_MESSAGES`` names a file
+    (`tests.golden.messages`).
+    """
     if "HIERMODELS_MESSAGES" in os.environ:
         from golden.messages import Recorder
 
@@ -29,7 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark those cases of a parametrised test ``slow`` that its ``slow_cases`` names by their ids; a name without a case is an error."""
+    """Mark those cases of a parametrised test ``slow`` that its ``slow_cases`` names by their ids; a name without a
+    case is an error.
+    """
     there: dict[tuple[str, str], set[str]] = {}
     marked: dict[tuple[str, str], set[str]] = {}
     for item in items:
@@ -67,7 +72,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reports = [r for word in ("passed", "failed") for r in terminalreporter.stats.get(word, [])]
     counts = [value for r in reports for name, value in r.user_properties if name == "targets"]
     if counts:
-        terminalreporter.write_line(f"targets: {sum(counts)} comparisons with numbers of the lectures in {len(counts)} tests")
+        terminalreporter.write_line(
+            f"targets: {sum(counts)} comparisons with numbers of the lectures in {len(counts)} tests"
+        )
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,9 +1,11 @@
-"""Posteriors of one grouping of counts by quadrature of their own: NumPy and SciPy's distribution functions, nothing of the library.
+"""Posteriors of one grouping of counts by quadrature of their own: NumPy and SciPy's distribution functions, nothing of
+the library.
 
     y_j ~ Binomial(n_j, theta_j), theta_j ~ Beta(kappa m, kappa (1 - m)), m uniform
     y_j ~ Poisson(x_j theta_j), theta_j ~ Gamma(a, a / m), m with density 1 / m
 
-and 1 / sqrt(kappa), 1 / sqrt(a) half normal with scale 2. The plane of logit m (log m) and r = log(1 + s / .03), s = 1 / sqrt(kappa),
+and 1 / sqrt(kappa), 1 / sqrt(a) half normal with scale 2. The plane of logit m (log m) and r = log(1 + s / .03), s = 1
+/ sqrt(kappa),
 is cut into equal steps, the first one stretched by a sinh: both marginal densities are smooth there.
 """
 
@@ -59,7 +61,12 @@ class CountPosterior:
         else:
             for y, x in zip(self.y, self.size, strict=True):
                 rate = x * np.exp(u)
-                log_p = log_p + rising(kappa, y) + y * (np.log(rate) - np.log(kappa + rate)) - kappa * np.log1p(rate / kappa)
+                log_p = (
+                    log_p
+                    + rising(kappa, y)
+                    + y * (np.log(rate) - np.log(kappa + rate))
+                    - kappa * np.log1p(rate / kappa)
+                )
         return log_p
 
     def cdf(self, x):
@@ -67,7 +74,9 @@ class CountPosterior:
         x, found = np.asarray(x, float), np.empty(np.shape(x))
         for k, j in np.ndindex(x.shape):
             a, b, at = self.a[:, j], self.b[:, j], max(x[k, j], 0.0)
-            found[k, j] = self.w @ (special.betainc(a, b, min(at, 1.0)) if self.binomial else special.gammainc(a, b * at))
+            found[k, j] = self.w @ (
+                special.betainc(a, b, min(at, 1.0)) if self.binomial else special.gammainc(a, b * at)
+            )
         return found
 
     def moments(self):
@@ -96,12 +105,16 @@ class CountPosterior:
             coordinate = np.log1p(value / 0.03)
         else:
             coordinate = np.arcsinh((value - (at[0] - 0.15 * np.sinh(place[0]))) / 0.15)
-        below = (cumulative(np.clip(coordinate, first, last)) - cumulative(first)) / (cumulative(last) - cumulative(first))
+        below = (cumulative(np.clip(coordinate, first, last)) - cumulative(first)) / (
+            cumulative(last) - cumulative(first)
+        )
         return 1 - below if which == "concentration" else below
 
 
 def datasets(family, groups, count, seed, ordinary=False):
-    """Random small datasets (y, size, theta): zeros, all-successes, few and many trials, populations of every spread."""
+    """Random small datasets (y, size, theta): zeros, all-successes, few and many trials, populations of every
+    spread.
+    """
     rng, found = np.random.default_rng([seed, groups]), []
     while len(found) < count:
         if ordinary:

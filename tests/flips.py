@@ -1,6 +1,6 @@
 """Bits of files turned over one at a time: what is read is what was written, or it is refused.
 
-    python tests/flips.py FOLDER --count 10000        # of each kind of file
+python tests/flips.py FOLDER --count 10000        # of each kind of file
 """
 
 from __future__ import annotations
@@ -57,7 +57,9 @@ def flipped(path: Path, count: int, seed: int) -> Iterator[int]:
     path.write_bytes(kept)
 
 
-def unnoticed(path: Path, read: Callable[[], Any], same: Callable[[Any, Any], bool], count: int, seed: int = 1) -> tuple[int, int, int]:
+def unnoticed(
+    path: Path, read: Callable[[], Any], same: Callable[[Any, Any], bool], count: int, seed: int = 1
+) -> tuple[int, int, int]:
     """Bits that were turned, those that were refused, and those that changed what is read without a word."""
     whole, tried, refused, wrong = read(), 0, 0, 0
     for _ in flipped(path, count, seed):
@@ -82,16 +84,23 @@ def same_run(one: list[Any], two: list[Any]) -> bool:
 def same_fit(one: hm.Fit, two: hm.Fit) -> bool:
     """Equal in draws, statistics, diagnostics, data, settings and words."""
     draws = all(
-        a.keys() == b.keys() and all(np.array_equal(a[k], b[k], equal_nan=np.asarray(a[k]).dtype.kind == "f") for k in a)
+        a.keys() == b.keys()
+        and all(np.array_equal(a[k], b[k], equal_nan=np.asarray(a[k]).dtype.kind == "f") for k in a)
         for a, b in ((one.draws.values, two.draws.values), (one.draws.stats, two.draws.stats))
     )
-    words = all(getattr(one, name) == getattr(two, name) for name in ("model", "settings", "status", "warnings", "seconds"))
+    words = all(
+        getattr(one, name) == getattr(two, name) for name in ("model", "settings", "status", "warnings", "seconds")
+    )
     return draws and words and one.data.equals(two.data) and one.diagnostics.equals(two.diagnostics)
 
 
 def flip_run(folder: Path, count: int) -> dict[str, tuple[int, int, int]]:
     """Flips of a run's manifest, of one of its chunks, and of its stored table."""
-    files = {"manifest": folder / "manifest.json", "chunk": next(folder.rglob("estimates/*/mean/00001.parquet")), "table": folder / "performance.parquet"}
+    files = {
+        "manifest": folder / "manifest.json",
+        "chunk": next(folder.rglob("estimates/*/mean/00001.parquet")),
+        "table": folder / "performance.parquet",
+    }
     return {name: unnoticed(file, lambda: read_run(folder), same_run, count) for name, file in files.items()}
 
 

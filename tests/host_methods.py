@@ -37,7 +37,9 @@ def moody(seed, data):
 
 
 def stuck(seed, data):
-    """Never ends where the first effect is negative, nor does what it began; its number and that one's are in a file."""
+    """Never ends where the first effect is negative, nor does what it began; its number and that one's are in a
+    file.
+    """
     if data["effect"].iloc[0] < 0:
         begun = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         Path(os.environ["STUCK"]).write_text(f"{os.getpid()} {begun.pid}")

@@ -1,6 +1,7 @@
-"""A study killed again and again at random moments ends with the same table: a slow test in small, a script at any size.
+"""A study killed again and again at random moments ends with the same table: a slow test in small, a script at any
+size.
 
-    python tests/killed.py --cells 10 --replications 2000 --kills 10
+python tests/killed.py --cells 10 --replications 2000 --kills 10
 """
 
 from __future__ import annotations
@@ -48,20 +49,34 @@ def stored(folder: Path) -> dict[str, int]:
     return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("estimates/**/*.parquet")}
 
 
-def kill_and_go_on(folder: Path, cells: int, replications: int, kills: int, seed: int, workers: int = 2) -> dict[str, int]:
+def kill_and_go_on(
+    folder: Path, cells: int, replications: int, kills: int, seed: int, workers: int = 2
+) -> dict[str, int]:
     """Run a study with SIGKILLs, then to its end; what was found on the way.
 
     Returns
     -------
     dict
-        ``kills`` that met a running process, ``chunks`` that were whole at a kill, ``again`` of them that were computed twice.
+        ``kills`` that met a running process, ``chunks`` that were whole at a kill, ``again`` of them that were computed
+        twice.
     """
     config, out, rng = folder / "study.yaml", folder / "killed", random.Random(seed)
     config.write_text(json.dumps(study(cells, replications)))
     total, met, again = 3 * cells * -(-replications // 64), 0, 0
     before: dict[str, int] = {}
     for target in sorted(rng.randrange(total) for _ in range(kills)):
-        command = [sys.executable, "-m", "hiermodels.cli", "run", str(config), "--out", str(out), "--workers", str(workers), "--quiet"]
+        command = [
+            sys.executable,
+            "-m",
+            "hiermodels.cli",
+            "run",
+            str(config),
+            "--out",
+            str(out),
+            "--workers",
+            str(workers),
+            "--quiet",
+        ]
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and len(stored(out)) < target:
             time.sleep(0.005)

@@ -1,4 +1,6 @@
-"""An own quadrature of models with one grouping of intercepts under outcomes that are not normal: plain sums over plain grids, NumPy alone."""
+"""An own quadrature of models with one grouping of intercepts under outcomes that are not normal: plain sums over
+plain grids, NumPy alone.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,17 @@ def log_groups(family, y, size, base, group, sd, shape=None, z=Z):
 def log_likelihood(family, y, size, base, group, sd, shape=None):
     """Log density of all rows with their groups integrated out."""
     z = np.linspace(-13.0, 13.0, 20_001)
-    return float(np.sum(special.logsumexp(log_groups(family, y, size, base, group, sd, shape, z), axis=1) + np.log(z[1] - z[0])))
+    return float(
+        np.sum(special.logsumexp(log_groups(family, y, size, base, group, sd, shape, z), axis=1) + np.log(z[1] - z[0]))
+    )
 
 
 class Posterior:
-    """Posterior of an intercept and a group sd on a grid, under normal and half-normal priors; each group one row of counts.
+    """Posterior of an intercept and a group sd on a grid, under normal and half-normal priors; each group one row of
+    counts.
 
-    Sums of an even function of the sd over equal steps from zero, half weight at zero, converge as those over a whole line.
+    Sums of an even function of the sd over equal steps from zero, half weight at zero, converge as those over a whole
+    line.
     """
 
     def __init__(self, family, y, size, prior=(2.0, 1.0), span=(-10.0, 10.0), widest=5.5, points=(161, 56)):
@@ -82,10 +88,14 @@ class Posterior:
             at = np.clip((value - self.b)[:, None] / self.s, Z[0], Z[-1] - 1e-9)
         place = (at - Z[0]) / (Z[1] - Z[0])
         i = place.astype(int)
-        f0, f1, d0, d1 = (np.take_along_axis(x, (i + k)[..., None], -1)[..., 0] for x in (cumulated, here) for k in (0, 1))
+        f0, f1, d0, d1 = (
+            np.take_along_axis(x, (i + k)[..., None], -1)[..., 0] for x in (cumulated, here) for k in (0, 1)
+        )
         s = place - i
         found = f0 + s * (d0 + s * (3 * (f1 - f0) - 2 * d0 - d1 + s * (d0 + d1 - 2 * (f1 - f0))))
-        found[:, 0] = np.clip((value - self.b) / (self.b[1] - self.b[0]) + 0.5, 0.0, 1.0)  # of a group that is its population
+        found[:, 0] = np.clip(
+            (value - self.b) / (self.b[1] - self.b[0]) + 0.5, 0.0, 1.0
+        )  # of a group that is its population
         return float(np.sum(self.weight * found))
 
     def below_sd(self, value):

@@ -20,9 +20,7 @@ def make_estimates(reps=40, sds=(0.0, 5.0, 20.0), seed=1):
             for method in METHODS:
                 point = raw.mean() + weight[method] * (raw - raw.mean())
                 se = np.sqrt(100 / 8 + weight[method] * 100 * 7 / 8)
-                status = (
-                    "nonfinite" if method == "partial" and rep == 3 else "divergent" if rep == 4 else "ok"
-                )
+                status = "nonfinite" if method == "partial" and rep == 3 else "divergent" if rep == 4 else "ok"
                 for group, estimate, true in [
                     ("", raw.mean(), 8.0),
                     *zip(SCHOOLS, point, theta, strict=True),

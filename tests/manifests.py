@@ -28,4 +28,6 @@ def resolved(**changes):
 
 
 def manifest(cells=CELLS, **changes):
-    return results.make_manifest(resolved(**changes), cells=cells, lanes=4, chunk=4, device="cpu", regime=["population"])
+    return results.make_manifest(
+        resolved(**changes), cells=cells, lanes=4, chunk=4, device="cpu", regime=["population"]
+    )

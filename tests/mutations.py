@@ -9,13 +9,36 @@ import string
 from typing import Any
 
 WORDS = [
-    "", " ", "x", "nan", "NA", "inf", "no", "true", "normal", "flat()", "half_normal(5)", "half_normal(-5)", "normal(0, 1)", "normal(1)",
-    "uniform(2, 1)", "beta(0, 0)", "reference()", "fixed(0)", "integers(5, 2)", "integers(1, 3)", "half(school)", "P(Intercept > 0)",
+    "", " ", "x", "nan", "NA", "inf", "no", "true", "normal", "flat()", "half_normal(5)", "half_normal(-5)", ("normal(0, "
+                                                                                                             "1)"), "normal(1)",
+    "uniform(2, 1)", "beta(0, 0)", "reference()", "fixed(0)", "integers(5, 2)", ("integers(1, "
+                                                                                "3)"), "half(school)", ("P(Intercept > "
+                                                                                                                  "0)"),
     "P(sd_school > nan)", "mean(theta_school)", "new(school)", "theta_school", "sd_school", "exact", "nuts", "partial", "complete", "none",
-    "eight_schools", "./absent.csv", "effect ~ 1 + (1 | school)", "y ~ x", "~", "effect ~ 1 + log(se) + (1 | school)", "a" * 300, "\u0000", "\u202e", "é", "1e-3",
+    "eight_schools", "./absent.csv", "effect ~ 1 + (1 | school)", "y ~ x", "~", ("effect ~ 1 + log(se) + (1 | "
+                                                                                "school)"), "a" * 300, "\u0000", "\u202e", "é", "1e-3",
     "0x10", "__import__('os')", "!!python/none", "&a *a", "[", "{", "- -", "'", "%",
 ]  # fmt: skip
-NUMBERS = [0, 1, 2, 3, 7, -1, 0.5, -0.0, 1e-300, 1e308, -1e308, 10**20, 2**32, 2**63, float("inf"), float("nan"), 0.95, 1.5]
+NUMBERS = [
+    0,
+    1,
+    2,
+    3,
+    7,
+    -1,
+    0.5,
+    -0.0,
+    1e-300,
+    1e308,
+    -1e308,
+    10**20,
+    2**32,
+    2**63,
+    float("inf"),
+    float("nan"),
+    0.95,
+    1.5,
+]
 """Ordinary, odd and impossible numbers."""
 
 
@@ -82,7 +105,15 @@ def _misspelt(text: str, rng: random.Random) -> str:
         return "x"
     at = rng.randrange(len(text))
     letter = rng.choice(string.ascii_letters + string.digits + " _.,:;()[]{}|~+-*/'\"#&!%@\n\té")
-    return rng.choice([text[:at] + text[at + 1 :], text[:at] + letter + text[at:], text[:at] + letter + text[at + 1 :], text[at:] + text[:at], text + text])
+    return rng.choice(
+        [
+            text[:at] + text[at + 1 :],
+            text[:at] + letter + text[at:],
+            text[:at] + letter + text[at + 1 :],
+            text[at:] + text[:at],
+            text + text,
+        ]
+    )
 
 
 def mutated_config(source: bytes, data: dict[str, Any], number: int) -> bytes:
@@ -118,7 +149,30 @@ def mutated_bytes(source: bytes, rng: random.Random) -> bytes:
     return bytes(data)
 
 
-CELLS = ["", "NA", "nan", "inf", "-inf", "1e400", "-1", "0", "0.5", "1e-300", "1e300", "9" * 40, "word", "'", '"', '"a,b"', "1,2", "\u00e9", "TRUE", "2020-01-01", "=1+1", " 3 "]
+CELLS = [
+    "",
+    "NA",
+    "nan",
+    "inf",
+    "-inf",
+    "1e400",
+    "-1",
+    "0",
+    "0.5",
+    "1e-300",
+    "1e300",
+    "9" * 40,
+    "word",
+    "'",
+    '"',
+    '"a,b"',
+    "1,2",
+    "\u00e9",
+    "TRUE",
+    "2020-01-01",
+    "=1+1",
+    " 3 ",
+]
 """What stands in a field of a table."""
 
 
@@ -144,19 +198,33 @@ def mutated_table(source: bytes, number: int) -> bytes:
         elif what == 6:
             rows = [rows[0], *rng.choices(rows[1:] or rows, k=rng.choice([0, 1, 2, 50]))]
         elif what == 7:
-            rows.insert(rng.randrange(len(rows) + 1), [rng.choice(CELLS)] * rng.choice([1, len(rows[0]), len(rows[0]) + 2]))
+            rows.insert(
+                rng.randrange(len(rows) + 1), [rng.choice(CELLS)] * rng.choice([1, len(rows[0]), len(rows[0]) + 2])
+            )
         else:
             rows = [[*r, rng.choice(CELLS)] for r in rows]
-    text = "\n".join([*comments, *(rng.choice([",", ",", ",", ";"]) .join(r) if rng.random() < 0.01 else ",".join(r) for r in rows)]) + "\n"
+    text = (
+        "\n".join(
+            [
+                *comments,
+                *(rng.choice([",", ",", ",", ";"]).join(r) if rng.random() < 0.01 else ",".join(r) for r in rows),
+            ]
+        )
+        + "\n"
+    )
     encoding = rng.choice(["utf-8"] * 8 + ["utf-16", "latin-1", "utf-8-sig"])
     return text.encode(encoding, "replace")
 
 
 TERMS = [
     "1", "0", "-1", "x", "z", "arm", "x:z", "x*z", "arm*x", "x:arm", "log(w)", "exp(z)", "standardise(x)", "C(n)", "C(arm, 'b')", "`my x`", "I(x**2)",
-    "x**2", "x^2", "poly(x, 2)", "x/arm", "x//z", "2*x", "x - z", "(x + z)", "(x + z)**2", "(1 | g)", "(1 + x | g)", "(1 + x || g)", "(0 + x | g)",
+    "x**2", "x^2", "poly(x, 2)", "x/arm", "x//z", "2*x", "x - z", "(x + z)", "(x + z)**2", "(1 | g)", ("(1 + x | "
+                                                                                                      "g)"), ("(1 + x || "
+                                                                                                                     "g)"), ("(0 + x | "
+                                                                                                                                     "g)"),
     "(1 | g/h)", "(1 | g:h)", "(1 | h) + (1 | k)", "(x | g)", "(1 | `a b`)", "(1 | x)", "(1 g)", "(| g)", "(1 |)", "((1 | g))", "g", "y", "~", "",
-    ".", "%", "x z", "max(x)", "__import__('os').system('true')", "x if z else w", "lambda: x", "é", "x" * 500, "(" * 200, "1" * 400, "1e999*x", "'b'", "\u202e", "\n",
+    ".", "%", "x z", "max(x)", "__import__('os').system('true')", ("x if z else "
+                                                                  "w"), "lambda: x", "é", "x" * 500, "(" * 200, "1" * 400, "1e999*x", "'b'", "\u202e", "\n",
 ]  # fmt: skip
 """Terms of formulas: right, wrong, and neither."""
 
@@ -167,8 +235,13 @@ def mutated_formula(number: int) -> str:
     plain = rng.random() < 0.5  # nothing but terms that are right
     left = ["y", "`y y`"] if plain else ["y", "y", "y", "y", "`y y`", "n", "y + x", "log(y)", "", "1"]
     text = rng.choice(left) + (" ~ " if plain else rng.choice([" ~ ", "~", " ~ ", " ~ ", " = ", " ~ ~ "]))
-    pieces = [rng.choice([*TERMS[:16], *TERMS[26:32]] if plain or rng.random() < 0.7 else TERMS) for _ in range(rng.choice([1, 2, 2, 3, 4]))]
-    text += pieces[0] + "".join((" + " if plain else rng.choice([" + "] * 7 + [" - ", " ", "*", ":", "/"])) + piece for piece in pieces[1:])
+    pieces = [
+        rng.choice([*TERMS[:16], *TERMS[26:32]] if plain or rng.random() < 0.7 else TERMS)
+        for _ in range(rng.choice([1, 2, 2, 3, 4]))
+    ]
+    text += pieces[0] + "".join(
+        (" + " if plain else rng.choice([" + "] * 7 + [" - ", " ", "*", ":", "/"])) + piece for piece in pieces[1:]
+    )
     return _misspelt(text, rng) if rng.random() < 0.3 else text
 
 
@@ -184,7 +257,24 @@ def mutated_frame(number: int) -> Any:
     count = rng.choice([1, 2, 6, 12, 24, 24, 24])
     labels = [rng.choice("abcd") for _ in range(count)]
     numbers = [rng.choice([round(rng.gauss(0, 1), 3)] * 30 + [rng.choice([1e30, -1e-300, 1e9])]) for _ in range(count)]
-    odd = [float("nan"), float("inf"), None, pd.NA, "3", " 4 ", "x", 10**400, 1j, [1], {"a": 1}, datetime.date(2020, 1, 1), decimal.Decimal("1.5"), True, b"1", ""]
+    odd = [
+        float("nan"),
+        float("inf"),
+        None,
+        pd.NA,
+        "3",
+        " 4 ",
+        "x",
+        10**400,
+        1j,
+        [1],
+        {"a": 1},
+        datetime.date(2020, 1, 1),
+        decimal.Decimal("1.5"),
+        True,
+        b"1",
+        "",
+    ]
 
     def column() -> Any:
         kind = rng.randrange(16)
@@ -199,7 +289,9 @@ def mutated_frame(number: int) -> Any:
         return {
             8: lambda: pd.Series(some, dtype=object),
             9: lambda: pd.Categorical(labels, categories=list("dcbaz"), ordered=rng.random() < 0.5),
-            10: lambda: pd.array([None if rng.random() < 0.1 else rng.randrange(9) for _ in range(count)], dtype="Int64"),
+            10: lambda: pd.array(
+                [None if rng.random() < 0.1 else rng.randrange(9) for _ in range(count)], dtype="Int64"
+            ),
             11: lambda: pd.date_range("2020-01-01", periods=count),
             12: lambda: [rng.random() < 0.5 for _ in range(count)],
             13: lambda: [rng.choice(odd)] * count,
@@ -218,13 +310,27 @@ def mutated_frame(number: int) -> Any:
     if rng.random() < 0.1:
         return pd.concat([frame, frame[[rng.choice(names)]]], axis=1)
     if rng.random() < 0.1:
-        frame = frame.rename(columns={rng.choice(names): rng.choice(["sigma", "Intercept", "obs", "", 3, ("a", "b"), None])})
+        frame = frame.rename(
+            columns={rng.choice(names): rng.choice(["sigma", "Intercept", "obs", "", 3, ("a", "b"), None])}
+        )
     index = rng.choice(["y", "g"])
     return frame.set_index(index) if index in frame and rng.random() < 0.05 else frame
 
 
 COMMANDS = [
-    ["fit", "effect ~ 1 + (1 | school)", "--data", "eight_schools", "--known-se", "se", "--sampler", "exact", "--draws", "10", "--quiet"],
+    [
+        "fit",
+        "effect ~ 1 + (1 | school)",
+        "--data",
+        "eight_schools",
+        "--known-se",
+        "se",
+        "--sampler",
+        "exact",
+        "--draws",
+        "10",
+        "--quiet",
+    ],
     ["run", "quick", "--replications", "4", "--workers", "1", "--quiet"],
     ["check", "quick"],
     ["list", "models"],
@@ -250,7 +356,24 @@ def mutated_command(number: int) -> list[str]:
     for _ in range(rng.choice([1, 1, 2, 3])):
         at, what = rng.randrange(len(words)) if words else 0, rng.randrange(7)
         if not words or what == 0:
-            words.insert(at, rng.choice([*WORDS, *map(str, NUMBERS), "--", "-", "--help", "--out", "--data", "--rep", "9" * 400, "../..", "."]).replace("\x00", ""))
+            words.insert(
+                at,
+                rng.choice(
+                    [
+                        *WORDS,
+                        *map(str, NUMBERS),
+                        "--",
+                        "-",
+                        "--help",
+                        "--out",
+                        "--data",
+                        "--rep",
+                        "9" * 400,
+                        "../..",
+                        ".",
+                    ]
+                ).replace("\x00", ""),
+            )
         elif what == 1:
             del words[at]
         elif what == 2:

@@ -2,7 +2,8 @@
 
     y_ij ~ N(theta_i, sigma^2), theta_i ~ N(mu, tau^2), mu ~ N(0, 10^2), tau and sigma half normal with scale 5
 
-mu is integrated out by hand; the plane of r = log(1 + tau / c) and log sigma is cut into equal steps, on which both marginal
+mu is integrated out by hand; the plane of r = log(1 + tau / c) and log sigma is cut into equal steps, on which both
+marginal
 densities are smooth.
 """
 
@@ -45,7 +46,11 @@ class NormalPosterior:
         self.place, self.sd = np.hstack([centre, place]), np.sqrt(np.hstack([1 / precision, variance]))
 
     def _log_density(self, tau, sigma):
-        log_p = -0.5 * (tau**2 + sigma**2) / SCALE**2 - (self.rows - len(self.n)) * np.log(sigma) - 0.5 * self.within / sigma**2
+        log_p = (
+            -0.5 * (tau**2 + sigma**2) / SCALE**2
+            - (self.rows - len(self.n)) * np.log(sigma)
+            - 0.5 * self.within / sigma**2
+        )
         precision, shift = CENTRE_SD**-2, 0.0
         for n, mean in zip(self.n, self.mean, strict=True):
             total = tau**2 + sigma**2 / n
@@ -79,7 +84,9 @@ class NormalPosterior:
 
 
 def datasets(sizes, count, seed):
-    """Random outcomes of groups with these sizes, (dataset, row), and the group of each row: spreads between none and large."""
+    """Random outcomes of groups with these sizes, (dataset, row), and the group of each row: spreads between none and
+    large.
+    """
     rng, group = np.random.default_rng([seed, len(sizes)]), np.repeat(np.arange(len(sizes)), sizes)
     sigma = np.exp(rng.uniform(np.log(0.3), np.log(4), count))[:, None]
     tau = sigma * rng.choice([0.0, 0.1, 0.5, 1.0, 3.0], (count, 1))

@@ -2,9 +2,12 @@
 
     python -m tests.paired_exact [CONFIG ...] [--replications 200] [--cells 2]
 
-Every shipped config that uses ``exact``, its first cells, each exact method whose posterior is not in closed form: the same datasets
-are summarised by ``accuracy: study`` (with its second tries, as in a run) and by ``accuracy: fit``, which meets quadrature of its own
-in ``test_exact_summaries.py``. Printed are the intervals that cover in one of the two only, the decisions that differ, and the paired
+Every shipped config that uses ``exact``, its first cells, each exact method whose posterior is not in closed form: the
+same datasets
+are summarised by ``accuracy: study`` (with its second tries, as in a run) and by ``accuracy: fit``, which meets
+quadrature of its own
+in ``test_exact_summaries.py``. Printed are the intervals that cover in one of the two only, the decisions that differ,
+and the paired
 difference of coverage in percentage points with its Monte Carlo standard error, replicates being independent.
 """
 
@@ -69,7 +72,9 @@ def compared(config: Path, replications: int, cells: int) -> Iterator[Paired]:
             yield _paired(config.stem, place, name, whole.get("decisions", {}), *tables)
 
 
-def _paired(config: str, cell: int, method: str, decisions: dict[str, Any], ours: pd.DataFrame, finer: pd.DataFrame) -> Paired:
+def _paired(
+    config: str, cell: int, method: str, decisions: dict[str, Any], ours: pd.DataFrame, finer: pd.DataFrame
+) -> Paired:
     def covers(table: pd.DataFrame) -> np.ndarray:
         return ((table.lower <= table.true) & (table.true <= table.upper)).to_numpy()
 
@@ -81,13 +86,23 @@ def _paired(config: str, cell: int, method: str, decisions: dict[str, Any], ours
         estimand = rule["estimand"] if isinstance(rule, dict) else name
         rows = (ours.estimand.astype(str) == estimand).to_numpy()
         if isinstance(rule, dict):
-            made = [((t.lower > rule["excludes"]) | (t.upper < rule["excludes"])).to_numpy()[rows] for t in (ours, finer)]
+            made = [
+                ((t.lower > rule["excludes"]) | (t.upper < rule["excludes"])).to_numpy()[rows] for t in (ours, finer)
+            ]
         else:
             made = [(t.estimate > rule).to_numpy()[rows] for t in (ours, finer)]
         count, differ = count + rows.sum(), differ + (made[0] != made[1]).sum()
     mcse = each.std() / np.sqrt(len(each)) if len(each) > 1 else np.nan
     flagged = int((ours.status.astype(str) != "ok").sum())
-    numbers = int(asked.sum()), int((apart != 0).sum()), int(count), int(differ), float(100 * each.mean()), float(100 * mcse), flagged
+    numbers = (
+        int(asked.sum()),
+        int((apart != 0).sum()),
+        int(count),
+        int(differ),
+        float(100 * each.mean()),
+        float(100 * mcse),
+        flagged,
+    )
     return Paired(config, cell, method, *numbers)
 
 
@@ -99,13 +114,17 @@ def main(words: list[str]) -> int:
     parser.add_argument("--cells", type=int, default=2)
     asked = parser.parse_args(words)
     failed = False
-    print("config cell method | intervals, cover in one only | decisions, differ | difference in points (MCSE) | not ok")
+    print(
+        "config cell method | intervals, cover in one only | decisions, differ | difference in points (MCSE) | not ok"
+    )
     for name in asked.configs:
         for found in compared(CONFIGS / f"{name}.yaml", asked.replications, asked.cells):
             failed |= not found.holds
             print(
-                f"{found.config} {found.cell} {found.method} | {found.intervals}, {found.covers_differ} | {found.decisions}, "
-                f"{found.decisions_differ} | {found.difference:+.3f} ({found.mcse:.3f}) | {found.flagged}{'' if found.holds else ' !'}",
+                f"{found.config} {found.cell} {found.method} | {found.intervals}, {found.covers_differ} | "
+                f"{found.decisions}, "
+                f"{found.decisions_differ} | {found.difference:+.3f} ({found.mcse:.3f}) | "
+                f"{found.flagged}{'' if found.holds else ' !'}",
                 flush=True,
             )
     return int(failed)

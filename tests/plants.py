@@ -1,10 +1,13 @@
-"""Errors planted one by one in every interpreter of every prior, family, population and link, and whether the contract tests catch them.
+"""Errors planted one by one in every interpreter of every prior, family, population and link, and whether the contract
+tests catch them.
 
     python -m tests.plants              # all; prints a table: planted, caught
     python -m tests.plants half_normal  # those whose name contains a word
 
-An interpreter is a method of a class of the menus; its planted version returns what the right one returns, changed a little (`CHANGES`). The class is
-replaced while the contract tests of its name run; a plant that no test notices is a hole in the contracts. Exit code 1 where there is one.
+An interpreter is a method of a class of the menus; its planted version returns what the right one returns, changed a
+little (`CHANGES`). The class is
+replaced while the contract tests of its name run; a plant that no test notices is a hole in the contracts. Exit code 1
+where there is one.
 """
 
 from __future__ import annotations
@@ -27,7 +30,10 @@ from hiermodels import families, priors
 from hiermodels.families.component import Component
 
 HERE = Path(__file__).parent
-TESTS = {"priors": HERE / "priors" / "test_prior_contracts.py", "families": HERE / "families" / "test_family_contracts.py"}
+TESTS = {
+    "priors": HERE / "priors" / "test_prior_contracts.py",
+    "families": HERE / "families" / "test_family_contracts.py",
+}
 
 
 def _scaled(law: Any) -> Any:
@@ -58,13 +64,21 @@ def _changed(value: Any) -> Any:
     if isinstance(value, str):
         if "(" not in value:
             return f"{value} + 0.1"
-        return value.replace("(", "(0.1 + ", 1) if value.startswith(("dist.", "jnp.", "jax.", "-", "(")) else value.replace("(", "[", 1)
+        return (
+            value.replace("(", "(0.1 + ", 1)
+            if value.startswith(("dist.", "jnp.", "jax.", "-", "("))
+            else value.replace("(", "[", 1)
+        )
     if isinstance(value, dist.Distribution):
         return _scaled(value)
     if isinstance(value, Component):
         return Component(value.kind, value.a * 1.1, value.b)
     if hasattr(value, "dist") and hasattr(value, "kwds"):  # a frozen law of SciPy
-        return type(value)(value.dist, *[a * 1.1 if k == len(value.args) - 1 else a for k, a in enumerate(value.args)], **{k: v * 1.1 for k, v in value.kwds.items()})
+        return type(value)(
+            value.dist,
+            *[a * 1.1 if k == len(value.args) - 1 else a for k, a in enumerate(value.args)],
+            **{k: v * 1.1 for k, v in value.kwds.items()},
+        )
     if isinstance(value, dict):
         return {k: _changed(v) for k, v in value.items()}
     if isinstance(value, list):
@@ -73,7 +87,11 @@ def _changed(value: Any) -> Any:
         if value[1] == math.inf:
             return (value[0], 1.0)
         head = _changed(value[0])
-        return (head, *value[1:]) if head is not value[0] else (value[0], (lambda x: value[1](x) * 1.1) if callable(value[1]) else value[1])
+        return (
+            (head, *value[1:])
+            if head is not value[0]
+            else (value[0], (lambda x: value[1](x) * 1.1) if callable(value[1]) else value[1])
+        )
     if isinstance(value, jax.Array | np.ndarray | np.generic):
         return ~value if value.dtype == bool else value * 1.1 + 0.01
     return value
@@ -96,7 +114,11 @@ def interpreters(law: type) -> Iterator[str]:
     """Methods of a class that say something about its law, its own and those of its bases below the root."""
     root = law.__mro__[-2]
     for name, member in inspect.getmembers(law):
-        public = not name.startswith("_") and name not in SKIPPED and (isinstance(member, property) or inspect.isfunction(member))
+        public = (
+            not name.startswith("_")
+            and name not in SKIPPED
+            and (isinstance(member, property) or inspect.isfunction(member))
+        )
         if public and any(name in vars(base) for base in law.__mro__[:-2] if base is not root):
             yield name
 
@@ -110,7 +132,9 @@ def caught(folder: str, word: str, law: type, name: str) -> bool:
         for module in [m for m in sys.modules if m.endswith("_contracts")]:
             del sys.modules[module]
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            code = pytest.main([str(TESTS[folder]), "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", "-n", "0", "-k", word])
+            code = pytest.main(
+                [str(TESTS[folder]), "-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly", "-n", "0", "-k", word]
+            )
     finally:
         setattr(holder, name, right)
     return code == pytest.ExitCode.TESTS_FAILED

@@ -1,9 +1,12 @@
-"""A study stopped in every way that there is, and gone on with, ends in the same bytes: a slow test in small, a script at any size.
+"""A study stopped in every way that there is, and gone on with, ends in the same bytes: a slow test in small, a script
+at any size.
 
     python tests/resilience.py --kills 15        # of each run two: 30 random moments
 
-Killed at random moments and just before and after each rename, of a run, of more replications (`--extend`), of a merge and of an
-import; SIGINT, SIGTERM and SIGHUP; a disk that is full (a small file system in memory, where this process may mount one).
+Killed at random moments and just before and after each rename, of a run, of more replications (`--extend`), of a merge
+and of an
+import; SIGINT, SIGTERM and SIGHUP; a disk that is full (a small file system in memory, where this process may mount
+one).
 """
 
 from __future__ import annotations
@@ -24,20 +27,35 @@ from pathlib import Path
 
 import flips
 
-PARTS = ("pandas", "pyarrow.parquet", "jinja2", "hiermodels.studies.run.runner", "hiermodels.studies.methods.tasks", "hiermodels.reporting.report", "hiermodels.reporting.plots", "hiermodels.cli")
+PARTS = (
+    "pandas",
+    "pyarrow.parquet",
+    "jinja2",
+    "hiermodels.studies.run.runner",
+    "hiermodels.studies.methods.tasks",
+    "hiermodels.reporting.report",
+    "hiermodels.reporting.plots",
+    "hiermodels.cli",
+)
 
 
 def study(replications: int = 24) -> dict:
     """Two methods and many small chunks."""
-    return flips.study(replications=replications, methods={"mean": {"estimator": "weighted"}, "apart": {"estimator": "separate"}})
+    return flips.study(
+        replications=replications, methods={"mean": {"estimator": "weighted"}, "apart": {"estimator": "separate"}}
+    )
 
 
 def begin(words: list[str], said: Path, prepare: Callable[[], None] = lambda: None) -> int:
-    """Run a command in a copy of this process, in which everything is imported and JAX has not begun; the copy's number."""
+    """Run a command in a copy of this process, in which everything is imported and JAX has not begun; the copy's
+    number.
+    """
     child = os.fork()
     if child:
         return child
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # as from a terminal: `nohup` and a shell's `&` have them ignored
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # as from a terminal: `nohup` and a shell's `&` have them ignored
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
@@ -59,11 +77,17 @@ def end(child: int) -> int:
 def content(folder: Path) -> dict[str, bytes]:
     """What must be the same: everything but times, and the page that shows them."""
     spare = ("timings.json", "report.html")
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in spare}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name not in spare
+    }
 
 
 class Trials:
-    """Trials against one whole run; ``failures`` says what went wrong, ``stopped`` how many signals came before a run's end."""
+    """Trials against one whole run; ``failures`` says what went wrong, ``stopped`` how many signals came before a
+    run's end.
+    """
 
     def __init__(self, folder: Path, replications: int = 24) -> None:
         for part in PARTS:
@@ -86,7 +110,9 @@ class Trials:
         """A command, to the end."""
         assert end(begin(words, self.said)) == 0, self.said.read_text()
 
-    def go_on(self, words: list[str], whole: dict[str, bytes], what: str, out: Path | None = None, said: Path | None = None) -> None:
+    def go_on(
+        self, words: list[str], whole: dict[str, bytes], what: str, out: Path | None = None, said: Path | None = None
+    ) -> None:
         """The same command again, to the end: the same bytes and nothing else."""
         out, said = out or self.out, said or self.said
         code = end(begin(words, said))
@@ -107,7 +133,11 @@ class Trials:
                 os.kill(child, kind)
                 code = end(child)
                 self.stopped += code != 0
-                if code not in {0, -kind, *({130} if kind == signal.SIGINT else {75} if kind == signal.SIGTERM else set())}:
+                if code not in {
+                    0,
+                    -kind,
+                    *({130} if kind == signal.SIGINT else {75} if kind == signal.SIGTERM else set()),
+                }:
                     self.failures.append(f"{kind.name}: exit code {code}: {self.said.read_text()[-300:]}")
             self.go_on(self.run(), self.whole, kind.name)
 
@@ -117,7 +147,11 @@ class Trials:
 
     def further_renames(self, most: int = 1000) -> dict[str, int]:
         """As `renames`, of an extension, a merge and an import."""
-        whole, shards, table = self.folder / "whole", [self.folder / f"shard{i}" for i in (1, 2)], self.folder / "table.csv"
+        whole, shards, table = (
+            self.folder / "whole",
+            [self.folder / f"shard{i}" for i in (1, 2)],
+            self.folder / "table.csv",
+        )
         for i, shard in enumerate(shards, 1):
             self.do(self.run(shard, "--shard", f"{i}/2"))
         rows = (f"{rep},Intercept,{rep % 7},1.5" for rep in range(self.replications))
@@ -155,7 +189,9 @@ class Trials:
         place.mkdir()
         out, said = place / "run", place / "said"
         for size in sizes:
-            if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", str(place)], capture_output=True).returncode:
+            if subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", f"size={size}k", "none", str(place)], capture_output=True
+            ).returncode:
                 return False
             try:
                 code = end(begin(self.run(out), said))
@@ -193,16 +229,33 @@ def main() -> None:
         trials = Trials(Path(name), given.replications)
         print(f"{len(trials.whole)} files, {trials.seconds:.1f} s a run", flush=True)
         trials.kills(signal.SIGKILL, given.kills, given.seed)
-        print(f"killed at {2 * given.kills} random moments, {trials.stopped} of them before the end: {len(trials.failures)} failures", flush=True)
-        print(f"killed before and after each of {trials.renames()} renames: {len(trials.failures)} failures", flush=True)
-        print(f"killed before and after each rename of further commands, {trials.further_renames()}: {len(trials.failures)} failures", flush=True)
+        print(
+            f"killed at {2 * given.kills} random moments, {trials.stopped} of them before the end: "
+            f"{len(trials.failures)} failures",
+            flush=True,
+        )
+        print(
+            f"killed before and after each of {trials.renames()} renames: {len(trials.failures)} failures", flush=True
+        )
+        print(
+            f"killed before and after each rename of further commands, {trials.further_renames()}: "
+            f"{len(trials.failures)} failures",
+            flush=True,
+        )
         for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             before = trials.stopped
             trials.kills(kind, given.signals, given.seed)
             stopped = trials.stopped - before
-            print(f"{kind.name} at {2 * given.signals} random moments, {stopped} of them before the end: {len(trials.failures)} failures", flush=True)
+            print(
+                f"{kind.name} at {2 * given.signals} random moments, {stopped} of them before the end: "
+                f"{len(trials.failures)} failures",
+                flush=True,
+            )
         mounted = trials.full((20, 60, 150))
-        print(f"a full disk: {f'{len(trials.failures)} failures' if mounted else 'not tried (nothing may be mounted)'}", flush=True)
+        print(
+            f"a full disk: {f'{len(trials.failures)} failures' if mounted else 'not tried (nothing may be mounted)'}",
+            flush=True,
+        )
         print("\n".join([f"{trials.count} trials, {len(trials.failures)} failures", *trials.failures]))
         sys.exit(bool(trials.failures))
 

@@ -1,7 +1,10 @@
-"""Routes to one posterior for tests: compiled samplers of a problem, and references that share nothing with the library.
+"""Routes to one posterior for tests: compiled samplers of a problem, and references that share nothing with the
+library.
 
-The references are dense NumPy and SciPy: `normal_quadrature` lays Gauss-Legendre nodes over all scales of a normal hierarchy and
-conditions the whole covariance matrix at each, `count_quadrature` integrates a beta-binomial or gamma-Poisson population over its
+The references are dense NumPy and SciPy: `normal_quadrature` lays Gauss-Legendre nodes over all scales of a normal
+hierarchy and
+conditions the whole covariance matrix at each, `count_quadrature` integrates a beta-binomial or gamma-Poisson
+population over its
 two hyperparameters, `importance` samples any log density with a multivariate t.
 """
 
@@ -32,7 +35,9 @@ class Route:
         self.run = jax.jit(estimator(problem.layout, Settings(**settings), targets, Interval()))
 
     def __call__(self, y, seed=0):
-        """Estimates by variable, real groups in label order: ``estimate se lower median upper ess_bulk ess_tail status``."""
+        """Estimates by variable, real groups in label order: ``estimate se lower median upper ess_bulk ess_tail
+        status``.
+        """
         with jax.enable_x64(True):
             data = as_jax(self.problem.with_outcome(np.asarray(y, float)))
             found = self.run(jax.random.key(seed), data, jnp.full(self.size, jnp.nan))
@@ -68,7 +73,8 @@ def normal_quadrature(frame, y, scales, terms, *, population=("Intercept",), se=
     scales : dict
         Parameter to (log prior density, typical size); a correlation is keyed ``cor_...`` with size None.
     terms : list of (label, factors, columns)
-        A grouping: names of sds are ``sd_<label>`` and ``sd_<label>_<column>``, correlated iff ``cor_<label>`` is in ``scales``.
+        A grouping: names of sds are ``sd_<label>`` and ``sd_<label>_<column>``, correlated iff ``cor_<label>`` is in
+        ``scales``.
     population : tuple of str
         Columns with a population coefficient; flat unless in ``normal``, a dict of column to (mean, sd).
     count : int or dict
@@ -81,12 +87,16 @@ def normal_quadrature(frame, y, scales, terms, *, population=("Intercept",), se=
     dict of str to (mean, sd)
         Scalars of every parameter; for group values an array of means and None.
     """
-    column = {"Intercept": np.ones(len(y))} | {c: frame[c].to_numpy(float) for _, _, cs in terms for c in cs if c != "Intercept"}
+    column = {"Intercept": np.ones(len(y))} | {
+        c: frame[c].to_numpy(float) for _, _, cs in terms for c in cs if c != "Intercept"
+    }
     column |= {c: frame[c].to_numpy(float) for c in population if c != "Intercept"}
     normal = dict(normal)
     x = np.column_stack([column[c] for c in population])
     counts = count if isinstance(count, dict) else dict.fromkeys(scales, count)
-    axes = [interval(-1, 1, counts[n]) if size is None else half_line(counts[n], size) for n, (_, size) in scales.items()]
+    axes = [
+        interval(-1, 1, counts[n]) if size is None else half_line(counts[n], size) for n, (_, size) in scales.items()
+    ]
     nodes = np.array(list(itertools.product(*(a[0] for a in axes))))
     log_w = np.array([sum(w) for w in itertools.product(*(a[1] for a in axes))])
     names = list(scales)
@@ -128,13 +138,21 @@ def normal_quadrature(frame, y, scales, terms, *, population=("Intercept",), se=
                 own[label, a] = cross
             crosses += [own[label, a] for a in columns]
         factor = np.linalg.cholesky(cov)
-        white = np.linalg.solve(factor, np.broadcast_to(np.column_stack([x[:, flat], y - shift]), (len(part), len(y), len(flat) + 1)))
+        white = np.linalg.solve(
+            factor, np.broadcast_to(np.column_stack([x[:, flat], y - shift]), (len(part), len(y), len(flat) + 1))
+        )
         a, b = white[..., :-1], white[..., -1]
         information = np.einsum("bni,bnj->bij", a, a)
-        beta = np.linalg.solve(information, np.einsum("bni,bn->bi", a, b)[..., None])[..., 0] if flat else np.zeros((len(part), 0))
+        beta = (
+            np.linalg.solve(information, np.einsum("bni,bn->bi", a, b)[..., None])[..., 0]
+            if flat
+            else np.zeros((len(part), 0))
+        )
         rest = b - np.einsum("bni,bi->bn", a, beta)
         log_p[start : start + block] = (
-            -np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1) - 0.5 * np.linalg.slogdet(information)[1] - 0.5 * (rest**2).sum(1)
+            -np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(1)
+            - 0.5 * np.linalg.slogdet(information)[1]
+            - 0.5 * (rest**2).sum(1)
         )
         residual = np.linalg.solve(factor.transpose(0, 2, 1), rest[..., None])[..., 0]
         whole, spread = np.zeros((len(part), len(population))), np.zeros((len(part), len(population)))
@@ -151,7 +169,9 @@ def normal_quadrature(frame, y, scales, terms, *, population=("Intercept",), se=
                     g = np.einsum("bni,bn->bi", a, q)
                     spread[:, i] += np.einsum("bi,bij,bj->b", g, inverse, g)
         squares[start : start + block] = spread
-        means[start : start + block] = np.concatenate([whole] + [np.einsum("bgn,bn->bg", c, residual) for c in crosses], 1)
+        means[start : start + block] = np.concatenate(
+            [whole] + [np.einsum("bgn,bn->bg", c, residual) for c in crosses], 1
+        )
     log_p = log_p + log_w
     weight = np.exp(log_p - log_p.max())
     weight /= weight.sum()
@@ -179,7 +199,9 @@ def normal_quadrature(frame, y, scales, terms, *, population=("Intercept",), se=
 
 
 def count_quadrature(y, size, family, log_prior, scale, count=240):
-    """Means and sds of a population's mean and concentration, and of every group's rate; log prior of (mean, concentration)."""
+    """Means and sds of a population's mean and concentration, and of every group's rate; log prior of (mean,
+    concentration).
+    """
     y, size = np.asarray(y, float), np.asarray(size, float)
     m, log_wm = interval(0, 1, count) if family == "binomial" else half_line(count, scale[0])
     c, log_wc = half_line(count, scale[1])
@@ -203,7 +225,11 @@ def count_quadrature(y, size, family, log_prior, scale, count=240):
         return mean, math.sqrt(max(w @ x2 - mean**2, 0.0))
 
     each = [moments(t, s) for t, s in zip(theta, square, strict=True)]
-    return {"mean": moments(mm, mm**2), "concentration": moments(cc, cc**2), "theta": tuple(np.array(v) for v in zip(*each, strict=True))}
+    return {
+        "mean": moments(mm, mm**2),
+        "concentration": moments(cc, cc**2),
+        "theta": tuple(np.array(v) for v in zip(*each, strict=True)),
+    }
 
 
 def importance(log_density, start, scale, draws=100_000, rounds=10, seed=0, df=5):

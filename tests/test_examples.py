@@ -15,7 +15,13 @@ MODULES = sorted(
     for path in ROOT.rglob("*.py")
     if ">>>" in path.read_text() and "cli" not in path.parts
 )
-QUICK = [name for name in MODULES if name.startswith(("hiermodels.priors", "hiermodels.families", "hiermodels.quantities", "hiermodels.models.labels"))]
+QUICK = [
+    name
+    for name in MODULES
+    if name.startswith(
+        ("hiermodels.priors", "hiermodels.families", "hiermodels.quantities", "hiermodels.models.labels")
+    )
+]
 
 
 def run(name):

@@ -12,7 +12,10 @@ from golden import compare, messages
 def folders(tmp_path, change):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        arrays, words = {"x": np.array([1.0, -2.0, np.nan, np.inf]), "n": np.arange(3)}, {"text": "N(0, 1)", "tail": -1.5, "two": ["a", "b"]}
+        arrays, words = (
+            {"x": np.array([1.0, -2.0, np.nan, np.inf]), "n": np.arange(3)},
+            {"text": "N(0, 1)", "tail": -1.5, "two": ["a", "b"]},
+        )
         if name == "b":
             arrays, words = change(arrays, words)
         np.savez(tmp_path / name / "case.npz", **arrays)
@@ -41,7 +44,10 @@ def test_a_difference_is_seen(tmp_path, capsys, change, differ, says):
 
 
 def test_messages_are_compared_without_what_varies(tmp_path, capsys):
-    assert messages.steady(f"{tmp_path}/run.yaml, line 3: expected 0x7f00aa11bb") == "<folder>/run.yaml, line 3: expected <address>"
+    assert (
+        messages.steady(f"{tmp_path}/run.yaml, line 3: expected 0x7f00aa11bb")
+        == "<folder>/run.yaml, line 3: expected <address>"
+    )
     for name, text in (("a", "use one"), ("b", "take one")):
         (tmp_path / name).mkdir()
         lines = [{"type": "ValueError", "text": t, "test": name} for t in ("the same", text)]

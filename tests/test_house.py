@@ -17,10 +17,18 @@ ASKED = {"family", "prior", "name", "kernel", "sampler", "how"}
 
 
 def asks_for_a_name(node):
-    """Whether a comparison is of something that is called a family, a prior, a sampler or a name with the name of one."""
+    """Whether a comparison is of something that is called a family, a prior, a sampler or a name with the name of
+    one.
+    """
     sides = [node.left, *node.comparators]
-    constants = {c.value for side in sides for c in ast.walk(side) if isinstance(c, ast.Constant) and isinstance(c.value, str)}
-    asked = {side.attr if isinstance(side, ast.Attribute) else side.id for side in sides if isinstance(side, ast.Attribute | ast.Name)}
+    constants = {
+        c.value for side in sides for c in ast.walk(side) if isinstance(c, ast.Constant) and isinstance(c.value, str)
+    }
+    asked = {
+        side.attr if isinstance(side, ast.Attribute) else side.id
+        for side in sides
+        if isinstance(side, ast.Attribute | ast.Name)
+    }
     return bool(constants & NAMES) and bool(asked & ASKED)
 
 
@@ -32,7 +40,9 @@ def looks_up_by_name(node):
         table = node.func.value
     else:
         return False
-    return isinstance(table, ast.Dict) and bool({k.value for k in table.keys if isinstance(k, ast.Constant)} & {*samplers.MENU})
+    return isinstance(table, ast.Dict) and bool(
+        {k.value for k in table.keys if isinstance(k, ast.Constant)} & {*samplers.MENU}
+    )
 
 
 def asks_for_a_measure(node):
@@ -43,14 +53,20 @@ def asks_for_a_measure(node):
         sides = [node.func.value, *node.args]
     else:
         return False
-    words = {c.value for side in sides for c in ast.walk(side) if isinstance(c, ast.Constant) and isinstance(c.value, str)}
+    words = {
+        c.value for side in sides for c in ast.walk(side) if isinstance(c, ast.Constant) and isinstance(c.value, str)
+    }
     asked = {side.attr if isinstance(side, ast.Attribute) else getattr(side, "id", "") for side in sides} | words
     return bool(words & {*measures.MENU}) and bool(asked & {"measure", "measures", "there"})
 
 
 def branches(text):
     nodes = list(ast.walk(ast.parse(text)))
-    return [n.lineno for n in nodes if (isinstance(n, ast.Compare) and asks_for_a_name(n)) or looks_up_by_name(n) or asks_for_a_measure(n)]
+    return [
+        n.lineno
+        for n in nodes
+        if (isinstance(n, ast.Compare) and asks_for_a_name(n)) or looks_up_by_name(n) or asks_for_a_measure(n)
+    ]
 
 
 def test_no_branch_on_the_name_of_a_family_a_prior_a_sampler_or_a_measure():
@@ -62,11 +78,18 @@ def test_no_branch_on_the_name_of_a_family_a_prior_a_sampler_or_a_measure():
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("if prior.name == 'flat': pass", 1), ("x = family in ('binomial', 'poisson')", 1), ("layout.family != 'normal'", 1),
+        ("if prior.name == 'flat': pass", 1), ("x = family in ('binomial', 'poisson')", 1), (("layout.family != "
+                                                                                             "'normal'"), 1),
         ("model.family == other", 0),
-        ("settings.sampler == 'exact'", 1), ("x = sampler in ('exact', 'gibbs')", 1), ("{'gibbs': f}.get(settings.sampler, g)", 1), ("{'gibbs': f}[how]", 1),
-        ("{'study': 'refined', 'fit': 'finest'}[accuracy]", 0), ("settings.sampler not in able", 0), ("FUNCTIONS[name]", 0),
-        ("measure == 'mse'", 1), ("'cover' in there", 1), ("table['measure'] == 'power'", 1), ("rows['measure'].isin(['mse', 'rmse'])", 1),
+        ("settings.sampler == 'exact'", 1), (("x = sampler in ('exact', "
+                                             "'gibbs')"), 1), (("{'gibbs': f}.get(settings.sampler, "
+                                                                                       "g)"), 1), (("{'gibbs': "
+                                                                                                                                     "f}[how]"), 1),
+        ("{'study': 'refined', 'fit': 'finest'}[accuracy]", 0), (("settings.sampler not in "
+                                                                 "able"), 0), ("FUNCTIONS[name]", 0),
+        ("measure == 'mse'", 1), ("'cover' in there", 1), (("table['measure'] == "
+                                                           "'power'"), 1), (("rows['measure'].isin(['mse', "
+                                                                                               "'rmse'])"), 1),
         ("name == 'variance'", 0), ("measure in MENU", 0),
         ("law == 'half'", 0), ("word == 'partial'", 0),
     ],

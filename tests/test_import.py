@@ -29,9 +29,7 @@ def _fresh(code: str) -> str:
 
 
 def test_import_loads_nothing_heavy():
-    loaded = json.loads(
-        _fresh("import json, sys, hiermodels; dir(hiermodels); print(json.dumps(list(sys.modules)))")
-    )
+    loaded = json.loads(_fresh("import json, sys, hiermodels; dir(hiermodels); print(json.dumps(list(sys.modules)))"))
     assert "hiermodels" in loaded
     assert not set(HEAVY) & set(loaded)
 
@@ -39,7 +37,8 @@ def test_import_loads_nothing_heavy():
 def test_a_model_is_declared_without_pandas():
     loaded = json.loads(
         _fresh(
-            "import json, sys, hiermodels as hm; hm.Model('y ~ 1 + (1 | g)', known_se='s'); print(json.dumps(list(sys.modules)))"
+            "import json, sys, hiermodels as hm; hm.Model('y ~ 1 + (1 | g)', known_se='s'); "
+            "print(json.dumps(list(sys.modules)))"
         )
     )
     assert not {"pandas", "pyarrow", "matplotlib", "arviz", "xarray"} & set(loaded)
@@ -64,6 +63,11 @@ def test_unknown_name_is_an_attribute_error():
 
 
 def test_arviz_may_be_imported_first():
-    """It leaves a placeholder for NumPyro, which `import numpyro.distributions` fills twice over, the second time without its submodules."""
-    out = _fresh("import arviz_stats; from hiermodels import priors; import numpyro; print(hasattr(numpyro.distributions, 'distribution'))")
+    """It leaves a placeholder for NumPyro, which `import numpyro.distributions` fills twice over, the second time
+    without its submodules.
+    """
+    out = _fresh(
+        "import arviz_stats; from hiermodels import priors; import numpyro; print(hasattr(numpyro.distributions, "
+        "'distribution'))"
+    )
     assert out.split() == ["True"]

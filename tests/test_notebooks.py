@@ -18,9 +18,7 @@ def test_there_are_notebooks():
 def test_a_notebook_is_committed_with_its_outputs(path):
     nbformat = pytest.importorskip("nbformat")
     cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1)), (
-        "run it from top to bottom and save"
-    )
+    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1)), "run it from top to bottom and save"
     shown = [output for cell in cells for output in cell.outputs]
     assert not [o for o in shown if o.output_type == "error" or o.get("name") == "stderr"]
     assert sum("image/png" in o.get("data", {}) for o in shown) >= 2

@@ -43,7 +43,9 @@ class BlackjaxExplicit(Mapped):
             leaves, tree = jax.tree.flatten(sites)
             keys = jax.random.split(start_key, len(leaves))
             dtype = y.dtype
-            starts = [jax.random.uniform(k, (CHAINS, *x.shape), dtype, -2.0, 2.0) for k, x in zip(keys, leaves, strict=True)]
+            starts = [
+                jax.random.uniform(k, (CHAINS, *x.shape), dtype, -2.0, 2.0) for k, x in zip(keys, leaves, strict=True)
+            ]
 
             def log_density(z: Any) -> Any:
                 return -potential_energy(model, (y,), {}, z)

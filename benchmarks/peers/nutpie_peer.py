@@ -39,7 +39,11 @@ def explicit_model(workload: Workload) -> Any:
             pm.Binomial("y", design["n"], logit_p=eta, observed=y)
         elif workload.name == "W6":
             a, sd = pm.Normal("a", 0, 2.5), pm.HalfNormal("sd", 1)
-            pm.Poisson("y", design["exposure"] * pm.math.exp(a + sd * pm.Normal("eta", 0, 1, shape=len(design["exposure"]))), observed=y)
+            pm.Poisson(
+                "y",
+                design["exposure"] * pm.math.exp(a + sd * pm.Normal("eta", 0, 1, shape=len(design["exposure"]))),
+                observed=y,
+            )
         else:
             mu, kappa = pm.Uniform("mu", 0, 1), pm.HalfNormal("kappa", 50)
             theta = pm.Beta("theta", mu * kappa, (1 - mu) * kappa, shape=len(design["n"]))
@@ -54,7 +58,10 @@ def statistics(workload: Workload, y: np.ndarray) -> np.ndarray:
     if workload.name == "W2":
         y = y.reshape(SCHOOLS, CLASSROOMS, STUDENTS)
         classroom, school = y.mean(2), y.mean((1, 2))
-        between = (STUDENTS * (classroom - school[:, None]) ** 2).sum(), (STUDENTS * CLASSROOMS * (school - y.mean()) ** 2).sum()
+        between = (
+            (STUDENTS * (classroom - school[:, None]) ** 2).sum(),
+            (STUDENTS * CLASSROOMS * (school - y.mean()) ** 2).sum(),
+        )
         return np.array([y.mean(), ((y - classroom[..., None]) ** 2).sum(), *between])
     n = workload.design()["n"]
     above = np.arange(n.max())

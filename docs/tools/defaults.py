@@ -1,6 +1,7 @@
 """The table behind the default priors: ``uv run python docs/tools/defaults.py [SETTING ...]``.
 
-For each setting of `SETTINGS` a study is written to ``docs/defaults/<setting>.yaml`` and run by the library's own runner; the
+For each setting of `SETTINGS` a study is written to ``docs/defaults/<setting>.yaml`` and run by the library's own
+runner; the
 coverage and the width of its 95% intervals, beside those of an oracle that knows the spread between groups, go to
 ``docs/defaults/<setting>.csv``, and all of them to ``docs/defaults.md``. Some minutes a setting on two cores.
 """
@@ -95,7 +96,9 @@ class Setting:
 
     def methods(self, groups: int) -> dict[str, Any]:
         """Candidates whose posterior is proper with so many groups, and rivals."""
-        found: dict[str, Any] = {name: {"sampler": "exact", "priors": dict(priors)} for name, priors in self.priors.items()}
+        found: dict[str, Any] = {
+            name: {"sampler": "exact", "priors": dict(priors)} for name, priors in self.priors.items()
+        }
         proper = {name: method for name, method in found.items() if self._proper(groups, method)}
         return proper | dict(self.rivals)
 
@@ -140,7 +143,9 @@ def in_units_of_sigma(*names: str) -> dict[str, dict[str, str]]:
     """Candidates for group sds that ask for no scale: half Cauchy and half t with 3 degrees of freedom."""
     menu = {"scaled_half_t1_1": (1, 1), "scaled_half_t3_1": (3, 1), "scaled_half_t3_2.5": (3, 2.5)}
     others = {"Intercept": "flat()", "sigma": "power(1)"}
-    return {key: {**others, **dict.fromkeys(names, f"scaled_half_t({df}, {ratio})")} for key, (df, ratio) in menu.items()}
+    return {
+        key: {**others, **dict.fromkeys(names, f"scaled_half_t({df}, {ratio})")} for key, (df, ratio) in menu.items()
+    }
 
 
 S0 = round(math.sqrt(8 / sum(se**-2 for se in SE)), 2)
@@ -160,7 +165,11 @@ SETTINGS = {
             **sd_priors("sd_school", S0, Intercept="flat()"),
         },
         OF_MU,
-        rivals={"reml": {"estimator": "reml"}, "hksj": {"estimator": "hksj"}, "hksj_modified": {"estimator": "hksj_modified"}},
+        rivals={
+            "reml": {"estimator": "reml"},
+            "hksj": {"estimator": "hksj"},
+            "hksj_modified": {"estimator": "hksj_modified"},
+        },
         more={"known_se": "se"},
     ),
     "unknown_variance": Setting(
@@ -171,7 +180,8 @@ SETTINGS = {
         tuple(round(s / math.sqrt(5), 3) for s in SHARES),
         tuple(f"{s:g}" for s in SHARES),
         {j: {"school": j, "obs": 5, "predictors": {"treated": "half(school)"}} for j in (4, 8, 20)},
-        in_units_of_sigma("sd_school") | sd_priors("sd_school", round(1 / math.sqrt(5), 3), Intercept="flat()", treated="flat()", sigma="power(1)"),
+        in_units_of_sigma("sd_school")
+        | sd_priors("sd_school", round(1 / math.sqrt(5), 3), Intercept="flat()", treated="flat()", sigma="power(1)"),
         {"Intercept": "mean", "treated": "treatment", "theta_school": "groups", "new(school)": "new group"},
         replications=1000,
     ),
@@ -246,7 +256,11 @@ SETTINGS = {
 def widths(run: hm.Run, factor: str) -> pd.Series:
     """Median width by spread, method and estimand, over replicates and groups."""
     rows = run.estimates
-    return (rows["upper"] - rows["lower"]).groupby([rows[factor], rows["method"], rows["estimand"]], observed=True).median()
+    return (
+        (rows["upper"] - rows["lower"])
+        .groupby([rows[factor], rows["method"], rows["estimand"]], observed=True)
+        .median()
+    )
 
 
 def measured(setting: Setting, groups: int, folder: Path) -> pd.DataFrame:
@@ -257,7 +271,9 @@ def measured(setting: Setting, groups: int, folder: Path) -> pd.DataFrame:
     width = widths(run, setting.spread)
     oracles = []
     for i, value in enumerate(setting.values):
-        one = hm.run(setting.study(groups, (value,), setting.with_oracle(value)), folder / f"{groups}-oracle-{i}", progress=False)
+        one = hm.run(
+            setting.study(groups, (value,), setting.with_oracle(value)), folder / f"{groups}-oracle-{i}", progress=False
+        )
         oracles.append(widths(one, setting.spread).droplevel("method"))
     oracle = pd.concat(oracles)
     rows = []
@@ -265,7 +281,9 @@ def measured(setting: Setting, groups: int, folder: Path) -> pd.DataFrame:
         value = getattr(row, setting.spread)
         ratio = width.loc[(value, row.method, row.estimand)] / oracle.loc[(value, row.estimand)]
         rows.append((groups, value, row.method, row.estimand, row.value, row.mcse, ratio, row.n_sim, row.n_failed))
-    return pd.DataFrame(rows, columns=["groups", setting.spread, "method", "estimand", "cover", "mcse", "width", "n_sim", "n_failed"])
+    return pd.DataFrame(
+        rows, columns=["groups", setting.spread, "method", "estimand", "cover", "mcse", "width", "n_sim", "n_failed"]
+    )
 
 
 def make(name: str) -> pd.DataFrame:
@@ -274,7 +292,9 @@ def make(name: str) -> pd.DataFrame:
     text = io.StringIO()
     largest = max(setting.designs)
     YAML().dump(setting.study(largest, setting.values, setting.methods(largest)), text)
-    (FOLDER / f"{name}.yaml").write_text(f"# Written by docs/tools/defaults.py; the other numbers of groups differ in `design` alone.\n{text.getvalue()}")
+    (FOLDER / f"{name}.yaml").write_text(
+        f"# Written by docs/tools/defaults.py; the other numbers of groups differ in `design` alone.\n{text.getvalue()}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         found = pd.concat([measured(setting, groups, Path(folder)) for groups in setting.designs])
     found.to_csv(FOLDER / f"{name}.csv", index=False, float_format="%.4f")
@@ -288,7 +308,10 @@ def section(name: str, found: pd.DataFrame) -> str:
     parts.append(
         f"`{setting.formula}`; {setting.spread} in {', '.join(setting.shown)}"
         + (" standard errors of a group's estimate" if setting.shown[1] == "0.25" else "")
-        + f"; {setting.replications:,} datasets a cell: [{name}.yaml](defaults/{name}.yaml), all cells in [{name}.csv](defaults/{name}.csv).\n"
+        + (
+            f"; {setting.replications:,} datasets a cell: [{name}.yaml](defaults/{name}.yaml), all cells in "
+            f"[{name}.csv](defaults/{name}.csv).\n"
+        )
     )
     for estimand, word in setting.estimands.items():
         rows = found[found["estimand"] == estimand]
@@ -299,7 +322,11 @@ def section(name: str, found: pd.DataFrame) -> str:
             cells = []
             for j in columns:
                 here = rows[(rows["method"] == method) & (rows["groups"] == j)].dropna(subset="cover")
-                cells.append(f"{100 * here['cover'].min():.1f}-{100 * here['cover'].max():.1f} ({here['width'].max():.2g})" if len(here) else "")
+                cells.append(
+                    f"{100 * here['cover'].min():.1f}-{100 * here['cover'].max():.1f} ({here['width'].max():.2g})"
+                    if len(here)
+                    else ""
+                )
             if any(cells):
                 parts.append(f"| {method} | " + " | ".join(cells) + " |")
         parts.append("")
@@ -316,7 +343,7 @@ interval. Monte Carlo error: half a percentage point at 2,000 datasets, 0.7 at 1
 `half_normal_5` is a half normal of scale five standard errors of a group's own estimate, and so on; `exponential_pc` puts 5% of
 its mass above three of them; `reml`, `hksj` and `hksj_modified` are frequentist intervals on the same datasets.
 Made by `python docs/tools/defaults.py` with the library's own runner.
-"""
+"""  # noqa: E501
 
 
 def main() -> None:

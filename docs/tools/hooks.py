@@ -1,7 +1,9 @@
 """What the site adds to the pages of ``docs/``: the notebooks, and files of the repository that a page links to.
 
-MkDocs calls `on_files`, `on_page_markdown` and `on_page_content`. A notebook becomes a page from its committed outputs: nothing
-is run. A file outside ``docs/`` that a page links to (a config, a test) becomes a page under ``files/``, so that every link of the
+MkDocs calls `on_files`, `on_page_markdown` and `on_page_content`. A notebook becomes a page from its committed outputs:
+nothing
+is run. A file outside ``docs/`` that a page links to (a config, a test) becomes a page under ``files/``, so that every
+link of the
 repository works on the site without a host. Formulas become MathML: no script is fetched from anywhere.
 """
 
@@ -74,7 +76,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Put the formulas in; take the backslash of a bar in a cell of a table away, which GitHub needs and code would show."""
+    """Put the formulas in; take the backslash of a bar in a cell of a table away, which GitHub needs and code would
+    show.
+    """
     html = re.sub(r"<td.*?</td>", lambda match: match[0].replace("\\|", "|"), html, flags=re.S)
     return re.sub(r"<p>FORMULA(\d+)SLOT</p>|FORMULA(\d+)SLOT", lambda match: _formulas[int(match[1] or match[2])], html)
 
@@ -119,7 +123,10 @@ def file_page(path: Path) -> str:
     if path.suffix == ".md":
         return head + text
     language = LANGUAGES.get(path.suffix, "text")
-    return f'{head}# {path.relative_to(ROOT).as_posix()}\n\n~~~~~~ {{ .{language} linenums="1" }}\n{text.rstrip()}\n~~~~~~\n'
+    return (
+        f'{head}# {path.relative_to(ROOT).as_posix()}\n\n~~~~~~ {{ .{language} linenums="1" '
+        f"}}\n{text.rstrip()}\n~~~~~~\n"
+    )
 
 
 def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:

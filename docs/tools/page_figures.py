@@ -1,4 +1,6 @@
-"""Draw the figures of the pages by profession from the pages' own code: ``python docs/tools/page_figures.py`` writes docs/figures/*.png."""
+"""Draw the figures of the pages by profession from the pages' own code: ``python docs/tools/page_figures.py`` writes
+docs/figures/*.png.
+"""
 
 from __future__ import annotations
 

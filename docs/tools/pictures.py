@@ -24,7 +24,7 @@ LARGEST = 60_000
 MEAN = {"group": "[mean]"}
 
 
-# what is drawn ----------------------------------------------------------------------------------------------------------
+# what is drawn ----------------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 @cache
@@ -44,7 +44,9 @@ def rats() -> hm.Fit:
 @cache
 def scores() -> hm.Fit:
     """Three levels."""
-    return hm.fit(hm.Model("score ~ 1 + (1 | school/classroom)"), hm.load_dataset("scores"), sampler="exact", progress=False)
+    return hm.fit(
+        hm.Model("score ~ 1 + (1 | school/classroom)"), hm.load_dataset("scores"), sampler="exact", progress=False
+    )
 
 
 @cache
@@ -73,7 +75,9 @@ def study(config: str | dict, replications: int, workers: int | None = None) -> 
 def _study(config: str, replications: int, workers: int | None) -> hm.Run:
     folder = tempfile.TemporaryDirectory()
     _FOLDERS.append(folder)
-    return hm.run(json.loads(config), Path(folder.name) / "run", replications=replications, workers=workers, progress=False)
+    return hm.run(
+        json.loads(config), Path(folder.name) / "run", replications=replications, workers=workers, progress=False
+    )
 
 
 _FOLDERS: list[tempfile.TemporaryDirectory] = []
@@ -88,12 +92,12 @@ FACTORIAL = {
     "estimands": ["Intercept", "theta_school"],
     "methods": {
         "none": {"pooling": "none", "sampler": "exact", "priors": {"sigma": "half_normal(5)"}},
-        "partial": {"sampler": "exact", "priors": {"Intercept": "normal(0, 10)", "sd_school": "half_normal(2)", "sigma": "half_normal(5)"}},
+        "partial": {"sampler": "exact", "priors": {"Intercept": "normal(0, 10)", "sd_school": "half_normal(2)", "sigma": "half_normal(5)"}},  # noqa: E501
     },
     "performance": ["rmse", "cover"], "replications": 60, "failures": "complete-case", "seed": 1,
 }  # fmt: skip
 CALIBRATED = {
-    "mechanisms": POPULATION["mechanisms"] | {"truth": {"Intercept": "normal(0, 20)", "sd_school": "half_normal(10)"}, "grid": {}},
+    "mechanisms": POPULATION["mechanisms"] | {"truth": {"Intercept": "normal(0, 20)", "sd_school": "half_normal(10)"}, "grid": {}},  # noqa: E501
     "estimands": ["Intercept", "sd_school", "theta_school"],
     "methods": {
         "right": {"sampler": "exact", "priors": {"Intercept": "normal(0, 20)", "sd_school": "half_normal(10)"}},
@@ -132,7 +136,7 @@ def calibration() -> pd.DataFrame:
     return study(CALIBRATED, 400).estimates
 
 
-# one function a picture -------------------------------------------------------------------------------------------------
+# one function a picture -------------------------------------------------------------------------------------------------  # noqa: E501
 
 
 def plot_shrinkage_arrays() -> Figure:
@@ -162,7 +166,9 @@ def plot_plane() -> Figure:
 def plot_caterpillar() -> Figure:
     """Batters from the smallest estimate to the largest."""
     fit, rest = baseball()
-    return plots.plot_caterpillar(fit, truth=rest, xlabel="batting average", title="95% intervals and the rest of the season")
+    return plots.plot_caterpillar(
+        fit, truth=rest, xlabel="batting average", title="95% intervals and the rest of the season"
+    )
 
 
 def plot_forest() -> Figure:
@@ -187,7 +193,9 @@ def plot_prior_posterior() -> Figure:
 
 def plot_triple() -> Figure:
     """The compromise of one experiment."""
-    return plots.plot_triple(rats(), "71", xlabel="probability of a tumour", title="Experiment 71: 4 tumours among 14 rats")
+    return plots.plot_triple(
+        rats(), "71", xlabel="probability of a tumour", title="Experiment 71: 4 tumours among 14 rats"
+    )
 
 
 def plot_funnel() -> Figure:
@@ -195,7 +203,9 @@ def plot_funnel() -> Figure:
     model = hm.Model("effect ~ 1 + (1 | school)", known_se="se")
     data = hm.load_dataset("eight_schools")
     centred = hm.fit(model, data, marginalize=False, centred=True, progress=False)
-    return plots.plot_funnel({"centred": centred, "integrated out": schools()}, "theta_school", "A", sd="sd_school", most=1500)
+    return plots.plot_funnel(
+        {"centred": centred, "integrated out": schools()}, "theta_school", "A", sd="sd_school", most=1500
+    )
 
 
 def plot_predictive() -> Figure:
@@ -251,7 +261,9 @@ def plot_lollipop() -> Figure:
 def plot_heat() -> Figure:
     """Error over two factors."""
     where = {"obs": 2}
-    return plots.plot_heat(study(FACTORIAL, 60).performance, "rmse", "theta_school", "sd_school", "school", where=where, **MEAN)
+    return plots.plot_heat(
+        study(FACTORIAL, 60).performance, "rmse", "theta_school", "sd_school", "school", where=where, **MEAN
+    )
 
 
 def plot_nested_loop() -> Figure:

@@ -77,7 +77,9 @@ def _flushed(code: int) -> int:
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             if stream is sys.stdout and isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-                code = _bad(f"standard output: cannot be written ({error.strerror}); what is in files is whole: make room")
+                code = _bad(
+                    f"standard output: cannot be written ({error.strerror}); what is in files is whole: make room"
+                )
     return code
 
 
@@ -98,7 +100,11 @@ def _of_programs(error: Exception) -> str:
     """What to do about a compiled program that is not what its file's name says."""
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR", "")
     found = (str(error).splitlines() or [type(error).__name__])[0][:150]
-    todo = f"the folder of compiled programs, {folder}, may be damaged: remove it, and type the command again" if folder else "report it"
+    todo = (
+        f"the folder of compiled programs, {folder}, may be damaged: remove it, and type the command again"
+        if folder
+        else "report it"
+    )
     return f"a compiled program failed ({found}); {todo}"
 
 

@@ -87,7 +87,13 @@ def fit(
     check_device(device)
     _check_writable(out)
     model = Model(
-        formula, family, known_se=known_se, trials=trials, exposure=exposure, weights=weights, priors=_priors(prior or [])
+        formula,
+        family,
+        known_se=known_se,
+        trials=trials,
+        exposure=exposure,
+        weights=weights,
+        priors=_priors(prior or []),
     )
     words = _pooling(pooling)
     labels = {factor for group in model.parsed.groups for factor in group.factors}

@@ -14,7 +14,8 @@ __all__ = ["compare", "merge", "replicate"]
 
 @app.command
 def merge(out: Path, /, *runs: Path, quiet: bool = False) -> None:
-    """Join runs of one study that were made apart: shards in folders of their own, or other cells, methods, replications.
+    """Join runs of one study that were made apart: shards in folders of their own, or other cells, methods,
+    replications.
 
     Parameters
     ----------
@@ -36,7 +37,14 @@ def merge(out: Path, /, *runs: Path, quiet: bool = False) -> None:
 
 @app.command
 def replicate(
-    run: Path, /, *, rep: int, cell: str | None = None, method: str | None = None, out: Path | None = None, quiet: bool = False
+    run: Path,
+    /,
+    *,
+    rep: int,
+    cell: str | None = None,
+    method: str | None = None,
+    out: Path | None = None,
+    quiet: bool = False,
 ) -> None:
     """Compute one replicate of a run again: print its truth, estimates and diagnostics, save its data and draws.
 
@@ -51,7 +59,8 @@ def replicate(
     method
         One method; by default all.
     out
-        Folder for data.csv, truth.csv, estimates.csv and each method's draws (netCDF); by default inside the run folder.
+        Folder for data.csv, truth.csv, estimates.csv and each method's draws (netCDF); by default inside the run
+        folder.
     quiet
         Print the folder only.
     """
@@ -71,8 +80,25 @@ def _print_replicate(found: Any, place: str) -> None:
     """Truth, estimates beside it, and whether they are the stored ones."""
     print(f"{place or 'the only cell'}, replicate {found.rep}: {len(found.data)} rows of data")
     truth = found.truth[(found.truth["group"] == "") & found.truth["true"].notna()]
-    print("truth: " + ", ".join(f"{name} = {value:.6g}" for name, value in zip(truth["variable"], truth["true"], strict=True)))
-    columns = ["estimand", "group", "true", "estimate", "se", "lower", "upper", "status", "n_try", "rhat", "ess_bulk", "ess_tail", "divergences"]
+    print(
+        "truth: "
+        + ", ".join(f"{name} = {value:.6g}" for name, value in zip(truth["variable"], truth["true"], strict=True))
+    )
+    columns = [
+        "estimand",
+        "group",
+        "true",
+        "estimate",
+        "se",
+        "lower",
+        "upper",
+        "status",
+        "n_try",
+        "rhat",
+        "ess_bulk",
+        "ess_tail",
+        "divergences",
+    ]
     for method, rows in found.estimates.groupby("method", sort=False):
         shown = rows[[c for c in (*columns, "message") if c in rows and not rows[c].isna().all()]]
         print(f"\n{method}\n{shown.to_string(index=False, float_format=lambda x: f'{x:.5g}')}")
@@ -80,7 +106,9 @@ def _print_replicate(found: Any, place: str) -> None:
         if differ is None:
             print("this replicate is not stored in the run")
         elif differ:
-            print(f"NOT the stored rows: {', '.join(differ)} differ; other versions or another kind of machine made them")
+            print(
+                f"NOT the stored rows: {', '.join(differ)} differ; other versions or another kind of machine made them"
+            )
         else:
             print("the stored rows, to the last bit")
         print(f"{method}.nc: {found.notes[method]}" if method in found.draws else f"{method} {found.notes[method]}")
@@ -110,7 +138,9 @@ def compare(one: Path, two: Path, /, *, out: Path | None = None, rows: int = 20)
     for word, lines in (("identity", found.identity), ("summary", found.summary), ("versions", found.versions)):
         print(f"{word}: " + ("the same" if not lines else "\n  " + "\n  ".join(lines)))
     print("\n".join(found.words))
-    largest = found.table.loc[found.table["z"].abs().sort_values(ascending=False, kind="stable").index].query("z != 0 and z == z")
+    largest = found.table.loc[found.table["z"].abs().sort_values(ascending=False, kind="stable").index].query(
+        "z != 0 and z == z"
+    )
     if len(largest) and rows > 0:
         print("\n" + largest.head(rows).to_string(index=False, float_format=lambda x: f"{x:.4g}"))
     if out is not None:

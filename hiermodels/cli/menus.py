@@ -8,7 +8,9 @@ from hiermodels.cli._app import app, prepare_jax, show
 
 __all__ = ["doctor", "list_"]
 
-Kind = Literal["models", "priors", "families", "samplers", "estimators", "deviations", "measures", "datasets", "configs"]
+Kind = Literal[
+    "models", "priors", "families", "samplers", "estimators", "deviations", "measures", "datasets", "configs"
+]
 
 
 @app.command(name="list")
@@ -58,7 +60,13 @@ def _menu(kind: str) -> list[tuple[str, str]]:
         entry = getattr(module, name)
         doc = (getattr(entry, "__doc__", None) or "").strip().splitlines()
         if kind == "families":
-            how = "integrated out" if entry.conjugate else "explicit NUTS" if entry.peaks else "one grouping by quadrature, else explicit NUTS"
+            how = (
+                "integrated out"
+                if entry.conjugate
+                else "explicit NUTS"
+                if entry.peaks
+                else "one grouping by quadrature, else explicit NUTS"
+            )
             doc = [f"link {entry.link}, groups {entry.groups}, {how}"]
         found.append((name, doc[0] if doc else ""))
     return found

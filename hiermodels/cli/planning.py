@@ -51,7 +51,9 @@ def plan(
     if power is None and (vary or estimand):
         raise ValueError("plan: --vary and --estimand go with --power; leave them out or add --power 0.8")
     if power is not None and estimand is None:
-        raise ValueError("plan: expected --estimand beside --power, found none; name a decision or an estimand of the config")
+        raise ValueError(
+            "plan: expected --estimand beside --power, found none; name a decision or an estimand of the config"
+        )
     sizes = _sizes(vary or [])
     prepare_jax(device)
     from hiermodels.studies.plan import planning, power_curves
@@ -62,7 +64,9 @@ def plan(
         print(planning.plan(config, [part for text in mcse for part in text.split(",")], workers=workers, **given))
         return
     assert power is not None and estimand is not None
-    print(power_curves.power_curve(config, estimand, target=power, vary=sizes, replications=replications, workers=workers))
+    print(
+        power_curves.power_curve(config, estimand, target=power, vary=sizes, replications=replications, workers=workers)
+    )
 
 
 def _sizes(texts: list[str]) -> dict[str, list[int]]:

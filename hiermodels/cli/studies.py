@@ -40,7 +40,8 @@ def run(
     extend
         Allow more replications, cells or methods than the folder's study has.
     shard
-        I/N: compute one N-th of the study's chunks, on any machine; I counts from 0 or from 1. By default the numbers of
+        I/N: compute one N-th of the study's chunks, on any machine; I counts from 0 or from 1. By default the numbers
+        of
         a Slurm job array, where there is one, else everything. Shards may share a run folder, or `merge` joins theirs.
     time_limit
         Seconds or HH:MM:SS, start-up counted; the run ends by then with exit code 75, and the same command goes on.
@@ -65,7 +66,10 @@ def run(
     if done.finished:
         print_run(done)
     else:
-        print(f"{done.path}: not finished; when all shards are: hiermodels merge OUT RUN... joins folders, report shows one")
+        print(
+            f"{done.path}: not finished; when all shards are: hiermodels merge OUT RUN... joins folders, report "
+            f"shows one"
+        )
 
 
 def print_run(done: Any) -> None:
@@ -175,5 +179,7 @@ def _write_new(file: Path, text: str, hint: str) -> None:
     try:
         file.write_text(text)
     except OSError as error:
-        raise ValueError(f"{file}: cannot be written ({error.strerror}); choose a folder that exists and is writable") from None
+        raise ValueError(
+            f"{file}: cannot be written ({error.strerror}); choose a folder that exists and is writable"
+        ) from None
     print(f"wrote {file}; {hint}")

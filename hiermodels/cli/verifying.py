@@ -46,7 +46,8 @@ def _count(table: pd.DataFrame) -> str:
     wrong, random = int((~table["ok"]).sum()), int((table["mcse"] > 0).sum())
     verdict = "all agree" if wrong == 0 else f"{wrong} disagree"
     return (
-        f"{targets} targets, {len(table)} comparisons, {random} of them by Monte Carlo with 4 standard errors allowed: {verdict}"
+        f"{targets} targets, {len(table)} comparisons, {random} of them by Monte Carlo with 4 standard errors "
+        f"allowed: {verdict}"
     )
 
 
@@ -61,7 +62,9 @@ def _printed(table: pd.DataFrame) -> Any:
     for row in table.to_dict("records"):
         here = (row["section"], row["system"], row["route"])
         if here != before:
-            found.add_row(str(row["section"]), row["system"] + (f" ({row['route']})" if row["route"] else ""), style="bold")
+            found.add_row(
+                str(row["section"]), row["system"] + (f" ({row['route']})" if row["route"] else ""), style="bold"
+            )
         ours, difference = _as_precise(row["ours"], row["target"]), f"{row['difference']:.2f}"
         verdict, style = ("ok", None) if row["ok"] else ("NO", "bold red")
         found.add_row("", "  " + row["quantity"], row["tag"], row["target"], ours, difference, verdict, style=style)

@@ -1,6 +1,7 @@
 """CSV files as cells of text: nothing is guessed, shifted or filled in here.
 
-The separator is found from the header (comma, semicolon, tab, bar); a row that does not have the header's number of fields is
+The separator is found from the header (comma, semicolon, tab, bar); a row that does not have the header's number of
+fields is
 refused with its line. What a column means is decided afterwards, by its role, in `hiermodels.datasets.roles`.
 """
 
@@ -54,7 +55,8 @@ def read_cells(path: Path) -> Cells:
     Raises
     ------
     ValueError
-        For a file that is no text, has no header, a column name twice, a quote that stays open, or a row with more or fewer
+        For a file that is no text, has no header, a column name twice, a quote that stays open, or a row with more or
+        fewer
         fields than the header: naming the line.
     """
     lines = io.StringIO(_text(path), newline="").readlines()
@@ -90,11 +92,15 @@ def _text(path: Path) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise _not_text(path, f"byte {raw[error.start]:#04x}", f"line {line} may be Latin-1 or Windows-1252; ") from None
+        raise _not_text(
+            path, f"byte {raw[error.start]:#04x}", f"line {line} may be Latin-1 or Windows-1252; "
+        ) from None
 
 
 def _not_text(path: Path, found: str, guess: str = "") -> ValueError:
-    return ValueError(f"{path}: expected CSV in UTF-8 text, found {found}; save it so ({guess}Parquet ends in .parquet)")
+    return ValueError(
+        f"{path}: expected CSV in UTF-8 text, found {found}; save it so ({guess}Parquet ends in .parquet)"
+    )
 
 
 def _records(path: Path, lines: list[str], above: int, separator: str) -> Iterator[tuple[int, list[str]]]:
@@ -146,8 +152,13 @@ def _check_widths(path: Path, width: int, found: list[tuple[int, list[str]]], se
     if len(row) < width:
         raise ValueError(f"{said}; write every cell, an empty one where a value is missing")
     if all(len(other) == width + 1 for _, other in found):
-        raise ValueError(f"{said}, and one more in every row; give that column a name (from R: write.csv(..., row.names = FALSE))")
-    raise ValueError(f"{said}; put double quotes around a text with {SEPARATORS.get(separator, repr(separator))} in it, or mend the row")
+        raise ValueError(
+            f"{said}, and one more in every row; give that column a name (from R: write.csv(..., row.names = FALSE))"
+        )
+    raise ValueError(
+        f"{said}; put double quotes around a text with {SEPARATORS.get(separator, repr(separator))} in it, or mend "
+        f"the row"
+    )
 
 
 def _check_blanks(path: Path, names: tuple[str, ...], found: list[tuple[int, list[str]]]) -> None:

@@ -37,8 +37,10 @@ def as_table(cells: Cells, labels: Collection[str] | None, missing: Collection[s
     ----------
     cells : Cells
     labels : collection of str or None
-        Columns whose values are labels: they stay text as written, unless numbers (or true and false) print as exactly the
-        same text. Other columns are numbers where every cell is one, none of them written as ``01``. None for no labels.
+        Columns whose values are labels: they stay text as written, unless numbers (or true and false) print as exactly
+        the
+        same text. Other columns are numbers where every cell is one, none of them written as ``01``. None for no
+        labels.
     missing : collection of str or None
         Texts that stand for a missing value, beside an empty cell; None for `MISSING`.
     way : str
@@ -53,7 +55,9 @@ def as_table(cells: Cells, labels: Collection[str] | None, missing: Collection[s
 
     gone = MISSING if missing is None else frozenset(("", *missing))
     columns = list(zip(*cells.rows, strict=True)) if cells.rows else [() for _ in cells.names]
-    comma = cells.separator != "," and any(_COMMA.fullmatch(t) and not THOUSANDS.fullmatch(t) for column in columns for t in column if "," in t)
+    comma = cells.separator != "," and any(
+        _COMMA.fullmatch(t) and not THOUSANDS.fullmatch(t) for column in columns for t in column if "," in t
+    )
     found: dict[str, Any] = {}
     for name, column in zip(cells.names, columns, strict=True):
         label = name in (labels or ())
@@ -68,8 +72,10 @@ def _refuse_missing(cells: Cells, name: str, column: tuple[str, ...], gone: Coll
     row = next((i for i, text in enumerate(column) if text and text in gone), None)
     if row is not None:
         raise ValueError(
-            f"{cells.path}: line {cells.lines[row]}, column {name!r}: expected a group label, found {column[row]!r}, which is read "
-            f"as a missing value; where it is a label (NA: Namibia), say {way}, so that only empty cells are missing; else "
+            f"{cells.path}: line {cells.lines[row]}, column {name!r}: expected a group label, found {column[row]!r}, "
+            f"which is read "
+            f"as a missing value; where it is a label (NA: Namibia), say {way}, so that only empty cells are "
+            f"missing; else "
             "fill or drop the row"
         )
 
@@ -84,7 +90,8 @@ def _exact(column: tuple[str, ...]) -> list[Any] | None:
 def _by_content(column: tuple[str, ...], gone: Collection[str], comma: bool) -> list[Any] | None:
     """Numbers, or true and false, where every cell that is there is one; None for text.
 
-    With ``comma`` a comma is the decimal mark: another mark separates the fields of the file, and some number in it has a comma
+    With ``comma`` a comma is the decimal mark: another mark separates the fields of the file, and some number in it has
+    a comma
     that cannot stand for thousands.
     """
     there = [text for text in column if text not in gone]

@@ -1,7 +1,9 @@
 """Families: distribution of an outcome given its group's value, link and law of the groups.
 
-A conjugate family (`Family.conjugate`) has groups that integrate out of its likelihood: all levels of a normal outcome, the finest of
-beta and gamma populations. The others have normal groups on the scale of their link: one grouping of one varying coefficient
+A conjugate family (`Family.conjugate`) has groups that integrate out of its likelihood: all levels of a normal outcome,
+the finest of
+beta and gamma populations. The others have normal groups on the scale of their link: one grouping of one varying
+coefficient
 integrates out by quadrature where the family allows it; else NUTS moves on everything.
 
 The menu: a family is a class in a file of its own under ``laws/`` and one line here.
@@ -27,9 +29,7 @@ from hiermodels.families.laws.poisson_log import PoissonLog
 from hiermodels.families.laws.student_t import StudentT
 
 MENU: dict[str, Family] = {
-    law.name: law()
-    for law in list(vars().values())
-    if isinstance(law, type) and issubclass(law, Family) and law.name
+    law.name: law() for law in list(vars().values()) if isinstance(law, type) and issubclass(law, Family) and law.name
 }
 """Every family by its name."""
 
@@ -57,15 +57,20 @@ _KNOWN_AS = {
     "cox": "survival times are not there: write a NumPyro function",
     "ordinal": "ordered categories are not there: write a NumPyro function, or 'bernoulli_logit' for one cut",
     "cumulative": "ordered categories are not there: write a NumPyro function, or 'bernoulli_logit' for one cut",
-    "categorical": "several categories are not there: write a NumPyro function, or 'bernoulli_logit' for one against the rest",
-    "multinomial": "several categories are not there: write a NumPyro function, or 'binomial_logit' for one against the rest",
+    "categorical": (
+        "several categories are not there: write a NumPyro function, or 'bernoulli_logit' for one against the rest"
+    ),
+    "multinomial": (
+        "several categories are not there: write a NumPyro function, or 'binomial_logit' for one against the rest"
+    ),
     "zero_inflated_poisson": "zero inflation is not there: 'negative_binomial' is nearest, or write a NumPyro function",
     "hurdle_poisson": "zero inflation is not there: 'negative_binomial' is nearest, or write a NumPyro function",
 }
 
 
 def integrated(kernel: str) -> list[str]:
-    """Families of the same outcome whose groups integrate out of the likelihood, for one whose normal groups stay explicit.
+    """Families of the same outcome whose groups integrate out of the likelihood, for one whose normal groups stay
+    explicit.
 
     Examples
     --------

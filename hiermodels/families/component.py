@@ -42,9 +42,11 @@ _CORNER = 2.0
 
 
 def unbent(x: Any, laid: Any) -> tuple[Any, Any]:
-    """t and dt/dx of a bent law at x: ``x = centre + scale t + bend (sqrt(t^2 + 4) - 2)``; ``laid`` holds the three numbers first.
+    """t and dt/dx of a bent law at x: ``x = centre + scale t + bend (sqrt(t^2 + 4) - 2)``; ``laid`` holds the three
+    numbers first.
 
-    With r = bend / scale and ``d = (x - centre) / scale + 2 r`` this is ``d = t + r sqrt(t^2 + 4)``, whose square is quadratic in t.
+    With r = bend / scale and ``d = (x - centre) / scale + 2 r`` this is ``d = t + r sqrt(t^2 + 4)``, whose square is
+    quadratic in t.
     """
     scale = jnp.maximum(laid[1], 1e-150)
     r = laid[2] / scale
@@ -55,7 +57,9 @@ def unbent(x: Any, laid: Any) -> tuple[Any, Any]:
 
 
 def bent_cdf(t: Any, series: Any) -> tuple[Any, Any]:
-    """F and f at t of ``phi(t) (1 + sum over n of a_n He_n(t))``: F is ``Phi(t) - phi(t) sum over n of a_n He_(n-1)(t)``."""
+    """F and f at t of ``phi(t) (1 + sum over n of a_n He_n(t))``: F is ``Phi(t) - phi(t) sum over n of a_n
+    He_(n-1)(t)``.
+    """
     before, here = jnp.zeros_like(t), jnp.ones_like(t)
     below, density = jnp.zeros_like(t * series[0]), jnp.ones_like(t * series[0])
     for n, a in enumerate(series):
@@ -104,7 +108,9 @@ KINDS = {
     ),
     "bent": Kind(_no_draw, lambda a, b: (a, b), _bent_cdf),
 }
-"""``point`` (a is the value), ``normal`` (mean, variance), ``beta`` (a, b), ``gamma`` (shape, rate), ``bent`` (mean, variance, and `Component.more`)."""
+"""``point`` (a is the value), ``normal`` (mean, variance), ``beta`` (a, b), ``gamma`` (shape, rate), ``bent`` (mean,
+variance, and `Component.more`).
+"""
 
 
 class Component(eqx.Module):
@@ -117,10 +123,12 @@ class Component(eqx.Module):
     a, b : Array
         Shape () or (group,), padding included.
     base : tuple of Array, or None
-        Numbers of a law that all groups share, shape () each, to which each group adds what its own few counts say: ``a - base[0]`` and
+        Numbers of a law that all groups share, shape () each, to which each group adds what its own few counts say: ``a
+        - base[0]`` and
         ``b - base[1]`` are free of the hyperparameters.
     more : Array, or None
-        Of a bent law, first axis: centre, scale and bend (`unbent`), the coefficients of its series in t (`bent_cdf`), and how far
+        Of a bent law, first axis: centre, scale and bend (`unbent`), the coefficients of its series in t (`bent_cdf`),
+        and how far
         the series' distribution function is off.
     """
 

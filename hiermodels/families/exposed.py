@@ -51,7 +51,9 @@ class Exposed(Family):
         assert eta is not None
         return rows.size[None] * self.link.slope(eta)
 
-    def score(self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray) -> np.ndarray:
+    def score(
+        self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray
+    ) -> np.ndarray:
         return information * (y / (rows.size * np.exp(eta)) - 1)
 
     def row_kernel(self, y: Array, eta: Array, values: Mapping[str, Array], rows: Rows) -> Array:

@@ -1,4 +1,6 @@
-"""What every family is: the law of an outcome given its group's value, and what each interpreter of a model makes of it."""
+"""What every family is: the law of an outcome given its group's value, and what each interpreter of a model makes of
+it.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,8 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True)
 class Family:
-    """A family; a subclass in a file of its own under ``laws/`` holds one, and a line in the menu (`hiermodels.families`).
+    """A family; a subclass in a file of its own under ``laws/`` holds one, and a line in the menu
+    (`hiermodels.families`).
 
     Attributes
     ----------
@@ -85,15 +88,18 @@ class Family:
     twin : str
         Family of the same likelihood under which the model is computed: ``binomial`` for ``bernoulli``. Empty: itself.
     linked : str
-        Family of the same outcome whose groups are normal on the link's scale: ``binomial_logit`` for ``binomial``. Empty: itself.
+        Family of the same outcome whose groups are normal on the link's scale: ``binomial_logit`` for ``binomial``.
+        Empty: itself.
     peaks : bool
         Whether the density of several rows can have several peaks.
     additive : bool
-        Whether rows of the same linear predictor count as one, with the sums of their outcomes and of their trials or exposures.
+        Whether rows of the same linear predictor count as one, with the sums of their outcomes and of their trials or
+        exposures.
     unpooled : tuple of float
         (a, b) of Jeffreys' prior, a beta or gamma law, of the value of a group that is not pooled.
     local : bool
-        Whether the likelihood of every outcome falls on both sides of its linear predictor, so fast that a flat prior of that is proper.
+        Whether the likelihood of every outcome falls on both sides of its linear predictor, so fast that a flat prior
+        of that is proper.
     sharpens : bool
         Whether rows have no spread left as the parameter of role ``dispersion`` grows.
     response : tuple of str
@@ -195,7 +201,8 @@ class Family:
         """Whether outcomes are measurements rather than whole numbers."""
         return self.outcome == "measurement"
 
-    # outcomes -----------------------------------------------------------------------------------------------------------
+    # outcomes
+    # -----------------------------------------------------------------------------------------------------------
 
     def refused(self, y: np.ndarray, size: np.ndarray) -> list[Refusal]:
         """Outcomes, finite numbers, that are none of this family's; whole trials or exposure beside them.
@@ -205,9 +212,21 @@ class Family:
         low, high = support(self.link.kind)
         found = []
         if low > -math.inf:
-            found.append(Refusal(y <= low, f"a number above {low:g}", f"an outcome of family {self.name} is above {low:g}: mend or drop the row"))
+            found.append(
+                Refusal(
+                    y <= low,
+                    f"a number above {low:g}",
+                    f"an outcome of family {self.name} is above {low:g}: mend or drop the row",
+                )
+            )
         if high < math.inf:
-            found.append(Refusal(y >= high, f"a number below {high:g}", f"an outcome of family {self.name} is below {high:g}: mend or drop the row"))
+            found.append(
+                Refusal(
+                    y >= high,
+                    f"a number below {high:g}",
+                    f"an outcome of family {self.name} is below {high:g}: mend or drop the row",
+                )
+            )
         return found
 
     @property
@@ -222,10 +241,13 @@ class Family:
         y = y if low == -math.inf else jnp.maximum(y, low + float(numbers.tiny))
         return y if high == math.inf else jnp.minimum(y, high - float(numbers.epsneg))
 
-    # what rows say on their own ------------------------------------------------------------------------------------------
+    # what rows say on their own
+    # ------------------------------------------------------------------------------------------
 
     def counted(self, y: Any, size: Any) -> tuple[Any, Any]:
-        """What each row adds to the sums that say all of a rate: events, and trials or exposure; works on NumPy and JAX arrays."""
+        """What each row adds to the sums that say all of a rate: events, and trials or exposure; works on NumPy and
+        JAX arrays.
+        """
         return y, size
 
     def informative(self, y: Any, size: Any) -> Any:
@@ -249,10 +271,13 @@ class Family:
         return self.link.host_forward(y / size) if xp is np else self.link.forward(y / size)
 
     def told(self, size: Any, mean: Any) -> Any:
-        """What rows tell of their linear predictor at a mean, up to a factor that a parameter of the outcome's law sets."""
+        """What rows tell of their linear predictor at a mean, up to a factor that a parameter of the outcome's law
+        sets.
+        """
         return size
 
-    # rows around a linear predictor ------------------------------------------------------------------------------------
+    # rows around a linear predictor
+    # ------------------------------------------------------------------------------------
 
     def rows(self, eta: Array, values: Mapping[str, Array], rows: Rows) -> dist.Distribution:
         """NumPyro's law of every row's outcome.
@@ -280,7 +305,8 @@ class Family:
         raise NotImplementedError(f"{self.name}: host_rows")
 
     def information(self, eta: np.ndarray | None, values: Mapping[str, Any], rows: Rows) -> np.ndarray:
-        """Fisher information of each row about its linear predictor; (draw, row), or (1, row) where it is the same in every draw.
+        """Fisher information of each row about its linear predictor; (draw, row), or (1, row) where it is the same in
+        every draw.
 
         Parameters
         ----------
@@ -291,7 +317,9 @@ class Family:
         """
         raise NotImplementedError(f"{self.name}: information")
 
-    def score(self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray) -> np.ndarray:
+    def score(
+        self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray
+    ) -> np.ndarray:
         """Derivative of each row's log density by its linear predictor; (draw, row)."""
         raise NotImplementedError(f"{self.name}: score")
 
@@ -334,15 +362,22 @@ class Family:
         """Law of a row's outcome in a line of a model, given its linear predictor."""
         raise NotImplementedError(f"{self.name}: shown")
 
-    def residual_variance(self, values: Mapping[str, Any], weight: np.ndarray, known: bool) -> np.ndarray | float | None:
-        """Variance of an average row around its groups, on the scale of the linear predictor; None where it is not one number."""
+    def residual_variance(
+        self, values: Mapping[str, Any], weight: np.ndarray, known: bool
+    ) -> np.ndarray | float | None:
+        """Variance of an average row around its groups, on the scale of the linear predictor; None where it is not one
+        number.
+        """
         return None
 
     def sds_of(self, shares: Mapping[str, float], variance: float) -> dict[str, float]:
-        """Group sds that a truth gives as shares or as coefficients of variation, as `hiermodels.families.link.Link.sds_of` says."""
+        """Group sds that a truth gives as shares or as coefficients of variation, as
+        `hiermodels.families.link.Link.sds_of` says.
+        """
         return self.link.sds_of(shares, variance)
 
-    # rows at a mean on its natural scale ---------------------------------------------------------------------------------
+    # rows at a mean on its natural scale
+    # ---------------------------------------------------------------------------------
 
     def at_rate(self, rate: Array, size: Array) -> dist.Distribution:
         """NumPyro's law of a row's outcome at a probability or a rate."""
@@ -373,7 +408,9 @@ class Family:
         return rate
 
     def moments_below(self, a: np.ndarray) -> np.ndarray:
-        """Order below which moments of `mean_at_rate` exist where the rate has a beta or gamma law with this first number."""
+        """Order below which moments of `mean_at_rate` exist where the rate has a beta or gamma law with this first
+        number.
+        """
         return np.full_like(a, np.inf)
 
     def predictive(self, a: float, b: float, size: float) -> Any:
@@ -381,7 +418,9 @@ class Family:
         raise NotImplementedError(f"{self.name}: predictive")
 
     def share(self, mean: np.ndarray, concentration: np.ndarray, size: float) -> np.ndarray:
-        """Share of the variance between groups in that of rows of a typical size, given the numbers of their population."""
+        """Share of the variance between groups in that of rows of a typical size, given the numbers of their
+        population.
+        """
         raise NotImplementedError(f"{self.name}: share")
 
     def source_at_rate(self, rate: str, columns: Columns) -> str:

@@ -75,7 +75,9 @@ class Link:
         raise NotImplementedError(self.name)
 
     def sds_of(self, shares: Mapping[str, float], variance: float) -> dict[str, float]:
-        """Group sds at which groups have these shares of the whole variance, that of a row around its groups being ``variance``."""
+        """Group sds at which groups have these shares of the whole variance, that of a row around its groups being
+        ``variance``.
+        """
         rest = 1 - sum(shares.values())
         return {name: math.sqrt(variance) * math.sqrt(share / rest) for name, share in shares.items()}
 

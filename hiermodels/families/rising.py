@@ -56,13 +56,7 @@ def _value_and_slope(a: Array, y: Array) -> tuple[Array, Array]:
     series0, slope0, product0, sum0 = _part(a)
     series1, slope1, product1, sum1 = _part(a + y)
     step = jnp.log1p(y / z0)
-    value = (
-        (a + y - 0.5) * step
-        + y * (jnp.log1p(_SHIFT / a) - 1)
-        + series1
-        - series0
-        - jnp.log(product1 / product0)
-    )
+    value = (a + y - 0.5) * step + y * (jnp.log1p(_SHIFT / a) - 1) + series1 - series0 - jnp.log(product1 / product0)
     return value, step + slope1 - slope0 - (sum1 - sum0) - y / a
 
 

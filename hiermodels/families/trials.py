@@ -29,7 +29,9 @@ def refused_counts(y: np.ndarray) -> list[Refusal]:
 
 def refused_binary(family: Family, y: np.ndarray) -> list[Refusal]:
     """Outcomes that are not 0 or 1."""
-    hint = f"family {family.name} has one trial a row; counts of several are family {family.kernel} with trials=<column>"
+    hint = (
+        f"family {family.name} has one trial a row; counts of several are family {family.kernel} with trials=<column>"
+    )
     return [Refusal((y != 0) & (y != 1), "0 or 1", hint)]
 
 
@@ -44,7 +46,10 @@ class Trials(Family):
     local = False
 
     def refused(self, y: np.ndarray, size: np.ndarray) -> list[Refusal]:
-        return [*refused_counts(y), Refusal(y > size, "at most the row's trials", "check which column holds the trials")]
+        return [
+            *refused_counts(y),
+            Refusal(y > size, "at most the row's trials", "check which column holds the trials"),
+        ]
 
     def rows(self, eta: Array, values: Mapping[str, Array], rows: Rows) -> dist.Distribution:
         return dist.Binomial(jnp.round(jnp.where(rows.weight > 0, rows.size, 1.0)).astype(int), logits=eta)
@@ -56,7 +61,9 @@ class Trials(Family):
         assert eta is not None
         return rows.size[None] * self.link.slope(eta)
 
-    def score(self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray) -> np.ndarray:
+    def score(
+        self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray
+    ) -> np.ndarray:
         return y - rows.size * scipy.special.expit(eta)
 
     def row_kernel(self, y: Array, eta: Array, values: Mapping[str, Array], rows: Rows) -> Array:

@@ -61,9 +61,7 @@ def judge(
     if divergences:
         total = settings.chains * settings.draws
         remedy = _against_divergences(problem, settings)
-        found.append(
-            ("divergent", f"{divergences} of {total} draws diverged, so regions may be missing; {remedy}")
-        )
+        found.append(("divergent", f"{divergences} of {total} draws diverged, so regions may be missing; {remedy}"))
     if not draws.independent:  # draws without a chain have nothing to converge
         found += _chains(diagnostics, settings)
     status = max((word for word, _ in found), key=STATUS.index, default="ok")
@@ -74,7 +72,10 @@ def judge(
 def _against_overflow(draws: Draws, name: str) -> str:
     if np.asarray(draws.values[name]).dtype == np.float32:
         return "use precision='float64'"
-    return "name proper priors of the group sds, e.g. half_normal(...), or rescale the outcome, if it is near 1e-150 or 1e150"
+    return (
+        "name proper priors of the group sds, e.g. half_normal(...), or rescale the outcome, if it is near 1e-150 "
+        "or 1e150"
+    )
 
 
 def _chains(diagnostics: pd.DataFrame, settings: Settings) -> list[tuple[str, str]]:
@@ -130,11 +131,7 @@ def _moments(problem: Problem) -> list[str]:
     found = []
     new = {q.name for q in problem.layout.quantities.values() if q.role == "new group"}
     for lost, words in (("mean", "mean and sd do not exist"), ("sd", "sd does not exist")):
-        names = [
-            name
-            for name, moment in problem.missing_moments.items()
-            if moment == lost and name not in new
-        ]
+        names = [name for name, moment in problem.missing_moments.items() if moment == lost and name not in new]
         if names:
             found.append(
                 f"{', '.join(names)}: the posterior {words} under these priors with this many groups; read "

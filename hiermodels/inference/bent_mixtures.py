@@ -12,7 +12,9 @@ __all__ = ["BentMixture"]
 
 
 class BentMixture(NormalMixture):
-    """Mixtures of bent laws (`hiermodels.families.component`), a group each: as a normal mixture, with their own distribution functions."""
+    """Mixtures of bent laws (`hiermodels.families.component`), a group each: as a normal mixture, with their own
+    distribution functions.
+    """
 
     def _each(self, x: Array, law: Component) -> tuple[Array, Array]:
         """F and f of every component, (k, node, group)."""

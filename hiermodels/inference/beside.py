@@ -18,7 +18,8 @@ _NUMBERS = 1 << 26
 def draws_beside(model: Any, stats: Any, key: Array, position: Array) -> dict[str, Array]:
     """Draws of every variable beside each position (chain, draw, dim).
 
-    Many groups are drawn for some positions at a time: what is computed on the way takes three times the room of the draws.
+    Many groups are drawn for some positions at a time: what is computed on the way takes three times the room of the
+    draws.
     """
 
     @one_by_one

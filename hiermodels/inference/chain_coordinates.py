@@ -27,11 +27,15 @@ __all__ = ["bent"]
 def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]], Array]:
     """Coordinates in which NUTS moves standard deviations, and where it starts in them.
 
-    A standard deviation is ``scale softplus(q)``: its logarithm far below the scale of the data, itself far above. On the
-    logarithm alone a group sd that may be zero has a long flat tail on one side and a cliff on the other, which one step
+    A standard deviation is ``scale softplus(q)``: its logarithm far below the scale of the data, itself far above. On
+    the
+    logarithm alone a group sd that may be zero has a long flat tail on one side and a cliff on the other, which one
+    step
     size cannot serve. ``sigma^-2`` is ``scale softplus(-2 q)`` where there are more rows than groups: the likelihood is
-    exponential in it, and has a cliff below on the logarithm of ``sigma``. The mean, ``kappa`` or ``shape`` of a population under
-    a prior with a light tail is its logarithm up to the prior's scale and itself above; under `half_normal_cv` the same goes for
+    exponential in it, and has a cliff below on the logarithm of ``sigma``. The mean, ``kappa`` or ``shape`` of a
+    population under
+    a prior with a light tail is its logarithm up to the prior's scale and itself above; under `half_normal_cv` the same
+    goes for
     ``1 / sqrt(shape)``. Standardised deviations of groups of counts are centred as far as the counts tell about them
     (`_latents`), those of explicit groups of outcomes with a scale are in units of their conditional sd (`_matched`).
     Everything else keeps its unconstrained coordinate.
@@ -45,7 +49,9 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
     start = model.start(stats)
     each = [p for p in getattr(model, "parameters", ()) for _ in range(hyper.width(p))]
     powers = [_power(p) for p in each]
-    latents, start = _matched(model, stats, start) if isinstance(model, Explicit) else (_latents(model, stats, start), start)
+    latents, start = (
+        _matched(model, stats, start) if isinstance(model, Explicit) else (_latents(model, stats, start), start)
+    )
     if not any(powers):
         return latents, start
     n = len(each)  # standardised group values come after the parameters
@@ -61,7 +67,9 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
 
 
 def _bends(each: list[Parameter], layout: Layout, start: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray, Array]:
-    """Of every parameter whether it bends, and factor, power and base of ``u = base + power log softplus(factor q)``; (parameter,)."""
+    """Of every parameter whether it bends, and factor, power and base of ``u = base + power log softplus(factor q)``;
+    (parameter,).
+    """
     bounded, power = np.array([_bounded(p, layout) for p in each]), np.array([_power(p) for p in each])
     elbow = np.array([_elbow(p) for p in each])
     base = jnp.where(bounded, start + math.log(2.0), jnp.where(np.isfinite(elbow), elbow, start))
@@ -77,13 +85,17 @@ def _log_softplus(r: Array) -> tuple[Array, Array]:
 
 
 def _bounded(parameter: Parameter, layout: Layout) -> bool:
-    """Whether the data bound a standard deviation away from zero: that of rows, with rows to spare in the finest groups."""
+    """Whether the data bound a standard deviation away from zero: that of rows, with rows to spare in the finest
+    groups.
+    """
     groups = max([level.size for level in layout.levels if level.pooling != "complete"] + [1])
     return parameter.role == "residual sd" and _power(parameter) != 0 and layout.obs >= 1.5 * groups
 
 
 def _elbow(parameter: Parameter) -> float:
-    """Where the coordinate of a population's mean, ``kappa`` or ``shape`` bends: the log of its prior's scale, if the tail is light."""
+    """Where the coordinate of a population's mean, ``kappa`` or ``shape`` bends: the log of its prior's scale, if the
+    tail is light.
+    """
     if parameter.kind != "positive" or _is_sd(parameter):
         return math.inf
     return math.log(parameter.prior.bend())
@@ -105,9 +117,12 @@ def _power(parameter: Parameter) -> float:
 def _latents(model: Any, stats: Any, start: Array) -> Callable[[Array], tuple[Array, Array]]:
     """Partial centring of the standardised deviations z of one level of groups of counts; anything else stays.
 
-    With weight w in [0, 1] and a fixed scale s the coordinate of a group is r, ``m + sd z = m + sd^(1 - w) s^w (r - w (m - m0) / s)``:
-    the deviation itself in units of sd for w = 0, the group's own level in units of s for w = 1 (Papaspiliopoulos, Roberts and
-    Skoeld 2003, Bayesian Statistics 7, 307-326). w is the share of the variance between groups in that of the groups' raw levels; 0 for
+    With weight w in [0, 1] and a fixed scale s the coordinate of a group is r, ``m + sd z = m + sd^(1 - w) s^w (r - w
+    (m - m0) / s)``:
+    the deviation itself in units of sd for w = 0, the group's own level in units of s for w = 1 (Papaspiliopoulos,
+    Roberts and
+    Skoeld 2003, Bayesian Statistics 7, 307-326). w is the share of the variance between groups in that of the groups'
+    raw levels; 0 for
     groups that show no spread.
     """
     above = count_tree(model.layout).above if isinstance(model, Conjugate) else ()
@@ -131,10 +146,13 @@ def _latents(model: Any, stats: Any, start: Array) -> Callable[[Array], tuple[Ar
 
 
 def _matched(model: Explicit, data: Data, start: Array) -> tuple[Callable[[Array], tuple[Array, Array]], Array]:
-    """Standardised deviations z of independent effects, in units of their sd given everything else, and where they start.
+    """Standardised deviations z of independent effects, in units of their sd given everything else, and where they
+    start.
 
-    Given all else and a normal outcome, z_j has the precision ``r_j^2 = 1 + sd^2 I_j``, where ``I_j = sum(weight x^2) / sigma^2`` over the
-    group's rows. The coordinate is r_j z_j. On z itself that law narrows as sd grows, and steps that suit a spread near zero are too
+    Given all else and a normal outcome, z_j has the precision ``r_j^2 = 1 + sd^2 I_j``, where ``I_j = sum(weight x^2) /
+    sigma^2`` over the
+    group's rows. The coordinate is r_j z_j. On z itself that law narrows as sd grows, and steps that suit a spread near
+    zero are too
     long for its tail, which chains then do not enter.
     """
     layout, sites = model.layout, {site.name: site for site in model.sites}

@@ -2,11 +2,13 @@
 
 What is in closed form, whatever the data hold:
 
-- nothing unknown but coefficients and group values: known variances (or fixed sds) with flat or normal coefficients; one rate
+- nothing unknown but coefficients and group values: known variances (or fixed sds) with flat or normal coefficients;
+  one rate
   or probability under a gamma or beta prior; unpooled groups of counts;
 - one residual variance over coefficients and unpooled groups that are flat or ``scaled_normal``, under ``flat()``,
   ``flat_variance()``, ``power(c)``, ``inverse_gamma_variance(...)`` or ``uniform(...)``: an inverse gamma law;
-- one variance between groups of equal known variances, flat mean, ``flat_variance()``: the total variance is inverse gamma,
+- one variance between groups of equal known variances, flat mean, ``flat_variance()``: the total variance is inverse
+  gamma,
   truncated at the known one.
 
 The same posteriors as SciPy laws, with moments, quantiles and evidence: `hiermodels.inference.laws` and
@@ -74,7 +76,8 @@ def closed_form(factorised: Factorised) -> Callable[[Array, Any, tuple[int, ...]
     Returns
     -------
     callable
-        ``draw(key, stats, shape) -> u``, independent unconstrained hyperparameters, (*shape, dim). NaN where known variances
+        ``draw(key, stats, shape) -> u``, independent unconstrained hyperparameters, (*shape, dim). NaN where known
+        variances
         that had to be equal are not (`check_variances` says so beforehand), and where the data leave the law no mass.
 
     Raises
@@ -117,26 +120,36 @@ def _only(factorised: Factorised) -> Parameter:
     if not layout.gaussian:
         names = ", ".join(p.name for p in free)
         groups = f"family {layout.family}" if layout.normal_groups else "rates"
-        raise ValueError(f"sampler: 'closed_form': the population of groups of {groups} ({names}) has no closed form; {way}")
+        raise ValueError(
+            f"sampler: 'closed_form': the population of groups of {groups} ({names}) has no closed form; {way}"
+        )
     others = [p for p in free if p.role != "residual sd"]
     if not others:
         _check_residual(layout, free[0], way)
         return free[0]
     bad = others[0]
     if bad.kind != "positive":
-        hint = "use flat(), normal(...) or scaled_normal(...)" if bad.kind == "real" else "write || for independent effects"
+        hint = (
+            "use flat(), normal(...) or scaled_normal(...)"
+            if bad.kind == "real"
+            else "write || for independent effects"
+        )
         raise ValueError(f"sampler: 'closed_form': {bad.name} ~ {bad.prior} has no closed form; {hint}, or {way[4:]}")
     partial = [level for level in layout.levels if level.pooling == "partial"]
-    balanced = len(layout.levels) == 1 and len(partial) == 1 and layout.columns == ("Intercept",) and layout.population == (0,)
+    balanced = (
+        len(layout.levels) == 1 and len(partial) == 1 and layout.columns == ("Intercept",) and layout.population == (0,)
+    )
     if len(free) > 1 or not layout.known or not balanced:
         raise ValueError(
-            f"sampler: 'closed_form': {bad.name} has a closed form only as the one sd between groups of equal known variances, "
+            f"sampler: 'closed_form': {bad.name} has a closed form only as the one sd between groups of equal known "
+            f"variances, "
             f"with an intercept alone; {way}"
         )
     flat_mean = layout.intercept
     if bad.prior.inverse_gamma() != (-1.0, 0.0) or flat_mean is None or not flat_mean.prior.constant:
         raise ValueError(
-            f"sampler: 'closed_form': {bad.name} ~ {bad.prior} has no closed form; use {bad.name} ~ flat_variance() with "
+            f"sampler: 'closed_form': {bad.name} ~ {bad.prior} has no closed form; use {bad.name} ~ flat_variance() "
+            f"with "
             f"Intercept ~ flat(), or {way[4:]}"
         )
     return bad
@@ -146,17 +159,27 @@ def _check_residual(layout: Layout, sigma: Parameter, way: str) -> None:
     spread = next((level.name for level in layout.levels if level.pooling == "partial"), None)
     if spread is not None:
         raise ValueError(
-            f"sampler: 'closed_form': sigma has no closed form beside partially pooled {spread} groups of fixed spread; {way}"
+            f"sampler: 'closed_form': sigma has no closed form beside partially pooled {spread} groups of fixed "
+            f"spread; {way}"
         )
     if sigma.prior.inverse_gamma() is None:
         raise ValueError(
-            f"sampler: 'closed_form': sigma ~ {sigma.prior} has no closed form; use inverse_gamma_variance(shape, scale), "
+            f"sampler: 'closed_form': sigma ~ {sigma.prior} has no closed form; use inverse_gamma_variance(shape, "
+            f"scale), "
             f"flat_variance(), flat(), power(c) or uniform(low, high), or {way[4:]}"
         )
-    apart = next((p for p in layout.parameters if p.kind == "real" and p.prior.gaussian and p.prior.unit is None and not p.prior.constant), None)
+    apart = next(
+        (
+            p
+            for p in layout.parameters
+            if p.kind == "real" and p.prior.gaussian and p.prior.unit is None and not p.prior.constant
+        ),
+        None,
+    )
     if apart is not None:
         raise ValueError(
-            f"sampler: 'closed_form': {apart.name} ~ {apart.prior} is not in units of sigma, so the posterior has no closed form; "
+            f"sampler: 'closed_form': {apart.name} ~ {apart.prior} is not in units of sigma, so the posterior has no "
+            f"closed form; "
             f"use scaled_normal(mean, ratio) or flat(), or {way[4:]}"
         )
 
@@ -169,12 +192,18 @@ def check_variances(layout: Layout, data: Data) -> None:
     ValueError
         With the smallest and largest standard error of a group's mean.
     """
-    if not (layout.known and any(level.pooling == "partial" and not _fixed(layout, level.name) for level in layout.levels)):
+    if not (
+        layout.known and any(level.pooling == "partial" and not _fixed(layout, level.name) for level in layout.levels)
+    ):
         return
-    error = tree_of(layout, data).sum_rows(np.asarray(data.weight), len(layout.levels) - 1)[np.asarray(data.real[-1])] ** -0.5
+    error = (
+        tree_of(layout, data).sum_rows(np.asarray(data.weight), len(layout.levels) - 1)[np.asarray(data.real[-1])]
+        ** -0.5
+    )
     if error.max() > (1 + _EQUAL) * error.min():
         raise ValueError(
-            f"sampler: 'closed_form' needs the same standard error in every {layout.levels[-1].name}, found {error.min():.4g} to "
+            f"sampler: 'closed_form' needs the same standard error in every {layout.levels[-1].name}, found "
+            f"{error.min():.4g} to "
             f"{error.max():.4g}; use sampler='exact'"
         )
 

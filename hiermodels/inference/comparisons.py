@@ -1,4 +1,5 @@
-"""Comparisons in words, ``theta_school[A] > theta_school[B] + 5``: read by the names that a posterior has, never evaluated as code.
+"""Comparisons in words, ``theta_school[A] > theta_school[B] + 5``: read by the names that a posterior has, never
+evaluated as code.
 
     comparison :  sum (> | >= | < | <=) sum [ (> | >= | < | <=) sum ]
     sum        :  [-] term { (+ | -) term }
@@ -59,14 +60,26 @@ class Comparison:
         """
         plain = [terms[0] for terms in self.sums if len(terms) == 1]
         numbers = [sign * term for sign, term in plain if not isinstance(term, str)]
-        if len(self.sums) != 2 or len(numbers) != 1 or len(self.names) != 1 or len(plain) != 2 or plain[isinstance(plain[1][1], str)][0] < 0:
-            raise ValueError(f"probability: expected one quantity and one number, e.g. '{self.names[0]} > 0', found more; count draws: .fit.probability(...)")
+        if (
+            len(self.sums) != 2
+            or len(numbers) != 1
+            or len(self.names) != 1
+            or len(plain) != 2
+            or plain[isinstance(plain[1][1], str)][0] < 0
+        ):
+            raise ValueError(
+                f"probability: expected one quantity and one number, e.g. '{self.names[0]} > 0', found more; count "
+                f"draws: .fit.probability(...)"
+            )
         first = isinstance(plain[0][1], str)
         return self.names[0], (self.signs[0][0] == "<") == first, float(numbers[0])
 
     def holds(self, values: Mapping[str, Any]) -> np.ndarray:
         """Where the comparison holds, draw by draw; values of one name broadcast against those of another."""
-        found = [sum((sign * (values[term] if isinstance(term, str) else term) for sign, term in terms), 0.0) for terms in self.sums]
+        found = [
+            sum((sign * (values[term] if isinstance(term, str) else term) for sign, term in terms), 0.0)
+            for terms in self.sums
+        ]
         parts = [_SIGNS[sign](a, b) for sign, a, b in zip(self.signs, found, found[1:], strict=False)]
         return np.logical_and.reduce(np.broadcast_arrays(*parts))
 
@@ -91,7 +104,9 @@ def read_comparison(text: str, names: Sequence[str]) -> Comparison:
     Comparison(sums=(((1.0, 'theta_school[A]'),), ((1.0, 0.15), (1.0, 'x'))), signs=('>',))
     """
     if not isinstance(text, str):
-        raise ValueError(f"probability: expected a comparison in words, found {type(text).__name__}; write e.g. {_example(names)}")
+        raise ValueError(
+            f"probability: expected a comparison in words, found {type(text).__name__}; write e.g. {_example(names)}"
+        )
     longest = sorted(names, key=len, reverse=True)
     sums: list[tuple[Term, ...]] = []
     signs: list[str] = []
@@ -103,12 +118,16 @@ def read_comparison(text: str, names: Sequence[str]) -> Comparison:
             break
         sign = _SIGN.match(text, at)
         if sign is None:
-            raise ValueError(f"probability: {text!r}: expected > or <, found {text[at:][:30]!r}; write e.g. {_example(names)}")
+            raise ValueError(
+                f"probability: {text!r}: expected > or <, found {text[at:][:30]!r}; write e.g. {_example(names)}"
+            )
         signs.append(sign.group())
         at = sign.end()
     found = Comparison(tuple(sums), tuple(signs))
     if not 1 <= len(signs) <= 2 or not found.names:
-        raise ValueError(f"probability: {text!r}: expected one comparison of a quantity of the model; write e.g. {_example(names)}")
+        raise ValueError(
+            f"probability: {text!r}: expected one comparison of a quantity of the model; write e.g. {_example(names)}"
+        )
     return found
 
 
@@ -131,17 +150,27 @@ def _term(text: str, at: int, names: list[str]) -> tuple[str | float, int]:
     for name in names:
         for written in (name, f"`{name}`"):
             end = at + len(written)
-            if text.startswith(written, at) and (written[-1] in "])`" or not _REST_OF_NAME.match(text, end)) and text[end : end + 1] != "[":
+            if (
+                text.startswith(written, at)
+                and (written[-1] in "])`" or not _REST_OF_NAME.match(text, end))
+                and text[end : end + 1] != "["
+            ):
                 return name, end
     number = _NUMBER.match(text, at)
     if number is not None and not _REST_OF_NAME.match(text, number.end()):
         return float(number.group(1) + (number.group(2) or "")) / (100 if number.group(3) else 1), number.end()
     word = re.split(r"[<>]", text[at:])[0].strip() or text[at:].strip()
     if not word:
-        raise ValueError(f"probability: {text!r}: expected a quantity or a number, found the end; write e.g. {_example(names)}")
+        raise ValueError(
+            f"probability: {text!r}: expected a quantity or a number, found the end; write e.g. {_example(names)}"
+        )
     near = difflib.get_close_matches(word, names, 1, 0.6)
     shown = sorted(n for n in names if "[" not in n)
-    hint = f"did you mean {near[0]!r}?" if near else f"the quantities are {', '.join(shown[:12])}{' and more' * (len(shown) > 12)}"
+    hint = (
+        f"did you mean {near[0]!r}?"
+        if near
+        else f"the quantities are {', '.join(shown[:12])}{' and more' * (len(shown) > 12)}"
+    )
     raise ValueError(f"probability: no quantity {word[:60]!r}; {hint}")
 
 

@@ -1,4 +1,6 @@
-"""Compiled programs of single fits: one for each layout in canonical names, settings and shapes, kept in the process."""
+"""Compiled programs of single fits: one for each layout in canonical names, settings and shapes, kept in the
+process.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,7 @@ from hiermodels.models.user import UserModel
 __all__ = ["draw", "draw_user", "stage"]
 
 
-def draw(
-    layout: Layout, settings: Settings, key: Array, data: Data, progress: bool
-) -> tuple[Draws, dict[str, float]]:
+def draw(layout: Layout, settings: Settings, key: Array, data: Data, progress: bool) -> tuple[Draws, dict[str, float]]:
     """Draws of one dataset, and the seconds that compiling and sampling took.
 
     Parameters
@@ -61,9 +61,7 @@ def draw(
     return jax.tree.map(np.asarray, found), {"compile": compiling[0], "sample": sampling[0]}
 
 
-def draw_user(
-    model: UserModel, settings: Settings, key: Array, progress: bool
-) -> tuple[Draws, dict[str, float]]:
+def draw_user(model: UserModel, settings: Settings, key: Array, progress: bool) -> tuple[Draws, dict[str, float]]:
     """As `draw`, of a NumPyro function that has met its data, on all its sites."""
     data = model.prepare(model.data)
     leaves, tree = jax.tree.flatten((key, data))

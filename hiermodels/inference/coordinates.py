@@ -1,14 +1,18 @@
 """Coordinates in which a posterior of standard deviations looks like a normal law on the whole line.
 
-What groups tell about their standard deviation s they tell through ``y = log(1 + s^2 / k^2)``, the log of the variance they
-show over the variance k^2 that they would show at s = 0: there the likelihood is a log chi square. At s = 0 it has a finite
-limit, so the density of log s falls off as slowly as s itself, and a standard deviation that may well be zero has a tail of
+What groups tell about their standard deviation s they tell through ``y = log(1 + s^2 / k^2)``, the log of the variance
+they
+show over the variance k^2 that they would show at s = 0: there the likelihood is a log chi square. At s = 0 it has a
+finite
+limit, so the density of log s falls off as slowly as s itself, and a standard deviation that may well be zero has a
+tail of
 weights. Hence the coordinate v of a positive parameter:
 
     t = v - exp(-v) + c exp(v - v0),      y = a log(1 + exp(t)),      s^2 = k^2 (exp(y) - 1)
 
 - for large v, y = a v: the usual scale, a being the width of the log chi square;
-- for negative v, s^2 = a k^2 exp(v - exp(-v)): the whole way down to zero takes three units (a double exponential map, after
+- for negative v, s^2 = a k^2 exp(v - exp(-v)): the whole way down to zero takes three units (a double exponential map,
+  after
   Takahasi & Mori 1974, Publ. RIMS 9, 721-741);
 - the last term draws in polynomial tails upwards, such as those of few groups under a flat prior.
 
@@ -131,7 +135,9 @@ class Coordinates(eqx.Module):
         y = self.a * (jnp.maximum(t, 0.0) + more)
         share = -jnp.expm1(-jnp.maximum(y, 1e-30))
         positive = self.centre + 0.5 * (jnp.log(self.k2) + jnp.where(tiny, jnp.log(self.a) + t, y + jnp.log(share)))
-        slope = jnp.log(0.5 * (1 + low + far) * jnp.where(tiny, 1.0, self.a / share)) + jnp.where(tiny, 0.0, jnp.minimum(t, 0.0) - more)
+        slope = jnp.log(0.5 * (1 + low + far) * jnp.where(tiny, 1.0, self.a / share)) + jnp.where(
+            tiny, 0.0, jnp.minimum(t, 0.0) - more
+        )
         known = np.equal(self.kind, _POSITIVE)
         return jnp.where(known, positive, u), jnp.where(known, slope, log_slope)
 
@@ -174,7 +180,8 @@ def fit_coordinates(log_density: Callable[[Array], Array], mode: Array, curvatur
 
         nu q (1 - E) = power,   2 q^2 nu - 2 q power + 2 power (1 - q) = curvature,   (nu / 2) (E q / (1 - q) + log(1 - q)) = D
 
-    with ``E = exp(yhat - y)`` and D the drop of the log likelihood from the mode to s = 0: the last one gives q by bisection, kept
+    with ``E = exp(yhat - y)`` and D the drop of the log likelihood from the mode to s = 0: the last one gives q by
+    bisection, kept
     between 0.4 and 0.98 (a smaller q would stretch the upper tail, where few groups make y itself the scale to use).
 
     Parameters
@@ -185,7 +192,7 @@ def fit_coordinates(log_density: Callable[[Array], Array], mode: Array, curvatur
     curvature : Array, shape (dim,)
         Minus the diagonal of the Hessian there.
     known : Kinds
-    """
+    """  # noqa: E501
     dim = mode.shape[0]
     power = jnp.asarray(np.array(known.power), mode.dtype)
     reach = jnp.asarray(np.where(known.light, _REACH[1], _REACH[0]), mode.dtype)

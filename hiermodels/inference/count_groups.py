@@ -1,6 +1,8 @@
-"""Groups of counts beside draws of their population: its law, what it weighs against the group's own counts, its predictive density.
+"""Groups of counts beside draws of their population: its law, what it weighs against the group's own counts, its
+predictive density.
 
-    theta_j ~ Beta(kappa m_j, kappa (1 - m_j)),  y_j ~ Binomial(n_j, theta_j):  E(theta_j | y) = w_j m_j + (1 - w_j) y_j / n_j,  w_j = kappa / (kappa + n_j)
+    theta_j ~ Beta(kappa m_j, kappa (1 - m_j)),  y_j ~ Binomial(n_j, theta_j):  E(theta_j | y) = w_j m_j + (1 - w_j) y_j
+    / n_j,  w_j = kappa / (kappa + n_j)
     theta_j ~ Gamma(a, a / m_j),  y_j ~ Poisson(x_j theta_j):  w_j = a / (a + m_j x_j)
 
 A group's rows together are beta-binomial or negative binomial once theta_j is integrated out.
@@ -63,7 +65,12 @@ def population(values: Values, problem: Problem) -> Population:
         eta = _centre(values, problem, tree.unit)
         for c in layout.population:
             if layout.columns[c] != "Intercept":
-                column = problem.tree.sum_rows(np.where(np.asarray(problem.data.size) > 0, problem.data.x[:, c], 0.0), tree.unit) / rows
+                column = (
+                    problem.tree.sum_rows(
+                        np.where(np.asarray(problem.data.size) > 0, problem.data.x[:, c], 0.0), tree.unit
+                    )
+                    / rows
+                )
                 eta = eta + values[layout.columns[c]][:, None] * column
         mean = layout.link.host_inverse(eta)
     if not tree.above:
@@ -82,7 +89,8 @@ def count_weights(values: Values, problem: Problem) -> np.ndarray:
 def count_log_likelihood(values: Values, problem: Problem) -> np.ndarray:
     """Log probability of each unit's rows given its population, its rate integrated out; (draw, group).
 
-    Sum over rows of log C(n_i, y_i) + log B(kappa m + y, kappa (1 - m) + n - y) - log B(kappa m, kappa (1 - m)); or of y_i log x_i - log y_i!
+    Sum over rows of log C(n_i, y_i) + log B(kappa m + y, kappa (1 - m) + n - y) - log B(kappa m, kappa (1 - m)); or of
+    y_i log x_i - log y_i!
     + log Gamma(a + y) - log Gamma(a) + a log(b) - (a + y) log(b + x), b = a / m.
     """
     law, data = population(values, problem), problem.data

@@ -1,21 +1,30 @@
 """Mixtures of beta and gamma laws over nodes of the hyperparameters, on grids that follow the components.
 
-In x = logit t (log t) a component's density is ``exp(a x - c g(x))`` with c = a + b, g = log(1 + e^x) (c = b, g = e^x): smooth,
-log-concave, falling like ``e^(a x)`` to the left and ``e^(-b x)`` to the right. Components of one mixture differ in width by any
-factor: a population close to complete pooling gives needles, one close to none gives tails of hundreds of units. They have their
+In x = logit t (log t) a component's density is ``exp(a x - c g(x))`` with c = a + b, g = log(1 + e^x) (c = b, g = e^x):
+smooth,
+log-concave, falling like ``e^(a x)`` to the left and ``e^(-b x)`` to the right. Components of one mixture differ in
+width by any
+factor: a population close to complete pooling gives needles, one close to none gives tails of hundreds of units. They
+have their
 centres in common, so the grid is equally spaced in s,
 
     x = middle + narrow sinh(s),
 
-fine where the needles are and as coarse as the tails are long, at the price of a logarithm; each component is normalised by its own
-sum over the grid. Past both ends (a logit of -745 is the smallest number) the tails are exponential, and added in closed form.
+fine where the needles are and as coarse as the tails are long, at the price of a logarithm; each component is
+normalised by its own
+sum over the grid. Past both ends (a logit of -745 is the smallest number) the tails are exponential, and added in
+closed form.
 
-Needles narrower than the nodes are apart would make stairs of F: they are widened to a share (``least``) of what the nodes leave open, and
+Needles narrower than the nodes are apart would make stairs of F: they are widened to a share (``least``) of what the
+nodes leave open, and
 the second-order error of that is taken back.
 
-Where all groups share a population, ``a = a_0 + y`` and ``b = b_0 + rest``: the density is the population's times the group's
-likelihood. Both stand on one grid, and sums over nodes and over the grid are products of matrices. The second-order correction of a
-widened population holds near its centre; a group whose likelihood lies in its far tail, where the correction takes almost all back, is
+Where all groups share a population, ``a = a_0 + y`` and ``b = b_0 + rest``: the density is the population's times the
+group's
+likelihood. Both stand on one grid, and sums over nodes and over the grid are products of matrices. The second-order
+correction of a
+widened population holds near its centre; a group whose likelihood lies in its far tail, where the correction takes
+almost all back, is
 left out at that node, and the weight left out is part of the error.
 """
 
@@ -48,11 +57,15 @@ _EXACTLY = jax.lax.Precision.HIGHEST
 """Of products of matrices: accelerators would round to ten bits."""
 
 Sweep = Callable[[Callable[[Array, Component], tuple[Array, ...]]], tuple[Array, ...]]
-"""Adds ``f(weight, law)`` over blocks of nodes; weight (half, node), the law's numbers (node, group), its base (node,)."""
+"""Adds ``f(weight, law)`` over blocks of nodes; weight (half, node), the law's numbers (node, group), its base
+(node,).
+"""
 
 
 class _Grid(NamedTuple):
-    """Equally spaced s from ``start`` on; x = middle + narrow sinh(s); components are at least ``least`` wide. Each (group,) or (1,)."""
+    """Equally spaced s from ``start`` on; x = middle + narrow sinh(s); components are at least ``least`` wide. Each
+    (group,) or (1,).
+    """
 
     start: Array
     step: Array
@@ -68,9 +81,17 @@ class _Grid(NamedTuple):
 
 
 def count_law(
-    kind: str, sweep: Sweep, groups: int, points: int, reach: float, least: float, precision: str, likelihood: tuple[Array, Array] | None
+    kind: str,
+    sweep: Sweep,
+    groups: int,
+    points: int,
+    reach: float,
+    least: float,
+    precision: str,
+    likelihood: tuple[Array, Array] | None,
 ) -> tuple[Table, Array, Array, Array, Array]:
-    """Mixtures of beta or gamma laws as a table; also their means, standard deviations, the errors of these in sds, the weight left out.
+    """Mixtures of beta or gamma laws as a table; also their means, standard deviations, the errors of these in sds, the
+    weight left out.
 
     Parameters
     ----------
@@ -96,7 +117,11 @@ def count_law(
         total = law.a + law.b
         mean = law.a / total if beta else law.a / law.b
         variance = mean * (1 - mean) / (total + 1) if beta else mean / law.b
-        return jnp.sum(weight, 1), jnp.einsum("hn,ng->hg", weight, mean), jnp.einsum("hn,ng->hg", weight, mean**2 + variance)
+        return (
+            jnp.sum(weight, 1),
+            jnp.einsum("hn,ng->hg", weight, mean),
+            jnp.einsum("hn,ng->hg", weight, mean**2 + variance),
+        )
 
     mass, first, second = sweep(moments)
     mean = jnp.sum(first, 0)
@@ -106,7 +131,9 @@ def count_law(
     about, square = (first - mean) / scale, (second - 2 * mean * first + mean**2) / scale**2
     error = halves_error(*about) + 0.5 * halves_error(*square)
     grid = _place(beta, sweep, points, reach, least, shared)
-    densities = _shared(beta, sweep, grid, precision, likelihood) if likelihood else _separate(beta, sweep, grid, precision)
+    densities = (
+        _shared(beta, sweep, grid, precision, likelihood) if likelihood else _separate(beta, sweep, grid, precision)
+    )
     start, step = (jnp.broadcast_to(x, (groups,)) for x in (grid.start, grid.step))
     on_grid = jnp.einsum("hxg,xg->hg", densities[0], _rim(jnp.broadcast_to(step, densities[0].shape[1:])))
     lost = jnp.abs(1 - jnp.sum(on_grid + densities[1] + densities[2], 0))
@@ -150,8 +177,11 @@ def _log_density(beta: bool, a: Array, b: Array, x: Array) -> Array:
     return -a * jnp.logaddexp(-x, 0.0) - b * jnp.logaddexp(x, 0.0) if beta else a * x - b * jnp.exp(x)
 
 
-def _components(beta: bool, a: Array, b: Array, x: Array, rim: Array, least: Array, precision: str) -> tuple[Array, Array, Array]:
-    """Densities at x (grid,) of components (node,), relative to their peaks, (grid, node), and their masses on the grid, (node,).
+def _components(
+    beta: bool, a: Array, b: Array, x: Array, rim: Array, least: Array, precision: str
+) -> tuple[Array, Array, Array]:
+    """Densities at x (grid,) of components (node,), relative to their peaks, (grid, node), and their masses on the
+    grid, (node,).
 
     The third are the densities before the correction of the widened ones.
     """
@@ -170,7 +200,9 @@ def _components(beta: bool, a: Array, b: Array, x: Array, rim: Array, least: Arr
     bend = slope * slope - c * first * ((1 - first) if beta else 1.0)
     mended = jnp.where(terms > 0, terms * (1 - jnp.maximum(excess * bend, -1.0)).astype(kept), 0.0)
     mass, new_mass = rim.astype(kept) @ terms, rim.astype(kept) @ mended
-    seen = jnp.abs(new_mass - mass) < 0.2 * mass  # far from the middle, where nothing weighs, the grid may be too coarse for it
+    seen = (
+        jnp.abs(new_mass - mass) < 0.2 * mass
+    )  # far from the middle, where nothing weighs, the grid may be too coarse for it
     return jnp.where(seen, mended, terms), jnp.where(seen, new_mass, mass), terms
 
 
@@ -206,7 +238,9 @@ def _rim(slope: Array) -> Array:
     return slope.at[0].multiply(0.5).at[-1].multiply(0.5)
 
 
-def _shared(beta: bool, sweep: Sweep, grid: _Grid, precision: str, likelihood: tuple[Array, Array]) -> tuple[Array, Array, Array]:
+def _shared(
+    beta: bool, sweep: Sweep, grid: _Grid, precision: str, likelihood: tuple[Array, Array]
+) -> tuple[Array, Array, Array]:
     """As `_separate`, on the grid of all groups."""
     x, slope = (column[:, 0] for column in grid.x())
     y, more = likelihood
@@ -220,13 +254,21 @@ def _shared(beta: bool, sweep: Sweep, grid: _Grid, precision: str, likelihood: t
         rim = grid.step[0] * _rim(slope)
         terms, _, widened = _components(beta, base_a, base_b, x, rim, grid.least[0], precision)
         rim = rim.astype(terms.dtype)
-        ends = (gain[0] * terms[0][:, None] / all_a, gain[-1] * terms[-1][:, None] / all_b if beta else jnp.zeros_like(all_b))
-        on_grid, before = (jnp.matmul(t.T, rim[:, None] * gain, precision=_EXACTLY) for t in (terms, widened))  # (node, group)
+        ends = (
+            gain[0] * terms[0][:, None] / all_a,
+            gain[-1] * terms[-1][:, None] / all_b if beta else jnp.zeros_like(all_b),
+        )
+        on_grid, before = (
+            jnp.matmul(t.T, rim[:, None] * gain, precision=_EXACTLY) for t in (terms, widened)
+        )  # (node, group)
         total = on_grid + ends[0] + ends[1]
         inverse = jnp.where((total > 1e-30) & (on_grid >= _KEPT * before), 1 / jnp.maximum(total, 1e-30), 0.0)
         share = (weight[:, :, None] * inverse).astype(terms.dtype)
         found = jnp.einsum("xn,hng->hxg", terms, share, precision=_EXACTLY) * gain * slope[:, None]
-        return tuple(f.astype(x.dtype) for f in (found, jnp.einsum("hng,ng->hg", share, ends[0]), jnp.einsum("hng,ng->hg", share, ends[1])))
+        return tuple(
+            f.astype(x.dtype)
+            for f in (found, jnp.einsum("hng,ng->hg", share, ends[0]), jnp.einsum("hng,ng->hg", share, ends[1]))
+        )
 
     return sweep(densities)  # type: ignore[return-value]
 

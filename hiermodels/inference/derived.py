@@ -15,7 +15,9 @@ from hiermodels.quantities import sd_name, theta_name
 __all__ = ["derive", "target_sizes"]
 
 
-def derive(layout: Layout, values: dict[str, Array], targets: tuple[Target, ...], data: Data, key: Array) -> dict[str, Array]:
+def derive(
+    layout: Layout, values: dict[str, Array], targets: tuple[Target, ...], data: Data, key: Array
+) -> dict[str, Array]:
     """Add averages over groups and new groups to the draws."""
     values = dict(values)
     for target in targets:
@@ -26,7 +28,9 @@ def derive(layout: Layout, values: dict[str, Array], targets: tuple[Target, ...]
         if asked.role == "mean of groups":
             i = next(i for i, level in enumerate(layout.levels) if level.name == asked.owner)
             real = jnp.asarray(data.real[i])
-            values[name] = jnp.sum(jnp.where(real, values[theta_name(asked.owner, asked.effect)], 0.0), -1) / jnp.sum(real)
+            values[name] = jnp.sum(jnp.where(real, values[theta_name(asked.owner, asked.effect)], 0.0), -1) / jnp.sum(
+                real
+            )
         elif asked.role == "new group":
             values[name] = _new_group(layout, values, asked.owner, key)
     return values

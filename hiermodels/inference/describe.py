@@ -78,7 +78,8 @@ def axes(values: Mapping[str, Any], problem: Problem | UserModel) -> Axes:
     """Names and labels of every variable's axes after (chain, draw).
 
     A dimension has the name of its grouping (``school``). Where that name is taken, by a variable as in
-    ``y ~ year + (1 | year)`` or by a dimension of draws (a grouping called ``chain`` or ``draw``), it is ``year_group``.
+    ``y ~ year + (1 | year)`` or by a dimension of draws (a grouping called ``chain`` or ``draw``), it is
+    ``year_group``.
     """
     if isinstance(problem, UserModel):
         plates = list(dict.fromkeys(plate for dims in problem.dims.values() for plate in dims))
@@ -195,9 +196,7 @@ def _diagnose(x: Array) -> Array:
     return jnp.stack([bulk, tail, r_hat, error_of_mean, error_of_sd])
 
 
-def moments_table(
-    values: Mapping[str, Any], named: Axes, prob: float, missing: Mapping[str, str]
-) -> pd.DataFrame:
+def moments_table(values: Mapping[str, Any], named: Axes, prob: float, missing: Mapping[str, str]) -> pd.DataFrame:
     """Mean, sd, median and equal-tailed interval of every scalar.
 
     Parameters

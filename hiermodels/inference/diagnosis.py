@@ -77,7 +77,9 @@ def energy_fractions(energy: np.ndarray) -> np.ndarray:
     return np.square(np.diff(energy, axis=1)).mean(axis=1) / energy.var(axis=1, ddof=1)
 
 
-def diagnose(draws: Draws, diagnostics: pd.DataFrame, status: str, warnings: tuple[str, ...], target_accept: float) -> Diagnosis:
+def diagnose(
+    draws: Draws, diagnostics: pd.DataFrame, status: str, warnings: tuple[str, ...], target_accept: float
+) -> Diagnosis:
     """Every check that applies to these draws, with advice; see `hiermodels.fit.Fit.diagnose`."""
     import pandas as pd
 
@@ -93,15 +95,18 @@ def diagnose(draws: Draws, diagnostics: pd.DataFrame, status: str, warnings: tup
         rows.append(("E-BFMI", float(low[worst]), BFMI_LIMIT, bool(low[worst] >= BFMI_LIMIT), f"chain {worst}"))
         if low[worst] < BFMI_LIMIT:
             advice.append(
-                f"energy: E-BFMI down to {low[worst]:.2f} (below {BFMI_LIMIT}), so the chains move slowly between the body of the posterior "
-                "and its tails; use marginalize=True or centred=False, or give scale parameters priors with lighter tails"
+                f"energy: E-BFMI down to {low[worst]:.2f} (below {BFMI_LIMIT}), so the chains move slowly between "
+                f"the body of the posterior "
+                "and its tails; use marginalize=True or centred=False, or give scale parameters priors with lighter "
+                "tails"
             )
     if "reached_max_treedepth" in stats:
         share = float(np.mean(stats["reached_max_treedepth"]))
         rows.append(("longest trajectories", share, 0.01, share <= 0.01, ""))
         if share > 0.01:
             advice.append(
-                f"trajectories: {share:.0%} were stopped at their greatest length, which is slow but not wrong; standardise the predictors, "
+                f"trajectories: {share:.0%} were stopped at their greatest length, which is slow but not wrong; "
+                f"standardise the predictors, "
                 f"or lower target_accept below {target_accept:g}"
             )
     columns = ["check", "value", "limit", "ok", "where"]
@@ -118,7 +123,11 @@ def _finite(values: Mapping[str, Any]) -> Row:
 
 def _chains(table: pd.DataFrame) -> list[Row]:
     found: list[Row] = []
-    for word, column, limit in (("R-hat", "r_hat", RHAT_LIMIT), ("bulk ESS", "ess_bulk", ESS_LIMIT), ("tail ESS", "ess_tail", ESS_LIMIT)):
+    for word, column, limit in (
+        ("R-hat", "r_hat", RHAT_LIMIT),
+        ("bulk ESS", "ess_bulk", ESS_LIMIT),
+        ("tail ESS", "ess_tail", ESS_LIMIT),
+    ):
         known = table[column].dropna()
         if known.empty:
             continue

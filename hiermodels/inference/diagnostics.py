@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING
 import jax.numpy as jnp
 from jax import lax
 
-from hiermodels.inference.order_statistics import in_order, interpolated, marked, normal_scores, rows_of, scores_in_order
+from hiermodels.inference.order_statistics import (
+    in_order,
+    interpolated,
+    marked,
+    normal_scores,
+    rows_of,
+    scores_in_order,
+)
 
 if TYPE_CHECKING:
     from jax import Array

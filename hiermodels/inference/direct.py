@@ -2,7 +2,8 @@ r"""Estimators without draws on a model that has met its design: which data they
 
     direct_estimator(name, settings, layout, targets, interval)  -> estimate(key, data) -> Estimates
 
-The functions are those of `hiermodels.inference.estimators` and `hiermodels.inference.frequentist`; the names of their arrays
+The functions are those of `hiermodels.inference.estimators` and `hiermodels.inference.frequentist`; the names of their
+arrays
 say what they need:
 
 | arrays | from | where |
@@ -12,9 +13,10 @@ say what they need:
 | successes, trials | sums over a group | ``(1 \| g)``, binomial |
 | mean, size, within, treated | of clusters | ``1 + x + (1 \| g)``, normal, x constant within clusters |
 
-``reml`` and ``ml`` of a normal outcome take the rows' cross products instead (`hiermodels.inference.mixed`), so that every normal model will do:
+``reml`` and ``ml`` of a normal outcome take the rows' cross products instead (`hiermodels.inference.mixed`), so that
+every normal model will do:
 nested and crossed groups, slopes, predictors, known variances or not.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -31,7 +33,12 @@ from jax.scipy.special import ndtri
 
 from hiermodels.inference import estimators, frequentist
 from hiermodels.inference.draws import Estimates
-from hiermodels.inference.mixed.mapped import RESTRICTED, check_likelihood_design, likelihood_estimator, likelihood_variables
+from hiermodels.inference.mixed.mapped import (
+    RESTRICTED,
+    check_likelihood_design,
+    likelihood_estimator,
+    likelihood_variables,
+)
 from hiermodels.inference.point_estimates import PointEstimates, data_names, setting_names
 from hiermodels.inference.student import student_quantile
 from hiermodels.inference.summaries import Interval, Target, judge
@@ -41,7 +48,16 @@ from hiermodels.models.problem import Data, Problem
 from hiermodels.models.tree import tree_of
 from hiermodels.quantities import sd_name, theta_name
 
-__all__ = ["available_directly", "check_design", "describe", "direct_estimator", "has_tests", "lookup", "menu", "read_settings"]
+__all__ = [
+    "available_directly",
+    "check_design",
+    "describe",
+    "direct_estimator",
+    "has_tests",
+    "lookup",
+    "menu",
+    "read_settings",
+]
 
 Settings = tuple[tuple[str, Any], ...]
 
@@ -107,7 +123,13 @@ def read_settings(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     for key in given:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"its settings are {', '.join(known)}" if known else "it has no settings"
+            hint = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else f"its settings are {', '.join(known)}"
+                if known
+                else "it has no settings"
+            )
             raise ValueError(f"{key}: {name} has no setting {key!r}; {hint}")
     return {key: _setting(key, value, known[key].annotation) for key, value in given.items()}
 
@@ -138,7 +160,8 @@ def has_tests(name: str, problem: Problem) -> bool:
     return _maximises(name, problem.layout)
 
 
-# what an estimator needs of a design ------------------------------------------------------------------------------------
+# what an estimator needs of a design
+# ------------------------------------------------------------------------------------
 
 
 def check_design(name: str, problem: Problem) -> None:
@@ -159,24 +182,33 @@ def check_design(name: str, problem: Problem) -> None:
         raise ValueError(f"{name}: expected a group term such as (1 | school), found none in the formula; add one")
     slope = next((e for v in layout.levels for e in v.effects if layout.columns[e] != "Intercept"), None)
     if slope is not None:
-        raise ValueError(f"{name}: expected groups that differ in their mean alone, found a slope of {layout.columns[slope]}; drop it")
+        raise ValueError(
+            f"{name}: expected groups that differ in their mean alone, found a slope of {layout.columns[slope]}; "
+            f"drop it"
+        )
     if len(layout.levels) > 1 and name != "cluster_t":
         raise ValueError(
-            f"{name}: expected one grouping, found {', '.join(v.name for v in layout.levels)}; write (1 | g) with one of them"
+            f"{name}: expected one grouping, found {', '.join(v.name for v in layout.levels)}; write (1 | g) with "
+            f"one of them"
         )
     if needs[0] == "mean":
         _check_clusters(name, needs, problem, names)
         return
     if names != ["Intercept"]:
         found = ", ".join(n for n in names if n != "Intercept") or "no intercept"
-        raise ValueError(f"{name}: expected 1 + (1 | {layout.levels[0].name}), found {found}; write the method's own formula")
+        raise ValueError(
+            f"{name}: expected 1 + (1 | {layout.levels[0].name}), found {found}; write the method's own formula"
+        )
     if not layout.law.conjugate or (layout.law.measured and not layout.gaussian):
-        raise ValueError(f"{name}: expected family normal, binomial or poisson, found {layout.family}; use sampler='nuts'")
+        raise ValueError(
+            f"{name}: expected family normal, binomial or poisson, found {layout.family}; use sampler='nuts'"
+        )
     if needs[0] == "successes" and (layout.normal_groups or not layout.link.bounded):
         raise ValueError(f"{name}: expected binomial counts, found family {layout.family}; use james_stein")
     if layout.gaussian and not layout.known:
         raise ValueError(
-            f"{name}: expected known standard errors, found an unknown sigma; give known_se, or use cluster_t or a sampler"
+            f"{name}: expected known standard errors, found an unknown sigma; give known_se, or use cluster_t or a "
+            f"sampler"
         )
     if len(data.real[0]) < 2:
         raise ValueError(f"{name}: expected at least 2 groups, found {len(data.real[0])}; nothing can be pooled")
@@ -190,23 +222,33 @@ def _check_clusters(name: str, needs: tuple[str, ...], problem: Problem, names: 
         raise ValueError(f"{name}: expected a normal outcome with one unknown sigma, found {found}; use another method")
     if len(names) != 2 or names[0] != "Intercept":
         found = ", ".join(names[1:]) or "no predictor"
-        raise ValueError(f"{name}: expected an intercept and one predictor of clusters, found {found}; write y ~ 1 + treated + (1 | g)")
+        raise ValueError(
+            f"{name}: expected an intercept and one predictor of clusters, found {found}; write y ~ 1 + treated + (1 "
+            f"| g)"
+        )
     x, group, level = data.x[real, layout.population[1]], data.group[0][real], layout.levels[0]
     value = np.zeros(level.size)
     value[group] = x
     if (value[group] != x).any():
-        raise ValueError(f"{name}: expected a predictor of clusters, but {names[1]} varies within {level.name}; use a sampler")
+        raise ValueError(
+            f"{name}: expected a predictor of clusters, but {names[1]} varies within {level.name}; use a sampler"
+        )
     present = np.unique(group)
     if name == "cluster_t" and len(np.unique(value[present])) != 2:
         arms = len(np.unique(value[present]))
         raise ValueError(f"{name}: expected two values of {names[1]}, found {arms}; use satterthwaite or a sampler")
     if len(present) < 3 or len(np.unique(value[present])) < 2:
-        raise ValueError(f"{name}: expected at least 3 clusters in two arms of {names[1]}, found {len(present)}; enlarge the design")
+        raise ValueError(
+            f"{name}: expected at least 3 clusters in two arms of {names[1]}, found {len(present)}; enlarge the design"
+        )
     if "within" in needs and real.sum() == len(present):
-        raise ValueError(f"{name}: expected clusters with more than one outcome, found one in each; enlarge obs or use cluster_t")
+        raise ValueError(
+            f"{name}: expected clusters with more than one outcome, found one in each; enlarge obs or use cluster_t"
+        )
 
 
-# from a dataset to arrays, from arrays to variables ---------------------------------------------------------------------
+# from a dataset to arrays, from arrays to variables
+# ---------------------------------------------------------------------
 
 
 def _sums(layout: Layout, data: Data, *columns: Array) -> list[Array]:
@@ -246,7 +288,9 @@ def _clusters(needs: tuple[str, ...], layout: Layout, data: Data) -> list[Array]
 
 
 def _variables(layout: Layout, data: Data, found: PointEstimates) -> dict[str, tuple[Any, Any, Any]]:
-    """Value, standard error or None, degrees of freedom or None of each variable; entries that are None do not exist."""
+    """Value, standard error or None, degrees of freedom or None of each variable; entries that are None do not
+    exist.
+    """
     level = layout.levels[0].name
     theta = theta_name(level, "Intercept")
     real = jnp.asarray(data.real[0])
@@ -275,7 +319,10 @@ def available_directly(name: str, settings: Settings, problem: Problem) -> set[s
         return likelihood_variables(layout)
 
     def every(data: Data) -> dict[str, Any]:
-        return {k: v[0] for k, v in _variables(layout, data, function(*_arrays(data_names(lookup(name)), layout, data))).items()}
+        return {
+            k: v[0]
+            for k, v in _variables(layout, data, function(*_arrays(data_names(lookup(name)), layout, data))).items()
+        }
 
     return set(jax.eval_shape(every, jax.tree.map(jnp.asarray, problem.data)))
 

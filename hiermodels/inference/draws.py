@@ -8,7 +8,9 @@ from jax import Array
 __all__ = ["FLAGGED", "STATUS", "Draws", "Estimates"]
 
 STATUS = ("ok", "singular", "heavy_weights", "low_ess", "rhat", "divergent", "nonfinite")
-"""Status words from best to worst; `Estimates.status` holds positions in this tuple. ``singular``: a maximum on the boundary."""
+"""Status words from best to worst; `Estimates.status` holds positions in this tuple. ``singular``: a maximum on the
+boundary.
+"""
 
 FLAGGED = STATUS.index("heavy_weights")
 """The first status of fits that are not to be trusted without a look."""
@@ -20,10 +22,12 @@ class Draws(eqx.Module):
     Attributes
     ----------
     values : dict of str to Array
-        Variable name to array of shape (chain, draw, *dims), as documented in `hiermodels.models.spec`: ``Intercept``, ``sd_school``,
+        Variable name to array of shape (chain, draw, *dims), as documented in `hiermodels.models.spec`: ``Intercept``,
+        ``sd_school``,
         ``theta_school`` (dims: group) and so on; group axes hold real groups only, in label order.
     stats : dict of str to Array
-        ArviZ's ``sample_stats`` by name, each (chain, draw). ``lp`` is the log posterior density, up to a constant, of what the
+        ArviZ's ``sample_stats`` by name, each (chain, draw). ``lp`` is the log posterior density, up to a constant, of
+        what the
         sampler moved on, on its unconstrained scale.
     independent : bool
         The draws are independent: no Markov chain made them.

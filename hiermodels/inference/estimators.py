@@ -1,6 +1,7 @@
 """Estimators beside the posterior: shrinkage and its two extremes, in closed form.
 
-k groups with estimates y_j of known variance V_j (at least roughly normal); ``B_j`` is how far the estimate of group j is
+k groups with estimates y_j of known variance V_j (at least roughly normal); ``B_j`` is how far the estimate of group j
+is
 pulled from y_j to the centre. The menu is this module's ``__all__``.
 
 | function | estimate of theta_j | standard error |
@@ -16,9 +17,12 @@ pulled from y_j to the centre. The menu is this module's ``__all__``.
 | `compromise` | w y_j + (1 - w) weighted mean | none |
 
 Every function is pure JAX for one dataset; given lists or NumPy arrays it checks them, computes in double precision and
-returns NumPy arrays. A group without data has infinite variance: it counts nowhere, and its estimate is the centre where the
-method has a population, else NaN. The average over all groups, ``mean(theta_<group>)`` of a study, has the centre in such a
-group's place, as posteriors under partial pooling have their prediction; `separate`, which has none, is missing there, as no
+returns NumPy arrays. A group without data has infinite variance: it counts nowhere, and its estimate is the centre
+where the
+method has a population, else NaN. The average over all groups, ``mean(theta_<group>)`` of a study, has the centre in
+such a
+group's place, as posteriors under partial pooling have their prediction; `separate`, which has none, is missing there,
+as no
 pooling is. In a study: ``methods: {js: {estimator: james_stein}}``.
 """
 
@@ -76,7 +80,8 @@ def separate(y: Array, variance: Array) -> PointEstimates:
 
 @on_arrays
 def pooled(y: Array, variance: Array) -> PointEstimates:
-    """One value for all groups: their unweighted mean ybar, with standard error sqrt(sum V) / k if they are indeed equal.
+    """One value for all groups: their unweighted mean ybar, with standard error sqrt(sum V) / k if they are indeed
+    equal.
 
     Parameters
     ----------
@@ -136,10 +141,12 @@ def james_stein(y: Array, variance: Array) -> PointEstimates:
     theta_j = c + (1 - B) (y_j - c),  B = min(1, (k - 3) / Q),  Q = sum (y_j - c)^2 / V_j,
 
     with c the precision-weighted mean: ybar for equal variances, where B = (k - 3) V / sum (y - ybar)^2. With unequal
-    variances this is the same estimator of y_j / sqrt(V_j), shrunk to the line of equal thetas: it has a smaller risk than y
+    variances this is the same estimator of y_j / sqrt(V_j), shrunk to the line of equal thetas: it has a smaller risk
+    than y
     for squared errors divided by V_j, whatever the thetas (k >= 4). With k <= 3 nothing is shrunk.
 
-    Efron & Morris (1975), Journal of the American Statistical Association 70, 311-319, eq. 2.7 (with the estimated mean);
+    Efron & Morris (1975), Journal of the American Statistical Association 70, 311-319, eq. 2.7 (with the estimated
+    mean);
     James & Stein (1961), Proceedings of the Fourth Berkeley Symposium 1, 361-379.
 
     Parameters
@@ -165,7 +172,9 @@ def james_stein(y: Array, variance: Array) -> PointEstimates:
     shrinkage = jnp.where(at.q > 0, jnp.clip((at.groups - 3) / jnp.where(at.q > 0, at.q, 1.0), 0.0, 1.0), 1.0)
     nothing = jnp.where(at.weight > 0, 0.0, jnp.nan)
     theta = at.mean + (1 - shrinkage) * (y - at.mean)
-    return PointEstimates(jnp.where(at.weight > 0, theta, jnp.nan), shrinkage=shrinkage + nothing, centre=at.mean, mean=at.mean)
+    return PointEstimates(
+        jnp.where(at.weight > 0, theta, jnp.nan), shrinkage=shrinkage + nothing, centre=at.mean, mean=at.mean
+    )
 
 
 @on_arrays
@@ -206,13 +215,15 @@ def morris(y: Array, variance: Array) -> PointEstimates:
 
     theta_j = mu + (1 - B_j) (y_j - mu),  B_j = ((k - 3) / (k - 1)) V_j / (V_j + T),
 
-    mu the mean weighted with w_j = 1 / (V_j + T), and T, cut at 0, such that sum w_j (y_j - mu)^2 = k - 1. For equal variances
+    mu the mean weighted with w_j = 1 / (V_j + T), and T, cut at 0, such that sum w_j (y_j - mu)^2 = k - 1. For equal
+    variances
     T = max(0, S^2 - V) and B = ((k - 3) / (k - 1)) V / max(V, S^2), S^2 the sample variance of y. With
     v_j = (2 / (k - 3)) B_j^2 (Vbar + T) / (V_j + T), Vbar = sum w V / sum w,
 
     se_j^2 = V_j [1 - (1 - w_j / sum w) B_j] + v_j (y_j - mu)^2.
 
-    Morris (1983), Journal of the American Statistical Association 78, 47-55, section 5 (equal variances: section 1). With
+    Morris (1983), Journal of the American Statistical Association 78, 47-55, section 5 (equal variances: section 1).
+    With
     k <= 3 nothing is shrunk.
 
     Parameters
@@ -241,7 +252,9 @@ def morris(y: Array, variance: Array) -> PointEstimates:
     shrinkage = jnp.where(more, (at.groups - 3) / (at.groups - 1), 0.0) * full
     within = jnp.where(there, variance, 0.0)
     average = jnp.sum(at.weight * within) / at.total
-    spread = jnp.where(more, 2 / jnp.where(more, at.groups - 3, 1.0), 0.0) * shrinkage**2 * (average + between) * at.weight
+    spread = (
+        jnp.where(more, 2 / jnp.where(more, at.groups - 3, 1.0), 0.0) * shrinkage**2 * (average + between) * at.weight
+    )
     own = within * (1 - (1 - at.weight / at.total) * shrinkage) + spread * centred**2
     error = jnp.sqrt(jnp.where(there, own, between + 1 / at.total))
     theta = at.mean + (1 - shrinkage) * centred
@@ -254,8 +267,10 @@ def naive_eb(y: Array, variance: Array, *, heterogeneity: Heterogeneity = "dersi
 
     theta_j = mu + (1 - B_j) (y_j - mu),  B_j = V_j / (V_j + T),  se_j = sqrt(V_j (1 - B_j)),
 
-    T an estimate of the variance between groups, mu the mean weighted with 1 / (V_j + T). For equal variances and the default,
-    B = min(1, V / S^2). The intervals leave out that mu and T are estimated, and have no width where T = 0: they cover too
+    T an estimate of the variance between groups, mu the mean weighted with 1 / (V_j + T). For equal variances and the
+    default,
+    B = min(1, V / S^2). The intervals leave out that mu and T are estimated, and have no width where T = 0: they cover
+    too
     rarely, which is what "naive" says (Morris 1983, section 1).
 
     Parameters
@@ -286,9 +301,12 @@ def naive_eb(y: Array, variance: Array, *, heterogeneity: Heterogeneity = "dersi
 def constrained_eb(y: Array, variance: Array, *, heterogeneity: Heterogeneity = "dersimonian_laird") -> PointEstimates:
     """Empirical Bayes whose estimates vary between groups as much as the thetas do.
 
-    theta_j = mu + sqrt(1 - B_j) (y_j - mu) with mu and B_j of `naive_eb`: given mu and T, theta_j has the variance T over
-    datasets, where posterior means have only (1 - B_j) T. Meant for the histogram and the ranks of the thetas; its error of a
-    single theta is larger. Louis (1984), Journal of the American Statistical Association 79, 393-398; Ghosh (1992), same
+    theta_j = mu + sqrt(1 - B_j) (y_j - mu) with mu and B_j of `naive_eb`: given mu and T, theta_j has the variance T
+    over
+    datasets, where posterior means have only (1 - B_j) T. Meant for the histogram and the ranks of the thetas; its
+    error of a
+    single theta is larger. Louis (1984), Journal of the American Statistical Association 79, 393-398; Ghosh (1992),
+    same
     journal 87, 533-540 (for equal variances theirs is this, up to the finite number of groups).
 
     Parameters
@@ -311,7 +329,9 @@ def constrained_eb(y: Array, variance: Array, *, heterogeneity: Heterogeneity = 
     """
     found, shrinkage, centred = _plugged_in(y, variance, heterogeneity)
     kept = jnp.sqrt(1 - shrinkage)
-    return PointEstimates(found.mean + kept * centred, shrinkage=1 - kept, mean=found.mean, mean_se=found.mean_se, sd=found.sd)
+    return PointEstimates(
+        found.mean + kept * centred, shrinkage=1 - kept, mean=found.mean, mean_se=found.mean_se, sd=found.sd
+    )
 
 
 def _plugged_in(y: Array, variance: Array, heterogeneity: str) -> tuple[PointEstimates, Array, Array]:
@@ -319,7 +339,9 @@ def _plugged_in(y: Array, variance: Array, heterogeneity: str) -> tuple[PointEst
     between = HETEROGENEITY[_one_of("heterogeneity", heterogeneity)](y, variance)
     at = weighted_at(y, variance, between)
     there = at.weight > 0
-    shrinkage = jnp.minimum(jnp.where(there, jnp.where(there, variance, 1.0) * at.weight, 1.0), 1.0)  # 1 by rounding may be more
+    shrinkage = jnp.minimum(
+        jnp.where(there, jnp.where(there, variance, 1.0) * at.weight, 1.0), 1.0
+    )  # 1 by rounding may be more
     centred = jnp.where(there, y - at.mean, 0.0)
     return PointEstimates(mean=at.mean, mean_se=at.total**-0.5, sd=jnp.sqrt(between)), shrinkage, centred
 
@@ -332,7 +354,8 @@ def _one_of(name: str, word: str) -> str:
 
 @on_arrays
 def compromise(y: Array, variance: Array, *, weight: float = 0.5) -> PointEstimates:
-    """A weighted mean of `separate` and `weighted` with a weight fixed beforehand: w y_j + (1 - w) sum (y / V) / sum (1 / V).
+    """A weighted mean of `separate` and `weighted` with a weight fixed beforehand: w y_j + (1 - w) sum (y / V) / sum (1
+    / V).
 
     Parameters
     ----------

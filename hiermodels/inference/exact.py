@@ -1,20 +1,26 @@
 """The exact engine: posteriors with few hyperparameters, by quadrature, without a Markov chain.
 
-`exact` lays a lattice over p(phi | y); `summarise_nodes` turns its nodes into means, quantiles and probabilities of every
-variable, which are mixtures over the nodes; `sample_nodes` gives independent draws. All are for one dataset, pure, and batch
+`exact` lays a lattice over p(phi | y); `summarise_nodes` turns its nodes into means, quantiles and probabilities of
+every
+variable, which are mixtures over the nodes; `sample_nodes` gives independent draws. All are for one dataset, pure, and
+batch
 under ``vmap``: one compiled program serves every dataset of a layout.
 
 How
 ---
 1. Newton steps find the mode; slices through it choose the coordinates (`hiermodels.inference.coordinates`), in which a
    standard deviation that may be zero has no long tail.
-2. A lattice (`hiermodels.inference.lattice`) is laid over the Laplace approximation and laid again over the moments it finds,
+2. A lattice (`hiermodels.inference.lattice`) is laid over the Laplace approximation and laid again over the moments it
+   finds,
    until its own error estimate is good.
-3. The estimate, `Nodes.quality`, is in units of the error that the accuracy allows: the disagreement of the lattice's two halves,
-   squared (the error of the whole is of the order of the square of a half's), the weight at its edge, and where groups integrate
+3. The estimate, `Nodes.quality`, is in units of the error that the accuracy allows: the disagreement of the lattice's
+   two halves,
+   squared (the error of the whole is of the order of the square of a half's), the weight at its edge, and where groups
+   integrate
    out by quadrature what that does to the posterior (`hiermodels.inference.inner_error`).
 
-Above `POOR` the posterior needs something better: ``accuracy="refined"`` after ``"study"``, ``"finest"`` after ``"fit"``, then NUTS.
+Above `POOR` the posterior needs something better: ``accuracy="refined"`` after ``"study"``, ``"finest"`` after
+``"fit"``, then NUTS.
 """
 
 from __future__ import annotations
@@ -42,7 +48,9 @@ from hiermodels.models.factorise import Factorised
 __all__ = ["MAX_DIM", "POOR", "ExactSettings", "Nodes", "exact", "sample_nodes", "summarise_nodes"]
 
 _MANY = 10_000
-"""With more groups than this a marginal density is smoothed from the lattice instead: the posterior is nearly normal then."""
+"""With more groups than this a marginal density is smoothed from the lattice instead: the posterior is nearly normal
+then.
+"""
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,8 @@ class ExactSettings:
     Attributes
     ----------
     accuracy : str
-        ``fit``: every summary within 1e-3 posterior sd; ``study``: at least as good as 400 independent draws; ``finest`` and
+        ``fit``: every summary within 1e-3 posterior sd; ``study``: at least as good as 400 independent draws;
+        ``finest`` and
         ``refined``: as these two, with more nodes.
     """
 
@@ -60,7 +69,9 @@ class ExactSettings:
 
     def __post_init__(self) -> None:
         if self.accuracy not in ACCURACIES:
-            raise ValueError(f"accuracy: expected one of {', '.join(ACCURACIES)}, found {self.accuracy!r}; use one of them")
+            raise ValueError(
+                f"accuracy: expected one of {', '.join(ACCURACIES)}, found {self.accuracy!r}; use one of them"
+            )
 
 
 def exact(factorised: Factorised, settings: ExactSettings | None = None) -> Callable[[Array, Any], Nodes]:
@@ -114,9 +125,15 @@ def exact(factorised: Factorised, settings: ExactSettings | None = None) -> Call
         def log_density(u: Array) -> Array:
             return factorised.log_density(u, stats)
 
-        found = _lay(log_density, factorised.start(stats), known, block_size(factorised), word, marginal, factorised.sharp)
+        found = _lay(
+            log_density, factorised.start(stats), known, block_size(factorised), word, marginal, factorised.sharp
+        )
         inner = inner_error(factorised, some_nodes(found.u, found.log_weight), stats)
-        return found if inner is None else eqx.tree_at(lambda n: n.quality, found, found.quality + inner / accuracy.allowed)
+        return (
+            found
+            if inner is None
+            else eqx.tree_at(lambda n: n.quality, found, found.quality + inner / accuracy.allowed)
+        )
 
     return nodes
 
@@ -135,11 +152,19 @@ def _single(factorised: Factorised, stats: Any, word: str) -> Nodes:
     density = factorised.log_density(u[0], stats)
     quality = jnp.where(jnp.isfinite(density), 0.0, jnp.inf)
     none = jnp.zeros(0)
-    return Nodes(u, jnp.zeros(1), u, none, jnp.zeros((0, 0)), None, density, quality, zero.astype(jnp.int32), None, word, False)
+    return Nodes(
+        u, jnp.zeros(1), u, none, jnp.zeros((0, 0)), None, density, quality, zero.astype(jnp.int32), None, word, False
+    )
 
 
 def _lay(
-    log_density: Callable[[Array], Array], start: Array, known: Kinds, block: int, word: str, marginal: bool, sharp: bool
+    log_density: Callable[[Array], Array],
+    start: Array,
+    known: Kinds,
+    block: int,
+    word: str,
+    marginal: bool,
+    sharp: bool,
 ) -> Nodes:
     accuracy = ACCURACIES[word]
     grid = accuracy.grid(start.shape[0])
@@ -173,8 +198,20 @@ def _lay(
 
     worst = jnp.full((), jnp.inf, start.dtype)
     empty = jnp.zeros(len(grid.z), start.dtype)
-    state = (jnp.zeros((), jnp.int32), centre, scale, jnp.zeros(grid.z.shape, start.dtype), empty, worst, worst, centre, scale)
-    count, centre, scale, u, density, error, edge, next_centre, next_scale = jax.lax.while_loop(unfinished, again, state)
+    state = (
+        jnp.zeros((), jnp.int32),
+        centre,
+        scale,
+        jnp.zeros(grid.z.shape, start.dtype),
+        empty,
+        worst,
+        worst,
+        centre,
+        scale,
+    )
+    count, centre, scale, u, density, error, edge, next_centre, next_scale = jax.lax.while_loop(
+        unfinished, again, state
+    )
     if sharp:
         grid, centre, scale = accuracy.grid(start.shape[0], sharp), next_centre, next_scale
         u, density, (_, _, error, edge) = laid(grid, centre, scale)
@@ -192,7 +229,9 @@ def _lay(
     return Nodes(u, log_weight, v, centre, scale, coordinates, total + volume, quality, count, marginals, word, sharp)
 
 
-def _marginals(weigh: Callable[[Array, Array], Array], coordinates: Coordinates, centre: Array, scale: Array, word: str) -> tuple[Marginal, ...]:
+def _marginals(
+    weigh: Callable[[Array, Array], Array], coordinates: Coordinates, centre: Array, scale: Array, word: str
+) -> tuple[Marginal, ...]:
     """Marginal densities of the lattice's coordinates, up to a factor each."""
     accuracy, dim = ACCURACIES[word], centre.shape[0]
     if accuracy.shared:
@@ -222,16 +261,25 @@ def _shared_planes(
 
 
 def _between_planes(density: Array) -> tuple[Array, Array]:
-    """A density between its planes, and the error of its distribution function: three times what fewer neighbours change."""
+    """A density between its planes, and the error of its distribution function: three times what fewer neighbours
+    change.
+    """
     found = finer(density)
     below, other = (jnp.cumsum(x) / jnp.sum(x) for x in (found, finer(density, 4)))
     return found, 3 * jnp.max(jnp.abs(below - other))
 
 
 def _own_planes(
-    weigh: Callable[[Array, Array], Array], coordinates: Coordinates, centre: Array, scale: Array, accuracy: Accuracy, i: int
+    weigh: Callable[[Array, Array], Array],
+    coordinates: Coordinates,
+    centre: Array,
+    scale: Array,
+    accuracy: Accuracy,
+    i: int,
 ) -> Marginal:
-    """Sums over equally spaced planes of one coordinate, each with a lattice in the others, moved along their regression on this one."""
+    """Sums over equally spaced planes of one coordinate, each with a lattice in the others, moved along their
+    regression on this one.
+    """
     dim = centre.shape[0]
     order = np.array([i, *(j for j in range(dim) if j != i)])
     across = lattice(dim - 1, *accuracy.across[dim - 2])
@@ -243,13 +291,19 @@ def _own_planes(
     u, log_slope = coordinates.placed(centre + (z.reshape(-1, dim) @ turned.T)[:, np.argsort(order)])
     density = weigh(u, jnp.sum(log_slope, -1)).reshape(shape)
     reach = accuracy.plane_radius * turned[0, 0]
-    return Marginal(centre[i] - reach, 2 * reach / (accuracy.planes - 1), jnp.sum(jnp.exp(density - jnp.max(density)), 1), jnp.zeros(()))
+    return Marginal(
+        centre[i] - reach,
+        2 * reach / (accuracy.planes - 1),
+        jnp.sum(jnp.exp(density - jnp.max(density)), 1),
+        jnp.zeros(()),
+    )
 
 
 def _mode(log_density: Callable[[Array], Array], start: Array, known: Kinds) -> tuple[Array, Array, Array]:
     """Mode, gradient and minus the Hessian there.
 
-    Newton steps at four dampings and a short one are tried side by side and the best is kept, so that no lane of a batch waits
+    Newton steps at four dampings and a short one are tried side by side and the best is kept, so that no lane of a
+    batch waits
     for another's line search; they end where a step would gain less than a thousandth.
     """
     dim = start.shape[0]
@@ -297,8 +351,10 @@ def _laplace(coordinates: Coordinates, gradient: Array, curvature: Array) -> tup
 def _judge(grid: Lattice, density: Array, squares: Array) -> tuple[Array, Array, Array, Array]:
     """Mean and covariance in units of the lattice, and two errors in posterior sds: of its spacing and of its edge.
 
-    The halves' evidence, means and covariances disagree by delta: the whole is then off by about delta^2. The outermost shell
-    holds ``edge``; a normal law holds some of it there too, and what lies beyond is about twice the rest. The same is asked of
+    The halves' evidence, means and covariances disagree by delta: the whole is then off by about delta^2. The outermost
+    shell
+    holds ``edge``; a normal law holds some of it there too, and what lies beyond is about twice the rest. The same is
+    asked of
     the second moments of standard deviations, ``squares`` (node, light).
     """
     z, odd = jnp.asarray(grid.z), jnp.asarray(grid.odd)

@@ -7,9 +7,10 @@
 | `cluster_t` | clusters with a treatment | treatment effect by a t-test on cluster means |
 | `satterthwaite` | the same | treatment effect of the linear mixed model by REML, approximate degrees of freedom |
 
-The menu is this module's ``__all__``; `cluster_summaries` prepares the data of the last two. Calls, precision and groups
+The menu is this module's ``__all__``; `cluster_summaries` prepares the data of the last two. Calls, precision and
+groups
 without data are as in `hiermodels.inference.estimators`.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ def dersimonian_laird(y: Array, variance: Array) -> PointEstimates:
 
     mu = sum w y / sum w, se = (sum w)^(-1/2), w = 1 / (V + T), with a normal interval; T as in
     `hiermodels.inference.heterogeneity.dersimonian_laird_variance`. The prediction interval of a new group is
-    mu -+ t_{k-2} sqrt(T + se^2) (Higgins, Thompson & Spiegelhalter 2009, Journal of the Royal Statistical Society A 172,
+    mu -+ t_{k-2} sqrt(T + se^2) (Higgins, Thompson & Spiegelhalter 2009, Journal of the Royal Statistical Society A
+    172,
     137-159, eq. 12). DerSimonian & Laird (1986), Controlled Clinical Trials 7, 177-188.
 
     Parameters
@@ -147,10 +149,13 @@ def ml(y: Array, variance: Array) -> PointEstimates:
 
 @on_arrays
 def hksj(y: Array, variance: Array, *, heterogeneity: Heterogeneity = "reml") -> PointEstimates:
-    """Hartung-Knapp-Sidik-Jonkman: the mean's standard error rescaled, its interval from Student's t with k - 1 degrees of freedom.
+    """Hartung-Knapp-Sidik-Jonkman: the mean's standard error rescaled, its interval from Student's t with k - 1 degrees
+    of freedom.
 
-    se^2 = q / sum w,  q = sum w (y - mu)^2 / (k - 1). The prediction interval is mu -+ t_{k-2} sqrt(T + se^2) (Partlett &
-    Riley 2017, Statistics in Medicine 36, 301-317). Hartung & Knapp (2001), Statistics in Medicine 20, 3875-3889; Sidik &
+    se^2 = q / sum w,  q = sum w (y - mu)^2 / (k - 1). The prediction interval is mu -+ t_{k-2} sqrt(T + se^2) (Partlett
+    &
+    Riley 2017, Statistics in Medicine 36, 301-317). Hartung & Knapp (2001), Statistics in Medicine 20, 3875-3889; Sidik
+    &
     Jonkman (2002), same journal 21, 3153-3159.
 
     Parameters
@@ -208,7 +213,8 @@ def cluster_summaries(y: Sequence[float], cluster: Sequence[Any], treated: Seque
     Returns
     -------
     dict
-        ``mean, size, within, treated``, an entry a cluster in order of first appearance; ``within`` is the sum of squares
+        ``mean, size, within, treated``, an entry a cluster in order of first appearance; ``within`` is the sum of
+        squares
         within the cluster.
 
     Raises
@@ -231,7 +237,10 @@ def cluster_summaries(y: Sequence[float], cluster: Sequence[Any], treated: Seque
     value = np.bincount(code, predictor) / size
     if np.abs(predictor - value[code]).max() > 1e-9 * (1 + np.abs(value).max()):
         i = int(np.argmax(np.abs(predictor - value[code])))
-        raise ValueError(f"treated: expected one value a cluster, found several in {str(labels[code[i]])!r}; give a cluster-level predictor")
+        raise ValueError(
+            f"treated: expected one value a cluster, found several in {str(labels[code[i]])!r}; give a cluster-level "
+            f"predictor"
+        )
     return {"mean": mean, "size": size, "within": np.bincount(code, (outcome - mean[code]) ** 2), "treated": value}
 
 
@@ -240,7 +249,8 @@ def cluster_t(mean: Array, size: Array, treated: Array, *, equal_variances: bool
     """Two-sample t-test on the unweighted cluster means.
 
     effect = mbar_1 - mbar_0 with K - 2 degrees of freedom and the pooled variance of the cluster means, or (with
-    ``equal_variances=False``) Welch's. Exact for normal data and equal cluster sizes, whatever the variances between and within.
+    ``equal_variances=False``) Welch's. Exact for normal data and equal cluster sizes, whatever the variances between
+    and within.
     Hayes & Moulton (2017), Cluster Randomised Trials, section 10.3.
 
     Parameters
@@ -284,7 +294,12 @@ def cluster_t(mean: Array, size: Array, treated: Array, *, equal_variances: bool
     effect = along(jnp.stack([-1.0, 1.0]) / (high - low))
     at_zero = along(jnp.stack([high, -low]) / (high - low))
     return PointEstimates(
-        effect=effect[0], effect_se=effect[1], effect_df=effect[2], mean=at_zero[0], mean_se=at_zero[1], mean_df=at_zero[2]
+        effect=effect[0],
+        effect_se=effect[1],
+        effect_df=effect[2],
+        mean=at_zero[0],
+        mean_se=at_zero[1],
+        mean_df=at_zero[2],
     )
 
 
@@ -292,14 +307,18 @@ def cluster_t(mean: Array, size: Array, treated: Array, *, equal_variances: bool
 def satterthwaite(mean: Array, size: Array, within: Array, treated: Array) -> PointEstimates:
     """Linear mixed model of a two-level cluster-randomised design by REML, with Satterthwaite's degrees of freedom.
 
-    y_ij = b0 + b1 x_j + u_j + e_ij,  u_j ~ N(0, T),  e_ij ~ N(0, s2). The restricted likelihood is maximised over the ratio
-    T / s2 (s2 has a closed form given it); b follows by generalised least squares with covariance C = (X' V^-1 X)^-1, and for
+    y_ij = b0 + b1 x_j + u_j + e_ij,  u_j ~ N(0, T),  e_ij ~ N(0, s2). The restricted likelihood is maximised over the
+    ratio
+    T / s2 (s2 has a closed form given it); b follows by generalised least squares with covariance C = (X' V^-1 X)^-1,
+    and for
     each coefficient
 
     df = 2 C_bb^2 / (g' A g),
 
-    g the gradient of C_bb in (s2, T), A the inverse of the observed information. Where the estimate of T is 0 only s2 varies,
-    and df = N - 2. Satterthwaite (1946), Biometrics Bulletin 2, 110-114; Giesbrecht & Burns (1985), Biometrics 41, 477-486. With
+    g the gradient of C_bb in (s2, T), A the inverse of the observed information. Where the estimate of T is 0 only s2
+    varies,
+    and df = N - 2. Satterthwaite (1946), Biometrics Bulletin 2, 110-114; Giesbrecht & Burns (1985), Biometrics 41,
+    477-486. With
     equal cluster sizes and T > 0 the effect's interval is that of `cluster_t`.
 
     Parameters

@@ -1,18 +1,23 @@
 """Gibbs sampler: groups given hyperparameters, hyperparameters given groups, in turn.
 
-Normal hierarchies of any depth: all coefficients and group values in one exact draw down the tree, then every variance by itself.
-With d_1 .. d_n the deviations of a level's n groups, a prior of the sd proportional to sd^-e exp(-scale / sd^2) (``flat``,
+Normal hierarchies of any depth: all coefficients and group values in one exact draw down the tree, then every variance
+by itself.
+With d_1 .. d_n the deviations of a level's n groups, a prior of the sd proportional to sd^-e exp(-scale / sd^2)
+(``flat``,
 ``flat_variance``, ``power``, ``inverse_gamma_variance``) is conjugate,
 
     sd^2 | d ~ IG((n + e - 1) / 2, scale + sum d_i^2 / 2),
 
-and sigma has the residuals in place of the deviations. Under any other prior, and for correlations, the coordinate is moved by a
+and sigma has the residuals in place of the deviations. Under any other prior, and for correlations, the coordinate is
+moved by a
 slice step (`hiermodels.inference.slicing`).
 
-Counts: probabilities or rates by their beta or gamma law, then the population's mean and concentration by slice steps given them.
+Counts: probabilities or rates by their beta or gamma law, then the population's mean and concentration by slice steps
+given them.
 In deeper trees the groups above the finest follow, all groups of a level side by side.
 
-This is how the lectures sample, and slow where the data say little: with few groups a small sd keeps its groups together, which
+This is how the lectures sample, and slow where the data say little: with few groups a small sd keeps its groups
+together, which
 keep it small. `nuts` on the hyperparameters alone does not wait for that.
 """
 
@@ -54,7 +59,8 @@ def gibbs(factorised: Factorised, draws: int, tune: int) -> Callable[[Array, Arr
     Returns
     -------
     callable
-        ``run(key, start, width, stats) -> u`` with ``start`` of shape (chain, dim), ``width`` (dim,) a guess of the length of a
+        ``run(key, start, width, stats) -> u`` with ``start`` of shape (chain, dim), ``width`` (dim,) a guess of the
+        length of a
         slice, and u (chain, draw, dim), unconstrained.
 
     Examples
@@ -96,7 +102,8 @@ def _move(key: Array, u: Array, at: list[int], target: Callable[[Array], Array],
     return jax.lax.scan(one, u, (jnp.array(at), jax.random.split(key, len(at))))[0]
 
 
-# normal hierarchies -----------------------------------------------------------------------------------------------------
+# normal hierarchies
+# -----------------------------------------------------------------------------------------------------
 
 
 class _Sums(NamedTuple):
@@ -214,7 +221,9 @@ def _variances(
     """Log sds of all parameters with an inverse gamma conditional: they are independent given the groups."""
     shapes, scales = [], []
     places = {
-        sd_name(level.name, model.layout.columns[e]): (i, e) for i, level in enumerate(model.layout.levels) for e in level.effects
+        sd_name(level.name, model.layout.columns[e]): (i, e)
+        for i, level in enumerate(model.layout.levels)
+        for e in level.effects
     }
     for p in conjugate:
         power, scale = p.prior.inverse_gamma()  # type: ignore[misc]
@@ -257,7 +266,8 @@ def _normal_sums(count: Array, sd: Array, squares: Array) -> Array:
     return jnp.where(sd > 0, -count * jnp.log(safe) - 0.5 * squares / safe**2, 0.0)
 
 
-# counts -----------------------------------------------------------------------------------------------------------------
+# counts
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def _count_sweep(model: Conjugate) -> Sweep:
@@ -281,7 +291,13 @@ def _count_sweep(model: Conjugate) -> Sweep:
 
 
 def _side_by_side(
-    model: Conjugate, key: Array, u: Array, block: tuple[int, int, int], logs: tuple[Array, Array], stats: Any, width: Array
+    model: Conjugate,
+    key: Array,
+    u: Array,
+    block: tuple[int, int, int],
+    logs: tuple[Array, Array],
+    stats: Any,
+    width: Array,
 ) -> Array:
     """Slice steps of the standardised values of all groups of a level, each given what lies below it."""
     level, start, stop = block

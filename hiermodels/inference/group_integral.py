@@ -2,7 +2,8 @@
 
     p(y_j | rest) = integral of prod_i f(y_i | eta_i + x_i sd z) phi(z) dz
 
-The integrand is laid out around its mode, found by Fisher scoring, in steps of a third of its own sd (1 / sqrt of its curvature): the trapezoidal rule on a
+The integrand is laid out around its mode, found by Fisher scoring, in steps of a third of its own sd (1 / sqrt of its
+curvature): the trapezoidal rule on a
 smooth function that has died away at both ends errs less than any draw.
 """
 
@@ -28,7 +29,9 @@ _STEPS = 24
 """Places on either side of the mode."""
 _STEP = 1 / 3
 _WIDE = 240
-"""Places of a t law, whose density may have several peaks: from the outermost of them to the other end of the deviations' own law."""
+"""Places of a t law, whose density may have several peaks: from the outermost of them to the other end of the
+deviations' own law.
+"""
 _REACH = 9.0
 _SCORING = 30
 _BLOCK = 2_000_000

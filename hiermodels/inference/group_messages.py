@@ -1,15 +1,18 @@
 """What the data of each group say about its coefficients, beside every draw of everything above it.
 
-For a normal outcome the likelihood of a group's rows, as a function of the coefficient vector ``b`` of the group (of its parent, once its
+For a normal outcome the likelihood of a group's rows, as a function of the coefficient vector ``b`` of the group (of
+its parent, once its
 own deviation is integrated out), is the quadratic
 
     log p(y_j | b) = c_j + h_j'b - b'L_j b / 2.
 
-Rows add to it, children add up, and a level's deviation with covariance R R' leaves by one rank-one step a column r of R,
+Rows add to it, children add up, and a level's deviation with covariance R R' leaves by one rank-one step a column r of
+R,
 
     q = 1 + r'Lr,   c <- c + (r'h)^2 / (2q) - log(q) / 2,   h <- h - Lr (r'h) / q,   L <- L - Lr r'L / q,
 
-the algebra of `hiermodels.models.gaussian`, here in NumPy, group by group and draw by draw. For other outcomes with normal groups L is the Fisher
+the algebra of `hiermodels.models.gaussian`, here in NumPy, group by group and draw by draw. For other outcomes with
+normal groups L is the Fisher
 information of the rows at each draw, and there is no h or c.
 """
 
@@ -64,7 +67,8 @@ def sole_children(problem: Problem, i: int) -> np.ndarray:
 
 
 def information(values: Values, problem: Problem, eta: np.ndarray | None = None) -> np.ndarray:
-    """Fisher information of each row about its linear predictor; (draw, row), or (1, row) where it is the same in every draw.
+    """Fisher information of each row about its linear predictor; (draw, row), or (1, row) where it is the same in every
+    draw.
 
     Parameters
     ----------
@@ -110,7 +114,8 @@ def messages(values: Values, problem: Problem, i: int, rows: np.ndarray) -> Mess
 
 
 def group_log_likelihood(values: Values, problem: Problem, i: int) -> np.ndarray:
-    """Log density of each group's rows given what lies above the group, its own deviation and all below it integrated out.
+    """Log density of each group's rows given what lies above the group, its own deviation and all below it integrated
+    out.
 
     Parameters
     ----------
@@ -152,7 +157,11 @@ def _of_rows(values: Values, problem: Problem, i: int, rows: np.ndarray) -> Mess
     order = np.argsort(place, kind="stable")
     order = order[np.asarray(data.weight)[order] > 0]
     starts = np.flatnonzero(np.r_[True, np.diff(place[order]) > 0])
-    x, y, info = np.asarray(data.x)[order], np.asarray(data.y)[order], np.broadcast_to(rows, (len(rows), len(place)))[:, order]
+    x, y, info = (
+        np.asarray(data.x)[order],
+        np.asarray(data.y)[order],
+        np.broadcast_to(rows, (len(rows), len(place)))[:, order],
+    )
     centre = float(np.average(y)) if "Intercept" in layout.columns else 0.0
     y = y - centre
 
@@ -210,7 +219,9 @@ def _to_parents(message: Message, owner: np.ndarray) -> Message:
 
 
 def _parent_coefficients(values: Values, problem: Problem, i: int, centre: float) -> np.ndarray:
-    """Coefficients around which each group of level i scatters; (draw, column, group), the intercept on the centred scale."""
+    """Coefficients around which each group of level i scatters; (draw, column, group), the intercept on the centred
+    scale.
+    """
     layout, groups = problem.layout, len(problem.labels[problem.layout.levels[i].name])
     draws = len(next(iter(values.values())))
     found = np.zeros((draws, len(layout.columns), groups))

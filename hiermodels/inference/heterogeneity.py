@@ -16,7 +16,17 @@ from jax import Array, lax
 
 from hiermodels.inference.point_estimates import masked
 
-__all__ = ["HETEROGENEITY", "Weighted", "dersimonian_laird_variance", "highest", "ml_variance", "odds", "paule_mandel_variance", "reml_variance", "weighted_at"]
+__all__ = [
+    "HETEROGENEITY",
+    "Weighted",
+    "dersimonian_laird_variance",
+    "highest",
+    "ml_variance",
+    "odds",
+    "paule_mandel_variance",
+    "reml_variance",
+    "weighted_at",
+]
 
 _HALVINGS = 80
 _GRID = 33
@@ -64,7 +74,8 @@ def weighted_at(y: Array, variance: Array, between: Array | float = 0.0) -> Weig
 def dersimonian_laird_variance(y: Array, variance: Array) -> Array:
     """Moment estimator of the variance between groups, 0 where it would be negative.
 
-    T = (Q - (k - 1)) / (sum w - sum w^2 / sum w) at w = 1 / V. DerSimonian & Laird (1986), Controlled Clinical Trials 7,
+    T = (Q - (k - 1)) / (sum w - sum w^2 / sum w) at w = 1 / V. DerSimonian & Laird (1986), Controlled Clinical Trials
+    7,
     177-188, eq. 8. With equal variances it is S^2 - V, S^2 the sample variance of y.
     """
     at = weighted_at(y, variance)
@@ -75,7 +86,8 @@ def dersimonian_laird_variance(y: Array, variance: Array) -> Array:
 def paule_mandel_variance(y: Array, variance: Array) -> Array:
     """The variance between groups at which Q(T) = sum w_j(T) (y_j - mu(T))^2 equals k - 1; 0 where Q(0) is below that.
 
-    Q falls in T, and Q(T) <= sum (y - ybar)^2 / T, so that the answer lies below the sample variance of y: it is found by
+    Q falls in T, and Q(T) <= sum (y - ybar)^2 / T, so that the answer lies below the sample variance of y: it is found
+    by
     bisection. Paule & Mandel (1982), Journal of Research of the National Bureau of Standards 87, 377-385; equal to the
     empirical Bayes estimator of Morris (1983).
     """
@@ -88,13 +100,16 @@ def paule_mandel_variance(y: Array, variance: Array) -> Array:
         return jnp.where(low, middle, ends[0]), jnp.where(low, ends[1], middle)
 
     ends = lax.fori_loop(0, _HALVINGS, narrower, (jnp.zeros_like(top), top))
-    return jnp.where(weighted_at(y, variance).q > count - 1, (ends[0] + ends[1]) / 2, jnp.where(jnp.isnan(top), jnp.nan, 0.0))
+    return jnp.where(
+        weighted_at(y, variance).q > count - 1, (ends[0] + ends[1]) / 2, jnp.where(jnp.isnan(top), jnp.nan, 0.0)
+    )
 
 
 def reml_variance(y: Array, variance: Array) -> Array:
     """The variance between groups of the highest restricted likelihood.
 
-    log L(T) = -(1/2) [sum log(V_j + T) + log sum w_j + Q(T)]. The highest of a grid is bracketed and improved by bisection of
+    log L(T) = -(1/2) [sum log(V_j + T) + log sum w_j + Q(T)]. The highest of a grid is bracketed and improved by
+    bisection of
     the slope, so that a second, lower peak misleads nobody. Viechtbauer (2005), Journal of Educational and Behavioral
     Statistics 30, 261-293.
     """
@@ -139,7 +154,9 @@ def _spread(y: Array, variance: Array) -> tuple[Array, Array, Array]:
 
 
 def odds(u: Array) -> Array:
-    """From [0, 1) to the positive half line, u / (1 - u)^2: linear at 0, and far out at the last place that `highest` tries."""
+    """From [0, 1) to the positive half line, u / (1 - u)^2: linear at 0, and far out at the last place that `highest`
+    tries.
+    """
     return u / (1 - u) ** 2
 
 

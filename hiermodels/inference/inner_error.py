@@ -12,15 +12,19 @@ from jax import Array
 __all__ = ["ALLOWED", "inner_error", "some_nodes"]
 
 ALLOWED = 0.01
-"""Error of chains' posterior, in posterior sds, beyond which they distrust their density: a few thousand effective draws are as exact."""
+"""Error of chains' posterior, in posterior sds, beyond which they distrust their density: a few thousand effective
+draws are as exact.
+"""
 _FEW = 16
 """Nodes, or draws, at which the density is computed again by another rule."""
 
 
 def inner_error(model: Any, u: Array, stats: Any) -> Array | None:
-    """Largest shift of a posterior mean, in posterior sds, that the groups' quadrature makes; None where groups are in closed form.
+    """Largest shift of a posterior mean, in posterior sds, that the groups' quadrature makes; None where groups are in
+    closed form.
 
-    A log density that is off by d(u) shifts the mean of any f by Cov(f, d) to first order, and that is at most sd(f) sd(d). Hence the sd of
+    A log density that is off by d(u) shifts the mean of any f by Cov(f, d) to first order, and that is at most sd(f)
+    sd(d). Hence the sd of
     d over values that stand for the posterior: an error that is the same everywhere does no harm.
 
     Parameters

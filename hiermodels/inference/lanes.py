@@ -40,13 +40,13 @@ def over_lanes(function: Callable, mapped: tuple[bool, ...]) -> Callable:
 
         either = tuple(a or b for a, b in zip(new, mapped, strict=True))
         out = over_lanes(function, either)(*map(widen, args, new, mapped))
-        return jax.tree.map(lambda o: o.reshape(size, width, *o.shape[1:]), out), jax.tree.map(
-            lambda _: True, out
-        )
+        return jax.tree.map(lambda o: o.reshape(size, width, *o.shape[1:]), out), jax.tree.map(lambda _: True, out)
 
     return call
 
 
 def one_by_one(function: Callable) -> Callable:
-    """Let a vmap over datasets run ``function`` one dataset after the other on CPU, where they would not fit the cache together."""
+    """Let a vmap over datasets run ``function`` one dataset after the other on CPU, where they would not fit the cache
+    together.
+    """
     return sequential_vmap(function) if jax.default_backend() == "cpu" else function

@@ -77,9 +77,7 @@ def laplace(
         slope = vectors.T @ gradient
         move = vectors @ (slope / (curvature * (1.0 + damping)))
         move = move * jnp.minimum(1.0, 3.0 / (jnp.linalg.norm(move) + 1e-30))
-        return _Newton(
-            q, value, gradient, hessian, q + move, damping, jnp.sum(slope**2 / curvature), s.evaluations + 1
-        )
+        return _Newton(q, value, gradient, hessian, q + move, damping, jnp.sum(slope**2 / curvature), s.evaluations + 1)
 
     zero = jnp.zeros((), start.dtype)
     begin = _Newton(

@@ -1,10 +1,13 @@
 """Quadrature over a handful of hyperparameters: a lattice laid over the posterior, centred and scaled by its moments.
 
-The trapezoidal rule on the whole line converges faster than any power of the spacing for smooth functions that fall off in
+The trapezoidal rule on the whole line converges faster than any power of the spacing for smooth functions that fall off
+in
 both directions, and so do its cousins on lattices in several dimensions: the error for a standard normal is the sum of
-``exp(-|k|^2 / 2)`` over the dual lattice without its origin. The lattice D_n* (the integers, and the integers plus a half
+``exp(-|k|^2 / 2)`` over the dual lattice without its origin. The lattice D_n* (the integers, and the integers plus a
+half
 in every coordinate) has the sparser dual for its number of points, and falls apart into two plain grids whose
-disagreement measures the error. Moments found on one lattice place the next (Naylor & Smith 1982, Applied Statistics 31,
+disagreement measures the error. Moments found on one lattice place the next (Naylor & Smith 1982, Applied Statistics
+31,
 214-225, with Gauss-Hermite rules).
 """
 
@@ -96,9 +99,7 @@ def cholesky(matrix: Array, floor: Array | float = 0.0) -> Array:
     for i in range(dim):
         row: list[Array] = []
         for j in range(i):
-            row.append(
-                (matrix[i, j] - sum((row[k] * rows[j][k] for k in range(j)), jnp.zeros(()))) / rows[j][j]
-            )
+            row.append((matrix[i, j] - sum((row[k] * rows[j][k] for k in range(j)), jnp.zeros(()))) / rows[j][j])
         pivot = matrix[i, i] - sum((x * x for x in row), jnp.zeros(()))
         rows.append([*row, jnp.sqrt(jnp.maximum(pivot, floor))])
     zero = jnp.zeros((), matrix.dtype)

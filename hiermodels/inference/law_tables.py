@@ -1,10 +1,13 @@
 """Laws on an equally spaced grid of a coordinate of the whole line: density, distribution function, quantiles.
 
-In a coordinate where densities fall off in both directions sums of grid values are integrals to rounding. Between grid points F
-is the cubic with the right values and slopes. A table is made from densities (`density_table`) or from lattice nodes that the
+In a coordinate where densities fall off in both directions sums of grid values are integrals to rounding. Between grid
+points F
+is the cubic with the right values and slopes. A table is made from densities (`density_table`) or from lattice nodes
+that the
 hyperparameters fix, smoothed between them (`point_table`).
 
-Where the nodes fall apart into two lattices the two halves' distribution functions differ by delta; the whole is then off by the
+Where the nodes fall apart into two lattices the two halves' distribution functions differ by delta; the whole is then
+off by the
 order of delta squared, and that is `Table.error`.
 """
 
@@ -32,12 +35,16 @@ _CELL = (11 / 1440, -93 / 1440, 802 / 1440, 802 / 1440, -93 / 1440, 11 / 1440)
 _COARSE_CELL = (0.0, -1 / 24, 13 / 24, 13 / 24, -1 / 24, 0.0)
 """The same through four."""
 _BESIDE = 2.0
-"""Error of F by six neighbours, as a multiple of what F by four differs from it: 2 on needles of 1,000 datasets of counts."""
+"""Error of F by six neighbours, as a multiple of what F by four differs from it: 2 on needles of 1,000 datasets of
+counts.
+"""
 
 BETWEEN = 3
 """Values of a density for each of its planes."""
 _NOTHING, _BEND = 60.0, 0.25
-"""Logarithms below the largest density that count as nothing, and by which a density may rise or fall between neighbours."""
+"""Logarithms below the largest density that count as nothing, and by which a density may rise or fall between
+neighbours.
+"""
 
 
 class Table(eqx.Module):
@@ -73,7 +80,8 @@ class Table(eqx.Module):
         """Values and slopes (per cell width) at both ends of cells i, shape (k, group)."""
         f0, f1 = jnp.take_along_axis(self.below, i, 0), jnp.take_along_axis(self.below, i + 1, 0)
         d0, d1 = jnp.take_along_axis(self.slope, i, 0), jnp.take_along_axis(self.slope, i + 1, 0)
-        # slopes up to three times the chord's keep the cubic monotone (Fritsch & Carlson 1980, SIAM J. Numer. Anal. 17, 238-246)
+        # slopes up to three times the chord's keep the cubic monotone (Fritsch & Carlson 1980, SIAM J. Numer. Anal. 17,
+        # 238-246)
         limit = 3 * jnp.maximum(f1 - f0, 0.0)
         return f0, f1, jnp.clip(d0 * self.step, 0.0, limit), jnp.clip(d1 * self.step, 0.0, limit)
 
@@ -128,7 +136,9 @@ def _cubic(s: Array, f0: Array, f1: Array, d0: Array, d1: Array) -> tuple[Array,
 
 
 def halves_error(one: Array, other: Array) -> Array:
-    """Error of a whole lattice, from what its two halves give: the square of a half's error, which is half of their difference."""
+    """Error of a whole lattice, from what its two halves give: the square of a half's error, which is half of their
+    difference.
+    """
     return (0.5 * (one - other)) ** 2
 
 
@@ -182,7 +192,8 @@ def _between(count: int, neighbours: int) -> np.ndarray:
 def finer(density: Array, neighbours: int = 6) -> Array:
     """Density at equally spaced points, and between them, `BETWEEN` values a step.
 
-    Its logarithm is the polynomial through so many neighbours, kept near what both ends of a step allow: beside an end of the support, where
+    Its logarithm is the polynomial through so many neighbours, kept near what both ends of a step allow: beside an end
+    of the support, where
     the density drops to nothing, a polynomial would swing.
     """
     known = jnp.maximum(jnp.log(density), jnp.log(jnp.max(density)) - _NOTHING)
@@ -231,8 +242,10 @@ def point_table(
 ) -> Table:
     """Law of something that the hyperparameters fix, from its values at lattice nodes, smoothed between them.
 
-    A lattice knows the characteristic function up to half its dual's shortest vector; a kernel that is flat up to there gives
-    back F without smoothing bias (higher-order Gaussian kernels: Wand & Schucany 1990, Canadian J. Statist. 18, 197-204).
+    A lattice knows the characteristic function up to half its dual's shortest vector; a kernel that is flat up to there
+    gives
+    back F without smoothing bias (higher-order Gaussian kernels: Wand & Schucany 1990, Canadian J. Statist. 18,
+    197-204).
 
     Parameters
     ----------
@@ -253,7 +266,9 @@ def point_table(
     step = (stop - start) / (points - 1)
     x = start + step * jnp.arange(points, dtype=start.dtype)[:, None]
     inside = ((x[:, None] - at) * (1 / width)).astype(precision if at.dtype == jnp.float64 else at.dtype)
-    below, slope = (jnp.einsum("hn,xng->hxg", weight.astype(inside.dtype), part).astype(at.dtype) for part in _smooth(inside))
+    below, slope = (
+        jnp.einsum("hn,xng->hxg", weight.astype(inside.dtype), part).astype(at.dtype) for part in _smooth(inside)
+    )
     slope = jnp.sum(slope, 0) / width
     error = jnp.max(halves_error(*(below / jnp.maximum(jnp.sum(weight, 1), 1e-300)[:, None, None])), 0)
     below = jnp.sum(below, 0)

@@ -7,10 +7,12 @@
 | `gamma_poisson`, `beta_binomial` | one rate or probability | gamma, beta; predictive counts |
 | `hiermodels.inference.two_level_law` | one known variance, flat mean, flat variance between groups | truncated inverse gamma |
 
-IG(a, b) has density proportional to v^-(a + 1) exp(-b / v); a Gamma's second number is a rate; a normal law is written with
-its variance. Everything is computed in double precision; `hiermodels.inference.closed_form` draws from the same posteriors
+IG(a, b) has density proportional to v^-(a + 1) exp(-b / v); a Gamma's second number is a rate; a normal law is written
+with
+its variance. Everything is computed in double precision; `hiermodels.inference.closed_form` draws from the same
+posteriors
 for any declared model that has one.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ class NormalInverseGamma:
 
     @property
     def theta(self) -> Any:
-        """Law of the mean, the variance integrated out: Student t with 2 shape degrees of freedom (frozen SciPy law)."""
+        """Law of the mean, the variance integrated out: Student t with 2 shape degrees of freedom (frozen SciPy
+        law).
+        """
         return scipy.stats.t(2 * self.shape, self.centre, math.sqrt(self.scale / (self.shape * self.count)))
 
     @property
@@ -135,11 +139,13 @@ def normal_inverse_gamma(y: Numbers, mean: float, ratio: float, shape: float, sc
     return NormalInverseGamma((n * average + mean * weight) / count, count, new_shape, new_scale, evidence)
 
 
-# one mean, one rate, one probability ---------------------------------------------------------------------------------------
+# one mean, one rate, one probability
+# ---------------------------------------------------------------------------------------
 
 
 def common_effect(y: Numbers, se: Numbers, mean: float = 0.0, sd: float = math.inf) -> Any:
-    """Posterior of one mean of estimates with known standard errors (complete pooling), under N(mean, sd^2) or a flat prior.
+    """Posterior of one mean of estimates with known standard errors (complete pooling), under N(mean, sd^2) or a flat
+    prior.
 
     Parameters
     ----------
@@ -161,7 +167,9 @@ def common_effect(y: Numbers, se: Numbers, mean: float = 0.0, sd: float = math.i
     """
     values, errors = outcomes("y", y, 1), outcomes("se", se, 1)
     if errors.shape != values.shape or not (errors > 0).all():
-        raise ValueError(f"se: expected a positive standard error for each of {len(values)} rows, found {se!r}; mend the data")
+        raise ValueError(
+            f"se: expected a positive standard error for each of {len(values)} rows, found {se!r}; mend the data"
+        )
     if not sd > 0:
         raise ValueError(f"sd: expected a positive number, found {sd!r}; use math.inf for a flat prior")
     weight, prior = errors**-2.0, 0.0 if math.isinf(sd) else sd**-2.0
@@ -194,7 +202,9 @@ class CountLaw:
         return lookup(self.family).population.frozen(self.a, self.b)
 
     def count(self, size: float) -> Any:
-        """Law of a new count at an exposure (negative binomial) or out of some trials (beta-binomial); frozen SciPy law."""
+        """Law of a new count at an exposure (negative binomial) or out of some trials (beta-binomial); frozen SciPy
+        law.
+        """
         check_positive(size=size)
         return lookup(self.family).predictive(self.a, self.b, size)
 

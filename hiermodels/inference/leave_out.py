@@ -2,11 +2,15 @@
 
     log p(y_j | y_-j) = log of the integral of p(y_j | phi) p(phi | y_-j) dphi
 
-``phi`` is everything but the group: hyperparameters, coefficients, its parent's value, crossed groups. ``p(y_j | phi)``, the group's own deviation integrated
-out, is in closed form for normal outcomes in nested groups and for beta and gamma populations, else a sum over places of one deviation
+``phi`` is everything but the group: hyperparameters, coefficients, its parent's value, crossed groups. ``p(y_j |
+phi)``, the group's own deviation integrated
+out, is in closed form for normal outcomes in nested groups and for beta and gamma populations, else a sum over places
+of one deviation
 (`hiermodels.inference.group_integral`), so that only ``phi`` has to be reweighted from the posterior given
-all data to that given the others, with ratios ``1 / p(y_j | phi)``: few dimensions, steady weights (Vehtari et al. 2016, Journal of Machine Learning
-Research 17 (103); Merkle, Furr & Rabe-Hesketh 2019, Psychometrika 84, 802-829). The ratios are Pareto-smoothed (Vehtari et al. 2024, Journal of Machine
+all data to that given the others, with ratios ``1 / p(y_j | phi)``: few dimensions, steady weights (Vehtari et al.
+2016, Journal of Machine Learning
+Research 17 (103); Merkle, Furr & Rabe-Hesketh 2019, Psychometrika 84, 802-829). The ratios are Pareto-smoothed (Vehtari
+et al. 2024, Journal of Machine
 Learning Research 25 (72)); where their shape ``k`` is too high, the model is fitted again without the group.
 """
 
@@ -48,7 +52,8 @@ class LeaveOut:
     level : str
         Grouping.
     table : DataFrame
-        A row a group: ``elpd`` (log p(y_j | y_-j)), ``mcse`` (its Monte Carlo error), ``pareto_k`` (shape of the importance ratios; NaN where they were not
+        A row a group: ``elpd`` (log p(y_j | y_-j)), ``mcse`` (its Monte Carlo error), ``pareto_k`` (shape of the
+        importance ratios; NaN where they were not
         needed), ``refitted``, ``rows``.
     elpd, se : float
         Sum over groups, and sqrt(J var_j) as its standard error.
@@ -98,7 +103,9 @@ class LeaveOut:
 
 
 def log_predictive(values: Values, problem: Problem, i: int) -> np.ndarray:
-    """Log density of each group's rows given what lies above it, its own deviation integrated out; (chain, draw, group)."""
+    """Log density of each group's rows given what lies above it, its own deviation integrated out; (chain, draw,
+    group).
+    """
     flat, shape = flat_draws(values), next(iter(values.values())).shape[:2]
     if problem.layout.gaussian and problem.layout.nested:
         found = group_log_likelihood(flat, problem, i)
@@ -143,7 +150,9 @@ def leave_one_group_out(
     shape, labels = inside.shape[:2], problem.labels[level.name]
     good = min(1 - 1 / np.log10(shape[0] * shape[1]), 0.7)
     found = _reweighted(inside, _prior_ratios(values, problem, i), independent)
-    again = np.full(len(labels), True) if force else found[:, 2] > good if force is None else np.full(len(labels), False)
+    again = (
+        np.full(len(labels), True) if force else found[:, 2] > good if force is None else np.full(len(labels), False)
+    )
     if again.any():
         _check_columns(problem)
     member = _members(problem, i, len(frame))
@@ -164,10 +173,13 @@ def _check(problem: Problem, level: LevelLayout) -> int:
     here = [v.pooling for v in layout.levels[i:]]
     if level.pooling == "none" or "none" in here:
         raise ValueError(
-            f"level: {level.name} is not pooled, so the others tell nothing about a {level.name}; fit with partial pooling"
+            f"level: {level.name} is not pooled, so the others tell nothing about a {level.name}; fit with partial "
+            f"pooling"
         )
     if len(problem.labels[level.name]) < 2:
-        raise ValueError(f"level: expected at least two groups of {level.name}, found one; there is nothing to predict it from")
+        raise ValueError(
+            f"level: expected at least two groups of {level.name}, found one; there is nothing to predict it from"
+        )
     if layout.gaussian and layout.nested:
         return i
     if layout.normal_groups:
@@ -175,7 +187,8 @@ def _check(problem: Problem, level: LevelLayout) -> int:
         if why:
             what = "crossed groupings" if not layout.nested else f"family {layout.family}"
             raise ValueError(
-                f"leave_one_group_out: {what}: the deviations of {level.name} are integrated one by one, but {why}; use fit.loo() for rows"
+                f"leave_one_group_out: {what}: the deviations of {level.name} are integrated one by one, but {why}; "
+                f"use fit.loo() for rows"
             )
         return i
     if i != unit_level(problem):
@@ -230,17 +243,21 @@ def _reweighted(inside: np.ndarray, prior: np.ndarray | float, independent: bool
     return found
 
 
-def _refitted(values: Values, other: Problem, problem: Problem, i: int, j: int, independent: bool) -> tuple[float, float]:
+def _refitted(
+    values: Values, other: Problem, problem: Problem, i: int, j: int, independent: bool
+) -> tuple[float, float]:
     """Log predictive density of a group under a fit without it, and its Monte Carlo error."""
     if other.layout.columns != problem.layout.columns:
         raise ValueError(
-            f"leave_one_group_out: without {problem.labels[problem.layout.levels[i].name][j]!r} a category of a predictor has no row; "
+            f"leave_one_group_out: without {problem.labels[problem.layout.levels[i].name][j]!r} a category of a "
+            f"predictor has no row; "
             "use refit=False, or code the predictor as numbers"
         )
     ll = log_predictive(_with_places(values, other, problem), problem, i)[..., j]
     if not np.isfinite(ll).all():
         raise ValueError(
-            f"leave_one_group_out: without {problem.labels[problem.layout.levels[i].name][j]!r} a group of another level has no row left; "
+            f"leave_one_group_out: without {problem.labels[problem.layout.levels[i].name][j]!r} a group of another "
+            f"level has no row left; "
             "use refit=False, or leave out that level's groups"
         )
     size = ll.size
@@ -263,7 +280,8 @@ def _with_places(values: Values, other: Problem, problem: Problem) -> dict[str, 
 def _check_columns(problem: Problem) -> None:
     if any(side.uses("standardise") for side in problem.model.parsed.sides):
         raise ValueError(
-            "leave_one_group_out: standardise(...) changes with the rows, so fits without a group code their predictors otherwise; "
+            "leave_one_group_out: standardise(...) changes with the rows, so fits without a group code their "
+            "predictors otherwise; "
             "standardise the column before fitting, or use refit=False"
         )
 

@@ -32,7 +32,8 @@ def fitted_laws(values: Mapping[str, Any], problem: Problem, frame: pd.DataFrame
     Returns
     -------
     frozen law
-        Its ``mean``, ``std`` and density broadcast to (chain, draw, row), on the outcome's own scale (counts, not shares).
+        Its ``mean``, ``std`` and density broadcast to (chain, draw, row), on the outcome's own scale (counts, not
+        shares).
     """
     rows, layout, data = fitted_rows(problem, len(frame)), problem.layout, problem.data
     weight, size = (np.asarray(a)[: len(frame)] for a in (data.weight, data.size))

@@ -30,7 +30,8 @@ def log_prior(values: Mapping[str, Any], problem: Problem) -> dict[str, np.ndarr
     -------
     dict of str to ndarray, each (chain, draw)
         Parameters that are known (``fixed``) have none. An improper density is up to a constant: ``flat()`` gives 0.
-        A prior that stands at the predictors' means is that of the coefficient there. A correlation's is the density of its matrix, (eta - 1) log det R and the constant of Lewandowski, Kurowicka & Joe (2009).
+        A prior that stands at the predictors' means is that of the coefficient there. A correlation's is the density of
+        its matrix, (eta - 1) log det R and the constant of Lewandowski, Kurowicka & Joe (2009).
 
     Examples
     --------

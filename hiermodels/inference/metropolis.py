@@ -1,11 +1,15 @@
 """Random-walk Metropolis on every parameter at once: what gradients and integration are there to replace.
 
-All parameters move together by normal steps on their own scales (standard deviations and probabilities as they are, not their
-logarithms; a proposal outside the support is turned down). In many dimensions a joint step must be small to be taken at all, so
+All parameters move together by normal steps on their own scales (standard deviations and probabilities as they are, not
+their
+logarithms; a proposal outside the support is turned down). In many dimensions a joint step must be small to be taken at
+all, so
 the chain diffuses: its effective sample size beside that of `nuts` says how far its averages can be trusted.
 
-With ``step_size`` every parameter moves by that many units, as in textbook programs. Without, warm-up finds the step: each
-coordinate in units of its spread so far, the common factor tuned to an acceptance rate of 0.234 (Roberts, Gelman & Gilks 1997,
+With ``step_size`` every parameter moves by that many units, as in textbook programs. Without, warm-up finds the step:
+each
+coordinate in units of its spread so far, the common factor tuned to an acceptance rate of 0.234 (Roberts, Gelman &
+Gilks 1997,
 Annals of Applied Probability 7, 110-120).
 """
 
@@ -152,7 +156,9 @@ def metropolis(
 
 
 def _tuned(state: _State, rate: Array, number: Array, half: int) -> _State:
-    """Robbins-Monro on the log step; halfway the spread since the first tenth becomes the scale and the step starts anew."""
+    """Robbins-Monro on the log step; halfway the spread since the first tenth becomes the scale and the step starts
+    anew.
+    """
     since = jnp.where(number > half, number - half, number).astype(state.x.dtype)
     log_step = state.log_step + 3 * (rate - _TARGET) / since**0.6
     collect = (number > half // 5) & (number <= half)

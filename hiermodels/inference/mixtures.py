@@ -4,18 +4,23 @@
 
 A mixture is held in one of two ways, each for all groups of a kind at once:
 
-- `NormalMixture`: the cumulative distribution function is summed exactly; quantiles solve ``Phi^-1(F(x)) = Phi^-1(p)`` by
-  Newton steps, in ``x = c + s sinh(xi)`` so that heavy tails are as easy as light ones, from a Cornish-Fisher start, inside a
+- `NormalMixture`: the cumulative distribution function is summed exactly; quantiles solve ``Phi^-1(F(x)) = Phi^-1(p)``
+  by
+  Newton steps, in ``x = c + s sinh(xi)`` so that heavy tails are as easy as light ones, from a Cornish-Fisher start,
+  inside a
   bracket that bisects where Newton leaves it;
 - `hiermodels.inference.law_tables.Table`: densities on a grid that follows the components
   (`hiermodels.inference.count_laws`) or, of a hyperparameter, on the lattice's own coordinate.
 
-Axes: node first, then group. Everything is for one dataset and batches under ``vmap``. No group's numbers depend on another's.
+Axes: node first, then group. Everything is for one dataset and batches under ``vmap``. No group's numbers depend on
+another's.
 
 Errors
 ------
-A summary is wrong by the lattice's error and by its own. The lattice's two halves (weights have the shape (half, node)) give two
-values of a probability, each normalised, that differ by delta: the whole is off by about delta squared (`halves_error`). Grids are
+A summary is wrong by the lattice's error and by its own. The lattice's two halves (weights have the shape (half, node))
+give two
+values of a probability, each normalised, that differ by delta: the whole is off by about delta squared
+(`halves_error`). Grids are
 laid so finely that what they add is below a tenth of what an accuracy allows, for components of any width.
 """
 
@@ -40,6 +45,7 @@ _ROOT_2 = math.sqrt(2.0)
 _ROOT_2PI = math.sqrt(2 * math.pi)
 _FAR, _NARROW, _STEPS = 40.0, 1e-6, 100
 """Bracket of ``xi`` at first, the width at which a jump of F is its quantile, and the most steps of a search."""
+
 
 class Summary(NamedTuple):
     """Posterior summary of one variable; arrays have the variable's shape.
@@ -99,7 +105,9 @@ class NormalMixture(eqx.Module):
     def build(
         cls, sweep: Sweep, centre: Array, variance: Array, tolerance: float, precision: str = "float64"
     ) -> NormalMixture:
-        """Moments of the mixture in one sweep, around a component of the bulk (its mean and variance, shape (group,))."""
+        """Moments of the mixture in one sweep, around a component of the bulk (its mean and variance, shape
+        (group,)).
+        """
 
         def powers(weight: Array, law: Component) -> tuple[Array, ...]:
             m, v = law.a - centre, _positive(law.b, law.a)
@@ -117,7 +125,9 @@ class NormalMixture(eqx.Module):
         scale = 2 * jnp.sqrt(_positive(variance, centre))
         first, second = jnp.moveaxis(low / jnp.maximum(mass, 1e-300)[:, None, None], 1, 0)
         scaled = second - 2 * one * first
-        error = (halves_error(*first) + 0.5 * halves_error(*scaled) / total) / total  # of an sd: half of the variance's, relatively
+        error = (
+            halves_error(*first) + 0.5 * halves_error(*scaled) / total
+        ) / total  # of an sd: half of the variance's, relatively
         return cls(sweep, mass, centre, scale, centre + one, jnp.sqrt(total), *shape, error, tolerance, precision)
 
     def _scores(self, x: Array, law: Component) -> tuple[Array, Array]:
@@ -183,7 +193,8 @@ class NormalMixture(eqx.Module):
             low, high = jnp.where(off < 0, state.xi, state.low), jnp.where(off > 0, state.xi, state.high)
             slope = density * self.scale * jnp.cosh(state.xi) * _ROOT_2PI * jnp.exp(0.5 * score**2)
             new = state.xi - off / slope
-            # where F rounds to 0 or 1 its slope says nothing about the distance: a step must halve what is left, or the bracket
+            # where F rounds to 0 or 1 its slope says nothing about the distance: a step must halve what is left, or the
+            # bracket
             least = jnp.maximum(0.5 * jnp.abs(state.off), self.tolerance)
             helps = (new > low) & (new < high) & (jnp.abs(off) <= least)
             new = jnp.where(helps, new, jnp.where(off == 0, state.xi, 0.5 * (low + high)))

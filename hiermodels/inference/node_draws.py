@@ -23,7 +23,8 @@ def sample_nodes(
 ) -> dict[str, Array]:
     """Independent draws of every variable.
 
-    One hyperparameter is drawn by inverting its distribution function; more by resampling, hardly ever with repetition, from candidates
+    One hyperparameter is drawn by inverting its distribution function; more by resampling, hardly ever with repetition,
+    from candidates
     spread evenly over the lattice's cells, each weighted by its own density. Then `Factorised.draw`.
 
     Returns
@@ -37,7 +38,9 @@ def sample_nodes(
 def weighed_draws(
     factorised: Factorised, nodes: Nodes, stats: Any, key: Array, chains: int, draws: int
 ) -> tuple[dict[str, Array], Array]:
-    """`sample_nodes`, and the log posterior density of each draw's unconstrained hyperparameters, (chain, draw), up to a constant."""
+    """`sample_nodes`, and the log posterior density of each draw's unconstrained hyperparameters, (chain, draw), up to
+    a constant.
+    """
     phi_key, draw_key = jax.random.split(key)
     count = chains * draws
     dim = factorised.dim

@@ -33,7 +33,9 @@ def estimates_of_nodes(
             part if target.threshold is None else jnp.full_like(part, target.threshold)
         )
         start += n
-    found = summarise_nodes(model, nodes, stats, wanted, interval=interval.level, kind=interval.kind, thresholds=thresholds)
+    found = summarise_nodes(
+        model, nodes, stats, wanted, interval=interval.level, kind=interval.kind, thresholds=thresholds
+    )
     seen: dict[str, int] = {}
     heavy = []
     parts: dict[str, list[Array]] = {k: [] for k in ("estimate", "median", "se", "lower", "upper", "rank", "max_rank")}

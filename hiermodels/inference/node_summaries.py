@@ -93,13 +93,23 @@ class _Asked(NamedTuple):
     dim: int
 
     def _whole(self, error: Array) -> Array:
-        """Halves on a line are twice as coarse as the whole, whose error is then the fourth power of their difference."""
+        """Halves on a line are twice as coarse as the whole, whose error is then the fourth power of their
+        difference.
+        """
         return 2 * error**2 if self.dim == 1 else error
 
     def of(
-        self, law: NormalMixture | Table, mean: Array, sd: Array, off: Array, thresholds: Array | None, lost: Array | float = 0.0
+        self,
+        law: NormalMixture | Table,
+        mean: Array,
+        sd: Array,
+        off: Array,
+        thresholds: Array | None,
+        lost: Array | float = 0.0,
     ) -> list[Array]:
-        """Mean, median, sd, lower, upper, both errors (group,) and probabilities (k, group); ``lost`` is weight that the law is without."""
+        """Mean, median, sd, lower, upper, both errors (group,) and probabilities (k, group); ``lost`` is weight that
+        the law is without.
+        """
         middle, lower, upper, wrong = _interval(law, mean.shape[0], self.interval, self.kind)
         below = jnp.zeros((0, *mean.shape), mean.dtype)
         if thresholds is not None:
@@ -130,7 +140,9 @@ class _Held:
         if self.whole is not None:
             return self.whole[name].a
         u = self.nodes.u
-        return jax.lax.map(lambda here: self.factorised.components(here, self.stats, (name,))[name].a, u, batch_size=self.block)
+        return jax.lax.map(
+            lambda here: self.factorised.components(here, self.stats, (name,))[name].a, u, batch_size=self.block
+        )
 
     def sweep(self, names: list[str]) -> Sweep:
         """Adds ``f(weight, law)`` over nodes; the law holds the groups of all names side by side."""
@@ -145,7 +157,9 @@ class _Held:
 
         def swept(f: Any) -> tuple[Array, ...]:
             def add(total: tuple[Array, ...], part: tuple[Array, Array]) -> tuple[tuple[Array, ...], None]:
-                return jax.tree.map(jnp.add, total, f(part[1], _beside(self._components(part[0], tuple(names)), names))), None
+                return jax.tree.map(
+                    jnp.add, total, f(part[1], _beside(self._components(part[0], tuple(names)), names))
+                ), None
 
             shapes = jax.eval_shape(lambda: f(parts[1][0], _beside(self._components(parts[0][0], tuple(names)), names)))
             zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
@@ -165,7 +179,9 @@ def _beside(components: dict[str, Component], names: list[str]) -> Component:
     b = [flat(jnp.broadcast_to(components[n].b, components[n].a.shape)) for n in names]
     bent = [more for n in names if (more := components[n].more) is not None]
     more = jnp.concatenate(bent, -1) if bent else None
-    return Component(first.kind, jnp.concatenate(a, 1), jnp.concatenate(b, 1), first.base if len(names) == 1 else None, more)
+    return Component(
+        first.kind, jnp.concatenate(a, 1), jnp.concatenate(b, 1), first.base if len(names) == 1 else None, more
+    )
 
 
 _MIXTURES: dict[str, type[NormalMixture]] = {"normal": NormalMixture, "bent": BentMixture}
@@ -173,7 +189,11 @@ _MIXTURES: dict[str, type[NormalMixture]] = {"normal": NormalMixture, "bent": Be
 
 
 def _mixed_laws(
-    mixture: type[NormalMixture], names: list[str], held: _Held, asked: _Asked, thresholds: Mapping[str, Sequence[Array]]
+    mixture: type[NormalMixture],
+    names: list[str],
+    held: _Held,
+    asked: _Asked,
+    thresholds: Mapping[str, Sequence[Array]],
 ) -> dict[str, Summary]:
     """Mixtures of laws of a kind, all variables side by side; each entry is a search of its own."""
     shapes = [held.one[n].a.shape for n in names]
@@ -196,7 +216,9 @@ def _count_law(name: str, held: _Held, asked: _Asked, thresholds: Sequence[Array
     one, accuracy = held.one[name], asked.accuracy
     groups, points, likelihood = math.prod(one.a.shape), accuracy.table_points, None
     if one.base is not None:
-        more_a, more_b = (jnp.ravel(jnp.maximum(x - base, 0.0)) for x, base in zip((one.a, one.b), one.base, strict=True))
+        more_a, more_b = (
+            jnp.ravel(jnp.maximum(x - base, 0.0)) for x, base in zip((one.a, one.b), one.base, strict=True)
+        )
         likelihood = more_a, more_b
         points = accuracy.shared_points(held.factorised.layout.count_bound)
     numbers = (points, accuracy.table_reach, accuracy.least, accuracy.precision)
@@ -207,7 +229,9 @@ def _count_law(name: str, held: _Held, asked: _Asked, thresholds: Sequence[Array
 
 def _summary(columns: Sequence[Array], shape: tuple[int, ...], count: int) -> Summary:
     mean, median, sd, lower, upper, error, off = (x.reshape(shape) for x in columns[:-1])
-    return Summary(mean, median, sd, lower, upper, tuple(columns[-1][k].reshape(shape) for k in range(count)), error, off)
+    return Summary(
+        mean, median, sd, lower, upper, tuple(columns[-1][k].reshape(shape) for k in range(count)), error, off
+    )
 
 
 def _rows(thresholds: Sequence[Array], shape: tuple[int, ...], most: int) -> Array:
@@ -242,7 +266,9 @@ def _summarise_point(name: str, held: _Held, asked: _Asked, thresholds: Sequence
     place, lost = _coordinate(held.factorised, name), jnp.zeros(())
     if place is not None and held.nodes.coordinates is not None:
         layout = held.factorised.layout
-        law = _coordinate_table(held.nodes, held.weight, *place, shown_factor(layout, held.stats, place[1]), stands_of(layout, held.stats))
+        law = _coordinate_table(
+            held.nodes, held.weight, *place, shown_factor(layout, held.stats, place[1]), stands_of(layout, held.stats)
+        )
         if held.nodes.marginals is not None:
             _, _, density, lost = held.nodes.marginals[place[0]]
             at = law.start + law.step * jnp.arange(len(density))[:, None]

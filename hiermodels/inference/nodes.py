@@ -38,10 +38,12 @@ class Accuracy:
     sharp, sharp_radius : tuple, float
         Points and radius of the last lattice where components may be narrower than what the nodes leave open.
     shared : tuple
-        Points and radius of a lattice along the axes whose planes give the marginal densities of all hyperparameters, by their number
+        Points and radius of a lattice along the axes whose planes give the marginal densities of all hyperparameters,
+        by their number
         from two on; with more they are smoothed from the lattice above.
     planes, plane_radius, across : int, float, tuple
-        Where ``shared`` is empty: points at which each marginal density is integrated, what they cover on either side, in sds, and the
+        Where ``shared`` is empty: points at which each marginal density is integrated, what they cover on either side,
+        in sds, and the
         points and radius of the lattice over the others, by their number.
     probability : float
         Error allowed of a probability.
@@ -133,15 +135,28 @@ _FINEST = (400, 8000, 30000, 100000, 200000, 400000)
 ACCURACIES = {
     # one over the root of 400 draws
     "study": _STUDY,
-    "refined": replace(_STUDY, nodes=_REFINED, sharp=(97, 640, 2500, 5000, 10000, 20000), radius=(5.5,) * 6, sharp_radius=6.0, rounds=6, shared=((1600, 5.5), (1500, 5.5)), table_points=128, least=0.16),
+    "refined": replace(
+        _STUDY,
+        nodes=_REFINED,
+        sharp=(97, 640, 2500, 5000, 10000, 20000),
+        radius=(5.5,) * 6,
+        sharp_radius=6.0,
+        rounds=6,
+        shared=((1600, 5.5), (1500, 5.5)),
+        table_points=128,
+        least=0.16,
+    ),
     "fit": _FIT,
     "finest": replace(_FIT, nodes=_FINEST, sharp=_FINEST, radius=(6.5,) * 6, rounds=6),
 }
-"""By name: ``refined`` is ``study``, ``finest`` is ``fit`` with more nodes, for the datasets where that was not enough."""
+"""By name: ``refined`` is ``study``, ``finest`` is ``fit`` with more nodes, for the datasets where that was not
+enough.
+"""
 
 
 class Marginal(NamedTuple):
-    """Density of one coordinate of a lattice at equally spaced values, (value,), up to a factor; the first value and their distance.
+    """Density of one coordinate of a lattice at equally spaced values, (value,), up to a factor; the first value and
+    their distance.
 
     ``error`` is that of its distribution function, of the planes between which the density was interpolated.
     """

@@ -88,13 +88,9 @@ class NutsSettings:
         for name, least in (("draws", 1), ("tune", 1), ("chains", 1), ("max_tree_depth", 1)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
-                raise ValueError(
-                    f"NutsSettings({name}=...): expected an integer >= {least}, found {value!r}."
-                )
+                raise ValueError(f"NutsSettings({name}=...): expected an integer >= {least}, found {value!r}.")
         if self.max_tree_depth > 20:
-            raise ValueError(
-                f"NutsSettings(max_tree_depth=...): expected at most 20, found {self.max_tree_depth}."
-            )
+            raise ValueError(f"NutsSettings(max_tree_depth=...): expected at most 20, found {self.max_tree_depth}.")
         if not 0 < self.target_accept < 1:
             raise ValueError(
                 f"NutsSettings(target_accept=...): expected a number between 0 and 1, found "
@@ -198,14 +194,12 @@ def nuts(
 def _check(settings: NutsSettings, start: Array, inverse_mass: Array | None) -> None:
     if start.ndim != 2 or start.shape[0] != settings.chains:
         raise ValueError(
-            f"nuts(...)(start=...): expected shape (chain, dim) with {settings.chains} chains, "
-            f"found {start.shape}."
+            f"nuts(...)(start=...): expected shape (chain, dim) with {settings.chains} chains, found {start.shape}."
         )
     dim = start.shape[1]
     if inverse_mass is not None and inverse_mass.shape not in ((dim,), (dim, dim)):
         raise ValueError(
-            f"nuts(...)(inverse_mass=...): expected shape ({dim},) or ({dim}, {dim}), "
-            f"found {inverse_mass.shape}."
+            f"nuts(...)(inverse_mass=...): expected shape ({dim},) or ({dim}, {dim}), found {inverse_mass.shape}."
         )
 
 
@@ -319,7 +313,9 @@ def _sample(
     plan = _schedule(settings, dim)
     size, offset, collect, update = (jnp.asarray(a) for a in plan[:4])
     longest = int(plan.size[: plan.tuning].max())
-    first = -1 if adapted else int(np.argmax(plan.update))  # a step found without any scale says nothing about the next one
+    first = (
+        -1 if adapted else int(np.argmax(plan.update))
+    )  # a step found without any scale says nothing about the next one
     density = partial(density, n_datasets=n_datasets)
     q = start.reshape(lanes, dim).T
     lp, g = density(q)
@@ -376,7 +372,9 @@ def _collected(adapt: _Adapt, x: Array, within: Array) -> _Adapt:
 
 
 def _rescaled(scale: Array, adapt: _Adapt, fresh: Array) -> tuple[Array, _Adapt]:
-    """Covariance of the window, shrunk as Stan does, in place of the old one; the sums start again, if ``fresh`` the step too."""
+    """Covariance of the window, shrunk as Stan does, in place of the old one; the sums start again, if ``fresh`` the
+    step too.
+    """
     n = jnp.maximum(adapt.n, 1)[:, None]
     mean, weight, ridge = adapt.first / n, n / (n + 5.0), 1e-3 * 5.0 / (n + 5.0)
     if adapt.second.ndim == 3:

@@ -120,7 +120,9 @@ def _settle(ordered: Array, order: Array) -> tuple[Array, Array]:
         take = place + up.astype(int) - down.astype(int)
         return jnp.take_along_axis(ordered, take, axis=1), jnp.take_along_axis(order, take, axis=1)
 
-    return lax.while_loop(lambda s: jnp.any(s[0][:, 1:] < s[0][:, :-1]), lambda s: swap(*swap(*s, 0), 1), (ordered, order))
+    return lax.while_loop(
+        lambda s: jnp.any(s[0][:, 1:] < s[0][:, :-1]), lambda s: swap(*swap(*s, 0), 1), (ordered, order)
+    )
 
 
 def normal_scores(halves: Array) -> Array:

@@ -24,7 +24,8 @@ class PointEstimates(eqx.Module):
     """What an estimator without draws says about one dataset.
 
     A field is None where the method has no such quantity, and NaN where it has none for this dataset. Intervals are
-    ``value -+ t se`` with the quantile of Student's t at ``<name>_df`` degrees of freedom, of the normal where there is no such
+    ``value -+ t se`` with the quantile of Student's t at ``<name>_df`` degrees of freedom, of the normal where there is
+    no such
     field.
 
     Attributes
@@ -34,7 +35,8 @@ class PointEstimates(eqx.Module):
     shrinkage : Array, shape (group,)
         B: theta is ``centre + (1 - B) (y - centre)``, or what its function says instead.
     centre : Array
-        What theta is pulled to, where a group without data has no theta: there it stands for it in the average over groups.
+        What theta is pulled to, where a group without data has no theta: there it stands for it in the average over
+        groups.
     average_se : Array
         Standard error of the average of theta over groups.
     mean, mean_se, mean_df : Array
@@ -98,7 +100,10 @@ class PointEstimates(eqx.Module):
         se = getattr(self, f"{name}_se", None)
         if se is None:
             having = [n for n in ("theta", "mean", "new", "effect") if getattr(self, f"{n}_se", None) is not None]
-            raise ValueError(f"interval: expected one of {', '.join(having) or 'nothing: no standard errors'}, found {name!r}; choose one")
+            raise ValueError(
+                f"interval: expected one of {', '.join(having) or 'nothing: no standard errors'}, found {name!r}; "
+                f"choose one"
+            )
         half = student_quantile_of(self, name, 0.5 + level / 2) * se
         value = getattr(self, "mean" if name == "new" else name)
         return value - half, value + half
@@ -136,7 +141,8 @@ def setting_names(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
 def on_arrays(function: Callable[..., PointEstimates]) -> Callable[..., PointEstimates]:
     """Let a pure JAX function of equally long arrays be called on lists and NumPy arrays too.
 
-    Traced arguments pass through. Anything else is checked, computed in double precision and given back as NumPy arrays.
+    Traced arguments pass through. Anything else is checked, computed in double precision and given back as NumPy
+    arrays.
 
     Raises
     ------
@@ -181,14 +187,24 @@ def _checked(arrays: dict[str, Any]) -> list[np.ndarray]:
         bad |= (array < 0) & (name in _NOT_NEGATIVE) | (array <= 0) & (name == "variance")
         if bad.any():
             i = int(np.argmax(bad))
-            wanted = "a positive number" if name == "variance" else f"a finite number{' of at least 0' * (name in _NOT_NEGATIVE)}"
-            raise ValueError(f"{name}: expected {wanted}, found {array[i]:g} at place {i} (from 0); mend or drop that group")
+            wanted = (
+                "a positive number"
+                if name == "variance"
+                else f"a finite number{' of at least 0' * (name in _NOT_NEGATIVE)}"
+            )
+            raise ValueError(
+                f"{name}: expected {wanted}, found {array[i]:g} at place {i} (from 0); mend or drop that group"
+            )
         found.append(array)
     if len(found[0]) < 2:
-        raise ValueError(f"{next(iter(arrays))}: expected at least 2 groups, found {len(found[0])}; nothing can be pooled")
+        raise ValueError(
+            f"{next(iter(arrays))}: expected at least 2 groups, found {len(found[0])}; nothing can be pooled"
+        )
     if "successes" in arrays and (found[0] > found[1]).any():
         i = int(np.argmax(found[0] > found[1]))
-        raise ValueError(f"successes: expected at most the trials, found {found[0][i]:g} of {found[1][i]:g} at place {i}; mend them")
+        raise ValueError(
+            f"successes: expected at most the trials, found {found[0][i]:g} of {found[1][i]:g} at place {i}; mend them"
+        )
     return found
 
 

@@ -9,7 +9,7 @@
 | `icc` | correlation of two outcomes that share a group of the level: the shares of the level and of those above it |
 
 All but the second are functions of the hyperparameters, so that each has draws of its own.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ Values = Mapping[str, Any]
 def pooling_factors(values: Values, problem: Problem, i: int, effect: int) -> np.ndarray:
     """Weight of what lies above a group in its value, against its own rows; 0 without pooling, 1 with complete pooling.
 
-    With S the covariance of the level's deviations and L the information of the group's rows about them, levels below integrated out, the
+    With S the covariance of the level's deviations and L the information of the group's rows about them, levels below
+    integrated out, the
     entry of the effect in ``(S^-1 + L)^-1`` divided by that in ``S``.
 
     Parameters
@@ -86,10 +87,13 @@ def level_shares(values: Values, problem: Problem, i: int) -> dict[str, np.ndarr
 
     Notes
     -----
-    Normal: ``vpc`` and ``icc`` need one residual variance, so they are there where standard errors are not known; under weights it is that of
+    Normal: ``vpc`` and ``icc`` need one residual variance, so they are there where standard errors are not known; under
+    weights it is that of
     an average row, sigma^2 over the mean weight; ``I2`` and ``H2`` take the variance of a
-    group's own estimate, levels below it included, and are there for two groups or more. Logit link: on the latent scale, with residual variance pi^2 / 3
-    (Goldstein, Browne & Rasbash 2002). Beta population: the correlation of two trials of a group, 1 / (kappa + 1). Gamma population: that of two rows of a
+    group's own estimate, levels below it included, and are there for two groups or more. Logit link: on the latent
+    scale, with residual variance pi^2 / 3
+    (Goldstein, Browne & Rasbash 2002). Beta population: the correlation of two trials of a group, 1 / (kappa + 1).
+    Gamma population: that of two rows of a
     group at the rows' mean exposure x, m x / (m x + a).
     """
     level, layout = problem.layout.levels[i], problem.layout
@@ -103,7 +107,10 @@ def level_shares(values: Values, problem: Problem, i: int) -> dict[str, np.ndarr
     total = _residual_variance(values, problem)
     if total is None:
         return found
-    own = [values[sd_name(v.name, "Intercept")] ** 2 if v.pooling == "partial" and _intercept(layout, v) else 0.0 for v in layout.levels]
+    own = [
+        values[sd_name(v.name, "Intercept")] ** 2 if v.pooling == "partial" and _intercept(layout, v) else 0.0
+        for v in layout.levels
+    ]
     total = total + sum(own)
     return found | {"vpc": own[i] / total, "icc": sum(own[j] for j in layout.lineage(i)) / total}
 
@@ -127,7 +134,9 @@ def _count_shares(values: Values, problem: Problem, i: int) -> dict[str, np.ndar
 
 
 def _residual_variance(values: Values, problem: Problem) -> np.ndarray | None:
-    """Variance of an average row around its groups, on the scale of the linear predictor; None where it is not one number."""
+    """Variance of an average row around its groups, on the scale of the linear predictor; None where it is not one
+    number.
+    """
     found = problem.layout.law.residual_variance(values, np.asarray(problem.data.weight), problem.layout.known)
     return None if found is None else np.broadcast_to(found, len(next(iter(values.values()))))
 

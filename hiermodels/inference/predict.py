@@ -6,7 +6,8 @@ Given its draw, an observation of a normal hierarchy has mean
 
 beta the population's coefficients and d_l the deviation of row i's group at level l from its parent. Groups
 in the data have drawn deviations; a group that is not in the data gets d_l ~ N(0, S_l), S_l the drawn
-covariance of its level, so a new class in a known school keeps the school's own draws. Where the outcome has a logit or log link mu is
+covariance of its level, so a new class in a known school keeps the school's own draws. Where the outcome has a logit or
+log link mu is
 the linear predictor, and the mean is its inverse link.
 """
 
@@ -92,7 +93,11 @@ def predict(
     if not problem.layout.normal_groups:
         if groups == "average" and kind == "mean":
             return average_rates(values, problem, rows, rng, kind)
-        rate = average_rates(values, problem, rows, rng, kind) if groups == "average" else row_rates(values, problem, rows, rng)
+        rate = (
+            average_rates(values, problem, rows, rng, kind)
+            if groups == "average"
+            else row_rates(values, problem, rows, rng)
+        )
         return problem.layout.law.mean_at_rate(rate) if kind == "mean" else count_outcomes(rate, problem, table, rng)
     if groups == "average" and kind == "mean":
         return _average_mean(values, problem, rows, rng)
@@ -120,9 +125,7 @@ def fitted_rows(problem: Problem, rows: int) -> Rows:
     return Rows(np.asarray(problem.data.x[:rows]), known, tuple(np.full(rows, -1) for _ in known))
 
 
-def expected(
-    values: Values, problem: Problem, rows: Rows, rng: np.random.Generator | None = None
-) -> np.ndarray:
+def expected(values: Values, problem: Problem, rows: Rows, rng: np.random.Generator | None = None) -> np.ndarray:
     """Linear predictor of each row given the draws, new groups drawn; shape (chain, draw, row)."""
     layout = problem.layout
     total = _population(values, problem, rows.x)
@@ -133,9 +136,7 @@ def expected(
                 deviation = _deviation(values, problem, i, c)
                 if new is not None:  # new groups stand behind the known ones
                     deviation = np.concatenate([deviation, new[e]], -1)
-                place = np.where(
-                    rows.fresh[i] >= 0, len(problem.labels[level.name]) + rows.fresh[i], rows.known[i]
-                )
+                place = np.where(rows.fresh[i] >= 0, len(problem.labels[level.name]) + rows.fresh[i], rows.known[i])
                 total += deviation[..., place] * rows.x[:, c]
     return total
 
@@ -183,7 +184,9 @@ def _new_deviations(
 
 
 def _average_mean(values: Values, problem: Problem, rows: Rows, rng: np.random.Generator) -> np.ndarray:
-    """Mean over the combinations of groups in the data; on a link scale the means are averaged, not what is linked to them."""
+    """Mean over the combinations of groups in the data; on a link scale the means are averaged, not what is linked to
+    them.
+    """
     layout = problem.layout
     if layout.link.identity or not layout.levels:
         return layout.link.host_inverse(_average(values, problem, rows, rng, "mean"))
@@ -293,11 +296,7 @@ def _refuse_unpooled(problem: Problem, with_new: range | list[int]) -> None:
 
 def _unknown_group(problem: Problem, level: str, labels: list[str], row: int) -> ValueError:
     near = difflib.get_close_matches(labels[row], problem.labels[level], 1)
-    hint = (
-        f"did you mean {near[0]!r}? For a group not in the data use groups='new'"
-        if near
-        else "use groups='new'"
-    )
+    hint = f"did you mean {near[0]!r}? For a group not in the data use groups='new'" if near else "use groups='new'"
     return ValueError(f"new_data, row {row}: expected a {level} of the data, found {labels[row]!r}; {hint}")
 
 

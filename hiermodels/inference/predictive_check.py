@@ -52,14 +52,20 @@ class PredictiveCheck:
     def __str__(self) -> str:
         low, middle, high = np.quantile(self.replicated, [0.025, 0.5, 0.975])
         usual = 0.025 <= self.p_value <= 0.975
-        said = "usual under the model" if usual else f"{'larger' if self.p_value < 0.5 else 'smaller'} than the model expects"
+        said = (
+            "usual under the model"
+            if usual
+            else f"{'larger' if self.p_value < 0.5 else 'smaller'} than the model expects"
+        )
         return (
             f"{self.statistic}: observed {self.observed:.4g}, replicated {middle:.4g} (95%: {low:.4g} to {high:.4g}), "
             f"p = {self.p_value:.3f} (Monte Carlo error {self.mcse:.3f}): {said}"
         )
 
 
-def check(statistic: str | Callable[[np.ndarray], Any], observed: np.ndarray, replicated: np.ndarray) -> PredictiveCheck:
+def check(
+    statistic: str | Callable[[np.ndarray], Any], observed: np.ndarray, replicated: np.ndarray
+) -> PredictiveCheck:
     """Compare a statistic of the data with that of replicated data.
 
         p = P(T(y_rep) > T(y) | y) + P(T(y_rep) = T(y) | y) / 2
@@ -106,5 +112,7 @@ def _number(value: Any, name: str) -> float:
     except (TypeError, ValueError):
         found = np.nan
     if not np.isfinite(found):
-        raise ValueError(f"statistic: expected {name} to give a finite number for each dataset, found {value!r}; mend the function")
+        raise ValueError(
+            f"statistic: expected {name} to give a finite number for each dataset, found {value!r}; mend the function"
+        )
     return found

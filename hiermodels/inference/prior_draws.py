@@ -56,7 +56,8 @@ def prior_predictive(
     Returns
     -------
     DataTree
-        ``prior`` (every variable of a posterior, dimensions chain, draw, ...), ``prior_predictive`` (the outcome, chain,
+        ``prior`` (every variable of a posterior, dimensions chain, draw, ...), ``prior_predictive`` (the outcome,
+        chain,
         draw, row), ``constant_data``, and ``observed_data`` where the outcome is there.
 
     Raises
@@ -93,7 +94,10 @@ def prior_predictive(
 
 def _check(model: Any, draws: Any, seed: Any) -> None:
     if not isinstance(model, Model):
-        raise ValueError(f"model: expected hm.Model, found {type(model).__name__}; draw from a function with numpyro.infer.Predictive")
+        raise ValueError(
+            f"model: expected hm.Model, found {type(model).__name__}; draw from a function with "
+            f"numpyro.infer.Predictive"
+        )
     for name, value, low in (("draws", draws, 1), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
             raise ValueError(f"{name}: expected a whole number >= {low}, found {value!r}; e.g. {name}={max(low, 1000)}")
@@ -111,7 +115,8 @@ def _refuse_improper(problem: Problem) -> None:
     unpooled = next((level.name for level in problem.layout.levels if level.pooling == "none"), None)
     if unpooled is not None:
         raise ValueError(
-            f"pooling: expected groups with a population to draw from, found {unpooled} without pooling; use pooling='partial'"
+            f"pooling: expected groups with a population to draw from, found {unpooled} without pooling; use "
+            f"pooling='partial'"
         )
 
 
@@ -123,9 +128,7 @@ def _simulate(problem: Problem, draws: int, seed: int) -> tuple[dict[str, Any], 
     with jax.enable_x64(True):
         key = jax.random.key(seed, impl="threefry2x32")
         given = _cut_priors(problem.layout, draws, seed)
-        run = Predictive(
-            build(problem.layout), given or None, num_samples=draws, return_sites=names, parallel=True
-        )
+        run = Predictive(build(problem.layout), given or None, num_samples=draws, return_sites=names, parallel=True)
         found = {**given, **jax.jit(lambda key, data: run(key, data, None))(key, as_jax(problem.data))}
         outcome = np.asarray(found.pop("y"))[None]
         drawn = shown(problem.layout, as_jax(problem.data), {name: found[name] for name in names if name != "y"})
@@ -134,7 +137,9 @@ def _simulate(problem: Problem, draws: int, seed: int) -> tuple[dict[str, Any], 
 
 
 def _cut_priors(layout: Layout, draws: int, seed: int) -> dict[str, jax.Array]:
-    """Draws of parameters that are greater than one: their priors are cut there, which no distribution of NumPyro is."""
+    """Draws of parameters that are greater than one: their priors are cut there, which no distribution of NumPyro
+    is.
+    """
     return {
         p.name: _cut(p, draws, jax.random.key(seed + i, impl="threefry2x32"))
         for i, p in enumerate(layout.parameters)
@@ -145,7 +150,9 @@ def _cut_priors(layout: Layout, draws: int, seed: int) -> dict[str, jax.Array]:
 def _cut(parameter: Parameter, draws: int, key: jax.Array) -> jax.Array:
     law = parameter.prior.law(parameter.kind)
     if law is None:
-        raise ValueError(f"priors: {parameter.name}: {parameter.prior} cannot be drawn from; use e.g. {_PROPER['above_one']}")
+        raise ValueError(
+            f"priors: {parameter.name}: {parameter.prior} cannot be drawn from; use e.g. {_PROPER['above_one']}"
+        )
     found = np.zeros(0)
     for k in range(1000):
         x = np.asarray(law.sample(jax.random.fold_in(key, k), (2 * draws,)))

@@ -38,7 +38,7 @@ def rank_table(x: np.ndarray, labels: list[str], highest: bool, prob: float) -> 
     >>> import numpy as np
     >>> rank_table(np.array([[1.0, 2.0], [1.0, 3.0], [5.0, 4.0]]), ["a", "b"], True, 0.5)["expected_rank"].round(3).tolist()
     [1.667, 1.333]
-    """
+    """  # noqa: E501
     import pandas as pd
 
     ranks = np.empty(x.shape, np.float32)
@@ -53,7 +53,13 @@ def rank_table(x: np.ndarray, labels: list[str], highest: bool, prob: float) -> 
     ends = [np.quantile(ranks[:, k : k + 1024], [tail, 1 - tail], axis=0) for k in range(0, x.shape[1], 1024)]
     lower, upper = np.concatenate(ends, axis=1)
     spread = ranks.std(axis=0, ddof=1, dtype=float)
-    table = {"p_best": best / len(x), "expected_rank": ranks.mean(axis=0, dtype=float), "sd_rank": spread, "rank_lb": lower, "rank_ub": upper}
+    table = {
+        "p_best": best / len(x),
+        "expected_rank": ranks.mean(axis=0, dtype=float),
+        "sd_rank": spread,
+        "rank_lb": lower,
+        "rank_ub": upper,
+    }
     return pd.DataFrame(table, index=labels)
 
 

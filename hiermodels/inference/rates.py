@@ -24,9 +24,7 @@ __all__ = ["average_rates", "count_outcomes", "log_probability", "row_rates"]
 Values = Mapping[str, Any]
 
 
-def row_rates(
-    values: Values, problem: Problem, rows: Rows, rng: np.random.Generator | None = None
-) -> np.ndarray:
+def row_rates(values: Values, problem: Problem, rows: Rows, rng: np.random.Generator | None = None) -> np.ndarray:
     """Probability (binomial) or rate (Poisson) of each row; shape (chain, draw, row).
 
     Groups that are not in the data are drawn from the population, in ancestors that are not in the data
@@ -49,9 +47,7 @@ def row_rates(
     return theta[..., place]
 
 
-def average_rates(
-    values: Values, problem: Problem, rows: Rows, rng: np.random.Generator, kind: str
-) -> np.ndarray:
+def average_rates(values: Values, problem: Problem, rows: Rows, rng: np.random.Generator, kind: str) -> np.ndarray:
     """Mean outcome over the finest groups, or the rate of one at random for an outcome; (chain, draw, row)."""
     layout, count = problem.layout, len(rows.x)
     if not layout.levels:
@@ -64,9 +60,7 @@ def average_rates(
     return np.take_along_axis(theta, pick, axis=-1)
 
 
-def count_outcomes(
-    rates: np.ndarray, problem: Problem, frame: pd.DataFrame, rng: np.random.Generator
-) -> np.ndarray:
+def count_outcomes(rates: np.ndarray, problem: Problem, frame: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
     """One count a row: of the frame's trials, or under its exposure."""
     size = checks.outcome_columns(problem.model, frame, outcome=False)[2]
     return problem.layout.law.host_draw(rng, rates, size)
@@ -102,6 +96,4 @@ def _new_rates(values: Values, problem: Problem, count: int, rng: np.random.Gene
     finest = problem.layout.levels[-1].name
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(int(rng.integers(2**31)), impl="threefry2x32"), count)
-        return np.stack(
-            [np.asarray(new_group(problem.layout, dict(values), finest, k)) for k in keys], axis=-1
-        )
+        return np.stack([np.asarray(new_group(problem.layout, dict(values), finest, k)) for k in keys], axis=-1)

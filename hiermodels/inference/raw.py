@@ -17,7 +17,8 @@ def raw_estimates(values: Mapping[str, Any], problem: Problem, level: str) -> np
 
     Normal: the precision-weighted mean of the outcome, less what the population's predictors explain at their
     posterior medians; a coarser group is the unweighted mean of its finest groups, as without pooling.
-    Probabilities and rates: events per trial or unit of exposure. Normal groups under a link: the linear predictor of a group's
+    Probabilities and rates: events per trial or unit of exposure. Normal groups under a link: the linear predictor of a
+    group's
     outcomes as its family takes it (counts: half an event added), less the mean of what the predictors explain.
 
     Parameters
@@ -36,7 +37,10 @@ def raw_estimates(values: Mapping[str, Any], problem: Problem, level: str) -> np
     names = [lv.name for lv in layout.levels]
     i, finest = names.index(level), len(names) - 1
     if not layout.normal_groups:
-        y, size = (problem.tree.sum_rows(rows, finest) for rows in layout.law.counted(np.asarray(data.y), np.asarray(data.size)))
+        y, size = (
+            problem.tree.sum_rows(rows, finest)
+            for rows in layout.law.counted(np.asarray(data.y), np.asarray(data.size))
+        )
         return y / size
     if not layout.link.identity:
         return _on_link_scale(values, problem, i)

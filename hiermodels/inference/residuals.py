@@ -26,9 +26,7 @@ def fitted(values: Mapping[str, Any], problem: Problem, frame: pd.DataFrame, pro
     return _with_moments(interval_table(_whole(law.mean(), values, frame), prob, frame.index), problem)
 
 
-def residuals(
-    values: Mapping[str, Any], problem: Problem, frame: pd.DataFrame, kind: str, prob: float
-) -> pd.DataFrame:
+def residuals(values: Mapping[str, Any], problem: Problem, frame: pd.DataFrame, kind: str, prob: float) -> pd.DataFrame:
     """Outcome less its mean, divided by its sd where ``standardised``; see `hiermodels.fit.Fit.residuals`.
 
     Raises
@@ -46,7 +44,8 @@ def residuals(
         sd = law.std()
         if not np.isfinite(sd).all():
             raise ValueError(
-                "kind: standardised residuals need a variance, and the outcome's law has none in some draws; use kind='raw'"
+                "kind: standardised residuals need a variance, and the outcome's law has none in some draws; use "
+                "kind='raw'"
             )
         left = left / sd
     table = interval_table(left, prob, frame.index)
@@ -54,7 +53,9 @@ def residuals(
 
 
 def _with_moments(table: pd.DataFrame, problem: Problem) -> pd.DataFrame:
-    """A table of mean outcomes without the means and sds that do not exist: of few rows in a group that is not pooled."""
+    """A table of mean outcomes without the means and sds that do not exist: of few rows in a group that is not
+    pooled.
+    """
     layout, data = problem.layout, problem.data
     if layout.normal_groups or count_tree(layout).word != "none":
         return table

@@ -8,7 +8,8 @@ With a link g and normal groups, eta = g(mean), and q the 75% quantile of the st
 | coefficient, slope of a group | b | exp(b): an odds ratio (logit), a rate ratio (log) |
 | sd of intercepts or slopes | s | exp(sqrt(2) q s): median odds ratio, median rate ratio |
 
-The last is the median, over two groups drawn at random, of the ratio of the higher to the lower (Larsen & Merlo 2005, American Journal of
+The last is the median, over two groups drawn at random, of the ratio of the higher to the lower (Larsen & Merlo 2005,
+American Journal of
 Epidemiology 161, 81-88). Everything else, and every quantity under the identity, is what it is.
 """
 

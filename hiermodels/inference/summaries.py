@@ -72,7 +72,11 @@ def _interval(x: Array, interval: Interval) -> tuple[Array, Array]:
 
 
 def judge(
-    estimate: Array, rhat: Array | None = None, ess: Array | None = None, divergences: Array | None = None, heavy: Array | None = None
+    estimate: Array,
+    rhat: Array | None = None,
+    ess: Array | None = None,
+    divergences: Array | None = None,
+    heavy: Array | None = None,
 ) -> Array:
     """Worst status of each target, a position in `STATUS`; what is not given is not judged."""
     status = jnp.zeros(estimate.shape, jnp.int32)

@@ -191,9 +191,7 @@ def _unit(bits: Array, dtype: Any) -> Array:
     return (bits >> 8).astype(jnp.int32).astype(dtype) * 2.0**-24
 
 
-def fill_noise(
-    keys: Array, b: Array, size: Array, noise: tuple[Array, Array], chains: int
-) -> tuple[Array, Array]:
+def fill_noise(keys: Array, b: Array, size: Array, noise: tuple[Array, Array], chains: int) -> tuple[Array, Array]:
     """Fill in a block's momenta (draw, dim, lane) and seeds of choices (draw, 2, lane), some draws at a time.
 
     One call makes all the bits: each call of the random number generator takes 0.4 s to compile.

@@ -21,7 +21,8 @@ _NODES = 800
 class TruncatedInverseGamma:
     """IG(shape, scale) restricted to low < v < high.
 
-    With w = 1 / v the law is Gamma(shape, rate scale) between 1 / high and 1 / low. P(a, x) below is the regularised lower
+    With w = 1 / v the law is Gamma(shape, rate scale) between 1 / high and 1 / low. P(a, x) below is the regularised
+    lower
     incomplete gamma function.
 
     Attributes
@@ -53,7 +54,8 @@ class TruncatedInverseGamma:
             raise ValueError(f"low, high: expected 0 <= low < high, found {self.low!r} and {self.high!r}; mend them")
         if self.mass <= 1e-290:
             raise ValueError(
-                f"low, high: the inverse gamma law has no mass in ({self.low:g}, {self.high:g}) in double precision, so the data "
+                f"low, high: the inverse gamma law has no mass in ({self.low:g}, {self.high:g}) in double precision, "
+                f"so the data "
                 "contradict the known variance; use sampler='exact'"
             )
 
@@ -77,7 +79,8 @@ class TruncatedInverseGamma:
     def moment(self, order: float) -> float:
         """E[v^order]; infinite where the integral diverges.
 
-        With b = scale, b^order Gamma(shape - order) / Gamma(shape) times the ratio of the two laws' masses. An order of -1
+        With b = scale, b^order Gamma(shape - order) / Gamma(shape) times the ratio of the two laws' masses. An order of
+        -1
         times the known variance is the mean shrinkage factor of `hiermodels.inference.two_level_law.TwoLevelNormal`.
         """
         rest = self.shape - order

@@ -1,6 +1,7 @@
 """The posterior of groups with one known variance, in closed form: truncated inverse gamma, then normal.
 
-Under y_i ~ N(theta_i, s), theta_i ~ N(mu, tau^2) and a prior flat in (mu, tau^2) the total variance s + tau^2 is inverse gamma
+Under y_i ~ N(theta_i, s), theta_i ~ N(mu, tau^2) and a prior flat in (mu, tau^2) the total variance s + tau^2 is
+inverse gamma
 above s; everything else is normal given it. Moments are ratios of incomplete gamma functions, quantiles one-dimensional
 quadrature.
 """
@@ -112,7 +113,9 @@ class TwoLevelNormal:
         return self._quantile(p, mean, variance + self.variance)
 
     def draw(self, size: int, seed: int = 0) -> dict[str, np.ndarray]:
-        """Independent draws of ``tau`` and ``mu`` (size,) and ``theta`` (size, group): v by inversion, then the others."""
+        """Independent draws of ``tau`` and ``mu`` (size,) and ``theta`` (size, group): v by inversion, then the
+        others.
+        """
         rng = np.random.default_rng(seed)
         v = self.total.ppf(rng.uniform(size=size))
         mu = self.centre + np.sqrt(v / len(self.y)) * rng.standard_normal(size)
@@ -152,7 +155,8 @@ def _mixture_quantile(p: np.ndarray, weight: np.ndarray, mean: np.ndarray, sd: n
 
 
 def two_level_normal(y: Numbers, se: float) -> TwoLevelNormal:
-    """Posterior of groups with one known standard error under a flat prior on the mean and on the variance between groups.
+    """Posterior of groups with one known standard error under a flat prior on the mean and on the variance between
+    groups.
 
     Parameters
     ----------
@@ -178,7 +182,8 @@ def two_level_normal(y: Numbers, se: float) -> TwoLevelNormal:
     k = len(values)
     if k < 4:
         raise ValueError(
-            f"y: a flat prior on the variance between groups needs at least 4 groups, found {k}: the posterior is improper; "
+            f"y: a flat prior on the variance between groups needs at least 4 groups, found {k}: the posterior is "
+            f"improper; "
             "use a proper prior, e.g. half_normal(...), with hm.fit"
         )
     square = float(np.sum((values - values.mean()) ** 2))
@@ -190,8 +195,10 @@ def two_level_normal(y: Numbers, se: float) -> TwoLevelNormal:
 def clipped_quantiles(y: Numbers, se: float, p: Any) -> np.ndarray:
     """Quantiles of group means as a lecture's table has them: *not* the posterior of `two_level_normal`.
 
-    The total variance v is taken from the inverse gamma law without its restriction to v > s, and a negative tau^2 = v - s is
-    set to zero instead of being turned down, so complete pooling gets the mass of every negative draw. For comparison with
+    The total variance v is taken from the inverse gamma law without its restriction to v > s, and a negative tau^2 = v
+    - s is
+    set to zero instead of being turned down, so complete pooling gets the mass of every negative draw. For comparison
+    with
     tables that were made so; nothing else in the library uses it.
 
     Parameters

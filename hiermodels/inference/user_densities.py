@@ -43,7 +43,9 @@ def user_densities(model: UserModel, values: Mapping[str, Any]) -> tuple[dict[st
     return whole[0], whole[1]
 
 
-def _densities(model: UserModel, latent: dict[str, Array], data: dict[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
+def _densities(
+    model: UserModel, latent: dict[str, Array], data: dict[str, Array]
+) -> tuple[dict[str, Array], dict[str, Array]]:
     placed = handlers.substitute(handlers.seed(model.function, 0), data=latent)
     trace = handlers.trace(placed).get_trace(**data, **model.counts)
     observed: dict[str, Array] = {}

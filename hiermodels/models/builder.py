@@ -1,6 +1,7 @@
 """Any model as a NumPyro function over everything: group values, coefficients, hyperparameters.
 
-`build` writes the function; it samples, coarse to fine, the sites that `hiermodels.models.catalogue` writes out by hand:
+`build` writes the function; it samples, coarse to fine, the sites that `hiermodels.models.catalogue` writes out by
+hand:
 
 | site | law |
 |---|---|
@@ -11,9 +12,10 @@
 | ``theta_<g>`` of counts | Beta or Gamma; ``rate_<g>`` where completely pooled groups lie below |
 | ``y`` | the outcome; ``y_`` where a predictor is called ``y`` |
 
-and records every ``theta_<g>`` and ``cor_<g>`` that is no site with `numpyro.deterministic`. Padded groups are masked; a factor
+and records every ``theta_<g>`` and ``cor_<g>`` that is no site with `numpyro.deterministic`. Padded groups are masked;
+a factor
 ``padding_<site>`` keeps their values from drifting and is zero at zero.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -32,7 +34,17 @@ from hiermodels.models.populations import centre
 from hiermodels.models.problem import Data
 from hiermodels.models.row_means import rates_without_groups
 from hiermodels.models.sites import Centring, hyperparameter, in_order, is_centred, outcome_site, padded
-from hiermodels.models.statements import Averaged, Free, Inherited, Rates, Scattered, Shared, Statement, rate_site, statements
+from hiermodels.models.statements import (
+    Averaged,
+    Free,
+    Inherited,
+    Rates,
+    Scattered,
+    Shared,
+    Statement,
+    rate_site,
+    statements,
+)
 from hiermodels.models.tree import tree_of
 from hiermodels.models.units import inner_design, stands_of
 from hiermodels.priors import fixed
@@ -50,7 +62,8 @@ def build(layout: Layout, centred: Centring = False) -> Callable[..., None]:
         From `hiermodels.models.data.bind`; crossed groupings too.
     centred : bool or tuple of str
         Sample the group values themselves (``theta_<g>``), or standardised deviations from their parents
-        (``eta_<g>``); or the names of the sites that are sampled themselves. Beta and gamma populations are in any case.
+        (``eta_<g>``); or the names of the sites that are sampled themselves. Beta and gamma populations are in any
+        case.
 
     Returns
     -------
@@ -80,7 +93,9 @@ def build(layout: Layout, centred: Centring = False) -> Callable[..., None]:
         if isinstance(statement, Scattered) and is_centred(centred, statement.site):
             for name in (sd_name(statement.owner, column) for column in statement.columns):
                 if (p := layout.parameter(name)) is not None and p.prior == fixed(0):
-                    raise ValueError(f"priors: {p.name}: {p.prior} leaves the centred group values no spread; use centred=False")
+                    raise ValueError(
+                        f"priors: {p.name}: {p.prior} leaves the centred group values no spread; use centred=False"
+                    )
     return lambda data, y=None: _model(layout, centred, data, y)
 
 
@@ -97,7 +112,8 @@ def _model(layout: Layout, centred: Centring, data: Data, y: Array | None) -> No
 class _Sites:
     """Sites of group values, statement by statement.
 
-    ``values`` holds what rows depend on, by level and name of the coefficient, ``shown`` means of children, and ``rates`` the
+    ``values`` holds what rows depend on, by level and name of the coefficient, ``shown`` means of children, and
+    ``rates`` the
     probabilities or rates of a level's groups.
     """
 
@@ -105,9 +121,13 @@ class _Sites:
         self.layout, self.centred, self.phi, self.data = layout, centred, phi, data
         self.tree = tree_of(layout, data)
         self.outcome: Array | float = 1.0 if data.units is None else data.units.outcome
-        self.population = {layout.columns[c]: self.outcome * phi[name] for c in layout.population if (name := layout.columns[c]) in phi}
+        self.population = {
+            layout.columns[c]: self.outcome * phi[name] for c in layout.population if (name := layout.columns[c]) in phi
+        }
         if not layout.normal_groups:
-            self.population |= {INTERCEPT: centre(layout, phi)} | {n: phi[n] for n in (log_precision(layout),) if n in phi}
+            self.population |= {INTERCEPT: centre(layout, phi)} | {
+                n: phi[n] for n in (log_precision(layout),) if n in phi
+            }
         self.values: dict[tuple[int, str], Array] = {}
         self.shown: dict[tuple[int, str], Array] = {}
         self.rates: dict[int, Array] = {}
@@ -124,7 +144,9 @@ class _Sites:
                     self.values[statement.level, column] = self.outcome * drawn
             case Shared():
                 for column, name in zip(statement.columns, statement.names, strict=True):
-                    self.values[statement.level, column] = numpyro.deterministic(name, self.above(statement.level, column))
+                    self.values[statement.level, column] = numpyro.deterministic(
+                        name, self.above(statement.level, column)
+                    )
             case Averaged():
                 self._averaged(statement)
             case Rates():
@@ -159,7 +181,9 @@ class _Sites:
         centred = is_centred(self.centred, statement.site)
         if len(columns) == 1:
             mean, scale = above[0], sds[0]
-            law: dist.Distribution = dist.Normal(mean / size, scale / size) if centred else dist.Normal(jnp.zeros_like(mean), 1.0)
+            law: dist.Distribution = (
+                dist.Normal(mean / size, scale / size) if centred else dist.Normal(jnp.zeros_like(mean), 1.0)
+            )
         else:
             mean, scale = jnp.stack(above, axis=-1), jnp.stack(sds)[:, None] * self.phi[cor_name(statement.owner)]
             noise = dist.Normal(jnp.zeros_like(mean), 1.0).to_event(1)
@@ -178,7 +202,9 @@ class _Sites:
             self._record(i, self.rates[i])
             return
         for column, name in zip(statement.columns, statement.names, strict=True):
-            self.shown[i, column] = self.tree.mean_of_children(self.shown.get((child, column), self.value(child, column)), child)
+            self.shown[i, column] = self.tree.mean_of_children(
+                self.shown.get((child, column), self.value(child, column)), child
+            )
             numpyro.deterministic(name, self.shown[i, column])
 
     def rows(self) -> tuple[Array, dist.Distribution]:
@@ -249,7 +275,8 @@ class _Sites:
         return there, layout.law.at_rate(rate, jnp.where(there, self.data.size, 1.0))
 
 
-# hyperparameters -------------------------------------------------------------------------------------------------------
+# hyperparameters
+# -------------------------------------------------------------------------------------------------------
 
 
 def hyperparameters(

@@ -1,4 +1,5 @@
-"""Layouts in names of their own: what programs are compiled for, so that equal shapes share programs whatever their names.
+"""Layouts in names of their own: what programs are compiled for, so that equal shapes share programs whatever their
+names.
 
 Columns become ``column#1``, ``column#2``, ..., group terms ``group#1``, ``group#2``, ...; the constant column and the
 parameters that belong to no column and no group keep their names. Every other name follows: ``sd_group#1_column#2``.
@@ -79,7 +80,9 @@ def canonical(layout: Layout) -> Canonical:
     groups = {level.name: f"group#{i + 1}" for i, level in enumerate(layout.levels)}
     levels = tuple(replace(level, name=groups[level.name]) for level in layout.levels)
     found = replace(layout, columns=tuple(columns.values()), levels=levels)
-    parameters = tuple(_renamed(p, found, columns.get(p.effect, p.effect), groups.get(p.owner, "")) for p in layout.parameters)
+    parameters = tuple(
+        _renamed(p, found, columns.get(p.effect, p.effect), groups.get(p.owner, "")) for p in layout.parameters
+    )
     return Canonical(replace(found, parameters=parameters), layout)
 
 

@@ -188,9 +188,7 @@ def three_levels(
         numpyro.deterministic("theta_school", jnp.zeros(n_school).at[school_of].add(theta) / rooms)
     else:
         theta_school = _groups("school", n_school, schools, mean, sd_school, centred)
-        theta = _groups(
-            "school:classroom", n_classroom, classrooms, theta_school[school_of], sd_classroom, centred
-        )
+        theta = _groups("school:classroom", n_classroom, classrooms, theta_school[school_of], sd_classroom, centred)
     sd = hyperparameter("sigma", sigma)
     with numpyro.plate("obs", len(school)):
         numpyro.sample("y", dist.Normal(theta[classroom], sd), obs=y)
@@ -247,10 +245,7 @@ def varying_slopes(
             if centred:
                 both = numpyro.sample("coef_individual", dist.MultivariateNormal(mean, scale_tril=scale))
             else:
-                both = (
-                    mean
-                    + numpyro.sample("eta_individual", dist.Normal(jnp.zeros(2), 1.0).to_event(1)) @ scale.T
-                )
+                both = mean + numpyro.sample("eta_individual", dist.Normal(jnp.zeros(2), 1.0).to_event(1)) @ scale.T
         theta = numpyro.deterministic("theta_individual", both[:, 0])
         theta_x = numpyro.deterministic("theta_individual_x", both[:, 1])
     else:
@@ -361,8 +356,11 @@ _NO_GROUPS = {"none": "no groups to keep apart", "partial": "no groups to pool"}
 _CROSSED = "rates integrate along nested groupings only; write a NumPyro function of your own"
 _NO_SLOPES = "a beta or gamma population has no slopes; write a NumPyro function of your own"
 
+
 def _others(normal_groups: bool) -> dict[str, families.Family]:
-    """Families other than `normal`, with normal groups or with a beta or gamma population: names of one likelihood together, and the first."""
+    """Families other than `normal`, with normal groups or with a beta or gamma population: names of one likelihood
+    together, and the first.
+    """
     found: dict[str, list[str]] = {}
     for name, law in sorted(families.MENU.items(), key=lambda entry: bool(entry[1].twin)):
         if law.population.normal == normal_groups and not (normal_groups and law.conjugate):

@@ -1,9 +1,12 @@
-"""Cells: rows of one group whose linear predictors are always the same, laid out as rectangles of groups with about as many cells each.
+"""Cells: rows of one group whose linear predictors are always the same, laid out as rectangles of groups with about as
+many cells each.
 
-Where rows of the same linear predictor add up (`hiermodels.families.family.Family.additive`) all rows of a group with the same predictors are one cell:
+Where rows of the same linear predictor add up (`hiermodels.families.family.Family.additive`) all rows of a group with
+the same predictors are one cell:
 a cluster's successes and trials, whatever the number of its members. Elsewhere every row is a cell of its own.
 
-Groups with at most 1, 2, 4, 8, ... cells share a *sheet* of that width, so that what is summed over cells or spread over them is a sum
+Groups with at most 1, 2, 4, 8, ... cells share a *sheet* of that width, so that what is summed over cells or spread
+over them is a sum
 along an axis or a broadcast: no gather or scatter stands in a gradient. Half of a sheet at most is empty.
 """
 
@@ -30,7 +33,8 @@ class Cells(eqx.Module):
     Attributes
     ----------
     place : Array, shape (obs,)
-        Position of each row's cell among those of all sheets, sheet by sheet, each (width, group); their number for a row that is padding.
+        Position of each row's cell among those of all sheets, sheet by sheet, each (width, group); their number for a
+        row that is padding.
     group : Array, shape (group,)
         Group of each column of the sheets, one after the other.
     column : Array, shape (group,)
@@ -52,7 +56,8 @@ class Sheet(eqx.Module):
 
 
 def with_cells(layout: Layout, data: Data, merge: bool = True) -> tuple[Layout, Data]:
-    """A layout that knows its sheets, and data that know their cells; both as they are where groups do not integrate out by quadrature.
+    """A layout that knows its sheets, and data that know their cells; both as they are where groups do not integrate
+    out by quadrature.
 
     Parameters
     ----------
@@ -72,7 +77,9 @@ def with_cells(layout: Layout, data: Data, merge: bool = True) -> tuple[Layout, 
     group = np.asarray(data.group[-1])[rows]
     keys = np.column_stack([group, np.arange(len(rows))])
     if merge and layout.law.additive:
-        keys = np.column_stack([group, np.unique(np.asarray(inner_design(layout, data))[rows], axis=0, return_inverse=True)[1].reshape(-1)])
+        keys = np.column_stack(
+            [group, np.unique(np.asarray(inner_design(layout, data))[rows], axis=0, return_inverse=True)[1].reshape(-1)]
+        )
     cells, cell = np.unique(keys, axis=0, return_inverse=True)
     cell, owner = cell.reshape(-1), cells[:, 0].astype(int)
     count = np.bincount(owner, minlength=level.size)
@@ -99,7 +106,9 @@ def sheets(layout: Layout, data: Data) -> list[Sheet]:
     cells: Cells = data.cells
     total = sum(width * groups for width, groups in layout.sheets)
     real = (data.weight > 0).astype(data.y.dtype)
-    columns = jnp.concatenate([jnp.stack([data.y * real, data.size * real, data.weight, real]), inner_design(layout, data).T * real])
+    columns = jnp.concatenate(
+        [jnp.stack([data.y * real, data.size * real, data.weight, real]), inner_design(layout, data).T * real]
+    )
     sums = jnp.zeros((len(columns), total + 1), columns.dtype).at[:, cells.place].add(columns)[:, :total]
     rows = jnp.maximum(sums[3], 1.0)
     found, start = [], 0

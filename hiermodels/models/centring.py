@@ -1,9 +1,14 @@
-"""Which group values are best sampled as they are, and which as standardised deviations: chosen from the data, term by term.
+"""Which group values are best sampled as they are, and which as standardised deviations: chosen from the data, term by
+term.
 
-Write V_j for the sampling variance of a group's own estimate and tau^2 for the variance between groups. Where data inform a group
-more than its population does, V_j < tau^2, the centred parameters are nearly independent of tau; elsewhere the standardised ones
-are (Papaspiliopoulos, Roberts & Skold 2007, Statistical Science 22, 59-73). The posterior of tau has some width, and where it reaches
-down to V_j the centred parameters have a funnel there. So a term is centred where the lower end of a 95% interval of tau^2 (Q-profile:
+Write V_j for the sampling variance of a group's own estimate and tau^2 for the variance between groups. Where data
+inform a group
+more than its population does, V_j < tau^2, the centred parameters are nearly independent of tau; elsewhere the
+standardised ones
+are (Papaspiliopoulos, Roberts & Skold 2007, Statistical Science 22, 59-73). The posterior of tau has some width, and
+where it reaches
+down to V_j the centred parameters have a funnel there. So a term is centred where the lower end of a 95% interval of
+tau^2 (Q-profile:
 Viechtbauer 2007, Statistics in Medicine 26, 37-52) is above V_j in nine of ten groups, for each of its effects. All are
 moments of the data, so the choice is a rule of thumb; either is right in law.
 """
@@ -64,7 +69,9 @@ def centring(layout: Layout, data: Data) -> tuple[str, ...]:
             if informed.all():
                 found.append(f"coef_{level.name}" if len(block) > 1 else layout.effect_names(level)[block[0]])
             spread += sum(v for v, c in zip(between, columns, strict=True) if layout.columns[c] == "Intercept")
-        if spread and level.parent >= 0:  # rows of a group share its deviation: each carries the group's share of that variance
+        if (
+            spread and level.parent >= 0
+        ):  # rows of a group share its deviation: each carries the group's share of that variance
             count = np.bincount(groups[i], minlength=level.size)[groups[i]]
             variance = variance + spread * count
     return tuple(reversed(found))
@@ -86,7 +93,9 @@ def _residual_variance(layout: Layout, y: np.ndarray, weight: np.ndarray, x: np.
     return max(float(np.sum(weight * left**2)) / free, 1e-12 * whole) if free > 0 else 0.5 * whole
 
 
-def _sums(y: np.ndarray, weight: np.ndarray, x: np.ndarray, group: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _sums(
+    y: np.ndarray, weight: np.ndarray, x: np.ndarray, group: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
     """X'WX and X'Wy of each group."""
     k = x.shape[1]
     precision, cross = np.zeros((size, k, k)), np.zeros((size, k))
@@ -115,7 +124,9 @@ def _moments(y: np.ndarray, weight: np.ndarray, x: np.ndarray, group: np.ndarray
 
 
 def _lower_end(estimate: np.ndarray, variance: np.ndarray) -> float:
-    """Where sum_j (b_j - mean)^2 / (V_j + tau^2), which falls in tau^2, is the upper 2.5% point of its law; 0 where it is below that."""
+    """Where sum_j (b_j - mean)^2 / (V_j + tau^2), which falls in tau^2, is the upper 2.5% point of its law; 0 where it
+    is below that.
+    """
 
     def excess(between: float) -> float:
         weight = 1 / (variance + between)

@@ -50,7 +50,11 @@ def fits(kind: str, prior: Prior) -> bool:
 def prior_fits(name: str, kind: str, prior: Prior) -> None:
     """Refuse a prior on a parameter of another kind, e.g. ``normal`` on a standard deviation."""
     if not fits(kind, prior):
-        ok = ", ".join(n for n in priors.__all__ if kind in (law := priors.MENU[n]).kinds and law.unit is None and not law.variance_powers)
+        ok = ", ".join(
+            n
+            for n in priors.__all__
+            if kind in (law := priors.MENU[n]).kinds and law.unit is None and not law.variance_powers
+        )
         raise ValueError(f"priors: {name}: {prior} does not fit a {word(kind)} parameter; use one of {ok}")
     if why := prior.misfit(kind):
         raise ValueError(f"priors: {name}: {prior}{why}")
@@ -68,7 +72,9 @@ def _positive(frame: pd.DataFrame, name: str, role: str) -> np.ndarray:
     return values
 
 
-def outcome_columns(model: Declaration, frame: pd.DataFrame, outcome: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def outcome_columns(
+    model: Declaration, frame: pd.DataFrame, outcome: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Outcome, precision weight and size (trials, exposure) of each row, checked.
 
     Raises
@@ -80,7 +86,13 @@ def outcome_columns(model: Declaration, frame: pd.DataFrame, outcome: bool) -> t
     weight, size = np.ones(rows), np.ones(rows)
     if model.known_se is not None:
         errors = _positive(frame, model.known_se, "standard error")
-        _refuse(errors, (errors > 1e150) | (errors < 1e-150), model.known_se, "a standard error between 1e-150 and 1e150", "rescale")
+        _refuse(
+            errors,
+            (errors > 1e150) | (errors < 1e-150),
+            model.known_se,
+            "a standard error between 1e-150 and 1e150",
+            "rescale",
+        )
         weight = errors**-2.0
     if model.weights is not None:
         weight = _positive(frame, model.weights, "weight")
@@ -100,7 +112,9 @@ def outcome_columns(model: Declaration, frame: pd.DataFrame, outcome: bool) -> t
 
 
 def with_numbers(model: Declaration, frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with the columns that are numbers by their role in a type of numbers, where text or objects hold them."""
+    """The frame with the columns that are numbers by their role in a type of numbers, where text or objects hold
+    them.
+    """
     import pandas as pd
 
     columns = (model.outcome, model.known_se, model.trials, model.exposure, model.weights)
@@ -135,10 +149,13 @@ def groupings(layout: Layout) -> None:
         names = [layout.columns[e] for e in level.effects]
         twice = next((n for n in names if names.count(n) > 1), None)
         if twice is not None:
-            raise ValueError(f"group term {level.name}: {twice!r} varies by {level.name} in two terms; keep it in one of them")
+            raise ValueError(
+                f"group term {level.name}: {twice!r} varies by {level.name} in two terms; keep it in one of them"
+            )
         if sum(len(b) > 1 for b in level.blocks) > 1:
             raise ValueError(
-                f"group term {level.name}: two terms with correlated effects; write one (1 + x | {level.name}), or || for independent ones"
+                f"group term {level.name}: two terms with correlated effects; write one (1 + x | {level.name}), or "
+                f"|| for independent ones"
             )
         if level.pooling != "none":
             continue
@@ -147,13 +164,15 @@ def groupings(layout: Layout) -> None:
                 continue
             if not layout.nested:
                 raise ValueError(
-                    f"pooling: {level.name} and {finer.name} are crossed and both none, so neither's values are identified; "
+                    f"pooling: {level.name} and {finer.name} are crossed and both none, so neither's values are "
+                    f"identified; "
                     f"pool one of them partially"
                 )
             missing = next((layout.columns[e] for e in level.effects if e not in finer.effects), None)
             if missing is not None:
                 raise ValueError(
-                    f"pooling: {level.name} and {finer.name} are both none, but {missing!r} varies by {level.name} alone; "
+                    f"pooling: {level.name} and {finer.name} are both none, but {missing!r} varies by {level.name} "
+                    f"alone; "
                     f"let it vary by {finer.name} too, or pool {level.name} partially"
                 )
 
@@ -175,11 +194,16 @@ def design(model: Declaration, layout: Layout, data: Data, labels: dict[str, lis
             "improper posterior; drop one, or give one a normal prior"
         )
     if said := _nearly_dependent(layout, data, flat):
-        raise ValueError(f"formula {model.formula!r}: {said}, too near to tell their slopes apart; drop one, or give one a normal prior")
+        raise ValueError(
+            f"formula {model.formula!r}: {said}, too near to tell their slopes apart; drop one, or give one a normal "
+            f"prior"
+        )
 
 
 def _nearly_dependent(layout: Layout, data: Data, columns: list[int]) -> str:
-    """Predictors of which some combination hardly varies, so that the arithmetic cannot tell their coefficients apart; in words."""
+    """Predictors of which some combination hardly varies, so that the arithmetic cannot tell their coefficients apart;
+    in words.
+    """
     x = inner_design(layout, data)[:, columns]
     size = np.linalg.norm(x, axis=0)
     x, names = x[:, size > 0] / size[size > 0], [layout.columns[c] for c, s in zip(columns, size, strict=True) if s > 0]
@@ -191,7 +215,10 @@ def _nearly_dependent(layout: Layout, data: Data, columns: list[int]) -> str:
     alike = [n for n, v in zip(names, np.abs(rows[-1]), strict=True) if v > 0.05 * np.abs(rows[-1]).max()]
     more = f" and {len(alike) - 5} more" if len(alike) > 5 else ""
     word = "nearly the same" if len(alike) == 2 else "nearly linearly dependent"
-    return f"the predictors {', '.join(alike[:5])}{more} are {word} (apart from one another they vary by {values[-1] / values[0]:.0e} of their spread)"
+    return (
+        f"the predictors {', '.join(alike[:5])}{more} are {word} (apart from one another they vary by "
+        f"{values[-1] / values[0]:.0e} of their spread)"
+    )
 
 
 def constant_predictors(layout: Layout, data: Data, labels: dict[str, list[str]], family: str) -> None:
@@ -213,7 +240,8 @@ def constant_predictors(layout: Layout, data: Data, labels: dict[str, list[str]]
         if varies.any():
             name, level = layout.columns[c], layout.levels[unit].name
             raise ValueError(
-                f"predictor {name!r} varies within {level} {labels[level][int(np.argmax(varies))]!r}, so its rows share no one rate: "
+                f"predictor {name!r} varies within {level} {labels[level][int(np.argmax(varies))]!r}, so its rows "
+                f"share no one rate: "
                 f"aggregate it to one value a {level}, or use family {families.lookup(family).linked}"
             )
 
@@ -234,7 +262,8 @@ def _unpooled(layout: Layout, data: Data, name: str, labels: dict[str, list[str]
         spread = np.maximum.reduceat(column, starts) - np.minimum.reduceat(column, starts)
         if layout.columns[c] != "Intercept" and not np.any(spread > 0):
             raise ValueError(
-                f"pooling: none: predictor {layout.columns[c]!r} is constant within every {name}, so it cannot be told from "
+                f"pooling: none: predictor {layout.columns[c]!r} is constant within every {name}, so it cannot be "
+                f"told from "
                 f"the unpooled {name} means; drop the predictor or pool {name} partially"
             )
     for j, start in enumerate(starts):
@@ -253,7 +282,9 @@ def warnings(layout: Layout, data: Data, labels: dict[str, list[str]]) -> list[s
     """What is allowed but deserves a word."""
     one = [v.name for v in layout.levels if v.pooling == "partial" and len(labels[v.name]) == 1]
     found = _alike(labels)
-    found += [f"{name}: one group alone says nothing about the spread between groups; the prior decides" for name in one]
+    found += [
+        f"{name}: one group alone says nothing about the spread between groups; the prior decides" for name in one
+    ]
     if said := _nearly_dependent(layout, data, list(layout.population)):
         found.append(f"{said}: only their priors tell their slopes apart")
     if not layout.normal_groups:
@@ -263,25 +294,36 @@ def warnings(layout: Layout, data: Data, labels: dict[str, list[str]]) -> list[s
         level = layout.levels[scale.level].name
         if level not in one:
             found.append(
-                f"{scale.name}: the population's coefficients can follow each of the {scale.units} {level} groups, so the data say nothing "
+                f"{scale.name}: the population's coefficients can follow each of the {scale.units} {level} groups, "
+                f"so the data say nothing "
                 f"about it; its prior alone decides"
             )
     for some in left.together:
         names = [s.name for s in sorted(some, key=lambda s: s.level != ROWS)]
-        found.append(f"{', '.join(names[:-1])} and {names[-1]} cannot be told apart{_why(layout, data, some)}; their priors decide")
+        found.append(
+            f"{', '.join(names[:-1])} and {names[-1]} cannot be told apart{_why(layout, data, some)}; their priors "
+            f"decide"
+        )
     return [*found, *_steep_reference(layout, data)]
 
 
 def _alike(labels: dict[str, list[str]]) -> list[str]:
-    """A word on two groups whose labels look alike: blanks around them, characters without width, two ways to write an accent."""
+    """A word on two groups whose labels look alike: blanks around them, characters without width, two ways to write an
+    accent.
+    """
     for name, printed in labels.items():
         seen: dict[str, str] = {}
         for label in printed:
-            shape = "".join(c for c in unicodedata.normalize("NFC", _CONTROL.sub(" ", label)) if unicodedata.category(c) != "Cf")
+            shape = "".join(
+                c for c in unicodedata.normalize("NFC", _CONTROL.sub(" ", label)) if unicodedata.category(c) != "Cf"
+            )
             first = seen.setdefault(" ".join(shape.split()), label)
             if first != label:
                 pair = " and ".join(ascii(text[:60]) for text in (first, label))
-                return [f"{name}: {pair} look alike and are two groups; mend the labels if they are one, e.g. with .str.strip()"]
+                return [
+                    f"{name}: {pair} look alike and are two groups; mend the labels if they are one, e.g. with "
+                    f".str.strip()"
+                ]
     return []
 
 
@@ -291,7 +333,9 @@ def _why(layout: Layout, data: Data, some: tuple[Scale, ...]) -> str:
     rows = int(np.sum(np.asarray(data.weight) > 0))
     if len(levels) == len(some) - 1 == 1 and some[0].units == rows:
         return f" (one row for each {levels[0]})"
-    return f" ({' and '.join(levels)} make the same groups)" if len(set(levels)) == len(some) == 2 else " on this design"
+    return (
+        f" ({' and '.join(levels)} make the same groups)" if len(set(levels)) == len(some) == 2 else " on this design"
+    )
 
 
 def _saturated(layout: Layout, data: Data) -> list[str]:
@@ -304,13 +348,17 @@ def _saturated(layout: Layout, data: Data) -> list[str]:
     if not 1 < len(first) <= taken:
         return []
     name = layout.levels[tree.unit].name
-    return [f"{name}: the predictors can follow each of the {len(first)} groups, so the data say nothing about their spread; its prior alone decides"]
+    return [
+        f"{name}: the predictors can follow each of the {len(first)} groups, so the data say nothing about their "
+        f"spread; its prior alone decides"
+    ]
 
 
 def _steep_reference(layout: Layout, data: Data) -> list[str]:
     """A word on `reference` where one standard error is much smaller than the others.
 
-    It then rises as 1 / sd down to that error. By quadrature, 5 studies, 1,500 datasets a setting, sd like the other errors: 95%
+    It then rises as 1 / sd down to that error. By quadrature, 5 studies, 1,500 datasets a setting, sd like the other
+    errors: 95%
     intervals of the mean cover 93, 91, 88 and 86% where one error is 30, 100, 200 and 1,000 times smaller.
     """
     names = [p.name for p in layout.parameters if p.role == "group sd" and p.prior.least_error]
@@ -320,7 +368,9 @@ def _steep_reference(layout: Layout, data: Data) -> list[str]:
     if len(errors) < 2 or errors[0] > np.median(errors) / _STEEP:
         return []
     return [
-        f"{', '.join(names)}: reference() with a standard error of {errors[0]:.3g} beside a median of {np.median(errors):.3g} acts as 1/sd down to the "
-        "smallest, and 95% intervals of the mean cover too little (88% with five studies and one error 200 times smaller, by quadrature); "
+        f"{', '.join(names)}: reference() with a standard error of {errors[0]:.3g} beside a median of "
+        f"{np.median(errors):.3g} acts as 1/sd down to the "
+        "smallest, and 95% intervals of the mean cover too little (88% with five studies and one error 200 times "
+        "smaller, by quadrature); "
         "use a prior that is finite at 0, e.g. half_normal(...), and compare"
     ]

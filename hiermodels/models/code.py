@@ -1,6 +1,7 @@
 """A model as the source of a NumPyro function that needs nothing of this library.
 
-`text` writes what `hiermodels.models.builder.build` samples without centring: the same sites under the same names, group values
+`text` writes what `hiermodels.models.builder.build` samples without centring: the same sites under the same names,
+group values
 as ``theta_<g>``, and the outcome under its own name; `arguments` gives the arrays that the function is called with.
 """
 
@@ -76,20 +77,23 @@ def text(model: Declaration, layout: Layout | None = None, scales: Scales | None
     Raises
     ------
     ValueError
-        Without a layout where a default prior is in units of predictors, weights or known standard errors, or stands at means.
+        Without a layout where a default prior is in units of predictors, weights or known standard errors, or stands at
+        means.
 
     Examples
     --------
     >>> from hiermodels.models.spec import Model
     >>> print(text(Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(5)"})).splitlines()[14])
     def model(school, n_school, se, effect=None):
-    """
+    """  # noqa: E501
     if layout is None:
         layout, rules = sketch(model)
         waiting = rules | {p.name: f" {at}" for p in layout.parameters if (at := stands_at(model, layout, p))}
         if waiting:
             name, rule = next(iter(waiting.items()))
-            raise ValueError(f"code: the default prior of {name} ({rule.strip()}) waits for data; name a prior, or give data")
+            raise ValueError(
+                f"code: the default prior of {name} ({rule.strip()}) waits for data; name a prior, or give data"
+            )
     scales = Scales() if scales is None else scales
     names = Names(model, layout)
     signature = [*_signature(names).values(), f"{names.outcome()}=None"]
@@ -103,7 +107,10 @@ def text(model: Declaration, layout: Layout | None = None, scales: Scales | None
     laws = display.text(model, layout, scales)
     head = _HEAD.format(formula=model.formula, family=model.family, laws=laws, signature=", ".join(signature))
     lines = head + "".join(f"    {line}\n" if line else "\n" for line in body)
-    for used, line in (("constraints.", "from numpyro.distributions import constraints\n"), ("jax.nn.", "import jax\n")):
+    for used, line in (
+        ("constraints.", "from numpyro.distributions import constraints\n"),
+        ("jax.nn.", "import jax\n"),
+    ):
         if used not in lines:
             lines = lines.replace(line, "", 1)
     return lines
@@ -127,10 +134,19 @@ def arguments(problem: Problem) -> dict[str, Any]:
     count = int((np.asarray(data.weight) > 0).sum())
     found: dict[str, Any] = {}
     for i, level in enumerate(layout.levels):
-        found |= {f"group {level.name}": tree.group[i][:count], f"count {level.name}": tree.levels[i].size, f"parent {i}": tree.parent[i]}
+        found |= {
+            f"group {level.name}": tree.group[i][:count],
+            f"count {level.name}": tree.levels[i].size,
+            f"parent {i}": tree.parent[i],
+        }
     for c, column in enumerate(layout.columns):
         found[f"column {column}"] = np.asarray(data.x)[:count, c]
     weight, size = np.asarray(data.weight)[:count], np.asarray(data.size)[:count]
-    found |= {"role known_se": weight**-0.5, "role weights": weight, "role trials": size.astype(int), "role exposure": size}
+    found |= {
+        "role known_se": weight**-0.5,
+        "role weights": weight,
+        "role trials": size.astype(int),
+        "role exposure": size,
+    }
     found["rows"] = count
     return {name: found[what] for what, name in signature.items()} | {names.outcome(): np.asarray(data.y)[:count]}

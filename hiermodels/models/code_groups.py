@@ -38,7 +38,10 @@ def statement_lines(statement: Statement, names: Names, scales: Scales) -> list[
             return unpooled_lines(names, scales, level, dict(zip(level.effects, variables, strict=True)))
         case Shared():
             above = [f"jnp.broadcast_to({_above(names, i, column)}, ({count},))" for column in statement.columns]
-            return [f'{v} = numpyro.deterministic("{n}", {a})' for v, n, a in zip(variables, statement.names, above, strict=True)]
+            return [
+                f'{v} = numpyro.deterministic("{n}", {a})'
+                for v, n, a in zip(variables, statement.names, above, strict=True)
+            ]
     return []
 
 
@@ -48,7 +51,9 @@ def outcome_lines(names: Names) -> list[str]:
     if layout.normal_groups:
         value = names("local mu")
         lines = [f"{value} = {_predictor(names)}"]
-        if not layout.levels and set(layout.columns) <= {INTERCEPT}:  # else predictors or groups have a value for each row
+        if not layout.levels and set(layout.columns) <= {
+            INTERCEPT
+        }:  # else predictors or groups have a value for each row
             value = f"jnp.broadcast_to({value}, ({rows(names)},))"
         law = layout.law.source(value, columns(names), names.parameter)
     else:
@@ -85,7 +90,9 @@ def _scattered(statement: Scattered, names: Names, scales: Scales) -> list[str]:
     thetas = [(_theta(names, level, c), n) for c, n in zip(statement.columns, statement.names, strict=True)]
     above = [_above(names, statement.level, c) for c in statement.columns]
     if len(thetas) > 1:
-        block = next(b for b in level.blocks if [names.layout.columns[level.effects[k]] for k in b] == list(statement.columns))
+        block = next(
+            b for b in level.blocks if [names.layout.columns[level.effects[k]] for k in b] == list(statement.columns)
+        )
         made, root = spread_lines(names, scales, level, block)
         return [*made, *_block_lines(names, level, list(statement.columns), thetas, above, root)]
     (value, name), eta, sd = thetas[0], statement.eta, names.parameter(sd_name(level.name, statement.columns[0]))
@@ -114,11 +121,18 @@ def _averaged(statement: Averaged, names: Names) -> list[str]:
     """Values above an unpooled level: the unweighted means of its children."""
     layout, i, lines = names.layout, statement.level, []
     level, child, parent = layout.levels[i], layout.levels[statement.child], names.parent(statement.child)
-    total, number = f"jnp.zeros({names.count(level)}).at[{parent}].add", f"jnp.bincount({parent}, length={names.count(level)})"
+    total, number = (
+        f"jnp.zeros({names.count(level)}).at[{parent}].add",
+        f"jnp.bincount({parent}, length={names.count(level)})",
+    )
     for column, name in zip(statement.columns, statement.names, strict=True):
         if not layout.normal_groups:  # rates are averaged, and shown on the link scale
             mean = names(f"value mean_of_{child.name}")
-            below = _rate(names) if statement.child == count_tree(layout).unit else names(f"value mean_of_{layout.levels[statement.child + 1].name}")
+            below = (
+                _rate(names)
+                if statement.child == count_tree(layout).unit
+                else names(f"value mean_of_{layout.levels[statement.child + 1].name}")
+            )
             lines.append(f"{mean} = {total}({below}) / {number}")
             value = layout.link.forward_source(mean)
         elif layout.columns.index(column) in child.effects:
@@ -201,7 +215,13 @@ def _rates(statement: Rates, names: Names) -> list[str]:
     name, count = rate_name(layout), names.count(level)
     if statement.pooling == "none":
         return layout.law.population.unpooled_lines(variable, site, count, layout.law.unpooled)
-    mean = names.layout.link.inverse_source(" + ".join([_above(names, tree.unit, INTERCEPT), *_slopes(names, at_units=True)])) if name is None else names.parameter(name)
+    mean = (
+        names.layout.link.inverse_source(
+            " + ".join([_above(names, tree.unit, INTERCEPT), *_slopes(names, at_units=True)])
+        )
+        if name is None
+        else names.parameter(name)
+    )
     if statement.pooling == "complete":
         return [f"{variable} = jnp.broadcast_to({mean}, ({count},))"]
     if tree.above:

@@ -1,4 +1,6 @@
-"""Source lines of priors that stand at the predictors' means: the parameter is sampled at zero, its density is taken there."""
+"""Source lines of priors that stand at the predictors' means: the parameter is sampled at zero, its density is taken
+there.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,20 @@ def _at_means(names: Names, scales: Scales, e: int, value: dict[int, str]) -> st
 
 
 def parameter_lines(p: Parameter, names: Names) -> list[str]:
-    """Statements that sample a parameter; the density of one that stands at the means comes later, in `moved_priors`."""
+    """Statements that sample a parameter; the density of one that stands at the means comes later, in
+    `moved_priors`.
+    """
     if _waits(p, names):
-        return [f'{names.parameter(p.name)} = numpyro.sample("{p.name}", dist.ImproperUniform(constraints.real, (), ()))']
+        return [
+            f'{names.parameter(p.name)} = numpyro.sample("{p.name}", dist.ImproperUniform(constraints.real, (), ()))'
+        ]
     if p.role in ("group sd", "correlation") and names.layout.moved(p):
         name = f"chol_{p.owner}_at_means" if p.role == "correlation" else f"{p.name}_at_means"
         lines = prior_lines(p, names, names.layout)[:1]
-        return [line.replace(f'"chol_{p.owner}"' if p.role == "correlation" else f'"{p.name}"', f'"{name}"') for line in lines]
+        return [
+            line.replace(f'"chol_{p.owner}"' if p.role == "correlation" else f'"{p.name}"', f'"{name}"')
+            for line in lines
+        ]
     return prior_lines(p, names, names.layout)
 
 
@@ -59,7 +68,8 @@ def unpooled_lines(names: Names, scales: Scales, level: LevelLayout, value: dict
     """Coefficients of groups that are not pooled, where they have a prior."""
     layout, count = names.layout, names.count(level)
     lines = [
-        f'{value[e]} = numpyro.sample("{theta_name(level.name, layout.columns[e])}", dist.ImproperUniform(constraints.real, ({count},), ()))'
+        f'{value[e]} = numpyro.sample("{theta_name(level.name, layout.columns[e])}", '
+        f"dist.ImproperUniform(constraints.real, ({count},), ()))"
         for e in level.effects
     ]
     for e in level.effects:

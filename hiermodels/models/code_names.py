@@ -30,7 +30,9 @@ class Names:
     _given: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, what: str) -> str:
-        """The name of a parameter, a column (``column x``), a group index (``group g``), its count or its parents' index."""
+        """The name of a parameter, a column (``column x``), a group index (``group g``), its count or its parents'
+        index.
+        """
         if what not in self._given:
             plain = re.sub(r"\W+", "_", what.split(" ", 1)[-1]).strip("_") or "value"
             if what.startswith("count "):
@@ -76,7 +78,12 @@ def rows(names: Names) -> str:
 def columns(names: Names) -> Columns:
     """Variables of the columns beside the outcome."""
     model = names.model
-    return Columns(*(names(f"role {role}") if role else "" for role in (model.known_se, model.weights, model.trials, model.exposure)))
+    return Columns(
+        *(
+            names(f"role {role}") if role else ""
+            for role in (model.known_se, model.weights, model.trials, model.exposure)
+        )
+    )
 
 
 # priors -----------------------------------------------------------------------------------------------------
@@ -108,7 +115,7 @@ def prior_lines(p: Parameter, names: Names, layout: Layout) -> list[str]:
         return lines
     if prior.of_variances:
         level = layout.levels[-1]
-        total = f"jnp.zeros({names.count(level)}).at[{names.group(level)}].add({names(f'role {names.model.known_se}')} ** -2.0)"
+        total = f"jnp.zeros({names.count(level)}).at[{names.group(level)}].add({names(f'role {names.model.known_se}')} ** -2.0)"  # noqa: E501
         lines.append(f"{names('local variance')} = 1 / {total}")
     density = prior.density_source(variable, names("local variance")) if law is None else f"{law}.log_prob({variable})"
     return [*lines, f'numpyro.factor("prior_{p.name}", {density})']

@@ -1,7 +1,9 @@
 """Columns of a table in the role of numbers: cells that mean a number are one, however they are stored.
 
-A column may hold numbers as text (a file is read without guessing), as objects (`decimal.Decimal`, Python's integers of any
-size) or in a type of their own. Where a column is used as numbers every cell must be one; what is none is named with its
+A column may hold numbers as text (a file is read without guessing), as objects (`decimal.Decimal`, Python's integers of
+any
+size) or in a type of their own. Where a column is used as numbers every cell must be one; what is none is named with
+its
 row.
 """
 
@@ -22,11 +24,33 @@ from hiermodels.models.tokens import shortened
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["DECIMAL_COMMA", "as_numbers", "decimal_point", "harmless", "kind_of", "missing", "number_of", "numbers", "require_column", "shown_cell"]
+__all__ = [
+    "DECIMAL_COMMA",
+    "as_numbers",
+    "decimal_point",
+    "harmless",
+    "kind_of",
+    "missing",
+    "number_of",
+    "numbers",
+    "require_column",
+    "shown_cell",
+]
 
-_NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*|\s*[+-]?inf(?:inity)?\s*", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(
+    r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*|\s*[+-]?inf(?:inity)?\s*", re.ASCII | re.IGNORECASE
+)
 DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*", re.ASCII)
-_KINDS = {"ndarray": "array", "bool": "truth value", "bool_": "truth value", "complex": "complex number", "complex128": "complex number", "complex64": "complex number", "builtin_function_or_method": "function", "type": "class"}
+_KINDS = {
+    "ndarray": "array",
+    "bool": "truth value",
+    "bool_": "truth value",
+    "complex": "complex number",
+    "complex128": "complex number",
+    "complex64": "complex number",
+    "builtin_function_or_method": "function",
+    "type": "class",
+}
 
 
 def require_column(frame: pd.DataFrame, name: str, where: str) -> None:
@@ -35,7 +59,9 @@ def require_column(frame: pd.DataFrame, name: str, where: str) -> None:
     if found == 1:
         return
     if found:
-        raise ValueError(f"{where}: expected one column {name!r} in the data, found {found} of that name; rename or drop the others")
+        raise ValueError(
+            f"{where}: expected one column {name!r} in the data, found {found} of that name; rename or drop the others"
+        )
     where, shown = (where if len(where) <= 200 else f"{where[:196]}...'"), shortened(name, 80)
     names = [str(c) for c in frame.columns]
     near = difflib.get_close_matches(name, names, 1)
@@ -47,7 +73,9 @@ def require_column(frame: pd.DataFrame, name: str, where: str) -> None:
 def _offer(name: str) -> str:
     """A column's name as a way out; one that is no plain word with its backticks."""
     written = quoted(name)
-    return f"did you mean {name!r}?" if written == name else f"did you mean {name!r}? In a formula it is written {written}"
+    return (
+        f"did you mean {name!r}?" if written == name else f"did you mean {name!r}? In a formula it is written {written}"
+    )
 
 
 def number_of(cell: Any) -> float | None:
@@ -101,7 +129,9 @@ def as_numbers(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     import pandas as pd
 
     kind = column.dtype
-    if pd.api.types.is_numeric_dtype(kind) and not (pd.api.types.is_bool_dtype(kind) or pd.api.types.is_complex_dtype(kind)):
+    if pd.api.types.is_numeric_dtype(kind) and not (
+        pd.api.types.is_bool_dtype(kind) or pd.api.types.is_complex_dtype(kind)
+    ):
         return column.to_numpy(dtype=float, na_value=np.nan), np.zeros(len(column), bool)
     cells = [number_of(cell) for cell in column.tolist()]
     return np.array([np.nan if c is None else c for c in cells], float), np.array([c is None for c in cells], bool)
@@ -121,7 +151,8 @@ def numbers(frame: pd.DataFrame, name: str, role: str) -> np.ndarray:
     Raises
     ------
     ValueError
-        For a column that is not there or stands twice, and for a cell that is no number: naming the row, the cell and the
+        For a column that is not there or stands twice, and for a cell that is no number: naming the row, the cell and
+        the
         ways out.
 
     Examples
@@ -140,7 +171,9 @@ def numbers(frame: pd.DataFrame, name: str, role: str) -> np.ndarray:
         else:
             way = "convert the column" if bad.all() else "convert the column, mend that cell or drop the row"
         count = f" ({bad.sum()} of {len(bad)} rows are no numbers)" if 1 < bad.sum() < len(bad) else ""
-        raise ValueError(f"column {name!r}, row {row}: expected numbers ({role}), found {shown_cell(cell)}{count}; {way}")
+        raise ValueError(
+            f"column {name!r}, row {row}: expected numbers ({role}), found {shown_cell(cell)}{count}; {way}"
+        )
     return values
 
 
@@ -160,7 +193,11 @@ def decimal_point(cell: str) -> str:
     ('write a decimal point: 1.5', 'write 1234 or 1.234, whichever is meant')
     """
     point, plain = cell.strip().replace(",", "."), cell.strip().replace(",", "")
-    return f"write {plain} or {point}, whichever is meant" if THOUSANDS.fullmatch(cell) else f"write a decimal point: {point}"
+    return (
+        f"write {plain} or {point}, whichever is meant"
+        if THOUSANDS.fullmatch(cell)
+        else f"write a decimal point: {point}"
+    )
 
 
 def kind_of(cell: Any) -> str:

@@ -1,6 +1,7 @@
 """Counts factorised: beta populations under binomial outcomes, gamma populations under Poisson ones.
 
-The finest partially pooled level integrates out in closed form. With m the population mean of a group (``mean_<g>``, or the inverse link
+The finest partially pooled level integrates out in closed form. With m the population mean of a group (``mean_<g>``, or
+the inverse link
 of its predictors), kappa = alpha + beta and shape a,
 
     y_j ~ Binomial(n_j, theta_j), theta_j ~ Beta(kappa m_j, kappa (1 - m_j)):
@@ -9,23 +10,29 @@ of its predictors), kappa = alpha + beta and shape a,
     y_j ~ Poisson(x_j theta_j), theta_j ~ Gamma(a, a / m_j):
         log p(y_j | m_j, a) = R(a, y_j) + y_j log m_j - (a + y_j) log(1 + m_j x_j / a),
 
-plus terms free of parameters, where R(a, y) = sum over i < y of log(1 + i / a) (`hiermodels.families.rising`); each is written in its
-population's class. Rows of a group add up first, so the cost of a gradient does not depend on them; where all groups share m and kappa
+plus terms free of parameters, where R(a, y) = sum over i < y of log(1 + i / a) (`hiermodels.families.rising`); each is
+written in its
+population's class. Rows of a group add up first, so the cost of a gradient does not depend on them; where all groups
+share m and kappa
 and the trials are few, one tally of the counts replaces the groups as well.
 
-Given phi the groups are independent: Beta(kappa m_j + y_j, kappa (1 - m_j) + n_j - y_j) and Gamma(a + y_j, a / m_j + x_j).
+Given phi the groups are independent: Beta(kappa m_j + y_j, kappa (1 - m_j) + n_j - y_j) and Gamma(a + y_j, a / m_j +
+x_j).
 
 Scales
 ------
-The finest grouping's ``theta`` is a probability or a rate, at the group's own predictors. A coarser grouping's ``theta`` is on the link
+The finest grouping's ``theta`` is a probability or a rate, at the group's own predictors. A coarser grouping's
+``theta`` is on the link
 scale (logit or log), where its normal law lives: with pooled counties in pooled states,
 
     log m_i ~ N(Intercept, sd_state^2),  log a_i ~ N(log_shape, sd_state_log_shape^2),
 
-``theta_state`` is log m_i, ``theta_state_log_shape`` is log a_i (``log_kappa`` for binomial outcomes), and both stay in u, non-centred,
+``theta_state`` is log m_i, ``theta_state_log_shape`` is log a_i (``log_kappa`` for binomial outcomes), and both stay in
+u, non-centred,
 since no level above the finest is conjugate.
 
-Pooling ``complete`` has one rate for all: closed form (no phi) under a beta, gamma or Jeffreys prior. ``none`` has independent
+Pooling ``complete`` has one rate for all: closed form (no phi) under a beta, gamma or Jeffreys prior. ``none`` has
+independent
 Jeffreys posteriors: Beta(1/2 + y, 1/2 + n - y), Gamma(1/2 + y, x).
 """
 
@@ -89,7 +96,8 @@ class Conjugate:
 
     Notes
     -----
-    ``u`` holds phi first, then the standard normal deviations of every partially pooled level above the finest one, then those of the
+    ``u`` holds phi first, then the standard normal deviations of every partially pooled level above the finest one,
+    then those of the
     log concentrations. Shapes: ``u`` (dim,), group axes padded.
     """
 
@@ -155,7 +163,9 @@ class Conjugate:
         """Log prior of phi, and of the explicit deviations, on the unconstrained scale."""
         z = u[hyper.dimension(self.parameters) :]
         return (
-            hyper.log_prior(self.parameters, u, None, stands_of(self.layout, stats)) - 0.5 * jnp.sum(z * z) - 0.5 * z.size * math.log(2 * math.pi)
+            hyper.log_prior(self.parameters, u, None, stands_of(self.layout, stats))
+            - 0.5 * jnp.sum(z * z)
+            - 0.5 * z.size * math.log(2 * math.pi)
         )
 
     def log_likelihood(self, u: Array, stats: CountStats) -> Array:
@@ -175,7 +185,9 @@ class Conjugate:
     def start(self, stats: CountStats) -> Array:
         """Moment estimates, explicit deviations at zero; shape (dim,)."""
         values, sizes = starting.of_counts(self.layout, self.parameters, stats), sum(self._latent_sizes)
-        return jnp.concatenate([hyper.unconstrain(self.parameters, values, stands_of(self.layout, stats)), jnp.zeros(sizes)])
+        return jnp.concatenate(
+            [hyper.unconstrain(self.parameters, values, stands_of(self.layout, stats)), jnp.zeros(sizes)]
+        )
 
     def _latents(self, u: Array) -> list[Array]:
         parts, start = [], hyper.dimension(self.parameters)
@@ -324,7 +336,9 @@ class Conjugate:
         return Component(kind, jnp.sum(share * mean), jnp.sum(share**2 * variance))
 
     def _new(self, level: str, phi: dict[str, Array], law: Component) -> Component:
-        """A group not in the data, in ancestors not in the data, predictors at zero, given hyperparameters as they are shown."""
+        """A group not in the data, in ancestors not in the data, predictors at zero, given hyperparameters as they are
+        shown.
+        """
         tree, names = count_tree(self.layout), [v.name for v in self.layout.levels]
         if tree.word == "complete":
             common = centre(self.layout, phi) if law.a.ndim else None
@@ -336,8 +350,7 @@ class Conjugate:
             return Component("normal", base, sum(spread, start=jnp.zeros_like(base)))
         if tree.above:
             raise ValueError(
-                f"new({level}): a new group of a new parent has no closed law; use sampler='nuts', which "
-                f"draws it"
+                f"new({level}): a new group of a new parent has no closed law; use sampler='nuts', which draws it"
             )
         return self._groups.component(self.layout.link.inverse(base), phi[precision(self.layout)])
 
@@ -362,7 +375,9 @@ class Conjugate:
         return self._groups.draw_logs(key, self._law(u, stats))
 
     def log_population(self, u: Array, logs: tuple[Array, Array], stats: CountStats) -> Array:
-        """Log density of every unit's rate under the population law at u, up to terms free of u; 0 for padding; (unit,)."""
+        """Log density of every unit's rate under the population law at u, up to terms free of u; 0 for padding;
+        (unit,).
+        """
         value = self._groups.log_density(logs, self._log_mean(u, stats), self._concentration(u, stats))
         return jnp.where(stats.real[count_tree(self.layout).unit], value, 0.0)
 
@@ -377,7 +392,9 @@ class Conjugate:
         if not levels:
             return names
         names |= {theta_name(levels[-1].name, "Intercept"), *self._coarse}
-        names |= {q.averaged.name for name, q in self.layout.quantities.items() if q.role == "group value" and name in names}
+        names |= {
+            q.averaged.name for name, q in self.layout.quantities.items() if q.role == "group value" and name in names
+        }
         if tree.word != "none" and (rate_name(self.layout) or self.layout.intercept):
             names |= {
                 f"new({levels[i].name})"

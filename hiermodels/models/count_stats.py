@@ -26,7 +26,8 @@ class CountStats(eqx.Module):
     Attributes
     ----------
     y, size : Array, shape (unit,)
-        Sums of events and of trials (exposure) in each group of the level that is integrated out, as the family counts them
+        Sums of events and of trials (exposure) in each group of the level that is integrated out, as the family counts
+        them
         (`hiermodels.families.family.Family.counted`); 0 for padding.
     x : Array, shape (coefficient, unit)
         Predictors of each unit, the columns of ``Layout.population``.
@@ -66,7 +67,17 @@ def reduce_counts(layout: Layout, data: Data) -> CountStats:
         bound = layout.count_bound
         counts = jnp.stack([tally(y, bound), tally(size - y, bound), -tally(size, bound)])
     total = jnp.stack([jnp.sum(y), jnp.sum(size)])
-    return CountStats(y, size, x, total, counts, jnp.sum(layout.law.log_constant(data.y, data.size)), data.parent, data.real, data.units)
+    return CountStats(
+        y,
+        size,
+        x,
+        total,
+        counts,
+        jnp.sum(layout.law.log_constant(data.y, data.size)),
+        data.parent,
+        data.real,
+        data.units,
+    )
 
 
 def has_tally(layout: Layout) -> bool:

@@ -79,7 +79,8 @@ def check_tree(layout: Layout, family: str = "") -> None:
         if level.parent != i - 1:
             raise ValueError(
                 f"{level.name} is crossed with {layout.levels[i - 1].name}, not nested in it: rates "
-                f"have one population below another; give labels that nest, or use family {families.lookup(family or layout.family).linked}"
+                f"have one population below another; give labels that nest, or use family "
+                f"{families.lookup(family or layout.family).linked}"
             )
         if [layout.columns[e] for e in level.effects] != ["Intercept"]:
             slope = next(n for e in level.effects if (n := layout.columns[e]) != "Intercept")

@@ -53,11 +53,15 @@ def read_pooling(pooling: str | Mapping[str, str], names: Sequence[str]) -> dict
     words = {n: pooling for n in names} if isinstance(pooling, str) else {plain(n): word for n, word in pooling.items()}
     unknown = [n for n in words if n not in names]
     if unknown:
-        raise ValueError(f"pooling: no group term {unknown[0]!r} in the formula; the terms are {', '.join(names) or 'none'}")
+        raise ValueError(
+            f"pooling: no group term {unknown[0]!r} in the formula; the terms are {', '.join(names) or 'none'}"
+        )
     words = {n: words.get(n, "partial") for n in names}
     for name, word in words.items():
         if word not in POOLING:
-            raise ValueError(f"pooling: {name}: expected complete, none or partial, found {word!r}; use one of the three")
+            raise ValueError(
+                f"pooling: {name}: expected complete, none or partial, found {word!r}; use one of the three"
+            )
     return words
 
 
@@ -125,7 +129,10 @@ def design_columns(model: Declaration, frame: pd.DataFrame) -> tuple[list[str], 
             if n not in names:
                 names, x = [*names, n], np.column_stack([x, column])
             elif not np.array_equal(x[:, names.index(n)], column):
-                raise ValueError(f"formula {model.formula!r}: {n!r} stands for two different columns of the design; rename one of them")
+                raise ValueError(
+                    f"formula {model.formula!r}: {n!r} stands for two different columns of the design; rename one of "
+                    f"them"
+                )
     return names, x, population, effects
 
 
@@ -149,7 +156,8 @@ def bind(
     pooling : str or mapping
         ``complete``, ``none``, ``partial``, or group term to word.
     outcome : bool
-        False for a design to simulate from: the outcome column is not read, and defaults that need the data's scale are refused.
+        False for a design to simulate from: the outcome column is not read, and defaults that need the data's scale are
+        refused.
     priors : bool
         False for a mechanism to simulate from: its parameters get no priors, and propriety is not asked about.
     pad : bool
@@ -184,7 +192,10 @@ def bind(
     for term, effect_names in zip(parsed.groups, effects, strict=True):
         merged.setdefault(term.name, []).append((tuple(effect_names), term.correlated))
         if factors.setdefault(term.name, term.factors) != term.factors:
-            raise ValueError(f"formula {model.formula!r}: {term.name!r} stands for two different groupings; rename one of the columns")
+            raise ValueError(
+                f"formula {model.formula!r}: {term.name!r} stands for two different groupings; rename one of the "
+                f"columns"
+            )
     read = {g: grouping(frame, factors[g], f"formula {model.formula!r}") for g in merged}
     order = sorted(merged, key=lambda g: len(read[g][1].keys))
     codes = [read[g][0] for g in order]
@@ -298,14 +309,20 @@ def check_words(words: dict[str, str], order: list[str], parents: list[int]) -> 
             j = parents[j]
 
 
-def _parameters(model: Declaration, family: families.Family, layout: Layout, data: Data, scales: Scales) -> tuple[Parameter, ...]:
+def _parameters(
+    model: Declaration, family: families.Family, layout: Layout, data: Data, scales: Scales
+) -> tuple[Parameter, ...]:
     wanted = _wanted(family, layout)
     named = defaults.expand_joint(model.prior, family, [q.name for q in wanted])
     known = [q.name for q in wanted] + _pooled_away(layout, family)
     for name in named:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the parameters are {', '.join(q.name for q in wanted) or 'none'}"
+            hint = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else f"the parameters are {', '.join(q.name for q in wanted) or 'none'}"
+            )
             raise ValueError(f"priors: {name!r} does not reach the likelihood of {model.formula!r}; {hint}")
     found = []
     for quantity in wanted:
@@ -321,9 +338,15 @@ def _parameters(model: Declaration, family: families.Family, layout: Layout, dat
         if p.prior.unit == p.role:
             raise ValueError(f"priors: {p.name}: {p.prior} is in units of the {p.role} itself; use {p.prior.instead}")
         if p.prior.of_variances and layout.gaussian and not (layout.known and p.role == "group sd"):
-            raise ValueError(f"priors: {p.name}: {p.prior} is a prior of group sds for known variances; use half_normal(...), or give known_se")
+            raise ValueError(
+                f"priors: {p.name}: {p.prior} is a prior of group sds for known variances; use half_normal(...), or "
+                f"give known_se"
+            )
         if p.prior.unit is not None and unit_of(p, tuple(found)) is None:
-            raise ValueError(f"priors: {p.name}: {p.prior} is in units of the {p.prior.unit}, which this model has not; use {p.prior.instead}")
+            raise ValueError(
+                f"priors: {p.name}: {p.prior} is in units of the {p.prior.unit}, which this model has not; use "
+                f"{p.prior.instead}"
+            )
     return tuple(found)
 
 
@@ -334,7 +357,9 @@ def _wanted(family: families.Family, layout: Layout) -> list[Quantity]:
 def _pooled_away(layout: Layout, family: families.Family) -> list[str]:
     """Parameters of the declaration that this pooling removes; their priors may stay written."""
     if not layout.normal_groups:
-        pooled = replace(layout, levels=tuple(replace(v, pooling="partial") for v in layout.levels), population=_full(layout))
+        pooled = replace(
+            layout, levels=tuple(replace(v, pooling="partial") for v in layout.levels), population=_full(layout)
+        )
         return [q.name for q in count_parameters(pooled)]
     names = [layout.columns[c] for c in range(len(layout.columns))]
     for level in layout.levels:
@@ -356,7 +381,9 @@ def _normal_parameters(family: families.Family, layout: Layout) -> list[Quantity
         if level.pooling == "partial":
             wanted += [group_sd(level.name, layout.columns[e]) for e in level.effects]
             big = [b for b in level.blocks if len(b) > 1]
-            wanted += [Quantity(cor_name(level.name), "correlation", "correlation", level.name, size=len(b)) for b in big]
+            wanted += [
+                Quantity(cor_name(level.name), "correlation", "correlation", level.name, size=len(b)) for b in big
+            ]
     return [*wanted, *family.own_parameters(layout.known)]
 
 

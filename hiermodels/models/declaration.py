@@ -18,7 +18,8 @@ __all__ = ["Declaration"]
 
 @dataclass(frozen=True)
 class Declaration:
-    """A model as it is written: a formula, a family, roles of columns, priors; `hiermodels.Model` is one that prints itself.
+    """A model as it is written: a formula, a family, roles of columns, priors; `hiermodels.Model` is one that prints
+    itself.
 
     Attributes
     ----------
@@ -56,7 +57,8 @@ class Declaration:
             if prior.joint and (families.lookup(self.family).population.normal or name not in groups):
                 where = " or ".join(groups) or "a group term"
                 raise ValueError(
-                    f"priors: {prior} is a joint prior of a beta or gamma population, keyed by {where}; found key {name!r}"
+                    f"priors: {prior} is a joint prior of a beta or gamma population, keyed by {where}; found key "
+                    f"{name!r}"
                 )
 
     @property

@@ -36,10 +36,6 @@ def declared_layout(model: Declaration) -> Layout:
     for name in sorted(merged, key=lambda g: len(factors[g])):
         inside = [j for j, v in enumerate(levels) if set(factors[v.name]) < set(factors[name])]
         varying = tuple(names.index(e) for block, _ in merged[name] for e in block)
-        levels.append(
-            LevelLayout(
-                name, varying, blocks_of(merged[name]), "partial", 0, None, max(inside, default=-1)
-            )
-        )
+        levels.append(LevelLayout(name, varying, blocks_of(merged[name]), "partial", 0, None, max(inside, default=-1)))
     kept = tuple(names.index(n) for n in population)
     return Layout(family.kernel, model.known_se is not None, tuple(names), kept, tuple(levels), (), 0)

@@ -18,15 +18,21 @@
 | logit and log links with normal groups: group sds | ``half_normal(1)`` on the link scale | no |
 | a parameter of the outcome's own law (``nu``, ``shape``, ``precision``) | as its family's class says | no |
 
-A default stands where predictors have their means and exposures theirs (`hiermodels.models.units`), but where zero is part of the
-model; that matters for intercepts under a link, and for the sds and correlations of intercepts that vary with slopes. A prior that
+A default stands where predictors have their means and exposures theirs (`hiermodels.models.units`), but where zero is
+part of the
+model; that matters for intercepts under a link, and for the sds and correlations of intercepts that vary with slopes. A
+prior that
 the user writes stands at zero, in the user's units.
 
-None looks at the outcome, so that a fit and every dataset of a study have the same prior; the table they are chosen from is in
-the documents ("Default priors"). Everything else of `student_t` is as for `normal`. Without pooling, a group's coefficient of
-counts on a link scale has the prior ``normal(0, 10)`` too: a flat one is improper where a group has no events. Measurements keep
-their means from both ends, so that flat coefficients are proper under a link too, and another unit of the outcome moves the intercept alone.
-"""
+None looks at the outcome, so that a fit and every dataset of a study have the same prior; the table they are chosen
+from is in
+the documents ("Default priors"). Everything else of `student_t` is as for `normal`. Without pooling, a group's
+coefficient of
+counts on a link scale has the prior ``normal(0, 10)`` too: a flat one is improper where a group has no events.
+Measurements keep
+their means from both ends, so that flat coefficients are proper under a link too, and another unit of the outcome moves
+the intercept alone.
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -76,7 +82,8 @@ def expand_joint(
 
 
 def default_prior(quantity: Quantity, layout: Layout) -> Prior:
-    """Prior of a parameter that was not named: per sd of its predictor, at the predictors' means, in units of `hiermodels.models.scales.Scales.unit`.
+    """Prior of a parameter that was not named: per sd of its predictor, at the predictors' means, in units of
+    `hiermodels.models.scales.Scales.unit`.
 
     Parameters
     ----------
@@ -97,13 +104,21 @@ def default_prior(quantity: Quantity, layout: Layout) -> Prior:
     if not layout.link.identity:
         return half_normal(1)
     partial = [level for level in layout.levels if level.pooling == "partial"]
-    if layout.gaussian and layout.known and len(partial) == 1 and len(partial[0].effects) == 1 and layout.columns[partial[0].effects[0]] == "Intercept":
+    if (
+        layout.gaussian
+        and layout.known
+        and len(partial) == 1
+        and len(partial[0].effects) == 1
+        and layout.columns[partial[0].effects[0]] == "Intercept"
+    ):
         return reference()
     return half_t(*GROUP_SD) if layout.known else scaled_half_t(*GROUP_SD)
 
 
 def _count_default(quantity: Quantity, layout: Layout) -> Prior:
-    """Default for a model of counts; that of a concentration is chosen by coverage ("Default priors" in the documents)."""
+    """Default for a model of counts; that of a concentration is chosen by coverage ("Default priors" in the
+    documents).
+    """
     one_rate = count_tree(layout).word == "complete"
     if quantity.role == "coefficient":
         return flat()

@@ -34,7 +34,8 @@ def text(model: Declaration, layout: Layout | None = None, scales: Scales | None
     model : Declaration
     layout : Layout, optional
         Of a bound problem: then the priors in use (defaults with their numbers) and the pooling are shown.
-        Without it defaults that are scaled to predictors, weights or known variances are shown by their rule, and every level is
+        Without it defaults that are scaled to predictors, weights or known variances are shown by their rule, and every
+        level is
         partially pooled.
     scales : Scales, optional
         Of the bound problem: then the means are written at which a default prior stands.
@@ -119,7 +120,9 @@ def _symbol(page: _Page, p: Parameter) -> str:
     if p.role == "group sd":
         return style.parameter("sd", p.owner, p.effect)
     precision = page.layout.law.precision
-    return style.parameter({"correlation": "cor", "population mean": "mean", "concentration": precision}[p.role], p.owner)
+    return style.parameter(
+        {"correlation": "cor", "population mean": "mean", "concentration": precision}[p.role], p.owner
+    )
 
 
 # laws -------------------------------------------------------------------------------------------------------
@@ -146,9 +149,17 @@ def _said(page: _Page, statement: Statement) -> list[Line]:
         case Scattered():
             return [_scattered(page, statement)]
         case Free():
-            return [(s, "~", _unpooled(page, layout.columns.index(c))) for s, c in zip(left, statement.columns, strict=True)]
+            return [
+                (s, "~", _unpooled(page, layout.columns.index(c))) for s, c in zip(left, statement.columns, strict=True)
+            ]
         case Shared() if not layout.normal_groups and rate_name(layout) is not None:
-            return [(style.inverse(layout.link, left[0]), "=", style.parameter("mean", layout.levels[count_tree(layout).unit].name))]
+            return [
+                (
+                    style.inverse(layout.link, left[0]),
+                    "=",
+                    style.parameter("mean", layout.levels[count_tree(layout).unit].name),
+                )
+            ]
         case Shared():
             return [(s, "=", page.above(i, c)) for s, c in zip(left, statement.columns, strict=True)]
         case Averaged():
@@ -164,7 +175,11 @@ def _scattered(page: _Page, statement: Scattered) -> Line:
     style, owner, names = page.style, statement.owner, statement.columns
     above = [page.above(statement.level, column) for column in names]
     if len(names) == 1:
-        return style.theta(owner, names[0], "_j"), "~", style.law("N", above[0], style.square(style.parameter("sd", owner, names[0])))
+        return (
+            style.theta(owner, names[0], "_j"),
+            "~",
+            style.law("N", above[0], style.square(style.parameter("sd", owner, names[0]))),
+        )
     whole = style.vector([style.theta(owner, n, "") for n in names], "_j")
     spread = style.product(style.product("S", style.parameter("cor", owner)), "S")
     sds = style.law("diag", *(style.parameter("sd", owner, n) for n in names))
@@ -186,7 +201,12 @@ def _averaged(page: _Page, statement: Averaged) -> list[Line]:
 def _columns(page: _Page) -> Columns:
     """Symbols of the columns beside the outcome."""
     model = page.model
-    return Columns(*(page.style.column(name) if name else "" for name in (model.known_se, model.weights, model.trials, model.exposure)))
+    return Columns(
+        *(
+            page.style.column(name) if name else ""
+            for name in (model.known_se, model.weights, model.trials, model.exposure)
+        )
+    )
 
 
 def _predictor(page: _Page) -> str:

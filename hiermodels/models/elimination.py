@@ -1,4 +1,6 @@
-"""Rank-one steps by which deviations leave the messages of a tree of normal groups, and come back (`hiermodels.models.gaussian`)."""
+"""Rank-one steps by which deviations leave the messages of a tree of normal groups, and come back
+(`hiermodels.models.gaussian`).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """Exchangeable variables: the law is the same in any order. What that allows, and what it does not.
 
-De Finetti's theorem makes an infinite exchangeable sequence a mixture of independent, identically distributed ones; that is the
-reason to give group values a common law with unknown parameters. It does not hold for finitely many variables: a known total, or
+De Finetti's theorem makes an infinite exchangeable sequence a mixture of independent, identically distributed ones;
+that is the
+reason to give group values a common law with unknown parameters. It does not hold for finitely many variables: a known
+total, or
 a negative correlation, is exchangeable and no such mixture.
 """
 
@@ -12,7 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Moments", "equicorrelated", "equicorrelation_limits", "known_total", "longest_extension", "mixture_correlation"]
+__all__ = [
+    "Moments",
+    "equicorrelated",
+    "equicorrelation_limits",
+    "known_total",
+    "longest_extension",
+    "mixture_correlation",
+]
 
 
 class Moments(NamedTuple):
@@ -37,7 +46,8 @@ def _size(n: int) -> int:
 def equicorrelation_limits(n: int) -> tuple[float, float]:
     """Least correlation of n exchangeable normal variables, and the least that a mixture of independent ones can have.
 
-    The covariance matrix (1 - rho) I + rho 1 1' has eigenvalues 1 - rho and 1 + (n - 1) rho: it is valid iff rho >= -1 / (n - 1).
+    The covariance matrix (1 - rho) I + rho 1 1' has eigenvalues 1 - rho and 1 + (n - 1) rho: it is valid iff rho >= -1
+    / (n - 1).
     It is that of theta_j = mu + e_j with a random mu iff rho >= 0.
 
     Examples
@@ -63,7 +73,10 @@ def equicorrelated(n: int, rho: float, variance: float = 1.0) -> np.ndarray:
     """
     least, _ = equicorrelation_limits(n)
     if not least * (1 + 1e-12) <= rho <= 1:
-        raise ValueError(f"rho: expected a correlation from {least:g} (that is, -1 / (n - 1)) to 1 for n = {n}, found {rho!r}; raise it")
+        raise ValueError(
+            f"rho: expected a correlation from {least:g} (that is, -1 / (n - 1)) to 1 for n = {n}, found {rho!r}; "
+            f"raise it"
+        )
     if not 0 < variance < math.inf:
         raise ValueError(f"variance: expected a positive, finite number, found {variance!r}; mend it")
     return variance * ((1 - rho) * np.eye(n) + rho * np.ones((n, n)))
@@ -78,12 +91,15 @@ def mixture_correlation(within: float, between: float) -> float:
     0.25
     """
     if not (within >= 0 and between >= 0 and 0 < within + between < math.inf):
-        raise ValueError(f"within, between: expected variances >= 0, not both zero, found {within!r} and {between!r}; mend them")
+        raise ValueError(
+            f"within, between: expected variances >= 0, not both zero, found {within!r} and {between!r}; mend them"
+        )
     return between / (between + within)
 
 
 def longest_extension(rho: float) -> float:
-    """Most variables that can be exchangeable with this correlation: infinitely many iff rho >= 0, else at most 1 - 1 / rho.
+    """Most variables that can be exchangeable with this correlation: infinitely many iff rho >= 0, else at most 1 - 1 /
+    rho.
 
     Examples
     --------

@@ -100,13 +100,16 @@ class Explicit:
     def draw(self, key: Array, u: Array, data: Data) -> dict[str, Array]:
         """Every reported variable at u, group axes padded; everything follows from u, so ``key`` is free."""
         trace = flat_log_density(build(self.layout, self.centred), self.sites, u, data, data.y)[1]
-        return reported(self.layout, data, {name: (trace[name]["type"], trace[name]["value"]) for name in variable_names(self.layout)})
+        return reported(
+            self.layout,
+            data,
+            {name: (trace[name]["type"], trace[name]["value"]) for name in variable_names(self.layout)},
+        )
 
     def start(self, data: Data) -> Array:
         """Moments of the data: group values halfway from the overall mean to their own; shape (dim,)."""
         values = {name: self._on_site(name, x, data) for name, x in starting.moments(self.layout, data).items()}
         return to_flat(build(self.layout, self.centred), self.sites, values.get, data, data.y)
-
 
     def _on_site(self, name: str, value: Array, data: Data) -> Array:
         """A guess in the user's units as the site of that name holds it."""
@@ -131,6 +134,7 @@ def reported(layout: Layout, data: Data, sites: Mapping[str, tuple[str, Array]])
     outside = {p.name for p in layout.parameters}
     size = 1.0 if data.units is None or not layout.normal_groups else data.units.outcome
     inside = {
-        name: x * size if name in names and (kind == "sample" or name in outside) else x for name, (kind, x) in sites.items()
+        name: x * size if name in names and (kind == "sample" or name in outside) else x
+        for name, (kind, x) in sites.items()
     }
     return shown(layout, data, inside)

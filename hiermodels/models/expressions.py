@@ -1,6 +1,7 @@
 """What a formula computes from columns: ``log(x + 1)``, ``I(x ** 2)``, ``standardise(x)``; and the labels ``C(x)``.
 
-An expression is a tree of frozen records. It prints itself in one way only, whatever blanks and brackets it was written with, so
+An expression is a tree of frozen records. It prints itself in one way only, whatever blanks and brackets it was written
+with, so
 that one quantity has one name, and it is evaluated on arrays: no text is ever run.
 """
 
@@ -145,7 +146,9 @@ class Labels:
     reference: str | None = None
 
     def __str__(self) -> str:
-        return f"C({quoted(self.column)})" if self.reference is None else f"C({quoted(self.column)}, {self.reference!r})"
+        return (
+            f"C({quoted(self.column)})" if self.reference is None else f"C({quoted(self.column)}, {self.reference!r})"
+        )
 
     @property
     def columns(self) -> tuple[str, ...]:

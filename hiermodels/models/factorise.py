@@ -62,7 +62,8 @@ def factorise(layout: Layout, accuracy: str = "fit") -> Factorised:
     layout : Layout
         From `hiermodels.models.data.bind`.
     accuracy : str
-        Of groups that integrate out by quadrature: ``study``, ``refined``, ``fit`` or ``finest``, as of the exact engine.
+        Of groups that integrate out by quadrature: ``study``, ``refined``, ``fit`` or ``finest``, as of the exact
+        engine.
 
     Raises
     ------
@@ -85,7 +86,8 @@ def factorise(layout: Layout, accuracy: str = "fit") -> Factorised:
         if not layout.nested:
             crossed = next(v.name for i, v in enumerate(layout.levels) if v.parent != i - 1)
             raise ValueError(
-                f"{crossed} is crossed with {layout.levels[0].name}, not nested in it, so the groups form no tree to integrate "
+                f"{crossed} is crossed with {layout.levels[0].name}, not nested in it, so the groups form no tree to "
+                f"integrate "
                 f"along; use sampler='nuts' with marginalize=False"
             )
         return Gaussian(layout)
@@ -100,5 +102,12 @@ def _why_not(layout: Layout) -> str:
     first, *others = families.integrated(layout.family) or [""]
     other = first + (f" (or {', '.join(others)})" if others else "")
     hint = f" (the groups of family {other} do)" if other else ""
-    summed = "" if layout.law.peaks else ", and by quadrature only where one partially pooled grouping has one varying coefficient"
-    return f"family {layout.family}: normal groups of {layout.levels[-1].name} do not integrate out of its likelihood in closed form{hint}{summed}"
+    summed = (
+        ""
+        if layout.law.peaks
+        else ", and by quadrature only where one partially pooled grouping has one varying coefficient"
+    )
+    return (
+        f"family {layout.family}: normal groups of {layout.levels[-1].name} do not integrate out of its "
+        f"likelihood in closed form{hint}{summed}"
+    )

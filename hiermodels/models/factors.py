@@ -19,7 +19,11 @@ def read_factor(tokens: Tokens) -> Factor:
         start = tokens.place
         expression = _call(tokens)
         if tokens.place - start > _LONGEST:
-            tokens.refuse(f"an expression of more than {_LONGEST} signs and names", "compute the column first", tokens.tokens[start])
+            tokens.refuse(
+                f"an expression of more than {_LONGEST} signs and names",
+                "compute the column first",
+                tokens.tokens[start],
+            )
         return Computed(expression)
     tokens.place += 2
     column, reference = tokens.name("a column in C(...)"), None
@@ -38,7 +42,9 @@ def _reference(tokens: Tokens) -> str:
     minus = "-" if tokens.take("-") else ""
     token = tokens.next
     if token.kind not in ("text", "number") or (minus and token.kind == "text"):
-        tokens.refuse(f"expected the reference label of C(...), found {shortened(token.text, 40)}", "write C(arm, 'placebo')")
+        tokens.refuse(
+            f"expected the reference label of C(...), found {shortened(token.text, 40)}", "write C(arm, 'placebo')"
+        )
     tokens.place += 1
     if treatment and tokens.take(")") is None:
         tokens.refuse("unbalanced bracket", "close every ( once")
@@ -49,7 +55,9 @@ def _call(tokens: Tokens) -> Arithmetic:
     name = tokens.next
     if name.text not in CALLS:
         known = ", ".join([*CALLS, "C"])
-        tokens.refuse(f"function {shortened(name.text, 40)} is not allowed", f"use one of {known}, or compute the column first")
+        tokens.refuse(
+            f"function {shortened(name.text, 40)} is not allowed", f"use one of {known}, or compute the column first"
+        )
     tokens.place += 2
     with tokens:
         argument = _arithmetic(tokens, 0)

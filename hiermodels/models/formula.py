@@ -7,7 +7,8 @@ A grammar of its own, in which every token is used or refused at its place, and 
     power    =  item [ (** | ^) whole number ]    item     =  0 | 1 | name | call | ( sum ) | ( sum bar path )
     path     =  name { (: | /) name }             bar      =  "|" or "||", and "-" takes terms away
 
-As in R, ``a * b`` is ``a + b + a:b``, ``a / b`` is ``a + a:b``, ``(a + b)**2`` all terms and products of two of them. A name that is
+As in R, ``a * b`` is ``a + b + a:b``, ``a / b`` is ``a + a:b``, ``(a + b)**2`` all terms and products of two of them. A
+name that is
 no plain word stands in backticks. The design matrix is made by `hiermodels.models.predictors`.
 """
 
@@ -53,7 +54,9 @@ class _Reader(Tokens):
             raise ValueError(f"formula {shortened(self.text)}: a group term stands twice; write each group term once")
         formula = Formula(self.text, outcome, _terms(found), tuple(found.groups))
         if outcome in (*formula.predictors, *(c for g in found.groups for c in g.factors)):
-            raise ValueError(f"formula {shortened(self.text)}: the outcome {shortened(outcome)} stands right of ~ too; drop it there")
+            raise ValueError(
+                f"formula {shortened(self.text)}: the outcome {shortened(outcome)} stands right of ~ too; drop it there"
+            )
         return formula
 
     def _outcome(self) -> str:
@@ -64,9 +67,14 @@ class _Reader(Tokens):
                 f"write e.g. effect ~ 1 + (1 | school)"
             )
         left = self.text[: signs[0].at].strip()
-        if self.next.kind not in ("name", "quote") or self.tokens[1] is not signs[0] or not plain(self.next.text).strip():
+        if (
+            self.next.kind not in ("name", "quote")
+            or self.tokens[1] is not signs[0]
+            or not plain(self.next.text).strip()
+        ):
             raise ValueError(
-                f"formula {shortened(self.text)}: outcome {shortened(left)} is not a column name; write one column name left of ~ "
+                f"formula {shortened(self.text)}: outcome {shortened(left)} is not a column name; write one column "
+                f"name left of ~ "
                 f"(in backticks where it is no plain word), and compute a transformed outcome as a column first"
             )
         self.place = 2
@@ -138,12 +146,20 @@ class _Reader(Tokens):
         for side in (left, right):
             if side.number is not None:
                 number, way = side.number, "a number may stand alone as 0 or 1"
-                self.refuse(f"a number beside {sign.text!r}", f"{way}; compute with numbers inside I(...), as in I(2 * x)", number)
+                self.refuse(
+                    f"a number beside {sign.text!r}",
+                    f"{way}; compute with numbers inside I(...), as in I(2 * x)",
+                    number,
+                )
             if side.groups:
                 self.refuse(f"a group term beside {sign.text!r}", "add group terms with +", sign)
         if len(left.terms) == len(right.terms) == 1 and left.terms.keys() == right.terms.keys():
             name = ":".join(map(str, next(iter(left.terms.values()))))
-            self.refuse(f"{shortened(plain(name), 60)} times itself is no new term", f"write it once, or I({name[:60]}**2) for a square", start)
+            self.refuse(
+                f"{shortened(plain(name), 60)} times itself is no new term",
+                f"write it once, or I({name[:60]}**2) for a square",
+                start,
+            )
 
     def _products(self, left: _Sum, right: _Sum, sign: Token) -> dict[frozenset[Factor], Term]:
         found: dict[frozenset[Factor], Term] = {}
@@ -160,13 +176,20 @@ class _Reader(Tokens):
             return found
         number = self.next
         if number.kind != "number" or not number.text.isdigit() or int(number.text[:9]) < 1:
-            self.refuse(f"expected a whole number after {sign.text}, found {shortened(number.text, 40)}", "write e.g. (a + b)**2")
+            self.refuse(
+                f"expected a whole number after {sign.text}, found {shortened(number.text, 40)}",
+                "write e.g. (a + b)**2",
+            )
         self.place += 1
         if found.number is not None or found.groups:
             self.refuse("no power of a number or group term", "powers are of sums of columns, as in (a + b)**2", sign)
         if len(found.terms) < 2:
             name = ":".join(map(str, next(iter(found.terms.values()))))
-            self.refuse(f"a power of {shortened(plain(name), 60)} alone is no new term", f"write I({name[:60]}**{number.text[:9]})", sign)
+            self.refuse(
+                f"a power of {shortened(plain(name), 60)} alone is no new term",
+                f"write I({name[:60]}**{number.text[:9]})",
+                sign,
+            )
         base, terms = found, found.terms
         for _ in range(int(number.text[:9]) - 1):
             wider = _union(terms, self._products(_Sum(terms), base, sign))
@@ -180,7 +203,10 @@ class _Reader(Tokens):
         token = self.next
         if token.kind == "number":
             if token.text not in ("0", "1"):
-                self.refuse(f"a number {token.text[:40]}", "a number may stand alone as 0 or 1; compute with numbers inside I(...)")
+                self.refuse(
+                    f"a number {token.text[:40]}",
+                    "a number may stand alone as 0 or 1; compute with numbers inside I(...)",
+                )
             self.place += 1
             return _Sum(intercept=token.text == "1", number=token)
         if token.kind in ("name", "quote"):
@@ -215,7 +241,9 @@ class _Reader(Tokens):
             self.refuse("the grouping is not a name", "write (1 | school), (1 | school/classroom) or (1 | a:b)", start)
         for factors in path:
             if len(set(factors)) < len(factors):
-                self.refuse(f"the grouping {':'.join(factors)[:60]!r} names a column twice", "name each column once", start)
+                self.refuse(
+                    f"the grouping {':'.join(factors)[:60]!r} names a column twice", "name each column once", start
+                )
         terms = _terms(effects)
         if not terms.names:
             self.refuse("nothing varies by the group", "write (1 | school) or (0 + x | school)", bar)
@@ -241,7 +269,8 @@ def parse_formula(text: str) -> Formula:
     Parameters
     ----------
     text : str
-        ``outcome ~ population terms + (effects | group) + ...``; ``a/b`` means nesting: groups a and a:b. A name that is no
+        ``outcome ~ population terms + (effects | group) + ...``; ``a/b`` means nesting: groups a and a:b. A name that
+        is no
         plain word stands in backticks.
 
     Raises
@@ -257,7 +286,9 @@ def parse_formula(text: str) -> Formula:
     '0 + x + `body mass` + x:`body mass`'
     """
     if not isinstance(text, str):
-        raise ValueError(f"formula {shortened(text)}: expected one ~ between outcome and terms; write e.g. effect ~ 1 + (1 | school)")
+        raise ValueError(
+            f"formula {shortened(text)}: expected one ~ between outcome and terms; write e.g. effect ~ 1 + (1 | school)"
+        )
     return _Reader(text).formula()
 
 

@@ -1,17 +1,20 @@
 """Normal hierarchies factorised: Gaussian messages up the tree of groups, draws and moments back down.
 
 A group's coefficient vector is its parent's plus its own deviation, ``b_child = b_parent + sum_k r_k z_k`` with
-z_k ~ N(0, 1) and r_k the columns of the level's Cholesky factor of covariance. A message is what the data below say about
+z_k ~ N(0, 1) and r_k the columns of the level's Cholesky factor of covariance. A message is what the data below say
+about
 ``b``: a quadratic ``c + h'b - b'Lb/2``. Passing it through one z_k is a rank-one step,
 
     q = 1 + r'Lr,   L <- L - Lr r'L / q,   h <- h - Lr (r'h) / q,   c <- c + (r'h)^2 / (2q) - log(q) / 2,
 
 so a level needs divisions only, no inverse of its covariance: standard deviations of zero are as good as any other.
-Without pooling z_k is flat and the 1 in q becomes 0. Messages of siblings add. The population coefficients are integrated
+Without pooling z_k is flat and the 1 in q becomes 0. Messages of siblings add. The population coefficients are
+integrated
 out at the root where their priors are normal or flat. With one class mean a message this is the three-level algebra of
 precision weights: w = 1 / (t^2 + s^2 / n) and so on up.
 
-Group axes are last, coefficient axes first, so that arithmetic runs along groups. Empty (padded) groups have L = 0, h = 0
+Group axes are last, coefficient axes first, so that arithmetic runs along groups. Empty (padded) groups have L = 0, h =
+0
 and pass through unchanged.
 """
 
@@ -51,7 +54,8 @@ class Gaussian:
 
     Notes
     -----
-    ``phi`` holds the standard deviations, correlations, sigma, and those population coefficients whose priors are neither
+    ``phi`` holds the standard deviations, correlations, sigma, and those population coefficients whose priors are
+    neither
     normal (with an sd of their own, or in units of sigma) nor flat. Shapes: ``u`` (dim,), group axes padded.
     """
 
@@ -98,7 +102,9 @@ class Gaussian:
 
     def start(self, stats: GaussianStats) -> Array:
         """A plain starting point on the scale of the data, shape (dim,)."""
-        return hyper.unconstrain(self.parameters, starting.of_sums(self.layout, self.parameters, stats), stands_of(self.layout, stats))
+        return hyper.unconstrain(
+            self.parameters, starting.of_sums(self.layout, self.parameters, stats), stands_of(self.layout, stats)
+        )
 
     # up -------------------------------------------------------------------------------------------------------------
 
@@ -114,13 +120,21 @@ class Gaussian:
         if level.pooling == "none":  # what finer unpooled groups estimate is left to them
             finer = self.layout.levels[self.layout.levels.index(level) + 1 :]
             taken = {e for v in finer if v.pooling == "none" for e in v.effects}
-            return [(unit[e] if stats.units is None else unit[e] / stats.units.inward[e, e], 0.0) for e in level.effects if e not in taken]
+            return [
+                (unit[e] if stats.units is None else unit[e] / stats.units.inward[e, e], 0.0)
+                for e in level.effects
+                if e not in taken
+            ]
         found = []
         for block in level.blocks if level.pooling == "partial" else ():
             scaled = [self.spread(level, level.effects[b], phi, stats) * unit[level.effects[b]] for b in block]
             factor = phi[cor_name(level.name)] if len(block) > 1 else None
             for k in range(len(block)):
-                r = scaled[k] if factor is None else sum((factor[i, k] * scaled[i] for i in range(k, len(block))), 0 * unit[0])
+                r = (
+                    scaled[k]
+                    if factor is None
+                    else sum((factor[i, k] * scaled[i] for i in range(k, len(block))), 0 * unit[0])
+                )
                 found.append((r, 1.0))
         return found
 
@@ -204,7 +218,9 @@ class Gaussian:
                 values[name] = found[i][e] + self._offset(e, stats)
         return values
 
-    def descend(self, key: Array, phi: dict[str, Array], stats: GaussianStats) -> tuple[Array, list[Array], list[Array]]:
+    def descend(
+        self, key: Array, phi: dict[str, Array], stats: GaussianStats
+    ) -> tuple[Array, list[Array], list[Array]]:
         """One exact draw of the coefficients given phi: the population's, then down the tree.
 
         Returns
@@ -250,7 +266,11 @@ class Gaussian:
         known = self._report(phi, self._known_coefficients(phi, stats), stats)
         found = {}
         inside = self._split()[0]
-        thetas = {t: (i, e) for i, lv in enumerate(self.layout.levels) for e, t in zip(lv.effects, self.layout.effect_names(lv), strict=True)}
+        thetas = {
+            t: (i, e)
+            for i, lv in enumerate(self.layout.levels)
+            for e, t in zip(lv.effects, self.layout.effect_names(lv), strict=True)
+        }
         moments = self._moments(up, phi, root_mean, root_cov, stats) if set(wanted) & set(thetas) else []
         asked = self.layout.quantities
         for name in wanted:
@@ -276,7 +296,9 @@ class Gaussian:
         """Coefficients as they are shown from those inside, along the first axis."""
         return x if stats.units is None else jnp.tensordot(stats.units.inward, x, 1)
 
-    def _root_law(self, c: int, phi: dict[str, Array], mean: Array, cov: Array, stats: GaussianStats) -> tuple[Array, Array]:
+    def _root_law(
+        self, c: int, phi: dict[str, Array], mean: Array, cov: Array, stats: GaussianStats
+    ) -> tuple[Array, Array]:
         """Mean and variance of a population coefficient as it is shown, given phi."""
         inside, known = self._split()[0], self._known_coefficients(phi, stats)
         if stats.units is None:
@@ -298,7 +320,9 @@ class Gaussian:
                 values[p.name] = phi[p.name]
         return values | ({} if stats.units is None else shown_spreads(self.layout, stats.units, values))
 
-    def _moments(self, up: Pass, phi: dict[str, Array], mean: Array, cov: Array, stats: GaussianStats) -> list[tuple[Array, Array]]:
+    def _moments(
+        self, up: Pass, phi: dict[str, Array], mean: Array, cov: Array, stats: GaussianStats
+    ) -> list[tuple[Array, Array]]:
         """Mean and variance of every group's coefficients given phi; each (column, group).
 
         The coefficients are carried as ``A b_root + c + noise``: A (column, root, group), c (column, group), noise

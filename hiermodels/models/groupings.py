@@ -91,7 +91,11 @@ def _by_value(found: list[Label], known: list[Label], said: str) -> dict[Label, 
     meant: dict[Label, Label] = {}
     owner: dict[Label, Label] = {}
     for label in found:
-        same = [label] if label.kind == kind else list({other: None for meaning in label.meanings() for other in spelt[meaning]})
+        same = (
+            [label]
+            if label.kind == kind
+            else list({other: None for meaning in label.meanings() for other in spelt[meaning]})
+        )
         if len(same) > 1:
             several = ", ".join(other.shown() for other in same[:5])
             raise ValueError(f"{said}: {label.shown()} may be any of {several} in the data; give {KINDS[kind]}")
@@ -99,14 +103,16 @@ def _by_value(found: list[Label], known: list[Label], said: str) -> dict[Label, 
         first = owner.setdefault(meant[label], label)
         if first != label:
             raise ValueError(
-                f"{said}: {first.shown()} and {label.shown()} are both {meant[label].shown()} of the data, whose labels are {KINDS[kind]}; "
+                f"{said}: {first.shown()} and {label.shown()} are both {meant[label].shown()} of the data, whose "
+                f"labels are {KINDS[kind]}; "
                 "write it in one way"
             )
     return meant
 
 
 def grouping(frame: pd.DataFrame, factors: tuple[str, ...], where: str) -> tuple[np.ndarray, Grouping]:
-    r"""Number of each row's group, and the groups: in category order, else by first appearance; the first column counts most.
+    r"""Number of each row's group, and the groups: in category order, else by first appearance; the first column counts
+    most.
 
     Parameters
     ----------
@@ -218,4 +224,6 @@ def _refuse_mixed(labels: list[Label], rows: dict[int, int], said: str) -> None:
     other = next((i for i, label in enumerate(labels) if label.kind != labels[0].kind), None)
     if other is not None:
         shown = [f"{labels[i].shown()} in {f'row {rows[i]}' if i in rows else 'the categories'}" for i in (0, other)]
-        raise ValueError(f"{said}: expected labels of one kind, found {shown[0]} and {shown[1]}; make them one with .map(str)")
+        raise ValueError(
+            f"{said}: expected labels of one kind, found {shown[0]} and {shown[1]}; make them one with .map(str)"
+        )

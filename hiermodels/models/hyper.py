@@ -1,7 +1,8 @@
 """Hyperparameters as one unconstrained vector: transforms, log prior, log Jacobian.
 
 A positive parameter is moved as its logarithm, one on an interval as its logit there, a correlation matrix as the
-hyperbolic arctangents of its partial correlations, a real one as itself. Parameters with a ``fixed`` prior are constants.
+hyperbolic arctangents of its partial correlations, a real one as itself. Parameters with a ``fixed`` prior are
+constants.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def dimension(parameters: tuple[Parameter, ...]) -> int:
 
 
 Stands = Mapping[str, Array] | None
-"""Numbers that parameters are multiplied by where their priors stand (`hiermodels.models.units.Units.stands`); None for 1."""
+"""Numbers that parameters are multiplied by where their priors stand (`hiermodels.models.units.Units.stands`); None
+for 1.
+"""
 
 
 def _one(parameter: Parameter, u: Array, stands: Array | float = 1.0) -> tuple[Array, Array]:
@@ -61,7 +64,9 @@ def _one(parameter: Parameter, u: Array, stands: Array | float = 1.0) -> tuple[A
 
 
 def slices(parameters: tuple[Parameter, ...]) -> list[tuple[Parameter, int, int]]:
-    """Each parameter with its place in the unconstrained vector, from and up to; nothing lies between for a fixed one."""
+    """Each parameter with its place in the unconstrained vector, from and up to; nothing lies between for a fixed
+    one.
+    """
     found, start = [], 0
     for p in parameters:
         found.append((p, start, start + width(p)))
@@ -74,11 +79,15 @@ def constrain(parameters: tuple[Parameter, ...], u: Array, stands: Stands = None
     values = {}
     for p, start, stop in slices(parameters):
         by = 1.0 if stands is None else stands[p.name]
-        values[p.name] = jnp.asarray(p.prior.args[0], dtype=u.dtype) / by if p.prior.known else _one(p, u[start:stop], by)[0]
+        values[p.name] = (
+            jnp.asarray(p.prior.args[0], dtype=u.dtype) / by if p.prior.known else _one(p, u[start:stop], by)[0]
+        )
     return values
 
 
-def log_prior(parameters: tuple[Parameter, ...], u: Array, context: Array | None = None, stands: Stands = None) -> Array:
+def log_prior(
+    parameters: tuple[Parameter, ...], u: Array, context: Array | None = None, stands: Stands = None
+) -> Array:
     """Log prior density of the unconstrained vector, Jacobian included.
 
     Parameters

@@ -1,7 +1,9 @@
 r"""A label is a value: how the labels of groups are read, compared and printed.
 
-A label has a kind (text, number, truth value, date) and a value; ``1``, ``1.0`` and ``numpy.int8(1)`` are one label. Labels of
-several columns are tuples; they are printed with a colon between their parts, and a colon inside a part as ``\:``, so that two
+A label has a kind (text, number, truth value, date) and a value; ``1``, ``1.0`` and ``numpy.int8(1)`` are one label.
+Labels of
+several columns are tuples; they are printed with a colon between their parts, and a colon inside a part as ``\:``, so
+that two
 groups never print alike. Characters that would steer a terminal are printed as escapes (``\x1b``).
 """
 
@@ -22,7 +24,14 @@ from hiermodels.models.columns import kind_of, number_of, shown_cell
 
 __all__ = ["KINDS", "Label", "find_label", "join", "label_of", "label_text", "match_labels", "visible"]
 
-KINDS = {"text": "text", "number": "a number", "truth": "true or false", "date": "a date", "moment": "a date with a time zone", "other": "of another kind"}
+KINDS = {
+    "text": "text",
+    "number": "a number",
+    "truth": "true or false",
+    "date": "a date",
+    "moment": "a date with a time zone",
+    "other": "of another kind",
+}
 """Kinds of labels, in words."""
 _EXACT = 2**53
 """Floats from here on are not whole numbers in any useful sense."""
@@ -31,7 +40,8 @@ _ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|\\|:)|\\$")
 _TRUTH = {"true": True, "false": False}
 
 
-# one label ----------------------------------------------------------------------------------------------------------------
+# one label
+# ----------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -133,7 +143,8 @@ def label_of(cell: Any) -> Label | None:
     raise TypeError(kind_of(cell))
 
 
-# printing -----------------------------------------------------------------------------------------------------------------
+# printing
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def visible(text: str, also: str = "") -> str:
@@ -196,7 +207,8 @@ def find_label(value: Any, known: Sequence[str]) -> int | None:
     Parameters
     ----------
     value : object
-        A printed label, or the label itself; a tuple for several columns. Tables of other programs may write a label of text
+        A printed label, or the label itself; a tuple for several columns. Tables of other programs may write a label of
+        text
         as the number it spells (``01`` as 1); it is found where no other label spells this number.
     known : sequence of str
         Printed labels.

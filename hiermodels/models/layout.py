@@ -27,7 +27,8 @@ class Parameter(Quantity):
     prior : Prior
         As a user would write it: on the parameter as shown, where it is not at the predictors' means (`Layout.moved`).
     source : str
-        ``named`` by the user, ``default`` (the same for any data), ``scaled`` (a default scaled to the predictors, the weights or the
+        ``named`` by the user, ``default`` (the same for any data), ``scaled`` (a default scaled to the predictors, the
+        weights or the
         known variances), or ``none`` (a mechanism to simulate from).
     core : Prior or None
         The same prior without the numbers of one fit (`hiermodels.models.units.Units.stands`); None where it has none.
@@ -117,11 +118,14 @@ class Layout:
     twins : tuple of int
         Kinds of groups with the same design, a level each; empty where few groups are alike.
     origin : tuple of int
-        Columns that sum to one: the constant one, or the indicators of a factor; empty without an intercept in the span.
+        Columns that sum to one: the constant one, or the indicators of a factor; empty without an intercept in the
+        span.
     sheets : tuple of (int, int)
-        Cells a group and groups of each rectangle that rows are reduced to, where groups integrate out by quadrature (`hiermodels.models.cells`).
+        Cells a group and groups of each rectangle that rows are reduced to, where groups integrate out by quadrature
+        (`hiermodels.models.cells`).
     moves : tuple of (int, int)
-        Pairs (e, c): the program centres column c, which adds to the coefficient of e at the user's origin (`hiermodels.models.units`).
+        Pairs (e, c): the program centres column c, which adds to the coefficient of e at the user's origin
+        (`hiermodels.models.units`).
     """
 
     family: str
@@ -149,7 +153,9 @@ class Layout:
 
     @property
     def by_quadrature(self) -> bool:
-        """Whether the groups integrate out by quadrature: one grouping with one varying coefficient, outcomes whose density has one peak."""
+        """Whether the groups integrate out by quadrature: one grouping with one varying coefficient, outcomes whose
+        density has one peak.
+        """
         if not self.normal_groups or self.gaussian or self.law.peaks or len(self.levels) != 1:
             return False
         return self.levels[0].pooling == "partial" and len(self.levels[0].effects) == 1
@@ -170,7 +176,9 @@ class Layout:
         return all(level.parent == i - 1 for i, level in enumerate(self.levels))
 
     def lineage(self, level: int) -> tuple[int, ...]:
-        """Position of a level after those of the levels that it nests in, coarse to fine; crossed levels are not among them."""
+        """Position of a level after those of the levels that it nests in, coarse to fine; crossed levels are not among
+        them.
+        """
         return lineage(self.levels, level)
 
     def below(self, fine: int, coarse: int) -> bool:
@@ -178,7 +186,9 @@ class Layout:
         return coarse in self.lineage(fine)[:-1]
 
     def holder(self, i: int, column: int) -> int:
-        """The nearest level, from level i up, whose groups have a coefficient of the column; -1 where none has: the population's."""
+        """The nearest level, from level i up, whose groups have a coefficient of the column; -1 where none has: the
+        population's.
+        """
         line = self.lineage(i) if i >= 0 else ()
         return next((j for j in reversed(line) if column in self.levels[j].effects), -1)
 
@@ -196,7 +206,8 @@ class Layout:
 
     @property
     def branches(self) -> tuple[tuple[int, int], ...]:
-        """Levels in which no other nests, each with the finest level that it shares with those before it (-1: the population).
+        """Levels in which no other nests, each with the finest level that it shares with those before it (-1: the
+        population).
 
         A row's coefficient is the first one's value plus, for every other, its value less that of the shared level.
         """
@@ -267,7 +278,7 @@ class Layout:
         >>> {name: q.role for name, q in layout.quantities.items() if q.role != "coefficient"}  # doctest: +NORMALIZE_WHITESPACE
         {'sd_school': 'group sd', 'theta_school': 'group value', 'mean(theta_school)': 'mean of groups',
          'new(school)': 'new group'}
-        """
+        """  # noqa: E501
         return _quantities(self)
 
     def kind_of_values(self, level: str) -> str:
@@ -292,7 +303,9 @@ def _quantities(layout: Layout) -> dict[str, Quantity]:
 
 
 def unit_of(parameter: Parameter, parameters: tuple[Parameter, ...]) -> Parameter | None:
-    """The one of ``parameters`` that a prior is given in units of: the residual sd, or the same group term's concentration."""
+    """The one of ``parameters`` that a prior is given in units of: the residual sd, or the same group term's
+    concentration.
+    """
     role = parameter.prior.unit
     if role is None:
         return None

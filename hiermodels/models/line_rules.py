@@ -2,15 +2,20 @@ r"""Sums that stand for an integral over the whole line of a density with one pe
 
     integral of exp(h(z)) dz  =  sum over k of exp(h(z_k)) z'(t_k) w_k,      z(t) = mode + scale t + bend (sqrt(t^2 + 4) - 2)
 
-for h concave with ``h'' <= -1`` (a standard normal law times log-concave rows; so are the rows of a class with its pupils integrated out, by
-Prekopa's theorem). The mode is found by Newton steps inside a bracket, and scale and bend so that h falls by 4.5 at t = -3 and at t = 3, as a
-standard normal law does: a group of which all succeed has a law that is steep on one side and as wide as the population on the other, and in t it is
-nearly normal again. Then a plain trapezoidal rule with equal steps in t errs little: with 13 terms by 2e-7 in the median and 1e-3 at the worst percentile
-of 573 trial groups (logit and log, 1 to 1,000 trials, sds .05 to 6), where adaptive Gauss-Hermite with 11 errs by 3e-10 and 1.3e-2, with 25 by 2.6e-3.
+for h concave with ``h'' <= -1`` (a standard normal law times log-concave rows; so are the rows of a class with its
+pupils integrated out, by
+Prekopa's theorem). The mode is found by Newton steps inside a bracket, and scale and bend so that h falls by 4.5 at t =
+-3 and at t = 3, as a
+standard normal law does: a group of which all succeed has a law that is steep on one side and as wide as the population
+on the other, and in t it is
+nearly normal again. Then a plain trapezoidal rule with equal steps in t errs little: with 13 terms by 2e-7 in the
+median and 1e-3 at the worst percentile
+of 573 trial groups (logit and log, 1 to 1,000 trials, sds .05 to 6), where adaptive Gauss-Hermite with 11 errs by 3e-10
+and 1.3e-2, with 25 by 2.6e-3.
 `gauss_hermite` is that rule, for whoever wants other people's numbers; with one term it is Laplace's approximation.
 
 Places carry no derivative (``stop_gradient``), so that the derivative of the sum is that of the integral.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -69,7 +74,9 @@ def _hermite(terms: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gauss_hermite(terms: int, newton: int = 12) -> Rule:
-    """Adaptive Gauss-Hermite quadrature at the mode, in units of the curvature there; one term is Laplace's approximation."""
+    """Adaptive Gauss-Hermite quadrature at the mode, in units of the curvature there; one term is Laplace's
+    approximation.
+    """
     return Rule(terms, 0.0, newton, 0)
 
 
@@ -113,7 +120,10 @@ def place(function: Function, start: Array, rule: Rule) -> Places:
         z, low, high = state
         _, slope, bend = function(z)
         beyond = z + slope  # h'' <= -1: the mode lies between
-        low, high = jnp.where(slope > 0, z, jnp.maximum(low, beyond)), jnp.where(slope > 0, jnp.minimum(high, beyond), z)
+        low, high = (
+            jnp.where(slope > 0, z, jnp.maximum(low, beyond)),
+            jnp.where(slope > 0, jnp.minimum(high, beyond), z),
+        )
         new = z - slope / bend
         return jnp.where((new >= low) & (new <= high), new, 0.5 * (low + high)), low, high
 
@@ -130,13 +140,16 @@ def place(function: Function, start: Array, rule: Rule) -> Places:
         new = distance - (root - _DROP_AT) * root / jnp.maximum(-sign * slope, 1e-12)
         return jnp.clip(new, 0.5 * distance, 2 * distance)
 
-    left, right = jax.lax.fori_loop(0, rule.drops, fall, jnp.broadcast_to(_DROP_AT * scale, (2, *scale.shape))) / _DROP_AT
+    left, right = (
+        jax.lax.fori_loop(0, rule.drops, fall, jnp.broadcast_to(_DROP_AT * scale, (2, *scale.shape))) / _DROP_AT
+    )
     scale = 0.5 * (left + right)
     bend = 0.5 * (right - left) * _DROP_AT / (math.hypot(_DROP_AT, _CORNER) - _CORNER)
     return jax.lax.stop_gradient(Places(mode, scale, jnp.clip(bend, -_STEEPEST * scale, _STEEPEST * scale)))
 
 
-# laws in t --------------------------------------------------------------------------------------------------------------
+# laws in t
+# --------------------------------------------------------------------------------------------------------------
 
 _CELL = (11 / 1440, -93 / 1440, 802 / 1440, 802 / 1440, -93 / 1440, 11 / 1440)
 """Integral over the middle cell of the polynomial through six neighbours."""
@@ -180,8 +193,11 @@ def quantiles(share: Array, p: Array, rule: Rule) -> Array:
 def scores(share: Array, rule: Rule, order: int) -> Array:
     """Coefficients a_n of a law's density ``phi(t) (1 + sum over n of a_n He_n(t))``, n = 1 .. order; (order, group).
 
-    Gram and Charlier's series of a law that is nearly standard normal in t; sums over the rule's terms, with their shares (term, group).
+    Gram and Charlier's series of a law that is nearly standard normal in t; sums over the rule's terms, with their
+    shares (term, group).
     """
     t = rule.nodes()[0]
-    rows = np.stack([np.polynomial.hermite_e.hermeval(t, [0.0] * n + [1.0]) / math.factorial(n) for n in range(1, order + 1)])
+    rows = np.stack(
+        [np.polynomial.hermite_e.hermeval(t, [0.0] * n + [1.0]) / math.factorial(n) for n in range(1, order + 1)]
+    )
     return jnp.asarray(rows, share.dtype) @ share

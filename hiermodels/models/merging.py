@@ -22,7 +22,8 @@ def refitted_model[M: Declaration](model: M, priors: Mapping[str, Any] | None) -
     ----------
     model : Declaration
     priors : mapping of str to prior or None
-        A joint prior of a grouping replaces those of its mean and concentration, and is written out where one of these is replaced.
+        A joint prior of a grouping replaces those of its mean and concentration, and is written out where one of these
+        is replaced.
 
     Raises
     ------

@@ -4,11 +4,16 @@ Inside, a column is centred where its origin means nothing to the model, and div
 
     x~_c = (x_c - centre_c) / scale_c,        x~ = x T,        b = T b~,
 
-so that neither the units of a predictor nor where its zero lies decides what the arithmetic can resolve, or what a default prior
-says. A product of columns (``x:z``, ``I(x**2)``) is centred as the product of centred columns, so that its lower terms move too.
-T is triangular: row e holds what the coefficients of other columns add to that of column e when predictors go back to zero; the
-pairs (e, c) are `Layout.moves`. A column is never moved where its zero is part of the model: without an intercept in the span,
-where its slope varies by group independently of the intercept, as in ``(1 + x || g)``, and where a prior that the user wrote stands
+so that neither the units of a predictor nor where its zero lies decides what the arithmetic can resolve, or what a
+default prior
+says. A product of columns (``x:z``, ``I(x**2)``) is centred as the product of centred columns, so that its lower terms
+move too.
+T is triangular: row e holds what the coefficients of other columns add to that of column e when predictors go back to
+zero; the
+pairs (e, c) are `Layout.moves`. A column is never moved where its zero is part of the model: without an intercept in
+the span,
+where its slope varies by group independently of the intercept, as in ``(1 + x || g)``, and where a prior that the user
+wrote stands
 on what it would move.
 """
 
@@ -26,9 +31,7 @@ from hiermodels.quantities import cor_name, sd_name
 __all__ = ["find_moves", "find_origin", "inward", "scale_of", "written"]
 
 
-def find_moves(
-    layout: Layout, scales: Scales, named: frozenset[str]
-) -> tuple[tuple[int, int], ...]:
+def find_moves(layout: Layout, scales: Scales, named: frozenset[str]) -> tuple[tuple[int, int], ...]:
     """Pairs (e, c): the coefficient of e changes when the origin of c does.
 
     Parameters
@@ -54,7 +57,9 @@ def find_moves(
 
 
 def find_origin(layout: Layout, x: np.ndarray) -> tuple[int, ...]:
-    """Columns of the population (or of groups that are not pooled) that sum to one; empty without an intercept in their span."""
+    """Columns of the population (or of groups that are not pooled) that sum to one; empty without an intercept in
+    their span.
+    """
     free = [c for c in range(len(layout.columns)) if c in layout.population or _unpooled(layout, c)]
     constant = next((c for c in free if np.all(x[:, c] == 1.0)), None)
     if constant is not None:
@@ -70,7 +75,9 @@ def find_origin(layout: Layout, x: np.ndarray) -> tuple[int, ...]:
 
 
 def written(layout: Layout, priors: Mapping[str, Prior]) -> frozenset[str]:
-    """Parameters whose priors the user wrote so that they stand at the user's origin: any but flat ones of coefficients."""
+    """Parameters whose priors the user wrote so that they stand at the user's origin: any but flat ones of
+    coefficients.
+    """
     return frozenset(n for n, p in priors.items() if not (p.constant and n in layout.columns))
 
 
@@ -82,7 +89,9 @@ def _factors(layout: Layout, scales: Scales, c: int) -> tuple[int, ...]:
     """The column as a product: of itself, or of others."""
     column = scales.columns.get(layout.columns[c])
     names = () if column is None else column.factors
-    return tuple(sorted(layout.columns.index(n) for n in names)) if names and set(names) <= set(layout.columns) else (c,)
+    return (
+        tuple(sorted(layout.columns.index(n) for n in names)) if names and set(names) <= set(layout.columns) else (c,)
+    )
 
 
 def _lower(factors: tuple[int, ...], monomials: Mapping[tuple[int, ...], int]) -> set[int] | None:
@@ -92,7 +101,9 @@ def _lower(factors: tuple[int, ...], monomials: Mapping[tuple[int, ...], int]) -
 
 
 def _may_move(layout: Layout, e: int, c: int, named: frozenset[str]) -> bool:
-    """Whether the coefficient of e may take up what a new origin of c does, in the population and in every group term."""
+    """Whether the coefficient of e may take up what a new origin of c does, in the population and in every group
+    term.
+    """
     if layout.columns[e] in named or not (e in layout.population or _unpooled(layout, e)):
         return False
     return all(_level_may_move(layout, level, e, c, named) for level in layout.levels if c in level.effects)

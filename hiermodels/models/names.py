@@ -13,7 +13,17 @@ from hiermodels.models.declared import declared_layout
 from hiermodels.models.layout import Layout
 from hiermodels.quantities import INTERCEPT, Quantity, coefficient, cor_name, group_sd, group_value, mean_name
 
-__all__ = ["DIMENSIONS", "check_constant", "check_names", "check_prior_names", "declared", "find", "free_name", "made", "takes_prior"]
+__all__ = [
+    "DIMENSIONS",
+    "check_constant",
+    "check_names",
+    "check_prior_names",
+    "declared",
+    "find",
+    "free_name",
+    "made",
+    "takes_prior",
+]
 
 DIMENSIONS = ("chain", "draw")
 """Dimensions of draws, in every table of draws."""
@@ -35,7 +45,8 @@ def free_name(name: str, suffix: str, taken: Collection[str]) -> str:
 
 
 def made(layout: Layout) -> list[Quantity]:
-    """Every quantity that a model of this layout names itself, whatever the pooling: all but the population coefficients.
+    """Every quantity that a model of this layout names itself, whatever the pooling: all but the population
+    coefficients.
 
     Examples
     --------
@@ -56,7 +67,9 @@ def made(layout: Layout) -> list[Quantity]:
         if layout.normal_groups or len(layout.levels) > 1:
             found += [group_sd(level.name, effect) for effect in effects]
         correlated = [b for b in level.blocks if len(b) > 1]
-        found += [Quantity(cor_name(level.name), "correlation", "correlation", level.name, size=len(b)) for b in correlated]
+        found += [
+            Quantity(cor_name(level.name), "correlation", "correlation", level.name, size=len(b)) for b in correlated
+        ]
         kind = layout.kind_of_values(level.name)
         thetas = [group_value(level.name, e, kind if e == INTERCEPT else "real") for e in effects]
         found += [*thetas, *(q.averaged for q in thetas), Quantity(f"new({level.name})", kind, "new group", level.name)]
@@ -80,7 +93,8 @@ def declared(model: Declaration) -> dict[str, Quantity]:
 
 
 def find(quantities: Mapping[str, Quantity], name: str) -> Quantity | None:
-    """The quantity of this name, or what ``treated[yes]`` and ``sd_g_treated[yes]`` are by the categorical predictor they belong to.
+    """The quantity of this name, or what ``treated[yes]`` and ``sd_g_treated[yes]`` are by the categorical predictor
+    they belong to.
 
     Examples
     --------
@@ -95,12 +109,16 @@ def find(quantities: Mapping[str, Quantity], name: str) -> Quantity | None:
 
 
 def takes_prior(model: Declaration, known: Mapping[str, Quantity], name: str) -> bool:
-    """Whether a prior may be written for this name: a parameter, what a pooling would take away, or a group term (joint priors)."""
+    """Whether a prior may be written for this name: a parameter, what a pooling would take away, or a group term
+    (joint priors).
+    """
     found = find(known, name)
     if found is not None:
         return found.role not in ("group value", "mean of groups", "new group")
     precision = families.lookup(model.family).precision
-    return any(name in (g.name, cor_name(g.name), mean_name(g.name), f"{precision}_{g.name}") for g in model.parsed.groups)
+    return any(
+        name in (g.name, cor_name(g.name), mean_name(g.name), f"{precision}_{g.name}") for g in model.parsed.groups
+    )
 
 
 def check_prior_names(model: Declaration) -> None:

@@ -1,9 +1,13 @@
 """The design matrix of a formula's terms: numbers as they are, labels as indicators of each but the reference.
 
-A column's cells decide what it is: numbers (also as objects, or as text of which every cell is a number) and truth values are one
-column, text and categories are labels, ``C(x)`` makes labels of numbers. Labels are in the order of their categories, else sorted; the
-first is the reference, ``C(x, 'b')`` sets another. An indicator is left out where the terms of lower degree span it already, so that
-the columns have full rank for any formula: the rule of R's and patsy's formulas (Smith et al., patsy's manual, "Redundancy and
+A column's cells decide what it is: numbers (also as objects, or as text of which every cell is a number) and truth
+values are one
+column, text and categories are labels, ``C(x)`` makes labels of numbers. Labels are in the order of their categories,
+else sorted; the
+first is the reference, ``C(x, 'b')`` sets another. An indicator is left out where the terms of lower degree span it
+already, so that
+the columns have full rank for any formula: the rule of R's and patsy's formulas (Smith et al., patsy's manual,
+"Redundancy and
 categorical factors"), applied to the terms by degree, as R sorts them.
 """
 
@@ -127,7 +131,8 @@ def columns(
     Raises
     ------
     ValueError
-        For a column that is not there, and for a cell that is missing, not finite or of the wrong kind: naming column and row.
+        For a column that is not there, and for a cell that is missing, not finite or of the wrong kind: naming column
+        and row.
 
     Examples
     --------
@@ -147,7 +152,9 @@ def columns(
             if not np.isfinite(values).all():
                 _refuse_value(name, term, values, frame, formula, where)
             if name in found:
-                raise ValueError(f"formula {shortened(formula)}: two terms give a column {name!r}; rename a column of the data")
+                raise ValueError(
+                    f"formula {shortened(formula)}: two terms give a column {name!r}; rename a column of the data"
+                )
             found[name] = values
     return list(found), np.stack(list(found.values()), axis=1) if found else np.zeros((len(frame), 0))
 
@@ -189,7 +196,9 @@ def factor_codes(terms: Terms, frame: pd.DataFrame, formula: str) -> dict[Factor
 def notes(sides: Iterable[Terms], frame: pd.DataFrame, formula: str) -> list[str]:
     """What deserves a word about labels: categories without a row, and references that the alphabet chose."""
     found = []
-    for factor in dict.fromkeys(f for side in sides for term in side.terms for f in term if not isinstance(f, Computed)):
+    for factor in dict.fromkeys(
+        f for side in sides for term in side.terms for f in term if not isinstance(f, Computed)
+    ):
         levels = _coded(factor, frame, frame, formula, "").levels
         if levels is None:
             continue
@@ -197,7 +206,9 @@ def notes(sides: Iterable[Terms], frame: pd.DataFrame, formula: str) -> list[str
         other = f"C({quoted(factor.columns[0])}, {levels.names[-1]!r})"
         if levels.unused:
             unused = ", ".join(map(repr, levels.unused[:5])) + (", ..." if len(levels.unused) > 5 else "")
-            found.append(f"{name}: no row has category {unused}, so it has no coefficient; the reference is {reference!r}")
+            found.append(
+                f"{name}: no row has category {unused}, so it has no coefficient; the reference is {reference!r}"
+            )
         elif levels.by_alphabet and not (isinstance(factor, Labels) and factor.reference is not None):
             found.append(f"{name}: text in alphabetical order, so {reference!r} is the reference; {other} sets another")
     return found
@@ -209,15 +220,20 @@ def notes(sides: Iterable[Terms], frame: pd.DataFrame, formula: str) -> list[str
 def _codings(terms: Terms, labelled: set[Factor], formula: str) -> dict[Term, list[_Subterm]]:
     """Which indicators stand for each term, so that no column repeats what others span.
 
-    A term's span is that of the products of its labels' indicators without reference over all subsets of its labels; those that
-    earlier terms (with the same numbers as factors) cover are dropped, and the others are joined where a smaller one fills up a larger.
+    A term's span is that of the products of its labels' indicators without reference over all subsets of its labels;
+    those that
+    earlier terms (with the same numbers as factors) cover are dropped, and the others are joined where a smaller one
+    fills up a larger.
     """
     used: dict[frozenset[Factor], set[_Subterm]] = {frozenset(): {frozenset()} if terms.intercept else set()}
     found: dict[Term, list[_Subterm]] = {}
     for term in sorted(terms.terms, key=len):
         labels = [f for f in term if f in labelled]
         if 2 ** len(labels) > MOST_TERMS:
-            raise ValueError(f"formula {shortened(formula)}: an interaction of {len(labels)} columns of labels is too large; name fewer")
+            raise ValueError(
+                f"formula {shortened(formula)}: an interaction of {len(labels)} columns of labels is too large; name "
+                f"fewer"
+            )
         before = used.setdefault(frozenset(term) - frozenset(labels), set())
         subsets = (s for size in range(len(labels) + 1) for s in itertools.combinations(labels, size))
         subterms = [s for s in (frozenset((f, False) for f in subset) for subset in subsets) if s not in before]
@@ -237,7 +253,9 @@ def _joined(subterms: list[_Subterm]) -> list[_Subterm]:
     return subterms
 
 
-def _term_columns(term: Term, subterms: list[_Subterm], coded: dict[Factor, _Coded]) -> Iterator[tuple[str, np.ndarray]]:
+def _term_columns(
+    term: Term, subterms: list[_Subterm], coded: dict[Factor, _Coded]
+) -> Iterator[tuple[str, np.ndarray]]:
     for subterm in subterms:
         full = dict(subterm)
         parts = [coded[f].columns(full.get(f, True)) for f in term if f in full or coded[f].levels is None]
@@ -256,13 +274,15 @@ def _check_size(codings: dict[Term, list[_Subterm]], coded: dict[Factor, _Coded]
             if alone is not None:
                 label = coded[alone].levels.names[0]  # type: ignore[union-attr]
                 raise ValueError(
-                    f"formula {shortened(formula)}: {str(alone)[:80]!r} is {label[:60]!r} in every row, so it has nothing to compare; "
+                    f"formula {shortened(formula)}: {str(alone)[:80]!r} is {label[:60]!r} in every row, so it has "
+                    f"nothing to compare; "
                     f"drop it"
                 )
             total += math.prod(sizes.values())
         if total > MOST_COLUMNS:
             raise ValueError(
-                f"formula {shortened(formula)}: {':'.join(map(str, term))[:80]!r} takes the design beyond {MOST_COLUMNS} columns; "
+                f"formula {shortened(formula)}: {':'.join(map(str, term))[:80]!r} takes the design beyond "
+                f"{MOST_COLUMNS} columns; "
                 f"let it vary by group, as in (1 | g), or join labels"
             )
 
@@ -271,7 +291,8 @@ def _refuse_value(name: str, term: Term, values: np.ndarray, frame: pd.DataFrame
     row = int(np.argmax(~np.isfinite(values)))
     cells = ", ".join(f"{c} = {shown_cell(frame[c].iloc[row])}" for f in term for c in f.columns)
     raise ValueError(
-        f"formula {shortened(formula)}: {where}term {name[:80]!r} is not finite at row {row} ({cells[:150]}); check that column's values"
+        f"formula {shortened(formula)}: {where}term {name[:80]!r} is not finite at row {row} ({cells[:150]}); check "
+        f"that column's values"
     )
 
 
@@ -299,7 +320,9 @@ def _require_complete(column: pd.Series, name: str, where: str) -> None:
     gone = missing(column)
     if gone.any():
         row = int(np.argmax(gone))
-        raise ValueError(f"{where}column {name!r}, row {row}: expected a value, found a missing one; drop or fill the row")
+        raise ValueError(
+            f"{where}column {name!r}, row {row}: expected a value, found a missing one; drop or fill the row"
+        )
 
 
 def _is_true_or_false(column: pd.Series) -> bool:
@@ -320,7 +343,9 @@ def _numbers(frame: pd.DataFrame, name: str, term: str, where: str) -> np.ndarra
         _refuse_cell(column, name, term, int(np.argmax(bad)), int((~bad).sum()), where)
     if not np.isfinite(values).all():
         row = int(np.argmax(~np.isfinite(values)))
-        raise ValueError(f"{where}column {name!r}, row {row}: expected a finite number, found {values[row]:g}; drop or mend the row")
+        raise ValueError(
+            f"{where}column {name!r}, row {row}: expected a finite number, found {values[row]:g}; drop or mend the row"
+        )
     return values
 
 
@@ -339,7 +364,9 @@ def _holds_labels(column: pd.Series, name: str) -> bool:
         return False
     wrong, cells = np.flatnonzero(bad), column.tolist()
     strange = next((i for i in wrong if not isinstance(cells[i], str)), None)
-    meant = strange is None and any(all(kind.fullmatch(cells[i]) for i in wrong) for kind in (DECIMAL_COMMA, _DATE, _PERCENT))
+    meant = strange is None and any(
+        all(kind.fullmatch(cells[i]) for i in wrong) for kind in (DECIMAL_COMMA, _DATE, _PERCENT)
+    )
     if strange is not None or meant or np.isfinite(values).any():
         _refuse_cell(column, name, name, int(wrong[0] if strange is None else strange), int((~bad).sum()), "")
     return True
@@ -349,7 +376,9 @@ def _refuse_cell(column: pd.Series, name: str, term: str, row: int, numbers: int
     """Say that a cell is no number, and what the ways out are."""
     cell = column.iloc[row]
     many = f" (as in {numbers} of {len(column)} rows)" if numbers else ""
-    if isinstance(cell, datetime.date | datetime.timedelta | np.datetime64 | np.timedelta64) or hasattr(cell, "ordinal"):
+    if isinstance(cell, datetime.date | datetime.timedelta | np.datetime64 | np.timedelta64) or hasattr(
+        cell, "ordinal"
+    ):
         way = "write dates and times as numbers, e.g. days since the first, (t - t.min()).dt.days"
     elif isinstance(cell, str) and _DATE.fullmatch(cell):
         way = f"write dates as numbers, e.g. days since the first, or C({quoted(name)}) where these are labels"
@@ -382,7 +411,9 @@ def _levels(frame: pd.DataFrame, name: str, reference: str | None) -> _Levels:
     if not isinstance(frame[name].dtype, pd.CategoricalDtype) and used[0].kind != "other":
         numbers = [number_of(label.value) for label in used]
         by_alphabet = used[0].kind == "text" and None in numbers
-        order = sorted(range(len(used)), key=lambda i: str(used[i]) if by_alphabet else (numbers[i] or 0, used[i].value))
+        order = sorted(
+            range(len(used)), key=lambda i: str(used[i]) if by_alphabet else (numbers[i] or 0, used[i].value)
+        )
         used = [used[i] for i in order]
     groups = Grouping((name,), tuple((label,) for label in used))
     place = 0 if reference is None else find_label(reference, groups.labels)

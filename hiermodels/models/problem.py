@@ -45,7 +45,8 @@ class Data(eqx.Module):
     cells : Cells or None
         Where rows and groups lie in the layout's sheets, where it has such (`hiermodels.models.cells`).
     units : Units or None
-        How programs centre and scale the design, and where priors stand (`hiermodels.models.units`); None where they leave all as it is.
+        How programs centre and scale the design, and where priors stand (`hiermodels.models.units`); None where they
+        leave all as it is.
     """
 
     y: Any
@@ -77,7 +78,8 @@ class Problem:
     positions : dict of str to ndarray
         Level name to the padded index of each label.
     missing_moments : dict of str to str
-        ``"mean"`` or ``"sd"`` of which variables does not exist: variable -> ``mean`` or ``sd`` (``mean`` implies both).
+        ``"mean"`` or ``"sd"`` of which variables does not exist: variable -> ``mean`` or ``sd`` (``mean`` implies
+        both).
     warnings : tuple of str
     groupings : dict of str to Grouping
         Level name to its columns and the labels' values.
@@ -101,7 +103,9 @@ class Problem:
         """The tree of the real groups, in the order of their labels; rows' groups include those of padded rows."""
         layout, data = self.layout, self.data
         places = [self.positions[level.name] for level in layout.levels]
-        levels = tuple(replace(level, size=len(at), width=None) for level, at in zip(layout.levels, places, strict=True))
+        levels = tuple(
+            replace(level, size=len(at), width=None) for level, at in zip(layout.levels, places, strict=True)
+        )
         parent = []
         for level, at, up in zip(layout.levels, places, data.parent, strict=True):
             owner = np.asarray(up)[at]
@@ -118,6 +122,7 @@ class Problem:
 
 def as_jax(data: Data) -> Data:
     """The same dataset with its arrays on the default device, in the precision in force."""
+
     def move(a: Any) -> Array:
         a = np.asarray(a)
         return jnp.asarray(a, dtype=jnp.result_type(float)) if a.dtype.kind == "f" else jnp.asarray(a)

@@ -1,10 +1,15 @@
 """Is the posterior proper, and which moments exist? Tail exponents decide, before anything is sampled.
 
-At infinity, for normal hierarchies: sds of a set of group terms that grow together are weighed against the rank that these terms
-have beyond the flat coefficients (`hiermodels.models.ranks` has the rule). What counts is what the coefficients take from a level:
-a predictor that varies within groups takes nothing. With one flat mean and flat sds this is "at least 3 groups", with flat
-variances "at least 4"; for school / class / score with flat variances it is 4, 6 and 8. At zero the likelihood stays positive, so
-every prior must be integrable there (e > -1). Models of counts have their own rules: `hiermodels.models.propriety_counts`.
+At infinity, for normal hierarchies: sds of a set of group terms that grow together are weighed against the rank that
+these terms
+have beyond the flat coefficients (`hiermodels.models.ranks` has the rule). What counts is what the coefficients take
+from a level:
+a predictor that varies within groups takes nothing. With one flat mean and flat sds this is "at least 3 groups", with
+flat
+variances "at least 4"; for school / class / score with flat variances it is 4, 6 and 8. At zero the likelihood stays
+positive, so
+every prior must be integrable there (e > -1). Models of counts have their own rules:
+`hiermodels.models.propriety_counts`.
 """
 
 from __future__ import annotations
@@ -58,7 +63,8 @@ def _check_normal(layout: Layout, data: Data, outcome: bool) -> None:
             _check_sigma(layout, data, outcome, scale.prior)
         elif not integrable_at_zero(scale.prior.origin):
             raise ValueError(
-                f"priors: {scale.name}: {scale.prior} gives an improper posterior: it is not integrable at zero, where the likelihood is "
+                f"priors: {scale.name}: {scale.prior} gives an improper posterior: it is not integrable at zero, "
+                f"where the likelihood is "
                 f"positive; use flat(), half_normal(...) or reference()"
             )
     _check_infinity(spans)
@@ -76,21 +82,28 @@ def _check_infinity(spans: Spans) -> None:
         scale = spans.scales[max(some)]
         need, taken = scale.units + math.floor(rise - fall) + 1, spans.taken(some)
         why = f", {taken} of which the coefficients follow" if taken > 1 else ""
-        others = " and ".join(spans.scales[i].name for i in sorted(some - {max(some)}) if spans.scales[i].prior.unit is None)
+        others = " and ".join(
+            spans.scales[i].name for i in sorted(some - {max(some)}) if spans.scales[i].prior.unit is None
+        )
         beside = f" beside that of {others}" if others else ""
         raise ValueError(
-            f"priors: {scale.name}: {scale.prior}{beside} gives an improper posterior with {scale.units} {scale.unit}{why}: at least {need} "
+            f"priors: {scale.name}: {scale.prior}{beside} gives an improper posterior with {scale.units} "
+            f"{scale.unit}{why}: at least {need} "
             f"are needed; use a proper prior, e.g. half_normal(...)"
         )
 
 
 def _falls(rise: float, fall: float) -> bool:
-    """Whether scales that grow together have a finite integral: priors and measure rise by one exponent, the likelihood falls by the other."""
+    """Whether scales that grow together have a finite integral: priors and measure rise by one exponent, the
+    likelihood falls by the other.
+    """
     return integrable_at_infinity(rise - (fall + 1))
 
 
 def _check_explicit(layout: Layout, data: Data, outcome: bool) -> None:
-    """Outcomes that are not normal: proper priors of every scale but sigma, whose rows must be more than what is flat."""
+    """Outcomes that are not normal: proper priors of every scale but sigma, whose rows must be more than what is
+    flat.
+    """
     check_links(layout, data)
     if not layout.law.local:
         return
@@ -108,7 +121,9 @@ def _check_explicit(layout: Layout, data: Data, outcome: bool) -> None:
 
 
 def _sharp(layout: Layout, data: Data) -> tuple[Parameter, int, bool] | None:
-    """The parameter without bound as which rows lose their spread, rows to spare, and whether anything is left over of them."""
+    """The parameter without bound as which rows lose their spread, rows to spare, and whether anything is left over of
+    them.
+    """
     p = layout.find("dispersion")
     if p is None or p.prior.known or not layout.law.sharpens:
         return None
@@ -119,14 +134,17 @@ def _sharp(layout: Layout, data: Data) -> tuple[Parameter, int, bool] | None:
 
 
 def _check_sharp(layout: Layout, data: Data) -> None:
-    """Where coefficients and groups fit every row exactly, the likelihood grows as a power of the parameter that sharpens rows."""
+    """Where coefficients and groups fit every row exactly, the likelihood grows as a power of the parameter that
+    sharpens rows.
+    """
     found = _sharp(layout, data)
     if found is None:
         return
     p, free, left = found
     if free > 0 and not left and not integrable_at_infinity(p.prior.tail + free / 2):
         raise ValueError(
-            f"priors: {p.name}: {p.prior} gives an improper posterior: coefficients and groups fit every row exactly, so nothing is left to keep "
+            f"priors: {p.name}: {p.prior} gives an improper posterior: coefficients and groups fit every row "
+            f"exactly, so nothing is left to keep "
             f"{p.name} from growing; use exponential(...), or check the outcome for equal rows"
         )
 
@@ -144,11 +162,16 @@ def _missing_sharp(layout: Layout, data: Data) -> dict[str, str]:
 def _check_flat_only(layout: Layout, data: Data) -> None:
     rows = int((data.weight > 0).sum())
     if rows < Spans(layout, data, _flat(layout)).rank:
-        raise ValueError(f"data: {rows} rows cannot inform {len(layout.population)} coefficients with flat priors; give them normal priors")
+        raise ValueError(
+            f"data: {rows} rows cannot inform {len(layout.population)} coefficients with flat priors; give them "
+            f"normal priors"
+        )
 
 
 def _check_sigma(layout: Layout, data: Data, outcome: bool, prior: Prior) -> None:
-    """At sigma = 0 the likelihood is finite only where something is left over that coefficients and groups cannot follow."""
+    """At sigma = 0 the likelihood is finite only where something is left over that coefficients and groups cannot
+    follow.
+    """
     if prior.support("positive")[0] > 0 or math.isinf(prior.origin):
         return
     free, left = left_over(layout, data, np.asarray(data.y)[None])
@@ -156,25 +179,35 @@ def _check_sigma(layout: Layout, data: Data, outcome: bool, prior: Prior) -> Non
         return
     if free == 0 and any(p.source == "default" and p.prior.unit is not None for p in _beside_sigma(layout, data)):
         raise ValueError(
-            f"priors: sigma: {prior}: there are no repeated observations to keep sigma from zero, and only a default prior would tell it "
+            f"priors: sigma: {prior}: there are no repeated observations to keep sigma from zero, and only a default "
+            f"prior would tell it "
             f"from the spread of groups; give known_se, or name priors of both"
         )
     if not integrable_at_zero(prior.origin + (_scaled(layout) - free)):
-        why = "there are no repeated observations" if free == 0 else "coefficients and groups fit every row exactly: nothing is left"
+        why = (
+            "there are no repeated observations"
+            if free == 0
+            else "coefficients and groups fit every row exactly: nothing is left"
+        )
         raise ValueError(
-            f"priors: sigma: {prior} gives an improper posterior: it is not integrable at zero, where {why} to keep sigma from zero; "
+            f"priors: sigma: {prior} gives an improper posterior: it is not integrable at zero, where {why} to keep "
+            f"sigma from zero; "
             f"use inverse_gamma_variance(...)" + (" or half_normal(...)" if free == 0 else "")
         )
 
 
 def _beside_sigma(layout: Layout, data: Data) -> list[Parameter]:
     """Parameters that the design does not tell apart from sigma."""
-    together = {s.name for some in untold(layout, data).together for s in some if any(other.level == ROWS for other in some)}
+    together = {
+        s.name for some in untold(layout, data).together for s in some if any(other.level == ROWS for other in some)
+    }
     return [p for p in layout.parameters if p.name in together]
 
 
 def _scaled(layout: Layout) -> float:
-    """Power of sigma by which priors in its units fall where it falls alone: the finest free groups' sds then are in their tails."""
+    """Power of sigma by which priors in its units fall where it falls alone: the finest free groups' sds then are in
+    their tails.
+    """
     finest = next((level for i, level in reversed(list(enumerate(layout.levels))) if _follows(layout, i)), None)
     if finest is None or finest.pooling != "partial":
         return 0.0
@@ -184,7 +217,8 @@ def _scaled(layout: Layout) -> float:
 def left_over(layout: Layout, data: Data, outcomes: np.ndarray) -> tuple[int, np.ndarray]:
     """Rows less the rank of the coefficients and finest free groups, and whether each outcome leaves a residual.
 
-    A coefficient in units of sigma counts as one more row, (mean - coefficient) / ratio. Coarser slopes are left out, which can
+    A coefficient in units of sigma counts as one more row, (mean - coefficient) / ratio. Coarser slopes are left out,
+    which can
     only leave more over.
 
     Parameters
@@ -221,7 +255,9 @@ def left_over(layout: Layout, data: Data, outcomes: np.ndarray) -> tuple[int, np
         fitted, _, inner_rank, _ = np.linalg.lstsq(inner, target, rcond=1e-10)
         residual = target - inner @ fitted
     free = len(target) - rank - int(inner_rank)
-    noise = 64 * np.finfo(float).eps * np.maximum(np.max(np.abs(y), 0, initial=0.0), np.max(np.abs(target), 0, initial=0.0))
+    noise = (
+        64 * np.finfo(float).eps * np.maximum(np.max(np.abs(y), 0, initial=0.0), np.max(np.abs(target), 0, initial=0.0))
+    )
     return free, (np.max(np.abs(residual), 0, initial=0.0) > noise) & (free > 0)
 
 
@@ -284,7 +320,9 @@ def _unsteady(layout: Layout, spans: Spans, some: Set) -> Iterator[str]:
         unsteady = [e for e in level.effects if spans.unsteady(some, spans.group_value(some, i, e))]
         yield from (theta_name(level.name, layout.columns[e]) for e in unsteady)
         first = next((e for e in level.effects if layout.columns[e] == INTERCEPT), level.effects[0])
-        if first in unsteady or any(spans.scales[k].effect == first and spans.scales[k].level in spans.above(i) for k in some):
+        if first in unsteady or any(
+            spans.scales[k].effect == first and spans.scales[k].level in spans.above(i) for k in some
+        ):
             yield f"new({level.name})"
 
 
@@ -319,7 +357,10 @@ def has_moment(layout: Layout, data: Data, name: str, order: float) -> bool:
     spans = Spans(layout, data, _flat(layout))
     place = next((i for i, scale in enumerate(spans.scales) if scale.name == name), None)
     if place is None:
-        raise ValueError(f"{name}: expected one of {', '.join(s.name for s in spans.scales) or 'no scale'}; name a scale of the model")
+        raise ValueError(
+            f"{name}: expected one of {', '.join(s.name for s in spans.scales) or 'no scale'}; name a scale of the "
+            f"model"
+        )
     if spans.scales[place].prior.known:
         return True
     sets = [some for some in spans.sets if place in set(spans.moved_by(some))]

@@ -87,9 +87,7 @@ def check_counts(layout: Layout, data: Data, outcome: bool) -> None:
     tree = count_tree(layout)
     for p in layout.parameters:
         if p.prior.of_variances:
-            raise ValueError(
-                f"priors: {p.name}: {p.prior} is defined for known normal variances; use exponential(1)"
-            )
+            raise ValueError(f"priors: {p.name}: {p.prior} is defined for known normal variances; use exponential(1)")
         if p.role == "group sd" and not p.prior.proper:
             raise _improper(p.name, p.prior, "the likelihood does not fall with it", "use half_normal(...)")
         if p.name == log_precision(layout) and tree.above and p.prior.constant:
@@ -121,7 +119,11 @@ def _check_concentration(layout: Layout, units: _Units, outcome: bool) -> None:
             "use bda3(), exponential(...) or half_normal(...)",
         )
     lost = _lost(layout, units, prior)
-    need = next(k for k in itertools.count() if integrable_at_zero(prior.origin + (k - lost))) if math.isfinite(prior.origin) else 0
+    need = (
+        next(k for k in itertools.count() if integrable_at_zero(prior.origin + (k - lost)))
+        if math.isfinite(prior.origin)
+        else 0
+    )
     found = int(_informative(layout, units).sum())
     if outcome and found < need:
         what = "with 0 < y < trials" if layout.link.bounded else "with a positive count"

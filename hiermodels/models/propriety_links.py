@@ -1,11 +1,16 @@
 """Propriety and moments where an outcome that is not normal has normal groups.
 
-- Logit and log links: a likelihood need not fall as a coefficient or a group sd grows (no events, or nothing else), so every
-  prior must be proper. Then the posterior is. With K groups whose counts are neither none nor all, the likelihood falls at least
-  as sd^-K in that level's sd, so its moment of order r exists where the prior's tail exponent e has e + r - K < -1. As ``shape``
+- Logit and log links: a likelihood need not fall as a coefficient or a group sd grows (no events, or nothing else), so
+  every
+  prior must be proper. Then the posterior is. With K groups whose counts are neither none nor all, the likelihood falls
+  at least
+  as sd^-K in that level's sd, so its moment of order r exists where the prior's tail exponent e has e + r - K < -1. As
+  ``shape``
   grows the negative binomial law becomes the Poisson law, whose likelihood is positive: the prior alone decides.
-- `student_t`: as `normal` as sigma grows. As sigma falls to zero, s rows that r coefficients can fit exactly weigh sigma^-(s - r),
-  while every other row costs sigma^nu, nu >= 1: with a prior sigma^e the posterior is proper iff n - s - (s - r) + e > -1
+- `student_t`: as `normal` as sigma grows. As sigma falls to zero, s rows that r coefficients can fit exactly weigh
+  sigma^-(s - r),
+  while every other row costs sigma^nu, nu >= 1: with a prior sigma^e the posterior is proper iff n - s - (s - r) + e >
+  -1
   (compare Fernandez & Steel 1999, Biometrika 86, 153-167). Group sds need proper priors.
 """
 
@@ -39,7 +44,8 @@ def check_links(layout: Layout, data: Data) -> None:
         if p.kind == "real":
             if not layout.law.local and not p.prior.proper:
                 raise ValueError(
-                    f"priors: {p.name}: {p.prior} may give an improper posterior: on a {layout.link} scale a likelihood need not fall; "
+                    f"priors: {p.name}: {p.prior} may give an improper posterior: on a {layout.link} scale a "
+                    f"likelihood need not fall; "
                     f"use a proper prior, e.g. normal(0, 10)"
                 )
         elif p.kind == "positive" and not p.prior.proper:
@@ -68,7 +74,8 @@ def check_repeats(layout: Layout, data: Data, prior: Prior, rank: int) -> None:
     fitted = extra + (len(most) if layout.levels else max(rank, 1))
     if not integrable_at_zero(prior.origin + (len(y) - fitted - extra)):
         raise ValueError(
-            f"priors: sigma: {prior} gives an improper posterior: {extra + len(most)} of {len(y)} outcomes are equal to others of "
+            f"priors: sigma: {prior} gives an improper posterior: {extra + len(most)} of {len(y)} outcomes are equal "
+            f"to others of "
             f"their group, so t errors with a scale of zero fit them; use inverse_gamma_variance(...), or family normal"
         )
 

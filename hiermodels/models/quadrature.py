@@ -2,9 +2,12 @@ r"""Normal groups under outcomes that are not: every group's deviation integrate
 
     log p(y | phi) = sum over groups j of log integral of phi(z) prod over cells c of f(y_c | eta_c + x_c sd z)  dz
 
-The rows' law f, its derivatives by the linear predictor eta and whether rows add up are the family's (`hiermodels.families.family`); rows are reduced to cells
-once a dataset (`hiermodels.models.cells`); the sum is laid around each group's mode (`hiermodels.models.line_rules`). Coefficients stay in phi, at any
-level. Given phi groups are independent, and a group's law is the integrand itself: draws invert its distribution function on a finer rule, and its mean,
+The rows' law f, its derivatives by the linear predictor eta and whether rows add up are the family's
+(`hiermodels.families.family`); rows are reduced to cells
+once a dataset (`hiermodels.models.cells`); the sum is laid around each group's mode (`hiermodels.models.line_rules`).
+Coefficients stay in phi, at any
+level. Given phi groups are independent, and a group's law is the integrand itself: draws invert its distribution
+function on a finer rule, and its mean,
 variance and distribution function are sums over the same terms.
 
 ``log_marginal`` is the likelihood alone, without any prior: what maximum likelihood maximises.
@@ -47,7 +50,8 @@ class QuadratureStats(eqx.Module):
     sheets : list of Sheet
     cells : Cells
     guess : list of Array, each (width, group)
-        Each cell's own linear predictor, and what its outcome tells about it: where the search for a group's mode begins.
+        Each cell's own linear predictor, and what its outcome tells about it: where the search for a group's mode
+        begins.
     constant, start : Array
         Terms of the log likelihood without a parameter, (); starting point, (dim,).
     parent, real, units
@@ -171,7 +175,9 @@ class Quadrature:
         return self.log_likelihood(u, stats) + self.log_prior(u, stats)
 
     def off(self, u: Array, stats: QuadratureStats) -> Array:
-        """What the logarithm of p(y | phi) by the model's rule is off by, as a rule of several times the terms and a wider reach sees it."""
+        """What the logarithm of p(y | phi) by the model's rule is off by, as a rule of several times the terms and a
+        wider reach sees it.
+        """
         phi = self.constrain(u, stats)
         return self.log_marginal(phi, stats) - self.log_marginal(phi, stats, RULES["check"])
 
@@ -180,13 +186,19 @@ class Quadrature:
     def _spread(self, phi: Values, stats: QuadratureStats) -> Array:
         """Standard deviation between groups of the inner coefficient."""
         e = self._effect
-        return phi[self._sd] if stats.units is None or e in self.layout.origin else phi[self._sd] / stats.units.inward[e, e]
+        return (
+            phi[self._sd]
+            if stats.units is None or e in self.layout.origin
+            else phi[self._sd] / stats.units.inward[e, e]
+        )
 
     def _bases(self, phi: Values, stats: QuadratureStats) -> list[Array]:
         """Linear predictor of each cell without its group's deviation; a sheet each, (width, group)."""
         offset = jnp.log(stats.units.exposure) if stats.units is not None and self.layout.law.exposed else 0.0
         names = [(c, self.layout.columns[c]) for c in self.layout.population]
-        return [sum((phi[name] * s.x[c] for c, name in names), start=jnp.zeros_like(s.y)) - offset for s in stats.sheets]
+        return [
+            sum((phi[name] * s.x[c] for c, name in names), start=jnp.zeros_like(s.y)) - offset for s in stats.sheets
+        ]
 
     def _terms(self, phi: Values, stats: QuadratureStats, rule: Rule) -> tuple[Places, Array]:
         """Where the rule lies, and the logarithms of its terms, (term, group); groups in the sheets' order."""
@@ -244,7 +256,9 @@ class Quadrature:
         return phi[name] if self._effect in self.layout.population else jnp.zeros_like(phi[self._sd])
 
     def draw(self, key: Array, u: Array, stats: QuadratureStats) -> Values:
-        """One draw of everything given phi, group axes padded: each group by inversion of its distribution function on the finest rule."""
+        """One draw of everything given phi, group axes padded: each group by inversion of its distribution function on
+        the finest rule.
+        """
         phi, rule = self.constrain(u, stats), RULES["finest"]
         places, terms = self._terms(phi, stats, rule)
         p = jax.random.uniform(key, terms.shape[1:], terms.dtype)
@@ -253,7 +267,9 @@ class Quadrature:
         return shown(self.layout, stats, phi | {self._theta: theta[stats.cells.column]})  # type: ignore[arg-type]  # which has the fields that are read
 
     def components(self, u: Array, stats: QuadratureStats, wanted: tuple[str, ...]) -> dict[str, Component]:
-        """Law given phi of each wanted variable; the average of groups is given as a normal law with the exact mean and variance."""
+        """Law given phi of each wanted variable; the average of groups is given as a normal law with the exact mean
+        and variance.
+        """
         phi = self.constrain(u, stats)
         level, theta = self.layout.levels[0], self._theta
         points = shown(self.layout, stats, phi | {theta: jnp.broadcast_to(self._centre(phi), (level.size,))})  # type: ignore[arg-type]
@@ -266,7 +282,11 @@ class Quadrature:
                 share = stats.real[0] / jnp.sum(stats.real[0])
                 found[name] = Component("normal", jnp.sum(share * groups.a), jnp.sum(share**2 * groups.b))
             elif name == f"new({level.name})":
-                variance = phi[self._sd] ** 2 if self.layout.columns[self._effect] == INTERCEPT else jnp.zeros_like(phi[self._sd])
+                variance = (
+                    phi[self._sd] ** 2
+                    if self.layout.columns[self._effect] == INTERCEPT
+                    else jnp.zeros_like(phi[self._sd])
+                )
                 found[name] = Component("normal", points[INTERCEPT], variance)
             else:
                 found[name] = Component("point", points[name], jnp.zeros_like(points[name]))

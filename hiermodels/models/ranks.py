@@ -1,16 +1,23 @@
 """Rank within a level: what the groups of some terms can follow, less what the population's coefficients can.
 
-Write X for the columns with flat coefficients (those of unpooled groups too) and Z_l for the columns of a group term's effect: the
-effect's values, one column for each group; sigma's are one for each row. With y = X b + sum of s_l Z_l u_l, let the sds of a set S grow
+Write X for the columns with flat coefficients (those of unpooled groups too) and Z_l for the columns of a group term's
+effect: the
+effect's values, one column for each group; sigma's are one for each row. With y = X b + sum of s_l Z_l u_l, let the sds
+of a set S grow
 together, s_l = t c_l, the others fixed. With b integrated out,
 
     log p(y | s) = -rho(S) log t + O(1),    rho(S) = rank [X, Z_S] - rank X,
 
-since |V| grows as t^(2 rank Z_S) and |X'V^-1 X| falls as t^(-2 d), d = dim(span X n span Z_S), and the quadratic form converges. Along
-s_l = t^a_l the exponents are linear in a wherever the order of a is fixed, so the cones' corners decide, which are the indicators of
-sets S: **the posterior is proper at infinity iff E(S) < rho(S) for every set S**, E(S) the sum of e_l + 1 over S, where prior l falls
-as s^e_l; and E[s_l^r | y] exists iff E(S) + r < rho(S) for every S that has l. A linear function of coefficients and group values
-has variance t^2 where it is not estimable once Z_S has coefficients of its own, else O(1): its moments ask for the same for those S.
+since |V| grows as t^(2 rank Z_S) and |X'V^-1 X| falls as t^(-2 d), d = dim(span X n span Z_S), and the quadratic form
+converges. Along
+s_l = t^a_l the exponents are linear in a wherever the order of a is fixed, so the cones' corners decide, which are the
+indicators of
+sets S: **the posterior is proper at infinity iff E(S) < rho(S) for every set S**, E(S) the sum of e_l + 1 over S, where
+prior l falls
+as s^e_l; and E[s_l^r | y] exists iff E(S) + r < rho(S) for every S that has l. A linear function of coefficients and
+group values
+has variance t^2 where it is not estimable once Z_S has coefficients of its own, else O(1): its moments ask for the same
+for those S.
 Where S holds sigma, rho is rows - rank X and nothing is estimable.
 """
 
@@ -45,7 +52,9 @@ Set = frozenset[int]
 
 
 class Scale(NamedTuple):
-    """A standard deviation: its prior, the level and the column of the design whose coefficient it spreads, and its units."""
+    """A standard deviation: its prior, the level and the column of the design whose coefficient it spreads, and its
+    units.
+    """
 
     name: str
     prior: Prior
@@ -63,7 +72,7 @@ def scales(layout: Layout, data: Data) -> list[Scale]:
         for e in level.effects if level.pooling == "partial" else ():
             name = sd_name(level.name, layout.columns[e])
             units = _count(np.asarray(data.group[i])[there & (np.asarray(data.x[:, e]) != 0)])
-            found.append(Scale(name, layout.parameter(name).prior, i, e, units, f"{level.name} groups"))  # type: ignore[union-attr]
+            found.append(Scale(name, layout.parameter(name).prior, i, e, units, (f"{level.name} groups")))  # type: ignore[union-attr]
     sigma = layout.residual_sd
     if sigma is not None:
         found.append(Scale(sigma.name, sigma.prior, ROWS, ROWS, int(there.sum()), "rows"))
@@ -93,7 +102,9 @@ class Spans:
         self.parent = [np.asarray(p) for p in data.parent]
         self.scales = scales(layout, data)
         self.inward = np.eye(len(layout.columns)) if data.units is None else np.asarray(data.units.inward)
-        self.unpooled = [(i, e) for i, level in enumerate(layout.levels) if level.pooling == "none" for e in level.effects]
+        self.unpooled = [
+            (i, e) for i, level in enumerate(layout.levels) if level.pooling == "none" for e in level.effects
+        ]
         self._triangles: dict[Set, np.ndarray] = {}
 
     @property
@@ -146,7 +157,8 @@ class Spans:
     # estimability -----------------------------------------------------------------------------------------
 
     def unsteady(self, some: Set, functions: np.ndarray) -> bool:
-        """Whether a linear function of X's coefficients and S's group values is not estimable; of several, whether any is not.
+        """Whether a linear function of X's coefficients and S's group values is not estimable; of several, whether any
+        is not.
 
         Parameters
         ----------
@@ -161,7 +173,9 @@ class Spans:
         return bool(np.any(np.linalg.norm(left, axis=1) > 1e-6 * np.linalg.norm(functions, axis=1)))
 
     def coefficient(self, some: Set, c: int) -> np.ndarray:
-        """The population's coefficient of column c as the user sees it, as a function of the columns of [X, Z_S]; shape (1, column)."""
+        """The population's coefficient of column c as the user sees it, as a function of the columns of [X, Z_S];
+        shape (1, column).
+        """
         return self._population(some, c)[None]
 
     def group_value(self, some: Set, i: int, e: int) -> np.ndarray:
@@ -197,7 +211,10 @@ class Spans:
 
     def _terms(self, some: Set) -> list[tuple[int, int]]:
         """Levels and effects whose groups have columns of their own: unpooled ones, then those of S."""
-        return [*self.unpooled, *((self.scales[i].level, self.scales[i].effect) for i in sorted(some) if self.scales[i].level != ROWS)]
+        return [
+            *self.unpooled,
+            *((self.scales[i].level, self.scales[i].effect) for i in sorted(some) if self.scales[i].level != ROWS),
+        ]
 
     def _starts(self, some: Set) -> dict[tuple[int, int], int]:
         start, found = len(self.columns), {}
@@ -207,7 +224,9 @@ class Spans:
         return found
 
     def _triangle(self, some: Set) -> np.ndarray:
-        """R of the QR of [X, Z_S], of columns of about unit length: its rank and row space, whatever the number of rows."""
+        """R of the QR of [X, Z_S], of columns of about unit length: its rank and row space, whatever the number of
+        rows.
+        """
         if some not in self._triangles:
             codes = {i: np.unique(self.group[i], return_inverse=True) for i, _ in self._terms(some)}
             width = len(self.columns) + sum(len(codes[i][0]) for i, _ in self._terms(some))
@@ -226,7 +245,11 @@ class Spans:
     def moved_by(self, some: Set) -> Iterator[int]:
         """Scales whose size, as the user sees it, grows with S: those of S, and those that an origin ties to them."""
         for i, scale in enumerate(self.scales):
-            tied = [j for j in some if self.scales[j].level == scale.level != ROWS and self.inward[scale.effect, self.scales[j].effect] != 0]
+            tied = [
+                j
+                for j in some
+                if self.scales[j].level == scale.level != ROWS and self.inward[scale.effect, self.scales[j].effect] != 0
+            ]
             if i in some or tied:
                 yield i
 

@@ -1,4 +1,6 @@
-"""What the rows' outcomes are around, given every parameter and group value: linear predictors, probabilities, rates."""
+"""What the rows' outcomes are around, given every parameter and group value: linear predictors, probabilities,
+rates.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ __all__ = ["linear_predictor", "rates", "rates_without_groups"]
 def linear_predictor(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
     """Mean of each row of normal groups on the link scale, shape (obs,).
 
-    A row's coefficient of a column is that of its finest group by which it varies; where groupings cross, what each adds to the level
+    A row's coefficient of a column is that of its finest group by which it varies; where groupings cross, what each
+    adds to the level
     that it shares with those before. A given group value leaves what lies above it out of the sum.
 
     Parameters

@@ -1,4 +1,6 @@
-"""Centres and scales of a design's columns, and the sizes of its rows: measured once for each fit, or given; never from the outcome."""
+"""Centres and scales of a design's columns, and the sizes of its rows: measured once for each fit, or given; never
+from the outcome.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +48,11 @@ class Scales:
     Attributes
     ----------
     columns : mapping of str to Column
-        By name of the design's column; the constant one is left out. A law is declared by its mean and sd, ``Column(50, 10)``.
+        By name of the design's column; the constant one is left out. A law is declared by its mean and sd, ``Column(50,
+        10)``.
     se : float or None
-        Known standard error of a typical row, ``(mean of se^-2)^(-1/2)``; 1 where variances are not known. None to have it measured.
+        Known standard error of a typical row, ``(mean of se^-2)^(-1/2)``; 1 where variances are not known. None to have
+        it measured.
     weight : float or None
         Mean weight of a row; 1 without weights.
     exposure : float or None
@@ -68,7 +72,9 @@ class Scales:
         >>> read_scales(Scales({"x": Column(285.0, 2.0)}).plain()) == Scales({"x": Column(285.0, 2.0)})
         True
         """
-        columns = {name: {k: v for k, v in dataclasses.asdict(c).items() if v != ()} for name, c in self.columns.items()}
+        columns = {
+            name: {k: v for k, v in dataclasses.asdict(c).items() if v != ()} for name, c in self.columns.items()
+        }
         sizes = {k: v for k in ("se", "weight", "exposure") if (v := getattr(self, k)) != 1.0}
         return {"columns": columns, **sizes}
 
@@ -121,9 +127,13 @@ def measure(names: Sequence[str], x: np.ndarray, known: bool, weight: np.ndarray
             continue
         product = np.prod(np.stack([x[:, f] - centres[f] for f in factors[c]]), axis=0)
         middle = float(product.mean())
-        columns[name] = Column(*plain, tuple(names[f] for f in factors[c]), (middle, _spread(product - middle, product)))
+        columns[name] = Column(
+            *plain, tuple(names[f] for f in factors[c]), (middle, _spread(product - middle, product))
+        )
     typical = float(weight.mean())
-    return Scales(columns, typical**-0.5 if known else 1.0, 1.0 if known else typical, 1.0 if size is None else float(size.mean()))
+    return Scales(
+        columns, typical**-0.5 if known else 1.0, 1.0 if known else typical, 1.0 if size is None else float(size.mean())
+    )
 
 
 def _spread(deviation: np.ndarray, column: np.ndarray) -> float:
@@ -138,7 +148,8 @@ def _spread(deviation: np.ndarray, column: np.ndarray) -> float:
 def _products(names: Sequence[str], x: np.ndarray) -> list[tuple[int, ...]]:
     """The columns whose product each column is, in their lowest terms; empty for a column of its own.
 
-    Products are looked for among weighted sums of the rows, at the cost of one product of matrices, and then compared row by row.
+    Products are looked for among weighted sums of the rows, at the cost of one product of matrices, and then compared
+    row by row.
     """
     found: list[tuple[int, ...]] = [()] * len(names)
     free = [c for c in range(len(names)) if np.ptp(x[:, c]) > 0]

@@ -1,6 +1,7 @@
 """The statements of a model, simulated: true values down the tree of groups, then outcomes of the rows.
 
-Hyperparameters are given, group values may be; whatever needs one that is not given is NaN. What is random comes in as functions, so
+Hyperparameters are given, group values may be; whatever needs one that is not given is NaN. What is random comes in as
+functions, so
 that a mechanism may deviate from the model in the law of its groups' effects and say nothing else again.
 """
 
@@ -31,7 +32,9 @@ Effects = Callable[[Scattered, str], Array]
 """Standardised effects of a level's groups, given a statement and the name of one of its variables; (group,)."""
 
 
-def simulate(layout: Layout, key: Array, design: Data, known: Values, words: Values | None = None) -> tuple[Array, dict[str, Array]]:
+def simulate(
+    layout: Layout, key: Array, design: Data, known: Values, words: Values | None = None
+) -> tuple[Array, dict[str, Array]]:
     """One dataset of a model: down the tree of groups, then the rows.
 
     Parameters
@@ -79,14 +82,25 @@ class _Keys(NamedTuple):
 def _keys(layout: Layout, key: Array, words: Values | None) -> _Keys:
     """A key for whatever is drawn, by name."""
     if layout.normal_groups:
-        return _Keys(lambda name: stream(key, name, words), key, lambda name: stream(key, name, words), stream(key, OUTCOME, words))
+        return _Keys(
+            lambda name: stream(key, name, words),
+            key,
+            lambda name: stream(key, name, words),
+            stream(key, OUTCOME, words),
+        )
     effects, units, new, rows = jax.random.split(key, 4)
     concentrations, rates = jax.random.split(units)
     shown = layout.quantities
-    return _Keys(lambda n: stream(effects, n, words) if n in shown else concentrations, rates, lambda n: stream(new, n, words), rows)
+    return _Keys(
+        lambda n: stream(effects, n, words) if n in shown else concentrations,
+        rates,
+        lambda n: stream(new, n, words),
+        rows,
+    )
 
 
-# groups -----------------------------------------------------------------------------------------------------------------
+# groups
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def draw_groups(layout: Layout, design: Data, known: Values, effects: Effects, rate_key: Array) -> Groups:
@@ -119,7 +133,9 @@ class Groups:
     def __init__(self, layout: Layout, design: Data, known: Values) -> None:
         nan = jnp.full((), jnp.nan)
         self.layout, self.design, self.known, self.tree = layout, design, known, tree_of(layout, design)
-        self.true = {p.name: known.get(p.name, jnp.zeros(()) if p.kind == "correlation" else nan) for p in layout.parameters}
+        self.true = {
+            p.name: known.get(p.name, jnp.zeros(()) if p.kind == "correlation" else nan) for p in layout.parameters
+        }
         self.root = {layout.columns[c]: known.get(layout.columns[c], nan) for c in layout.population}
         if not layout.normal_groups:
             given = (rate_name(layout) or INTERCEPT) in known
@@ -132,7 +148,9 @@ class Groups:
         i, nan = statement.level, jnp.full(self.layout.levels[statement.level].size, jnp.nan)
         match statement:
             case Scattered():
-                noise = _correlated(statement, jnp.stack([effects(statement, name) for name in statement.names]), self.known)
+                noise = _correlated(
+                    statement, jnp.stack([effects(statement, name) for name in statement.names]), self.known
+                )
                 found = [self.above(i, column) + z for column, z in zip(statement.columns, noise, strict=True)]
             case Rates():
                 found = [self._rates(statement, rate_key)]
@@ -142,7 +160,9 @@ class Groups:
             case _:  # follows no population: given, or undefined
                 found = [nan for _ in statement.columns]
         for column, name, value in zip(statement.columns, statement.names, found, strict=True):
-            natural = isinstance(statement, (Rates, Inherited)) and i < len(self.layout.levels) - 1  # but shown on the link scale
+            natural = (
+                isinstance(statement, (Rates, Inherited)) and i < len(self.layout.levels) - 1
+            )  # but shown on the link scale
             self.values[i, column] = value = value if natural else self.known.get(name, value)
             self.true[name] = self.layout.link.forward(value) if natural else value
 
@@ -192,7 +212,9 @@ def _correlated(statement: Scattered, z: Array, known: Values) -> list[Array]:
 
 
 def _root(matrix: Array) -> Array:
-    """Lower Cholesky factor of a correlation matrix, which may be singular: a column without variance of its own is zero."""
+    """Lower Cholesky factor of a correlation matrix, which may be singular: a column without variance of its own is
+    zero.
+    """
     size = matrix.shape[0]
     factor = jnp.zeros_like(matrix)
     for j in range(size):
@@ -202,7 +224,8 @@ def _root(matrix: Array) -> Array:
     return factor
 
 
-# groups not in the data -------------------------------------------------------------------------------------------------
+# groups not in the data
+# -------------------------------------------------------------------------------------------------
 
 
 def new_effects(layout: Layout, i: int, known: Values) -> list[tuple[str, Array]]:

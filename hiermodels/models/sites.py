@@ -40,11 +40,14 @@ __all__ = [
 ]
 
 TRACING = threading.RLock()
-"""NumPyro keeps its handlers in one stack a process: threads that trace models take turns, or see one another's sites."""
+"""NumPyro keeps its handlers in one stack a process: threads that trace models take turns, or see one another's sites.
+"""
 
 
 Centring = bool | tuple[str, ...]
-"""Group values as they are or as standardised deviations: for all, or the names of those sites that are sampled as they are."""
+"""Group values as they are or as standardised deviations: for all, or the names of those sites that are sampled as
+they are.
+"""
 
 _SUPPORT = {
     "real": constraints.real,
@@ -90,7 +93,9 @@ def hyperparameter(
     if prior.known:
         return numpyro.deterministic(name, jnp.asarray(prior.args[0]))
     if prior.unit is not None and unit is None:
-        raise ValueError(f"prior of {name}: {prior} is in units of the {prior.unit}, which this model has not; use another")
+        raise ValueError(
+            f"prior of {name}: {prior} is in units of the {prior.unit}, which this model has not; use another"
+        )
     law = prior.law(kind, unit)
     if law is not None and not prior.cut(kind):
         return numpyro.sample(name, law)
@@ -115,9 +120,7 @@ def is_centred(centred: Centring, name: str) -> bool:
     return centred if isinstance(centred, bool) else name in centred
 
 
-def padded(
-    name: str, law: dist.Distribution, real: Array, log_weight: Callable[[Array], Array] | None = None
-) -> Array:
+def padded(name: str, law: dist.Distribution, real: Array, log_weight: Callable[[Array], Array] | None = None) -> Array:
     """Sample a level's groups; padding is masked, and held in place by a factor of its own.
 
     Parameters
@@ -185,9 +188,7 @@ def find_sites(model: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Si
         return transform(jnp.zeros(shape))
 
     def run() -> None:
-        handlers.trace(handlers.substitute(handlers.seed(model, 0), substitute_fn=place)).get_trace(
-            *args, **kwargs
-        )
+        handlers.trace(handlers.substitute(handlers.seed(model, 0), substitute_fn=place)).get_trace(*args, **kwargs)
 
     with TRACING:
         jax.eval_shape(run)
@@ -260,10 +261,9 @@ def to_flat(
     return jnp.concatenate([parts[s.name].reshape(-1) for s in sites]) if sites else jnp.zeros(0)
 
 
-def natural(
-    model: Callable[..., Any], sites: tuple[Site, ...], u: Array, *args: Any, **kwargs: Any
-) -> Array:
-    """The flat vector with every parameter on its own scale; what has no coordinates of its own (a correlation's factor) stays
+def natural(model: Callable[..., Any], sites: tuple[Site, ...], u: Array, *args: Any, **kwargs: Any) -> Array:
+    """The flat vector with every parameter on its own scale; what has no coordinates of its own (a correlation's
+    factor) stays
     unconstrained.
 
     Parameters

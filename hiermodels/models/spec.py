@@ -39,7 +39,8 @@ class Model(Declaration):
     formula : str
         As in lme4: ``score ~ 1 + treated + (1 | school/classroom)``.
     family : str
-        One of `hiermodels.families`, e.g. ``normal``, ``binomial`` (beta groups), ``binomial_logit`` (normal groups on the logit scale);
+        One of `hiermodels.families`, e.g. ``normal``, ``binomial`` (beta groups), ``binomial_logit`` (normal groups on
+        the logit scale);
         ``hiermodels list families`` prints them.
     known_se, trials, exposure, weights : str, optional
         Column names: known standard errors of a normal outcome; binomial trials; Poisson exposure; weights that
@@ -88,14 +89,16 @@ class Model(Declaration):
         Parameters
         ----------
         data : DataFrame, optional
-            Needed for the names of categorical predictors, and for the numbers of defaults that are scaled to known variances.
+            Needed for the names of categorical predictors, and for the numbers of defaults that are scaled to known
+            variances.
         pooling : str or mapping
             As in `hiermodels.fit`; needs ``data`` unless it is ``partial``.
 
         Returns
         -------
         str
-            Python: imports and ``def model(...)``. Group values are standardised deviations, as they are with ``centred=False``.
+            Python: imports and ``def model(...)``. Group values are standardised deviations, as they are with
+            ``centred=False``.
 
         Raises
         ------

@@ -19,11 +19,18 @@ _MOST = 4
 
 
 def unmeasured(layout: Layout) -> Scales:
-    """Centres and scales that only name the columns, of a declaration without data; ``x:z`` is the product of its parts."""
+    """Centres and scales that only name the columns, of a declaration without data; ``x:z`` is the product of its
+    parts.
+    """
     parts = {name: tuple(name.split(":")) for name in layout.columns}
     return Scales(
         {
-            name: Column(0.0, 1.0, parts[name] if len(parts[name]) > 1 and set(parts[name]) <= set(layout.columns) else (), (0.0, 1.0))
+            name: Column(
+                0.0,
+                1.0,
+                parts[name] if len(parts[name]) > 1 and set(parts[name]) <= set(layout.columns) else (),
+                (0.0, 1.0),
+            )
             for c, name in enumerate(layout.columns)
             if c not in layout.origin
         }
@@ -31,7 +38,9 @@ def unmeasured(layout: Layout) -> Scales:
 
 
 def per_unit(model: Declaration, layout: Layout, parameter: Parameter) -> str:
-    """What the numbers of a default prior are multiplied by before there are data: `` se``, `` / sd(x)``, `` / sqrt(mean(w))``."""
+    """What the numbers of a default prior are multiplied by before there are data: `` se``, `` / sd(x)``, `` /
+    sqrt(mean(w))``.
+    """
     if parameter.core is None or parameter.role not in ("coefficient", "group sd"):
         return ""
     found = ""
@@ -39,13 +48,19 @@ def per_unit(model: Declaration, layout: Layout, parameter: Parameter) -> str:
         found = f" / sqrt(mean({model.weights}))" if model.weights else ""
     elif layout.known and parameter.core.in_units:
         found = f" {model.known_se}"
-    if parameter.effect in layout.columns and parameter.effect != INTERCEPT and layout.columns.index(parameter.effect) not in layout.origin:
+    if (
+        parameter.effect in layout.columns
+        and parameter.effect != INTERCEPT
+        and layout.columns.index(parameter.effect) not in layout.origin
+    ):
         found += f" / sd({parameter.effect})"
     return found
 
 
 def stands_at(model: Declaration, layout: Layout, parameter: Parameter, scales: Scales | None = None) -> str:
-    """Where a default prior stands, if not at zero: ``at the predictors' means``, with the numbers of a fit; empty for any other."""
+    """Where a default prior stands, if not at zero: ``at the predictors' means``, with the numbers of a fit; empty for
+    any other.
+    """
     if parameter.core is None or parameter.core.constant:
         return ""
     found = [_means(layout, parameter, scales)] if layout.moved(parameter) else []
@@ -79,15 +94,23 @@ def _means(layout: Layout, parameter: Parameter, scales: Scales | None) -> str:
 
 
 def notes(layout: Layout) -> list[str]:
-    """Sentences about predictors whose zero is part of the model, so that adding a constant to them gives another model."""
+    """Sentences about predictors whose zero is part of the model, so that adding a constant to them gives another
+    model.
+    """
     moved = {c for _, c in layout.moves}
     found = []
     for c, name in enumerate(layout.columns):
         if c in moved or c in layout.origin or name == INTERCEPT:
             continue
-        apart = [level.name for level in layout.levels if c in level.effects and level.pooling == "partial" and not _joined(layout, level, c)]
+        apart = [
+            level.name
+            for level in layout.levels
+            if c in level.effects and level.pooling == "partial" and not _joined(layout, level, c)
+        ]
         if apart:
-            found.append(f"the zero of {name} is part of this model: its slopes vary by {apart[0]} apart from intercepts")
+            found.append(
+                f"the zero of {name} is part of this model: its slopes vary by {apart[0]} apart from intercepts"
+            )
         elif not layout.origin:
             unless = "" if layout.obs else ", unless a factor stands for it"
             found.append(f"the zero of {name} is part of this model: it has no intercept{unless}")

@@ -18,6 +18,7 @@ from hiermodels.quantities import theta_name
 
 __all__ = ["moments", "of_counts", "of_sums", "working"]
 
+
 def moments(layout: Layout, data: Data) -> dict[str, Array]:
     """Guesses by site name (see `hiermodels.models.builder`), centred sites and non-centred ones; pure and
     jittable.
@@ -31,7 +32,8 @@ def moments(layout: Layout, data: Data) -> dict[str, Array]:
 def working(layout: Layout, data: Data) -> Data:
     """The data with outcomes on the scale of the linear predictor, weighted by what they tell about it.
 
-    A row's weight is what it tells at the overall mean, as its family says. An outcome on that scale already is left alone, in units
+    A row's weight is what it tells at the overall mean, as its family says. An outcome on that scale already is left
+    alone, in units
     of its residual variance.
     """
     if layout.link.identity:
@@ -52,7 +54,8 @@ def _guess_normal(layout: Layout, data: Data) -> dict[str, Array]:
     total = jnp.sum(data.weight)
     centre = jnp.sum(data.weight * data.y) / total
     spread = jnp.sqrt(jnp.sum(data.weight * (data.y - centre) ** 2) / total)
-    # outcomes that are all alike say nothing about sds: then a link's own unit, or a twentieth of what one row tells, is where they start
+    # outcomes that are all alike say nothing about sds: then a link's own unit, or a twentieth of what one row tells,
+    # is where they start
     least = 1e-6 if layout.link.identity else jnp.minimum(1.0, 0.05 * jnp.sqrt(jnp.sum(data.weight > 0) / total))
     spread = jnp.where(spread > least, spread, least)
     starts = {q.role: q.start for q in layout.law.own if q.role != "residual sd"}
@@ -114,9 +117,7 @@ def _guess_counts(layout: Layout, data: Data) -> dict[str, Array]:
         y, size = (tree_of(layout, data).sum_rows(rows, i) for rows in (events, exposure))
         weight = law.population.shrinking(overall)
         rates.append((y + weight * overall) / (size + weight))
-        values[theta_name(level.name, "Intercept")] = jnp.where(
-            data.real[i], law.link.forward(rates[i]), 0.0
-        )
+        values[theta_name(level.name, "Intercept")] = jnp.where(data.real[i], law.link.forward(rates[i]), 0.0)
         values[theta_name(level.name, log_name)] = jnp.where(data.real[i], 2.0, 0.0)
     return values | ({rate_site(layout): rates[tree.unit]} if rates else {})
 
@@ -133,7 +134,9 @@ def _inside(parameter: Parameter, value: Array, edge: float = 0.05, by: Array | 
 
 
 def of_sums(layout: Layout, parameters: tuple[Parameter, ...], stats: GaussianStats) -> dict[str, Array]:
-    """Hyperparameters of a normal hierarchy on the scale of the data: group sds and sigma at half the outcome's spread."""
+    """Hyperparameters of a normal hierarchy on the scale of the data: group sds and sigma at half the outcome's
+    spread.
+    """
     spread = jnp.sqrt(stats.yy / jnp.maximum(jnp.sum(stats.cc[0, 0]), jnp.finfo(stats.yy.dtype).tiny))
     spread = jnp.where(spread > 0, spread, 1e-6)
     values, stands = {}, stands_of(layout, stats)

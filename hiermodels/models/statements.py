@@ -1,7 +1,9 @@
 """A bound model as a list of statements: which law the groups of a level follow, and around what.
 
-`statements` is the one reading of a layout's levels, pooling and population; whatever interprets a model (NumPyro, source, text and
-LaTeX, simulators) walks this list in order. Parameters and their priors are `Layout.parameters`; a row's linear predictor adds up what
+`statements` is the one reading of a layout's levels, pooling and population; whatever interprets a model (NumPyro,
+source, text and
+LaTeX, simulators) walks this list in order. Parameters and their priors are `Layout.parameters`; a row's linear
+predictor adds up what
 its groups have, or its outcome has the rate of its group.
 
 | statement | says |
@@ -90,12 +92,15 @@ class Rates(Statement):
 
 
 class Inherited(Statement):
-    """Groups that have the rate of their unit: those below, and the units themselves where their rate is no group value."""
+    """Groups that have the rate of their unit: those below, and the units themselves where their rate is no group
+    value.
+    """
 
 
 @lru_cache(maxsize=256)
 def statements(layout: Layout) -> tuple[Statement, ...]:
-    """Statements about the groups of every level, in the order of sampling; means of children come after, fine to coarse.
+    """Statements about the groups of every level, in the order of sampling; means of children come after, fine to
+    coarse.
 
     Examples
     --------
@@ -131,7 +136,9 @@ def statements(layout: Layout) -> tuple[Statement, ...]:
 
 
 def rate_site(layout: Layout) -> str:
-    """Name of the site of the units' probabilities or rates: ``theta_<g>``, or ``rate_<g>`` where groups below share them."""
+    """Name of the site of the units' probabilities or rates: ``theta_<g>``, or ``rate_<g>`` where groups below share
+    them.
+    """
     unit = count_tree(layout).unit
     name = layout.levels[unit].name
     return f"theta_{name}" if unit == len(layout.levels) - 1 else f"rate_{name}"

@@ -1,4 +1,6 @@
-"""Streams of random numbers that belong to names: what is drawn for a quantity depends on its name, never on its place in a list."""
+"""Streams of random numbers that belong to names: what is drawn for a quantity depends on its name, never on its place
+in a list.
+"""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ class Tokens:
 
     def __init__(self, text: str) -> None:
         self.text, self.place, self.depth = text, 0, 0
-        self.tokens = [Token(m.lastgroup or "", m[m.lastgroup or 0], m.start(m.lastgroup or 0)) for m in _TOKEN.finditer(text)]
+        self.tokens = [
+            Token(m.lastgroup or "", m[m.lastgroup or 0], m.start(m.lastgroup or 0)) for m in _TOKEN.finditer(text)
+        ]
         self.tokens.append(Token("end", "", len(text)))
 
     @property
@@ -81,7 +83,10 @@ class Tokens:
         if token.kind in ("name", "quote", "number", "text") or token.text == "(":
             way = "write + : or * between terms"
             if before.kind == "name" and token.kind in ("name", "number"):
-                way += f", or a column's name with blanks in backticks, as in `{plain(f'{before.text} {token.text}')[:60]}`"
+                way += (
+                    f", or a column's name with blanks in backticks, as in "
+                    f"`{plain(f'{before.text} {token.text}')[:60]}`"
+                )
             self.refuse(f"expected an operator{closing}, found {shown} after {shortened(before.text, 40)}", way)
         self.refuse(f"unexpected {shown}", f"expected an operator{closing} here")
 
@@ -91,7 +96,9 @@ class Tokens:
         if token.kind == "end":
             self.refuse("a term is missing", "write e.g. y ~ 1 + x + (1 | group)")
         if token.text == "." or token.text.startswith("."):
-            self.refuse("a dot", "it stands for no columns here: name the columns, those that begin with a dot in backticks")
+            self.refuse(
+                "a dot", "it stands for no columns here: name the columns, those that begin with a dot in backticks"
+            )
         if token.kind == "other":
             self.refuse(f"unexpected {shortened(token.text, 40)}", _ALPHABET)
         self.refuse(f"expected a term, found {shortened(token.text, 40)}", "write e.g. y ~ 1 + x + (1 | group)")
@@ -100,7 +107,10 @@ class Tokens:
         """The next token as a column's name."""
         token = self.next
         if token.kind not in ("name", "quote") or not plain(token.text).strip():
-            self.refuse(f"expected {what}, found {shortened(token.text, 40)}", "write a column's name, in backticks where it is no plain word")
+            self.refuse(
+                f"expected {what}, found {shortened(token.text, 40)}",
+                "write a column's name, in backticks where it is no plain word",
+            )
         self.place += 1
         return plain(token.text)
 

@@ -1,10 +1,15 @@
 """Which variances a design tells apart: the others are divided by their priors alone, whatever the outcome.
 
-With coefficients b, variances v_k and y = X b + errors, the contrasts of y that are free of b have the covariance sum of v_k M A_k M,
-M = I - X (X'X)^- X', where A_k = Z_l Z_l' for a group sd, 1 / weight for sigma and Z_l Z_m' + Z_m Z_l' for the covariance of two
-effects of one term. The data tell v_k apart from the others iff M A_k M is no linear combination of theirs (Rao & Kleffe 1988,
-Estimation of Variance Components, chapter 5); where it is zero the coefficients follow every group, and nothing is said about v_k.
-The products tr(M A_k M A_l) are sums over pairs of groups that share rows, and over groups: no matrix is as long as the rows are many.
+With coefficients b, variances v_k and y = X b + errors, the contrasts of y that are free of b have the covariance sum
+of v_k M A_k M,
+M = I - X (X'X)^- X', where A_k = Z_l Z_l' for a group sd, 1 / weight for sigma and Z_l Z_m' + Z_m Z_l' for the
+covariance of two
+effects of one term. The data tell v_k apart from the others iff M A_k M is no linear combination of theirs (Rao &
+Kleffe 1988,
+Estimation of Variance Components, chapter 5); where it is zero the coefficients follow every group, and nothing is said
+about v_k.
+The products tr(M A_k M A_l) are sums over pairs of groups that share rows, and over groups: no matrix is as long as the
+rows are many.
 """
 
 from __future__ import annotations
@@ -93,12 +98,20 @@ def _found(layout: Layout, data: Data, free: list[Scale], rows: np.ndarray) -> U
         return Untold()
     parts = {level: _part(layout, data, level, here, x, q, rows) for level, here in effects.items()}
     pairs = [(s.level, (effects[s.level].index(s.effect),) * 2) for s in free]
-    pairs += [(i, (effects[i].index(a), effects[i].index(b))) for i, a, b in _covariances(layout) if {a, b} <= set(effects.get(i, ()))]
+    pairs += [
+        (i, (effects[i].index(a), effects[i].index(b)))
+        for i, a, b in _covariances(layout)
+        if {a, b} <= set(effects.get(i, ()))
+    ]
     gram, size = _gram(parts, pairs)
     alone = np.diag(gram) <= _SMALL * size
     kept = np.flatnonzero(~alone)
     root = np.sqrt(np.diag(gram)[kept])
-    values, vectors = np.linalg.eigh(gram[np.ix_(kept, kept)] / np.outer(root, root)) if len(kept) else (np.zeros(0), np.zeros((0, 0)))
+    values, vectors = (
+        np.linalg.eigh(gram[np.ix_(kept, kept)] / np.outer(root, root))
+        if len(kept)
+        else (np.zeros(0), np.zeros((0, 0)))
+    )
     null = vectors[:, values < _SMALL * len(kept)]
     share = null @ null.T
     together: list[tuple[Scale, ...]] = []
@@ -130,7 +143,9 @@ def _basis(columns: np.ndarray) -> np.ndarray:
     return u[:, values > 1e-9 * values[0]] if len(values) else u
 
 
-def _part(layout: Layout, data: Data, level: int, effects: list[int], x: np.ndarray, q: np.ndarray, rows: np.ndarray) -> _Part:
+def _part(
+    layout: Layout, data: Data, level: int, effects: list[int], x: np.ndarray, q: np.ndarray, rows: np.ndarray
+) -> _Part:
     """The columns of a grouping's effects, or of the rows, of mean square one."""
     if level == ROWS:
         values, codes = (np.asarray(data.weight)[rows] ** -0.5)[None], np.arange(len(rows))
@@ -171,9 +186,11 @@ def _gram(parts: dict[int, _Part], pairs: list[tuple[int, tuple[int, int]]]) -> 
 
 
 def _products(one: _Part, two: _Part) -> tuple[np.ndarray, np.ndarray]:
-    """<Z_f' M Z_a, Z_e' M Z_b> for effects f, e of one grouping and a, b of another, (f, a, e, b); and the same with M = I.
+    """<Z_f' M Z_a, Z_e' M Z_b> for effects f, e of one grouping and a, b of another, (f, a, e, b); and the same with M
+    = I.
 
-    Z_f' Z_a has entries where a group of one shares rows with a group of the other; those of Z_f' Q Q' Z_a are wanted there alone.
+    Z_f' Z_a has entries where a group of one shares rows with a group of the other; those of Z_f' Q Q' Z_a are wanted
+    there alone.
     """
     shared, row = np.unique(one.codes * (two.codes.max() + 1) + two.codes, return_inverse=True)
     g, h = np.divmod(shared, two.codes.max() + 1)

@@ -1,6 +1,8 @@
-"""The tree of groups: what is summed up it, spread down it, and averaged over children; NumPy on the host, JAX in programs.
+"""The tree of groups: what is summed up it, spread down it, and averaged over children; NumPy on the host, JAX in
+programs.
 
-Values of a level's groups have the group axis last, any axes before it; a value of the population (level -1) has none, or one of
+Values of a level's groups have the group axis last, any axes before it; a value of the population (level -1) has none,
+or one of
 length one. Levels that cross are trees side by side: each level knows the one that it nests in.
 """
 
@@ -51,7 +53,9 @@ class Tree:
     group: tuple[Any, ...] = ()
 
     def owner(self, i: int, above: int | None = None) -> Any:
-        """Index of each group's ancestor at the level ``above`` (by default its parent); shape (group,), zeros for the population."""
+        """Index of each group's ancestor at the level ``above`` (by default its parent); shape (group,), zeros for the
+        population.
+        """
         top = self.levels[i].parent if above is None else above
         return self.spread_down(np.arange(self.levels[top].size) if top >= 0 else np.zeros((), int), top, i)
 
@@ -63,13 +67,19 @@ class Tree:
             if level.parent < 0:
                 x = xp.broadcast_to(x, (*x.shape[:-1], level.size))
             elif level.width is not None:
-                x = x.repeat(level.width, axis=-1) if xp is np else jnp.repeat(x, level.width, axis=-1, total_repeat_length=level.size)
+                x = (
+                    x.repeat(level.width, axis=-1)
+                    if xp is np
+                    else jnp.repeat(x, level.width, axis=-1, total_repeat_length=level.size)
+                )
             else:
                 x = x[..., self.parent[i]]
         return x
 
     def sum_up(self, x: Any, i: int, above: int | None = None) -> Any:
-        """Sum groups of level i over each group of the level ``above`` (by default their parents'); the population's axis has length one."""
+        """Sum groups of level i over each group of the level ``above`` (by default their parents'); the population's
+        axis has length one.
+        """
         top = self.levels[i].parent if above is None else above
         while i != top:
             level = self.levels[i]

@@ -1,8 +1,11 @@
 """Units and origins: the design that programs compute with (`hiermodels.models.moves`), and the way back to the user's.
 
-Standard deviations, between groups and of rows, are in the user's units inside too; coefficients, the population's and the groups',
-are per sd of their column and at the predictors' means, and so are the sds and correlations of group terms whose intercept varies
-with its slopes. Draws and components are shown at zero. A prior that the user wrote stands on what is shown, a default on what is inside.
+Standard deviations, between groups and of rows, are in the user's units inside too; coefficients, the population's and
+the groups',
+are per sd of their column and at the predictors' means, and so are the sds and correlations of group terms whose
+intercept varies
+with its slopes. Draws and components are shown at zero. A prior that the user wrote stands on what is shown, a default
+on what is inside.
 """
 
 from __future__ import annotations
@@ -128,7 +131,8 @@ def inner_design(layout: Layout, data: Data) -> Any:
 
 
 def with_outcome_scale(layout: Layout, data: Data) -> Data:
-    """The data, and a power of 1,024 by which coefficients are divided inside, so that chains move on a scale of about one.
+    """The data, and a power of 1,024 by which coefficients are divided inside, so that chains move on a scale of about
+    one.
 
     No prior changes by it: where a written one stands, the coefficient is multiplied again.
     """
@@ -148,7 +152,9 @@ def identity(layout: Layout) -> Units:
 
 
 def stands_of(layout: Layout, data: Any) -> dict[str, Any] | None:
-    """What each parameter is multiplied by where its prior stands, by name; None for 1. Of data, or of their statistics."""
+    """What each parameter is multiplied by where its prior stands, by name; None for 1. Of data, or of their
+    statistics.
+    """
     return None if data.units is None else {p.name: data.units.stands[i] for i, p in enumerate(layout.parameters)}
 
 
@@ -182,33 +188,49 @@ def shown(layout: Layout, data: Data, values: Mapping[str, Any]) -> dict[str, An
 
 
 def shown_parameters(layout: Layout, units: Units, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Population coefficients, and sds and correlations of groups, as they are shown: those that differ from the program's."""
+    """Population coefficients, and sds and correlations of groups, as they are shown: those that differ from the
+    program's.
+    """
     found, t, offset = {}, units.inward, _offset(layout, units)
     for e in layout.population:
         name = layout.columns[e]
         if name in values:
-            moved = (t[e, c] * values[layout.columns[c]] for k, c in layout.moves if k == e and layout.columns[c] in values)
+            moved = (
+                t[e, c] * values[layout.columns[c]] for k, c in layout.moves if k == e and layout.columns[c] in values
+            )
             found[name] = sum(moved, start=t[e, e] * values[name]) - (offset if e in layout.origin else 0.0)
     return found | shown_spreads(layout, units, values)
 
 
 def from_means(layout: Layout, units: Units | None, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as they are shown, from values of those that stand at the predictors' means: draws from their priors."""
+    """Parameters as they are shown, from values of those that stand at the predictors' means: draws from their
+    priors.
+    """
     if units is None:
         return dict(values)
-    inside = {layout.columns[c]: values[layout.columns[c]] / units.inward[c, c] for c in layout.population if layout.columns[c] in values}
+    inside = {
+        layout.columns[c]: values[layout.columns[c]] / units.inward[c, c]
+        for c in layout.population
+        if layout.columns[c] in values
+    }
     return dict(values) | shown_parameters(layout, units, {**values, **inside})
 
 
 def at_means(layout: Layout, units: Units | None, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters where their priors stand, at the predictors' means and a typical exposure, from those that are shown; NumPy."""
+    """Parameters where their priors stand, at the predictors' means and a typical exposure, from those that are shown;
+    NumPy.
+    """
     found = dict(values)
     if units is None:
         return found
     t = np.asarray(units.inward)
     back, offset = np.linalg.inv(t), np.asarray(_offset(layout, units))
     names = [layout.columns[e] for e in layout.population]
-    typical = {e: values[n] + (offset if e in layout.origin else 0.0) for e, n in zip(layout.population, names, strict=True) if n in values}
+    typical = {
+        e: values[n] + (offset if e in layout.origin else 0.0)
+        for e, n in zip(layout.population, names, strict=True)
+        if n in values
+    }
     for e, value in typical.items():
         moved = (t[e, e] * back[e, c] * typical[c] for k, c in layout.moves if k == e and c in typical)
         found[layout.columns[e]] = sum(moved, start=value)
@@ -222,7 +244,8 @@ def at_means(layout: Layout, units: Units | None, values: Mapping[str, Any]) -> 
 def prior_at_zero(layout: Layout, units: Units | None, parameter: Parameter) -> Prior | None:
     """Law of a parameter as it is shown, which follows from priors at the predictors' means; None where it has no name.
 
-    A coefficient at zero is one at the means less the slopes times the means: normal where all of these are, flat where one is.
+    A coefficient at zero is one at the means less the slopes times the means: normal where all of these are, flat where
+    one is.
     """
     if units is None or parameter.role != "coefficient":
         return None if units is not None and layout.moved(parameter) else parameter.prior
@@ -292,8 +315,12 @@ def _average_upwards(layout: Layout, data: Data, found: dict[str, Any]) -> None:
                 found[above] = tree_of(layout, data).mean_of_children(found[below], i)
 
 
-def _turned(layout: Layout, level: LevelLayout, block: tuple[int, ...], t: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Standard deviations and correlations of a block of effects under ``b = t b~``; sds are in the user's units on either side."""
+def _turned(
+    layout: Layout, level: LevelLayout, block: tuple[int, ...], t: Any, values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Standard deviations and correlations of a block of effects under ``b = t b~``; sds are in the user's units on
+    either side.
+    """
     effects = [level.effects[b] for b in block]
     names = [sd_name(level.name, layout.columns[e]) for e in effects]
     matrix = jnp.stack([jnp.stack([t[e, c] / t[c, c] for c in effects]) for e in effects])

@@ -71,9 +71,7 @@ class UserModel:
         found: dict[str, tuple[str, ...]] = {}
 
         def run() -> None:
-            _, trace = flat_log_density(
-                self.function, self.sites, jnp.zeros(self.dim), **self._keywords(self.data)
-            )
+            _, trace = flat_log_density(self.function, self.sites, jnp.zeros(self.dim), **self._keywords(self.data))
             for name, site in trace.items():
                 if _reported(site):
                     frames = sorted(site.get("cond_indep_stack") or (), key=lambda f: f.dim)
@@ -115,9 +113,7 @@ class UserModel:
         trace = flat_log_density(self.function, self.sites, u, **self._keywords(data))[1]
         return {name: site["value"] for name, site in trace.items() if _reported(site)}
 
-    def simulate(
-        self, key: Array, data: dict[str, Array], values: dict[str, Array] | None = None
-    ) -> dict[str, Array]:
+    def simulate(self, key: Array, data: dict[str, Array], values: dict[str, Array] | None = None) -> dict[str, Array]:
         """Run the function without an outcome: every site's value, latent sites as given or drawn from their
         priors.
 
@@ -136,9 +132,7 @@ class UserModel:
         """
         run = handlers.seed(handlers.substitute(self.function, data=values or {}), key)
         trace = handlers.trace(run).get_trace(**self._keywords(data, outcome=False))
-        return {
-            name: site["value"] for name, site in trace.items() if site["type"] in ("sample", "deterministic")
-        }
+        return {name: site["value"] for name, site in trace.items() if site["type"] in ("sample", "deterministic")}
 
 
 def _reported(site: dict[str, Any]) -> bool:
@@ -202,8 +196,7 @@ def user_model(function: Callable[..., Any], frame: pd.DataFrame, outcome: str) 
         elif parameter.default is parameter.empty:
             known = [*map(str, frame.columns), *(f"n_{c}" for c in frame.columns)]
             raise ValueError(
-                f"{name}: parameter {key!r} is no column of the data and has no default; "
-                f"{_nearest(key, known)}"
+                f"{name}: parameter {key!r} is no column of the data and has no default; {_nearest(key, known)}"
             )
     if outcome in labels:
         raise ValueError(
@@ -218,9 +211,7 @@ def _column(frame: pd.DataFrame, name: str, labels: dict[str, list[str]]) -> np.
     column = frame[name]
     if column.isna().any():
         row = int(np.argmax(column.isna().to_numpy()))
-        raise ValueError(
-            f"column {name!r}, row {row}: expected a value, found a missing one; drop or fill the row"
-        )
+        raise ValueError(f"column {name!r}, row {row}: expected a value, found a missing one; drop or fill the row")
     if column.dtype == object and not any(isinstance(cell, str) for cell in column):
         values, bad = as_numbers(column)
         column = column if bad.any() else pd.Series(values)
@@ -229,8 +220,7 @@ def _column(frame: pd.DataFrame, name: str, labels: dict[str, list[str]]) -> np.
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             row = int(np.argmax(~np.isfinite(values)))
             raise ValueError(
-                f"column {name!r}, row {row}: expected a finite number, found {values[row]:g}; "
-                "drop or mend the row"
+                f"column {name!r}, row {row}: expected a finite number, found {values[row]:g}; drop or mend the row"
             )
         return values.astype(int) if values.dtype.kind == "b" else values
     codes, found = read_labels(frame, name, "data")

@@ -6,12 +6,16 @@ evaluated. A density is for the standard deviation unless the name says variance
 
 Which one?
 
-- group standard deviations: ``half_normal``, ``half_t``, ``half_cauchy``, ``exponential`` (proper); ``scaled_half_t``, in units of
-  the residual sd; ``flat`` (on the sd), ``flat_variance`` (on the variance), ``reference`` and ``jeffreys2`` (known variances), ``power`` (improper; the number of groups
+- group standard deviations: ``half_normal``, ``half_t``, ``half_cauchy``, ``exponential`` (proper); ``scaled_half_t``,
+  in units of
+  the residual sd; ``flat`` (on the sd), ``flat_variance`` (on the variance), ``reference`` and ``jeffreys2`` (known
+  variances), ``power`` (improper; the number of groups
   must be large enough, and the library checks it);
 - population coefficients: ``flat``, ``normal``, ``student_t``; ``scaled_normal``, in units of the residual sd;
-- beta and gamma populations: ``beta`` / ``uniform`` for a mean in (0, 1), ``log_normal`` / ``gamma`` for a mean rate, ``gamma`` /
-  ``exponential`` / ``half_normal`` / ``half_normal_cv`` / ``power`` for ``kappa`` and ``shape``, ``gamma_rate`` for a mean rate
+- beta and gamma populations: ``beta`` / ``uniform`` for a mean in (0, 1), ``log_normal`` / ``gamma`` for a mean rate,
+  ``gamma`` /
+  ``exponential`` / ``half_normal`` / ``half_normal_cv`` / ``power`` for ``kappa`` and ``shape``, ``gamma_rate`` for a
+  mean rate
   whose population's rate parameter has the gamma law, or the joint rules ``bda3`` and ``rgbp``;
 - correlations: ``lkj``; anything known: ``fixed``.
 
@@ -50,7 +54,9 @@ from hiermodels.priors.laws.uniform import Uniform as uniform
 from hiermodels.priors.text import read
 
 MENU: dict[str, type[Prior]] = {
-    law.name: law for law in list(vars().values()) if isinstance(law, type) and issubclass(law, Prior) and law is not Prior
+    law.name: law
+    for law in list(vars().values())
+    if isinstance(law, type) and issubclass(law, Prior) and law is not Prior
 }
 """Every prior by its name."""
 

@@ -38,9 +38,12 @@ def word(kind: str) -> str:
 class Prior:
     """A prior; equal records are equal priors.
 
-    A law is a subclass in a file of its own under ``laws/``, a frozen dataclass whose fields are its numbers in the order in which they are
-    written, and a line in the menu (`hiermodels.priors`). It gives `name`, `example`, `kinds` and `log_density`; `sample`, `law` and `source`, where it is proper;
-    and whatever else of the below is not as it stands here. Contract tests over the menu hold density, sampler, NumPyro law and source to each other.
+    A law is a subclass in a file of its own under ``laws/``, a frozen dataclass whose fields are its numbers in the
+    order in which they are
+    written, and a line in the menu (`hiermodels.priors`). It gives `name`, `example`, `kinds` and `log_density`;
+    `sample`, `law` and `source`, where it is proper;
+    and whatever else of the below is not as it stands here. Contract tests over the menu hold density, sampler, NumPyro
+    law and source to each other.
 
     Attributes
     ----------
@@ -49,7 +52,8 @@ class Prior:
     example : tuple of float
         Numbers to show it with; the contract tests take them.
     kinds : tuple of str
-        Kinds of quantity that it is a law of: ``real``, ``positive``, ``above_one`` (cut there), ``unit``, ``correlation``.
+        Kinds of quantity that it is a law of: ``real``, ``positive``, ``above_one`` (cut there), ``unit``,
+        ``correlation``.
     in_units : tuple of str
         Those of its numbers that are in the units of the parameter, as a location and a scale are.
     symbol : str
@@ -59,7 +63,8 @@ class Prior:
     instead : str
         For a prior in units of another parameter: what to write where there is no such parameter.
     variance_powers : tuple of int
-        Powers k whose sums over groups, sum w_j^k with w_j = 1 / (V_j + sd^2), stand under the root of a density that is a function of the groups'
+        Powers k whose sums over groups, sum w_j^k with w_j = 1 / (V_j + sd^2), stand under the root of a density that
+        is a function of the groups'
         known variances V_j, and is not normalised; empty for any other.
     known : bool
         Whether the parameter is known, and nothing is estimated.
@@ -129,7 +134,10 @@ class Prior:
         >>> hm.priors.half_t(3, 2.5).text(" / sd(x)")
         'half_t(3, 2.5 / sd(x))'
         """
-        places = [f"{getattr(self, f.name):g}{rule if f.name in self.in_units and getattr(self, f.name) else ''}" for f in fields(self)]
+        places = [
+            f"{getattr(self, f.name):g}{rule if f.name in self.in_units and getattr(self, f.name) else ''}"
+            for f in fields(self)
+        ]
         return f"{self.name}({', '.join(places)})"
 
     def latex(self, rule: str = "", unit: str = "\\sigma") -> str:
@@ -157,7 +165,8 @@ class Prior:
         x : Array
             Value of the parameter (a standard deviation for scale parameters).
         context : Array, optional
-            What else the density depends on: known variances se_j^2, shape (group,), where `of_variances`; the value of the
+            What else the density depends on: known variances se_j^2, shape (group,), where `of_variances`; the value of
+            the
             parameter `unit`, shape (), where there is one.
         """
         raise NotImplementedError(f"{self.name}: log_density")
@@ -193,15 +202,21 @@ class Prior:
         return None
 
     def source(self, kind: str = "positive", unit: str = "") -> str | None:
-        """Python source of `law`, with the name of the variable that holds the unit's value; None where the prior is improper."""
+        """Python source of `law`, with the name of the variable that holds the unit's value; None where the prior is
+        improper.
+        """
         return None
 
     def density_source(self, x: str, variances: str) -> str:
-        """Python source of the log density of an improper prior at a variable, given that of the groups' known variances."""
+        """Python source of the log density of an improper prior at a variable, given that of the groups' known
+        variances.
+        """
         raise NotImplementedError(f"{self.name}: density_source")
 
     def cholesky(self, size: int) -> dist.Distribution:
-        """NumPyro's law of the lower Cholesky factor of a correlation matrix of ``size`` effects; of correlations only."""
+        """NumPyro's law of the lower Cholesky factor of a correlation matrix of ``size`` effects; of correlations
+        only.
+        """
         raise NotImplementedError(f"{self.name}: cholesky")
 
     def cholesky_source(self, size: int) -> str:
@@ -240,7 +255,9 @@ class Prior:
     @property
     def proper(self) -> bool:
         """Whether the prior integrates to one on its own."""
-        return not (self.of_variances or self.joint) and (self.tail == -math.inf or (integrable_at_infinity(self.tail) and integrable_at_zero(self.origin)))
+        return not (self.of_variances or self.joint) and (
+            self.tail == -math.inf or (integrable_at_infinity(self.tail) and integrable_at_zero(self.origin))
+        )
 
     def proper_on(self, kind: str) -> bool:
         """Whether the prior of a parameter of this kind integrates to one."""
@@ -262,11 +279,15 @@ class Prior:
 
     @property
     def gaussian(self) -> tuple[float, float] | None:
-        """(mean, sd) of a prior that is normal, with an infinite sd where it is constant, in units of `unit`; None for any other."""
+        """(mean, sd) of a prior that is normal, with an infinite sd where it is constant, in units of `unit`; None for
+        any other.
+        """
         return None
 
     def conjugate(self, kind: str) -> tuple[float, float] | None:
-        """(a, b) of the beta (``unit``) or gamma (``positive``) law that this prior is, Jeffreys and other powers included; None for any other."""
+        """(a, b) of the beta (``unit``) or gamma (``positive``) law that this prior is, Jeffreys and other powers
+        included; None for any other.
+        """
         return None
 
     def inverse_gamma(self) -> tuple[float, float] | None:
@@ -277,7 +298,9 @@ class Prior:
         return None
 
     def bend(self) -> float:
-        """Where the density of a positive parameter with a light tail has its scale; infinite where the tail is heavy, or nothing bends."""
+        """Where the density of a positive parameter with a light tail has its scale; infinite where the tail is heavy,
+        or nothing bends.
+        """
         return math.inf
 
     def finite_exponential(self, r: float) -> bool:
@@ -287,7 +310,8 @@ class Prior:
     # changed ----------------------------------------------------------------------------------------------------------
 
     def times(self, by: Any) -> Prior:
-        """The prior of ``by`` times a parameter that has this one, for a prior with a location or a scale; any other is what it was.
+        """The prior of ``by`` times a parameter that has this one, for a prior with a location or a scale; any other is
+        what it was.
 
         Parameters
         ----------

@@ -20,12 +20,15 @@ def read(text: Any, where: str, menu: Mapping[str, type[Prior]]) -> Prior:
     try:
         call = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ValueError(f"{where}: expected one prior like half_normal(5), found {text[:80]!r}; see `hiermodels list priors`") from None
+        raise ValueError(
+            f"{where}: expected one prior like half_normal(5), found {text[:80]!r}; see `hiermodels list priors`"
+        ) from None
     if isinstance(call, ast.Name):
         raise ValueError(f"{where}: expected {call.id}(...) with brackets, found {text!r}; write e.g. half_normal(5)")
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.keywords):
         raise ValueError(
-            f"{where}: expected a name of the menu with plain numbers, found {text[:80]!r}; see `hiermodels list priors`"
+            f"{where}: expected a name of the menu with plain numbers, found {text[:80]!r}; see `hiermodels list "
+            f"priors`"
         )
     name = call.func.id
     if name not in menu:
@@ -45,6 +48,8 @@ def _number(node: ast.expr) -> float:
     sign = 1.0
     while isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
         sign, node = (-sign if isinstance(node.op, ast.USub) else sign), node.operand
-    if not (isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool)):
+    if not (
+        isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
+    ):
         raise ValueError("expected plain numbers between the brackets; nothing else is read")
     return sign * number(node.value)

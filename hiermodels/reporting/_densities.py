@@ -83,7 +83,8 @@ def prior_density(prior: Any, x: np.ndarray, kind: str, context: np.ndarray | No
     kind : str
         Of the parameter (`hiermodels.quantities`).
     context : ndarray, optional
-        Known variances of the groups, where the prior is a function of them; draws of the parameter in whose units it is given,
+        Known variances of the groups, where the prior is a function of them; draws of the parameter in whose units it
+        is given,
         over which the density is averaged.
     """
     import jax

@@ -70,4 +70,8 @@ def diverging_of(source: Any) -> np.ndarray | None:
         found = source.draws.stats.get("diverging")
         return None if found is None else np.asarray(found, bool)
     stats = getattr(source, "sample_stats", None)
-    return None if stats is None or "diverging" not in stats else stats["diverging"].transpose("chain", "draw").to_numpy().astype(bool)
+    return (
+        None
+        if stats is None or "diverging" not in stats
+        else stats["diverging"].transpose("chain", "draw").to_numpy().astype(bool)
+    )

@@ -41,7 +41,9 @@ class StudyFigure(Figure):
     def _repr_png_(self) -> bytes:
         full, small = io.BytesIO(), io.BytesIO()
         self.savefig(full, format="png", dpi=100, facecolor="white")
-        Image.open(full).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE).save(small, format="png", optimize=True)
+        Image.open(full).convert("RGB").quantize(256, method=Image.Quantize.MAXCOVERAGE).save(
+            small, format="png", optimize=True
+        )
         return small.getvalue()
 
 
@@ -62,9 +64,7 @@ def canvas(
     """
     if ax is not None:
         if count > 1:
-            raise ValueError(
-                f"ax: expected one panel, found {count}; narrow it with `estimand=`, `group=` or `where=`"
-            )
+            raise ValueError(f"ax: expected one panel, found {count}; narrow it with `estimand=`, `group=` or `where=`")
         found = ax.get_figure(root=True)
         assert found is not None
         return found, [ax]
@@ -93,7 +93,9 @@ def heading(figure: Figure, axes: Sequence[Axes], own: bool, what: str, *more: s
             text.set_parse_math(False)
     width = int(figure.get_figwidth() * 72 / (0.56 * (TEXT + 1)))
     lines = [
-        *textwrap.wrap(what if "_" in what.split(" ")[0] else what[:1].upper() + what[1:], width),  # names stay as they are
+        *textwrap.wrap(
+            what if "_" in what.split(" ")[0] else what[:1].upper() + what[1:], width
+        ),  # names stay as they are
         *textwrap.wrap("; ".join(m for m in more if m), width),
     ]
     if own:
@@ -136,9 +138,7 @@ def legend(figure: Figure, axes: Sequence[Axes], own: bool) -> None:
         return
     if own:
         room = figure.get_figwidth() * 72 / (0.6 * TEXT)
-        columns = (
-            len(seen) if sum(map(len, seen)) + 6 * len(seen) < room else int(room / (max(map(len, seen)) + 6))
-        )
+        columns = len(seen) if sum(map(len, seen)) + 6 * len(seen) < room else int(room / (max(map(len, seen)) + 6))
         handles = [_visible(handle) for handle in seen.values()]
         figure.legend(
             handles,
@@ -154,7 +154,11 @@ def legend(figure: Figure, axes: Sequence[Axes], own: bool) -> None:
 
 def _visible(handle: Any) -> Any:
     """A legend's handle; points too small to be seen there are enlarged."""
-    if isinstance(handle, Line2D) and handle.get_linestyle() == "None" and (handle.get_markersize() < 4 or handle.get_marker() == "."):
+    if (
+        isinstance(handle, Line2D)
+        and handle.get_linestyle() == "None"
+        and (handle.get_markersize() < 4 or handle.get_marker() == ".")
+    ):
         shown = Line2D([], [])
         shown.update_from(handle)
         shown.set(markersize=8 if handle.get_marker() == "." else 5, alpha=1.0)
@@ -170,7 +174,8 @@ def percent(value: float, _: object = None) -> str:
 def looks(table: pd.DataFrame, column: str = "method") -> dict[Any, tuple[str, str]]:
     """Colour and marker of each level of a column, the same in every figure of a table.
 
-    Methods are in the order of ``table.attrs["methods"]`` where the table of a run carries it, so that parts of its tables
+    Methods are in the order of ``table.attrs["methods"]`` where the table of a run carries it, so that parts of its
+    tables
     keep their looks; else in the table's own. A table without the column gives the first look for None.
     """
     found = levels(table[column]) if column in table else [None]
@@ -221,7 +226,15 @@ def interval_bars(
         draw(at, lower, upper, color=shade, linewidth=1.1, label=word, zorder=2)
     estimate, mcse = table["estimate"].to_numpy(float), table["mcse"].to_numpy(float)
     if np.isfinite(mcse).any():
-        draw(at, estimate - 2 * mcse, estimate + 2 * mcse, color="black", linewidth=2.2, label="± 2 Monte Carlo SE", zorder=6)
+        draw(
+            at,
+            estimate - 2 * mcse,
+            estimate + 2 * mcse,
+            color="black",
+            linewidth=2.2,
+            label="± 2 Monte Carlo SE",
+            zorder=6,
+        )
 
 
 def apart(values: np.ndarray, gap: float) -> np.ndarray:

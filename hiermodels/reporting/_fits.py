@@ -67,8 +67,15 @@ def declared(fit: Any, what: str) -> FitLike:
     """
     problem = getattr(fit, "problem", None)
     if problem is None or not hasattr(problem, "layout") or not hasattr(fit, "summary"):
-        found = f"a fit of {getattr(fit.model, '__name__', 'a function')}" if hasattr(fit, "data") and hasattr(fit, "model") else thing(fit)
-        raise ValueError(f"{what}: expected a fit of hm.Model, found {found}; give fit = hm.fit(hm.Model(...), data), or a table where the figure takes one")
+        found = (
+            f"a fit of {getattr(fit.model, '__name__', 'a function')}"
+            if hasattr(fit, "data") and hasattr(fit, "model")
+            else thing(fit)
+        )
+        raise ValueError(
+            f"{what}: expected a fit of hm.Model, found {found}; give fit = hm.fit(hm.Model(...), data), or a table "
+            f"where the figure takes one"
+        )
     found_fit: FitLike = fit
     return found_fit
 
@@ -92,7 +99,8 @@ def level_of(problem: Any, level: str | None) -> LevelLayout:
 
 
 def effect_of(problem: Any, level: LevelLayout, effect: str | None = None) -> str:
-    """An effect of a grouping: the one named, by default its intercept, or its first slope where the intercept does not vary.
+    """An effect of a grouping: the one named, by default its intercept, or its first slope where the intercept does not
+    vary.
 
     Raises
     ------
@@ -103,7 +111,9 @@ def effect_of(problem: Any, level: LevelLayout, effect: str | None = None) -> st
     if effect is None:
         return INTERCEPT if INTERCEPT in effects else effects[0]
     if effect not in effects:
-        raise ValueError(f"effect: expected one of {', '.join(effects)}, found {effect!r}; name an effect of {level.name}")
+        raise ValueError(
+            f"effect: expected one of {', '.join(effects)}, found {effect!r}; name an effect of {level.name}"
+        )
     return effect
 
 
@@ -182,8 +192,10 @@ def own_laws(fit: FitLike, level: str | None = None) -> Any:
     """What each group's own rows say of its value: the likelihood, normalised, as a frozen law of `scipy.stats`.
 
     Normal: N(mean of the rows, sampling variance of that mean), sigma at its posterior median where it is not known.
-    A coarser normal grouping is the unweighted mean of its finest groups. Binomial: Beta(y + 1, n - y + 1). Poisson: Gamma(y + 1,
-    rate = exposure). Shape (group,); None for a coarser grouping of counts and where slopes vary or groups cross or a family has normal groups without a normal outcome, where a
+    A coarser normal grouping is the unweighted mean of its finest groups. Binomial: Beta(y + 1, n - y + 1). Poisson:
+    Gamma(y + 1,
+    rate = exposure). Shape (group,); None for a coarser grouping of counts and where slopes vary or groups cross or a
+    family has normal groups without a normal outcome, where a
     group's rows alone do not make a law of one number.
     """
     from scipy import stats
@@ -245,7 +257,9 @@ def centre_of(source: Source, level: str | None = None, effect: str | None = Non
 
 
 def centre_name(fit: FitLike, level: LevelLayout, effect: str | None = None) -> str | None:
-    """Variable that a grouping's values scatter around: a population coefficient or mean; None where the model has none."""
+    """Variable that a grouping's values scatter around: a population coefficient or mean; None where the model has
+    none.
+    """
     layout = fit.problem.layout
     if layout.normal_groups:
         found = layout.find("coefficient", effect=effect_of(fit.problem, level, effect))
@@ -284,7 +298,9 @@ def long_estimates(source: Any, names: Sequence[str], rep: int | None, truth: Ma
             parts.append(_rows_of(declared(fit, method), name).assign(method=method))
     table = pd.concat(parts, ignore_index=True)
     known = truth or {}
-    table["true"] = [float(known.get(e, {}).get(g, np.nan)) for e, g in zip(table["estimand"], table["group"], strict=True)]
+    table["true"] = [
+        float(known.get(e, {}).get(g, np.nan)) for e, g in zip(table["estimand"], table["group"], strict=True)
+    ]
     return table
 
 

@@ -52,7 +52,11 @@ def thing(found: Any) -> str:
     if isinstance(found, type):
         return f"the class {found.__name__}"
     name = type(found).__name__
-    return f"a {name}" if name not in ("function", "method", "builtin_function_or_method") else f"the function {found.__name__}"
+    return (
+        f"a {name}"
+        if name not in ("function", "method", "builtin_function_or_method")
+        else f"the function {found.__name__}"
+    )
 
 
 def study_table(source: Any, kind: str, more: str = "") -> pd.DataFrame:
@@ -150,5 +154,8 @@ def numbers_given(values: Any, what: str) -> np.ndarray:
     except (TypeError, ValueError):
         found = np.empty(())
     if found.ndim != 1:
-        raise ValueError(f"{what}: expected numbers, one per group, found {thing(values)}; give a list of numbers, or Fit.plot_shrinkage() of a fit")
+        raise ValueError(
+            f"{what}: expected numbers, one per group, found {thing(values)}; give a list of numbers, or "
+            f"Fit.plot_shrinkage() of a fit"
+        )
     return found

@@ -57,12 +57,15 @@ def path_table(source: Any, level: str | None = None, points: int = 61) -> tuple
     parameter = layout.find("concentration", found.name) or layout.find("group sd", found.name, effect)
     if parameter is None or parameter.prior.known:
         free = ", ".join(p.name for p in layout.parameters if p.spread and not p.prior.known) or "none"
-        raise ValueError(f"source: expected a spread of {found.name} that is estimated, found {free}; fit with partial pooling")
+        raise ValueError(
+            f"source: expected a spread of {found.name} that is estimated, found {free}; fit with partial pooling"
+        )
     try:
         model = factorise(layout)
     except ValueError:
         raise ValueError(
-            f"source: expected groups that integrate out, as nested ones of normal outcomes and of beta and gamma populations do, "
+            f"source: expected groups that integrate out, as nested ones of normal outcomes and of beta and gamma "
+            f"populations do, "
             f"found {found.name} of family {layout.family}; plot_caterpillar shows its groups"
         ) from None
     spread, name = parameter.name, theta_name(found.name, effect)
@@ -71,9 +74,15 @@ def path_table(source: Any, level: str | None = None, points: int = 61) -> tuple
     grid = np.linspace(low, min(reach, low + (high - low) * (1 - 1e-9)), points)
     if not layout.gaussian:  # at a concentration of 0 a law of counts is degenerate
         grid = grid[1:]
-    standing = at_means(layout, problem.data.units, {p.name: draws[p.name] for p in layout.parameters if p.name in draws})
+    standing = at_means(
+        layout, problem.data.units, {p.name: draws[p.name] for p in layout.parameters if p.name in draws}
+    )
     factor = {p.name: shown_factor(layout, problem.data, p) for p in model.parameters}
-    middle = {p.name: _middle(np.asarray(standing[p.name]), p.kind) / factor[p.name] for p in model.parameters if p.name in draws}
+    middle = {
+        p.name: _middle(np.asarray(standing[p.name]), p.kind) / factor[p.name]
+        for p in model.parameters
+        if p.name in draws
+    }
     with jax.enable_x64(True):
         stats = model.prepare(as_jax(problem.data))
 
@@ -133,7 +142,9 @@ def tree_table(source: Any) -> pd.DataFrame:
     for above, here in itertools.pairwise(levels):
         strange = set(table.loc[table["level"] == here, "parent"]) - set(table.loc[table["level"] == above, "group"])
         if strange:
-            raise ValueError(f"parent: expected groups of {above}, found {sorted(strange)[0]!r}; mend it or add its row")
+            raise ValueError(
+                f"parent: expected groups of {above}, found {sorted(strange)[0]!r}; mend it or add its row"
+            )
     return table
 
 
@@ -143,17 +154,25 @@ def _tree_of_fit(fit: Any) -> pd.DataFrame:
     level_of(problem, None)
     if not layout.nested:
         crossed = next(v.name for i, v in enumerate(layout.levels) if v.parent != i - 1)
-        raise ValueError(f"source: expected groups that nest, found {crossed} crossed with others; see plot_caterpillar")
+        raise ValueError(
+            f"source: expected groups that nest, found {crossed} crossed with others; see plot_caterpillar"
+        )
     name = centre_name(fit, layout.levels[0]) or centre_name(fit, layout.levels[-1])
     top = None if name is None else fit.summary(name).iloc[0]
     where = float("nan") if top is None else float(top["median"] if np.isnan(top["mean"]) else top["mean"])
     mcse = float("nan") if top is None else float(top["mcse_mean"])
-    parts = [pd.DataFrame({"level": ["population"], "group": ["population"], "parent": [""], "estimate": where, "mcse": mcse})]
+    parts = [
+        pd.DataFrame(
+            {"level": ["population"], "group": ["population"], "parent": [""], "estimate": where, "mcse": mcse}
+        )
+    ]
     for i, level in enumerate(layout.levels):
         table = group_table(fit, level.name)
         parents = ["population"] * len(table)
         if i > 0:
             above = layout.levels[i - 1].name
             parents = [problem.labels[above][k] for k in problem.tree.parent[i]]
-        parts.append(table.assign(level=level.name, parent=parents)[["level", "group", "parent", "estimate", "mcse", "raw"]])
+        parts.append(
+            table.assign(level=level.name, parent=parents)[["level", "group", "parent", "estimate", "mcse", "raw"]]
+        )
     return pd.concat(parts, ignore_index=True)

@@ -22,9 +22,7 @@ TOGETHER = (MEAN, "[any]", "[all]")
 """Rows about all groups together: their average; any and all of the groups that a decision is about."""
 
 _IDENTIFIES = "rep method estimand group measure"
-_ESTIMATES = (
-    "true estimate median se lower upper rank max_rank status n_try rhat ess_bulk ess_tail divergences"
-)
+_ESTIMATES = "true estimate median se lower upper rank max_rank status n_try rhat ess_bulk ess_tail divergences"
 _PERFORMANCE = "value mcse lower upper n_sim n n_failed n_retried"
 _STATUSES = "ok singular heavy_weights low_ess rhat divergent nonfinite"
 NOT_FACTORS = frozenset(" ".join((_IDENTIFIES, _ESTIMATES, _PERFORMANCE, _STATUSES)).split())
@@ -116,9 +114,7 @@ def choose(
         rows = rows[rows["group"].isin([MEAN, ""])]
     for column, value in wanted.items():
         if column not in rows:
-            raise ValueError(
-                f"where: expected a column ({', '.join(map(str, rows.columns))}), found {column!r}"
-            )
+            raise ValueError(f"where: expected a column ({', '.join(map(str, rows.columns))}), found {column!r}")
         values = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
         there = levels(rows[column])
         rows = rows[rows[column].isin(values)]
@@ -160,7 +156,9 @@ def split(rows: pd.DataFrame, used: Iterable[str]) -> list[tuple[str, pd.DataFra
     shown = set(used)
     if missing := sorted(c for c in map(str, shown) if c not in rows):
         there = ", ".join(dict.fromkeys([*factors(rows), "method", "estimand", "group"]))
-        raise ValueError(shortened(f"x, y, colour: expected a column of the table ({there}), found {missing[0]!r}; name one of them"))
+        raise ValueError(
+            shortened(f"x, y, colour: expected a column of the table ({there}), found {missing[0]!r}; name one of them")
+        )
     candidates = ["estimand", *factors(rows), "method", "group"]
     keys = [c for c in varying(rows, candidates) if c not in shown]
     if not keys:
@@ -243,7 +241,8 @@ def in_common(estimates: pd.DataFrame, column: str = "estimate") -> pd.DataFrame
         return there
     keys = [*factors(there), "estimand", "group"]
     have, all_of_them = (
-        there.groupby(by, sort=False, dropna=False, observed=True)["method"].transform("nunique") for by in ([*keys, "rep"], keys)
+        there.groupby(by, sort=False, dropna=False, observed=True)["method"].transform("nunique")
+        for by in ([*keys, "rep"], keys)
     )
     return there[have == all_of_them]
 

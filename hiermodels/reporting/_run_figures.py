@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["MOST_REPLICATES", "Picture", "draw", "figures", "level_of_run", "notes_of_run", "regime_of_run", "write_figures"]
+__all__ = [
+    "MOST_REPLICATES",
+    "Picture",
+    "draw",
+    "figures",
+    "level_of_run",
+    "notes_of_run",
+    "regime_of_run",
+    "write_figures",
+]
 
 MOST_REPLICATES = 10_000
 """Replicates of which estimates are drawn; tables stand on all."""
@@ -53,8 +62,10 @@ def notes_of_run(run: Any) -> list[str]:
 def write_figures(run: Any) -> list[Path]:
     """Draw the figures that the run's tables allow and write them to ``figures/`` as SVG and PNG.
 
-    Coverage, bias, RMSE ratio, interval width, power, a nested loop where several factors vary, ranks where truths come from
-    the prior, shrinkage from no to partial pooling, and failures where there were any. A measure that the study did not ask for gives no figure.
+    Coverage, bias, RMSE ratio, interval width, power, a nested loop where several factors vary, ranks where truths come
+    from
+    the prior, shrinkage from no to partial pooling, and failures where there were any. A measure that the study did not
+    ask for gives no figure.
 
     Parameters
     ----------
@@ -105,10 +116,14 @@ def _drawn(run: Any) -> tuple[pd.DataFrame, str]:
     """Estimates for figures, and a sentence with a space before it where they are the first of many replicates."""
     if not hasattr(run, "first_replicates") or run.config.get("replications", 0) <= MOST_REPLICATES:
         return run.estimates, ""
-    return run.first_replicates(MOST_REPLICATES), f" Drawn from the first {MOST_REPLICATES:,} replicates of each mechanism."
+    return run.first_replicates(
+        MOST_REPLICATES
+    ), f" Drawn from the first {MOST_REPLICATES:,} replicates of each mechanism."
 
 
-def _of_measures(run: Any, table: pd.DataFrame, there: set[str], level: float, regime: str) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+def _of_measures(
+    run: Any, table: pd.DataFrame, there: set[str], level: float, regime: str
+) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
     """The figures of measures that have one, in their order."""
     from hiermodels.reporting import plots
 
@@ -125,10 +140,16 @@ def _of_measures(run: Any, table: pd.DataFrame, there: set[str], level: float, r
         if plot == "plot_measure":
             options |= {"measure": measure.name, "reference": level if measure.better == "level" else measure.line}
         draw = getattr(plots, plot)
-        yield stem, words.format(level=100 * level) + comparison_words(run, measure.name), partial(draw, table, **options)
+        yield (
+            stem,
+            words.format(level=100 * level) + comparison_words(run, measure.name),
+            partial(draw, table, **options),
+        )
 
 
-def _over_factors(run: Any, table: pd.DataFrame, there: set[str], regime: str) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+def _over_factors(
+    run: Any, table: pd.DataFrame, there: set[str], regime: str
+) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
     """One measure over every combination where two factors or more vary."""
     from hiermodels.reporting import plots
 
@@ -138,8 +159,8 @@ def _over_factors(run: Any, table: pd.DataFrame, there: set[str], regime: str) -
         measure = found[0]
         yield (
             f"nested_loop_{measure.name}",
-            f"{measure.label.capitalize()} over every combination of {', '.join(varied)}. Bars are 95% Monte Carlo intervals."
-            + comparison_words(run, measure.name),
+            f"{measure.label.capitalize()} over every combination of {', '.join(varied)}. Bars are 95% Monte Carlo "
+            f"intervals." + comparison_words(run, measure.name),
             lambda: plots.plot_nested_loop(table, measure.name, regime=regime),
         )
 

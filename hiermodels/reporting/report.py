@@ -150,10 +150,7 @@ def _cells(cells: Sequence[Any]) -> dict[str, Any] | None:
     names = list(dict.fromkeys(k for c in rows for k in (c.get("factors") or {})))
     if not names:
         return None
-    body = [
-        [shown((c.get("factors") or {}).get(n, "–")) for n in names] + [str(c.get("regime", ""))]
-        for c in rows
-    ]
+    body = [[shown((c.get("factors") or {}).get(n, "–")) for n in names] + [str(c.get("regime", ""))] for c in rows]
     return {"head": [*names, "truth regime"], "rows": body}
 
 
@@ -238,7 +235,9 @@ def _computation(run: Any) -> list[tuple[str, str]]:
 
 
 def _changed_versions(machines: Sequence[Any]) -> str:
-    """``jax: 0.4.30 or 0.5.0``: packages of which the machines that computed the estimates had different versions; empty if none."""
+    """``jax: 0.4.30 or 0.5.0``: packages of which the machines that computed the estimates had different versions;
+    empty if none.
+    """
     found: dict[str, list[str]] = {}
     for machine in machines:
         for package, version in ((machine.get("versions") or {}) if isinstance(machine, Mapping) else {}).items():

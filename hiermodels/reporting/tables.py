@@ -112,8 +112,7 @@ def widen(performance: pd.DataFrame, measures: Iterable[str] | None = None, *, g
     order = _ranks(found)
     blank = Cell("", "")
     body = tuple(
-        tuple(found[key].get(column, blank) for column in (*names, *columns))
-        for key in sorted(found, key=order)
+        tuple(found[key].get(column, blank) for column in (*names, *columns)) for key in sorted(found, key=order)
     )
     return Wide(names, columns, body)
 
@@ -164,13 +163,9 @@ def caption(
     else:
         keys = [*factors(performance), "method"]
         numbers = [c for c in ("n_failed", "n_retried") if c in performance]
-        counts = (
-            performance.groupby(keys, sort=False, dropna=False, observed=True)[numbers].max().reset_index()
-        )
+        counts = performance.groupby(keys, sort=False, dropna=False, observed=True)[numbers].max().reset_index()
         columns = {"n_failed": "missing", "n_retried": "retried"}
-    return "; ".join(
-        [*words, *(f"{word}: {_by_method(counts, c)}" for c, word in columns.items() if c in counts)]
-    )
+    return "; ".join([*words, *(f"{word}: {_by_method(counts, c)}" for c, word in columns.items() if c in counts)])
 
 
 def _by_method(counts: pd.DataFrame, column: str) -> str:
@@ -187,9 +182,7 @@ def note_lines(notes: object) -> list[str]:
         return [notes]
     if isinstance(notes, Mapping):
         return [f"{key}: {'; '.join(note_lines(value))}" for key, value in notes.items()]
-    return (
-        [line for note in notes for line in note_lines(note)] if isinstance(notes, Iterable) else [str(notes)]
-    )
+    return [line for note in notes for line in note_lines(note)] if isinstance(notes, Iterable) else [str(notes)]
 
 
 def terminal_table(
@@ -240,8 +233,7 @@ def _as_text(wide: Wide, below: Sequence[str]) -> str:
     left = len(wide.names)
     text = [
         "  ".join(
-            word.ljust(w) if i < left else word.rjust(w)
-            for i, (word, w) in enumerate(zip(line, widths, strict=True))
+            word.ljust(w) if i < left else word.rjust(w) for i, (word, w) in enumerate(zip(line, widths, strict=True))
         )
         for line in lines
     ]
@@ -253,9 +245,7 @@ def _as_rich(wide: Wide, below: Sequence[str]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        box=SIMPLE_HEAD, caption=Text("\n".join(below)), caption_justify="left", padding=(0, 1, 0, 0)
-    )
+    table = Table(box=SIMPLE_HEAD, caption=Text("\n".join(below)), caption_justify="left", padding=(0, 1, 0, 0))
     for name in wide.names:
         table.add_column(Text(name), overflow="fold")
     for measure in wide.measures:

@@ -60,7 +60,9 @@ def _quotas(root: Path) -> Iterator[float]:
 
 def _quota(folder: Path) -> Iterator[float]:
     """Quota over period, where the group has one."""
-    words = _text(folder / "cpu.max").split() or [_text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+    words = _text(folder / "cpu.max").split() or [
+        _text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")
+    ]
     try:
         quota, period = float(words[0]), float(words[1])
     except (ValueError, IndexError):

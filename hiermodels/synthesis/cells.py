@@ -25,7 +25,9 @@ _EXAMPLE = {"n": "n='patients'", "non_events": "non_events='survivors'"}
 _LEAST = {"events": 0.0, "non_events": 0.0, "n": 0.0, "time": 0.0, "sd": 0.0}
 
 
-def read_cells(frame: pd.DataFrame, measure: Measure, columns: Mapping[str, str | None], control: bool) -> dict[str, np.ndarray]:
+def read_cells(
+    frame: pd.DataFrame, measure: Measure, columns: Mapping[str, str | None], control: bool
+) -> dict[str, np.ndarray]:
     """Cells of a measure by role, from columns named by role.
 
     ``non_events`` may stand for ``n`` (n = events + non_events).
@@ -37,12 +39,18 @@ def read_cells(frame: pd.DataFrame, measure: Measure, columns: Mapping[str, str 
     """
     prefixes = ("", "control_") if control else ("",)
     given = {role: name for role, name in columns.items() if name is not None}
-    known = {f"{prefix}{role}" for prefix in prefixes for role in (*measure.roles, "non_events" if "events" in measure.roles else "n")}
+    known = {
+        f"{prefix}{role}"
+        for prefix in prefixes
+        for role in (*measure.roles, "non_events" if "events" in measure.roles else "n")
+    }
     if "time" in measure.roles:
         known -= {"non_events", "control_non_events"}
     for role in given:
         if role not in known:
-            raise ValueError(f"{role}: measure {measure.name} has no such column; it takes {_wanted(measure, prefixes)}")
+            raise ValueError(
+                f"{role}: measure {measure.name} has no such column; it takes {_wanted(measure, prefixes)}"
+            )
     cells: dict[str, np.ndarray] = {}
     for prefix in prefixes:
         for role in measure.roles:
@@ -52,7 +60,10 @@ def read_cells(frame: pd.DataFrame, measure: Measure, columns: Mapping[str, str 
                 cells[prefix + role] = cells[prefix + "events"] + other
                 continue
             if column is None:
-                raise ValueError(f"{prefix}{role}: measure {measure.name} needs this column, found none; it takes {_wanted(measure, prefixes)}")
+                raise ValueError(
+                    f"{prefix}{role}: measure {measure.name} needs this column, found none; it takes "
+                    f"{_wanted(measure, prefixes)}"
+                )
             if role == "n" and prefix + "non_events" in given:
                 raise ValueError(f"{prefix}n: expected n or non_events, found both; give one of them")
             cells[prefix + role] = _numbers(frame, column, role)

@@ -1,9 +1,11 @@
-"""Meta-analysis of counts by their own likelihood: binomial for events of n, Poisson for events in time, no effects, no corrections.
+"""Meta-analysis of counts by their own likelihood: binomial for events of n, Poisson for events in time, no effects, no
+corrections.
 
     events_ik ~ Binomial(n_ik, p_ik),  logit p_ik = baseline_i + theta_i treated_k,  theta_i ~ N(mean, tau^2)
 
 for a trial i with arms k (Poisson: log rates), each trial with a baseline of its own; for one group per study
-``logit p_i = theta_i``. Simmonds & Higgins (2016), Statistical Methods in Medical Research 25, 2858-2877, model 2; Stijnen, Hamza & Özdemir
+``logit p_i = theta_i``. Simmonds & Higgins (2016), Statistical Methods in Medical Research 25, 2858-2877, model 2;
+Stijnen, Hamza & Özdemir
 (2010), Statistics in Medicine 29, 3046-3067.
 """
 
@@ -34,7 +36,9 @@ __all__ = ["CountMeta", "count_model"]
 _TREATED = "treated"
 
 
-def count_model(table: pd.DataFrame, measure: Measure, columns: Mapping[str, Any], labels: Any, priors: Mapping[str, Any] | None) -> tuple[Model, pd.DataFrame]:
+def count_model(
+    table: pd.DataFrame, measure: Measure, columns: Mapping[str, Any], labels: Any, priors: Mapping[str, Any] | None
+) -> tuple[Model, pd.DataFrame]:
     """The model of the counts, and their table: one row per arm.
 
     Raises
@@ -46,12 +50,22 @@ def count_model(table: pd.DataFrame, measure: Measure, columns: Mapping[str, Any
 
     if not measure.counts:
         able = ", ".join(m.name for m in MEASURES.values() if m.counts)
-        raise ValueError(f"likelihood: 'exact' is for {able}, found {measure.name}; use one of them, or likelihood='normal'")
+        raise ValueError(
+            f"likelihood: 'exact' is for {able}, found {measure.name}; use one of them, or likelihood='normal'"
+        )
     cells = read_cells(table, measure, columns, measure.two_arms)
     size = measure.roles[1]
     prefixes = ("", "control_") if measure.two_arms else ("",)
     parts = [
-        pd.DataFrame({"study": labels, "baseline": labels, _TREATED: float(not prefix), "events": cells[f"{prefix}events"], size: cells[prefix + size]})
+        pd.DataFrame(
+            {
+                "study": labels,
+                "baseline": labels,
+                _TREATED: float(not prefix),
+                "events": cells[f"{prefix}events"],
+                size: cells[prefix + size],
+            }
+        )
         for prefix in prefixes
     ]
     right = f"0 + C(baseline) + {_TREATED} + (0 + {_TREATED} | study)" if measure.two_arms else "1 + (1 | study)"
@@ -71,7 +85,8 @@ class CountMeta:
     fit : Fit
         The posterior: draws by NUTS, with their diagnostics.
     raw : DataFrame
-        Effects and standard errors of the studies as `hiermodels.effect_sizes` has them, corrected where cells are zero: shown beside, not used.
+        Effects and standard errors of the studies as `hiermodels.effect_sizes` has them, corrected where cells are
+        zero: shown beside, not used.
     measure : str
         ``OR``, ``IRR``, ``PLO`` or ``IRLN``.
     level : float
@@ -112,7 +127,8 @@ class CountMeta:
         Returns
         -------
         DataFrame
-            Rows ``mean tau new``, columns ``estimate se lower upper``: posterior mean (tau: median) and sd, central intervals. The law of a new study
+            Rows ``mean tau new``, columns ``estimate se lower upper``: posterior mean (tau: median) and sd, central
+            intervals. The law of a new study
             is the mixture of normal laws over the draws.
         """
         import pandas as pd
@@ -121,11 +137,16 @@ class CountMeta:
             raise ValueError(f"scale: expected 'link' or 'response', found {scale!r}; choose one")
         mean, tau = self._draws(self._effect), self._draws(sd_name("study", self._effect))
         tails = [0.5 - self.level / 2, 0.5 + self.level / 2]
-        rows = {"mean": [mean.mean(), mean.std(ddof=1), *np.quantile(mean, tails)], "tau": [np.median(tau), tau.std(ddof=1), *np.quantile(tau, tails)]}
+        rows = {
+            "mean": [mean.mean(), mean.std(ddof=1), *np.quantile(mean, tails)],
+            "tau": [np.median(tau), tau.std(ddof=1), *np.quantile(tau, tails)],
+        }
         rows["new"] = [mean.mean(), np.sqrt((tau**2).mean() + mean.var()), *(_quantile(mean, tau, p) for p in tails)]
         table = pd.DataFrame.from_dict(rows, orient="index", columns=["estimate", "se", "lower", "upper"])
         if scale == "response":
-            table.loc[["mean", "new"], ["estimate", "lower", "upper"]] = np.exp(table.loc[["mean", "new"], ["estimate", "lower", "upper"]])
+            table.loc[["mean", "new"], ["estimate", "lower", "upper"]] = np.exp(
+                table.loc[["mean", "new"], ["estimate", "lower", "upper"]]
+            )
             table.loc[["mean", "new"], "se"] = np.nan
         return table
 
@@ -137,10 +158,14 @@ class CountMeta:
         half = stats.norm.ppf(tails[1]) * self.raw["se"]
         table = self.raw[["effect", "se"]].assign(lower=self.raw["effect"] - half, upper=self.raw["effect"] + half)
         ends = np.quantile(theta, tails, axis=0)
-        return table.assign(theta_mean=theta.mean(0), theta_sd=theta.std(0, ddof=1), theta_lower=ends[0], theta_upper=ends[1])
+        return table.assign(
+            theta_mean=theta.mean(0), theta_sd=theta.std(0, ddof=1), theta_lower=ends[0], theta_upper=ends[1]
+        )
 
     def forest(self, *, ax: Axes | None = None) -> Figure:
-        """Forest plot: each study by itself and as the model sees it, the mean as a diamond, the prediction interval as a bar."""
+        """Forest plot: each study by itself and as the model sees it, the mean as a diamond, the prediction interval
+        as a bar.
+        """
         from hiermodels.synthesis.figures import forest
 
         return forest(self, ax)
@@ -150,9 +175,17 @@ class CountMeta:
 
     def __str__(self) -> str:
         style = "{:.4g}".format
-        head = f"Meta-analysis of {len(self.raw)} studies by the likelihood of their counts, {MEASURES[self.measure].meaning}"
+        head = (
+            f"Meta-analysis of {len(self.raw)} studies by the likelihood of their counts, "
+            f"{MEASURES[self.measure].meaning}"
+        )
         ratios = self.summary("response").loc[["mean", "new"]].drop(columns="se")
-        parts = [head, "", f"posterior, central {100 * self.level:g}% intervals", self.summary().to_string(float_format=style)]
+        parts = [
+            head,
+            "",
+            f"posterior, central {100 * self.level:g}% intervals",
+            self.summary().to_string(float_format=style),
+        ]
         parts += ["", "exponentials", ratios.to_string(float_format=style), "", f"status: {self.fit.status}"]
         return "\n".join([*parts, *(f"- {w}" for w in self.fit.warnings)])
 
@@ -161,4 +194,8 @@ def _quantile(mean: np.ndarray, sd: np.ndarray, p: float) -> float:
     """Quantile of a mixture of normal laws."""
     sd = np.maximum(sd, 1e-12)
     reach = 12 * float(sd.max())
-    return float(optimize.brentq(lambda x: float(stats.norm.cdf((x - mean) / sd).mean()) - p, mean.min() - reach, mean.max() + reach))
+    return float(
+        optimize.brentq(
+            lambda x: float(stats.norm.cdf((x - mean) / sd).mean()) - p, mean.min() - reach, mean.max() + reach
+        )
+    )

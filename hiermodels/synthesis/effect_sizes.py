@@ -1,4 +1,6 @@
-"""`effect_sizes`: estimates and standard errors of a menu of measures, and the covariances of those that share an arm."""
+"""`effect_sizes`: estimates and standard errors of a menu of measures, and the covariances of those that share an
+arm.
+"""
 
 from __future__ import annotations
 
@@ -50,20 +52,24 @@ def effect_sizes(
         One row per study, with columns for both arms; or, with ``arm``, one row per arm.
     measure : str
         Two groups with events: ``OR RR RD AS PETO`` (logarithms of OR and RR); events in time: ``IRR IRD IRSD``; means:
-        ``MD SMD SMDH ROM``. One group: ``PR PLN PLO PAS PFT``, ``IR IRLN IRS``, ``MN MNLN``, ``COR ZCOR``. Formulas and sources:
+        ``MD SMD SMDH ROM``. One group: ``PR PLN PLO PAS PFT``, ``IR IRLN IRS``, ``MN MNLN``, ``COR ZCOR``. Formulas and
+        sources:
         `hiermodels.synthesis.measures`.
     events, non_events, n, time, mean, sd, correlation : str, optional
         Columns of the (treated) group; ``non_events`` may stand for ``n``.
     control_events, control_non_events, control_n, control_time, control_mean, control_sd : str, optional
         Columns of the control group.
     study, arm, control : optional
-        For one row per arm: the columns that name the trial and the arm, and the label of the arm that the others of its trial are
+        For one row per arm: the columns that name the trial and the arm, and the label of the arm that the others of
+        its trial are
         compared with (in a trial without it, and by default, its first). The result has one row per comparison.
     shared_control : str, optional
         For one row per study: rows with the same label in this column have the same control group.
     zero_cells : str
-        Which rows get ``correction`` added to each cell (rates: to the events) where cells are zero: ``own``, those that have
-        a zero cell (a trial's arms together); ``any``, all of them if one has; ``all``; ``none``. Measures without a logarithm or
+        Which rows get ``correction`` added to each cell (rates: to the events) where cells are zero: ``own``, those
+        that have
+        a zero cell (a trial's arms together); ``any``, all of them if one has; ``all``; ``none``. Measures without a
+        logarithm or
         a variance that may vanish (AS, IRSD, PAS, PFT, IRS) are never corrected.
     correction : float
         1/2 by default.
@@ -71,8 +77,10 @@ def effect_sizes(
     Returns
     -------
     DataFrame
-        The table with ``effect`` and ``se``; ``corrected`` says which rows were, for measures that may be; effects that share a
-        control group have ``shared_variance`` (what that group adds to each one's variance), which `sampling_covariance` reads.
+        The table with ``effect`` and ``se``; ``corrected`` says which rows were, for measures that may be; effects that
+        share a
+        control group have ``shared_variance`` (what that group adds to each one's variance), which
+        `sampling_covariance` reads.
 
     Raises
     ------
@@ -87,11 +95,11 @@ def effect_sizes(
     ...     bcg, "RR", events="tpos", non_events="tneg", control_events="cpos", control_non_events="cneg")
     >>> found[["effect", "se"]].round(4).values.tolist()  # log relative risks
     [[-0.8893, 0.5706], [-1.5854, 0.4411]]
-    """
+    """  # noqa: E501
     import pandas as pd
 
     columns = {
-        "events": events, "non_events": non_events, "n": n, "time": time, "mean": mean, "sd": sd, "correlation": correlation,
+        "events": events, "non_events": non_events, "n": n, "time": time, "mean": mean, "sd": sd, "correlation": correlation,  # noqa: E501
         "control_events": control_events, "control_non_events": control_non_events, "control_n": control_n,
         "control_time": control_time, "control_mean": control_mean, "control_sd": control_sd,
     }  # fmt: skip
@@ -102,7 +110,10 @@ def effect_sizes(
     if arm is not None:
         return _by_arm(table, chosen, columns, study, arm, control, zero_cells, correction)
     if control is not None:
-        raise ValueError("control: expected the label of an arm, with arm=<column>, found no arm; name that column or the control_ columns")
+        raise ValueError(
+            "control: expected the label of an arm, with arm=<column>, found no arm; name that column or the "
+            "control_ columns"
+        )
     for name in _MADE:
         if name in table.columns:
             raise ValueError(f"table: column {name!r} is there already, and would be written over; rename or drop it")
@@ -122,13 +133,23 @@ def _measure(word: object) -> Measure:
 
 def _settings(zero_cells: str, correction: float) -> None:
     if zero_cells not in ZERO_CELLS:
-        raise ValueError(f"zero_cells: expected one of {', '.join(ZERO_CELLS)}, found {zero_cells!r}; {nearest(zero_cells, ZERO_CELLS)}")
+        raise ValueError(
+            f"zero_cells: expected one of {', '.join(ZERO_CELLS)}, found {zero_cells!r}; "
+            f"{nearest(zero_cells, ZERO_CELLS)}"
+        )
     if isinstance(correction, bool) or not isinstance(correction, int | float) or not 0 < correction < np.inf:
-        raise ValueError(f"correction: expected a positive number, found {correction!r}; e.g. 0.5, or zero_cells='none' for none")
+        raise ValueError(
+            f"correction: expected a positive number, found {correction!r}; e.g. 0.5, or zero_cells='none' for none"
+        )
 
 
 def _sized(
-    frame: pd.DataFrame, cells: dict[str, np.ndarray], measure: Measure, zero_cells: str, correction: float, trial: np.ndarray | None
+    frame: pd.DataFrame,
+    cells: dict[str, np.ndarray],
+    measure: Measure,
+    zero_cells: str,
+    correction: float,
+    trial: np.ndarray | None,
 ) -> pd.DataFrame:
     """The frame with what was estimated, in the rows' order."""
     rows = np.zeros(len(frame), bool)
@@ -143,13 +164,19 @@ def _sized(
     if bad.any():
         i = int(np.argmax(bad))
         way = "use zero_cells='own', or drop the row" if measure.zeros else "mend or drop the row"
-        raise ValueError(f"effect_sizes: row {i}: {measure.name} or its standard error does not exist there ({_shown(cells, i)}); {way}")
+        raise ValueError(
+            f"effect_sizes: row {i}: {measure.name} or its standard error does not exist there ({_shown(cells, i)}); "
+            f"{way}"
+        )
     frame["effect"], frame["se"] = effect, np.sqrt(variance)
     if measure.zeros:
         frame["corrected"] = rows
     if trial is not None:
         if shared is None:
-            raise ValueError(f"measure: {measure.name} has no known covariance of effects that share a control group; use OR, RR, RD, MD or SMD")
+            raise ValueError(
+                f"measure: {measure.name} has no known covariance of effects that share a control group; use OR, RR, "
+                f"RD, MD or SMD"
+            )
         frame["shared_variance"] = shared
         if measure.pooled_sd:
             treated = np.bincount(trial, cells["n"])[trial]
@@ -168,7 +195,10 @@ def _refuse_signs(cells: dict[str, np.ndarray]) -> None:
     bad = ~(cells["mean"] * other > 0)
     if bad.any():
         i = int(np.argmax(bad))
-        raise ValueError(f"effect_sizes: row {i}: expected means of one sign and not 0 for a logarithm, found {_shown(cells, i)}; use MD or SMD")
+        raise ValueError(
+            f"effect_sizes: row {i}: expected means of one sign and not 0 for a logarithm, found {_shown(cells, i)}; "
+            f"use MD or SMD"
+        )
 
 
 def _sharing(frame: pd.DataFrame, cells: dict[str, np.ndarray], column: str, measure: Measure) -> np.ndarray:
@@ -180,13 +210,16 @@ def _sharing(frame: pd.DataFrame, cells: dict[str, np.ndarray], column: str, mea
     require_column(frame, column, "shared_control")
     codes, labels = pd.factorize(frame[column])
     if (codes < 0).any():
-        raise ValueError(f"effect_sizes: column {column!r}, row {int(np.argmin(codes))}: expected a label, found nothing; fill it in")
+        raise ValueError(
+            f"effect_sizes: column {column!r}, row {int(np.argmin(codes))}: expected a label, found nothing; fill it in"
+        )
     first = np.array([int(np.argmax(codes == c)) for c in range(len(labels))])[codes]
     for role, x in cells.items():
         if role.startswith("control_") and (x != x[first]).any():
             i = int(np.argmax(x != x[first]))
             raise ValueError(
-                f"effect_sizes: row {i}: {role} is {x[i]:g}, but {x[first[i]]:g} in row {first[i]} of the same control group "
+                f"effect_sizes: row {i}: {role} is {x[i]:g}, but {x[first[i]]:g} in row {first[i]} of the same "
+                f"control group "
                 f"({column} {labels[codes[i]]!r}); mend one, or give rows that share nothing labels of their own"
             )
     return codes
@@ -208,36 +241,52 @@ def _by_arm(
     if not measure.two_arms:
         raise ValueError(f"arm: measure {measure.name} compares no arms; leave arm out")
     if study is None:
-        raise ValueError("study: expected the column that names the trial of each arm, found none; write study=<column>")
+        raise ValueError(
+            "study: expected the column that names the trial of each arm, found none; write study=<column>"
+        )
     for role in ("study", "arm"):
         require_column(table, study if role == "study" else arm, role)
-    cells = read_cells(table, measure, {role: name for role, name in columns.items() if name is not None}, control=False)
+    cells = read_cells(
+        table, measure, {role: name for role, name in columns.items() if name is not None}, control=False
+    )
     codes, labels = pd.factorize(table[study])
     names = table[arm].to_numpy()
     twice = pd.DataFrame({"study": codes, "arm": names}).duplicated().to_numpy()
     if twice.any() or (codes < 0).any():
         i = int(np.argmax(twice | (codes < 0)))
-        raise ValueError(f"effect_sizes: row {i}: expected one row per trial and arm, found {study} {table[study].iloc[i]!r}, {arm} {names[i]!r} again or without a label; mend it")
+        raise ValueError(
+            f"effect_sizes: row {i}: expected one row per trial and arm, found {study} {table[study].iloc[i]!r}, "
+            f"{arm} {names[i]!r} again or without a label; mend it"
+        )
     if control is not None and not (names == control).any():
-        raise ValueError(f"control: no arm {control!r} in column {arm!r}; the arms are {', '.join(map(str, pd.unique(names)[:12]))}")
+        raise ValueError(
+            f"control: no arm {control!r} in column {arm!r}; the arms are {', '.join(map(str, pd.unique(names)[:12]))}"
+        )
     pairs = []
     for c, label in enumerate(labels):
         rows = np.flatnonzero(codes == c)
         if len(rows) < 2:
-            raise ValueError(f"effect_sizes: {study} {label!r} has one arm, row {rows[0]}; expected two or more; drop it or add its other arms")
+            raise ValueError(
+                f"effect_sizes: {study} {label!r} has one arm, row {rows[0]}; expected two or more; drop it or add "
+                f"its other arms"
+            )
         base = next((i for i in rows if control is not None and names[i] == control), rows[0])
         pairs += [(i, base) for i in rows if i != base]
     treated, base = np.array(pairs).T
     paired = {role: x[treated] for role, x in cells.items()} | {f"control_{role}": x[base] for role, x in cells.items()}
     frame = pd.DataFrame({study: table[study].to_numpy()[treated], arm: names[treated], "control": names[base]})
-    return _sized(frame, paired, measure, zero_cells, correction, codes[treated] if np.bincount(codes).max() > 2 else None)
+    return _sized(
+        frame, paired, measure, zero_cells, correction, codes[treated] if np.bincount(codes).max() > 2 else None
+    )
 
 
 def sampling_covariance(frame: pd.DataFrame, shared_control: str) -> np.ndarray:
     """Covariance of effects, those with one control group in blocks.
 
-    The covariance of two differences from one control group is what that group adds to each variance (Gleser & Olkin 2009, in Cooper,
-    Hedges & Valentine, chapter 19). Standardised differences share their sd too: ``1 / n_c + g_i g_j / (2 N)``, N the trial's total.
+    The covariance of two differences from one control group is what that group adds to each variance (Gleser & Olkin
+    2009, in Cooper,
+    Hedges & Valentine, chapter 19). Standardised differences share their sd too: ``1 / n_c + g_i g_j / (2 N)``, N the
+    trial's total.
 
     Parameters
     ----------
@@ -264,11 +313,14 @@ def sampling_covariance(frame: pd.DataFrame, shared_control: str) -> np.ndarray:
     >>> covariance = sampling_covariance(found, "trial")
     >>> float(covariance[0, 1].round(4)), round(1 / 9 + 1 / 131, 4)
     (0.1187, 0.1187)
-    """
+    """  # noqa: E501
     import pandas as pd
 
     if "shared_variance" not in frame.columns:
-        raise ValueError("sampling_covariance: no column 'shared_variance'; make the effects with shared_control=<column>, or one row per arm")
+        raise ValueError(
+            "sampling_covariance: no column 'shared_variance'; make the effects with shared_control=<column>, or one "
+            "row per arm"
+        )
     require_column(frame, shared_control, "shared_control")
     codes = pd.factorize(frame[shared_control])[0]
     effect, shared = frame["effect"].to_numpy(float), frame["shared_variance"].to_numpy(float)

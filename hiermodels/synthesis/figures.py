@@ -30,9 +30,25 @@ def forest(meta: Any, ax: Axes | None) -> Figure:
     one, rows = axes[0], -np.arange(len(table), dtype=float)
     weight = table.get("weight", 100 * (1 / table["se"] ** 2) / (1 / table["se"] ** 2).sum()).to_numpy(float)
     one.hlines(rows, table["lower"], table["upper"], color=f.PALETTE[0], linewidth=1.3, zorder=2)
-    one.scatter(table["effect"], rows, s=20 + 160 * weight / weight.max(), marker="s", color=f.PALETTE[0], zorder=3, label="study, size by weight")
+    one.scatter(
+        table["effect"],
+        rows,
+        s=20 + 160 * weight / weight.max(),
+        marker="s",
+        color=f.PALETTE[0],
+        zorder=3,
+        label="study, size by weight",
+    )
     one.hlines(rows - 0.24, table["theta_lower"], table["theta_upper"], color=f.PALETTE[1], linewidth=1.0, zorder=2)
-    one.plot(table["theta_mean"], rows - 0.24, "o", color=f.PALETTE[1], markersize=3, zorder=3, label="true effect, by the model")
+    one.plot(
+        table["theta_mean"],
+        rows - 0.24,
+        "o",
+        color=f.PALETTE[1],
+        markersize=3,
+        zorder=3,
+        label="true effect, by the model",
+    )
     places = list(rows)
     for i, (row, (estimate, lower, upper)) in enumerate(below.items()):
         at = -len(table) - 0.4 - i
@@ -73,7 +89,14 @@ def funnel(meta: Any, ax: Axes | None) -> Figure:
         centre, name = 0.0, f"residual {name}"
     spread = np.sqrt(sum(summary.loc[row, "estimate"] ** 2 for row in summary.index if row.startswith("tau")))
     ends = z * np.sqrt(errors**2 + spread**2)
-    one.fill_betweenx(errors, centre - ends, centre + ends, color="#e8eef4", zorder=0, label=f"{100 * meta.level:g}% of studies, tau at its median")
+    one.fill_betweenx(
+        errors,
+        centre - ends,
+        centre + ends,
+        color="#e8eef4",
+        zorder=0,
+        label=f"{100 * meta.level:g}% of studies, tau at its median",
+    )
     one.plot(centre - z * errors, errors, color=f.GREY, linewidth=1, linestyle="--", label="the same if tau = 0")
     one.plot(centre + z * errors, errors, color=f.GREY, linewidth=1, linestyle="--")
     one.axvline(centre, color=f.PALETTE[2], linewidth=1.2)
@@ -114,7 +137,9 @@ def _scale(ax: Axes, meta: Any, values: np.ndarray) -> str:
     return _word(meta).removeprefix("log ") + " (logarithmic axis)"
 
 
-def _write(ax: Axes, places: list[float], rows: list[tuple[float, float, float]], shares: list[float], ratio: bool) -> None:
+def _write(
+    ax: Axes, places: list[float], rows: list[tuple[float, float, float]], shares: list[float], ratio: bool
+) -> None:
     """Estimate, interval and weight to the right of each row."""
     values = np.exp(np.array(rows, float)) if ratio else np.array(rows, float)
     spread = float(np.median(values[:, 2] - values[:, 1]))

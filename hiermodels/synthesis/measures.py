@@ -1,7 +1,9 @@
 """Measures of effect: formulas of an estimate and its sampling variance.
 
-Most measures of two arms are differences of a *term* of each arm (OR: of logits, RR: of log proportions, MD: of means), whose
-variances add and whose control term is what effects with one control arm share. `TERMS` has these, `CONTRASTS` the measures made
+Most measures of two arms are differences of a *term* of each arm (OR: of logits, RR: of log proportions, MD: of means),
+whose
+variances add and whose control term is what effects with one control arm share. `TERMS` has these, `CONTRASTS` the
+measures made
 of them, `WHOLE` the others.
 
 With x events of n, x events in time t, mean m and standard deviation s of n:
@@ -21,10 +23,14 @@ With x events of n, x events in time t, mean m and standard deviation s of n:
 | COR | r | (1 - r^2)^2 / (n - 1) |
 | ZCOR | artanh r | 1 / (n - 3) |
 
-Sources: Fleiss & Berlin 2009 (in Cooper, Hedges & Valentine, The Handbook of Research Synthesis and Meta-Analysis, 2nd edition,
-chapter 13) for counts; Freeman & Tukey 1950, Annals of Mathematical Statistics 21, 607-611, for PFT; Rücker et al. 2009, Statistics
-in Medicine 28, 721-738, for AS; Yusuf et al. 1985, Progress in Cardiovascular Diseases 27, 335-371, for PETO; Hedges 1981, Journal
-of Educational Statistics 6, 107-128, for SMD; Bonett 2009, Psychological Methods 14, 225-238, for SMDH; Hedges, Gurevitch & Curtis
+Sources: Fleiss & Berlin 2009 (in Cooper, Hedges & Valentine, The Handbook of Research Synthesis and Meta-Analysis, 2nd
+edition,
+chapter 13) for counts; Freeman & Tukey 1950, Annals of Mathematical Statistics 21, 607-611, for PFT; Rücker et al.
+2009, Statistics
+in Medicine 28, 721-738, for AS; Yusuf et al. 1985, Progress in Cardiovascular Diseases 27, 335-371, for PETO; Hedges
+1981, Journal
+of Educational Statistics 6, 107-128, for SMD; Bonett 2009, Psychological Methods 14, 225-238, for SMDH; Hedges,
+Gurevitch & Curtis
 1999, Ecology 80, 1150-1156, for ROM; Fisher 1921, Metron 1, 3-32, for ZCOR.
 """
 
@@ -83,7 +89,8 @@ class Measure:
 
 
 def hedges_correction(df: np.ndarray) -> np.ndarray:
-    """Factor that makes a standardised mean difference unbiased: J(m) = Gamma(m/2) / (sqrt(m/2) Gamma((m-1)/2)) (Hedges 1981, eq. 6e).
+    """Factor that makes a standardised mean difference unbiased: J(m) = Gamma(m/2) / (sqrt(m/2) Gamma((m-1)/2)) (Hedges
+    1981, eq. 6e).
 
     Examples
     --------
@@ -146,7 +153,9 @@ def _standardised(c: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _standardised_unequal(c: Cells) -> tuple[np.ndarray, np.ndarray, None]:
-    """g = J (m1 - m2) / s with s^2 the mean of the two variances; variance J^2 times Bonett's 2009 at g, as metafor has it."""
+    """g = J (m1 - m2) / s with s^2 the mean of the two variances; variance J^2 times Bonett's 2009 at g, as metafor
+    has it.
+    """
     n, m = c["n"], c["control_n"]
     v, w = c["sd"] ** 2, c["control_sd"] ** 2
     square, factor = (v + w) / 2, hedges_correction(n + m - 2)
@@ -166,7 +175,9 @@ _MENU = (
     Measure("IRSD", "difference of square roots of rates", RATES, True, 0.0, False, False, _difference("IRS")),
     Measure("MD", "mean difference", MEANS, True, 0.0, False, False, _difference("MN")),
     Measure("SMD", "standardised mean difference (Hedges' g)", MEANS, True, 0.0, False, False, _standardised, True),
-    Measure("SMDH", "standardised mean difference, unequal variances", MEANS, True, 0.0, False, False, _standardised_unequal),
+    Measure(
+        "SMDH", "standardised mean difference, unequal variances", MEANS, True, 0.0, False, False, _standardised_unequal
+    ),
     Measure("ROM", "log ratio of means", MEANS, True, 0.0, False, True, _difference("MNLN")),
     Measure("PR", "proportion", COUNTS, False, None, True, False, _sample("PR")),
     Measure("PLN", "log proportion", COUNTS, False, None, True, True, _sample("PLN")),

@@ -49,25 +49,30 @@ def meta(
     Parameters
     ----------
     table : DataFrame
-        One row per study, with effects and standard errors; or, with ``measure``, with what `hiermodels.effect_sizes` takes.
+        One row per study, with effects and standard errors; or, with ``measure``, with what `hiermodels.effect_sizes`
+        takes.
     measure : str, optional
-        ``OR``, ``RR``, ``MD``, ``SMD`` and so on: the effects are computed first, from the columns named in ``columns``.
+        ``OR``, ``RR``, ``MD``, ``SMD`` and so on: the effects are computed first, from the columns named in
+        ``columns``.
     effect, se : str
         Columns of the effects and their standard errors, where there is no ``measure``.
     study : str, optional
-        Column with the studies' names; by default ``study`` where there is such a column, else the rows are numbered. Nested groupings
+        Column with the studies' names; by default ``study`` where there is such a column, else the rows are numbered.
+        Nested groupings
         as in a formula: ``district/school``, the rows standing in the last.
     moderators : str, optional
         Meta-regression: the right side of a formula, ``"ablat + C(alloc)"``.
     priors : mapping of str to prior, optional
-        ``mean`` and ``tau`` (or a parameter's own name): ``{"tau": "half_normal(0.5)", "mean": "normal(0, 4)"}``. By default the mean is
+        ``mean`` and ``tau`` (or a parameter's own name): ``{"tau": "half_normal(0.5)", "mean": "normal(0, 4)"}``. By
+        default the mean is
         flat and ``tau`` has the reference prior (Jeffreys's, the mean apart).
     level : float
         Probability of intervals.
     interval : str
         Of the posterior: ``central`` or ``shortest``.
     likelihood : str
-        ``normal``, of the effects; or ``exact``, of the counts themselves (``OR``, ``IRR``, ``PLO``, ``IRLN``): no correction of zero cells, which is
+        ``normal``, of the effects; or ``exact``, of the counts themselves (``OR``, ``IRR``, ``PLO``, ``IRLN``): no
+        correction of zero cells, which is
         what few events need. See `hiermodels.synthesis.counts`.
     seed : int
         Of the draws of an ``exact`` likelihood, by NUTS; anything else is quadrature.
@@ -77,13 +82,16 @@ def meta(
     Returns
     -------
     Meta or CountMeta
-        `Meta.summary`, `Meta.classical` (DL, PM, REML, ML, HKSJ), `Meta.tau_intervals`, `Meta.leave_one_out`, `Meta.sensitivity`,
-        `Meta.forest`, `Meta.funnel`; ``print`` it. With ``likelihood="exact"`` a `hiermodels.synthesis.CountMeta`: `summary`, `studies`, `forest`.
+        `Meta.summary`, `Meta.classical` (DL, PM, REML, ML, HKSJ), `Meta.tau_intervals`, `Meta.leave_one_out`,
+        `Meta.sensitivity`,
+        `Meta.forest`, `Meta.funnel`; ``print`` it. With ``likelihood="exact"`` a `hiermodels.synthesis.CountMeta`:
+        `summary`, `studies`, `forest`.
 
     Raises
     ------
     ValueError
-        As `hiermodels.effect_sizes` and `hiermodels.fit`; for studies that have several rows; for effects that share a control group.
+        As `hiermodels.effect_sizes` and `hiermodels.fit`; for studies that have several rows; for effects that share a
+        control group.
 
     Examples
     --------
@@ -106,7 +114,9 @@ def meta(
     frame, groups = _with_studies(frame, study)
     for name, role in ((effect, "effects"), (se, "standard errors")):
         numbers(frame, name, role)
-    right = " + ".join(["1", *([moderators.strip()] if moderators else []), f"(1 | {'/'.join(quoted(g) for g in groups)})"])
+    right = " + ".join(
+        ["1", *([moderators.strip()] if moderators else []), f"(1 | {'/'.join(quoted(g) for g in groups)})"]
+    )
     model = Model(f"{quoted(effect)} ~ {right}", known_se=se)
     model = Model(model.formula, known_se=se, priors=_priors(priors, groups))
     problem = bind(model, frame)
@@ -115,19 +125,35 @@ def meta(
 
 
 def _of_counts(
-    table: pd.DataFrame, measure: str | None, columns: Mapping[str, Any], study: str | None, moderators: str | None, priors: Any, level: float, seed: int
+    table: pd.DataFrame,
+    measure: str | None,
+    columns: Mapping[str, Any],
+    study: str | None,
+    moderators: str | None,
+    priors: Any,
+    level: float,
+    seed: int,
 ) -> CountMeta:
     """The counts' own likelihood, by NUTS."""
     from hiermodels.fit import fit
 
     if measure is None:
-        raise ValueError("likelihood: 'exact' needs the counts, found no measure; e.g. hm.meta(table, 'OR', events=..., n=..., likelihood='exact')")
+        raise ValueError(
+            "likelihood: 'exact' needs the counts, found no measure; e.g. hm.meta(table, 'OR', events=..., n=..., "
+            "likelihood='exact')"
+        )
     if moderators is not None or "arm" in columns or "shared_control" in columns:
-        raise ValueError("likelihood: 'exact' takes one row per study with two arms or one, and no moderators; declare hm.Model(...) for more")
+        raise ValueError(
+            "likelihood: 'exact' takes one row per study with two arms or one, and no moderators; declare "
+            "hm.Model(...) for more"
+        )
     raw = effect_sizes(table, measure, **columns).reset_index(drop=True)
     raw, groups = _with_studies(raw, study)
     if len(groups) > 1:
-        raise ValueError(f"study: expected one grouping with likelihood='exact', found {'/'.join(groups)}; declare hm.Model(...) for more")
+        raise ValueError(
+            f"study: expected one grouping with likelihood='exact', found {'/'.join(groups)}; declare hm.Model(...) "
+            f"for more"
+        )
     _one_row_each(raw, groups)
     labels = raw[groups[0]].astype(str).to_numpy()
     roles = {name: column for name, column in columns.items() if name not in ("zero_cells", "correction")}
@@ -136,7 +162,9 @@ def _of_counts(
     return CountMeta(found, raw.set_index(groups[0]), raw.attrs["measure"], level)
 
 
-def _with_effects(table: pd.DataFrame, measure: str | None, columns: Mapping[str, Any]) -> tuple[pd.DataFrame, str | None]:
+def _with_effects(
+    table: pd.DataFrame, measure: str | None, columns: Mapping[str, Any]
+) -> tuple[pd.DataFrame, str | None]:
     import pandas as pd
 
     if not isinstance(table, pd.DataFrame):
@@ -145,12 +173,16 @@ def _with_effects(table: pd.DataFrame, measure: str | None, columns: Mapping[str
         frame = effect_sizes(table, measure, **columns)
         measure = frame.attrs["measure"]
     elif columns:
-        raise ValueError(f"{next(iter(columns))}: a column of an effect size needs measure=, found none; e.g. hm.meta(table, 'OR', ...)")
+        raise ValueError(
+            f"{next(iter(columns))}: a column of an effect size needs measure=, found none; e.g. hm.meta(table, "
+            f"'OR', ...)"
+        )
     else:
         frame = table.copy()
     if "shared_variance" in frame.columns:
         raise ValueError(
-            "table: some effects share a control group, so that they are correlated, which hm.meta does not model; keep one comparison "
+            "table: some effects share a control group, so that they are correlated, which hm.meta does not model; "
+            "keep one comparison "
             "per trial, or put the trial's arms together"
         )
     return frame.reset_index(drop=True), measure
@@ -181,7 +213,8 @@ def _one_row_each(frame: pd.DataFrame, groups: list[str]) -> None:
         i = int(np.argmax(several))
         label = ", ".join(str(frame[g].iloc[i]) for g in groups)
         raise ValueError(
-            f"study: expected one row per study, found {int((frame[groups] == frame[groups].iloc[i]).all(axis=1).sum())} of {label!r}; "
+            f"study: expected one row per study, found "
+            f"{int((frame[groups] == frame[groups].iloc[i]).all(axis=1).sum())} of {label!r}; "
             f"name what tells them apart, e.g. study='{groups[-1]}/outcome'"
         )
 
@@ -191,6 +224,8 @@ def _priors(priors: Mapping[str, Any] | None, groups: list[str]) -> dict[str, An
     if priors is None:
         return None
     if not isinstance(priors, Mapping):
-        raise ValueError(f"priors: expected a mapping such as {{'tau': 'half_normal(0.5)'}}, found {type(priors).__name__}")
+        raise ValueError(
+            f"priors: expected a mapping such as {{'tau': 'half_normal(0.5)'}}, found {type(priors).__name__}"
+        )
     names = _PLAIN | {"tau": sd_name(":".join(groups), "Intercept")}
     return {names.get(name, name): law for name, law in priors.items()}

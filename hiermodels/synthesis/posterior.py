@@ -36,7 +36,8 @@ class Posterior:
     weight : ndarray, shape (node,)
         Of the nodes.
     error : float
-        Estimated error of the worst number, over what is allowed (a thousandth of a posterior sd); above 1 it is not to be trusted.
+        Estimated error of the worst number, over what is allowed (a thousandth of a posterior sd); above 1 it is not to
+        be trusted.
     """
 
     summaries: dict[str, Summary]
@@ -46,7 +47,12 @@ class Posterior:
 
 
 def posterior(
-    problem: Problem, level: float, kind: str, *, data: Data | None = None, thresholds: Mapping[str, float] | None = None
+    problem: Problem,
+    level: float,
+    kind: str,
+    *,
+    data: Data | None = None,
+    thresholds: Mapping[str, float] | None = None,
 ) -> Posterior:
     """Posterior of a bound model, or of other numbers in the same layout.
 
@@ -58,7 +64,8 @@ def posterior(
     data : Data, optional
         In place of the problem's own.
     thresholds : mapping of str to float, optional
-        Variable to a value: ``summaries[name].cdf[0]`` is the probability of values at or below it. Only these variables are summarised then.
+        Variable to a value: ``summaries[name].cdf[0]`` is the probability of values at or below it. Only these
+        variables are summarised then.
     """
     asked = dict(thresholds or {})
     with jax.enable_x64(True):
@@ -84,7 +91,9 @@ def _program(layout: Any, level: float, kind: str, asked: tuple[str, ...], accur
     wanted = asked or tuple(sorted(model.available()))
     names = {v.name: sd_name(v.name, "Intercept") for v in layout.levels}
 
-    def summarise(data: Data, thresholds: dict[str, Array]) -> tuple[dict[str, Summary], dict[str, Array], Array, Array]:
+    def summarise(
+        data: Data, thresholds: dict[str, Array]
+    ) -> tuple[dict[str, Summary], dict[str, Array], Array, Array]:
         stats = model.prepare(data)
         nodes = lay(jax.random.key(0), stats)
         cuts = {name: (thresholds[name],) for name in asked}

@@ -103,19 +103,24 @@ class Meta:
         Parameters
         ----------
         scale : str
-            ``response`` gives ratios in place of their logarithms (the ends of intervals and the medians of laws are transformed; no se).
+            ``response`` gives ratios in place of their logarithms (the ends of intervals and the medians of laws are
+            transformed; no se).
 
         Returns
         -------
         DataFrame
-            Rows ``mean`` (or the coefficients of the moderators), ``tau``, ``I2``, ``H2`` and ``new``, the prediction interval (where there are
-            no moderators); with nested groupings a ``tau_<grouping>`` each. Columns ``estimate se lower upper``: posterior mean of coefficients
+            Rows ``mean`` (or the coefficients of the moderators), ``tau``, ``I2``, ``H2`` and ``new``, the prediction
+            interval (where there are
+            no moderators); with nested groupings a ``tau_<grouping>`` each. Columns ``estimate se lower upper``:
+            posterior mean of coefficients
             and of ``new`` (median where it does not exist), posterior median of the others; posterior sd.
 
         Notes
         -----
-        I2 = tau^2 / (tau^2 + s^2) and H2 = 1 + tau^2 / s^2 with the typical sampling variance s^2 of Higgins & Thompson (2002), Statistics
-        in Medicine 21, 1539-1558. Both grow with tau, so that their medians and intervals are those of tau, transformed.
+        I2 = tau^2 / (tau^2 + s^2) and H2 = 1 + tau^2 / s^2 with the typical sampling variance s^2 of Higgins & Thompson
+        (2002), Statistics
+        in Medicine 21, 1539-1558. Both grow with tau, so that their medians and intervals are those of tau,
+        transformed.
         """
         import pandas as pd
 
@@ -145,7 +150,10 @@ class Meta:
     def _exponential(self, table: pd.DataFrame) -> pd.DataFrame:
         """Coefficients and predictions as ratios."""
         if not self.ratio:
-            raise ValueError(f"scale: the effects ({self.measure or 'measure not known'}) are no logarithms of ratios; use scale='link'")
+            raise ValueError(
+                f"scale: the effects ({self.measure or 'measure not known'}) are no logarithms of ratios; use "
+                f"scale='link'"
+            )
         table = table.copy()
         rows = [row for row in (*self.terms, "new") if row in table.index]
         table.loc[rows, ["estimate", "lower", "upper"]] = np.exp(table.loc[rows, ["estimate", "lower", "upper"]])
@@ -158,7 +166,8 @@ class Meta:
         Parameters
         ----------
         comparison : str
-            ``"mean < 0"``, ``"tau > 0.5"``, ``"new < 0"`` (a new study's effect), ``"theta > 0"`` (each study's true effect: one probability per study), on
+            ``"mean < 0"``, ``"tau > 0.5"``, ``"new < 0"`` (a new study's effect), ``"theta > 0"`` (each study's true
+            effect: one probability per study), on
             the scale of the effects. For anything else ``.fit.probability``, which counts draws.
 
         Examples
@@ -170,7 +179,9 @@ class Meta:
         """
         import pandas as pd
 
-        names = dict(zip(self.terms, self.problem.layout.columns, strict=True)) | {"theta": theta_name(self.groups[-1], "Intercept")}
+        names = dict(zip(self.terms, self.problem.layout.columns, strict=True)) | {
+            "theta": theta_name(self.groups[-1], "Intercept")
+        }
         names |= {"tau" if len(self.groups) == 1 else f"tau_{g}": sd_name(g, "Intercept") for g in self.groups}
         if self.terms == ["mean"]:
             names["new"] = f"new({self.groups[-1]})"
@@ -178,13 +189,19 @@ class Meta:
         found = posterior(self.problem, self.level, "equal_tailed", thresholds={names[name]: value})
         share = np.asarray(found.summaries[names[name]].cdf[0])
         share = share if below else 1 - share
-        return float(share) if share.ndim == 0 else pd.Series(share[self._order], index=self.studies.index, name="probability")
+        return (
+            float(share)
+            if share.ndim == 0
+            else pd.Series(share[self._order], index=self.studies.index, name="probability")
+        )
 
     @cached_property
     def classical(self) -> pd.DataFrame:
-        """Estimates without a prior: common effect, DL, PM, REML, ML, HKSJ; see `hiermodels.synthesis.classical.classical_table`.
+        """Estimates without a prior: common effect, DL, PM, REML, ML, HKSJ; see
+        `hiermodels.synthesis.classical.classical_table`.
 
-        With nested groupings REML and ML by `hiermodels.estimate`, a ``tau_<grouping>`` each, Student's t with Satterthwaite's degrees of freedom.
+        With nested groupings REML and ML by `hiermodels.estimate`, a ``tau_<grouping>`` each, Student's t with
+        Satterthwaite's degrees of freedom.
         """
         if len(self.groups) > 1:
             return self._nested_estimates()
@@ -206,7 +223,9 @@ class Meta:
 
     @cached_property
     def tau_intervals(self) -> pd.DataFrame:
-        """Intervals of tau: the posterior's, the Q-profile's, and of the restricted and the full likelihood's profile."""
+        """Intervals of tau: the posterior's, the Q-profile's, and of the restricted and the full likelihood's
+        profile.
+        """
         import pandas as pd
 
         self._one_grouping("tau_intervals")
@@ -224,13 +243,18 @@ class Meta:
 
     def _one_grouping(self, what: str) -> None:
         if len(self.groups) > 1:
-            raise ValueError(f"{what}: these methods are for one variance between studies, found {', '.join(self.groups)}; use summary()")
+            raise ValueError(
+                f"{what}: these methods are for one variance between studies, found {', '.join(self.groups)}; use "
+                f"summary()"
+            )
 
     @cached_property
     def studies(self) -> pd.DataFrame:
-        """A row per study: its effect and interval, its weight in the mean, and its true effect as the posterior has it.
+        """A row per study: its effect and interval, its weight in the mean, and its true effect as the posterior has
+        it.
 
-        ``weight``, in percent, is the posterior mean of w_i / sum w, w_i = 1 / (se_i^2 + tau^2) (Röver 2020, Journal of Statistical Software
+        ``weight``, in percent, is the posterior mean of w_i / sum w, w_i = 1 / (se_i^2 + tau^2) (Röver 2020, Journal of
+        Statistical Software
         93(6), section 2.9); left out where there are moderators or nested groupings.
         """
         import pandas as pd
@@ -240,13 +264,18 @@ class Meta:
         table = {"effect": rows.y, "se": np.sqrt(rows.variance), "lower": rows.y - half, "upper": rows.y + half}
         found = self.posterior
         if len(self.groups) == 1 and self.terms == ["mean"]:
-            tau = found.sds.get(sd_name(self.groups[0], "Intercept"), np.full_like(found.weight, self._row(sd_name(self.groups[0], "Intercept"), "median")[0]))
+            tau = found.sds.get(
+                sd_name(self.groups[0], "Intercept"),
+                np.full_like(found.weight, self._row(sd_name(self.groups[0], "Intercept"), "median")[0]),
+            )
             share = 1 / (rows.variance + tau[:, None] ** 2)
             table["weight"] = 100 * found.weight @ (share / share.sum(1, keepdims=True))
         at = self._order
         summary = found.summaries[name]
         table |= {f"theta_{word}": np.asarray(getattr(summary, word))[at] for word in ("mean", "sd", "lower", "upper")}
-        return pd.DataFrame(table, index=pd.Index([self.problem.labels[self.groups[-1]][i] for i in at], name=self.groups[-1]))
+        return pd.DataFrame(
+            table, index=pd.Index([self.problem.labels[self.groups[-1]][i] for i in at], name=self.groups[-1])
+        )
 
     @property
     def _order(self) -> np.ndarray:
@@ -255,7 +284,8 @@ class Meta:
         return np.array([place[int(p)] for p in np.asarray(self.problem.data.group[-1])[: len(self.rows.y)]])
 
     def leave_one_out(self) -> pd.DataFrame:
-        """The summary without each study in turn: ``mean mean_lower mean_upper tau tau_lower tau_upper`` (and the coefficients' where there are moderators).
+        """The summary without each study in turn: ``mean mean_lower mean_upper tau tau_lower tau_upper`` (and the
+        coefficients' where there are moderators).
 
         The posterior is computed anew, with the same prior; ``reference()`` then is that of the studies that are left.
         """
@@ -276,8 +306,10 @@ class Meta:
         Parameters
         ----------
         priors : mapping or list, optional
-            Names to priors of ``tau``, or priors; by default the reference prior, a flat one, half-normal and half-Cauchy ones whose scales are
-            0.5 and 1 for logarithms of ratios and standardised differences (Röver et al. 2021, Research Synthesis Methods 12, 448-474), else
+            Names to priors of ``tau``, or priors; by default the reference prior, a flat one, half-normal and
+            half-Cauchy ones whose scales are
+            0.5 and 1 for logarithms of ratios and standardised differences (Röver et al. 2021, Research Synthesis
+            Methods 12, 448-474), else
             the typical standard error and twice that.
 
         Returns
@@ -308,11 +340,19 @@ class Meta:
     def _usual_priors(self) -> list[str]:
         standard = self.ratio or (self.measure is not None and MEASURES[self.measure].pooled_sd)
         scale = 0.5 if standard else float(f"{np.sqrt(typical_variance(self.rows)):.2g}")
-        return ["reference()", "flat()", f"half_normal({scale:g})", f"half_normal({2 * scale:g})", f"half_cauchy({scale:g})"]
+        return [
+            "reference()",
+            "flat()",
+            f"half_normal({scale:g})",
+            f"half_normal({2 * scale:g})",
+            f"half_cauchy({scale:g})",
+        ]
 
     def _line(self, where: Posterior) -> dict[str, float]:
         """Estimates and intervals side by side."""
-        names = dict(zip(self.terms, self.problem.layout.columns, strict=True)) | {"tau": sd_name(self.groups[0], "Intercept")}
+        names = dict(zip(self.terms, self.problem.layout.columns, strict=True)) | {
+            "tau": sd_name(self.groups[0], "Intercept")
+        }
         line: dict[str, float] = {}
         for row, name in names.items():
             estimate, _, lower, upper = self._row(name, "median" if row == "tau" else "mean", where)
@@ -322,13 +362,17 @@ class Meta:
         return line
 
     def forest(self, *, ax: Axes | None = None) -> Figure:
-        """Forest plot: each study's effect, interval and weight, the mean as a diamond, the prediction interval as a bar."""
+        """Forest plot: each study's effect, interval and weight, the mean as a diamond, the prediction interval as a
+        bar.
+        """
         from hiermodels.synthesis.figures import forest
 
         return forest(self, ax)
 
     def funnel(self, *, ax: Axes | None = None) -> Figure:
-        """Funnel plot: effects against their standard errors, with the region where they fall with and without heterogeneity."""
+        """Funnel plot: effects against their standard errors, with the region where they fall with and without
+        heterogeneity.
+        """
         from hiermodels.synthesis.figures import funnel
 
         return funnel(self, ax)
@@ -340,18 +384,36 @@ class Meta:
         what = f", {MEASURES[self.measure].meaning}" if self.measure else ""
         style = "{:.4g}".format
         word = "shortest" if self.kind == "hdi" else "central"
-        parts = [f"Meta-analysis of {len(self.rows.y)} studies{what}", display.text(self.model, self.problem.layout, self.problem.scales), ""]
+        parts = [
+            f"Meta-analysis of {len(self.rows.y)} studies{what}",
+            display.text(self.model, self.problem.layout, self.problem.scales),
+            "",
+        ]
         parts += [f"posterior, {word} {100 * self.level:g}% intervals", self.summary().to_string(float_format=style)]
         if self.ratio and self.terms == ["mean"]:
-            parts += ["", "as ratios", self._exponential(self.summary()).loc[["mean", "new"]].drop(columns="se").to_string(float_format=style)]
-        parts += ["", f"without a prior ({100 * self.level:g}% intervals)", self.classical.to_string(float_format=style, na_rep="")]
+            parts += [
+                "",
+                "as ratios",
+                self._exponential(self.summary()).loc[["mean", "new"]].drop(columns="se").to_string(float_format=style),
+            ]
+        parts += [
+            "",
+            f"without a prior ({100 * self.level:g}% intervals)",
+            self.classical.to_string(float_format=style, na_rep=""),
+        ]
         if len(self.groups) == 1:
             test = self.homogeneity
             parts += ["", "intervals of tau", self.tau_intervals.to_string(float_format=style)]
-            parts += ["", f"test of homogeneity: Q = {test['Q']:.4g} with {test['df']} degrees of freedom, p = {test['p']:.2g}"]
+            parts += [
+                "",
+                f"test of homogeneity: Q = {test['Q']:.4g} with {test['df']} degrees of freedom, p = {test['p']:.2g}",
+            ]
         off = self.posterior.error
         if off > 1:
-            parts += ["", f"- quadrature: its estimate of its own error is {off:.2g} times what is allowed; compare with .fit"]
+            parts += [
+                "",
+                f"- quadrature: its estimate of its own error is {off:.2g} times what is allowed; compare with .fit",
+            ]
         return "\n".join([*parts, *(f"- {w}" for w in self.problem.warnings)])
 
 

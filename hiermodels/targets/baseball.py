@@ -105,7 +105,10 @@ def _by_quadrature(frame: pd.DataFrame, sigma: float) -> dict[str, float]:
     new, old = (found.outcome(name, sigma**2) for name in ("new(player)", "theta_player"))
     place = list(frame["player"]).index("Clemente")
     for i, word in enumerate(_ENDS):
-        numbers |= {f"{word} outcome of a new player": float(new[i, 0]), f"{word} outcome of Clemente": float(old[i, place])}
+        numbers |= {
+            f"{word} outcome of a new player": float(new[i, 0]),
+            f"{word} outcome of Clemente": float(old[i, place]),
+        }
     return numbers
 
 
@@ -116,8 +119,12 @@ def _shrinkage(found: Posterior, sigma: float) -> float:
 def _compared(numbers: Mapping[str, float], frame: pd.DataFrame) -> dict[str, float]:
     """How posterior means, medians and intervals do against the remainder of the season."""
     truth = _remainder(frame)
-    part = {word: np.array([numbers[f"{word} theta_player[{n}]"] for n in frame["player"]]) for word in ("mean", *_ENDS)}
-    found = {"remainder averages inside the 95% intervals": float(((part["q2.5"] <= truth) & (truth <= part["q97.5"])).sum())}
+    part = {
+        word: np.array([numbers[f"{word} theta_player[{n}]"] for n in frame["player"]]) for word in ("mean", *_ENDS)
+    }
+    found = {
+        "remainder averages inside the 95% intervals": float(((part["q2.5"] <= truth) & (truth <= part["q97.5"])).sum())
+    }
     for word, name in (("mean", "means"), ("q50", "medians")):
         found[f"SSE of posterior {name}"] = _sse(part[word], truth)
         found[f"posterior {name} closer than averages"] = _wins(part[word], frame)
@@ -138,7 +145,8 @@ def _wins(estimate: np.ndarray, frame: pd.DataFrame) -> float:
     return float((np.abs(estimate - truth) < np.abs(frame["avg"] - truth)).sum())
 
 
-# the lecture's table ---------------------------------------------------------------------------------------------------
+# the lecture's table
+# ---------------------------------------------------------------------------------------------------
 
 
 def clipped() -> dict[str, float]:
@@ -152,7 +160,9 @@ def clipped() -> dict[str, float]:
 
 
 def lecture_table() -> dict[str, float]:
-    """The lecture's printed quantiles against its recipe, the posterior of its model, and the remainder of the season."""
+    """The lecture's printed quantiles against its recipe, the posterior of its model, and the remainder of the
+    season.
+    """
     from hiermodels.targets.table import printed
 
     frame, keys = _frame(0.06), list(clipped())
@@ -203,7 +213,8 @@ def data() -> dict[str, float]:
     }
 
 
-# other hyperpriors -----------------------------------------------------------------------------------------------------
+# other hyperpriors
+# -----------------------------------------------------------------------------------------------------
 
 
 def flat_sd(route: str) -> dict[str, float]:

@@ -1,4 +1,6 @@
-"""Numbers of a posterior from draws: the same keys as `hiermodels.targets.quadrature`, each with its Monte Carlo standard error."""
+"""Numbers of a posterior from draws: the same keys as `hiermodels.targets.quadrature`, each with its Monte Carlo
+standard error.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ def fitted(
     above: Mapping[str, float] | None = None,
     derive: Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]] | None = None,
 ) -> dict[str, MonteCarlo]:
-    """Numbers of every variable of a fit: four chains of 2,500 draws, of 10,000 by Gibbs, whose draws of a sd near zero stick.
+    """Numbers of every variable of a fit: four chains of 2,500 draws, of 10,000 by Gibbs, whose draws of a sd near zero
+    stick.
 
     Parameters
     ----------
@@ -79,7 +82,8 @@ def summaries(
 ) -> dict[str, MonteCarlo]:
     """Mean, sd, quantiles and probabilities of draws (chain, draw, *dims), with Monte Carlo standard errors.
 
-    The error of a quantile is that of the probability below it, moved to the quantile's scale by the draws around it. Draws of
+    The error of a quantile is that of the probability below it, moved to the quantile's scale by the draws around it.
+    Draws of
     chains count by their effective sizes, independent ones each as one.
     """
     kept = {name: np.asarray(x, float) for name, x in values.items() if x.ndim > 2 or np.ptp(x) > 0}

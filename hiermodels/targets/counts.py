@@ -33,7 +33,8 @@ __all__ = [
 type Numbers = Mapping[str, float | MonteCarlo]
 
 
-# one rate ------------------------------------------------------------------------------------------------------------------
+# one rate
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def _asthma(y: int, exposure: float, shape: float = 3, rate: float = 5) -> dict[str, float]:
@@ -90,7 +91,8 @@ def asthma_2_fitted(route: str) -> Numbers:
     return posterior(model, frame).numbers(("Intercept",)) if route == "exact" else fitted(model, frame, route)
 
 
-# two levels ------------------------------------------------------------------------------------------------------------------
+# two levels
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def pumps(route: str) -> Numbers:
@@ -115,7 +117,9 @@ def ten_counties(route: str) -> Numbers:
     return numbers | {"P(0 deaths in a new county, exposure 1)": numbers["mean P"]}
 
 
-def _two_levels(model: Model, frame: pd.DataFrame, route: str, derive: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Numbers:
+def _two_levels(
+    model: Model, frame: pd.DataFrame, route: str, derive: Callable[[Mapping[str, Any]], dict[str, Any]]
+) -> Numbers:
     """Groups, and the mean and sd of functions of the hyperparameters."""
     if route != "exact":
         return fitted(model, frame, route, derive=derive)
@@ -146,7 +150,8 @@ def ten_counties_data() -> dict[str, float]:
     return {"deaths": float(frame["deaths"].sum()), "exposure": float(frame["exposure"].sum()), "pooled rate": rate}
 
 
-# three levels ---------------------------------------------------------------------------------------------------------------
+# three levels
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def states(route: str) -> Numbers:
@@ -168,7 +173,8 @@ def states(route: str) -> Numbers:
     return estimates(found, derive=derive)
 
 
-# propriety ------------------------------------------------------------------------------------------------------------------
+# propriety
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def propriety() -> dict[str, float]:

@@ -57,7 +57,9 @@ def _numbers(route: str, prior: str, mean: str = "flat()") -> Numbers:
     """Every summary under a prior of the sd between schools and one of their mean."""
     frame, above = load_dataset("eight_schools"), {"Intercept": 0.0, "theta_school": 0.0}
     if route != "exact":
-        return fitted(_model(prior, mean), frame, route, above=above, derive=lambda x: {"sd_school^2": x["sd_school"] ** 2})
+        return fitted(
+            _model(prior, mean), frame, route, above=above, derive=lambda x: {"sd_school^2": x["sd_school"] ** 2}
+        )
     found = posterior(_model(prior, mean), frame)
     names = ("Intercept", "sd_school", "theta_school")
     return found.numbers(names, quartiles=True, above=above) | {
@@ -65,7 +67,8 @@ def _numbers(route: str, prior: str, mean: str = "flat()") -> Numbers:
     }
 
 
-# complete pooling ------------------------------------------------------------------------------------------------------
+# complete pooling
+# ------------------------------------------------------------------------------------------------------
 
 
 def complete(route: str) -> Numbers:
@@ -81,7 +84,11 @@ def heterogeneity() -> dict[str, float]:
     """Cochran's test that all effects are equal."""
     at = _weighted()
     df = float(at.groups) - 1
-    return {"heterogeneity chi2": float(at.q), "degrees of freedom": df, "p-value": float(stats.chi2(df).sf(float(at.q)))}
+    return {
+        "heterogeneity chi2": float(at.q),
+        "degrees of freedom": df,
+        "p-value": float(stats.chi2(df).sf(float(at.q))),
+    }
 
 
 def _weighted() -> Weighted:
@@ -120,7 +127,8 @@ def identical_effects() -> dict[str, float]:
     """
     frame = load_dataset("eight_schools")
     plugged = {
-        name: float(chance) for name, chance in _extremes(np.array([complete("closed_form")["mean Intercept"]]), frame).items()
+        name: float(chance)
+        for name, chance in _extremes(np.array([complete("closed_form")["mean Intercept"]]), frame).items()
     }
     found = posterior(_model("flat()", "uniform(-1000, 1000)"), frame, "complete")
     spread = {name: found.average(_extreme(name, frame)) for name in plugged}
@@ -139,14 +147,17 @@ def _extreme(name: str, frame: pd.DataFrame) -> Callable[[dict[str, np.ndarray]]
 
 
 def _extremes(mean: np.ndarray, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Chances that the largest of the estimates reaches 28 and that the smallest is down to -3, given the common mean."""
+    """Chances that the largest of the estimates reaches 28 and that the smallest is down to -3, given the common
+    mean.
+    """
     error = frame["se"].to_numpy()
     z = [(x - np.atleast_1d(mean)[:, None]) / error for x in (28.0, -3.0)]
     top, low = 1 - np.prod(stats.norm.cdf(z[0]), 1), 1 - np.prod(stats.norm.sf(z[1]), 1)
     return {"P(max >= 28)": np.squeeze(top), "P(min <= -3)": np.squeeze(low)}
 
 
-# known sd between schools ------------------------------------------------------------------------------------------------
+# known sd between schools
+# ------------------------------------------------------------------------------------------------
 
 
 def tau_20(route: str) -> Numbers:
@@ -179,7 +190,8 @@ def tau_20_normal_mean(route: str) -> Numbers:
     return _numbers(route, "fixed(20)", "normal(0, 5)")
 
 
-# unknown sd between schools ------------------------------------------------------------------------------------------------
+# unknown sd between schools
+# ------------------------------------------------------------------------------------------------
 
 
 def flat_sd(route: str) -> Numbers:
@@ -217,7 +229,8 @@ def half_cauchy_5_normal_mean(route: str) -> Numbers:
     return _numbers(route, "half_cauchy(5)", "normal(0, 5)")
 
 
-# predictions and order, flat on tau -----------------------------------------------------------------------------------------
+# predictions and order, flat on tau
+# -----------------------------------------------------------------------------------------
 
 
 def _draws(draws: int = 10_000) -> Fit:
@@ -265,7 +278,8 @@ def order_flat() -> Numbers:
     return numbers | {"P(A > C)": share(theta[..., labels.index("A")] > theta[..., labels.index("C")], True)}
 
 
-# propriety -----------------------------------------------------------------------------------------------------------------
+# propriety
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def _log_likelihood(log_tau: float) -> float:
@@ -293,5 +307,10 @@ def power_prior() -> dict[str, float]:
 
         return integrate.quad(at, math.log(low), math.log(1e7), epsrel=1e-9, limit=500)[0]
 
-    cut = {f"mean tau^2, tau > {eps:g}": integral(0.0, eps) / integral(-2.0, eps) for eps in (0.001, 0.1, 0.5, 0.6401, 1.0)}
-    return {"refused as improper": float(not proper(replace(_model("flat()"), priors={"sd_school": "power(2)"}), frame)), **cut}
+    cut = {
+        f"mean tau^2, tau > {eps:g}": integral(0.0, eps) / integral(-2.0, eps) for eps in (0.001, 0.1, 0.5, 0.6401, 1.0)
+    }
+    return {
+        "refused as improper": float(not proper(replace(_model("flat()"), priors={"sd_school": "power(2)"}), frame)),
+        **cut,
+    }

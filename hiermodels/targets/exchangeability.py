@@ -35,7 +35,9 @@ def prior_correlation(route: str) -> dict[str, float]:
     n, found = 6, {}
     frame = pd.DataFrame({"g": range(n), "y": [0.0] * n, "se": [1e6] * n})
     for spread in (2, 1):
-        model = Model("y ~ 1 + (1 | g)", known_se="se", priors={"Intercept": f"normal(0, {spread})", "sd_g": "fixed(1)"})
+        model = Model(
+            "y ~ 1 + (1 | g)", known_se="se", priors={"Intercept": f"normal(0, {spread})", "sd_g": "fixed(1)"}
+        )
         name = f"correlation of two groups, sd of the mean {spread}, sd between groups 1"
         if route == "closed_form":
             found[name] = mixture_correlation(1.0, spread**2)
@@ -73,7 +75,9 @@ def relabelled() -> dict[str, float]:
         other = frame.iloc[order].reset_index(drop=True)
         other = other.assign(**{g: "z" + other[g].astype(str) for g in groups})
         one, two = posterior(model, frame).numbers(), posterior(model, other).numbers()
-        change = {key: abs(value - two[_renamed(key)]) for key, value in one.items() if key.startswith(("mean ", "sd "))}
+        change = {
+            key: abs(value - two[_renamed(key)]) for key, value in one.items() if key.startswith(("mean ", "sd "))
+        }
         for what, inside in (("theta", True), ("hyperparameters", False)):
             found[f"largest change of {what}, {name}"] = max(v for k, v in change.items() if ("[" in k) == inside)
     return found

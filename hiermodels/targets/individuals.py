@@ -46,7 +46,11 @@ def data() -> dict[str, float]:
     numbers = unpooled("exact")
     line = np.array([[numbers[f"mean {name}[{i}]"] for name in WORDS] for i in frame["id"]])
     residual = frame["y"] - line[:, 0] - line[:, 1] * frame["x"]
-    found = {"sum of x": float(frame["x"].sum()), "sum of y": float(frame["y"].sum()), "RSS": float((residual**2).sum())}
+    found = {
+        "sum of x": float(frame["x"].sum()),
+        "sum of y": float(frame["y"].sum()),
+        "RSS": float((residual**2).sum()),
+    }
     return found | {f"{name}[0, {k}]": float(frame[name][k]) for name in ("x", "y") for k in range(5)}
 
 
@@ -82,7 +86,8 @@ def _scored(numbers: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
-# a study -----------------------------------------------------------------------------------------------------------------
+# a study
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def _config(cells: int, replications: int) -> dict[str, Any]:

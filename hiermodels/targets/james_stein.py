@@ -34,7 +34,9 @@ def _arcsine(average: np.ndarray) -> np.ndarray:
 
 
 def _columns(decimals: int | None = None) -> tuple[pd.Series, np.ndarray, np.ndarray]:
-    """Players, X from the first 45 at-bats, theta from the remainder; from averages that were rounded first if asked."""
+    """Players, X from the first 45 at-bats, theta from the remainder; from averages that were rounded first if
+    asked.
+    """
     frame = load_dataset("baseball")
     y, p = (np.asarray(frame[c] if decimals is None else frame[c].round(decimals)) for c in ("avg", "rem_avg"))
     return frame["player"], _arcsine(y), _arcsine(p)
@@ -102,7 +104,8 @@ def quoted_centre() -> dict[str, float]:
     return found
 
 
-# averages as they are ----------------------------------------------------------------------------------------------------
+# averages as they are
+# ----------------------------------------------------------------------------------------------------
 
 
 def averages_binomial() -> dict[str, float]:

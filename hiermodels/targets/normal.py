@@ -42,7 +42,9 @@ def law() -> dict[str, float]:
         "scale of outcome": found.outcome.kwds.get("scale", found.outcome.args[-1]),
         "log evidence": found.log_evidence,
         "mean sigma^2, beta* as the source prints it": misprinted.mean(),
-        "largest difference of the two densities of sigma^2": np.abs(misprinted.pdf(grid) - found.variance.pdf(grid)).max(),
+        "largest difference of the two densities of sigma^2": np.abs(
+            misprinted.pdf(grid) - found.variance.pdf(grid)
+        ).max(),
     }
 
 
@@ -62,7 +64,9 @@ def fitted(route: str) -> Mapping[str, float | MonteCarlo]:
     draws = fit(model, frame, sampler=route, draws=2500, seed=20261121, progress=False)
     found_draws = estimates(draws, derive=lambda x: {"sigma^2": x["sigma"] ** 2})
     outcome = np.asarray(draws.predict(frame.iloc[:1], kind="outcome").predictions["y"])[..., 0]
-    return _renamed(found_draws) | _renamed(summaries({"outcome": outcome}, {"outcome": []}, {}, route == "closed_form"))
+    return _renamed(found_draws) | _renamed(
+        summaries({"outcome": outcome}, {"outcome": []}, {}, route == "closed_form")
+    )
 
 
 def _renamed(numbers: Mapping[str, float | MonteCarlo]) -> dict[str, float | MonteCarlo]:

@@ -1,4 +1,6 @@
-"""Section 10: which posteriors are proper, and which of their moments exist, as the library judges before it computes."""
+"""Section 10: which posteriors are proper, and which of their moments exist, as the library judges before it
+computes.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def powers() -> dict[str, float]:
 def integrals() -> dict[str, float]:
     """Integral over tau^2 of the marginal likelihood, without its constants, up to a cutoff."""
     return {
-        f"{k} groups, 1e{exponent}": integrate.quad(_density(k), -15.0, 0.5 * exponent * math.log(10), epsrel=1e-10, limit=500)[0]
+        f"{k} groups, 1e{exponent}": integrate.quad(
+            _density(k), -15.0, 0.5 * exponent * math.log(10), epsrel=1e-10, limit=500
+        )[0]
         for k in (3, 4)
         for exponent in (2, 4, 6, 8)
     }
@@ -67,8 +71,13 @@ def _density(k: int) -> Callable[[float], float]:
 
 def moments() -> dict[str, float]:
     """Which moments of tau exist, for eight schools and for few groups."""
-    eight = bind(Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "flat()"}), load_dataset("eight_schools"))
-    found = {f"E tau^{r}, eight schools, flat sd": float(has_moment(eight.layout, eight.data, "sd_school", r)) for r in (2, 4, 6)}
+    eight = bind(
+        Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "flat()"}), load_dataset("eight_schools")
+    )
+    found = {
+        f"E tau^{r}, eight schools, flat sd": float(has_moment(eight.layout, eight.data, "sd_school", r))
+        for r in (2, 4, 6)
+    }
     for prior, groups in (("flat_variance()", (4, 5, 6, 7)), ("flat()", (3, 4, 5))):
         word = "variance" if "variance" in prior else "sd"
         for k in groups:
@@ -80,7 +89,8 @@ def moments() -> dict[str, float]:
     return found
 
 
-# three levels ----------------------------------------------------------------------------------------------------------------
+# three levels
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def _trees(schools: int, rooms: int, scores: int) -> pd.DataFrame:
@@ -110,7 +120,9 @@ def three_levels() -> dict[str, float]:
     all_three = {
         f"all three: 4 schools, 6 classrooms, {n} scores": (
             _tree_model(flat, flat, flat),
-            pd.concat([six, six.iloc[: n - 6]], ignore_index=True).assign(y=np.random.default_rng(n).standard_normal(n)),
+            pd.concat([six, six.iloc[: n - 6]], ignore_index=True).assign(
+                y=np.random.default_rng(n).standard_normal(n)
+            ),
         )
         for n in (7, 8)
     }
@@ -123,7 +135,8 @@ def three_levels_sds() -> dict[str, float]:
     return {f"between schools: {n} schools": float(proper(model, _trees(n, 2, 2))) for n in (2, 3)}
 
 
-# counts, slopes ---------------------------------------------------------------------------------------------------------------
+# counts, slopes
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def counts() -> dict[str, float]:
@@ -137,7 +150,10 @@ def counts() -> dict[str, float]:
     def smallest(model: Model) -> float:
         return float(next(k for k in range(1, 12) if proper(model, frame(k))))
 
-    return {"beta-binomial, (alpha + beta)^(-5/2)": smallest(binomial), "gamma-Poisson, a^(-3/2) / b": smallest(poisson)}
+    return {
+        "beta-binomial, (alpha + beta)^(-5/2)": smallest(binomial),
+        "gamma-Poisson, a^(-3/2) / b": smallest(poisson),
+    }
 
 
 def slopes() -> dict[str, float]:

@@ -81,12 +81,20 @@ class Posterior:
             found |= self._entries(name, first[name], ("q2.5", "q97.5"), above.get(name))
             if quartiles:
                 found |= {
-                    k: v for k, v in self._entries(name, second[name], ("q25", "q75"), None).items() if k[:3] in ("q25", "q75")
+                    k: v
+                    for k, v in self._entries(name, second[name], ("q25", "q75"), None).items()
+                    if k[:3] in ("q25", "q75")
                 }
         return found
 
     def _entries(self, name: str, summary: Summary, ends: tuple[str, str], threshold: float | None) -> dict[str, float]:
-        parts = {"mean": summary.mean, "sd": summary.sd, "q50": summary.median, ends[0]: summary.lower, ends[1]: summary.upper}
+        parts = {
+            "mean": summary.mean,
+            "sd": summary.sd,
+            "q50": summary.median,
+            ends[0]: summary.lower,
+            ends[1]: summary.upper,
+        }
         found: dict[str, float] = {}
         for label, place in self._places(name):
             found |= {f"{word} {label}": float(np.asarray(x)[place]) for word, x in parts.items()}
@@ -130,7 +138,9 @@ class Posterior:
         log_weight = np.where(log_weight < np.inf, log_weight, -np.inf)  # no number far out, as the engine takes it
         weight = np.exp(log_weight - log_weight.max())
         kept = weight > 1e-20  # beyond, hyperparameters may overflow
-        return weight[kept] / weight[kept].sum(), {name: x[kept] if x.shape == weight.shape else x for name, x in phi.items()}
+        return weight[kept] / weight[kept].sum(), {
+            name: x[kept] if x.shape == weight.shape else x for name, x in phi.items()
+        }
 
     def laws(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """The two numbers of a variable's law at every node of the engine, each (node, group), real groups only."""

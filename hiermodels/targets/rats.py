@@ -66,7 +66,9 @@ def hyperparameters(route: str) -> Numbers:
 
 
 def _by_grid() -> dict[str, float]:
-    """Sums over (log alpha, log beta), whose density is that of (logit m, log kappa): the map between them has determinant 1."""
+    """Sums over (log alpha, log beta), whose density is that of (logit m, log kappa): the map between them has
+    determinant 1.
+    """
     log_alpha, log_beta = np.linspace(-2.0, 4.0, 601), np.linspace(0.0, 6.5, 651)
     a, b = np.meshgrid(log_alpha, log_beta, indexing="ij")
     log_kappa = np.logaddexp(a, b)
@@ -84,7 +86,9 @@ def _by_grid() -> dict[str, float]:
 
 
 def _grid_quantile(at: np.ndarray, marginal: np.ndarray, p: float) -> float:
-    """Quantile of a smooth density on an equally spaced grid, from the distribution function midway between its points."""
+    """Quantile of a smooth density on an equally spaced grid, from the distribution function midway between its
+    points.
+    """
     from scipy.interpolate import PchipInterpolator
 
     below = np.cumsum(marginal) / marginal.sum()
@@ -177,7 +181,8 @@ def _tumours[T](name: str, mean: T, none: T, many: T) -> dict[str, T]:
     }
 
 
-# simpler analyses ------------------------------------------------------------------------------------------------------------
+# simpler analyses
+# ------------------------------------------------------------------------------------------------------------
 
 
 def historical() -> dict[str, float]:

@@ -45,7 +45,8 @@ def _fixed(mean: str = "flat()") -> Model:
     return _model(school, classroom, sigma, mean)
 
 
-# known variances ---------------------------------------------------------------------------------------------------------
+# known variances
+# ---------------------------------------------------------------------------------------------------------
 
 
 def fixed_variances(route: str) -> Numbers:
@@ -63,7 +64,8 @@ def fixed_variances_normal_mean(route: str) -> Numbers:
 def fixed_variances_more() -> dict[str, float]:
     """Messages of the schools, marginal likelihood, covariances of two classrooms.
 
-    A school's message is its posterior without the schools' population. The posterior mean of one classroom moves with the
+    A school's message is its posterior without the schools' population. The posterior mean of one classroom moves with
+    the
     scores of another by their covariance over sigma^2, a score: exactly, since it is linear in the scores.
     """
     frame = load_dataset("scores")
@@ -71,12 +73,15 @@ def fixed_variances_more() -> dict[str, float]:
     alone = posterior(_fixed(), frame, {"school": "none", "school:classroom": "partial"}).numbers(("theta_school",))
     numbers = {"log marginal likelihood": found.log_evidence}
     numbers |= {
-        f"precision of the message of theta_school[{s}]": alone[f"sd theta_school[{s}]"] ** -2 for s in frame["school"].unique()
+        f"precision of the message of theta_school[{s}]": alone[f"sd theta_school[{s}]"] ** -2
+        for s in frame["school"].unique()
     }
 
     def moved(label: str, by: float) -> dict[str, float]:
         inside = frame["school"] + ":" + frame["classroom"] == label
-        return posterior(_fixed(), frame.assign(score=frame["score"] + by * inside)).numbers(("theta_school:classroom",))
+        return posterior(_fixed(), frame.assign(score=frame["score"] + by * inside)).numbers(
+            ("theta_school:classroom",)
+        )
 
     for one, other in (("s2:c1", "s2:c2"), ("s1:c1", "s2:c1")):
         name = f"mean theta_school:classroom[{one}]"
@@ -101,7 +106,8 @@ def fixed_variances_predictions(route: str) -> Numbers:
     return {name: drawn[f"sd {name}"] for name in names}
 
 
-# unknown variances -------------------------------------------------------------------------------------------------------
+# unknown variances
+# -------------------------------------------------------------------------------------------------------
 
 
 def half_normal(route: str) -> Numbers:

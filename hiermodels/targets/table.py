@@ -1,4 +1,5 @@
-"""The table of targets: numbers that models of the lectures must give, how each is known, and how close is close enough.
+"""The table of targets: numbers that models of the lectures must give, how each is known, and how close is close
+enough.
 
 One row of ``targets.csv`` is one number:
 
@@ -13,10 +14,12 @@ One row of ``targets.csv`` is one number:
 | ``routes`` | samplers by which that function is asked, none for a function with one way |
 | ``slow`` | ``yes`` where computing takes minutes |
 
-A number computed without randomness must agree with C to 1e-6 relative or the printed digits, with Q to a unit in the last
-printed digit or 2e-4 relative, whichever is larger. Where either number has a standard error, four of both together are allowed,
+A number computed without randomness must agree with C to 1e-6 relative or the printed digits, with Q to a unit in the
+last
+printed digit or 2e-4 relative, whichever is larger. Where either number has a standard error, four of both together are
+allowed,
 and half a unit in the last printed digit.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -121,7 +124,8 @@ def checks(section: int | None = None, slow: bool = True) -> tuple[Check, ...]:
             for route in target.routes or ("",):
                 grouped.setdefault((target.how, route), []).append(target)
     found = [
-        Check(how, route, route in _CHAINS or any(t.slow for t in rows), tuple(rows)) for (how, route), rows in grouped.items()
+        Check(how, route, route in _CHAINS or any(t.slow for t in rows), tuple(rows))
+        for (how, route), rows in grouped.items()
     ]
     return tuple(check for check in found if slow or not check.slow)
 

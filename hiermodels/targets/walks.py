@@ -1,4 +1,6 @@
-"""Section 7: the post's random walks, as it ran them: 10,000 joint Metropolis steps from the true population, a fifth dropped."""
+"""Section 7: the post's random walks, as it ran them: 10,000 joint Metropolis steps from the true population, a fifth
+dropped.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,10 @@ def _walks(model: Model, pooling: str, step: float) -> Mapping[str, MonteCarlo]:
         for name, word in WORDS.items():
             mean, exact = walk[:, places[name]].mean(0), np.array([numbers[f"mean {name}[{i}]"] for i in range(75)])
             row[f"rms distance from the exact means, {word}"] = _rms(mean - exact)
-            row[f"RMSE, {word}"], row[f"RMSE of the exact means, {word}"] = _rms(mean - truth[name]), _rms(exact - truth[name])
+            row[f"RMSE, {word}"], row[f"RMSE of the exact means, {word}"] = (
+                _rms(mean - truth[name]),
+                _rms(exact - truth[name]),
+            )
             row[f"effective sample size, {word}"] = float(size[places[name]].mean())
         rows.append(row)
     table = pd.DataFrame(rows).assign(acceptance=np.asarray(chains.stats["acceptance_rate"]).mean((1, 2)))

@@ -50,7 +50,12 @@ def here(tmp_path, monkeypatch):
 
 def shell(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "-m", "hiermodels.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-m", "hiermodels.cli", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 
@@ -58,7 +63,9 @@ def shell(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
 
 
 def test_run_and_report_and_what_they_say(here, capsys):
-    quick = STUDY.replace("pooling: partial, sampler: exact", "pooling: complete, sampler: exact").replace("[0, 10]", "[10]")
+    quick = STUDY.replace("pooling: partial, sampler: exact", "pooling: complete, sampler: exact").replace(
+        "[0, 10]", "[10]"
+    )
     Path("study.yaml").write_text(quick.replace("mse, cover", "cover"))
     assert _code(["run", "study.yaml", "--workers", "1"]) == 0
     said = capsys.readouterr()
@@ -95,12 +102,18 @@ def test_check_says_what_would_be_computed(here, capsys):
     assert tree(here) == before
 
 
-@pytest.mark.slow_cases("options1-score ~ 1 + (1 | school/classroom)-design1", "options2-effect ~ 1 + (1 | school)-None")
+@pytest.mark.slow_cases(
+    "options1-score ~ 1 + (1 | school/classroom)-design1", "options2-effect ~ 1 + (1 | school)-None"
+)
 @pytest.mark.parametrize(
     ("options", "formula", "design"),
     [
         ([], FORMULA, "eight_schools"),
-        (["--formula", "score ~ 1 + (1 | school/classroom)"], "score ~ 1 + (1 | school/classroom)", {"school": 20, "classroom": 4}),
+        (
+            ["--formula", "score ~ 1 + (1 | school/classroom)"],
+            "score ~ 1 + (1 | school/classroom)",
+            {"school": 20, "classroom": 4},
+        ),
         (["--data", "schools.csv"], FORMULA, None),
         (["--formula", "y ~ 1 + x + (1 + x | id)", "--data", "individuals"], "y ~ 1 + x + (1 + x | id)", "individuals"),
     ],
@@ -124,8 +137,14 @@ def test_new_writes_a_config_that_check_accepts(here, capsys, options, formula, 
 COUNT_STUDIES = {
     "rats": (["--family", "binomial"], {"family": "binomial", "trials": "rats", "design": "rats"}),
     "pumps": (["--family", "poisson"], {"family": "poisson", "exposure": "hours", "design": "pumps"}),
-    "baseball": (["--family", "binomial", "--data", "baseball"], {"formula": "hits ~ 1 + (1 | player)", "trials": "at_bats"}),
-    "nested": (["--family", "poisson", "--data", "counties"], {"formula": "deaths ~ 1 + (1 | state/county)", "exposure": "exposure"}),
+    "baseball": (
+        ["--family", "binomial", "--data", "baseball"],
+        {"formula": "hits ~ 1 + (1 | player)", "trials": "at_bats"},
+    ),
+    "nested": (
+        ["--family", "poisson", "--data", "counties"],
+        {"formula": "deaths ~ 1 + (1 | state/county)", "exposure": "exposure"},
+    ),
     "predictor": (["--family", "binomial", "--formula", "hits ~ 1 + x + (1 | player)"], {"trials": "trials"}),
     "named": (["--family", "binomial", "--formula", "k ~ 1 + (1 | g)", "--trials", "n"], {"trials": "n"}),
 }
@@ -150,17 +169,40 @@ def test_new_writes_a_job_array(here, capsys):
     (here / "scontrol").write_text('#!/bin/bash\necho scontrol "$@" >> said\n')
     for name in ("srun", "scontrol"):
         (here / name).chmod(0o755)
-    array = {"PATH": f"{here}:{os.environ['PATH']}", "HOME": str(here), "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_JOB_ID": "7"}
+    array = {
+        "PATH": f"{here}:{os.environ['PATH']}",
+        "HOME": str(here),
+        "SLURM_ARRAY_TASK_ID": "3",
+        "SLURM_ARRAY_JOB_ID": "7",
+    }
     done = subprocess.run(["bash", "job.sbatch", "study.yaml", "--extend"], env=array, cwd=here, check=False)
     assert done.returncode == 75
-    assert (here / "said").read_text().splitlines() == ["hiermodels run study.yaml --shard 3/20 --extend", "scontrol requeue 7_3"]
-    shards, tasks = re.search(r"SHARDS=(\d+)", text := (here / "job.sbatch").read_text()), re.search(r"--array=0-(\d+)", text)
+    assert (here / "said").read_text().splitlines() == [
+        "hiermodels run study.yaml --shard 3/20 --extend",
+        "scontrol requeue 7_3",
+    ]
+    shards, tasks = (
+        re.search(r"SHARDS=(\d+)", text := (here / "job.sbatch").read_text()),
+        re.search(r"--array=0-(\d+)", text),
+    )
     assert int(shards[1]) == int(tasks[1]) + 1
 
 
 @pytest.mark.slow
 def test_fit_takes_a_word_a_level(here, capsys):
-    command = ["fit", "score ~ 1 + (1 | school/classroom)", "--data", "scores", "--sampler", "exact", "--draws", "50", "--chains", "2", "--quiet"]
+    command = [
+        "fit",
+        "score ~ 1 + (1 | school/classroom)",
+        "--data",
+        "scores",
+        "--sampler",
+        "exact",
+        "--draws",
+        "50",
+        "--chains",
+        "2",
+        "--quiet",
+    ]
     assert _code([*command, "--pooling", "school=complete, school:classroom=none"]) == 0
     said = capsys.readouterr().out
     assert "theta_school:classroom[s1:c1]" in said and "sd_" not in said
@@ -199,7 +241,18 @@ def test_doctor_names_device_and_cores(capsys):
     assert {"jax", "numpyro", "python", "compilation cache"} <= set(said)
 
 
-FIT = ["--known-se", "se", "--sampler", "exact", "--draws", "200", "--chains", "2", "--prior", "sd_school=half_normal(5)"]
+FIT = [
+    "--known-se",
+    "se",
+    "--sampler",
+    "exact",
+    "--draws",
+    "200",
+    "--chains",
+    "2",
+    "--prior",
+    "sd_school=half_normal(5)",
+]
 
 
 @pytest.mark.parametrize("data", ["eight_schools", "./mine.csv"])
@@ -208,7 +261,12 @@ def test_fit_prints_the_summary(here, capsys, data):
     assert _code(["fit", FORMULA, "--data", data, *FIT, "--quiet"]) == 0
     said = capsys.readouterr().out
     rows = {line.split()[0] for line in said.splitlines()[1:]}
-    assert {"Intercept", "sd_school", "theta_school[A]", "theta_school[Z]" if "mine" in data else "theta_school[H]"} <= rows
+    assert {
+        "Intercept",
+        "sd_school",
+        "theta_school[A]",
+        "theta_school[Z]" if "mine" in data else "theta_school[H]",
+    } <= rows
 
 
 def test_fit_saves_what_load_fit_reads(here, capsys):
@@ -217,7 +275,11 @@ def test_fit_saves_what_load_fit_reads(here, capsys):
     assert "sd_school ~ half_normal(5)" in said and said.endswith("saved fit.nc\n")
     found = hm.load_fit("fit.nc")
     assert found.model.prior["sd_school"] == hm.priors.half_normal(5)
-    assert (found.settings.seed, found.settings.sampler, found.draws.values["sd_school"].shape) == (7, "exact", (2, 200))
+    assert (found.settings.seed, found.settings.sampler, found.draws.values["sd_school"].shape) == (
+        7,
+        "exact",
+        (2, 200),
+    )
 
 
 def test_version_and_help(capsys):
@@ -317,7 +379,9 @@ def command(*arguments: str):
 
 
 def unused_category() -> list[str]:
-    frame = pd.DataFrame({"school": pd.Categorical(["A", "B", "C"], ["A", "B", "C", "Z"]), "effect": [1.0, 2, 3], "se": 1.0})
+    frame = pd.DataFrame(
+        {"school": pd.Categorical(["A", "B", "C"], ["A", "B", "C", "Z"]), "effect": [1.0, 2, 3], "se": 1.0}
+    )
     frame.to_parquet("d.parquet")
     return ["fit", FORMULA, "--data", "d.parquet", "--known-se", "se"]
 
@@ -331,26 +395,38 @@ BINOMIAL = ("--family", "binomial", "--trials", "at_bats")
 BAD = {
     # the study
     "unknown key": (changed("known_se: se", "know_se: se"), r"study\.yaml:4: mechanisms\.know_se: unknown key 'know_se'; did you mean 'known_se'\?"),
-    "wrong type": (changed("replications: 4", "replications: four"), r"study\.yaml:13: replications: expected a whole number of at least 1; found 'four'; write e\.g\. 1"),
-    "zero replications": (changed("replications: 4", "replications: 0"), r"study\.yaml:13: replications: expected a whole number of at least 1; found 0"),
-    "missing key": (changed("estimands: [Intercept, sd_school, theta_school]\n", ""), r"study\.yaml:1: expected the key 'estimands'; found nothing; add e\.g\. `estimands: \["),
-    "missing key below": (changed("  formula: effect ~ 1 + (1 | school)\n", ""), r"study\.yaml:2: mechanisms: expected the key 'formula'; found nothing"),
+    "wrong type": (changed("replications: 4", ("replications: "
+                                              "four")), r"study\.yaml:13: replications: expected a whole number of at least 1; found 'four'; write e\.g\. 1"),
+    "zero replications": (changed("replications: 4", ("replications: "
+                                                     "0")), r"study\.yaml:13: replications: expected a whole number of at least 1; found 0"),
+    "missing key": (changed(("estimands: [Intercept, sd_school, "
+                            "theta_school]\n"), ""), r"study\.yaml:1: expected the key 'estimands'; found nothing; add e\.g\. `estimands: \["),
+    "missing key below": (changed(("  formula: effect ~ 1 + (1 | "
+                                  "school)\n"), ""), r"study\.yaml:2: mechanisms: expected the key 'formula'; found nothing"),
     "unknown measure": (changed("mse, cover", "mse, covr"), r"study\.yaml:12: performance\[2\]: unknown measure 'covr'; did you mean 'cover'\?"),
-    "unknown sampler": (changed("partial, sampler: exact", "partial, sampler: nutz"), r"study\.yaml:11: methods\.partial\.sampler: .*found 'nutz'; did you mean 'nuts'\?"),
+    "unknown sampler": (changed("partial, sampler: exact", ("partial, sampler: "
+                                                           "nutz")), r"study\.yaml:11: methods\.partial\.sampler: .*found 'nutz'; did you mean 'nuts'\?"),
     "unknown prior": (changed("half_normal(20)", "half_norml(20)"), r"study\.yaml:11: methods\.partial\.priors\.sd_school: unknown prior 'half_norml'; did you mean half_normal\?"),
     "prior of no parameter": (changed("{sd_school: half", "{tau: half"), r"study\.yaml:11: methods\.partial\.priors\.tau: unknown parameter 'tau' .*; use one of Intercept, sd_school"),
     "prior that does not fit": (changed("half_normal(20)", "lkj(2)"), r"study\.yaml:11: methods\.partial\.priors\.sd_school: lkj\(2\) does not fit a positive parameter; use one of"),
     "unknown dataset": (changed("schools.csv", "eight_scools"), r"study\.yaml:5: mechanisms\.design: .*unknown name 'eight_scools'; did you mean 'eight_schools'\?"),
     "unknown family": (changed("known_se: se", "family: norml"), r"study\.yaml:4: mechanisms\.family: unknown family 'norml'; did you mean 'normal'\?"),
-    "missing truth": (changed(", sd_school: 10}\n  grid: {sd_school: [0, 10]}", "}"), r"study\.yaml:6: mechanisms\.truth: expected a true value of 'sd_school'; found none; add e\.g\. `sd_school: 1`"),
+    "missing truth": (changed((", sd_school: 10}\n  grid: {sd_school: [0, "
+                              "10]}"), "}"), r"study\.yaml:6: mechanisms\.truth: expected a true value of 'sd_school'; found none; add e\.g\. `sd_school: 1`"),
     "negative true sd": (changed("[0, 10]", "[0, -1]"), r"study\.yaml:7: mechanisms\.grid\.sd_school\[1\]: expected 0 or more; found -1; mend it"),
     "the same cell twice": (changed("[0, 10]", "[10, 1e1]"), r"study\.yaml:7: mechanisms\.grid\.sd_school\[1\]: expected every cell once; found the same values twice; remove one"),
-    "code in a formula": (changed("~ 1 +", "~ 1 + os.system('touch ran') +"), r"study\.yaml:3: mechanisms\.formula: \"effect .*function 'os\.system' is not allowed; use one of log"),
-    "call in a formula": (changed("~ 1 +", "~ 1 + eval(se) +"), r"study\.yaml:3: mechanisms\.formula: .*function 'eval' is not allowed; use one of log"),
-    "a tag that names code": (changed("seed: 1", "seed: !!python/object/apply:os.system ['touch ran']"), r"study\.yaml:15: seed: expected plain YAML; found the tag '!!python/object/apply:os\.system'; remove it"),
-    "code as a prior": (changed("half_normal(20)", "\"__import__('os').system('touch ran')\""), r"study\.yaml:11: methods\.partial\.priors\.sd_school: .*expected"),
+    "code in a formula": (changed("~ 1 +", ("~ 1 + os.system('touch ran') "
+                                           "+")), r"study\.yaml:3: mechanisms\.formula: \"effect .*function 'os\.system' is not allowed; use one of log"),
+    "call in a formula": (changed("~ 1 +", ("~ 1 + eval(se) "
+                                           "+")), r"study\.yaml:3: mechanisms\.formula: .*function 'eval' is not allowed; use one of log"),
+    "a tag that names code": (changed("seed: 1", ("seed: !!python/object/apply:os.system ['touch "
+                                                 "ran']")), r"study\.yaml:15: seed: expected plain YAML; found the tag '!!python/object/apply:os\.system'; remove it"),
+    "code as a prior": (changed("half_normal(20)", ("\"__import__('os').system('touch "
+                                                   "ran')\"")), r"study\.yaml:11: methods\.partial\.priors\.sd_school: .*expected"),
     "improper with two groups": (changed("half_normal(20)", "flat()", TWO), r"study\.yaml:11: methods\.partial\.priors\.sd_school: flat\(\) gives an improper posterior with 2 school groups: at least 3 are needed; use a proper prior"),
-    "default that tells two sds apart": (changed("sampler: exact, priors: {sd_school: half_normal(20)}", "known_se: null, priors: {sigma: half_normal(9)}"), r"study\.yaml:11: methods\.partial\.priors\.sigma: half_normal\(9\): there are no repeated observations to keep sigma from zero"),
+    "default that tells two sds apart": (changed(("sampler: exact, priors: {sd_school: "
+                                                 "half_normal(20)}"), ("known_se: null, priors: {sigma: "
+                                                                                                         "half_normal(9)}")), r"study\.yaml:11: methods\.partial\.priors\.sigma: half_normal\(9\): there are no repeated observations to keep sigma from zero"),
     # the design's table
     "negative standard error": (table(SCHOOLS.replace("8,10", "8,-10")), r"study\.yaml:4: mechanisms\.known_se: expected positive numbers in column 'se' of schools\.csv; found -10 in row 1 \(from 0\); mend the table"),
     "missing column of a design": (table(SCHOOLS.replace("school", "scool")), r"study\.yaml:3: mechanisms\.formula: no column 'school' in the design; did you mean 'scool'\?"),
@@ -376,7 +452,8 @@ BAD = {
     "negative count": (fitted(COUNTS.format(-2), *BINOMIAL, formula=HITS), r"\./d\.csv: column 'hits', row 1: expected a count .*found -2"),
     "family without its column": (fitted(COUNTS.format(4), "--family", "binomial", formula=HITS), r"trials: family binomial needs the column of its trials; give trials=<column>"),
     "improper posterior": (fitted(TWO, *SE, "--prior", "sd_school=flat()"), r"priors: sd_school: flat\(\) gives an improper posterior with 2 school groups: at least 3 are needed; use a proper prior"),
-    "code in a fit's formula": (fitted(SCHOOLS, formula="effect ~ 1 + os.system('touch ran') + (1 | school)"), r"formula .*function 'os\.system' is not allowed"),
+    "code in a fit's formula": (fitted(SCHOOLS, formula=("effect ~ 1 + os.system('touch ran') + (1 | "
+                                                        "school)")), r"formula .*function 'os\.system' is not allowed"),
     "prior without =": (fitted(SCHOOLS, *SE, "--prior", "sd_school"), r"--prior 'sd_school': expected NAME=PRIOR; write e\.g\. --prior sd_school='half_normal\(5\)'"),
     "prior that reaches nothing": (fitted(SCHOOLS, *SE, "--prior", "tau=half_normal(5)"), r"priors: 'tau' does not reach the likelihood .*; the parameters are Intercept, sd_school$"),
     "unknown sampler of a fit": (fitted(SCHOOLS, *SE, "--sampler", "nutz"), r"sampler: unknown sampler 'nutz'; did you mean 'nuts'\?"),
@@ -397,7 +474,8 @@ BAD = {
     "ragged table": (fitted("school,effect\nA,1\nB,2,3,4\n"), r"d\.csv: line 3: expected 2 fields as in the header, found 4; put double quotes around a text with a comma in it"),
     "column twice": (fitted("school,effect,effect\nA,1,2\n"), r"d\.csv: expected every column name once, found 'effect' twice; rename one"),
     "no such table": (command("fit", FORMULA, "--data", "./school.csv"), r"school\.csv: no such file; did you mean 'schools\.csv'\?"),
-    "logarithm of a negative number": (fitted(SCHOOLS.replace("8,10", "8,-10"), formula="effect ~ 1 + log(se) + (1 | school)"), r"formula .*term 'log\(se\)' is not finite at row 1 \(se = -10\); check that column's values"),
+    "logarithm of a negative number": (fitted(SCHOOLS.replace("8,10", "8,-10"), formula=("effect ~ 1 + log(se) + (1 | "
+                                                                                        "school)")), r"formula .*term 'log\(se\)' is not finite at row 1 \(se = -10\); check that column's values"),
     "name too long": (command("fit", FORMULA, "--data", "a" * 300 + ".csv"), r"a{60}\.\.\.: File name too long; check the path"),
     # places that cannot be written
     "run folder below a file": (command("run", "study.yaml", "--out", "schools.csv/run"), r"schools\.csv/run: cannot be written \(Not a directory\); choose a folder of yours with --out"),

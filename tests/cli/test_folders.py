@@ -40,17 +40,31 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-# strangers' folders -----------------------------------------------------------------------------------------------------
+# strangers' folders
+# -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("names", [["config.yaml"], ["performance.csv", "report.html"], ["figures/x.svg"], [".holder"], ["notes.tmp-123"], ["a/b/c.tmp-vm-1-0123abcd"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["config.yaml"],
+        ["performance.csv", "report.html"],
+        ["figures/x.svg"],
+        [".holder"],
+        ["notes.tmp-123"],
+        ["a/b/c.tmp-vm-1-0123abcd"],
+    ],
+)
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path, made, names):
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("mine")
     before = contents(tmp_path)
     for act in (lambda: hm.run(flips.study(), tmp_path, progress=False), lambda: merge(tmp_path, [made])):
-        with pytest.raises(ValueError, match=r"expected an empty folder or a run's, found .*; nothing was written: choose another with --out"):
+        with pytest.raises(
+            ValueError,
+            match=r"expected an empty folder or a run's, found .*; nothing was written: choose another with --out",
+        ):
             act()
     assert contents(tmp_path) == before
 
@@ -62,11 +76,26 @@ def test_a_folder_of_ours_is_known_by_its_marker(tmp_path):
     assert hm.run(flips.study(), tmp_path / "run", progress=False).finished
 
 
-# links -------------------------------------------------------------------------------------------------------------------
+# links
+# -------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links")
-@pytest.mark.parametrize("name", ["figures", ".holder", ".lock", "estimates", "estimates/{cell}", "estimates/{cell}/mean", "report.html", "performance.csv", "manifest.json", "report.html.part"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "figures",
+        ".holder",
+        ".lock",
+        "estimates",
+        "estimates/{cell}",
+        "estimates/{cell}/mean",
+        "report.html",
+        "performance.csv",
+        "manifest.json",
+        "report.html.part",
+    ],
+)
 def test_nothing_is_written_through_a_link(run, tmp_path, name):
     victim = tmp_path / "victim"
     place = run / name.format(cell=next((run / "estimates").iterdir()).name)
@@ -84,7 +113,10 @@ def test_nothing_is_written_through_a_link(run, tmp_path, name):
         act()
         assert (contents(victim) if victim.is_dir() else victim.read_bytes()) == before
     if name in ("figures", ".holder", ".lock"):
-        with pytest.raises(ValueError, match="a link inside a run folder, through which nothing is written; remove it"), results.locked(run):
+        with (
+            pytest.raises(ValueError, match="a link inside a run folder, through which nothing is written; remove it"),
+            results.locked(run),
+        ):
             results.write_bytes(run / "figures" / "x.svg", b"")
 
 
@@ -110,7 +142,8 @@ def test_temporary_names_cannot_be_known(tmp_path, monkeypatch):
     assert not (tmp_path / "victim").exists()
 
 
-# what stands in the way, what is damaged -----------------------------------------------------------------------------------
+# what stands in the way, what is damaged
+# -----------------------------------------------------------------------------------
 
 
 def test_a_folder_in_the_place_of_a_chunk_is_named(run, capsys):
@@ -141,7 +174,9 @@ def test_json_that_is_none_is_named(run, capsys, name, text):
      ("cells", []), ("cells", [3]), ("regime", None), ("chunk", None), ("lanes", {"a": 1}), ("models", 3), ("machines", [3]), ("stopped", {"a": "b"})],
 )  # fmt: skip
 def test_a_manifest_that_is_none_is_refused_in_a_sentence(tmp_path, capsys, path, value):
-    before = Path(__file__).parents[1] / "fixtures" / "before_digests" / "run"  # without a digest, which would be enough
+    before = (
+        Path(__file__).parents[1] / "fixtures" / "before_digests" / "run"
+    )  # without a digest, which would be enough
     run = Path(shutil.copytree(before, tmp_path / "run"))
     manifest = json.loads((run / "manifest.json").read_text())
     *above, last = path.split(".")
@@ -153,24 +188,42 @@ def test_a_manifest_that_is_none_is_refused_in_a_sentence(tmp_path, capsys, path
         assert re.search(rf"manifest\.json: ({re.escape(path)}|expected)", capsys.readouterr().err)
 
 
-# messages ------------------------------------------------------------------------------------------------------------------
+# messages
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_commands_in_a_report_are_quoted_for_the_shell(made, tmp_path):
     odd = hm.load_run(shutil.copytree(made, tmp_path / "it's; touch x"))
     for _, command in _commands(odd, "a b$(x)"):
         words = shlex.split(command)
-        assert words[0] == "hiermodels" and "touch" not in words and words[2].startswith(("./it's; touch x", "it's; touch x"))
+        assert (
+            words[0] == "hiermodels"
+            and "touch" not in words
+            and words[2].startswith(("./it's; touch x", "it's; touch x"))
+        )
 
 
 BIG = "9" * 400
 
 
 @pytest.mark.parametrize(
-    "text", ["seed: {}", "replications: {}", "truth: {{Intercept: {}}}", "grid: {{sd: [1, {}]}}", "lanes: {}", "stop: {{bias: {}}}", "design: {{g: {}, obs: 1}}", "methods: {{m: {{draws: {}}}}}", "a: -{}"]
+    "text",
+    [
+        "seed: {}",
+        "replications: {}",
+        "truth: {{Intercept: {}}}",
+        "grid: {{sd: [1, {}]}}",
+        "lanes: {}",
+        "stop: {{bias: {}}}",
+        "design: {{g: {}, obs: 1}}",
+        "methods: {{m: {{draws: {}}}}}",
+        "a: -{}",
+    ],
 )
 def test_numbers_beyond_any_float_are_refused_where_they_are_read(text):
-    with pytest.raises(ValueError, match=r"config:1: \S+ expected a number below 1\.8e308; found '-?999.*write a smaller one"):
+    with pytest.raises(
+        ValueError, match=r"config:1: \S+ expected a number below 1\.8e308; found '-?999.*write a smaller one"
+    ):
         read_yaml(text.format(BIG).encode())
     with pytest.raises(ValueError, match=r"below 1\.8e308"):
         read_config(flips.study(mechanisms={**flips.study()["mechanisms"], "truth": {"Intercept": 10**400}}))
@@ -182,7 +235,9 @@ def test_numbers_beyond_any_float_are_refused_where_they_are_read(text):
     lambda: hm.fit(hm.Model("effect ~ 1"), hm.load_dataset("eight_schools"), draws=10**400),
 ])  # fmt: skip
 def test_numbers_that_are_too_large_from_python(act):
-    with pytest.raises(ValueError, match=r"expected (finite numbers|a number below|a whole number from 4|auto or a whole number)") as caught:
+    with pytest.raises(
+        ValueError, match=r"expected (finite numbers|a number below|a whole number from 4|auto or a whole number)"
+    ) as caught:
         act()
     assert len(str(caught.value)) < 300
 
@@ -216,7 +271,10 @@ def test_long_words_and_lists_are_cut():
 def test_closed_and_full_streams(made):
     command = f"{shlex.quote(sys.executable)} -m hiermodels.cli list families"
     full = ">/dev/full" if os.path.exists("/dev/full") else ">&-"
-    script = f"{command} >&-; a=$?; {command} 2>&- >/dev/null; b=$?; {command} | true; c=${{PIPESTATUS[0]}}; {command} {full}; echo $a $b $c $?"
+    script = (
+        f"{command} >&-; a=$?; {command} 2>&- >/dev/null; b=$?; {command} | true; c=${{PIPESTATUS[0]}}; "
+        f"{command} {full}; echo $a $b $c $?"
+    )
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["0", "0", "0", "2" if "full" in full else "0"]
     assert done.stderr.count("\n") <= 1 and "Traceback" not in done.stderr

@@ -46,7 +46,9 @@ def check_configs(folder: Path, numbers: range) -> int:
         try:
             valid += read_and_bind(path)
         except Exception as error:
-            raise AssertionError(f"config {number}: {type(error).__name__}: {error}\n{path.read_text(errors='replace')[:1500]}") from error
+            raise AssertionError(
+                f"config {number}: {type(error).__name__}: {error}\n{path.read_text(errors='replace')[:1500]}"
+            ) from error
     return valid
 
 
@@ -62,11 +64,20 @@ def check_tables(folder: Path, numbers: range) -> int:
             valid += 1
         except Exception as error:
             if not refused(error):
-                raise AssertionError(f"table {number} of {name}: {type(error).__name__}: {error}\n{path.read_bytes()[:800]!r}") from error
+                raise AssertionError(
+                    f"table {number} of {name}: {type(error).__name__}: {error}\n{path.read_bytes()[:800]!r}"
+                ) from error
     return valid
 
 
-MODELS = (("normal", {}), ("binomial", {"trials": "n"}), ("poisson", {"exposure": "w"}), ("normal", {"known_se": "w"}), ("bernoulli_logit", {}), ("normal", {"weights": "w"}))
+MODELS = (
+    ("normal", {}),
+    ("binomial", {"trials": "n"}),
+    ("poisson", {"exposure": "w"}),
+    ("normal", {"known_se": "w"}),
+    ("bernoulli_logit", {}),
+    ("normal", {"weights": "w"}),
+)
 PLAIN = "y ~ 1 + x + z + arm + (1 | g)"
 
 
@@ -90,7 +101,9 @@ def check_formulas(numbers: range) -> int:
             valid += 1
         except Exception as error:
             if not refused(error):
-                raise AssertionError(f"formula {number}: {text!r}: {type(error).__name__}: {str(error)[:700]}") from error
+                raise AssertionError(
+                    f"formula {number}: {text!r}: {type(error).__name__}: {str(error)[:700]}"
+                ) from error
     return valid
 
 
@@ -104,17 +117,27 @@ def check_frames(numbers: range) -> int:
             valid += 1
         except Exception as error:
             if not refused(error):
-                raise AssertionError(f"frame {number}, {family} {roles}: {type(error).__name__}: {str(error)[:700]}\n{frame.dtypes}") from error
+                raise AssertionError(
+                    f"frame {number}, {family} {roles}: {type(error).__name__}: {str(error)[:700]}\n{frame.dtypes}"
+                ) from error
     return valid
 
 
 def check_commands(folder: Path, numbers: range, monkeypatch, capfd) -> int:
-    """Command lines end with 0 or 2 and at most one line of error; what would compute for long stops where it would begin."""
+    """Command lines end with 0 or 2 and at most one line of error; what would compute for long stops where it would
+    begin.
+    """
 
     def computed(*_, **__):
         raise KeyboardInterrupt
 
-    for place in ("hiermodels.inference.compiled.draw", "hiermodels.studies.run.runner.run_chunk", "hiermodels.studies.plan.planning.run_chunk", "hiermodels.studies.run.execution.execute", "hiermodels.targets.table.rows"):
+    for place in (
+        "hiermodels.inference.compiled.draw",
+        "hiermodels.studies.run.runner.run_chunk",
+        "hiermodels.studies.plan.planning.run_chunk",
+        "hiermodels.studies.run.execution.execute",
+        "hiermodels.targets.table.rows",
+    ):
         module, name = place.rsplit(".", 1)
         if hasattr(importlib.import_module(module), name):
             monkeypatch.setattr(place, computed)
@@ -232,7 +255,11 @@ if __name__ == "__main__":  # print every failure: python tests/cli/test_fuzz.py
     with tempfile.TemporaryDirectory() as name:
         for one in range(*map(int, sys.argv[1:3])):
             for check in (
-                lambda r: check_configs(Path(name), r), lambda r: check_tables(Path(name), r), check_formulas, check_frames):
+                lambda r: check_configs(Path(name), r),
+                lambda r: check_tables(Path(name), r),
+                check_formulas,
+                check_frames,
+            ):
                 try:
                     check(range(one, one + 1))
                 except AssertionError as failure:

@@ -14,7 +14,8 @@ from hiermodels.models.data import bind
 from hiermodels.models.spec import Model
 from hiermodels.studies.config import read_config
 
-# columns that are numbers ------------------------------------------------------------------------------------------------
+# columns that are numbers
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,8 @@ def test_a_column_that_stands_twice_is_refused_where_it_is_used():
             bind(Model(formula), frame)
 
 
-# CSV files ----------------------------------------------------------------------------------------------------------------
+# CSV files
+# ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -77,11 +79,18 @@ def written(tmp_path):
 def test_labels_stay_as_written_and_numbers_are_numbers(written):
     path = written("id,y,w\n1,10.50,1\n01,11,2\n001,12,3\n2,1e1,4\n")
     frame = read_table(path, ["id"])
-    assert frame["id"].tolist() == ["1", "01", "001", "2"] and frame["y"].tolist() == [10.5, 11, 12, 10] and frame["w"].tolist() == [1, 2, 3, 4]
+    assert (
+        frame["id"].tolist() == ["1", "01", "001", "2"]
+        and frame["y"].tolist() == [10.5, 11, 12, 10]
+        and frame["w"].tolist() == [1, 2, 3, 4]
+    )
     assert read_table(written("id,y\n1,1\n2,2\n"), ["id"])["id"].tolist() == [1, 2]  # as they would be in a DataFrame
     assert read_table(written("id,y\n1.0,1\n2.0,2\n"), ["id"])["id"].tolist() == ["1.0", "2.0"]
     assert read_table(written("id,y\n9007199254740993,1\n9007199254740992,2\n"), ["id"])["id"].nunique() == 2
-    assert read_table(written("id,y\nTRUE,True\nFALSE,False\n"), ["id"]).to_dict("list") == {"id": ["TRUE", "FALSE"], "y": [True, False]}
+    assert read_table(written("id,y\nTRUE,True\nFALSE,False\n"), ["id"]).to_dict("list") == {
+        "id": ["TRUE", "FALSE"],
+        "y": [True, False],
+    }
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
@@ -93,22 +102,34 @@ def test_separators_are_recognised(written, mark):
 
 def test_a_decimal_comma_is_one_where_another_mark_separates(written):
     assert read_table(written("g;y\n1,5;2,5\n2;1e1\n"), ["g"]).to_dict("list") == {"g": ["1,5", "2"], "y": [2.5, 10]}
-    assert read_table(written('g,y\na,"2,5"\nb,1\n'))["y"].tolist() == ["2,5", "1"]  # thousands, perhaps: said where it is a number
+    assert read_table(written('g,y\na,"2,5"\nb,1\n'))["y"].tolist() == [
+        "2,5",
+        "1",
+    ]  # thousands, perhaps: said where it is a number
     assert read_table(written("sep=;\ng;y\na;1\n"))["y"].tolist() == [1]
 
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("y,g\n1,a\n2,b,c\n", "line 3: expected 2 fields as in the header, found 3; put double quotes around a text with a comma in it"),
-        ("y,g\n1,a,x\n2,b,x\n", r"line 2: expected 2 fields as in the header, found 3, and one more in every row; .*row.names = FALSE"),
+        (
+            "y,g\n1,a\n2,b,c\n",
+            "line 3: expected 2 fields as in the header, found 3; put double quotes around a text with a comma in it",
+        ),
+        (
+            "y,g\n1,a,x\n2,b,x\n",
+            r"line 2: expected 2 fields as in the header, found 3, and one more in every row; .*row.names = FALSE",
+        ),
         ("# source\ny,g\n\n1,a\n2\n", "line 5: expected 2 fields as in the header, found 1; write every cell"),
         ('y,g\n1,"a\n2,b\n', "line 2: found a double quote that is never closed"),
         ('y,g\n1,"a"b\n', "line 2: found text behind a closing double quote"),
         ('y,g\n1,"two\nlines"\n2,b,c\n', "line 4: expected 2 fields"),
         ("y g\n1 a\n2 b\n", "expected a comma, a semicolon, a tab, a bar between fields, found blanks"),
         ("y,g,y\n1,a,2\n", "expected every column name once, found 'y' twice"),
-        ("y,g\n1,NA\n", "line 2, column 'g': expected a group label, found 'NA', which is read as a missing value; .*say here"),
+        (
+            "y,g\n1,NA\n",
+            "line 2, column 'g': expected a group label, found 'NA', which is read as a missing value; .*say here",
+        ),
         ("\n\n", "expected a header line"),
         ("y,g\n", "at least one row"),
         (b"y,g\n1,\xe9\n", r"found byte 0xe9; save it so \(line 2 may be Latin-1"),
@@ -140,5 +161,7 @@ def test_a_study_reads_its_file_by_role(written):
     table = read_config(study).mechanisms.design["table"]
     assert list(dict.fromkeys(table["id"])) == ["1", "01", "001", "NA"] and table["y"][:3] == [1, 2, 3]
     study["mechanisms"]["design"] = str(path)
-    with pytest.raises(ValueError, match=r"line 11, column 'id': .*found 'NA'.*design: \{file: .*d\.csv, missing: \"\"\}"):
+    with pytest.raises(
+        ValueError, match=r"line 11, column 'id': .*found 'NA'.*design: \{file: .*d\.csv, missing: \"\"\}"
+    ):
         read_config(study)

@@ -1,4 +1,6 @@
-"""Families with normal groups whose outcome is not normal: densities, predictions, refusals, and posteriors by quadrature."""
+"""Families with normal groups whose outcome is not normal: densities, predictions, refusals, and posteriors by
+quadrature.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ from hiermodels.models.spec import Model
 from hiermodels.studies.mechanisms.simulate import simulate_given
 
 OWN = {"student_t": {"sigma": 1.3, "nu": 4.5}, "negative_binomial": {"shape": 2.2}}
-ROLES = {"binomial_logit": {"trials": "n"}, "poisson_log": {"exposure": "hours"}, "negative_binomial": {"exposure": "hours"}}
+ROLES = {
+    "binomial_logit": {"trials": "n"},
+    "poisson_log": {"exposure": "hours"},
+    "negative_binomial": {"exposure": "hours"},
+}
 NORMAL_GROUPS = ("student_t", "binomial_logit", "bernoulli_logit", "poisson_log", "negative_binomial")
 
 TOLERANCE = {"negative_binomial": 1e-6}
@@ -73,7 +79,9 @@ def log_prob(family, y, eta, values, frame):
 
 
 def own_prior(values):
-    """Log prior densities of the outcome's own parameters, named below; nu's law is cut at one, its constant left out."""
+    """Log prior densities of the outcome's own parameters, named below; nu's law is cut at one, its constant left
+    out.
+    """
     total = stats.halfnorm(0, 3).logpdf(values["sigma"]) if "sigma" in values else 0.0
     total += stats.gamma(2, scale=10).logpdf(values["nu"]) if "nu" in values else 0.0
     if "shape" in values:  # the default: 1 / sqrt(shape) is half normal
@@ -81,7 +89,8 @@ def own_prior(values):
     return total
 
 
-# densities ------------------------------------------------------------------------------------------------------------------
+# densities
+# ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", NORMAL_GROUPS)
@@ -97,7 +106,13 @@ def test_log_density_of_slopes_is_scipys(family):
         data = as_jax(problem.data)
         for _ in range(3):
             eta_g, eta_x = rng.normal(size=5), rng.normal(size=5)
-            values = {"Intercept": rng.normal(), "x": rng.normal(), "sd_g": 0.7, "sd_g_x": rng.uniform(0.1, 1), **OWN.get(family, {})}
+            values = {
+                "Intercept": rng.normal(),
+                "x": rng.normal(),
+                "sd_g": 0.7,
+                "sd_g_x": rng.uniform(0.1, 1),
+                **OWN.get(family, {}),
+            }
             sites = values | {"eta_g": eta_g, "eta_g_x": eta_x}
             sites = {k: jnp.asarray(v) for k, v in sites.items()}
             found, _ = log_density(build(problem.layout), (data, data.y), {}, sites)
@@ -105,7 +120,10 @@ def test_log_density_of_slopes_is_scipys(family):
             eta = theta + (values["x"] + values["sd_g_x"] * eta_x[code]) * frame.x.to_numpy()
             wanted = log_prob(family, frame.y.to_numpy(), eta, values, frame).sum() + own_prior(values)
             wanted += stats.norm(0, 10).logpdf([values["Intercept"], values["x"]]).sum()
-            wanted += stats.halfnorm.logpdf([values["sd_g"], values["sd_g_x"]]).sum() + stats.norm.logpdf([*eta_g, *eta_x]).sum()
+            wanted += (
+                stats.halfnorm.logpdf([values["sd_g"], values["sd_g_x"]]).sum()
+                + stats.norm.logpdf([*eta_g, *eta_x]).sum()
+            )
             assert float(found) == pytest.approx(wanted, rel=TOLERANCE.get(family, 1e-10))
 
 
@@ -119,9 +137,13 @@ def test_log_density_without_partial_pooling(family, pooling):
         problem = bind(model_for(family, "y ~ 1 + (1 | g)", priors=prior), frame, pooling)
         data, theta = as_jax(problem.data), np.linspace(-1, 1, 5)
         values = dict(OWN.get(family, {})) | ({"Intercept": 0.4} if pooling == "complete" else {"theta_g": theta})
-        found, _ = log_density(build(problem.layout), (data, data.y), {}, {k: jnp.asarray(v) for k, v in values.items()})
+        found, _ = log_density(
+            build(problem.layout), (data, data.y), {}, {k: jnp.asarray(v) for k, v in values.items()}
+        )
     eta = np.full(20, 0.4) if pooling == "complete" else np.repeat(theta, 4)
-    eta = eta - (np.log(frame.hours.mean()) if problem.layout.link.name == "log" else 0.0)  # the default stands at the mean exposure
+    eta = eta - (
+        np.log(frame.hours.mean()) if problem.layout.link.name == "log" else 0.0
+    )  # the default stands at the mean exposure
     wanted = log_prob(family, frame.y.to_numpy(), eta, values, frame).sum() + own_prior(values)
     if family != "student_t":
         wanted += stats.norm(0, 10).logpdf(0.4 if pooling == "complete" else theta).sum()
@@ -149,7 +171,8 @@ def test_bernoulli_is_binomial_with_one_trial():
     assert factorise(true_false.layout).dim == 2  # conjugate: mean and kappa are all that is left
 
 
-# predictions from draws that are made up -------------------------------------------------------------------------------------
+# predictions from draws that are made up
+# -------------------------------------------------------------------------------------
 
 
 def made_up(family, draws=4000):
@@ -165,7 +188,12 @@ def made_up(family, draws=4000):
 
 def linear(frame, values, theta, day):
     """Population, and both groups' deviations from it."""
-    return theta[np.repeat(np.arange(5), 4)] + day[np.tile([0, 1], 10)] - values["Intercept"] + values["x"] * frame.x.to_numpy()
+    return (
+        theta[np.repeat(np.arange(5), 4)]
+        + day[np.tile([0, 1], 10)]
+        - values["Intercept"]
+        + values["x"] * frame.x.to_numpy()
+    )
 
 
 def inverse(family, eta):
@@ -189,7 +217,9 @@ def test_predictions_and_log_likelihood(family):
 
 @pytest.mark.parametrize("family", NORMAL_GROUPS)
 def test_outcomes_have_the_familys_moments(family):
-    """Mean and variance of 4,000 predicted outcomes a row, summed over rows; five standard errors allow for 5 x 2 comparisons."""
+    """Mean and variance of 4,000 predicted outcomes a row, summed over rows; five standard errors allow for 5 x 2
+    comparisons.
+    """
     problem, frame, values, found, theta, day = made_up(family)
     eta = linear(frame, values, theta, day)
     mean = inverse(family, eta)
@@ -230,7 +260,8 @@ def test_new_groups_are_drawn_on_the_link_scale(family):
     assert abs(drawn.mean() - wanted) < 5 * drawn.std() / np.sqrt(len(drawn))
 
 
-# what is shown and what is refused -------------------------------------------------------------------------------------------
+# what is shown and what is refused
+# -------------------------------------------------------------------------------------------
 
 SHOWN = {
     "student_t": "y_i ~ t(nu, theta_g[i], sigma^2 / w_i)",
@@ -247,7 +278,9 @@ def test_models_are_shown_as_mathematics(family):
     lines = str(model).splitlines()
     assert lines[0] == SHOWN[family]
     assert lines[1] == "theta_g_j ~ N(Intercept, sd_g^2)"
-    assert {"student_t": "nu ~ gamma(2, 0.1)", "negative_binomial": "shape ~ half_normal_cv(1)"}.get(family, lines[-1]) in lines
+    assert {"student_t": "nu ~ gamma(2, 0.1)", "negative_binomial": "shape ~ half_normal_cv(1)"}.get(
+        family, lines[-1]
+    ) in lines
     assert model.latex().startswith("\\begin{aligned}\n")
 
 
@@ -258,8 +291,10 @@ def test_bernoulli_is_shown_without_trials():
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("gaussian", "it is called 'normal' here"), ("lognormal", "take logarithms"), ("weibull", "'exponential_log' and 'gamma' are nearest"), ("ordinal", "bernoulli_logit"),
-        ("Beta-Binomial", "it is called 'binomial' here"), ("poison", "did you mean 'poisson'?"), ("zzz", "use one of bernoulli, "),
+        ("gaussian", "it is called 'normal' here"), ("lognormal", "take logarithms"), ("weibull", ("'exponential_log' and 'gamma' are "
+                                                                                                  "nearest")), ("ordinal", "bernoulli_logit"),
+        ("Beta-Binomial", "it is called 'binomial' here"), ("poison", ("did you mean "
+                                                                      "'poisson'?")), ("zzz", "use one of bernoulli, "),
     ],
 )  # fmt: skip
 def test_absent_families_are_refused_with_a_way_on(name, hint):
@@ -290,12 +325,28 @@ def test_bad_data_are_refused(family):
 
 
 PRIORS = {
-    "a flat sd": ("poisson_log", {"sd_g": "flat()"}, r"priors: sd_g: flat\(\) may give an improper posterior under family poisson_log"),
-    "a flat coefficient": ("bernoulli_logit", {"Intercept": "flat()"}, r"priors: Intercept: flat\(\) may give an improper.*normal\(0, 10\)"),
+    "a flat sd": (
+        "poisson_log",
+        {"sd_g": "flat()"},
+        r"priors: sd_g: flat\(\) may give an improper posterior under family poisson_log",
+    ),
+    "a flat coefficient": (
+        "bernoulli_logit",
+        {"Intercept": "flat()"},
+        r"priors: Intercept: flat\(\) may give an improper.*normal\(0, 10\)",
+    ),
     "a reference prior": ("student_t", {"sd_g": "reference()"}, r"priors: sd_g: reference\(\) may give an improper"),
     "few degrees of freedom": ("student_t", {"nu": 0.5}, r"priors: nu: fixed\(0.5\): expected a value >= 1"),
-    "nu's kind": ("student_t", {"nu": "normal(5, 1)"}, r"priors: nu: normal\(5, 1\) does not fit a greater than one parameter"),
-    "a conjugate parameter": ("binomial_logit", {"kappa_g": "exponential(1)"}, r"'kappa_g' does not reach the likelihood"),
+    "nu's kind": (
+        "student_t",
+        {"nu": "normal(5, 1)"},
+        r"priors: nu: normal\(5, 1\) does not fit a greater than one parameter",
+    ),
+    "a conjugate parameter": (
+        "binomial_logit",
+        {"kappa_g": "exponential(1)"},
+        r"'kappa_g' does not reach the likelihood",
+    ),
     "a joint prior": ("poisson_log", {"g": "bda3()"}, r"bda3\(\) is a joint prior of a beta or gamma population"),
 }
 
@@ -308,13 +359,17 @@ def test_priors_that_do_not_fit_are_refused(case):
 
 
 def test_t_outcomes_that_repeat_are_refused():
-    """11 of 20 equal: with nu = 1 the density at sigma -> 0 is sigma^(9 - 10 - 1), which has no integral; 10 of 20 are fine."""
+    """11 of 20 equal: with nu = 1 the density at sigma -> 0 is sigma^(9 - 10 - 1), which has no integral; 10 of 20 are
+    fine.
+    """
     for equal, proper in ((11, False), (10, True)):
         frame = pd.DataFrame({"y": np.r_[np.full(equal, 2.0), 100 + np.arange(20.0 - equal)]})
         if proper:
             bind(Model("y ~ 1", "student_t"), frame)
         else:
-            with pytest.raises(ValueError, match=r"priors: sigma: power\(1\) gives an improper posterior: 11 of 20 outcomes"):
+            with pytest.raises(
+                ValueError, match=r"priors: sigma: power\(1\) gives an improper posterior: 11 of 20 outcomes"
+            ):
                 bind(Model("y ~ 1", "student_t"), frame)
 
 
@@ -322,11 +377,17 @@ def test_t_outcomes_that_repeat_are_refused():
 @pytest.mark.parametrize("family", NORMAL_GROUPS)
 def test_samplers_that_need_a_factorised_model_are_refused(family, sampler):
     x_by_group = model_for(family, "y ~ 1 + x + (1 + x | g)")
-    with pytest.raises(ValueError, match=rf"family {family.replace('bernoulli', 'binomial')}: normal groups of g do not integrate out.*use sampler='nuts'"):
+    with pytest.raises(
+        ValueError,
+        match=rf"family {family.replace('bernoulli', 'binomial')}: normal groups of g do not integrate out.*use sampler='nuts'",
+    ):
         hm.fit(x_by_group, frame_for(family), sampler=sampler, progress=False)
 
 
-@pytest.mark.parametrize(("sampler", "why"), [("gibbs", "have no law in closed form given the hyperparameters"), ("closed_form", "has no closed form")])
+@pytest.mark.parametrize(
+    ("sampler", "why"),
+    [("gibbs", "have no law in closed form given the hyperparameters"), ("closed_form", "has no closed form")],
+)
 def test_samplers_that_need_a_closed_form_are_refused_where_groups_are_summed_over(sampler, why):
     with pytest.raises(ValueError, match=rf"family poisson_log.*{why}.*use sampler="):
         hm.fit(model_for("poisson_log", "y ~ 1 + (1 | g)"), frame_for("poisson_log"), sampler=sampler, progress=False)
@@ -337,11 +398,17 @@ def test_moments_that_do_not_exist():
     frame = frame_for("negative_binomial")
     lost = bind(model_for("negative_binomial", "y ~ 1 + (1 | g)"), frame).missing_moments
     assert lost == {"shape": "mean"}
-    assert not bind(model_for("negative_binomial", "y ~ 1 + (1 | g)", priors={"shape": "exponential(1)"}), frame).missing_moments
+    assert not bind(
+        model_for("negative_binomial", "y ~ 1 + (1 | g)", priors={"shape": "exponential(1)"}), frame
+    ).missing_moments
     # a half-Cauchy sd of five groups of which none is all or nothing: tail -2 - 5
-    assert not bind(model_for("binomial_logit", "y ~ 1 + (1 | g)", priors={"sd_g": "half_cauchy(1)"}), frame_for("binomial_logit")).missing_moments
+    assert not bind(
+        model_for("binomial_logit", "y ~ 1 + (1 | g)", priors={"sd_g": "half_cauchy(1)"}), frame_for("binomial_logit")
+    ).missing_moments
     none = frame_for("poisson_log").assign(y=0)
-    assert bind(model_for("poisson_log", "y ~ 1 + (1 | g)", priors={"sd_g": "half_cauchy(1)"}), none).missing_moments == {"sd_g": "mean"}
+    assert bind(
+        model_for("poisson_log", "y ~ 1 + (1 | g)", priors={"sd_g": "half_cauchy(1)"}), none
+    ).missing_moments == {"sd_g": "mean"}
 
 
 def test_menus_name_every_family():
@@ -352,20 +419,29 @@ def test_menus_name_every_family():
     assert listed["poisson_log"] == "link log, groups normal, one grouping by quadrature, else explicit NUTS"
 
 
-# centring --------------------------------------------------------------------------------------------------------------------
+# centring
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def test_centring_follows_the_information_in_a_group():
     """Many exact rows a group: as they are; one vague row a group: standardised deviations."""
     rng = np.random.default_rng(2)
     theta = rng.normal(0, 1, 12)
-    sharp = pd.DataFrame({"g": np.repeat(np.arange(12), 30).astype(str), "y": np.repeat(theta, 30) + rng.normal(0, 0.5, 360)})
-    vague = pd.DataFrame({"g": np.repeat(np.arange(12), 3).astype(str), "y": np.repeat(theta, 3) + rng.normal(0, 5, 36)})
+    sharp = pd.DataFrame(
+        {"g": np.repeat(np.arange(12), 30).astype(str), "y": np.repeat(theta, 30) + rng.normal(0, 0.5, 360)}
+    )
+    vague = pd.DataFrame(
+        {"g": np.repeat(np.arange(12), 3).astype(str), "y": np.repeat(theta, 3) + rng.normal(0, 5, 36)}
+    )
     model = Model("y ~ 1 + (1 | g)")
-    chosen = {name: centring(p.layout, p.data) for name, p in (("sharp", bind(model, sharp)), ("vague", bind(model, vague)))}
+    chosen = {
+        name: centring(p.layout, p.data) for name, p in (("sharp", bind(model, sharp)), ("vague", bind(model, vague)))
+    }
     assert chosen == {"sharp": ("theta_g",), "vague": ()}
     counts = Model("y ~ 1 + (1 | g)", "poisson_log")
-    many, few = (pd.DataFrame({"g": np.arange(12).astype(str), "y": rng.poisson(m * np.exp(theta))}) for m in (100, 0.3))
+    many, few = (
+        pd.DataFrame({"g": np.arange(12).astype(str), "y": rng.poisson(m * np.exp(theta))}) for m in (100, 0.3)
+    )
     assert [centring(p.layout, p.data) for p in (bind(counts, many), bind(counts, few))] == [("theta_g",), ()]
 
 
@@ -373,9 +449,21 @@ def test_centring_is_a_word_a_term():
     """Both forms of a mixed choice have the density that their sites say."""
     frame = frame_for("student_t")
     with jax.enable_x64(True):
-        problem = bind(Model("y ~ 1 + (1 | g) + (1 | day)", priors={"sd_g": "half_normal(1)", "sd_day": "half_normal(1)", "sigma": 1.0}), frame)
+        problem = bind(
+            Model(
+                "y ~ 1 + (1 | g) + (1 | day)",
+                priors={"sd_g": "half_normal(1)", "sd_day": "half_normal(1)", "sigma": 1.0},
+            ),
+            frame,
+        )
         data = as_jax(problem.data)
-        values = {"Intercept": 0.3, "sd_g": 0.7, "sd_day": 0.4, "theta_g": np.linspace(-1, 1, 5), "eta_day": np.array([0.2, -1.0])}
+        values = {
+            "Intercept": 0.3,
+            "sd_g": 0.7,
+            "sd_day": 0.4,
+            "theta_g": np.linspace(-1, 1, 5),
+            "eta_day": np.array([0.2, -1.0]),
+        }
         sites = {k: jnp.asarray(v) for k, v in values.items()}
         found, _ = log_density(build(problem.layout, ("theta_g",)), (data, data.y), {}, sites)
     eta = np.repeat(values["theta_g"], 4) + 0.4 * np.tile(values["eta_day"], 10)
@@ -389,7 +477,8 @@ def test_centring_is_refused_by_word():
         hm.fit(Model("y ~ 1 + (1 | g)"), frame_for("student_t"), centred="yes", progress=False)
 
 
-# posteriors ------------------------------------------------------------------------------------------------------------------
+# posteriors
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def quadrature(log_rows, groups, prior_sd=10.0, points=41):
@@ -407,7 +496,12 @@ def quadrature(log_rows, groups, prior_sd=10.0, points=41):
             ll = log_rows(np.broadcast_to(eta, (groups, points)))
             top = ll.max(1, keepdims=True)
             like = np.exp(ll - top) * w
-            log_p[a, b] = (np.log(like.sum(1)) + top[:, 0]).sum() + stats.norm(0, prior_sd).logpdf(m) + stats.halfnorm.logpdf(s) + np.log(s)
+            log_p[a, b] = (
+                (np.log(like.sum(1)) + top[:, 0]).sum()
+                + stats.norm(0, prior_sd).logpdf(m)
+                + stats.halfnorm.logpdf(s)
+                + np.log(s)
+            )
             first[a, b] = (like * eta).sum(1) / like.sum(1)
     p = np.exp(log_p - log_p.max())
     p /= p.sum()
@@ -426,7 +520,9 @@ def within(found, wanted, mcse, multiple=4.0):
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [{"marginalize": False}, {}, {"sampler": "exact"}])
 def test_a_fit_of_hospitals_is_the_posterior_by_quadrature(how):
-    """NUTS on everything, NUTS with hospitals integrated out, the exact engine: means against dense quadrature, and what a fit can do."""
+    """NUTS on everything, NUTS with hospitals integrated out, the exact engine: means against dense quadrature, and
+    what a fit can do.
+    """
     frame = hm.load_dataset("hospitals")
     model = Model("deaths ~ 1 + (1 | hospital)", "binomial_logit", trials="operations")
     fit = hm.fit(model, frame, draws=1000, tune=500, chains=4, seed=2, centred="auto", progress=False, **how)
@@ -438,9 +534,13 @@ def test_a_fit_of_hospitals_is_the_posterior_by_quadrature(how):
     theta = table.loc[[i for i in table.index if i.startswith("theta_")]]
     within(theta["mean"], exact["theta"], theta["mcse_mean"])
     new = fit.predict(pd.DataFrame({"hospital": ["M"]}), groups="new").predictions["deaths"].to_numpy()
-    assert abs(new.mean() - exact["new rate"]) < 5 * new.std() / np.sqrt(200)  # a few hundred independent draws at the least
+    assert abs(new.mean() - exact["new rate"]) < 5 * new.std() / np.sqrt(
+        200
+    )  # a few hundred independent draws at the least
     explicit = "marginalize" in how
-    assert ("sampled: eta_hospital as standardised deviations" in str(fit)) == explicit  # 12 hospitals leave room for a small sd
+    assert (
+        "sampled: eta_hospital as standardised deviations" in str(fit)
+    ) == explicit  # 12 hospitals leave room for a small sd
     tree = fit.to_datatree()
     assert tree.log_likelihood["deaths"].shape == (4, 1000, 12)
     assert fit.status == "ok" and "sampled" not in str(replace(fit, settings=replace(fit.settings, centred=False)))
@@ -450,23 +550,42 @@ def test_a_fit_of_hospitals_is_the_posterior_by_quadrature(how):
 @pytest.mark.parametrize("family", NORMAL_GROUPS)
 @pytest.mark.parametrize("pooling", ["partial", "none", "complete"])
 def test_long_fits_are_numpyros_own(family, pooling):
-    """NUTS of the library against NUTS of NumPyro on a model written by hand, both long; means within four combined errors."""
+    """NUTS of the library against NUTS of NumPyro on a model written by hand, both long; means within four combined
+    errors.
+    """
     import numpyro
     import numpyro.distributions as dist
     from numpyro.diagnostics import effective_sample_size
     from numpyro.infer import MCMC, NUTS
 
     frame = frame_for(family)
-    priors = {"Intercept": "normal(0, 10)", "sd_g": "half_normal(1)"} | ({"sigma": "half_normal(3)"} if family == "student_t" else {})
-    priors = {k: v for k, v in priors.items() if pooling == "partial" or k == "sigma" or (pooling == "complete" and k == "Intercept")}
+    priors = {"Intercept": "normal(0, 10)", "sd_g": "half_normal(1)"} | (
+        {"sigma": "half_normal(3)"} if family == "student_t" else {}
+    )
+    priors = {
+        k: v
+        for k, v in priors.items()
+        if pooling == "partial" or k == "sigma" or (pooling == "complete" and k == "Intercept")
+    }
     if family == "negative_binomial":
         priors["shape"] = "gamma(2, 0.5)"
-    fit = hm.fit(model_for(family, "y ~ 1 + (1 | g)", priors=priors), frame, pooling=pooling, draws=4000, chains=2, progress=False)
+    fit = hm.fit(
+        model_for(family, "y ~ 1 + (1 | g)", priors=priors),
+        frame,
+        pooling=pooling,
+        draws=4000,
+        chains=2,
+        progress=False,
+    )
     code, y = np.repeat(np.arange(5), 4), jnp.asarray(frame.y.to_numpy())
 
     def model():
         if pooling == "none":
-            law = dist.ImproperUniform(dist.constraints.real, (5,), ()) if family == "student_t" else dist.Normal(jnp.zeros(5), 10.0)
+            law = (
+                dist.ImproperUniform(dist.constraints.real, (5,), ())
+                if family == "student_t"
+                else dist.Normal(jnp.zeros(5), 10.0)
+            )
             eta = numpyro.sample("theta_g", law)[code]
         else:
             mu = numpyro.sample("Intercept", dist.Normal(0, 10))
@@ -483,7 +602,11 @@ def test_long_fits_are_numpyros_own(family, pooling):
         else:
             mean = frame.hours.to_numpy() * jnp.exp(eta)
             negative = family == "negative_binomial"
-            law = dist.GammaPoisson(k := numpyro.sample("shape", dist.Gamma(2, 0.5)), k / mean) if negative else dist.Poisson(mean)
+            law = (
+                dist.GammaPoisson(k := numpyro.sample("shape", dist.Gamma(2, 0.5)), k / mean)
+                if negative
+                else dist.Poisson(mean)
+            )
         numpyro.sample("y", law, obs=y)
 
     with jax.enable_x64(True):

@@ -35,7 +35,11 @@ def float64():
 
 
 def rows_of(family, known=False):
-    size = np.ones(4) if family.outcome == "binary" or ("trials" not in family.columns and "exposure" not in family.columns) else SIZE
+    size = (
+        np.ones(4)
+        if family.outcome == "binary" or ("trials" not in family.columns and "exposure" not in family.columns)
+        else SIZE
+    )
     return Rows(WEIGHT if "weights" in family.columns else np.ones(4), size, known)
 
 
@@ -45,8 +49,16 @@ def values_of(family, known=False):
 
 def outcomes(family, rows):
     if family.measured:
-        return {"real": np.array([-2.0, 0.4, 1.7, 0.1]), "positive": np.array([0.05, 0.4, 4.7, 1.1]), "unit": np.array([0.02, 0.4, 0.97, 0.5])}[family.link.kind]
-    return np.minimum(np.array([1.0, 2.0, 7.0, 3.0]), rows.size) if family.link.bounded else np.array([1.0, 2.0, 7.0, 30.0])
+        return {
+            "real": np.array([-2.0, 0.4, 1.7, 0.1]),
+            "positive": np.array([0.05, 0.4, 4.7, 1.1]),
+            "unit": np.array([0.02, 0.4, 0.97, 0.5]),
+        }[family.link.kind]
+    return (
+        np.minimum(np.array([1.0, 2.0, 7.0, 3.0]), rows.size)
+        if family.link.bounded
+        else np.array([1.0, 2.0, 7.0, 30.0])
+    )
 
 
 def tolerance(family):
@@ -77,12 +89,27 @@ class TestRowsAroundALinearPredictor:
         family = self.family(name, known)
         rows, values = rows_of(family, known), values_of(family, known)
         y = outcomes(family, rows)
-        found = np.asarray(family.rows(jnp.asarray(ETA), values, Rows(*map(jnp.asarray, rows[:2]), known)).log_prob(jnp.asarray(y)))
+        found = np.asarray(
+            family.rows(jnp.asarray(ETA), values, Rows(*map(jnp.asarray, rows[:2]), known)).log_prob(jnp.asarray(y))
+        )
         drawn = {n: v.reshape(1) for n, v in values.items()}
-        np.testing.assert_allclose(found, log_density(family.host_rows(ETA[None], drawn, rows), y)[0], rtol=tolerance(family))
+        np.testing.assert_allclose(
+            found, log_density(family.host_rows(ETA[None], drawn, rows), y)[0], rtol=tolerance(family)
+        )
         uses = {r for r in family.columns if r != "weights" or not known}
-        columns = Columns(*(r if r in uses and (r != "known_se" or known) else "" for r in ("known_se", "weights", "trials", "exposure")))
-        given = {"known_se": WEIGHT**-0.5, "weights": WEIGHT, "trials": rows.size.astype(int), "exposure": rows.size, "eta": ETA} | values
+        columns = Columns(
+            *(
+                r if r in uses and (r != "known_se" or known) else ""
+                for r in ("known_se", "weights", "trials", "exposure")
+            )
+        )
+        given = {
+            "known_se": WEIGHT**-0.5,
+            "weights": WEIGHT,
+            "trials": rows.size.astype(int),
+            "exposure": rows.size,
+            "eta": ETA,
+        } | values
         written = eval(family.source("eta", columns, str), SOURCE | given)
         np.testing.assert_allclose(np.asarray(written.log_prob(jnp.asarray(y))), found, rtol=1e-9)
 
@@ -91,8 +118,15 @@ class TestRowsAroundALinearPredictor:
         rows, values = rows_of(family, known), values_of(family, known)
         law = family.host_rows(ETA, {n: v.reshape(1) for n, v in values.items()} if values else values, rows)
         total = over_outcomes(family, lambda y: np.exp(log_density(law, y)))
-        np.testing.assert_allclose(total, 1, atol=1e-5 if any(q.role == "degrees of freedom" for q in family.own) else 1e-6)
-        draws = np.asarray(family.rows(jnp.asarray(ETA), values, Rows(*map(jnp.asarray, rows[:2]), known)).sample(jax.random.key(2), (20_000,)), float)
+        np.testing.assert_allclose(
+            total, 1, atol=1e-5 if any(q.role == "degrees of freedom" for q in family.own) else 1e-6
+        )
+        draws = np.asarray(
+            family.rows(jnp.asarray(ETA), values, Rows(*map(jnp.asarray, rows[:2]), known)).sample(
+                jax.random.key(2), (20_000,)
+            ),
+            float,
+        )
         mean, sd = law.mean().reshape(-1), law.std().reshape(-1)
         assert np.all(np.abs(draws.mean(0) - mean) < 5 * sd / np.sqrt(20_000) + 1e-12)
         if np.all(np.isfinite(sd)) and not family.link.identity:
@@ -105,9 +139,13 @@ class TestRowsAroundALinearPredictor:
         information = family.information(ETA[None], drawn, rows)
         step = 1e-5
         up, down = (log_density(family.host_rows(ETA[None] + s, drawn, rows), y) for s in (step, -step))
-        np.testing.assert_allclose(family.score(y, ETA[None], drawn, rows, information), (up - down) / (2 * step), rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(
+            family.score(y, ETA[None], drawn, rows, information), (up - down) / (2 * step), rtol=1e-6, atol=1e-8
+        )
         law = family.host_rows(ETA[None], drawn, rows)
-        expected = over_outcomes(family, lambda y: np.exp(log_density(law, y)) * family.score(y, ETA[None], drawn, rows, information) ** 2)
+        expected = over_outcomes(
+            family, lambda y: np.exp(log_density(law, y)) * family.score(y, ETA[None], drawn, rows, information) ** 2
+        )
         np.testing.assert_allclose(np.broadcast_to(information, (1, 4))[0], expected, rtol=1e-5)
 
     def test_residual_variance(self, name, known):
@@ -118,10 +156,17 @@ class TestRowsAroundALinearPredictor:
             return
         if family.link.identity:
             flat = Rows(np.full(4, WEIGHT.mean()), SIZE, known)
-            np.testing.assert_allclose(np.broadcast_to(found, 1), family.host_rows(ETA[None], drawn, flat).var()[0, 0], rtol=1e-9)
+            np.testing.assert_allclose(
+                np.broadcast_to(found, 1), family.host_rows(ETA[None], drawn, flat).var()[0, 0], rtol=1e-9
+            )
         elif family.measured:  # of the outcome itself on that scale
-            law, linked = family.host_rows(ETA[None], drawn, rows_of(family)), lambda y: family.link.host_forward(np.clip(y, 1e-300, None))
-            mean, square = (over_outcomes(family, lambda y, k=k: np.exp(log_density(law, y)) * linked(y) ** k) for k in (1, 2))
+            law, linked = (
+                family.host_rows(ETA[None], drawn, rows_of(family)),
+                lambda y: family.link.host_forward(np.clip(y, 1e-300, None)),
+            )
+            mean, square = (
+                over_outcomes(family, lambda y, k=k: np.exp(log_density(law, y)) * linked(y) ** k) for k in (1, 2)
+            )
             np.testing.assert_allclose(np.broadcast_to(found, 4), square - mean**2, rtol=1e-6)
         else:
             assert found == pytest.approx(stats.logistic.var())
@@ -147,14 +192,20 @@ class TestRowsAroundALinearPredictor:
             if "known_se" in family.columns:
                 scale = style.square("COLUMN_known_se" if known else style.own(families.MENU[name].own[0]))
                 assert family.scale_shown(style, columns) == (scale if known else style.ratio(scale, "COLUMN_weights"))
-                assert family.scale_source(columns, "s") == ("COLUMN_known_se" if known else "s * COLUMN_weights ** -0.5")
+                assert family.scale_source(columns, "s") == (
+                    "COLUMN_known_se" if known else "s * COLUMN_weights ** -0.5"
+                )
 
 
 def is_one_law(style, shown):
     """A name with its arguments in brackets, and nothing before or after."""
     left, right = ("(", ")") if isinstance(style, Plain) and not isinstance(style, Latex) else ("\\left(", "\\right)")
     name, _, rest = shown.partition(left)
-    assert rest.endswith(right) and shown.count("(") == shown.count(")") and name.replace("\\mathrm{", "").rstrip("}").isalpha(), shown
+    assert (
+        rest.endswith(right)
+        and shown.count("(") == shown.count(")")
+        and name.replace("\\mathrm{", "").rstrip("}").isalpha()
+    ), shown
 
 
 @pytest.mark.parametrize("name", families.MENU)
@@ -183,7 +234,9 @@ def test_sums_speak_of_the_linear_predictor(name):
         np.testing.assert_allclose(family.told(SIZE, mean), SIZE)
         assert family.informative(*family.counted(mean, np.ones(4))).all() and family.local
     else:
-        np.testing.assert_allclose(family.told(SIZE, mean), SIZE * family.link.slope(ETA) ** 2 / family_variance(family, mean), rtol=1e-9)
+        np.testing.assert_allclose(
+            family.told(SIZE, mean), SIZE * family.link.slope(ETA) ** 2 / family_variance(family, mean), rtol=1e-9
+        )
         assert not family.local
 
 
@@ -198,11 +251,22 @@ class TestRowsAtARate:
         y = outcomes(family, rows)
         found = np.asarray(family.at_rate(jnp.asarray(rate), jnp.asarray(rows.size)).log_prob(jnp.asarray(y)))
         np.testing.assert_allclose(found, log_density(family.host_at_rate(rate, rows.size), y), rtol=1e-9)
-        np.testing.assert_allclose(family.host_at_rate(rate, rows.size).mean(), rows.size * family.mean_at_rate(rate), rtol=1e-9)
-        np.testing.assert_allclose(family.log_kernel(y, rate, rows.size) + family.log_constant(y, rows.size), found, rtol=1e-9)
-        np.testing.assert_allclose(family.log_constant(jnp.asarray(y), jnp.asarray(rows.size)), family.log_constant(y, rows.size), rtol=1e-9)
-        columns = Columns(trials="n" if "trials" in family.columns else "", exposure="n" if "exposure" in family.columns else "")
-        written = eval(family.source_at_rate("rate", columns), SOURCE | {"n": rows.size if family.link.kind == "positive" else rows.size.astype(int), "rate": rate})
+        np.testing.assert_allclose(
+            family.host_at_rate(rate, rows.size).mean(), rows.size * family.mean_at_rate(rate), rtol=1e-9
+        )
+        np.testing.assert_allclose(
+            family.log_kernel(y, rate, rows.size) + family.log_constant(y, rows.size), found, rtol=1e-9
+        )
+        np.testing.assert_allclose(
+            family.log_constant(jnp.asarray(y), jnp.asarray(rows.size)), family.log_constant(y, rows.size), rtol=1e-9
+        )
+        columns = Columns(
+            trials="n" if "trials" in family.columns else "", exposure="n" if "exposure" in family.columns else ""
+        )
+        written = eval(
+            family.source_at_rate("rate", columns),
+            SOURCE | {"n": rows.size if family.link.kind == "positive" else rows.size.astype(int), "rate": rate},
+        )
         np.testing.assert_allclose(np.asarray(written.log_prob(jnp.asarray(y))), found, rtol=1e-9)
         for style in (Plain(), Latex()):
             is_one_law(style, family.shown_at_rate(style, "RATE", columns))
@@ -215,7 +279,9 @@ class TestRowsAtARate:
         family = families.MENU[name]
         rows, rate = rows_of(family), self.rate(family)
         law = family.host_at_rate(rate, rows.size)
-        draws = jax.vmap(lambda k: family.draw(k, jnp.asarray(rate), jnp.asarray(rows.size)))(jax.random.split(jax.random.key(3), 20_000))
+        draws = jax.vmap(lambda k: family.draw(k, jnp.asarray(rate), jnp.asarray(rows.size)))(
+            jax.random.split(jax.random.key(3), 20_000)
+        )
         host = family.host_draw(np.random.default_rng(1), np.broadcast_to(rate, (20_000, 4)), rows.size)
         for x in (np.asarray(draws), host):
             assert np.all(np.abs(x.mean(0) - law.mean()) < 5 * law.std() / np.sqrt(20_000))
@@ -227,7 +293,9 @@ class TestRowsAtARate:
         grid = np.linspace(1e-4, 1 - 1e-4 if family.link.bounded else 50, 5_001)
         for y, size in ((0.3, 1.0), (2.0, 1.0)) if family.measured else ((0.0, 5.0), (2.0, 5.0), (5.0, 5.0)):
             best = int(np.argmax(family.log_kernel(jnp.asarray(y), jnp.asarray(grid), jnp.asarray(size))))
-            assert bool(family.informative(*family.counted(np.asarray(y), np.asarray(size)))) == (0 < best < len(grid) - 1)
+            assert bool(family.informative(*family.counted(np.asarray(y), np.asarray(size)))) == (
+                0 < best < len(grid) - 1
+            )
 
     def test_outcomes_that_have_no_probability_are_refused(self, name):
         family = families.MENU[name]
@@ -242,14 +310,19 @@ class TestPopulations:
 
     def test_one_law(self, name):
         population, m, a = families.MENU[name].population, self.M, self.A
-        law, component = population.law(jnp.asarray(m), jnp.asarray(a)), population.component(jnp.asarray(m), jnp.asarray(a))
+        law, component = (
+            population.law(jnp.asarray(m), jnp.asarray(a)),
+            population.component(jnp.asarray(m), jnp.asarray(a)),
+        )
         mean, variance = component.moments()
         np.testing.assert_allclose(law.mean, m, rtol=1e-12)
         np.testing.assert_allclose([mean, variance], [law.mean, law.variance], rtol=1e-12)
         written = eval(population.source("m", "a"), SOURCE | {"m": m, "a": a})
         x = np.array([0.21, 0.43])
         np.testing.assert_allclose(written.log_prob(x), law.log_prob(x), rtol=1e-12)
-        np.testing.assert_allclose(population.frozen(np.asarray(component.a), np.asarray(component.b)).logpdf(x), law.log_prob(x), rtol=1e-9)
+        np.testing.assert_allclose(
+            population.frozen(np.asarray(component.a), np.asarray(component.b)).logpdf(x), law.log_prob(x), rtol=1e-9
+        )
         host = population.host_draws(np.random.default_rng(0), np.broadcast_to(m, (20_000, 2)), a)
         drawn = jax.vmap(lambda k: component.draw(k))(jax.random.split(jax.random.key(1), 20_000))
         for found in (host, np.asarray(drawn)):
@@ -274,11 +347,15 @@ class TestPopulations:
         high = 1.0 if family.link.bounded else 20.0
 
         def joint(t):
-            return float(jnp.exp(law.log_prob(t))) * float(np.exp(log_density(family.host_at_rate(np.asarray(t), np.asarray(size)), y)))
+            return float(jnp.exp(law.log_prob(t))) * float(
+                np.exp(log_density(family.host_at_rate(np.asarray(t), np.asarray(size)), y))
+            )
 
         total = integrate.quad(joint, 0, high)[0]
         mean = integrate.quad(lambda t: t * joint(t), 0, high)[0] / total
-        found = population.log_marginal(np.array(m), np.array(a), np.array(events), np.array(exposure)) + family.log_constant(np.array(y), np.array(size))
+        found = population.log_marginal(
+            np.array(m), np.array(a), np.array(events), np.array(exposure)
+        ) + family.log_constant(np.array(y), np.array(size))
         assert float(found) == pytest.approx(math.log(total), rel=1e-6)
         weight = float(population.weight(np.array(m), np.array(a), np.array(exposure)))
         assert weight * m + (1 - weight) * events / exposure == pytest.approx(mean, rel=1e-6)
@@ -286,11 +363,15 @@ class TestPopulations:
         new = family.predictive(float(component.a), float(component.b), size)
         assert float(log_density(new, y)) == pytest.approx(math.log(total), rel=1e-6)
         own = population.own(events, exposure)
-        likelihood = [float(np.exp(log_density(family.host_at_rate(np.asarray(t), np.asarray(size)), y))) for t in (0.2, 0.4)]
+        likelihood = [
+            float(np.exp(log_density(family.host_at_rate(np.asarray(t), np.asarray(size)), y))) for t in (0.2, 0.4)
+        ]
         assert own.pdf(0.4) / own.pdf(0.2) == pytest.approx(likelihood[1] / likelihood[0], rel=1e-9)
 
     def test_share_is_that_of_the_variance_between_groups(self, name):
-        """Var E[y | theta] / Var y: of one trial, or of the count of a row; of measurements on the scale of the link."""
+        """Var E[y | theta] / Var y: of one trial, or of the count of a row; of measurements on the scale of the
+        link.
+        """
         family, m, a = families.MENU[name], 0.3, 4.0
         size = 1.0 if family.link.bounded else 2.5
         _, between = family.population.component(jnp.asarray(m), jnp.asarray(a)).moments()
@@ -298,15 +379,29 @@ class TestPopulations:
         within = float(law.var()) - (float(between) if family.link.bounded else 0.0)
         share = size**2 * float(between) / (size**2 * float(between) + within)
         if family.measured:
-            law, one = family.population.law(jnp.asarray(m), jnp.asarray(a)), family.host_at_rate(np.ones(1), np.ones(1))
-            densities = (lambda t: np.exp(np.asarray(law.log_prob(jnp.asarray(t))))), (lambda y: np.exp(log_density(one, y)))
-            moments = [[float(over_outcomes(family, lambda t: f(t) * family.link.host_forward(t) ** k)[0]) for k in (1, 2)] for f in densities]  # noqa: B023
+            law, one = (
+                family.population.law(jnp.asarray(m), jnp.asarray(a)),
+                family.host_at_rate(np.ones(1), np.ones(1)),
+            )
+            densities = (
+                (lambda t: np.exp(np.asarray(law.log_prob(jnp.asarray(t))))),
+                (lambda y: np.exp(log_density(one, y))),
+            )
+            moments = [
+                [
+                    float(over_outcomes(family, lambda t, f=f, k=k: f(t) * family.link.host_forward(t) ** k)[0])
+                    for k in (1, 2)
+                ]
+                for f in densities
+            ]
             between, within = (square - mean**2 for mean, square in moments)
             share = between / (between + within)
         assert float(family.share(np.array(m), np.array(a), size)) == pytest.approx(share, rel=1e-7)
 
     def test_moments_of_mean_outcomes_end_where_the_rate_goes_to_zero(self, name):
-        """E[mean(theta)^r] exists iff mean^r theta^(a - 1) is integrable at 0: r times the power by which the mean rises there is below a."""
+        """E[mean(theta)^r] exists iff mean^r theta^(a - 1) is integrable at 0: r times the power by which the mean
+        rises there is below a.
+        """
         family, rate = families.MENU[name], np.array([1e-9, 2e-9])
         rise = -float(np.diff(np.log(family.mean_at_rate(rate)))[0]) / math.log(2)
         a = np.array([0.5, 3.0])
@@ -342,7 +437,10 @@ class TestPopulations:
             exec(lines, SOURCE | {"numpyro": numpyro})
 
         totals = [float(log_density_of(written, (), {}, {"theta_g": jnp.asarray(t)})[0]) for t in (x, x + 0.05)]
-        expected = [float((np.asarray(law.log_prob(t)) if extra is None else np.asarray(extra(t))).sum()) for t in (jnp.asarray(x), jnp.asarray(x + 0.05))]
+        expected = [
+            float((np.asarray(law.log_prob(t)) if extra is None else np.asarray(extra(t))).sum())
+            for t in (jnp.asarray(x), jnp.asarray(x + 0.05))
+        ]
         assert totals[1] - totals[0] == pytest.approx(expected[1] - expected[0], rel=1e-9)
 
 
@@ -357,7 +455,9 @@ class TestLinks:
         np.testing.assert_allclose(eval(link.inverse_source("e"), SOURCE | {"e": eta}), mean, rtol=1e-12)
         np.testing.assert_allclose(eval(link.forward_source("m"), SOURCE | {"m": mean}), eta, rtol=1e-12)
         step = 1e-6
-        np.testing.assert_allclose(link.slope(eta), (link.host_inverse(eta + step) - link.host_inverse(eta - step)) / (2 * step), rtol=1e-8)
+        np.testing.assert_allclose(
+            link.slope(eta), (link.host_inverse(eta + step) - link.host_inverse(eta - step)) / (2 * step), rtol=1e-8
+        )
 
 
 def family_variance(family, mean):

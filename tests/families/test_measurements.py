@@ -55,7 +55,9 @@ def test_log_density_is_scipys(name):
             found, slope = jax.value_and_grad(lambda s: log_density(model, (data, data.y), {}, s)[0])(sites)
             assert all(np.isfinite(v).all() for v in slope.values())
             mean = np.asarray(law.link.host_inverse(0.3 + sd * eta_g[code]))
-            wanted = LAWS[name](mean, own).logpdf(frame.y).sum() + stats.halfnorm.logpdf(sd) + stats.norm.logpdf(eta_g).sum()
+            wanted = (
+                LAWS[name](mean, own).logpdf(frame.y).sum() + stats.halfnorm.logpdf(sd) + stats.norm.logpdf(eta_g).sum()
+            )
             wanted += stats.norm(0, 3).logpdf(0.3) + sum(math.log(0.5) - 0.5 * v for v in own.values())
             assert float(found) == pytest.approx(wanted, abs=1e-8)
 
@@ -63,7 +65,11 @@ def test_log_density_is_scipys(name):
 @pytest.mark.parametrize("name", MEASURED)
 def test_outcomes_are_refused_by_row(name):
     frame, (low, high) = frame_for(name), support(families.MENU[name].link.kind)
-    for value, words in ((low, f"expected a number above {low:g}"), (high, f"expected a number below {high:g}"), (np.nan, "expected a finite outcome")):
+    for value, words in (
+        (low, f"expected a number above {low:g}"),
+        (high, f"expected a number below {high:g}"),
+        (np.nan, "expected a finite outcome"),
+    ):
         if np.isinf(value):
             continue
         frame.loc[7, "y"] = value
@@ -78,7 +84,9 @@ def test_rows_that_are_fitted_exactly_leave_nothing_to_their_spread(name):
     """Equal outcomes in every group: the likelihood grows with the parameter as its power (n - J) / 2."""
     (own,), frame = families.MENU[name].own, frame_for(name)
     equal = frame.assign(y=frame.groupby("g")["y"].transform("mean"))
-    with pytest.raises(ValueError, match=f"priors: {own.name}: half_normal_cv.* improper .*fit every row exactly.*exponential"):
+    with pytest.raises(
+        ValueError, match=f"priors: {own.name}: half_normal_cv.* improper .*fit every row exactly.*exponential"
+    ):
         bind(hm.Model("y ~ 1 + (1 | g)", name), equal)
     bind(hm.Model("y ~ 1 + (1 | g)", name, priors={own.name: "exponential(1)"}), equal)
     assert not bind(hm.Model("y ~ 1 + (1 | g)", name), frame).missing_moments
@@ -97,12 +105,29 @@ def test_another_unit_of_the_outcome_moves_the_intercept_alone(name):
             data = as_jax(problem.data)
             totals = []
             for shift in (0.2, 0.9):
-                sites = {"sd_g": 0.5, "eta_g": np.linspace(-1, 1, 4)} | {q.name: q.planned + shift for q in families.MENU[name].own}
-                sites |= {"mean_g": math.exp(shift) / times, "shape_g": 2.0, "theta_g": np.array([0.5, 1, 2, 3]) / times} if conjugate else {}
+                sites = {"sd_g": 0.5, "eta_g": np.linspace(-1, 1, 4)} | {
+                    q.name: q.planned + shift for q in families.MENU[name].own
+                }
+                sites |= (
+                    {"mean_g": math.exp(shift) / times, "shape_g": 2.0, "theta_g": np.array([0.5, 1, 2, 3]) / times}
+                    if conjugate
+                    else {}
+                )
                 sites |= {} if conjugate else {"Intercept": shift + math.log(times)}
                 model = build(problem.layout)
-                totals.append(float(log_density(model, (data, data.y), {}, {k: jnp.asarray(v) for k, v in sites.items() if k in _sites(model, data)})[0]))
-            ends.append(totals[1] - totals[0] + (0.7 if conjugate else 0.0))  # of the density of mean_g against its logarithm
+                totals.append(
+                    float(
+                        log_density(
+                            model,
+                            (data, data.y),
+                            {},
+                            {k: jnp.asarray(v) for k, v in sites.items() if k in _sites(model, data)},
+                        )[0]
+                    )
+                )
+            ends.append(
+                totals[1] - totals[0] + (0.7 if conjugate else 0.0)
+            )  # of the density of mean_g against its logarithm
         assert ends[0] == pytest.approx(ends[1], abs=1e-8)
 
 
@@ -112,16 +137,21 @@ def _sites(model, data):
     return {site.name for site in find_sites(model, data, data.y)}
 
 
-# waiting times, gamma population of rates ---------------------------------------------------------------------------------
+# waiting times, gamma population of rates
+# ---------------------------------------------------------------------------------
 
 
 def waits():
     rng = np.random.default_rng(5)
-    return pd.DataFrame({"g": GROUPED, "y": rng.exponential(1 / rng.gamma(3, 0.5, 4)[np.unique(GROUPED, return_inverse=True)[1]])})
+    return pd.DataFrame(
+        {"g": GROUPED, "y": rng.exponential(1 / rng.gamma(3, 0.5, 4)[np.unique(GROUPED, return_inverse=True)[1]])}
+    )
 
 
 def test_gamma_exponential_closed_forms():
-    """Unpooled groups are Gamma(n, sum of times) under 1 / theta; one common rate with a gamma prior adds its numbers."""
+    """Unpooled groups are Gamma(n, sum of times) under 1 / theta; one common rate with a gamma prior adds its
+    numbers.
+    """
     frame = waits()
     sums = frame.groupby("g")["y"].agg(["count", "sum"])
     with jax.enable_x64(True):
@@ -136,7 +166,10 @@ def test_gamma_exponential_closed_forms():
         stats_ = made.prepare(as_jax(problem.data))
         law = made.components(jnp.zeros(0), stats_, ("Intercept",))["Intercept"]
         assert (float(law.a), float(law.b)) == pytest.approx((2 + len(frame), 3 + frame.y.sum()), rel=1e-12)
-        density = lambda t: math.exp(stats.gamma(2, scale=1 / 3).logpdf(t) + stats.expon(scale=1 / t).logpdf(frame.y).sum())  # noqa: E731
+
+        def density(t):
+            return math.exp(stats.gamma(2, scale=1 / 3).logpdf(t) + stats.expon(scale=1 / t).logpdf(frame.y).sum())
+
         evidence = math.log(integrate.quad(density, 0, 20, epsabs=0, epsrel=1e-11)[0])
         assert float(made.log_likelihood(jnp.zeros(0), stats_)) == pytest.approx(evidence, abs=1e-9)
 
@@ -144,15 +177,22 @@ def test_gamma_exponential_closed_forms():
 def test_mean_times_of_few_rows_without_pooling_are_not_reported():
     """1 / theta has no mean under Gamma(1, .) and no variance under Gamma(2, .)."""
     frame = pd.DataFrame({"g": list("abbccc"), "y": [1.0, 2, 3, 4, 5, 6]})
-    fit = hm.fit(hm.Model("y ~ 1 + (1 | g)", "exponential"), frame, pooling="none", sampler="exact", draws=50, progress=False)
+    fit = hm.fit(
+        hm.Model("y ~ 1 + (1 | g)", "exponential"), frame, pooling="none", sampler="exact", draws=50, progress=False
+    )
     for table in (fit.fitted(), fit.residuals()):
-        assert table["mean"].isna().tolist() == [True] + [False] * 5 and table["sd"].isna().tolist() == [True] * 3 + [False] * 3
+        assert (
+            table["mean"].isna().tolist() == [True] + [False] * 5
+            and table["sd"].isna().tolist() == [True] * 3 + [False] * 3
+        )
         assert table["median"].notna().all()
     assert fit.residuals(kind="standardised")["sd"].notna().all()
 
 
 def quadrature(frame):
-    """Mean and sd of log mean_g and of each rate under mean_g ~ 1 / m, shape_g ~ exponential(0.5), by sums over a grid of their logarithms."""
+    """Mean and sd of log mean_g and of each rate under mean_g ~ 1 / m, shape_g ~ exponential(0.5), by sums over a grid
+    of their logarithms.
+    """
     sums = frame.groupby("g")["y"].agg(["count", "sum"]).to_numpy(float)
     log_m, log_a = np.meshgrid(np.linspace(-8, 9, 801), np.linspace(-8, 6, 801), indexing="ij")
     m, a = np.exp(log_m)[..., None], np.exp(log_a)[..., None]
@@ -200,7 +240,11 @@ def test_without_groups_the_posterior_is_that_of_quadrature(name):
         assert str(problem.layout.intercept.prior) == "flat()"
         data, names = as_jax(problem.data), ["Intercept", *(q.name for q in law.own)]
         places = np.stack([z.ravel() for z in np.meshgrid(*grids, indexing="ij")], -1)
-        found = jax.jit(jax.vmap(lambda p: log_density(build(problem.layout), (data, data.y), {}, dict(zip(names, p, strict=True)))[0]))(jnp.asarray(places))
+        found = jax.jit(
+            jax.vmap(
+                lambda p: log_density(build(problem.layout), (data, data.y), {}, dict(zip(names, p, strict=True)))[0]
+            )
+        )(jnp.asarray(places))
     own = dict(zip(names[1:], places[:, 1:, None].transpose(1, 0, 2), strict=True))
     wanted = LAWS[name](np.asarray(law.link.host_inverse(places[:, :1])), own).logpdf(frame.y.to_numpy()).sum(1)
     wanted = wanted - 0.2 * places[:, 1:].sum(1) + len(law.own) * math.log(0.2)
@@ -214,7 +258,9 @@ def test_chains_have_the_moments_of_quadrature(name):
     frame, law = frame_for(name).query("g == 'a' or g == 'b'").reset_index(drop=True), families.MENU[name]
     fixed = {q.name: f"fixed({q.planned:g})" for q in law.own}
     priors = {"Intercept": "normal(0, 1)", "sd_g": "half_normal(0.5)"} | fixed
-    fit = hm.fit(hm.Model("y ~ 1 + (1 | g)", name, priors=priors), frame, draws=4_000, target_accept=0.95, progress=False, seed=3)
+    fit = hm.fit(
+        hm.Model("y ~ 1 + (1 | g)", name, priors=priors), frame, draws=4_000, target_accept=0.95, progress=False, seed=3
+    )
     own, nodes = {q.name: q.planned for q in law.own}, np.linspace(-8, 8, 161)
     sds, centres = np.linspace(0.0, 3, 241)[1:], np.linspace(-4, 4, 161)
     s, c = np.meshgrid(sds, centres, indexing="ij")
@@ -240,7 +286,9 @@ def test_a_study_may_take_rows_away(name):
 
     frame = pd.DataFrame({"g": np.repeat(list("abcdef"), 8), "y": 0.5})
     law = families.MENU[name]
-    truth = {"Intercept": 0.0, "sd_g": 1.0, "mean_g": 1.0, f"{law.precision}_g": 2.0} | {q.name: q.planned for q in law.own}
+    truth = {"Intercept": 0.0, "sd_g": 1.0, "mean_g": 1.0, f"{law.precision}_g": 2.0} | {
+        q.name: q.planned for q in law.own
+    }
     with jax.enable_x64(True):
         problem = bind(hm.Model("y ~ 1 + (1 | g)", name), frame, priors=False, outcome=False)
         deviation = read_deviation({"missing": {"g": 0.3}, "sizes": {"g": ("informative", (0.9,))}}, problem, {})
@@ -254,10 +302,15 @@ def test_a_study_may_take_rows_away(name):
 
 
 def test_mode_of_waiting_times_without_groups_is_the_mean():
-    """With one mean and flat log mean the posterior of exp(Intercept) is inverse gamma: its mode on the log scale is the mean time."""
+    """With one mean and flat log mean the posterior of exp(Intercept) is inverse gamma: its mode on the log scale is
+    the mean time.
+    """
     frame = waits()
     with jax.enable_x64(True):
         problem = bind(hm.Model("y ~ 1", "exponential_log"), frame)
         data = as_jax(problem.data)
-        best = optimize.minimize_scalar(lambda b: -float(log_density(build(problem.layout), (data, data.y), {}, {"Intercept": jnp.asarray(b)})[0]), (-1, 1))
+        best = optimize.minimize_scalar(
+            lambda b: -float(log_density(build(problem.layout), (data, data.y), {}, {"Intercept": jnp.asarray(b)})[0]),
+            (-1, 1),
+        )
     assert best.x == pytest.approx(math.log(frame.y.mean()), abs=1e-6)

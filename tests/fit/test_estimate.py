@@ -21,7 +21,8 @@ DYESTUFF2 = {  # Box & Tiao 1973, Bayesian Inference in Statistical Analysis, ta
     "A": (7.298, 3.846, 2.434, 9.566, 7.990), "B": (5.220, 6.556, 0.608, 11.788, -0.892), "C": (0.110, 10.386, 13.434, 5.510, 8.166),
     "D": (2.212, 4.852, 7.092, 9.288, 4.980), "E": (0.282, 9.014, 4.458, 9.446, 7.198), "F": (1.722, 4.782, 8.106, 0.758, 3.758),
 }  # fmt: skip
-KONSTANTOPOULOS = {  # Konstantopoulos 2011, Research Synthesis Methods 2, 61-76, table 2: (effect, variance) of schools in districts
+# Konstantopoulos 2011, Research Synthesis Methods 2, 61-76, table 2: (effect, variance) of schools in districts
+KONSTANTOPOULOS = {
     11: ((-0.18, 0.118), (-0.22, 0.118), (0.23, 0.144), (-0.30, 0.144)),
     12: ((0.13, 0.014), (-0.26, 0.014), (0.19, 0.015), (0.32, 0.024)),
     18: ((0.45, 0.023), (0.38, 0.043), (0.29, 0.012)),
@@ -69,7 +70,9 @@ def test_dyestuff_is_lme4s():
     assert ml.summary().loc["Intercept", "se"] == pytest.approx(17.69455, abs=1e-5)
     assert ml.log_likelihood == -ml.deviance / 2 and reml.status == ml.status == "ok"
     assert reml.summary().loc["Intercept", "df"] == pytest.approx(5)  # balanced: batches - 1
-    assert ml.profile().loc["sd_batch", ["lower", "upper"]].tolist() == pytest.approx([12.1985, 84.0636], abs=3e-3)  # lme4's confint
+    assert ml.profile().loc["sd_batch", ["lower", "upper"]].tolist() == pytest.approx(
+        [12.1985, 84.0636], abs=3e-3
+    )  # lme4's confint
 
 
 def test_singular_fit_has_numbers_and_says_so():
@@ -94,34 +97,50 @@ def test_sleepstudy_is_lme4s():
     reml, ml = (hm.estimate(model, frame, method=m) for m in ("reml", "ml"))
     assert reml.deviance == pytest.approx(1743.6282719598, abs=1e-6)
     assert ml.deviance == pytest.approx(1751.9393444637, abs=1e-8)
-    assert values(ml, "Intercept", "days", "sd_subject", "sd_subject_days") == pytest.approx([251.405105, 10.467286, 23.7806, 5.7168], abs=5e-5)
+    assert values(ml, "Intercept", "days", "sd_subject", "sd_subject_days") == pytest.approx(
+        [251.405105, 10.467286, 23.7806, 5.7168], abs=5e-5
+    )
     assert ml.summary().loc[["Intercept", "days"], "se"].tolist() == pytest.approx([6.632296, 1.502239], rel=5e-6)
     rows = ("sd_subject", "sd_subject_days", "cor_subject[Intercept, days]", "sigma")
     assert values(reml, *rows) == pytest.approx([24.740, 5.922, 0.066, 25.592], abs=6e-4)
     assert reml.summary().loc[["Intercept", "days"], "df"].tolist() == pytest.approx([17, 17], abs=1e-5)
     assert reml.test("days", ddf="kenward-roger").loc["days"].tolist()[:3] == pytest.approx([45.853, 1, 17], abs=2e-4)
     ends = ml.profile().loc[list(rows), ["lower", "upper"]].to_numpy()
-    assert ends == pytest.approx(np.array([[14.3815, 37.7160], [3.8012, 8.7534], [-0.4815, 0.6850], [22.8983, 28.8580]]), abs=1e-3)
+    assert ends == pytest.approx(
+        np.array([[14.3815, 37.7160], [3.8012, 8.7534], [-0.4815, 0.6850], [22.8983, 28.8580]]), abs=1e-3
+    )
     narrow = reml.contrast({"a week": {"days": 7}, "day 3": {"Intercept": 1, "days": 3}})
     assert narrow["estimate"].tolist() == pytest.approx([73.271, 282.80696], abs=1e-4)
 
 
 def test_crossed_and_nested_groups_are_lme4s():
     """lme4's penicillin and pastes (Davies & Goldsmith 1972); MixedModels.jl's tests for maximum likelihood."""
-    crossed = [hm.estimate(hm.Model("diameter ~ 1 + (1 | plate) + (1 | sample)"), hm.load_dataset("penicillin"), method=m) for m in ("reml", "ml")]
+    crossed = [
+        hm.estimate(hm.Model("diameter ~ 1 + (1 | plate) + (1 | sample)"), hm.load_dataset("penicillin"), method=m)
+        for m in ("reml", "ml")
+    ]
     assert [e.deviance for e in crossed] == pytest.approx([330.8605889910, 332.1883486722809], abs=1e-6)
     assert values(crossed[0], "sd_plate", "sd_sample", "sigma") == pytest.approx([0.8467, 1.9316, 0.5499], abs=6e-5)
-    nested = [hm.estimate(hm.Model("strength ~ 1 + (1 | batch/cask)"), hm.load_dataset("pastes"), method=m) for m in ("reml", "ml")]
+    nested = [
+        hm.estimate(hm.Model("strength ~ 1 + (1 | batch/cask)"), hm.load_dataset("pastes"), method=m)
+        for m in ("reml", "ml")
+    ]
     assert [e.deviance for e in nested] == pytest.approx([246.9907458514, 247.9944658624955], abs=1e-6)
     assert values(nested[1], "sd_batch", "sd_batch:cask", "sigma") == pytest.approx([1.0951, 2.9041, 0.8234], abs=6e-5)
 
 
 def test_known_variances_are_metafors():
-    """Konstantopoulos 2011, tables 4 and 5; metafor's tests: estimates, profile intervals, -2 log L with log|X'X| taken out."""
+    """Konstantopoulos 2011, tables 4 and 5; metafor's tests: estimates, profile intervals, -2 log L with log|X'X|
+    taken out.
+    """
     model, frame = hm.Model("effect ~ 1 + (1 | district/school)", known_se="se"), schools()
     reml, ml = (hm.estimate(model, frame, method=m) for m in ("reml", "ml"))
-    assert np.square(values(reml, "sd_district", "sd_district:school")) == pytest.approx([0.06506194, 0.03273652], abs=5e-9)
-    assert reml.summary().loc["Intercept", ["estimate", "se"]].tolist() == pytest.approx([0.1847132, 0.08455592], abs=5e-8)
+    assert np.square(values(reml, "sd_district", "sd_district:school")) == pytest.approx(
+        [0.06506194, 0.03273652], abs=5e-9
+    )
+    assert reml.summary().loc["Intercept", ["estimate", "se"]].tolist() == pytest.approx(
+        [0.1847132, 0.08455592], abs=5e-8
+    )
     assert reml.deviance - np.log(len(frame)) == pytest.approx(15.9174, abs=5e-5)
     assert np.square(values(ml, "sd_district", "sd_district:school")) == pytest.approx([0.0577, 0.0329], abs=5e-5)
     ends = reml.profile()[["lower", "upper"]].to_numpy()
@@ -136,17 +155,23 @@ def test_hksj_is_the_estimator_of_that_name():
     frame = hm.load_dataset("eight_schools")
     found = hm.estimate(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), frame)
     one, other = hksj(frame["effect"], frame["se"] ** 2.0), found.contrast({"Intercept": 1}, ddf="hksj")
-    assert other[["estimate", "se", "df"]].to_numpy().ravel() == pytest.approx([float(one.mean), float(one.mean_se), float(one.mean_df)])
+    assert other[["estimate", "se", "df"]].to_numpy().ravel() == pytest.approx(
+        [float(one.mean), float(one.mean_se), float(one.mean_df)]
+    )
 
 
 def test_split_plot_f_tests_are_exact():
-    """Cochran & Cox 1957, section 7.2: whole plots against replicates within recipes, sub-plots against residuals; both approximations."""
+    """Cochran & Cox 1957, section 7.2: whole plots against replicates within recipes, sub-plots against residuals;
+    both approximations.
+    """
     frame = fixture("cake")
     found = hm.estimate(hm.Model("angle ~ recipe * C(temp) + (1 | recipe:replicate)"), frame)
     wide = frame.pivot(index=["recipe", "replicate"], columns="temp", values="angle")
     plots = wide.mean(axis=1)
     by_recipe = plots.groupby("recipe").mean()
-    whole = (15 * ((by_recipe - plots.mean()) ** 2).sum() / 2) / (((plots - by_recipe.reindex(plots.index.get_level_values(0)).to_numpy()) ** 2).sum() / 42)
+    whole = (15 * ((by_recipe - plots.mean()) ** 2).sum() / 2) / (
+        ((plots - by_recipe.reindex(plots.index.get_level_values(0)).to_numpy()) ** 2).sum() / 42
+    )
     rest = wide.sub(plots, axis=0)
     cell = rest.groupby("recipe").transform("mean")
     residual = ((rest - cell) ** 2).to_numpy().sum() / 210
@@ -157,7 +182,9 @@ def test_split_plot_f_tests_are_exact():
         assert table["F"].tolist() == pytest.approx([whole, temp, both], rel=1e-8)
         assert table["ndf"].tolist() == [2, 5, 10] and table["ddf"].tolist() == pytest.approx([42, 210, 210], rel=1e-6)
     means = found.marginal_means("recipe")
-    assert means["estimate"].to_numpy() == pytest.approx(by_recipe.to_numpy()) and means["df"].tolist() == pytest.approx([42] * 3, rel=1e-6)
+    assert means["estimate"].to_numpy() == pytest.approx(by_recipe.to_numpy()) and means[
+        "df"
+    ].tolist() == pytest.approx([42] * 3, rel=1e-6)
 
 
 @pytest.mark.slow
@@ -165,17 +192,22 @@ def test_likelihood_ratio_of_an_interaction_is_lme4s():
     """lme4's `anova()` of its example on `cake`."""
     frame = fixture("cake")
     linear, full = (
-        hm.estimate(hm.Model(f"angle ~ {t} + (1 | recipe:replicate)"), frame, method="ml") for t in ("recipe + C(temp)", "recipe * C(temp)")
+        hm.estimate(hm.Model(f"angle ~ {t} + (1 | recipe:replicate)"), frame, method="ml")
+        for t in ("recipe + C(temp)", "recipe * C(temp)")
     )
     ratio = full.likelihood_ratio(linear).iloc[0]
-    assert (ratio["df"], ratio["reference"]) == (10, "chi-square(10)") and ratio["statistic"] == pytest.approx(10.53, abs=0.02)  # lme4's anova()
+    assert (ratio["df"], ratio["reference"]) == (10, "chi-square(10)") and ratio["statistic"] == pytest.approx(
+        10.53, abs=0.02
+    )  # lme4's anova()
 
 
 # a brute-force route --------------------------------------------------------------------------------------------
 
 
 def dense(problem, restricted: bool):
-    """-2 log likelihood by the rows' covariance matrix, as a function of (log sds, atanh correlations of pairs, log sigma)."""
+    """-2 log likelihood by the rows' covariance matrix, as a function of (log sds, atanh correlations of pairs, log
+    sigma).
+    """
     layout, data = problem.layout, problem.data
     n, x, y = len(data.y), data.x[:, list(layout.population)], data.y
     parts = []
@@ -206,17 +238,24 @@ def dense(problem, restricted: bool):
 
 def rows_at_random(seed: int, n: int = 60) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
-    frame = pd.DataFrame({"a": rng.integers(0, 5, n), "b": rng.integers(0, 3, n), "c": rng.integers(0, 6, n), "x": rng.normal(3, 1, n)})
+    frame = pd.DataFrame(
+        {"a": rng.integers(0, 5, n), "b": rng.integers(0, 3, n), "c": rng.integers(0, 6, n), "x": rng.normal(3, 1, n)}
+    )
     u, v, s = rng.normal(size=5), rng.normal(size=15), rng.normal(size=6)
     noise = rng.normal(size=n)
-    return frame.assign(w=rng.uniform(0.5, 2, n), y=u[frame.a] + v[3 * frame.a + frame.b] + (0.8 * s[frame.c] + 1) * frame.x + noise)
+    return frame.assign(
+        w=rng.uniform(0.5, 2, n), y=u[frame.a] + v[3 * frame.a + frame.b] + (0.8 * s[frame.c] + 1) * frame.x + noise
+    )
 
 
 def against_dense(text: str, frame: pd.DataFrame, method: str) -> None:
     found = hm.estimate(hm.Model(text, weights="w"), frame, method=method)
     objective, start = dense(found.problem, method == "reml"), []
     for sd, r, level in zip(found.maximum.sds, found.maximum.correlations, found.problem.layout.levels, strict=True):
-        start += [*np.log(np.maximum(sd, 1e-6)), *(np.arctanh(np.clip(r[b[0], b[1]], -1 + 1e-12, 1 - 1e-12)) for b in level.blocks if len(b) == 2)]
+        start += [
+            *np.log(np.maximum(sd, 1e-6)),
+            *(np.arctanh(np.clip(r[b[0], b[1]], -1 + 1e-12, 1 - 1e-12)) for b in level.blocks if len(b) == 2),
+        ]
     start = np.array([*start, np.log(found.maximum.sigma)])
     assert objective(start) == pytest.approx(found.deviance, abs=1e-6)  # the same function
     if found.status == "ok":
@@ -234,7 +273,12 @@ def test_nested_crossed_slopes_and_weights_against_a_dense_likelihood():
 @pytest.mark.parametrize("method", ["reml", "ml"])
 @pytest.mark.parametrize(
     "text",
-    ["y ~ 1 + x + (1 + x | a/b) + (1 | c)", "y ~ 1 + x + (1 | a/b) + (1 + x || c)", "y ~ x + (0 + x | a) + (1 | a:b)", "y ~ 1 + (1 | a) + (1 | c) + (1 | a:c)"],
+    [
+        "y ~ 1 + x + (1 + x | a/b) + (1 | c)",
+        "y ~ 1 + x + (1 | a/b) + (1 + x || c)",
+        "y ~ x + (0 + x | a) + (1 | a:b)",
+        "y ~ 1 + (1 | a) + (1 | c) + (1 | a:c)",
+    ],
 )
 def test_other_designs_against_a_dense_likelihood(text, method):
     for seed in range(3):
@@ -268,7 +312,9 @@ def test_groups_values_and_their_errors_against_dense_matrices():
         k = level.size * len(level.effects)
         mine = found.values[i]
         assert mine.mode.ravel() == pytest.approx(u[at : at + k], abs=1e-9)
-        assert mine.conditional_sd.ravel() == pytest.approx(np.sqrt(np.maximum(np.diag(known)[at : at + k], 0)), abs=1e-7)
+        assert mine.conditional_sd.ravel() == pytest.approx(
+            np.sqrt(np.maximum(np.diag(known)[at : at + k], 0)), abs=1e-7
+        )
         assert mine.mode_se.ravel() == pytest.approx(np.sqrt(np.maximum(np.diag(unknown)[at : at + k], 0)), abs=1e-7)
         at += k
     assert found.summary().loc["Intercept", "estimate"] == pytest.approx(b[0])
@@ -307,7 +353,9 @@ def test_kenward_roger_by_rows():
     projected = w - w @ x @ c @ x.T @ w
     information = np.array([[np.trace(projected @ g @ projected @ h) for h in pieces] for g in pieces])
     errors = 2 * np.linalg.inv(information)
-    adjusted = c + 2 * c @ sum(errors[r, s] * (q[r][s] - p[r] @ c @ p[s]) for r in range(len(p)) for s in range(len(p))) @ c
+    adjusted = (
+        c + 2 * c @ sum(errors[r, s] * (q[r][s] - p[r] @ c @ p[s]) for r in range(len(p)) for s in range(len(p))) @ c
+    )
     table = found.contrast({"b": {"x": 1}}, ddf="kenward-roger")
     assert table["se"].item() == pytest.approx(np.sqrt(adjusted[1, 1]), rel=1e-6)
     # one contrast: m = 2 / (variance of the estimated variance, relative)
@@ -317,19 +365,49 @@ def test_kenward_roger_by_rows():
 
 # what it refuses ------------------------------------------------------------------------------------------------
 
-ROWS = pd.DataFrame({"y": [1.0, 3, 2, 5, 4, 6], "g": list("aabbcc"), "x": [0.0, 1, 0, 1, 0, 1], "one": list("aaaaaa"), "id": range(6), "n": 9, "k": [1, 2, 3, 4, 5, 6]})
+ROWS = pd.DataFrame(
+    {
+        "y": [1.0, 3, 2, 5, 4, 6],
+        "g": list("aabbcc"),
+        "x": [0.0, 1, 0, 1, 0, 1],
+        "one": list("aaaaaa"),
+        "id": range(6),
+        "n": 9,
+        "k": [1, 2, 3, 4, 5, 6],
+    }
+)
 
 
 @pytest.mark.parametrize(
     ("model", "options", "words"),
     [
-        (hm.Model("k ~ 1 + (1 | g)", "binomial", trials="n"), {}, r"method: REML is of family normal, found binomial; use method='ml'"),
-        (hm.Model("k ~ 1 + (1 | g)", "binomial", trials="n"), {"method": "ml"}, r"takes one group term of one effect, .* use hm.fit"),
-        (hm.Model("k ~ 1 + (1 | g)", "poisson_log"), {"method": "ml", "nodes": 0}, r"nodes: expected a whole number from 1 \(Laplace\)"),
-        (hm.Model("y ~ 1 + (1 | g)"), {"method": "rml"}, r"method: expected reml or ml, found 'rml'; did you mean 'reml'"),
+        (
+            hm.Model("k ~ 1 + (1 | g)", "binomial", trials="n"),
+            {},
+            r"method: REML is of family normal, found binomial; use method='ml'",
+        ),
+        (
+            hm.Model("k ~ 1 + (1 | g)", "binomial", trials="n"),
+            {"method": "ml"},
+            r"takes one group term of one effect, .* use hm.fit",
+        ),
+        (
+            hm.Model("k ~ 1 + (1 | g)", "poisson_log"),
+            {"method": "ml", "nodes": 0},
+            r"nodes: expected a whole number from 1 \(Laplace\)",
+        ),
+        (
+            hm.Model("y ~ 1 + (1 | g)"),
+            {"method": "rml"},
+            r"method: expected reml or ml, found 'rml'; did you mean 'reml'",
+        ),
         (hm.Model("y ~ 1 + (1 | g)"), {"nodes": 7}, r"nodes: .* closed form.*leave nodes out"),
         (hm.Model("y ~ 1 + (1 | g)"), {"level": 95}, r"level: expected a number between 0 and 1"),
-        (hm.Model("y ~ 1 + x + I(2 * x) + (1 | g)"), {}, r"predictor 'I\(2 \* x\)' is zero or a combination .* drop it"),
+        (
+            hm.Model("y ~ 1 + x + I(2 * x) + (1 | g)"),
+            {},
+            r"predictor 'I\(2 \* x\)' is zero or a combination .* drop it",
+        ),
         (hm.Model("y ~ 1 + (1 | one)"), {}, r"one: expected at least 2 groups, found 1"),
         (hm.Model("y ~ 1 + (1 | id)"), {}, r"sd_id and sigma cannot be told apart"),
         (hm.Model("y ~ 1 + g + (1 | g)"), {}, r"sd_g: the coefficients can follow each of the 3"),
@@ -351,7 +429,11 @@ def test_tests_refuse_what_does_not_compare():
     model = hm.Model("y ~ 1 + x + (1 | g)")
     reml, without = hm.estimate(model, ROWS), hm.estimate(hm.Model("y ~ 1 + (1 | g)"), ROWS)
     ml = hm.estimate(model, ROWS, method="ml")
-    for other, words in ((without, "REML fits with different coefficients"), (ml, "one fit is by REML"), (3, "expected an estimate")):
+    for other, words in (
+        (without, "REML fits with different coefficients"),
+        (ml, "one fit is by REML"),
+        (3, "expected an estimate"),
+    ):
         with pytest.raises(ValueError, match=words):
             reml.likelihood_ratio(other)
     with pytest.raises(ValueError, match="found 'z'; use one of x, Intercept"):
@@ -372,7 +454,9 @@ def test_a_variance_at_zero_is_compared_with_the_mixture():
     frame = long(DYESTUFF, "batch", "yield")
     group, none = hm.estimate(hm.Model("yield ~ 1 + (1 | batch)"), frame), hm.estimate(hm.Model("yield ~ 1"), frame)
     ratio = group.likelihood_ratio(none).iloc[0]
-    assert ratio["p"] == pytest.approx(chi2.sf(ratio["statistic"], 1) / 2) and ratio["reference"].startswith("half chi-square(0), half chi-square(1)")
+    assert ratio["p"] == pytest.approx(chi2.sf(ratio["statistic"], 1) / 2) and ratio["reference"].startswith(
+        "half chi-square(0), half chi-square(1)"
+    )
 
 
 # link-scale families ---------------------------------------------------------------------------------------------
@@ -397,8 +481,12 @@ CBPP = {  # Lesnoff et al. 2004, Preventive Veterinary Medicine 64, 145-159: (pe
 
 
 def test_cbpp_is_mixedmodels_and_lme4s():
-    """lme4's `glmer` with 7 nodes; MixedModels.jl's Laplace (test/pirls.jl), whose 100.0958562 leaves out 83.957: lme4's own search ends .0005 above."""
-    frame = pd.DataFrame([(h, t, y, n) for h, rows in CBPP.items() for t, y, n in rows], columns=["herd", "period", "incidence", "size"])
+    """lme4's `glmer` with 7 nodes; MixedModels.jl's Laplace (test/pirls.jl), whose 100.0958562 leaves out 83.957:
+    lme4's own search ends .0005 above.
+    """
+    frame = pd.DataFrame(
+        [(h, t, y, n) for h, rows in CBPP.items() for t, y, n in rows], columns=["herd", "period", "incidence", "size"]
+    )
     model = hm.Model("incidence ~ C(period) + (1 | herd)", "binomial_logit", trials="size")
     laplace, seven = (hm.estimate(model, frame, method="ml", nodes=n) for n in (1, 7))
     assert laplace.deviance == pytest.approx(184.0526, abs=6e-4) and seven.deviance == pytest.approx(183.967, abs=5e-4)
@@ -410,6 +498,8 @@ def test_cbpp_is_mixedmodels_and_lme4s():
 
 
 def test_separation_is_no_maximum():
-    frame = pd.DataFrame({"g": np.repeat(range(6), 5), "x": np.tile([0, 0, 1, 1, 1], 6), "y": np.tile([0, 0, 1, 1, 1], 6)})
+    frame = pd.DataFrame(
+        {"g": np.repeat(range(6), 5), "x": np.tile([0, 0, 1, 1, 1], 6), "y": np.tile([0, 0, 1, 1, 1], 6)}
+    )
     found = hm.estimate(hm.Model("y ~ 1 + x + (1 | g)", "bernoulli_logit"), frame, method="ml", nodes=1)
     assert found.status == "no_convergence" and found.summary()["estimate"].isna().all()

@@ -1,6 +1,7 @@
 """One fit, front to back: published posteriors, labels, ArviZ, predictions, files, warnings, messages.
 
-Targets are the quadratures of eight schools, baseball and school / classroom / score (deterministic to the digits shown); a
+Targets are the quadratures of eight schools, baseball and school / classroom / score (deterministic to the digits
+shown); a
 route is held to 4 of its own Monte Carlo standard errors.
 """
 
@@ -77,7 +78,8 @@ def assert_quantiles(fit, name, expected):
         assert abs(np.quantile(x, prob) - value) < 4 * error + 1e-4, (prob, np.quantile(x, prob), value)
 
 
-# published posteriors ---------------------------------------------------------------------------------------------------
+# published posteriors
+# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prior", [pytest.param(p, marks=[] if p == "flat()" else pytest.mark.slow) for p in EIGHT])
@@ -86,9 +88,7 @@ def test_eight_schools(prior, schools, flat):
     target, table = EIGHT[prior], fit.summary()
     assert fit.status == "ok"
     assert_moments(table, "Intercept", *target["Intercept"])
-    if (
-        prior == "flat()"
-    ):  # under a half-Cauchy the sd's own variance has an error that no 8,000 draws estimate well
+    if prior == "flat()":  # under a half-Cauchy the sd's own variance has an error that no 8,000 draws estimate well
         assert_moments(table, "sd_school", *target["sd_school"])
     assert_moments(table, [f"theta_school[{s}]" for s in SCHOOLS], target["mean"], target["sd"])
     assert_quantiles(fit, "sd_school", target["quantiles"])
@@ -135,8 +135,7 @@ def test_three_levels(classes):
         [2.8877, 2.0239, 1.0336],
     )
     rooms = [
-        f"theta_school:classroom[{r}]"
-        for r in ("s1:c1", "s1:c2", "s2:c1", "s2:c2", "s2:c3", "s3:c1", "s4:c1", "s4:c2")
+        f"theta_school:classroom[{r}]" for r in ("s1:c1", "s1:c2", "s2:c1", "s2:c2", "s2:c3", "s3:c1", "s4:c1", "s4:c2")
     ]
     mean = [45.6371, 45.3510, 50.8379, 48.4492, 48.5336, 46.3480, 47.8239, 46.5465]
     sd = [2.3334, 2.5961, 3.6740, 2.0818, 2.4585, 2.4396, 2.5940, 2.5757]
@@ -145,7 +144,8 @@ def test_three_levels(classes):
     assert_moments(table, schools, [46.0751, 48.7217, 46.7468, 47.2325], [2.5646, 2.3599, 2.8523, 2.4898])
 
 
-# tables, trees, files ---------------------------------------------------------------------------------------------------
+# tables, trees, files
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_summary_agrees_with_arviz(flat):
@@ -198,9 +198,7 @@ def test_tree_has_labels_and_schema_names(flat, classes):
     mean = classes.draws.values["theta_school:classroom"][..., [0, 0, 0, 1]]
     sigma = classes.draws.values["sigma"][..., None]
     expected = (
-        -0.5 * ((np.array([41.6, 44.9, 48.5, 44.4]) - mean) / sigma) ** 2
-        - np.log(sigma)
-        - 0.5 * np.log(2 * np.pi)
+        -0.5 * ((np.array([41.6, 44.9, 48.5, 44.4]) - mean) / sigma) ** 2 - np.log(sigma) - 0.5 * np.log(2 * np.pi)
     )
     np.testing.assert_allclose(nested.log_likelihood["score"].to_numpy()[..., :4], expected, atol=1e-8)
 
@@ -255,9 +253,7 @@ def test_file_round_trip(flat, tmp_path):
 
 @pytest.mark.slow
 def test_prior_numbers_survive_the_file(tmp_path, schools):
-    fit = hm.fit(
-        eight(f"half_normal({1 / 3!r})"), schools, sampler="exact", draws=50, chains=2, progress=False
-    )
+    fit = hm.fit(eight(f"half_normal({1 / 3!r})"), schools, sampler="exact", draws=50, chains=2, progress=False)
     fit.save(tmp_path / "fit.nc")
     assert hm.load_fit(tmp_path / "fit.nc").model == fit.model
 
@@ -276,14 +272,13 @@ def test_files_that_are_no_fits(tmp_path, flat):
         flat.save(tmp_path / "nowhere" / "fit.nc")
 
 
-# one program ------------------------------------------------------------------------------------------------------------
+# one program
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_second_fit_does_not_trace(flat, schools):
     before = compiled._program.cache_info()
-    again = hm.fit(
-        eight("flat()"), schools.assign(effect=schools["effect"] + 1.0), draws=2000, seed=1, progress=False
-    )
+    again = hm.fit(eight("flat()"), schools.assign(effect=schools["effect"] + 1.0), draws=2000, seed=1, progress=False)
     after = compiled._program.cache_info()
     assert (after.misses - before.misses, after.hits - before.hits) == (0, 1)
     assert again.seconds["compile"] < 0.1 < flat.seconds["compile"]
@@ -301,7 +296,8 @@ def test_precision(schools):
     assert fit.draws.values["theta_school"].dtype == np.float32
 
 
-# predictions ------------------------------------------------------------------------------------------------------------
+# predictions
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_new_school_matches_quadrature(flat):
@@ -354,9 +350,7 @@ def test_new_class_in_a_known_school(classes):
 @pytest.mark.slow
 def test_predictors_of_new_rows_are_coded_as_the_fitted_ones():
     rng = np.random.default_rng(5)
-    frame = pd.DataFrame(
-        {"g": np.repeat(list("abcdef"), 4), "x": rng.normal(5, 2, 24), "arm": ["t", "c"] * 12}
-    )
+    frame = pd.DataFrame({"g": np.repeat(list("abcdef"), 4), "x": rng.normal(5, 2, 24), "arm": ["t", "c"] * 12})
     frame["y"] = 2 + frame["x"] + (frame["arm"] == "t") + rng.normal(size=24)
     fit = known("y ~ 1 + standardise(x) + arm + (1 | g)", frame)
     whole = fit.predict().predictions["y"].to_numpy()
@@ -405,9 +399,7 @@ def test_a_class_stays_in_its_school():
 
 def test_unpooled_groups_tell_nothing_about_new_ones(schools):
     fit = hm.fit(eight("flat()"), schools, pooling="none", sampler="exact", draws=50, progress=False)
-    np.testing.assert_allclose(
-        fit.predict().predictions["effect"], fit.draws.values["theta_school"], atol=1e-10
-    )
+    np.testing.assert_allclose(fit.predict().predictions["effect"], fit.draws.values["theta_school"], atol=1e-10)
     with pytest.raises(ValueError, match="school is not pooled"):
         fit.predict(pd.DataFrame({"school": ["Z"]}), groups="new")
 
@@ -434,18 +426,12 @@ def test_correlated_slopes():
 
 def test_counts():
     rats = hm.load_dataset("rats")
-    fit = hm.fit(
-        hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats"), rats, progress=False
-    )
+    fit = hm.fit(hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats"), rats, progress=False)
     table = fit.summary()
     assert np.isnan(table.loc["kappa_experiment", "mean"])
     assert_moments(table, "mean_experiment", 0.144297, 0.013426)
     assert_moments(table, "theta_experiment[71]", 0.21086, 0.07526)
-    new = (
-        fit.predict(pd.DataFrame({"rats": [20]}), groups="new", kind="outcome")
-        .predictions["tumors"]
-        .to_numpy()
-    )
+    new = fit.predict(pd.DataFrame({"rats": [20]}), groups="new", kind="outcome").predictions["tumors"].to_numpy()
     for share, value in (((new == 0), 0.14040), ((new >= 10), 0.01343)):
         assert abs(share.mean() - value) < 4 * np.sqrt(value * (1 - value) / 2000)
     old = fit.predict(rats.iloc[[70]].assign(rats=20), kind="outcome").predictions["tumors"].to_numpy()
@@ -458,7 +444,8 @@ def test_counts():
     assert fit.plot_shrinkage().axes[0].get_xlabel() == "theta_experiment"
 
 
-# a NumPyro function of one's own -----------------------------------------------------------------------------------------
+# a NumPyro function of one's own
+# -----------------------------------------------------------------------------------------
 
 
 def own(school, n_school, se, effect=None):
@@ -506,7 +493,8 @@ def test_users_function_refuses(users, schools, tmp_path):
         users.plot_shrinkage()
 
 
-# judgement --------------------------------------------------------------------------------------------------------------
+# judgement
+# --------------------------------------------------------------------------------------------------------------
 
 
 def doctored(fit, **stats):
@@ -518,9 +506,7 @@ def test_divergences_name_the_way_out(flat):
     diverging = np.zeros((4, 2000), bool)
     diverging[0, :3] = True
     settings = dataclasses.replace(flat.settings, marginalize=False, centred=True).sampling()
-    status, warnings = advice.judge(
-        doctored(flat, diverging=diverging), flat.diagnostics, flat.problem, settings
-    )
+    status, warnings = advice.judge(doctored(flat, diverging=diverging), flat.diagnostics, flat.problem, settings)
     assert status == "divergent"
     assert warnings[0].startswith("3 of 8000 draws diverged")
     for way in ("marginalize=True", "centred=False", "target_accept, e.g. to 0.95"):
@@ -548,9 +534,7 @@ def test_convergence_and_finiteness(flat):
 
 def test_moments_that_do_not_exist_are_not_reported(flat, schools):
     few = bind(eight("flat()"), schools.iloc[:3])
-    fit = dataclasses.replace(
-        flat, problem=dataclasses.replace(flat.problem, missing_moments=few.missing_moments)
-    )
+    fit = dataclasses.replace(flat, problem=dataclasses.replace(flat.problem, missing_moments=few.missing_moments))
     row = fit.summary().loc["sd_school"]
     assert np.isnan([row["mean"], row["sd"], row["mcse_mean"], row["mcse_sd"]]).all()
     assert np.isfinite([row["median"], row["eti95_lb"], row["eti95_ub"]]).all()
@@ -559,7 +543,8 @@ def test_moments_that_do_not_exist_are_not_reported(flat, schools):
     assert any("sd_school" in w and "mean and sd do not exist" in w for w in warnings)
 
 
-# text and picture -------------------------------------------------------------------------------------------------------
+# text and picture
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_print_shows_the_model_and_the_population(flat):
@@ -589,9 +574,7 @@ def test_shrinkage_plot_goes_from_the_data_to_the_posterior(flat, classes):
     matplotlib.use("Agg")
     figure = flat.plot_shrinkage()
     points = {round(float(x), 6) for line in figure.axes[0].lines for x in np.atleast_1d(line.get_xdata())}
-    points |= {
-        round(float(x), 6) for c in figure.axes[0].collections for x, _ in np.ma.getdata(c.get_offsets())
-    }
+    points |= {round(float(x), 6) for c in figure.axes[0].collections for x, _ in np.ma.getdata(c.get_offsets())}
     for raw in (28, 8, -3, 7, -1, 1, 18, 12):
         assert round(float(raw), 6) in points
     for shrunken in flat.draws.values["theta_school"].mean((0, 1)):
@@ -601,7 +584,8 @@ def test_shrinkage_plot_goes_from_the_data_to_the_posterior(flat, classes):
         flat.plot_shrinkage("scool")
 
 
-# bad arguments ----------------------------------------------------------------------------------------------------------
+# bad arguments
+# ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -643,9 +627,7 @@ def test_data_and_model_are_checked(schools):
 
 
 def test_summary_arguments(flat):
-    with pytest.raises(
-        ValueError, match=r"var_names: no variable 'theta_scool'; did you mean 'theta_school'"
-    ):
+    with pytest.raises(ValueError, match=r"var_names: no variable 'theta_scool'; did you mean 'theta_school'"):
         flat.summary("theta_scool")
     with pytest.raises(ValueError, match="prob: expected a number between 0 and 1"):
         flat.summary(prob=95)

@@ -23,7 +23,8 @@ def fit():
     return hm.fit(model, SCHOOLS, **DRAWS)
 
 
-# diagnosis ---------------------------------------------------------------------------------------------------------------
+# diagnosis
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def test_energy_fraction_of_an_autoregression():
@@ -66,7 +67,8 @@ def test_diagnosis_of_independent_draws(fit):
     assert "nothing to complain about" in str(found)
 
 
-# predictive checks -------------------------------------------------------------------------------------------------------
+# predictive checks
+# -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("statistic", ["max", "min"])
@@ -74,9 +76,7 @@ def test_predictive_check_of_an_extreme(statistic):
     """Complete pooling: y_rep is multivariate normal around the weighted mean, its covariance v 11' + diag(se^2)."""
     pooled = hm.fit(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), SCHOOLS, pooling="complete", **DRAWS)
     w = 1 / SCHOOLS["se"].to_numpy() ** 2
-    law = stats.multivariate_normal(
-        np.full(8, (w * SCHOOLS["effect"]).sum() / w.sum()), 1 / w.sum() + np.diag(1 / w)
-    )
+    law = stats.multivariate_normal(np.full(8, (w * SCHOOLS["effect"]).sum() / w.sum()), 1 / w.sum() + np.diag(1 / w))
     edge = float(getattr(SCHOOLS["effect"], statistic)())
     if statistic == "max":
         expected = 1 - law.cdf(np.full(8, edge))
@@ -111,7 +111,8 @@ def test_ties_count_half():
     assert found.p_value == pytest.approx((1 - none) / 2, abs=4 * np.sqrt(none / 4000) / 2)
 
 
-# leaving out rows and groups ---------------------------------------------------------------------------------------------
+# leaving out rows and groups
+# ---------------------------------------------------------------------------------------------
 
 
 def test_leave_one_out_is_arvizs(fit):
@@ -180,7 +181,9 @@ def left_out(problem, frame, values):
 
 @pytest.mark.slow
 def test_a_prior_that_knows_the_groups_loses_the_group_as_well():
-    """reference() is tau sqrt(sum w_j^2) over the groups there are: leaving one out changes the prior, as a fit without it does."""
+    """reference() is tau sqrt(sum w_j^2) over the groups there are: leaving one out changes the prior, as a fit
+    without it does.
+    """
     frame = SCHOOLS.iloc[:5].assign(se=[15.0, 10.0, 16.0, 11.0, 3.0])  # the last group has the most say in the prior
     y, se = frame["effect"].to_numpy(float), frame["se"].to_numpy(float)
     x, w = np.polynomial.legendre.leggauss(160)
@@ -226,7 +229,13 @@ def experiments():
     model = hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors=priors)
     m, k, weights = count_nodes("binomial")
     ll = stats.betabinom.logpmf(rats["tumors"].to_numpy(), rats["rats"].to_numpy(), k * m, k * (1 - m))
-    return model, rats, ll, stats.gamma(2, scale=10).logpdf(k[:, 0]) + weights, {"mean_experiment": m[:, 0], "kappa_experiment": k[:, 0]}
+    return (
+        model,
+        rats,
+        ll,
+        stats.gamma(2, scale=10).logpdf(k[:, 0]) + weights,
+        {"mean_experiment": m[:, 0], "kappa_experiment": k[:, 0]},
+    )
 
 
 def pumps():
@@ -234,7 +243,10 @@ def pumps():
     frame = hm.load_dataset("pumps").iloc[[0, 1, 4]].reset_index(drop=True)
     frame = pd.concat([frame, frame.iloc[[0]].assign(failures=2, hours=10.0)], ignore_index=True)
     model = hm.Model(
-        "failures ~ 1 + (1 | pump)", family="poisson", exposure="hours", priors={"mean_pump": "gamma(2, 1)", "shape_pump": "gamma(2, 1)"}
+        "failures ~ 1 + (1 | pump)",
+        family="poisson",
+        exposure="hours",
+        priors={"mean_pump": "gamma(2, 1)", "shape_pump": "gamma(2, 1)"},
     )
     m, a, weights = count_nodes("poisson")
     y, x, code = frame["failures"].to_numpy(float), frame["hours"].to_numpy(), frame["pump"].astype(str).to_numpy()
@@ -265,17 +277,28 @@ def test_refitting_three_groups_of_counts(case):
     expected = quadrature(ll, log_p, 0.0)
     for found in (weighed, again):
         assert np.all(np.abs(found.table["elpd"] - expected) < 4 * found.table["mcse"] + 2e-3)
-    assert np.all(np.abs(weighed.table["elpd"] - again.table["elpd"]) < 2 * np.hypot(weighed.table["mcse"], again.table["mcse"]))
+    assert np.all(
+        np.abs(weighed.table["elpd"] - again.table["elpd"]) < 2 * np.hypot(weighed.table["mcse"], again.table["mcse"])
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["eight_schools", "rats", "pumps"])
 def test_all_groups_refitted(dataset):
-    """Every group in turn, by weights and by fits without it: differences within two standard errors, as often as normal ones are."""
+    """Every group in turn, by weights and by fits without it: differences within two standard errors, as often as
+    normal ones are.
+    """
     models = {
         "eight_schools": hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(10)"}),
-        "rats": hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors={"kappa_experiment": "gamma(2, 0.1)"}),
-        "pumps": hm.Model("failures ~ 1 + (1 | pump)", family="poisson", exposure="hours", priors={"shape_pump": "gamma(2, 1)"}),
+        "rats": hm.Model(
+            "tumors ~ 1 + (1 | experiment)",
+            family="binomial",
+            trials="rats",
+            priors={"kappa_experiment": "gamma(2, 0.1)"},
+        ),
+        "pumps": hm.Model(
+            "failures ~ 1 + (1 | pump)", family="poisson", exposure="hours", priors={"shape_pump": "gamma(2, 1)"}
+        ),
     }
     frame = hm.load_dataset(dataset)
     fit = hm.fit(models[dataset], frame.iloc[::6] if dataset == "rats" else frame, **(DRAWS | {"draws": 4000}))
@@ -293,7 +316,9 @@ def test_leave_one_class_out():
     rng = np.random.default_rng(3)
     school = np.repeat(list("aabbcdd"), 4)
     room = np.repeat(list("1234567"), 4)
-    frame = pd.DataFrame({"school": school, "room": room, "y": rng.normal(0, 1, 28) + np.repeat(rng.normal(0, 2, 7), 4)})
+    frame = pd.DataFrame(
+        {"school": school, "room": room, "y": rng.normal(0, 1, 28) + np.repeat(rng.normal(0, 2, 7), 4)}
+    )
     priors = {"sd_school": "fixed(1)", "sd_school:room": "fixed(2)", "sigma": "fixed(1)", "Intercept": "normal(0, 5)"}
     fit = hm.fit(hm.Model("y ~ 1 + (1 | school/room)", priors=priors), frame, **(DRAWS | {"draws": 4000}))
     found = fit.leave_one_group_out(refit=False)
@@ -303,7 +328,9 @@ def test_leave_one_class_out():
     for label, row in found.table.iterrows():
         out = (frame["school"] + ":" + frame["room"]).to_numpy() == label
         gain = np.linalg.solve(cov[np.ix_(~out, ~out)], cov[np.ix_(~out, out)])
-        law = stats.multivariate_normal(frame["y"].to_numpy()[~out] @ gain, cov[np.ix_(out, out)] - cov[np.ix_(out, ~out)] @ gain)
+        law = stats.multivariate_normal(
+            frame["y"].to_numpy()[~out] @ gain, cov[np.ix_(out, out)] - cov[np.ix_(out, ~out)] @ gain
+        )
         expected = law.logpdf(frame["y"].to_numpy()[out])
         if row["pareto_k"] < found.good_k:
             assert abs(row["elpd"] - expected) < 4 * row["mcse"] + 0.01, label
@@ -311,7 +338,9 @@ def test_leave_one_class_out():
     for label, row in again.table.iterrows():
         out = school == label
         gain = np.linalg.solve(cov[np.ix_(~out, ~out)], cov[np.ix_(~out, out)])
-        law = stats.multivariate_normal(frame["y"].to_numpy()[~out] @ gain, cov[np.ix_(out, out)] - cov[np.ix_(out, ~out)] @ gain)
+        law = stats.multivariate_normal(
+            frame["y"].to_numpy()[~out] @ gain, cov[np.ix_(out, out)] - cov[np.ix_(out, ~out)] @ gain
+        )
         assert abs(row["elpd"] - law.logpdf(frame["y"].to_numpy()[out])) < 4 * row["mcse"] + 0.01, label
 
 
@@ -342,6 +371,7 @@ def test_what_cannot_be_left_out(fit):
     with pytest.raises(ValueError, match="level: expected one of school, found 'class'"):
         fit.leave_one_group_out("class")
     from hiermodels.inference.leave_out import leave_one_group_out
+
     rows = pd.DataFrame({"a": list("ppqqrr") * 2, "y": [0, 1] * 6, "x": np.arange(12.0)})
     problem = bind(hm.Model("y ~ 1 + x + (1 + x | a)", family="bernoulli_logit"), rows)
     with pytest.raises(ValueError, match="but 2 coefficients vary by a"):
@@ -354,12 +384,15 @@ def test_what_cannot_be_left_out(fit):
         fit.leave_one_group_out(refit="yes")
 
 
-# deviations that have no closed form ---------------------------------------------------------------------------------------
+# deviations that have no closed form
+# ---------------------------------------------------------------------------------------
 
 
 def drawn(formula, family, frame, values, **columns):
     """A problem and flat draws of its parameters."""
-    return bind(hm.Model(formula, family=family, **columns), frame), {k: np.asarray(v, float) for k, v in values.items()}
+    return bind(hm.Model(formula, family=family, **columns), frame), {
+        k: np.asarray(v, float) for k, v in values.items()
+    }
 
 
 INTEGRALS = {
@@ -381,7 +414,14 @@ def test_deviations_are_integrated(family):
 
     density, y, columns = INTEGRALS[family]
     frame = pd.DataFrame({"g": list("aabbbc"), "x": [0.0, 1.0, 0.5, -1.0, 2.0, 0.3], "n": 9, "h": 2.0, "y": y})
-    values = {"Intercept": [0.3, 1.0], "x": [0.5, -0.2], "sd_g": [0.4, 2.5], "shape": [1.5, 6.0], "nu": [3.0, 9.0], "sigma": [1.0, 0.5]}
+    values = {
+        "Intercept": [0.3, 1.0],
+        "x": [0.5, -0.2],
+        "sd_g": [0.4, 2.5],
+        "shape": [1.5, 6.0],
+        "nu": [3.0, 9.0],
+        "sigma": [1.0, 0.5],
+    }
     problem, v = drawn("y ~ 1 + x + (1 | g)", family, frame, values, **columns)
     v["theta_g"] = np.full((2, 3), np.nan)  # the group's own value is not read
     found, grid = integrated_log_likelihood(v, problem, 0), np.linspace(-15, 15, 20_001)
@@ -401,7 +441,14 @@ def test_crossed_groups_are_integrated():
 
     frame = pd.DataFrame({"a": list("ppqqrr") * 2, "b": list("uvuvuv") * 2, "y": np.arange(12.0)})
     rng = np.random.default_rng(0)
-    values = {"Intercept": [4.0, 5.0], "sd_a": [1.0, 2.0], "sd_b": [0.5, 1.0], "sigma": [1.0, 3.0], "theta_a": rng.normal(4, 1, (2, 3)), "theta_b": rng.normal(4, 1, (2, 2))}
+    values = {
+        "Intercept": [4.0, 5.0],
+        "sd_a": [1.0, 2.0],
+        "sd_b": [0.5, 1.0],
+        "sigma": [1.0, 3.0],
+        "theta_a": rng.normal(4, 1, (2, 3)),
+        "theta_b": rng.normal(4, 1, (2, 2)),
+    }
     problem, v = drawn("y ~ 1 + (1 | a) + (1 | b)", "normal", frame, values)
     i = [level.name for level in problem.layout.levels].index("a")
     found = log_predictive({k: x[None] for k, x in v.items()}, problem, i)[0]

@@ -49,7 +49,9 @@ def slopes():
             values[f"sd_{level.name}{word}"] = rng.uniform(0.5, 2, (1, 2))
             values[f"theta_{level.name}{word}"] = rng.normal(size=(1, 2, groups))
         r = rng.uniform(-0.8, 0.8, (1, 2))
-        values[f"cor_{level.name}"] = np.stack([np.stack([np.ones_like(r), r], -1), np.stack([r, np.ones_like(r)], -1)], -1)
+        values[f"cor_{level.name}"] = np.stack(
+            [np.stack([np.ones_like(r), r], -1), np.stack([r, np.ones_like(r)], -1)], -1
+        )
     return frame, problem, values
 
 
@@ -103,7 +105,9 @@ def test_pooling_factor_against_dense_conditioning(slopes, i, e):
 @pytest.fixture(scope="module")
 def known():
     """Nothing but the mean is unknown above the schools."""
-    return hm.fit(hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "fixed(10)"}), SCHOOLS, **DRAWS)
+    return hm.fit(
+        hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "fixed(10)"}), SCHOOLS, **DRAWS
+    )
 
 
 def test_pooling_table_of_known_variances(known):
@@ -115,7 +119,8 @@ def test_pooling_table_of_known_variances(known):
     assert table["raw"].tolist() == SCHOOLS["effect"].tolist()
     assert table.index.tolist() == SCHOOLS["school"].tolist()
     np.testing.assert_array_equal(table["mean"], fit.summary("theta_school")["mean"])
-    # what the factor is for: the posterior mean lies so far from the raw estimate towards the population mean, draw by draw of mu
+    # what the factor is for: the posterior mean lies so far from the raw estimate towards the population mean, draw by
+    # draw of mu
     mu = fit.draws.values["Intercept"].mean()
     predicted = expected.to_numpy() * mu + (1 - expected.to_numpy()) * SCHOOLS["effect"].to_numpy()
     assert np.all(np.abs(table["mean"] - predicted) < 4 * table["sd"] / np.sqrt(1000))
@@ -128,14 +133,18 @@ def test_pooling_follows_the_draws_of_the_sd():
     factor = SCHOOLS["se"].to_numpy() ** 2 / (SCHOOLS["se"].to_numpy() ** 2 + tau**2)
     table = fit.pooling(prob=0.8)
     np.testing.assert_allclose(table["pooling"], factor.mean(0), atol=1e-12)
-    np.testing.assert_allclose(table[["pooling_lb", "pooling_ub"]].to_numpy().T, np.quantile(factor, [0.1, 0.9], axis=0), atol=1e-12)
+    np.testing.assert_allclose(
+        table[["pooling_lb", "pooling_ub"]].to_numpy().T, np.quantile(factor, [0.1, 0.9], axis=0), atol=1e-12
+    )
     share = fit.heterogeneity().loc["school"]
     w = 1 / SCHOOLS["se"].to_numpy() ** 2
     typical = 7 * w.sum() / (w.sum() ** 2 - (w**2).sum())
     i2 = (tau**2 / (tau**2 + typical)).ravel()
     assert share.loc["I2", "mean"] == pytest.approx(i2.mean(), abs=1e-12)
     assert share.loc["H2", "median"] == pytest.approx(np.median(1 + tau**2 / typical), abs=1e-9)
-    np.testing.assert_allclose(share.loc["I2", ["lower", "upper"]].to_numpy(float), np.quantile(i2, [0.025, 0.975]), atol=1e-12)
+    np.testing.assert_allclose(
+        share.loc["I2", ["lower", "upper"]].to_numpy(float), np.quantile(i2, [0.025, 0.975]), atol=1e-12
+    )
     deviation = fit.draws.values["theta_school"].reshape(-1, 8) - fit.draws.values["Intercept"].reshape(-1, 1)
     expected = 1 - np.var(deviation.mean(0), ddof=1) / np.mean([np.var(d, ddof=1) for d in deviation])
     assert share.loc["gelman_pardoe", "mean"] == pytest.approx(expected, abs=1e-12)
@@ -145,7 +154,9 @@ def test_pooling_follows_the_draws_of_the_sd():
 def test_pooling_of_counts():
     rats = hm.load_dataset("rats")
     priors = {"mean_experiment": "fixed(0.15)", "kappa_experiment": "fixed(12)"}
-    fit = hm.fit(hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors=priors), rats, **DRAWS)
+    fit = hm.fit(
+        hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors=priors), rats, **DRAWS
+    )
     table = fit.pooling()
     np.testing.assert_allclose(table["pooling"], 12 / (12 + rats["rats"]), atol=1e-12)
     np.testing.assert_allclose(table["raw"], rats["tumors"] / rats["rats"], atol=1e-12)
@@ -154,14 +165,21 @@ def test_pooling_of_counts():
     assert fit.heterogeneity().loc[("experiment", "icc"), "mean"] == pytest.approx(1 / 13)
     pumps = hm.load_dataset("pumps")
     priors = {"mean_pump": "fixed(0.6)", "shape_pump": "fixed(2)"}
-    fit = hm.fit(hm.Model("failures ~ 1 + (1 | pump)", family="poisson", exposure="hours", priors=priors), pumps, **DRAWS)
+    fit = hm.fit(
+        hm.Model("failures ~ 1 + (1 | pump)", family="poisson", exposure="hours", priors=priors), pumps, **DRAWS
+    )
     np.testing.assert_allclose(fit.pooling()["pooling"], 2 / (2 + 0.6 * pumps["hours"]), atol=1e-12)
 
 
 def test_shares_of_variance():
     frame = tree_frame()
     problem = bind(hm.Model("y ~ 1 + (1 | school/classroom)"), frame)
-    values = {"Intercept": np.zeros(2), "sd_school": np.array([1.0, 2.0]), "sd_school:classroom": np.array([2.0, 1.0]), "sigma": np.array([3.0, 1.0])}
+    values = {
+        "Intercept": np.zeros(2),
+        "sd_school": np.array([1.0, 2.0]),
+        "sd_school:classroom": np.array([2.0, 1.0]),
+        "sigma": np.array([3.0, 1.0]),
+    }
     upper = pooling_metrics.level_shares(values, problem, 0)
     lower = pooling_metrics.level_shares(values, problem, 1)
     np.testing.assert_allclose(upper["vpc"], [1 / 14, 4 / 6])
@@ -182,12 +200,15 @@ def test_other_poolings_have_factors_too(word):
     assert (fit.pooling()["pooling"] == (1.0 if word == "complete" else 0.0)).all()
 
 
-# ranks -------------------------------------------------------------------------------------------------------------------
+# ranks
+# -------------------------------------------------------------------------------------------------------------------
 
 
 def test_ranks_of_independent_groups():
     """Without pooling theta_j ~ N(y_j, se_j^2): P(best) by one integral a group, E(rank) by pairs."""
-    fit = hm.fit(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), SCHOOLS, pooling="none", **(DRAWS | {"draws": 2000}))
+    fit = hm.fit(
+        hm.Model("effect ~ 1 + (1 | school)", known_se="se"), SCHOOLS, pooling="none", **(DRAWS | {"draws": 2000})
+    )
     table = fit.ranks()
     y, se = SCHOOLS["effect"].to_numpy(float), SCHOOLS["se"].to_numpy(float)
     grid = np.linspace(-100, 150, 20001)
@@ -210,7 +231,8 @@ def test_ranks_of_groups_that_agree():
     np.testing.assert_allclose(table["p_best"], 1 / 8)
 
 
-# poolings side by side ---------------------------------------------------------------------------------------------------
+# poolings side by side
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_compare_pooling(known):
@@ -221,7 +243,9 @@ def test_compare_pooling(known):
     w = 1 / SCHOOLS["se"] ** 2
     common, error = (w * SCHOOLS["effect"]).sum() / w.sum(), w.sum() ** -0.5
     assert np.all(np.abs(found.table["complete", "estimate"] - common) < 4.5 * error / np.sqrt(1000))
-    assert np.all(np.abs(found.table["none", "estimate"].to_numpy() - SCHOOLS["effect"]) < 4.5 * SCHOOLS["se"] / np.sqrt(1000))
+    assert np.all(
+        np.abs(found.table["none", "estimate"].to_numpy() - SCHOOLS["effect"]) < 4.5 * SCHOOLS["se"] / np.sqrt(1000)
+    )
     assert np.all(found.table["none", "lower"].to_numpy() < found.table["partial", "estimate"].to_numpy())
     # leaving out one of eight under complete pooling: a normal density in closed form
     rest, least = w.sum() - w, (w * SCHOOLS["effect"]).sum() - w * SCHOOLS["effect"]

@@ -1,4 +1,6 @@
-"""Fits again and draws from the prior: what is kept, what is replaced, what is compiled, and prior moments in closed form."""
+"""Fits again and draws from the prior: what is kept, what is replaced, what is compiled, and prior moments in closed
+form.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,14 @@ FRAME = pd.DataFrame({"g": np.repeat(list("abcde"), 3), "y": np.random.default_r
 
 @pytest.fixture(scope="module")
 def fit():
-    return hm.fit(hm.Model("y ~ 1 + (1 | g)", priors={"sigma": "fixed(2)"}), FRAME, sampler="exact", draws=40, chains=2, progress=False)
+    return hm.fit(
+        hm.Model("y ~ 1 + (1 | g)", priors={"sigma": "fixed(2)"}),
+        FRAME,
+        sampler="exact",
+        draws=40,
+        chains=2,
+        progress=False,
+    )
 
 
 @pytest.mark.slow
@@ -71,13 +80,18 @@ def test_settings_are_named_rightly(fit):
         fit.refit(priors={"sd_h": "half_normal(1)"})
 
 
-# draws from the prior ----------------------------------------------------------------------------------------------------
+# draws from the prior
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_prior_predictive_moments():
     """y = mu + tau z + se e: mean 5, variance 20^2 + E tau^2 + se^2 with E tau^2 = 10^2 for a half normal."""
     schools = hm.load_dataset("eight_schools")
-    model = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"Intercept": "normal(5, 20)", "sd_school": "half_normal(10)"})
+    model = hm.Model(
+        "effect ~ 1 + (1 | school)",
+        known_se="se",
+        priors={"Intercept": "normal(5, 20)", "sd_school": "half_normal(10)"},
+    )
     draws = 4000
     tree = hm.prior_predictive(model, schools, draws=draws, seed=1)
     y = tree.prior_predictive["effect"].to_numpy()[0]
@@ -93,7 +107,9 @@ def test_prior_predictive_moments():
 
 
 def test_prior_predictive_of_counts():
-    """theta ~ Beta(kappa m, kappa (1 - m)), m ~ Beta(2, 8): the mean count is 0.2 n, and the thetas of a draw scatter as kappa = 4 says."""
+    """theta ~ Beta(kappa m, kappa (1 - m)), m ~ Beta(2, 8): the mean count is 0.2 n, and the thetas of a draw scatter
+    as kappa = 4 says.
+    """
     priors = {"mean_experiment": "beta(2, 8)", "kappa_experiment": "fixed(4)"}
     model = hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors=priors)
     rats = hm.load_dataset("rats").iloc[:6]
@@ -118,7 +134,10 @@ def test_a_prior_that_is_cut():
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"priors": None}, r"improper Intercept ~ flat\(\), sd_school ~ reference\(\); name proper ones, e.g. priors=\{'Intercept': 'normal\(0, 10\)'\}"),
+        (
+            {"priors": None},
+            r"improper Intercept ~ flat\(\), sd_school ~ reference\(\); name proper ones, e.g. priors=\{'Intercept': 'normal\(0, 10\)'\}",
+        ),
         ({"pooling": "none"}, "found school without pooling"),
         ({"draws": 0}, "draws: expected a whole number >= 1, found 0"),
     ],

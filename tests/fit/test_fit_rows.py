@@ -15,7 +15,9 @@ DRAWS = {"sampler": "exact", "draws": 2000, "chains": 2, "progress": False}
 @pytest.fixture(scope="module")
 def schools():
     """mu and tau known: theta_j | y is normal with precision 1 / se^2 + 1 / tau^2."""
-    model = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"Intercept": "fixed(5)", "sd_school": "fixed(10)"})
+    model = hm.Model(
+        "effect ~ 1 + (1 | school)", known_se="se", priors={"Intercept": "fixed(5)", "sd_school": "fixed(10)"}
+    )
     frame = hm.load_dataset("eight_schools").set_index("school", drop=False)
     return hm.fit(model, frame, **DRAWS)
 
@@ -33,14 +35,18 @@ def test_fitted_rows_of_a_normal_model(schools):
     assert np.all(np.abs(table["mean"] - mean) < 4.5 * sd / np.sqrt(4000))
     assert np.all(np.abs(table["sd"] / sd - 1) < 4.5 / np.sqrt(8000))
     ends = stats.norm(mean, sd).ppf([[0.05], [0.95]])
-    assert np.all(np.abs(table[["eti90_lb", "eti90_ub"]].to_numpy().T - ends) < 4.5 * 2.1 * sd.to_numpy() / np.sqrt(4000))
+    assert np.all(
+        np.abs(table[["eti90_lb", "eti90_ub"]].to_numpy().T - ends) < 4.5 * 2.1 * sd.to_numpy() / np.sqrt(4000)
+    )
 
 
 def test_residuals_of_a_normal_model(schools):
     raw, standardised = schools.residuals(), schools.residuals("standardised")
     np.testing.assert_allclose(raw["mean"], schools.data["effect"] - schools.fitted()["mean"], atol=1e-9)
     np.testing.assert_allclose(standardised["mean"], raw["mean"] / schools.data["se"], atol=1e-9)
-    with pytest.raises(ValueError, match="kind: expected one of raw, standardised, found 'standardized'; did you mean 'standardised'"):
+    with pytest.raises(
+        ValueError, match="kind: expected one of raw, standardised, found 'standardized'; did you mean 'standardised'"
+    ):
         schools.residuals("standardized")
 
 
@@ -59,4 +65,6 @@ def test_rows_of_rates():
     frame = pd.DataFrame({"y": [2, 3, 9], "x": [1.0, 2.0, 5.0]})
     fit = hm.fit(hm.Model("y ~ 1", family="poisson", exposure="x", priors={"Intercept": "gamma(1, 1)"}), frame, **DRAWS)
     posterior = stats.gamma(15, scale=1 / 9)
-    assert np.all(np.abs(fit.fitted()["mean"] - frame["x"] * posterior.mean()) < 4 * frame["x"] * posterior.std() / np.sqrt(4000))
+    assert np.all(
+        np.abs(fit.fitted()["mean"] - frame["x"] * posterior.mean()) < 4 * frame["x"] * posterior.std() / np.sqrt(4000)
+    )

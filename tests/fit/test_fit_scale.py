@@ -48,6 +48,8 @@ def test_thirty_thousand_groups(tmp_path):
     weight = (9 / 3) / (9 / 3 + 4)
     rows = table.loc[[f"theta_g[g{i}]" for i in range(GROUPS)]]
     expected = weight * 10 + (1 - weight) * mean
-    assert np.sqrt(np.mean((rows["mean"].to_numpy() - expected) ** 2)) < 0.06  # Monte Carlo error of 4,000 draws and the scales' own
+    assert (
+        np.sqrt(np.mean((rows["mean"].to_numpy() - expected) ** 2)) < 0.06
+    )  # Monte Carlo error of 4,000 draws and the scales' own
     assert abs(rows["sd"].mean() - np.sqrt(weight * 4)) < 0.02
     assert abs(pooled["pooling"].mean() - weight) < 0.02

@@ -1,4 +1,6 @@
-"""The tree of a fit: groups and names from every sampler, log prior and log likelihood against SciPy, ArviZ unmodified."""
+"""The tree of a fit: groups and names from every sampler, log prior and log likelihood against SciPy, ArviZ
+unmodified.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def fit_pumps(**settings):
 
 
 def fit_t(**settings):
-    model = hm.Model("effect ~ 1 + (1 | school)", family="student_t", known_se="se", priors=PROPER | {"nu": "gamma(2, 0.1)"})
+    model = hm.Model(
+        "effect ~ 1 + (1 | school)", family="student_t", known_se="se", priors=PROPER | {"nu": "gamma(2, 0.1)"}
+    )
     return hm.fit(model, hm.load_dataset("eight_schools"), **{**QUICK, **settings})
 
 
@@ -80,13 +84,23 @@ def exact():
 @pytest.mark.slow_cases("binomial exact", "normal gibbs", "normal nuts", "poisson exact")
 def test_groups_and_schema_names(case):
     tree = case.to_datatree(predictive=True, seed=3)
-    wanted = {"posterior", "sample_stats", "log_likelihood", "log_prior", "posterior_predictive", "observed_data", "constant_data"}
+    wanted = {
+        "posterior",
+        "sample_stats",
+        "log_likelihood",
+        "log_prior",
+        "posterior_predictive",
+        "observed_data",
+        "constant_data",
+    }
     assert set(tree.children) == wanted
     recorded, sampler = tree.sample_stats, case.settings.sampler
     assert set(recorded.data_vars) == (SCHEMA if sampler == "nuts" else {"lp"} | OWN.get(sampler, set()))
     assert np.isfinite(recorded["lp"]).all() and recorded["lp"].dims == ("chain", "draw")
     assert recorded.attrs["independent"] == (sampler == "exact")
-    assert ("quadrature_error" in recorded.attrs) == (sampler == "exact") and 0 <= recorded.attrs.get("quadrature_error", 0) < 1e-3
+    assert ("quadrature_error" in recorded.attrs) == (sampler == "exact") and 0 <= recorded.attrs.get(
+        "quadrature_error", 0
+    ) < 1e-3
     grouping = next(iter(case.problem.labels))
     assert tree.posterior[grouping].to_numpy().tolist() == case.problem.labels[grouping]
     shape = case.draws.values[f"theta_{grouping}"].shape[:2]
@@ -96,7 +110,10 @@ def test_groups_and_schema_names(case):
         tree.posterior_predictive[outcome], case.predict(kind="outcome", seed=3).predictions[outcome]
     )
     assert set(tree.log_prior.data_vars) == {p.name for p in case.problem.layout.parameters}
-    assert all(np.isfinite(tree.log_prior[name]).all() and tree.log_prior[name].attrs["improper"] == 0 for name in tree.log_prior.data_vars)
+    assert all(
+        np.isfinite(tree.log_prior[name]).all() and tree.log_prior[name].attrs["improper"] == 0
+        for name in tree.log_prior.data_vars
+    )
 
 
 @pytest.mark.slow_cases("binomial exact", "normal gibbs", "normal nuts", "poisson exact")
@@ -128,14 +145,19 @@ def test_file_round_trip_is_identical(case, tmp_path):
 def test_lp_is_the_log_density_of_the_hyperparameters(exact):
     frame, tau = exact.data, exact.draws.values["sd_school"]
     covariance = np.diag(frame["se"] ** 2.0) + 20**2
-    each = [stats.multivariate_normal(np.full(8, 5.0), covariance + t**2 * np.eye(8)).logpdf(frame["effect"]) for t in tau.ravel()]
+    each = [
+        stats.multivariate_normal(np.full(8, 5.0), covariance + t**2 * np.eye(8)).logpdf(frame["effect"])
+        for t in tau.ravel()
+    ]
     expected = np.reshape(each, tau.shape) + stats.halfnorm(scale=10).logpdf(tau) + np.log(tau)
     assert np.ptp(exact.draws.stats["lp"] - expected) < 1e-8
 
 
 def test_log_prior_of_normal_and_half_normal(exact):
     tree = exact.to_datatree()
-    np.testing.assert_allclose(tree.log_prior["Intercept"], stats.norm(5, 20).logpdf(exact.draws.values["Intercept"]), atol=1e-12)
+    np.testing.assert_allclose(
+        tree.log_prior["Intercept"], stats.norm(5, 20).logpdf(exact.draws.values["Intercept"]), atol=1e-12
+    )
     np.testing.assert_allclose(
         tree.log_prior["sd_school"], stats.halfnorm(scale=10).logpdf(exact.draws.values["sd_school"]), atol=1e-12
     )
@@ -145,13 +167,22 @@ def test_log_prior_of_normal_and_half_normal(exact):
 def test_log_prior_of_populations():
     rats, pumps = fit_rats(sampler="exact"), fit_pumps(sampler="exact")
     x, tree = rats.draws.values, rats.to_datatree()
-    np.testing.assert_allclose(tree.log_prior["mean_experiment"], stats.beta(2, 8).logpdf(x["mean_experiment"]), atol=1e-10)
-    np.testing.assert_allclose(tree.log_prior["kappa_experiment"], stats.gamma(2, scale=10).logpdf(x["kappa_experiment"]), atol=1e-10)
+    np.testing.assert_allclose(
+        tree.log_prior["mean_experiment"], stats.beta(2, 8).logpdf(x["mean_experiment"]), atol=1e-10
+    )
+    np.testing.assert_allclose(
+        tree.log_prior["kappa_experiment"], stats.gamma(2, scale=10).logpdf(x["kappa_experiment"]), atol=1e-10
+    )
     # lp is of logit mean and log kappa
     m, k = x["mean_experiment"], x["kappa_experiment"]
     rows = stats.betabinom.logpmf(rats.data["tumors"], rats.data["rats"], *(v[..., None] for v in (m * k, (1 - m) * k)))
     jacobian = np.log(m) + np.log1p(-m) + np.log(k)
-    total = rows.sum(-1) + tree.log_prior["mean_experiment"].to_numpy() + tree.log_prior["kappa_experiment"].to_numpy() + jacobian
+    total = (
+        rows.sum(-1)
+        + tree.log_prior["mean_experiment"].to_numpy()
+        + tree.log_prior["kappa_experiment"].to_numpy()
+        + jacobian
+    )
     assert np.ptp(tree.sample_stats["lp"].to_numpy() - total) < 1e-8
     x, tree = pumps.draws.values, pumps.to_datatree()
     # 1 / sqrt(shape) is half normal: its density times the derivative shape^(-3/2) / 2
@@ -190,7 +221,9 @@ def test_log_likelihood_of_counts():
     y, n = rats.data["tumors"].to_numpy(), rats.data["rats"].to_numpy()
     expected = stats.binom.logpmf(y, n, rats.draws.values["theta_experiment"])
     np.testing.assert_allclose(rats.to_datatree().log_likelihood["tumors"], expected, atol=1e-9)
-    expected = stats.poisson.logpmf(pumps.data["failures"], pumps.data["hours"].to_numpy() * pumps.draws.values["theta_pump"])
+    expected = stats.poisson.logpmf(
+        pumps.data["failures"], pumps.data["hours"].to_numpy() * pumps.draws.values["theta_pump"]
+    )
     np.testing.assert_allclose(pumps.to_datatree().log_likelihood["failures"], expected, atol=1e-9)
 
 

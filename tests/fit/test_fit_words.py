@@ -10,7 +10,18 @@ from hiermodels.inference.comparisons import read_comparison
 from hiermodels.inference.response import response_values
 from hiermodels.models.data import bind
 
-NAMES = ["Intercept", "x", "sd_school", "theta_school", "theta_school[A]", "theta_school[B, 2]", "a:b", "theta_a:b", "theta_a:b[s1:c2]", "theta_school_x"]
+NAMES = [
+    "Intercept",
+    "x",
+    "sd_school",
+    "theta_school",
+    "theta_school[A]",
+    "theta_school[B, 2]",
+    "a:b",
+    "theta_a:b",
+    "theta_a:b[s1:c2]",
+    "theta_school_x",
+]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +84,9 @@ def test_probabilities_of_a_normal_law(schools):
     best = schools.probability("theta_school[A] > theta_school[B] + 5")
     assert best == pytest.approx(float((draws[..., 0] > draws[..., 1] + 5).mean()))
     assert schools.probability("theta_school > theta_school[C]")["probability"]["C"] == 0
-    assert schools.probability("theta_school > Intercept", scale="response").equals(schools.probability("theta_school > Intercept"))
+    assert schools.probability("theta_school > Intercept", scale="response").equals(
+        schools.probability("theta_school > Intercept")
+    )
 
 
 def test_the_identity_changes_nothing(schools):
@@ -111,13 +124,21 @@ def test_every_draw_is_transformed(family, extra, words, inverse):
     assert found["cor_g"] is values["cor_g"]
     # the median ratio of the higher to the lower of two groups drawn at random
     one = z((2, 400_000)) * 0.7
-    np.testing.assert_allclose(np.median(np.exp(abs(one[0] - one[1]))), np.exp(np.sqrt(2) * stats.norm.ppf(0.75) * 0.7), rtol=5e-3)
+    np.testing.assert_allclose(
+        np.median(np.exp(abs(one[0] - one[1]))), np.exp(np.sqrt(2) * stats.norm.ppf(0.75) * 0.7), rtol=5e-3
+    )
     np.testing.assert_allclose(np.log(found["sd_g"]), np.sqrt(2) * stats.norm.ppf(0.75) * values["sd_g"])
 
 
 def test_beta_groups_live_there_already():
     data = pd.DataFrame({"deaths": [3, 20, 9], "admissions": [40, 60, 80], "hospital": ["A", "B", "C"]})
-    fit = hm.fit(hm.Model("deaths ~ 1 + (1 | hospital)", "binomial", trials="admissions"), data, sampler="exact", progress=False, draws=500)
+    fit = hm.fit(
+        hm.Model("deaths ~ 1 + (1 | hospital)", "binomial", trials="admissions"),
+        data,
+        sampler="exact",
+        progress=False,
+        draws=500,
+    )
     shown = fit.summary("theta_hospital", scale="response")
     assert set(shown["is"]) == {"probability"}
     np.testing.assert_array_equal(shown["mean"], fit.summary("theta_hospital")["mean"])

@@ -8,13 +8,15 @@
 PART is one or more of
 
 - ``priors``: every prior of the menu: words, exponents, densities, draws, NumPyro's law, printed source (seconds);
-- ``densities``: every model at twenty points: densities, gradients, laws, predictions, simulators, printed source (minutes);
+- ``densities``: every model at twenty points: densities, gradients, laws, predictions, simulators, printed source
+  (minutes);
 - ``fits``: some forty fits: summaries, draws, texts, tables, predictions, saved files (minutes);
 - ``configs``: the shipped configs, some replicates given their datasets, and twelve fits (an hour);
 
 - ``messages``: errors that the quick tests provoke, test file by test file (half an hour; only where it is named);
 
-all but the last by default. Parts of a recording are files of their own: what is there already is not made again, so a stopped
+all but the last by default. Parts of a recording are files of their own: what is there already is not made again, so a
+stopped
 recording goes on where it was. The two recordings belong on the same machine.
 """
 

@@ -1,4 +1,6 @@
-"""Models whose densities, predictions and simulators are held fixed: every family, tree and pooling, every prior at every seat."""
+"""Models whose densities, predictions and simulators are held fixed: every family, tree and pooling, every prior at
+every seat.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,9 @@ class Case:
     def label(self) -> str:
         """A name that is a file's name too."""
         roles = "".join(f" {word}" for word in self.roles.values())
-        return self.name or slug(f"{self.family}{roles} {self.formula} {self.pooling}{' centred' if self.centred else ''}")
+        return self.name or slug(
+            f"{self.family}{roles} {self.formula} {self.pooling}{' centred' if self.centred else ''}"
+        )
 
     def model(self) -> hm.Model:
         """The declaration."""
@@ -68,7 +72,8 @@ def slug(text: str) -> str:
     return re.sub(r"\W+", "_", text).strip("_")
 
 
-# structures, with default priors --------------------------------------------------------------------------------------------
+# structures, with default priors
+# --------------------------------------------------------------------------------------------
 
 KNOWN, WEIGHTS, TRIALS, HOURS = {"known_se": "se"}, {"weights": "w"}, {"trials": "n"}, {"exposure": "hours"}
 MIXED = ({"school": "none", "school:room": "none"}, {"school": "complete", "school:room": "partial"}, {"school": "partial", "school:room": "complete"},
@@ -124,7 +129,12 @@ def _links() -> Iterator[Case]:
 
 
 def _counts() -> Iterator[Case]:
-    for family, y, roles in (("binomial", "k", TRIALS), ("bernoulli", "b", {}), ("poisson", "c", HOURS), ("poisson", "c", {})):
+    for family, y, roles in (
+        ("binomial", "k", TRIALS),
+        ("bernoulli", "b", {}),
+        ("poisson", "c", HOURS),
+        ("poisson", "c", {}),
+    ):
         yield Case(f"{y} ~ 1", family, roles)
         for pooling in ("partial", "none", "complete"):
             yield Case(f"{y} ~ 1 + (1 | school)", family, roles, pooling=pooling)
@@ -140,15 +150,25 @@ def _counts() -> Iterator[Case]:
         yield Case(f"{y} ~ 1 + size + (1 | school/room)", family, roles)
         for prior in ("bda3()", "rgbp()"):
             yield Case(f"{y} ~ 1 + (1 | school)", family, roles, {"school": prior}, name=slug(f"{family} {prior}"))
-        yield Case(f"{y} ~ 1 + size + (1 | school)", family, roles, {"school": "rgbp()"}, name=slug(f"{family} size rgbp"))
+        yield Case(
+            f"{y} ~ 1 + size + (1 | school)", family, roles, {"school": "rgbp()"}, name=slug(f"{family} size rgbp")
+        )
 
 
-# every prior at every seat --------------------------------------------------------------------------------------------------
+# every prior at every seat
+# --------------------------------------------------------------------------------------------------
 
 KNOBS = (
-    "beta(2, 3)", "beta(0, 0)", "exponential(0.7)", "fixed(0.6)", "flat()", "flat_variance()", "gamma(2, 0.5)", "gamma_rate(2, 0.5)", "half_cauchy(1.5)",
-    "half_normal(2)", "half_normal_cv(1.5)", "half_t(4, 1.5)", "inverse_gamma_variance(2, 1.5)", "jeffreys2()", "lkj(2.5)", "log_normal(0.3, 0.8)",
-    "normal(0.5, 2)", "power(1)", "power(0.5)", "reference()", "scaled_half_t(3, 2.5)", "scaled_normal(0.5, 2)", "student_t(4, 0.5, 2)", "uniform(0.1, 3)",
+    "beta(2, 3)", "beta(0, 0)", "exponential(0.7)", "fixed(0.6)", "flat()", "flat_variance()", ("gamma(2, "
+                                                                                               "0.5)"), ("gamma_rate(2, "
+                                                                                                                "0.5)"), "half_cauchy(1.5)",
+    "half_normal(2)", "half_normal_cv(1.5)", "half_t(4, 1.5)", ("inverse_gamma_variance(2, "
+                                                               "1.5)"), "jeffreys2()", "lkj(2.5)", ("log_normal(0.3, "
+                                                                                                                            "0.8)"),
+    "normal(0.5, 2)", "power(1)", "power(0.5)", "reference()", "scaled_half_t(3, 2.5)", ("scaled_normal(0.5, "
+                                                                                        "2)"), ("student_t(4, 0.5, "
+                                                                                                                 "2)"), ("uniform(0.1, "
+                                                                                                                                         "3)"),
     "uniform(0.05, 0.9)", "uniform(1.5, 30)", "bda3()", "rgbp()",
 )  # fmt: skip
 """Every prior of the menu, with numbers that are no special values."""

@@ -79,7 +79,10 @@ class Tally:
         for line in self.said:
             print(f"{title}: {line[:400]}")
         total, largest = self.identical + self.within + self.different, f"largest {self.largest:.1g}"
-        print(f"{title}: {total} compared, {self.identical} identical, {self.within} within tolerance ({largest}), {self.different} different")
+        print(
+            f"{title}: {total} compared, {self.identical} identical, {self.within} within tolerance ({largest}), "
+            f"{self.different} different"
+        )
         return self.different
 
 
@@ -109,4 +112,3 @@ def files(folder: Path, other: Path, title: str, suffixes: tuple[str, ...] = (".
                 for key in [k for k in a.files if k in b.files and " at " not in k]:
                     tally.number(f"{name.removesuffix('.npz')}: {key}", a[key], b[key])
     return tally.report(title)
-

@@ -1,4 +1,5 @@
-"""The shipped configs, a few replicates of the first two cells by each method *given their datasets*, and fits of the shipped data.
+"""The shipped configs, a few replicates of the first two cells by each method *given their datasets*, and fits of the
+shipped data.
 
 The simulated datasets lie in the folder, so a change of random streams does not enter.
 """
@@ -32,7 +33,11 @@ FITS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {},
     ),
     "eight_schools_complete": ({"formula": "effect ~ 1", "known_se": "se"}, "eight_schools", {"pooling": "complete"}),
-    "eight_schools_none": ({"formula": "effect ~ 1 + (1 | school)", "known_se": "se"}, "eight_schools", {"pooling": "none"}),
+    "eight_schools_none": (
+        {"formula": "effect ~ 1 + (1 | school)", "known_se": "se"},
+        "eight_schools",
+        {"pooling": "none"},
+    ),
     "baseball": ({"formula": "avg ~ 1 + (1 | player)", "known_se": "se"}, "baseball", {}),
     "rats": ({"formula": "tumors ~ 1 + (1 | experiment)", "family": "binomial", "trials": "rats"}, "rats", {}),
     "rats_bda3": (
@@ -89,7 +94,9 @@ def plain(frame: pd.DataFrame) -> dict[str, list[Any]]:
 def estimates(
     config: Mapping[str, Any], stored: tuple[Any, dict[str, np.ndarray]] | None, chains: bool = True
 ) -> tuple[Any, Any, pd.DataFrame]:
-    """Outcomes, true values and the table of estimates of a config with one cell; outcomes that are stored are not made anew."""
+    """Outcomes, true values and the table of estimates of a config with one cell; outcomes that are stored are not
+    made anew.
+    """
     from hiermodels.studies.config import read_config
     from hiermodels.studies.methods import tasks
     from hiermodels.studies.methods.ready import mechanism_of
@@ -172,7 +179,9 @@ def text_difference(path: Path, there: Path) -> list[str]:
 
 
 def table_difference(path: Path, there: Path) -> list[str]:
-    """Per method and column: the largest difference as a share of the posterior sd (of the column where there is none)."""
+    """Per method and column: the largest difference as a share of the posterior sd (of the column where there is
+    none).
+    """
     a, b = pd.read_csv(path, keep_default_na=True), pd.read_csv(there, keep_default_na=True)
     said = []
     if "method" in a and set(b["method"]) < set(a["method"]):
@@ -191,9 +200,16 @@ def table_difference(path: Path, there: Path) -> list[str]:
             with np.errstate(invalid="ignore"):
                 gap = np.nanmax(np.where(x == y, 0.0, np.abs(x - y) / unit), initial=0.0)
             if lost or gap > 1e-9:
-                said.append(f"{method}: {column}: {gap:.2g} posterior sd at most" + (f", {lost} missing in one only" if lost else ""))
+                said.append(
+                    f"{method}: {column}: {gap:.2g} posterior sd at most"
+                    + (f", {lost} missing in one only" if lost else "")
+                )
         for column in ("status",):
-            if column in a and column in b and (a.loc[rows, column].astype(str) != b.loc[rows, column].astype(str)).any():
+            if (
+                column in a
+                and column in b
+                and (a.loc[rows, column].astype(str) != b.loc[rows, column].astype(str)).any()
+            ):
                 changed = int((a.loc[rows, column].astype(str) != b.loc[rows, column].astype(str)).sum())
                 said.append(f"{method}: {column}: {changed} of {int(rows.sum())} differ")
     return said

@@ -1,6 +1,7 @@
 """Every model at twenty fixed points: densities, gradients, laws given phi, predictions, printed source, simulators.
 
-All is evaluated operation by operation (no fused program), so that the same arithmetic gives the same bits; sites go by name.
+All is evaluated operation by operation (no fused program), so that the same arithmetic gives the same bits; sites go by
+name.
 """
 
 from __future__ import annotations
@@ -28,9 +29,18 @@ DEVIATIONS: tuple[tuple[Case, dict[str, Any]], ...] = (
     (Case("y ~ 1 + (1 | school)"), {"effects": {"school": "skewed(0.7)"}, "heteroscedastic": {"school": 0.5}}),
     (Case("y ~ 1 + (1 | school/room)"), {"effects": {"school": "mixture(2)"}, "missing": {"school:room": 0.3}}),
     (Case("y ~ 1 + (1 | school/room)"), {"dependence": {"school:room": "correlated(0.4)"}, "errors": "skewed(0.5)"}),
-    (Case("k ~ 1 + (1 | school)", "binomial", {"trials": "n"}), {"effects": {"school": "logit_normal"}, "overdispersion": 0.1}),
-    (Case("c ~ 1 + (1 | school)", "poisson", {"exposure": "hours"}), {"effects": {"school": "lognormal"}, "overdispersion": 0.4}),
-    (Case("k ~ 1 + x + (1 | school)", "binomial_logit", {"trials": "n"}), {"effects": {"school": "student_t(4)"}, "missing": {"school": 0.2}}),
+    (
+        Case("k ~ 1 + (1 | school)", "binomial", {"trials": "n"}),
+        {"effects": {"school": "logit_normal"}, "overdispersion": 0.1},
+    ),
+    (
+        Case("c ~ 1 + (1 | school)", "poisson", {"exposure": "hours"}),
+        {"effects": {"school": "lognormal"}, "overdispersion": 0.4},
+    ),
+    (
+        Case("k ~ 1 + x + (1 | school)", "binomial_logit", {"trials": "n"}),
+        {"effects": {"school": "student_t(4)"}, "missing": {"school": 0.2}},
+    ),
 )
 
 
@@ -82,7 +92,11 @@ def seated(folder: Path) -> Iterator[Case]:
 
 def _apart(case: Case) -> list[Case]:
     """One model for each prior of a model of several."""
-    return [replace(case, priors={k: p}, name=f"{case.name}_{i}") for i, (k, p) in enumerate(case.priors.items()) if len(case.priors) > 1]
+    return [
+        replace(case, priors={k: p}, name=f"{case.name}_{i}")
+        for i, (k, p) in enumerate(case.priors.items())
+        if len(case.priors) > 1
+    ]
 
 
 def _refusal(case: Case) -> str:
@@ -93,7 +107,8 @@ def _refusal(case: Case) -> str:
     return ""
 
 
-# one model -------------------------------------------------------------------------------------------------------------------
+# one model
+# -------------------------------------------------------------------------------------------------------------------
 
 
 def _of_model(case: Case, points: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -119,7 +134,9 @@ def _of_model(case: Case, points: Mapping[str, np.ndarray]) -> tuple[dict[str, n
     return numbers | _predictions(case, problem, draws, words) | _simulated(case, words), words
 
 
-def _of_density(what: str, case: Case, density: doors.Density, points: Mapping[str, np.ndarray], numbers: dict[str, np.ndarray]) -> None:
+def _of_density(
+    what: str, case: Case, density: doors.Density, points: Mapping[str, np.ndarray], numbers: dict[str, np.ndarray]
+) -> None:
     """Log density and its gradient by site at every point."""
     u = _flat(what, case, density.places, density.dim, np.asarray(density.start), points, numbers)
     value, slope = _graded(density.log_density, u)
@@ -159,7 +176,9 @@ def _flat(what: str, case: Case, places: Mapping[str, tuple[int, int]], dim: int
         if key in points:
             u[:, low:high] = points[key]
         else:
-            noise = np.random.default_rng(zlib.crc32(f"{case.label} {key}".encode())).normal(0, 0.6, (POINTS, high - low))
+            noise = np.random.default_rng(zlib.crc32(f"{case.label} {key}".encode())).normal(
+                0, 0.6, (POINTS, high - low)
+            )
             centre = np.zeros((POINTS, high - low))
             if start is not None:
                 centre[: POINTS // 2] = np.nan_to_num(start[low:high], posinf=0.0, neginf=0.0)
@@ -178,14 +197,20 @@ def _predictions(case: Case, problem: Any, draws: Mapping[str, Any], words: dict
         for groups in ("existing", "new", "average"):
             for kind in ("mean", "outcome"):
                 try:
-                    found[f"predict {groups} {kind}"] = doors.predict(values, problem, TABLE, None, groups=groups, kind=kind, seed=3)
-                    found[f"predict rows {groups} {kind}"] = doors.predict(values, problem, TABLE, fresh, groups=groups, kind=kind, seed=3)
+                    found[f"predict {groups} {kind}"] = doors.predict(
+                        values, problem, TABLE, None, groups=groups, kind=kind, seed=3
+                    )
+                    found[f"predict rows {groups} {kind}"] = doors.predict(
+                        values, problem, TABLE, fresh, groups=groups, kind=kind, seed=3
+                    )
                 except ValueError as error:
                     words[f"predict {groups} {kind}"] = str(error)
     return found
 
 
-def _source(case: Case, problem: Any, points: Mapping[str, np.ndarray], numbers: dict[str, np.ndarray], words: dict[str, Any]) -> str:
+def _source(
+    case: Case, problem: Any, points: Mapping[str, np.ndarray], numbers: dict[str, np.ndarray], words: dict[str, Any]
+) -> str:
     text, function, given = doors.source(problem)
     try:
         places, dim, log_density = doors.source_density(function, given)
@@ -197,12 +222,16 @@ def _source(case: Case, problem: Any, points: Mapping[str, np.ndarray], numbers:
     return text
 
 
-# simulators ------------------------------------------------------------------------------------------------------------------
+# simulators
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def _truth(case: Case) -> dict[str, float]:
     kinds = doors.parameters(case.model(), TABLE)
-    return {name: ROLES.get(role, 1.5 if (kind, role) == ("positive", "population mean") else TRUTHS[kind]) for name, (kind, role) in kinds.items()}
+    return {
+        name: ROLES.get(role, 1.5 if (kind, role) == ("positive", "population mean") else TRUTHS[kind])
+        for name, (kind, role) in kinds.items()
+    }
 
 
 def _simulated(case: Case, words: dict[str, Any], deviation: Mapping[str, Any] | None = None) -> dict[str, np.ndarray]:

@@ -1,6 +1,8 @@
-"""Where the golden recordings reach behind the public names: whoever moves a room edits this file, and no other of the folder.
+"""Where the golden recordings reach behind the public names: whoever moves a room edits this file, and no other of the
+folder.
 
-Everything here goes in and out by names of sites and parameters, never by places in a vector, so that an order may change.
+Everything here goes in and out by names of sites and parameters, never by places in a vector, so that an order may
+change.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Density:
-    """One density over a flat vector: places by name, a start, its log density, everything that is shown at a point, laws given phi."""
+    """One density over a flat vector: places by name, a start, its log density, everything that is shown at a point,
+    laws given phi.
+    """
 
     places: dict[str, tuple[int, int]]
     dim: int
@@ -74,7 +78,13 @@ def explicit(problem: Any, centred: bool) -> Density:
     model, data = Explicit(problem.layout, centred), as_jax(problem.data)
     stats = model.prepare(data)
     places = {site.name: (site.start, site.stop) for site in model.sites}
-    return Density(places, model.dim, model.start(stats), lambda u: model.log_density(u, stats), lambda key, u: model.draw(key, u, stats))
+    return Density(
+        places,
+        model.dim,
+        model.start(stats),
+        lambda u: model.log_density(u, stats),
+        lambda key, u: model.draw(key, u, stats),
+    )
 
 
 def integrated(problem: Any) -> Density | str:
@@ -107,7 +117,8 @@ def integrated(problem: Any) -> Density | str:
     return Density(places, model.dim, model.start(stats), density, draw, laws, kinds)
 
 
-# printed source --------------------------------------------------------------------------------------------------------------
+# printed source
+# --------------------------------------------------------------------------------------------------------------
 
 
 def source(problem: Any) -> tuple[str, Callable[..., Any], dict[str, Any]]:
@@ -118,7 +129,9 @@ def source(problem: Any) -> tuple[str, Callable[..., Any], dict[str, Any]]:
     return text, names["model"], arguments(problem)
 
 
-def source_density(function: Callable[..., Any], given: Mapping[str, Any]) -> tuple[dict[str, tuple[int, int]], int, Callable[[Any], Any]]:
+def source_density(
+    function: Callable[..., Any], given: Mapping[str, Any]
+) -> tuple[dict[str, tuple[int, int]], int, Callable[[Any], Any]]:
     """Places of sites by name, the dimension, and the log density of the printed function."""
     sites = find_sites(function, **given)
     places = {site.name: (site.start, site.stop) for site in sites}
@@ -128,7 +141,11 @@ def source_density(function: Callable[..., Any], given: Mapping[str, Any]) -> tu
 def printed_prior(prior: Prior, kind: str) -> list[str]:
     """The statements that sample a parameter of this kind from its prior in a printed source."""
     unit = [Parameter("sigma", "positive", "residual sd"), Parameter("shape_g", "positive", "concentration", "g")]
-    size, role = (2, "correlation") if kind == "correlation" else (1, "population mean" if prior.name == "gamma_rate" else "group sd")
+    size, role = (
+        (2, "correlation")
+        if kind == "correlation"
+        else (1, "population mean" if prior.name == "gamma_rate" else "group sd")
+    )
     own = Parameter("cor_g" if size == 2 else "par", kind, role, "g", "Intercept", size, prior=prior)
     level = SimpleNamespace(name="g")
     layout: Any = Layout("normal", True, (), (), (level,), (*unit, own), 4)  # type: ignore[arg-type]
@@ -136,7 +153,8 @@ def printed_prior(prior: Prior, kind: str) -> list[str]:
     return prior_lines(own, names, layout)
 
 
-# priors ----------------------------------------------------------------------------------------------------------------------
+# priors
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def drawn(prior: Prior, key: Any, unit: Any, size: int) -> Any:
@@ -157,13 +175,18 @@ def numpyro_law(prior: Prior, kind: str) -> Any:
 def ends(law: Any) -> tuple[float, float]:
     """Ends of the support of one of NumPyro's laws of a number."""
     support = law.support
-    return float(getattr(support, "lower_bound", 0.0 if support is constraints.positive else -np.inf)), float(getattr(support, "upper_bound", np.inf))
+    return float(getattr(support, "lower_bound", 0.0 if support is constraints.positive else -np.inf)), float(
+        getattr(support, "upper_bound", np.inf)
+    )
 
 
-# simulators ------------------------------------------------------------------------------------------------------------------
+# simulators
+# ------------------------------------------------------------------------------------------------------------------
 
 
-def simulated(model: Any, frame: pd.DataFrame, truth: Mapping[str, Any], deviation: Mapping[str, Any] | None, keys: Any) -> tuple[Any, dict[str, Any]]:
+def simulated(
+    model: Any, frame: pd.DataFrame, truth: Mapping[str, Any], deviation: Mapping[str, Any] | None, keys: Any
+) -> tuple[Any, dict[str, Any]]:
     """Outcomes and true values of a mechanism, a dataset each key; NumPy."""
     problem = bind_design(model, frame)
     known, values = read_truth(truth, problem)

@@ -1,6 +1,8 @@
-"""Some forty fits of shipped data, over all families, poolings and samplers: tables, texts, draws, predictions, saved files.
+"""Some forty fits of shipped data, over all families, poolings and samplers: tables, texts, draws, predictions, saved
+files.
 
-Draws of `exact` and `closed_form` are compared number by number, in posterior sds; those of chains by the means of their summary, in
+Draws of `exact` and `closed_form` are compared number by number, in posterior sds; those of chains by the means of
+their summary, in
 Monte Carlo standard errors, unless their bits are the same.
 """
 
@@ -48,16 +50,20 @@ FITS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "eight schools gibbs": (EIGHT | {"priors": {"sd_school": "half_cauchy(5)"}}, "eight_schools", {"sampler": "gibbs"}),
     "eight schools metropolis": (EIGHT, "eight_schools", {"sampler": "metropolis"}),
     "eight schools t": (EIGHT | {"family": "student_t"}, "eight_schools", {"sampler": "nuts"}),
-    "baseball": ({"formula": "avg ~ 1 + (1 | player)", "known_se": "se", "priors": {"Intercept": "normal(0.25, 0.05)", "sd_player": "jeffreys2()"}},
+    "baseball": ({"formula": "avg ~ 1 + (1 | player)", "known_se": "se", "priors": {"Intercept": ("normal(0.25, "
+                                                                                                 "0.05)"), "sd_player": "jeffreys2()"}},
                  "baseball", {"sampler": "exact"}),
     # normal, unknown variance
     "one sample": ({"formula": "score ~ 1", "priors": CONJUGATE}, "scores", {"sampler": "closed_form"}),
     "scores": ({"formula": "score ~ 1 + (1 | school/classroom)"}, "scores", {"sampler": "exact"}),
     "scores gibbs": ({"formula": "score ~ 1 + (1 | school/classroom)"}, "scores", {"sampler": "gibbs"}),
-    "scores complete": ({"formula": "score ~ 1 + (1 | school/classroom)"}, "scores", {"sampler": "exact", "pooling": "complete"}),
+    "scores complete": ({"formula": ("score ~ 1 + (1 | "
+                                    "school/classroom)")}, "scores", {"sampler": "exact", "pooling": "complete"}),
     "individuals": ({"formula": "y ~ 1 + x + (1 + x || id)"}, "individuals", {"sampler": "exact"}),
-    "growth": ({"formula": "weight ~ 1 + day + (1 | rat)", "priors": {"sd_rat": "half_t(3, 20)", "sigma": "half_cauchy(10)"}}, "growth", {"sampler": "exact"}),
-    "growth slopes": ({"formula": "weight ~ 1 + day + (1 + day | rat)", "priors": {"cor_rat": "lkj(2)"}}, "growth", {"sampler": "nuts"}),
+    "growth": ({"formula": "weight ~ 1 + day + (1 | rat)", "priors": {"sd_rat": ("half_t(3, "
+                                                                                "20)"), "sigma": "half_cauchy(10)"}}, "growth", {"sampler": "exact"}),
+    "growth slopes": ({"formula": ("weight ~ 1 + day + (1 + day | "
+                                  "rat)"), "priors": {"cor_rat": "lkj(2)"}}, "growth", {"sampler": "nuts"}),
     "pastes": (PASTES, "pastes", {"sampler": "exact"}),
     "pastes none": (PASTES, "pastes", {"sampler": "exact", "pooling": "none"}),
     "pastes mixed": (PASTES, "pastes", {"sampler": "exact", "pooling": {"batch": "complete"}}),
@@ -73,15 +79,19 @@ FITS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
                   {"sampler": "exact"}),
     "patients": ({"formula": "responds ~ 1 + (1 | basket)", "family": "bernoulli"}, "patients", {"sampler": "exact"}),
     "pumps": (PUMPS, "pumps", {"sampler": "exact"}),
-    "pumps gamma rate": (PUMPS | {"priors": {"mean_pump": "gamma_rate(0.1, 1)", "shape_pump": "exponential(1)"}}, "pumps", {"sampler": "exact"}),
+    "pumps gamma rate": (PUMPS | {"priors": {"mean_pump": ("gamma_rate(0.1, "
+                                                          "1)"), "shape_pump": "exponential(1)"}}, "pumps", {"sampler": "exact"}),
     "pumps none": (PUMPS, "pumps", {"sampler": "exact", "pooling": "none"}),
     "pumps nuts on all": (PUMPS, "pumps", {"sampler": "nuts", "marginalize": False}),
-    "counties": ({"formula": "deaths ~ 1 + (1 | state/county)", "family": "poisson", "exposure": "exposure"}, "counties", {"sampler": "nuts"}),
+    "counties": ({"formula": ("deaths ~ 1 + (1 | "
+                             "state/county)"), "family": "poisson", "exposure": "exposure"}, "counties", {"sampler": "nuts"}),
     # other links
     "baskets": ({"formula": "responses ~ 1 + (1 | basket)", "family": "binomial_logit", "trials": "patients"}, "baskets", {"sampler": "nuts"}),
-    "patients logit": ({"formula": "responds ~ 1 + (1 | basket)", "family": "bernoulli_logit"}, "patients", {"sampler": "nuts", "pooling": "none"}),
+    "patients logit": ({"formula": ("responds ~ 1 + (1 | "
+                                   "basket)"), "family": "bernoulli_logit"}, "patients", {"sampler": "nuts", "pooling": "none"}),
     "pumps log": (PUMPS | {"family": "poisson_log"}, "pumps", {"sampler": "nuts"}),
-    "counties overdispersed": ({"formula": "deaths ~ 1 + (1 | state)", "family": "negative_binomial", "exposure": "exposure"}, "counties", {"sampler": "nuts"}),
+    "counties overdispersed": ({"formula": ("deaths ~ 1 + (1 | "
+                                           "state)"), "family": "negative_binomial", "exposure": "exposure"}, "counties", {"sampler": "nuts"}),
 }  # fmt: skip
 """Name to (declaration, dataset, settings of the fit)."""
 
@@ -115,15 +125,22 @@ def record(folder: Path) -> None:
         path.write_text(json.dumps(found, indent=1))
 
 
-# one fit -----------------------------------------------------------------------------------------------------------------------
+# one fit
+# -----------------------------------------------------------------------------------------------------------------------
 
 
 def _of_fit(fit: Any, sampler: str) -> dict[str, Any]:
     chains = sampler in CHAINS
     found: dict[str, Any] = {"sampler": sampler, "draws": {name: _checksum(x) for name, x in fit.draws.values.items()}}
     whole = str(fit)
-    found["texts"] = {"print": whole.split("\n\n")[0] if chains else _without_numbers(whole), "repr": "" if chains else repr(fit), "latex": fit.latex(),
-                      "code": fit.code(), "status": "" if chains else fit.status, "warnings": [] if chains else list(fit.warnings)}  # fmt: skip
+    found["texts"] = {
+        "print": whole.split("\n\n")[0] if chains else _without_numbers(whole),
+        "repr": "" if chains else repr(fit),
+        "latex": fit.latex(),
+        "code": fit.code(),
+        "status": "" if chains else fit.status,
+        "warnings": [] if chains else list(fit.warnings),
+    }
     found["summary"] = _table(fit.summary())
     found["file"], values = _file(fit, chains)
     tables = found["tables"] = {} if chains else {name: _table(table) for name, table in values.items()}
@@ -144,9 +161,15 @@ def _tables(fit: Any) -> Iterator[tuple[str, Callable[[], pd.DataFrame]]]:
     yield "pooling", fit.pooling
     yield "heterogeneity", fit.heterogeneity
     yield "ranks", fit.ranks
-    yield "check", lambda: pd.DataFrame({k: [v] for k, v in vars(fit.check("mean", seed=2)).items() if isinstance(v, float)})
+    yield (
+        "check",
+        lambda: pd.DataFrame({k: [v] for k, v in vars(fit.check("mean", seed=2)).items() if isinstance(v, float)}),
+    )
     yield "diagnose", lambda: fit.diagnose().table
-    yield "loo", lambda: (lambda loo: pd.DataFrame({"elpd": [loo.elpd], "se": [loo.se], "p": [loo.p]}, dtype=float))(fit.loo())
+    yield (
+        "loo",
+        lambda: (lambda loo: pd.DataFrame({"elpd": [loo.elpd], "se": [loo.se], "p": [loo.p]}, dtype=float))(fit.loo()),
+    )
     for groups in ("existing", "new", "average"):
         for kind in ("mean", "outcome"):
             yield f"predict {groups} {kind}", lambda groups=groups, kind=kind: _predicted(fit, groups, kind)
@@ -171,7 +194,10 @@ def _checksum(x: Any) -> str:
 
 
 def _table(table: pd.DataFrame) -> dict[str, Any]:
-    return {"index": [str(x) for x in table.index], "columns": {str(c): [_plain(x) for x in table[c]] for c in table.columns}}
+    return {
+        "index": [str(x) for x in table.index],
+        "columns": {str(c): [_plain(x) for x in table[c]] for c in table.columns},
+    }
 
 
 def _shape(table: pd.DataFrame) -> dict[str, Any]:
@@ -183,7 +209,8 @@ def _plain(x: Any) -> Any:
 
 
 def _file(fit: Any, chains: bool) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
-    """Groups, variables and attributes of the saved file, and whether it reads back the same; digests and times left out.
+    """Groups, variables and attributes of the saved file, and whether it reads back the same; digests and times left
+    out.
 
     And, of what stands beside the draws (log likelihoods, log priors), mean and sd over draws.
     """
@@ -197,7 +224,11 @@ def _file(fit: Any, chains: bool) -> tuple[dict[str, Any], dict[str, pd.DataFram
             values: dict[str, pd.DataFrame] = {}
             for node in tree.subtree:
                 for name, x in node.to_dataset(inherit=False).variables.items():
-                    found[f"{node.path}/{name}"] = [*map(str, x.dims), str(x.dtype), *([] if name == "parquet" else map(str, x.shape))]
+                    found[f"{node.path}/{name}"] = [
+                        *map(str, x.dims),
+                        str(x.dtype),
+                        *([] if name == "parquet" else map(str, x.shape)),
+                    ]
                     if x.dims[:2] == ("chain", "draw") and node.name != "posterior":
                         flat = np.asarray(x, float).reshape(x.shape[0] * x.shape[1], -1)
                         values[f"file {node.name} {name}"] = pd.DataFrame({"mean": flat.mean(0), "sd": flat.std(0)})
@@ -210,7 +241,8 @@ def _file(fit: Any, chains: bool) -> tuple[dict[str, Any], dict[str, pd.DataFram
     return found | {"header": header, "reads back": same and back.summary().equals(fit.summary())}, values
 
 
-# side by side ------------------------------------------------------------------------------------------------------------------
+# side by side
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def compare(folder: Path, other: Path) -> int:
@@ -222,7 +254,9 @@ def compare(folder: Path, other: Path) -> int:
             tally.differs(f"{name}: {'new' if (other / name).exists() else 'lost'}")
             continue
         a, b = (json.loads((f / name).read_text()) for f in (folder, other))
-        _compare_fit(tally, name.removesuffix(".json"), a, b, [f / name.replace(".json", ".npz") for f in (folder, other)])
+        _compare_fit(
+            tally, name.removesuffix(".json"), a, b, [f / name.replace(".json", ".npz") for f in (folder, other)]
+        )
     return tally.report("fits")
 
 
@@ -234,12 +268,21 @@ def _compare_fit(tally: Tally, name: str, a: dict[str, Any], b: dict[str, Any], 
         with np.load(draws[0]) as x, np.load(draws[1]) as y:
             tally.keys(f"{name}: draws", list(x), list(y))
             for key in [k for k in x.files if k in y.files]:
-                tally.number(f"{name}: draws {key}", x[key], y[key], OF_SD, np.std(x[key].astype(float), axis=(0, 1), keepdims=True))
+                tally.number(
+                    f"{name}: draws {key}",
+                    x[key],
+                    y[key],
+                    OF_SD,
+                    np.std(x[key].astype(float), axis=(0, 1), keepdims=True),
+                )
     if chains and not same:
         _within_error(tally, f"{name}: summary", a["summary"], b["summary"])
         tally.tree(f"{name}: tables", *({k: _frame_of(v) for k, v in t["tables"].items()} for t in (a, b)))
         return
-    for what, x, y in [("summary", a["summary"], b["summary"]), *((k, v, b["tables"].get(k, {})) for k, v in a["tables"].items())]:
+    for what, x, y in [
+        ("summary", a["summary"], b["summary"]),
+        *((k, v, b["tables"].get(k, {})) for k, v in a["tables"].items()),
+    ]:
         _compare_table(tally, f"{name}: {what}", x, y)
     tally.keys(f"{name}: tables", a["tables"], b["tables"])
 
@@ -249,7 +292,9 @@ def _frame_of(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compare_table(tally: Tally, where: str, a: dict[str, Any], b: dict[str, Any]) -> None:
-    """Numbers in posterior sds where a table has them, else relative; a table of chains is its rows and columns alone."""
+    """Numbers in posterior sds where a table has them, else relative; a table of chains is its rows and columns
+    alone.
+    """
     if not isinstance(a["columns"], dict) or not isinstance(b.get("columns"), dict):
         tally.tree(where, a, b)
         return
@@ -274,6 +319,8 @@ def _within_error(tally: Tally, where: str, a: dict[str, Any], b: dict[str, Any]
         with np.errstate(all="ignore"):
             gap = np.nan_to_num(np.abs(x - y) / np.hypot(ex, ey))
         if np.any(np.isnan(x) != np.isnan(y)) or gap.max(initial=0.0) > MCSE:
-            tally.differs(f"{where}: {a['index'][int(gap.argmax())]}: {gap.max():.2g} Monte Carlo standard errors apart")
+            tally.differs(
+                f"{where}: {a['index'][int(gap.argmax())]}: {gap.max():.2g} Monte Carlo standard errors apart"
+            )
         else:
             tally.within += 1

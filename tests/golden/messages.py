@@ -1,4 +1,5 @@
-"""Every error that the tests provoke: a plugin of pytest that writes down what `pytest.raises` catches, and the comparison.
+"""Every error that the tests provoke: a plugin of pytest that writes down what `pytest.raises` catches, and the
+comparison.
 
     HIERMODELS_MESSAGES=FILE python -m pytest tests/models/test_model.py      # appends a line for each error
     python -m tests.golden record FOLDER messages                      # FOLDER/messages/test_model.jsonl and so on

@@ -18,13 +18,21 @@ from tests.golden.cases import KNOBS
 JOINT = ("bda3", "rgbp")
 KINDS = ("real", "positive", "above_one", "unit")
 MORE = (
-    "beta(0.5, 0.5)", "beta(0, 2)", "exponential(3)", "fixed(-1.5)", "fixed(0)", "gamma(0.5, 2)", "gamma_rate(0.5, 3)", "half_cauchy(25)", "half_normal(0.1)",
-    "half_normal_cv(0.4)", "half_t(1, 3)", "half_t(0.5, 2)", "inverse_gamma_variance(0.01, 0.01)", "lkj(1)", "lkj(0.5)", "log_normal(-2, 3)", "normal(-3, 0.2)",
-    "power(2.5)", "power(-1)", "power(0)", "scaled_half_t(1, 0.5)", "scaled_normal(0, 10)", "student_t(1, -2, 0.7)", "uniform(-4, -1)", "uniform(0, 1)",
+    "beta(0.5, 0.5)", "beta(0, 2)", "exponential(3)", "fixed(-1.5)", "fixed(0)", "gamma(0.5, 2)", ("gamma_rate(0.5, "
+                                                                                                  "3)"), "half_cauchy(25)", "half_normal(0.1)",
+    "half_normal_cv(0.4)", "half_t(1, 3)", "half_t(0.5, 2)", ("inverse_gamma_variance(0.01, "
+                                                             "0.01)"), "lkj(1)", "lkj(0.5)", ("log_normal(-2, "
+                                                                                                                         "3)"), ("normal(-3, "
+                                                                                                                                              "0.2)"),
+    "power(2.5)", "power(-1)", "power(0)", "scaled_half_t(1, 0.5)", "scaled_normal(0, 10)", ("student_t(1, -2, "
+                                                                                            "0.7)"), ("uniform(-4, "
+                                                                                                                     "-1)"), ("uniform(0, "
+                                                                                                                                        "1)"),
     "uniform(0, 1e300)", "normal(1e-9, 1e9)",
 )  # fmt: skip
 """Numbers at the edges: exponents at one, mass at zero, large and small scales."""
-WRONG = ("normal(0)", "normal(0, 0)", "half_normal(-1)", "gamma(1, 2, 3)", "half_t(0, 1)", "uniform(2, 1)", "beta(-1, 1)", "lkj(0)", "half_norml(1)", "flat",
+WRONG = ("normal(0)", "normal(0, 0)", "half_normal(-1)", "gamma(1, 2, 3)", "half_t(0, 1)", "uniform(2, 1)", ("beta(-1, "
+                                                                                                            "1)"), "lkj(0)", "half_norml(1)", "flat",
          "flat(1)", "fixed(1e400)", "normal(a, b)", "normal(0, 1) + 1", "")  # fmt: skip
 GRID = {
     "real": (-30.0, -2.0, -0.5, 0.0, 0.3, 1.0, 2.5, 40.0),
@@ -98,16 +106,23 @@ def _numbers(prior: Any, words: dict[str, Any]) -> dict[str, Any]:
 
 
 def _densities(prior: Any, kind: str, words: dict[str, Any]) -> dict[str, Any]:
-    """Log density and its derivative on a grid, with and without its context; NumPyro's log density inside the support."""
+    """Log density and its derivative on a grid, with and without its context; NumPyro's log density inside the
+    support.
+    """
     context = jnp.asarray(VARIANCES) if prior.of_variances else jnp.asarray(UNIT) if prior.unit else None
     grid = jnp.asarray(GRID[kind])
     graded = [jax.value_and_grad(lambda x: prior.log_density(x, context))(x) for x in grid]
-    found = {f"log density {kind}": jnp.stack([v for v, _ in graded]), f"slope {kind}": jnp.stack([g for _, g in graded])}
+    found = {
+        f"log density {kind}": jnp.stack([v for v, _ in graded]),
+        f"slope {kind}": jnp.stack([g for _, g in graded]),
+    }
     if context is not None:
         words["without context"] = _told(lambda: prior.log_density(grid))
     law = doors.numpyro_law(prior, kind) if prior.name != "fixed" else None
     words[f"numpyro {kind}"] = "none" if law is None else type(law).__name__
     if law is not None:
         (low, high), own = prior.support(kind), doors.ends(law)
-        found[f"numpyro {kind}"] = law.log_prob(jnp.asarray([x for x in GRID[kind] if max(low, own[0]) < x < min(high, own[1])]))
+        found[f"numpyro {kind}"] = law.log_prob(
+            jnp.asarray([x for x in GRID[kind] if max(low, own[0]) < x < min(high, own[1])])
+        )
     return found

@@ -1,7 +1,10 @@
-"""Explicit NUTS, NUTS on the hyperparameters and the exact engine agree: every parameter of twenty datasets of three models.
+"""Explicit NUTS, NUTS on the hyperparameters and the exact engine agree: every parameter of twenty datasets of three
+models.
 
-Compared are mean, sd and the ends of the 95% interval, in Monte Carlo standard errors of the chains (the exact engine's own error
-is 1e-3 posterior sd). Among so many comparisons some are beyond 4 by chance; the bound is Bonferroni's for a joint failure rate
+Compared are mean, sd and the ends of the 95% interval, in Monte Carlo standard errors of the chains (the exact engine's
+own error
+is 1e-3 posterior sd). Among so many comparisons some are beyond 4 by chance; the bound is Bonferroni's for a joint
+failure rate
 of 1 in 1,000 a model and pair, and the share beyond 4 is bounded too.
 """
 
@@ -44,10 +47,17 @@ def trials(rng: np.random.Generator) -> pd.DataFrame:
 HALF_NORMAL = {name: "half_normal(5)" for name in ("sd_school", "sd_school:classroom", "sigma")}
 MODELS = {
     "eight schools": (
-        hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"Intercept": "normal(0, 20)", "sd_school": "half_normal(20)"}),
+        hm.Model(
+            "effect ~ 1 + (1 | school)",
+            known_se="se",
+            priors={"Intercept": "normal(0, 20)", "sd_school": "half_normal(20)"},
+        ),
         eight_schools,
     ),
-    "three levels": (hm.Model("y ~ 1 + (1 | school/classroom)", priors={"Intercept": "normal(0, 10)", **HALF_NORMAL}), pupils),
+    "three levels": (
+        hm.Model("y ~ 1 + (1 | school/classroom)", priors={"Intercept": "normal(0, 10)", **HALF_NORMAL}),
+        pupils,
+    ),
     "beta-binomial": (
         hm.Model(
             "tumors ~ 1 + (1 | experiment)",
@@ -67,11 +77,17 @@ def draws(problem: Problem, frames: list[pd.DataFrame], model: hm.Model, setting
     found = []
     for i, frame in enumerate(frames):
         values = program(jax.random.key(i), as_jax(bind(model, frame).data))
-        found.append(np.concatenate([np.asarray(v).reshape(settings.chains, settings.draws, -1) for _, v in sorted(values.items())], 2))
+        found.append(
+            np.concatenate(
+                [np.asarray(v).reshape(settings.chains, settings.draws, -1) for _, v in sorted(values.items())], 2
+            )
+        )
     return found
 
 
-def exact(problem: Problem, frames: list[pd.DataFrame], model: hm.Model, names: list[str]) -> list[dict[str, np.ndarray]]:
+def exact(
+    problem: Problem, frames: list[pd.DataFrame], model: hm.Model, names: list[str]
+) -> list[dict[str, np.ndarray]]:
     """Mean, sd, lower and upper of every parameter of each dataset."""
     targets = tuple(Target(name, "mean") for name in names)
     estimate = jax.jit(estimator(problem.layout, Settings(sampler="exact", accuracy="fit"), targets, Interval()))
@@ -85,7 +101,8 @@ def exact(problem: Problem, frames: list[pd.DataFrame], model: hm.Model, names: 
 
 
 def scores(x: np.ndarray, truth: dict[str, np.ndarray]) -> np.ndarray:
-    """Differences of the chains' mean and sd from the exact ones, of their shares below the exact quantiles from 2.5% and 97.5%.
+    """Differences of the chains' mean and sd from the exact ones, of their shares below the exact quantiles from 2.5%
+    and 97.5%.
 
     In MCSEs, shape (4, parameter). A quantile's own MCSE is a noisy spacing of order statistics; a share's is not.
     """
@@ -115,7 +132,10 @@ def test_chains_agree_with_the_exact_posterior(name: str, marginalize: bool) -> 
     z = np.stack([scores(x, t) for x, t in zip(chains, truth, strict=True)])
     bound = stats.norm.isf(0.5e-3 / z.size)
     beyond = np.mean(np.abs(z) > 4)
-    print(f"{name}: {z.size:,} comparisons, largest {np.abs(z).max():.2f} (bound {bound:.2f}), beyond 4: {beyond:.1e}, rms {z.std():.2f}")
+    print(
+        f"{name}: {z.size:,} comparisons, largest {np.abs(z).max():.2f} (bound {bound:.2f}), beyond 4: {beyond:.1e}, "
+        f"rms {z.std():.2f}"
+    )
     assert np.abs(z).max() < bound
     assert beyond < 1e-3
     assert 0.8 < np.sqrt(np.mean(z**2)) < 1.2
@@ -126,9 +146,13 @@ def test_more_nodes_serve_correlated_slopes() -> None:
     """Four hyperparameters: a study's nodes distrust themselves, the refined ones agree with NUTS."""
     frame = hm.load_dataset("individuals")
     priors = {"Intercept": "normal(0, 3)", "x": "normal(0, 3)", "cor_id": "lkj(2)", "sigma": "half_normal(5)"}
-    model = hm.Model("y ~ 1 + x + (1 + x | id)", priors={**priors, "sd_id": "half_normal(3)", "sd_id_x": "half_normal(3)"})
+    model = hm.Model(
+        "y ~ 1 + x + (1 + x | id)", priors={**priors, "sd_id": "half_normal(3)", "sd_id_x": "half_normal(3)"}
+    )
     problem = bind(model, frame)
-    targets = tuple(Target(name, "mean") for name in ("Intercept", "x", "sd_id", "sd_id_x", "sigma", "theta_id", "theta_id_x"))
+    targets = tuple(
+        Target(name, "mean") for name in ("Intercept", "x", "sd_id", "sd_id_x", "sigma", "theta_id", "theta_id_x")
+    )
     truth = np.full(sum(target_sizes(problem.layout, targets)), np.nan)
     with jax.enable_x64(True):
         data = as_jax(problem.data)

@@ -20,7 +20,9 @@ DYESTUFF2 = pd.DataFrame({
     "batch": np.repeat(list("ABCDEF"), 5), "half": np.tile(list("ab"), 15), "x": np.tile([1.0, -2, 3, 0, 5], 6), "se": np.tile([1.0, 2, 4], 10),
 })  # fmt: skip
 """Box and Tiao (1973), simulated: hardly any variance between batches."""
-COUNTS = pd.DataFrame({"k": [3, 0, 7, 4, 1, 12], "n": 20, "e": [1.0, 2, 3, 4, 5, 6], "g": list("abcdef"), "s": list("xxxyyy")})
+COUNTS = pd.DataFrame(
+    {"k": [3, 0, 7, 4, 1, 12], "n": 20, "e": [1.0, 2, 3, 4, 5, 6], "g": list("abcdef"), "s": list("xxxyyy")}
+)
 STATES = pd.DataFrame({
     "k": np.repeat(np.geomspace(2, 900, 8).astype(int), 2), "e": 5.0, "g": np.arange(16).astype(str), "s": np.repeat(list("abcdefgh"), 2),
 })  # fmt: skip
@@ -29,24 +31,30 @@ CASES = {
     "sigma": (hm.Model("y ~ 1"), NORMAL),
     "sigma and a group sd": (hm.Model("y ~ 1 + (1 | g)"), NORMAL),
     "sigma of single rows": (
-        hm.Model("y ~ 1 + (1 | g)", priors={"Intercept": "normal(0, 5)", "sigma": "half_normal(3)", "sd_g": "half_normal(3)"}),
+        hm.Model("y ~ 1 + (1 | g)", priors={"Intercept": ("normal(0, "
+                                                         "5)"), "sigma": "half_normal(3)", "sd_g": "half_normal(3)"}),
         NORMAL.iloc[::2],
     ),
     "light mean and shape": (
-        hm.Model("k ~ 1 + (1 | g)", "poisson", exposure="e", priors={"mean_g": "gamma(2, 1)", "shape_g": "exponential(0.1)"}), COUNTS,
+        hm.Model("k ~ 1 + (1 | g)", "poisson", exposure="e", priors={"mean_g": ("gamma(2, "
+                                                                               "1)"), "shape_g": "exponential(0.1)"}), COUNTS,
     ),
     "coefficient of variation": (hm.Model("k ~ 1 + (1 | g)", "binomial", trials="n"), COUNTS),
-    "groups of rates": (hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={"Intercept": "normal(0, 2)"}), COUNTS),
+    "groups of rates": (hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={"Intercept": ("normal(0, "
+                                                                                                    "2)")}), COUNTS),
     "groups with a fixed spread": (
         hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={
             "Intercept": "normal(0, 2)", "log_shape": "fixed(1)", "sd_s_log_shape": "fixed(0.5)", "sd_s": "fixed(0.8)",
         }), STATES,
     ),
-    "groups of rates that differ": (hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={"Intercept": "normal(0, 2)"}), STATES),
+    "groups of rates that differ": (hm.Model(("k ~ 1 + (1 | "
+                                             "s/g)"), "poisson", exposure="e", priors={"Intercept": ("normal(0, "
+                                                                                                                "2)")}), STATES),
     "groups around a fixed mean": (
         hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={"Intercept": "fixed(0.5)"}), STATES,
     ),
-    "groups of probabilities": (hm.Model("k ~ 1 + (1 | s/g)", "binomial", trials="n", priors={"Intercept": "normal(0, 2)"}), COUNTS),
+    "groups of probabilities": (hm.Model("k ~ 1 + (1 | s/g)", "binomial", trials="n", priors={"Intercept": ("normal(0, "
+                                                                                                           "2)")}), COUNTS),
 }  # fmt: skip
 
 
@@ -97,7 +105,9 @@ def test_no_coordinate_runs_into_a_cliff(case):
 def test_one_level_above_counts_is_centred_as_far_as_the_counts_tell():
     """The last unknown keeps its prior; states with many events and a large spread are nearly on their own scale."""
     events = np.repeat(np.geomspace(50, 20000, 12).astype(int), 5)
-    frame = pd.DataFrame({"k": events, "e": 100.0, "c": np.arange(60).astype(str), "s": np.repeat(list("abcdefghijkl"), 5)})
+    frame = pd.DataFrame(
+        {"k": events, "e": 100.0, "c": np.arange(60).astype(str), "s": np.repeat(list("abcdefghijkl"), 5)}
+    )
     problem = bind(hm.Model("k ~ 1 + (1 | s/c)", "poisson", exposure="e", priors={"Intercept": "normal(0, 5)"}), frame)
     model = factorise(problem.layout)
     stats = model.prepare(as_jax(problem.data))
@@ -113,7 +123,13 @@ def test_one_level_above_counts_is_centred_as_far_as_the_counts_tell():
     assert wider > 2 * sd
     assert 1 <= after / before < (wider / sd) ** 0.25  # the group's deviation hardly moves with the spread
     alike = frame.assign(k=np.tile([95, 100, 105, 98, 102], 12))
-    stats = model.prepare(as_jax(bind(hm.Model("k ~ 1 + (1 | s/c)", "poisson", exposure="e", priors={"Intercept": "normal(0, 5)"}), alike).data))
+    stats = model.prepare(
+        as_jax(
+            bind(
+                hm.Model("k ~ 1 + (1 | s/c)", "poisson", exposure="e", priors={"Intercept": "normal(0, 5)"}), alike
+            ).data
+        )
+    )
     unbend, start = bent(model, stats)
     q = start.at[len(model.parameters)].set(1.0)
     np.testing.assert_allclose(unbend(q)[0][len(model.parameters)], 1.0)  # no spread to see: standardised as before
@@ -129,9 +145,17 @@ EXPLICIT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", [c if c in ("rows in batches", "crossed, known errors") else pytest.param(c, marks=pytest.mark.slow) for c in EXPLICIT])
+@pytest.mark.parametrize(
+    "case",
+    [
+        c if c in ("rows in batches", "crossed, known errors") else pytest.param(c, marks=pytest.mark.slow)
+        for c in EXPLICIT
+    ],
+)
 def test_explicit_groups_are_as_wide_at_a_large_spread_as_at_a_small_one(case):
-    """The Jacobian is that of the map, and along a group's coordinate the log density has a curvature of about one, whatever the sds."""
+    """The Jacobian is that of the map, and along a group's coordinate the log density has a curvature of about one,
+    whatever the sds.
+    """
     problem = bind(EXPLICIT[case], DYESTUFF2)
     model = Explicit(problem.layout)
     stats = model.prepare(as_jax(problem.data))
@@ -152,7 +176,9 @@ def test_explicit_groups_are_as_wide_at_a_large_spread_as_at_a_small_one(case):
 
 @pytest.mark.parametrize("events", [0, 20])
 def test_chains_start_within_reach_of_a_spread_where_outcomes_are_all_alike(events):
-    """No event, or nothing else: the prior decides about sd_g, and softplus steps from a start of 1e-16 never come near its scale."""
+    """No event, or nothing else: the prior decides about sd_g, and softplus steps from a start of 1e-16 never come
+    near its scale.
+    """
     problem = bind(hm.Model("k ~ 1 + (1 | g)", "binomial_logit", trials="n"), COUNTS.assign(k=events))
     model = Explicit(problem.layout)
     start = model.start(model.prepare(as_jax(problem.data)))
@@ -161,12 +187,17 @@ def test_chains_start_within_reach_of_a_spread_where_outcomes_are_all_alike(even
 
 @pytest.mark.slow
 def test_explicit_chains_reach_the_tail_of_a_spread_that_may_be_zero():
-    model = hm.Model("y ~ 1 + (1 | batch)", priors={"Intercept": "normal(0, 20)", "sd_batch": "half_cauchy(5)", "sigma": "half_normal(10)"})
+    model = hm.Model(
+        "y ~ 1 + (1 | batch)",
+        priors={"Intercept": "normal(0, 20)", "sd_batch": "half_cauchy(5)", "sigma": "half_normal(10)"},
+    )
     exact = hm.fit(model, DYESTUFF2, sampler="exact", draws=50_000, progress=False).draws.values
     right = np.array([np.std(exact["Intercept"]), np.std(exact["sd_batch"]), np.mean(exact["sd_batch"] > 5)])
     found = []
     for seed in range(8):
-        draws = hm.fit(model, DYESTUFF2, sampler="nuts", marginalize=False, draws=2500, progress=False, seed=seed).draws.values
+        draws = hm.fit(
+            model, DYESTUFF2, sampler="nuts", marginalize=False, draws=2500, progress=False, seed=seed
+        ).draws.values
         found.append([np.std(draws["Intercept"]), np.std(draws["sd_batch"]), np.mean(draws["sd_batch"] > 5)])
     error = np.std(found, axis=0, ddof=1)
     assert (np.abs(np.mean(found, axis=0) - right) < 4 * error / np.sqrt(8)).all()

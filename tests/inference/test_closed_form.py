@@ -31,7 +31,8 @@ def close(value, printed, decimals):
     np.testing.assert_allclose(value, printed, rtol=2e-4 if decimals < 5 else 2e-6, atol=1.01 * 10.0**-decimals)
 
 
-# one level ------------------------------------------------------------------------------------------------------------------
+# one level
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_one_level_printed_numbers():
@@ -98,7 +99,10 @@ def test_nuts_on_everything_agrees_with_the_student_t():
     law = laws.normal_inverse_gamma(Y, 8, 1.5, 3, 2)
     fit = hm.fit(ONE, FRAME, marginalize=False, draws=2000, seed=3, progress=False)
     table = fit.summary()
-    for name, mean in (("Intercept", law.theta.mean()), ("sigma", np.sqrt(law.scale) * math.exp(special.gammaln(5.5) - special.gammaln(6)))):
+    for name, mean in (
+        ("Intercept", law.theta.mean()),
+        ("sigma", np.sqrt(law.scale) * math.exp(special.gammaln(5.5) - special.gammaln(6))),
+    ):
         assert abs(table.loc[name, "mean"] - mean) < 4 * table.loc[name, "mcse_mean"]
 
 
@@ -107,9 +111,14 @@ def test_display_and_refusals_of_the_scaled_prior():
     assert r"\beta_{\mathrm{Intercept}} &\sim \mathrm{N}(8,\, (1.5\, \sigma)^{2})" in ONE.latex()
     schools = hm.load_dataset("eight_schools")
     known = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"Intercept": "scaled_normal(8, 1.5)"})
-    with pytest.raises(ValueError, match=r"Intercept: scaled_normal\(8, 1.5\) is in units of the residual sd, which this model has not; use normal"):
+    with pytest.raises(
+        ValueError,
+        match=r"Intercept: scaled_normal\(8, 1.5\) is in units of the residual sd, which this model has not; use normal",
+    ):
         bind(known, schools)
-    counts = hm.Model("deaths ~ 1", family="poisson", exposure="exposure", priors={"Intercept": "scaled_normal(8, 1.5)"})
+    counts = hm.Model(
+        "deaths ~ 1", family="poisson", exposure="exposure", priors={"Intercept": "scaled_normal(8, 1.5)"}
+    )
     with pytest.raises(ValueError, match=r"scaled_normal\(8, 1.5\) (does not fit|is in units of the residual sd)"):
         bind(counts, hm.load_dataset("counties"))
     with pytest.raises(ValueError, match="ratio > 0"):
@@ -120,7 +129,10 @@ def test_display_and_refusals_of_the_scaled_prior():
 
 def test_scaled_prior_in_deeper_models_is_the_normal_one_at_that_sigma():
     scores = hm.load_dataset("scores")
-    formula, scale = "score ~ 1 + (1 | school/classroom)", {"sd_school": "half_normal(9)", "sd_school:classroom": "half_normal(9)"}
+    formula, scale = (
+        "score ~ 1 + (1 | school/classroom)",
+        {"sd_school": "half_normal(9)", "sd_school:classroom": "half_normal(9)"},
+    )
     with jax.enable_x64(True):
         found = []
         for prior in ("scaled_normal(50, 2)", "normal(50, 6)"):
@@ -142,8 +154,12 @@ def test_prior_simulation_keeps_the_units():
     z = (true["Intercept"] - 8) / true["sigma"] / 1.5
     assert stats.kstest(z, "norm").pvalue > 1e-3
     assert stats.kstest(true["sigma"] ** 2, stats.invgamma(3, scale=2).cdf).pvalue > 1e-3
-    with pytest.raises(ValueError, match="is in units of the residual sd, which the mechanism has not; use another law"):
-        read_truth({"Intercept": "scaled_normal(8, 1.5)"}, bind_design(hm.Model("y ~ 1", known_se="s"), FRAME.assign(s=1.0)))
+    with pytest.raises(
+        ValueError, match="is in units of the residual sd, which the mechanism has not; use another law"
+    ):
+        read_truth(
+            {"Intercept": "scaled_normal(8, 1.5)"}, bind_design(hm.Model("y ~ 1", known_se="s"), FRAME.assign(s=1.0))
+        )
 
 
 def test_sequential_draws_follow_the_laws():
@@ -153,7 +169,8 @@ def test_sequential_draws_follow_the_laws():
     assert stats.kstest(variance, found.variance.cdf).pvalue > 1e-3
 
 
-# truncated inverse gamma ----------------------------------------------------------------------------------------------------
+# truncated inverse gamma
+# ----------------------------------------------------------------------------------------------------
 
 TRUNCATED = {
     "not at all": (3.0, 2.0, 0.0, math.inf),
@@ -178,9 +195,10 @@ def test_truncated_inverse_gamma_against_quadrature(name):
 
     def integral(r=0.0, top=high):
         if math.isinf(top):
-            return integrate.quad(kernel, low, 50 * peak, args=(r,), points=points, limit=400)[0] + integrate.quad(
-                kernel, 50 * peak, np.inf, args=(r,), limit=400
-            )[0]
+            return (
+                integrate.quad(kernel, low, 50 * peak, args=(r,), points=points, limit=400)[0]
+                + integrate.quad(kernel, 50 * peak, np.inf, args=(r,), limit=400)[0]
+            )
         return integrate.quad(kernel, low, top, args=(r,), limit=400)[0]
 
     for r in (-2, -1, 0.25, 0.5, 1, 2):
@@ -203,7 +221,8 @@ def test_truncated_inverse_gamma_refuses():
         TruncatedInverseGamma(0, 1)
 
 
-# baseball -------------------------------------------------------------------------------------------------------------------
+# baseball
+# -------------------------------------------------------------------------------------------------------------------
 
 # mean, sd, q2.5, q50, q97.5; quantiles of the clipped draws with se 0.06
 PLAYERS = {
@@ -221,7 +240,8 @@ PLAYERS = {
     17: ((0.22977, 0.04450, 0.13079, 0.23466, 0.30521), (0.1286, 0.2314, 0.2974)),
 }
 
-# P(v < s), E[B], E[tau^2], sd, tau quantiles, sd(mu), mu ends, new theta ends, new y ends, first and last mean, SSE and wins (mean, median)
+# P(v < s), E[B], E[tau^2], sd, tau quantiles, sd(mu), mu ends, new theta ends, new y ends, first and last mean, SSE and
+# wins (mean, median)
 BASEBALL = {
     0.066: (0.217106, 0.675442, 0.002728, 0.002594, (0.00986, 0.04500, 0.09736), 0.019839, (0.22627, 0.30459), (0.14975, 0.38111),
             (0.09473, 0.43613), 0.30911, 0.22977, (0.02276, 16), (0.02174, 16)),
@@ -243,7 +263,11 @@ def test_baseball_printed_numbers(se):
     np.testing.assert_allclose([found.tau2_mean, found.tau2_sd], [tau2, tau2_sd], atol=1e-6)
     np.testing.assert_allclose(found.tau_quantile(ENDS), tau, atol=near)
     assert found.mu_sd == pytest.approx(mu_sd, abs=1e-6)
-    for quantile, printed in ((found.mu_quantile, mu), (found.new_theta_quantile, new), (found.new_outcome_quantile, new_y)):
+    for quantile, printed in (
+        (found.mu_quantile, mu),
+        (found.new_theta_quantile, new),
+        (found.new_outcome_quantile, new_y),
+    ):
         np.testing.assert_allclose(quantile([0.025, 0.975]), printed, atol=near)
     np.testing.assert_allclose(found.theta_mean[[0, 17]], [first, last], atol=near)
     truth = frame["rem_avg"].round(3).to_numpy()  # the printed sums are against averages of three decimals
@@ -267,7 +291,9 @@ def test_baseball_players():
 
 
 def test_the_lecture_prints_clipped_draws():
-    """The table's own 2.5, 50 and 97.5% columns are within 0.0025 of the clipped law at 0.06 and not of the posterior."""
+    """The table's own 2.5, 50 and 97.5% columns are within 0.0025 of the clipped law at 0.06 and not of the
+    posterior.
+    """
     table = np.array([
         [0.239, 0.309, 0.418], [0.234, 0.299, 0.403], [0.227, 0.294, 0.391], [0.219, 0.286, 0.380], [0.209, 0.279, 0.365],
         [0.211, 0.279, 0.367], [0.200, 0.272, 0.355], [0.190, 0.266, 0.343], [0.178, 0.259, 0.332], [0.177, 0.259, 0.330],
@@ -303,7 +329,9 @@ def test_two_level_against_the_exact_engine_on_random_data():
             targets = tuple(Target(n) for n in ("sd_g", "Intercept", "theta_g"))
             run = jax.jit(estimator(problem.layout, Settings("exact"), targets, Interval()))
             got = run(jax.random.key(0), as_jax(problem.data), jnp.full(2 + k, jnp.nan))
-        lower, middle, upper = (np.r_[found.tau_quantile(p), found.mu_quantile(p), found.theta_quantile(p)] for p in ENDS)
+        lower, middle, upper = (
+            np.r_[found.tau_quantile(p), found.mu_quantile(p), found.theta_quantile(p)] for p in ENDS
+        )
         spread = (upper - lower) / 4
         for value, printed in ((got.lower, lower), (got.median, middle), (got.upper, upper)):
             # four groups have tails so heavy that the engine's own bound is wider
@@ -322,7 +350,8 @@ def test_two_level_refuses():
     assert math.isinf(laws.two_level_normal([1, 2, 4, 9], 1).mu_sd)
 
 
-# one mean, one rate, one probability ------------------------------------------------------------------------------------------
+# one mean, one rate, one probability
+# ------------------------------------------------------------------------------------------
 
 
 def test_common_effect_of_eight_schools():
@@ -338,7 +367,13 @@ def test_common_effect_of_eight_schools():
 # prior, y, exposure; mean, sd, ends, P(> 1); predictive mean, variance, P(0)
 COUNTY = {
     "one year": ((3, 5), 3, 1.0, (1.0, 0.408248, 0.36698, 1.94472, 0.44568), (1.0, 7 / 6, 0.39657)),
-    "two hundred thousand": ((3, 5), 3, 2.0, (0.857143, 0.349927, 0.31456, 1.66690, 0.30071), (1.714286, 2.204082, 0.22138)),
+    "two hundred thousand": (
+        (3, 5),
+        3,
+        2.0,
+        (0.857143, 0.349927, 0.31456, 1.66690, 0.30071),
+        (1.714286, 2.204082, 0.22138),
+    ),
     "ten years": ((3, 5), 30, 20.0, (1.32, math.sqrt(33) / 25, 0.90863, 1.80698, 0.92854), None),
     "Jeffreys": ((0.5, 0), 3, 1.0, (3.5, math.sqrt(3.5), 0.84493, 8.00638, stats.gamma(3.5).sf(1)), None),
 }
@@ -370,9 +405,16 @@ def test_bad_counts_are_refused():
         laws.beta_binomial(5, 4, 1, 1)
 
 
-# the sampler -------------------------------------------------------------------------------------------------------------------
+# the sampler
+# -------------------------------------------------------------------------------------------------------------------
 
-ROWS = pd.DataFrame({"g": list("aabbbcccc"), "y": [1.2, 2.5, 0.3, 1.9, 2.2, 4.1, 3.3, 2.0, 5.0], "x": [0.1, 1.0, 0.4, 2.0, 1.1, 0.5, 0.9, 1.7, 0.2]})
+ROWS = pd.DataFrame(
+    {
+        "g": list("aabbbcccc"),
+        "y": [1.2, 2.5, 0.3, 1.9, 2.2, 4.1, 3.3, 2.0, 5.0],
+        "x": [0.1, 1.0, 0.4, 2.0, 1.1, 0.5, 0.9, 1.7, 0.2],
+    }
+)
 BALANCED = hm.load_dataset("baseball").assign(se=0.066)
 CLOSED = {
     "normal-inverse-gamma": (ONE, FRAME, "partial"),
@@ -380,7 +422,8 @@ CLOSED = {
     "bounded sigma": (hm.Model("y ~ 1 + x", priors={"sigma": "uniform(0, 2)"}), ROWS, "partial"),
     "bounded sigma, hard": (hm.Model("y ~ 1", priors={"sigma": "uniform(0.5, 1)"}), ROWS, "partial"),
     "flat variance, unpooled": (hm.Model("y ~ 1 + (1 | g)", priors={"sigma": "flat_variance()"}), ROWS, "none"),
-    "pooled": (hm.Model("y ~ 1 + (1 | g)", priors={"sigma": "flat()", "Intercept": "scaled_normal(2, 3)"}), ROWS, "complete"),
+    "pooled": (hm.Model("y ~ 1 + (1 | g)", priors={"sigma": "flat()", "Intercept": ("scaled_normal(2, "
+                                                                                   "3)")}), ROWS, "complete"),
     "baseball": (hm.Model("avg ~ 1 + (1 | player)", known_se="se", priors={"sd_player": "flat_variance()"}), BALANCED, "partial"),
     "known spread": (
         hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": 20}), hm.load_dataset("eight_schools"), "partial"
@@ -402,22 +445,33 @@ def test_closed_form_draws_match_the_exact_engine(name):
     model, frame, pooling = CLOSED[name]
     with jax.enable_x64(True):
         problem = bind(model, frame, pooling)
-        names = [p.name for p in problem.layout.parameters] + [t for v in problem.layout.levels for t in problem.layout.effect_names(v)]
+        names = [p.name for p in problem.layout.parameters] + [
+            t for v in problem.layout.levels for t in problem.layout.effect_names(v)
+        ]
         targets = tuple(Target(n) for n in names)
-        size = sum(next((v.size for v in problem.layout.levels if n in problem.layout.effect_names(v)), 1) for n in names)
+        size = sum(
+            next((v.size for v in problem.layout.levels if n in problem.layout.effect_names(v)), 1) for n in names
+        )
         data, none = as_jax(problem.data), jnp.full(size, jnp.nan)
         both = [
-            jax.jit(estimator(problem.layout, Settings(s, draws=10_000), targets, Interval()))(jax.random.key(4), data, none)
+            jax.jit(estimator(problem.layout, Settings(s, draws=10_000), targets, Interval()))(
+                jax.random.key(4), data, none
+            )
             for s in ("exact", "closed_form")
         ]
-    exact, drawn = ({k: np.asarray(getattr(e, k)) for k in ("estimate", "se", "lower", "median", "upper")} for e in both)
+    exact, drawn = (
+        {k: np.asarray(getattr(e, k)) for k in ("estimate", "se", "lower", "median", "upper")} for e in both
+    )
     real = np.isfinite(exact["se"])
     sd = exact["se"][real]
     assert np.isfinite(drawn["estimate"]).all()
     assert (np.abs(drawn["estimate"] - exact["estimate"])[real] <= 4 * sd / 200 + 1e-12).all()
     np.testing.assert_allclose(drawn["se"][real], sd, rtol=0.06)
     assert (np.abs(drawn["median"] - exact["median"])[real] <= 4 * 1.26 * sd / 200 + 2e-3 * sd).all()
-    for end in ("lower", "upper"):  # a 2.5% point of a normal law has 2.7 times the mean's standard error, of a skewed one more
+    for end in (
+        "lower",
+        "upper",
+    ):  # a 2.5% point of a normal law has 2.7 times the mean's standard error, of a skewed one more
         assert (np.abs(drawn[end] - exact[end])[real] <= 4 * 4.5 * sd / 200).all()
 
 
@@ -444,11 +498,14 @@ SCHOOLS = hm.load_dataset("eight_schools")
          r"sd_school ~ half_normal\(5\) has no closed form; use sd_school ~ flat_variance\(\)"),
         (hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "flat_variance()"}), SCHOOLS,
          r"needs the same standard error in every school, found 9 to 18; use sampler='exact'"),
-        (hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "flat_variance()", "Intercept": "normal(0, 5)"}),
+        (hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "flat_variance()", "Intercept": ("normal(0, "
+                                                                                                                   "5)")}),
          SCHOOLS, r"use sd_school ~ flat_variance\(\) with Intercept ~ flat\(\)"),
         (hm.Model("y ~ 1", priors={"sigma": "half_normal(5)"}), ROWS, r"sigma ~ half_normal\(5\) has no closed form; use inverse_gamma"),
-        (hm.Model("y ~ 1", priors={"Intercept": "normal(0, 5)"}), ROWS, r"Intercept ~ normal\(0, 5\) is not in units of sigma"),
-        (hm.Model("y ~ 1", priors={"Intercept": "student_t(3, 0, 5)"}), ROWS, r"Intercept ~ student_t\(3, 0, 5\) has no closed form"),
+        (hm.Model("y ~ 1", priors={"Intercept": ("normal(0, "
+                                                "5)")}), ROWS, r"Intercept ~ normal\(0, 5\) is not in units of sigma"),
+        (hm.Model("y ~ 1", priors={"Intercept": ("student_t(3, 0, "
+                                                "5)")}), ROWS, r"Intercept ~ student_t\(3, 0, 5\) has no closed form"),
         (hm.Model("y ~ 1 + (1 | g)", priors={"sd_g": "half_normal(5)"}), ROWS, r"sd_g has a closed form only as the one sd between"),
         (hm.Model("y ~ 1 + (1 | g)", priors={"sd_g": 2}), ROWS, r"sigma has no closed form beside partially pooled g groups"),
         (hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats"), hm.load_dataset("rats"),
@@ -478,5 +535,7 @@ def test_kernels_are_the_priors():
             prior = getattr(priors, name)(*arguments.get(name, ()))
             power, scale = prior.inverse_gamma()
             expected = -power * np.log(x) - scale / x**2
-            np.testing.assert_allclose(np.diff(prior.log_density(jnp.asarray(x))), np.diff(expected), rtol=1e-12, atol=1e-15)
+            np.testing.assert_allclose(
+                np.diff(prior.log_density(jnp.asarray(x))), np.diff(expected), rtol=1e-12, atol=1e-15
+            )
     assert priors.half_normal(2).inverse_gamma() is None and priors.reference().inverse_gamma() is None

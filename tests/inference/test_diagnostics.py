@@ -119,9 +119,7 @@ def test_convergence_is_the_three_and_vmaps():
     with jax.enable_x64(True):
         x = jnp.asarray(x).at[2].set(jnp.round(x[2]))
         together = jax.jit(jax.vmap(diagnostics.convergence))(x)
-        for one, function in zip(
-            together, (diagnostics.rhat, diagnostics.ess_bulk, diagnostics.ess_tail), strict=True
-        ):
+        for one, function in zip(together, (diagnostics.rhat, diagnostics.ess_bulk, diagnostics.ess_tail), strict=True):
             assert one.shape == (5, 2)
             for i in range(5):
                 np.testing.assert_allclose(one[i], function(x[i]), rtol=1e-12)

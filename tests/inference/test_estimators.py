@@ -26,7 +26,8 @@ def score(theta, true, mle) -> tuple[float, int]:
     return float(((theta - true) ** 2).sum()), int((np.abs(theta - true) < np.abs(mle - true)).sum())
 
 
-# baseball: Efron and Morris (1975) --------------------------------------------------------------------------------------
+# baseball: Efron and Morris (1975)
+# --------------------------------------------------------------------------------------
 
 
 def test_james_stein_on_the_arcsine_scale():
@@ -55,7 +56,9 @@ def test_james_stein_of_the_printed_columns():
 
 def test_arcsine_estimates_as_batting_averages():
     found = estimators.arcsine_james_stein(BATTERS["hits"], BATTERS["at_bats"])
-    printed = [0.290, 0.286, 0.281, 0.277, 0.273, 0.273, 0.268, 0.264, 0.259, 0.259] + [0.254] * 5 + [0.249, 0.244, 0.239]
+    printed = (
+        [0.290, 0.286, 0.281, 0.277, 0.273, 0.273, 0.268, 0.264, 0.259, 0.259] + [0.254] * 5 + [0.249, 0.244, 0.239]
+    )
     assert found.theta.round(3).tolist() == printed
     errors, wins = score(found.theta, REST, Y)
     assert errors == pytest.approx(0.02152, abs=5e-6)
@@ -97,7 +100,8 @@ def test_the_two_extremes_on_baseball():
     assert score(oracle, REST, Y)[0] == pytest.approx(0.02127, abs=5e-6)
 
 
-# closed forms -----------------------------------------------------------------------------------------------------------
+# closed forms
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_morris_intervals_for_equal_variances_are_the_simple_form():
@@ -120,11 +124,15 @@ def test_any_plug_in_pools_eight_schools_completely():
         assert float(found.sd) == 0 and (found.theta_se == 0).all()
         np.testing.assert_allclose(found.theta, 7.685617, atol=1e-6)
     complete = estimators.weighted(EFFECT, KNOWN)
-    assert (float(complete.mean), float(complete.mean_se)) == (pytest.approx(7.685617, abs=1e-6), pytest.approx(4.071919, abs=1e-6))
+    assert (float(complete.mean), float(complete.mean_se)) == (
+        pytest.approx(7.685617, abs=1e-6),
+        pytest.approx(4.071919, abs=1e-6),
+    )
 
 
 def test_plug_in_at_a_given_heterogeneity_is_the_conditional_posterior():
-    # with se so spread out that S^2 - V is known in closed form, B and the estimates are those of the two-level model at tau
+    # with se so spread out that S^2 - V is known in closed form, B and the estimates are those of the two-level model
+    # at tau
     y = np.array([-6.0, -2.0, 2.0, 6.0])
     found = estimators.naive_eb(y, 4.0)
     tau2 = y.var(ddof=1) - 4
@@ -133,14 +141,18 @@ def test_plug_in_at_a_given_heterogeneity_is_the_conditional_posterior():
     np.testing.assert_allclose(found.theta_se, np.sqrt(4 * tau2 / (4 + tau2)))
     constrained = estimators.constrained_eb(y, 4.0)
     assert constrained.theta.var(ddof=1) == pytest.approx(tau2)
-    assert found.theta.var(ddof=1) == pytest.approx(tau2**2 / (4 + tau2))  # posterior means vary less than the thetas do
+    assert found.theta.var(ddof=1) == pytest.approx(
+        tau2**2 / (4 + tau2)
+    )  # posterior means vary less than the thetas do
 
 
 def test_compromise_lies_between():
     found = estimators.compromise(EFFECT, KNOWN, weight=0.25)
     np.testing.assert_allclose(found.theta, 0.25 * EFFECT + 0.75 * 7.685617, atol=1e-6)
     for weight, other in ((0, estimators.weighted), (1, estimators.separate)):
-        np.testing.assert_allclose(estimators.compromise(EFFECT, KNOWN, weight=weight).theta, other(EFFECT, KNOWN).theta)
+        np.testing.assert_allclose(
+            estimators.compromise(EFFECT, KNOWN, weight=weight).theta, other(EFFECT, KNOWN).theta
+        )
 
 
 def test_james_stein_dominates_for_errors_over_variances():
@@ -153,7 +165,8 @@ def test_james_stein_dominates_for_errors_over_variances():
     assert loss.mean() + 5 * loss.std() / np.sqrt(4000) < 6
 
 
-# the menu ---------------------------------------------------------------------------------------------------------------
+# the menu
+# ---------------------------------------------------------------------------------------------------------------
 
 ON_Y = [name for name in estimators.__all__ if name != "arcsine_james_stein"]
 

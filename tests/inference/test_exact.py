@@ -68,7 +68,9 @@ def test_eight_schools_table(prior):
     tau, mu, theta = (found[name] for name in wanted)
     t_mean, t_sd, low, middle, high, m_mean, m_sd, positive, first, last_sd = EIGHT[prior]
     assert float(nodes.quality) < POOR
-    np.testing.assert_allclose([tau.mean, tau.sd, tau.lower, tau.median, tau.upper], [t_mean, t_sd, low, middle, high], atol=5e-4 * t_sd)
+    np.testing.assert_allclose(
+        [tau.mean, tau.sd, tau.lower, tau.median, tau.upper], [t_mean, t_sd, low, middle, high], atol=5e-4 * t_sd
+    )
     np.testing.assert_allclose([mu.mean, mu.sd], [m_mean, m_sd], atol=2e-5 * m_sd + 5e-6)
     assert 1 - float(mu.cdf[0]) == pytest.approx(positive, abs=2e-5)
     assert float(theta.mean[0]) == pytest.approx(first, abs=1e-3)
@@ -88,7 +90,9 @@ def test_eight_schools_with_a_prior_on_the_mean():
 def test_eight_schools_intervals_and_a_new_school():
     model, frame = schools(sd_school="flat()")
     wanted = ("theta_school", "Intercept", "new(school)", "mean(theta_school)")
-    _, _, _, found = solve(model, frame, wanted, thresholds={"theta_school": [0.0, jnp.arange(8.0)], "new(school)": [0.0]})
+    _, _, _, found = solve(
+        model, frame, wanted, thresholds={"theta_school": [0.0, jnp.arange(8.0)], "new(school)": [0.0]}
+    )
     theta, mu, new = (found[name] for name in wanted[:3])
     np.testing.assert_allclose([theta.lower[0], theta.median[0], theta.upper[0]], [-2.105, 10.241, 31.623], atol=1e-3)
     np.testing.assert_allclose([theta.lower[6], theta.median[6], theta.upper[6]], [-1.161, 10.044, 25.970], atol=1e-3)
@@ -108,12 +112,19 @@ def test_rats():
     _, _, nodes, found = solve(model, frame, names)
     assert float(nodes.quality) < POOR
     m, kappa, theta, new = (found[n] for n in names)
-    np.testing.assert_allclose([m.mean, m.sd, m.lower, m.median, m.upper], [0.144297, 0.013426, 0.11922, 0.14385, 0.17196], atol=1e-5)
+    np.testing.assert_allclose(
+        [m.mean, m.sd, m.lower, m.median, m.upper], [0.144297, 0.013426, 0.11922, 0.14385, 0.17196], atol=1e-5
+    )
     np.testing.assert_allclose([kappa.lower, kappa.median, kappa.upper], [8.2968, 15.5305, 32.1230], atol=5e-3)
-    for i, row in {0: (0.06357, 0.04160, 0.00693, 0.05579, 0.16394), 70: (0.21086, 0.07526, 0.08653, 0.20316, 0.37841)}.items():
+    for i, row in {
+        0: (0.06357, 0.04160, 0.00693, 0.05579, 0.16394),
+        70: (0.21086, 0.07526, 0.08653, 0.20316, 0.37841),
+    }.items():
         got = [x[i] for x in (theta.mean, theta.sd, theta.lower, theta.median, theta.upper)]
         np.testing.assert_allclose(got, row, atol=2e-5)
-    np.testing.assert_allclose([new.mean, new.sd, new.lower, new.median, new.upper], [0.14430, 0.08910, 0.01944, 0.12863, 0.35948], atol=2e-5)
+    np.testing.assert_allclose(
+        [new.mean, new.sd, new.lower, new.median, new.upper], [0.14430, 0.08910, 0.01944, 0.12863, 0.35948], atol=2e-5
+    )
 
 
 @pytest.fixture
@@ -130,7 +141,12 @@ def test_three_levels_unknown_scales(scores):
     names = ("Intercept", *priors, "theta_school", "theta_school:classroom")
     _factorised, _, nodes, found = solve(hm.Model(THREE, priors=priors), scores, names)
     assert float(nodes.quality) < POOR
-    targets = {"Intercept": (47.1940, 2.7634), "sd_school": (3.2487, 2.8877), "sd_school:classroom": (2.4286, 2.0239), "sigma": (5.1385, 1.0336)}
+    targets = {
+        "Intercept": (47.1940, 2.7634),
+        "sd_school": (3.2487, 2.8877),
+        "sd_school:classroom": (2.4286, 2.0239),
+        "sigma": (5.1385, 1.0336),
+    }
     for name, (mean, sd) in targets.items():
         np.testing.assert_allclose([found[name].mean, found[name].sd], [mean, sd], atol=1e-3 * sd)
     np.testing.assert_allclose(found["theta_school"].mean, [46.0751, 48.7217, 46.7468, 47.2325], atol=1e-3)
@@ -143,7 +159,10 @@ def test_three_levels_unknown_scales(scores):
 def test_three_levels_known_scales_are_closed_form(scores):
     priors = {"sd_school": "fixed(4)", "sd_school:classroom": "fixed(3)", "sigma": "fixed(5)"}
     factorised, stats, nodes, found = solve(
-        hm.Model(THREE, priors=priors), scores, ("Intercept", "sd_school", "theta_school"), thresholds={"sd_school": [5.0]}
+        hm.Model(THREE, priors=priors),
+        scores,
+        ("Intercept", "sd_school", "theta_school"),
+        thresholds={"sd_school": [5.0]},
     )
     assert factorised.dim == 0 and float(nodes.quality) == 0
     assert float(nodes.log_evidence) == pytest.approx(-57.391981, abs=1e-6)
@@ -151,13 +170,18 @@ def test_three_levels_known_scales_are_closed_form(scores):
     np.testing.assert_allclose([mu.mean, mu.sd], [47.151773, 2.583692], atol=1e-6)
     np.testing.assert_allclose([mu.lower, mu.upper], 47.151773 + 2.583692 * 1.959964 * np.array([-1, 1]), atol=1e-5)
     np.testing.assert_allclose(found["theta_school"].mean, [45.471926, 49.482580, 46.486922, 47.165666], atol=1e-6)
-    assert (float(found["sd_school"].mean), float(found["sd_school"].sd), float(found["sd_school"].cdf[0])) == (4.0, 0.0, 1.0)
+    assert (float(found["sd_school"].mean), float(found["sd_school"].sd), float(found["sd_school"].cdf[0])) == (
+        4.0,
+        0.0,
+        1.0,
+    )
     draws = sample_nodes(factorised, nodes, stats, jax.random.key(1), 2, 2000)
     assert draws["Intercept"].shape == (2, 2000)
     assert float(draws["Intercept"].mean()) == pytest.approx(47.151773, abs=4 * 2.583692 / np.sqrt(4000))
 
 
 # a brute force of our own: sums over a dense grid of tau for two levels of known variances, flat mean
+
 
 def cells(low, high, count):
     ends = np.exp(np.linspace(np.log(low), np.log(high), count + 1))
@@ -184,9 +208,14 @@ def dense_summary(weight, mean, variance):
 
     m = weight @ mean
     sd = np.sqrt(weight @ (variance + (mean - m) ** 2))
+
     def cdf(x):
         return weight @ stats.norm.cdf((x - mean) / np.sqrt(variance))
-    quantile = [optimize.brentq(lambda x, p=p: cdf(x) - p, m - 40 * sd, m + 40 * sd, xtol=1e-10 * sd) for p in (0.5, 0.025, 0.975)]
+
+    quantile = [
+        optimize.brentq(lambda x, p=p: cdf(x) - p, m - 40 * sd, m + 40 * sd, xtol=1e-10 * sd)
+        for p in (0.5, 0.025, 0.975)
+    ]
     return np.array([m, sd, *quantile])
 
 
@@ -224,7 +253,10 @@ def test_every_summary_within_a_thousandth_of_an_sd(name):
     tau, step = cells(1e-7 * scale, top, 40_000 if len(y) < 100 else 8_000)
     log_prior = prior_density(record, se)
     weight, mean, variance, theta, theta_variance = dense(y, se, log_prior, tau, step)
-    exact_rows = {"sd_school": dense_tau(weight, tau), "Intercept": dense_summary(weight, mean, np.broadcast_to(variance, mean.shape))}
+    exact_rows = {
+        "sd_school": dense_tau(weight, tau),
+        "Intercept": dense_summary(weight, mean, np.broadcast_to(variance, mean.shape)),
+    }
     for key, row in exact_rows.items():
         got = np.array([getattr(found[key], field) for field in FIELDS], float)
         np.testing.assert_allclose(got, row, rtol=0, atol=1e-3 * row[1], err_msg=key)
@@ -248,11 +280,16 @@ def test_few_groups_with_heavy_tails_keep_their_quantiles():
 def nested(schools, classrooms, students, kappa, tau, sigma=2.0, count=6, seed=3):
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame(
-        list(itertools.product(range(schools), range(classrooms), range(students))), columns=["school", "classroom", "student"]
+        list(itertools.product(range(schools), range(classrooms), range(students))),
+        columns=["school", "classroom", "student"],
     )
     frame[["school", "classroom"]] = frame[["school", "classroom"]].astype(str)
     size = (count, schools, classrooms, students)
-    y = kappa * rng.normal(size=size[:2])[..., None, None] + tau * rng.normal(size=size[:3])[..., None] + sigma * rng.normal(size=size)
+    y = (
+        kappa * rng.normal(size=size[:2])[..., None, None]
+        + tau * rng.normal(size=size[:3])[..., None]
+        + sigma * rng.normal(size=size)
+    )
     return frame.assign(score=y[0].ravel()), y.reshape(count, -1)
 
 
@@ -306,7 +343,10 @@ def test_draws_agree_with_quadrature(dim):
         frame, _ = nested(8, 3, 3, 0.0, 0.5)
         formula = {2: "score ~ 1 + (1 | school)", 3: THREE}[dim]
         sds = ["sd_school", "sigma"] + (["sd_school:classroom"] if dim == 3 else [])
-        model, wanted = hm.Model(formula, priors=dict.fromkeys(sds, "half_normal(3)")), (*sds, "Intercept", "theta_school")
+        model, wanted = (
+            hm.Model(formula, priors=dict.fromkeys(sds, "half_normal(3)")),
+            (*sds, "Intercept", "theta_school"),
+        )
     factorised, stats, nodes, found = solve(model, frame, wanted)
     draws = jax.jit(lambda s: sample_nodes(factorised, nodes, s, jax.random.key(4), 4, 1000))(stats)
     assert set(wanted) <= set(draws)
@@ -355,7 +395,13 @@ def test_missing_data_give_missing_numbers(accuracy):
         stats = factorised.prepare(data)
         nodes = exact(factorised, ExactSettings(accuracy))(None, stats)
         draws = sample_nodes(factorised, nodes, stats, jax.random.key(0), 2, 5)
-        return nodes, summarise_nodes(factorised, nodes, stats, ("sd_school", "theta_school"), thresholds={"theta_school": [0.0]}), draws
+        return (
+            nodes,
+            summarise_nodes(
+                factorised, nodes, stats, ("sd_school", "theta_school"), thresholds={"theta_school": [0.0]}
+            ),
+            draws,
+        )
 
     nodes, found, draws = run(eqx.tree_at(lambda d: d.y, as_jax(problem.data), jnp.full(8, jnp.nan)))
     assert not float(nodes.quality) <= POOR
@@ -384,7 +430,10 @@ def test_intervals_of_other_kinds():
     np.testing.assert_allclose(upper["theta_school"].upper, two["theta_school"].upper, rtol=1e-5)
     assert np.isneginf(upper["theta_school"].lower).all()
     short = solve(model, frame, names, interval=0.9, kind="hdi")[3]
-    assert (short["theta_school"].upper - short["theta_school"].lower <= two["theta_school"].upper - two["theta_school"].lower + 1e-6).all()
+    assert (
+        short["theta_school"].upper - short["theta_school"].lower
+        <= two["theta_school"].upper - two["theta_school"].lower + 1e-6
+    ).all()
     assert float(short["sd_school"].lower) < 0.02  # the density is highest at zero
     assert float(short["sd_school"].upper) < float(two["sd_school"].upper)
 
@@ -402,7 +451,9 @@ def test_messages():
     class Wide:
         dim = MAX_DIM + 1
 
-    with pytest.raises(ValueError, match=f"up to {MAX_DIM} hyperparameters, this model has {MAX_DIM + 1}; use sampler='nuts'"):
+    with pytest.raises(
+        ValueError, match=f"up to {MAX_DIM} hyperparameters, this model has {MAX_DIM + 1}; use sampler='nuts'"
+    ):
         exact(Wide())
 
 
@@ -419,8 +470,18 @@ def test_a_quantile_that_is_not_found_makes_the_row_missing(monkeypatch):
         return x.at[1, 0].set(jnp.nan), error  # the lower end of the first
 
     monkeypatch.setattr(NormalMixture, "quantile_error", lost_one)
-    problem = bind(hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(5)"}), hm.load_dataset("eight_schools"))
-    run = jax.jit(estimator(problem.layout, Settings("exact", accuracy="study"), (Target("Intercept"), Target("theta_school")), Interval()))
+    problem = bind(
+        hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(5)"}),
+        hm.load_dataset("eight_schools"),
+    )
+    run = jax.jit(
+        estimator(
+            problem.layout,
+            Settings("exact", accuracy="study"),
+            (Target("Intercept"), Target("theta_school")),
+            Interval(),
+        )
+    )
     got = run(jax.random.key(0), as_jax(problem.data), jnp.full(9, jnp.nan))
     lost = np.arange(9) == 0
     np.testing.assert_array_equal(np.isnan(got.estimate), lost)
@@ -463,7 +524,9 @@ def log_rising(a, k):
 @pytest.mark.parametrize("levels", [4, 5])
 def test_five_and_six_spreads_agree_with_nuts(levels):
     names, sizes = list("abcde")[:levels], [5, 2, 2, 2, 2][:levels]
-    frame = pd.DataFrame([row for row in itertools.product(*map(range, sizes)) for _ in range(3)], columns=names).astype(str)
+    frame = pd.DataFrame(
+        [row for row in itertools.product(*map(range, sizes)) for _ in range(3)], columns=names
+    ).astype(str)
     rng = np.random.default_rng(3)
     y = rng.normal(size=len(frame))
     for depth, sd in zip(range(1, levels + 1), (0.7, 0.4, 0.5, 0.3, 0.3), strict=False):

@@ -1,4 +1,6 @@
-"""Summaries of exact studies against quadrature of their own: distribution functions that follow each component, and their errors."""
+"""Summaries of exact studies against quadrature of their own: distribution functions that follow each component, and
+their errors.
+"""
 
 import equinox as eqx
 import jax
@@ -24,7 +26,13 @@ P = np.array([0.025, 0.5, 0.975])
 CELLS = 1001
 """Cells into which the probability below a truth is cut."""
 NORMAL_PRIORS = {"Intercept": "normal(0, 10)", "sd_g": "half_normal(5)", "sigma": "half_normal(5)"}
-NORMAL_TARGETS = (Target("theta_g"), Target("theta_g", threshold=0.0, above=False), Target("Intercept"), Target("sd_g"), Target("sigma"))
+NORMAL_TARGETS = (
+    Target("theta_g"),
+    Target("theta_g", threshold=0.0, above=False),
+    Target("Intercept"),
+    Target("sd_g"),
+    Target("sigma"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +65,11 @@ def estimates(problem, accuracy, targets, fields, rows, truth=None):
 def counts(family, accuracy, sets, targets=None):
     """Estimates of every quantity of datasets of counts."""
     if targets is None:
-        targets = (Target("theta_b"), Target("theta_b", threshold=CUT, above=False), Target("mean_b", "median", no_moment="mean"))
+        targets = (
+            Target("theta_b"),
+            Target("theta_b", threshold=CUT, above=False),
+            Target("mean_b", "median", no_moment="mean"),
+        )
         targets += (Target(HYPER[family], "median", no_moment="mean"),)
     problem = bound(family)
     size = sum(target_sizes(problem.layout, targets))
@@ -131,7 +143,9 @@ def count_errors(family, sets, runs):
             tally.quantiles("groups", posterior.cdf, x, sd, seen)
             tally.add("cut", found.estimate[i, GROUPS : 2 * GROUPS] - below[0])
             tally.add("truth", (found.rank[i, :GROUPS] - np.floor(np.clip(CELLS * below[1], 0, CELLS - 1))) / CELLS)
-            tally.quantiles("mean", lambda v, p=posterior: p.hyper_cdf("mean", v), ends(found, i, 2 * GROUPS), posterior.mean_sd())
+            tally.quantiles(
+                "mean", lambda v, p=posterior: p.hyper_cdf("mean", v), ends(found, i, 2 * GROUPS), posterior.mean_sd()
+            )
             spread = ends(found, i, 2 * GROUPS + 1)
             for p, error in zip(P, P - posterior.hyper_cdf("concentration", spread), strict=True):
                 tally.add(f"spread {p}", error)
@@ -140,7 +154,11 @@ def count_errors(family, sets, runs):
 
 @pytest.mark.parametrize(
     ("family", "accuracy"),
-    [("binomial", "study"), pytest.param("binomial", "fit", marks=pytest.mark.slow), pytest.param("poisson", "study", marks=pytest.mark.slow)],
+    [
+        ("binomial", "study"),
+        pytest.param("binomial", "fit", marks=pytest.mark.slow),
+        pytest.param("poisson", "study", marks=pytest.mark.slow),
+    ],
 )
 def test_counts_meet_quadrature(family, accuracy):
     sets = datasets(family, GROUPS, 12, 1)
@@ -148,7 +166,9 @@ def test_counts_meet_quadrature(family, accuracy):
 
 
 def test_likelihood_in_the_far_tail_of_a_widened_population():
-    """Where the correction of the widening takes nearly all of a group's mass back, what is left is no estimate of it: .117 for .0897."""
+    """Where the correction of the widening takes nearly all of a group's mass back, what is left is no estimate of it:
+    .117 for .0897.
+    """
     sets = [(np.array([7.0, 0.0, 1.0, 0.0]), np.full(4, 20.0), np.full(4, 0.1))]
     count_errors("binomial", sets, [("study", counts("binomial", "study", sets))])[0].check(bias=0.01)
 
@@ -163,16 +183,30 @@ def test_500_datasets_of_counts_meet_quadrature(family, ordinary):
         first = counts(family, accuracy, sets)
         found = merged(first, counts(family, finer, sets)) if (first.status > 0).any() else first
         runs.append((accuracy, found))
-        print(family, "ordinary" if ordinary else "mixed", accuracy, "flagged", (first.status > 0).any(1).mean(), (found.status > 0).any(1).mean())
+        print(
+            family,
+            "ordinary" if ordinary else "mixed",
+            accuracy,
+            "flagged",
+            (first.status > 0).any(1).mean(),
+            (found.status > 0).any(1).mean(),
+        )
     for (accuracy, found), tally in zip(runs, count_errors(family, sets, runs), strict=True):
         for name, values in zip(("largest", "mean"), tally.report(), strict=True):
-            print(accuracy, name, {k: round(float(v), 5) for k, v in values.items()}, {k: int(v) for k, v in tally.far.items()})
+            print(
+                accuracy,
+                name,
+                {k: round(float(v), 5) for k, v in values.items()},
+                {k: int(v) for k, v in tally.far.items()},
+            )
         assert (found.status > 0).any(1).mean() <= (0.01 if ordinary else 0.05)
         tally.check()
 
 
 def normal_errors(sizes, count, seed, accuracies, again=False):
-    """A `Tally` for each accuracy over random datasets of one normal grouping, and the share of them that keeps a flag."""
+    """A `Tally` for each accuracy over random datasets of one normal grouping, and the share of them that keeps a
+    flag.
+    """
     y, group = normal_datasets(sizes, count, seed)
     frame = pd.DataFrame({"g": [f"g{i}" for i in group], "y": y[0]})
     problem, size = bind(hm.Model("y ~ 1 + (1 | g)", priors=NORMAL_PRIORS), frame), len(sizes)
@@ -193,7 +227,12 @@ def normal_errors(sizes, count, seed, accuracies, again=False):
             tally.quantiles("normal", posterior.cdf, np.hstack([intercept, ends(found, i, slice(0, size))]), sd)
             tally.add("cut", found.estimate[i, first : first + size] - below)
             for k, which in enumerate(("sd", "sigma"), 2 * first + 1):
-                tally.quantiles(which, lambda v, p=posterior, w=which: p.hyper_cdf(w, v), ends(found, i, k), posterior.hyper_sd(which))
+                tally.quantiles(
+                    which,
+                    lambda v, p=posterior, w=which: p.hyper_cdf(w, v),
+                    ends(found, i, k),
+                    posterior.hyper_sd(which),
+                )
     return tallies, flagged
 
 
@@ -205,7 +244,9 @@ def test_normal_groups_meet_quadrature():
 
 @pytest.mark.slow
 def test_the_spread_of_three_groups_under_a_light_prior():
-    """Its density falls off between two planes where the prior ends it: .020 of probability too high at .975 and no flag."""
+    """Its density falls off between two planes where the prior ends it: .020 of probability too high at .975 and no
+    flag.
+    """
     (tally,), flagged = normal_errors((4,) * 3, 100, 2, ["study"], again=True)
     assert flagged[0] <= 0.1
     tally.check()
@@ -217,7 +258,14 @@ def test_500_datasets_of_normal_groups_meet_quadrature(sizes):
     tallies, flagged = normal_errors(sizes, 500, 2, list(FINER), again=True)
     for accuracy, tally, share in zip(FINER, tallies, flagged, strict=True):
         for name, values in zip(("largest", "mean"), tally.report(), strict=True):
-            print(sizes, accuracy, share, name, {k: round(float(v), 5) for k, v in values.items()}, {k: int(v) for k, v in tally.far.items()})
+            print(
+                sizes,
+                accuracy,
+                share,
+                name,
+                {k: round(float(v), 5) for k, v in values.items()},
+                {k: int(v) for k, v in tally.far.items()},
+            )
         assert share <= 0.01
         tally.check()
 
@@ -225,7 +273,13 @@ def test_500_datasets_of_normal_groups_meet_quadrature(sizes):
 def test_baskets_without_a_response(tmp_path):
     """P(theta > .2) came out as .339, beside an interval from 0 to 1; 5, 1, 1, 1, 1 of 20 as .385."""
     table = {"b": list("ABCD"), "n": [10] * 4, "rate": [0] * 4}
-    mechanisms = {"formula": "r ~ 1 + (1 | b)", "family": "binomial", "trials": "n", "design": {"table": table}, "truth": {"theta_b": "rate"}}
+    mechanisms = {
+        "formula": "r ~ 1 + (1 | b)",
+        "family": "binomial",
+        "trials": "n",
+        "design": {"table": table},
+        "truth": {"theta_b": "rate"},
+    }
     methods = {"plain": {"sampler": "exact"}}
     config = {"mechanisms": mechanisms, "estimands": ["theta_b", {"act": f"P(theta_b > {CUT})"}], "methods": methods}
     config |= {"performance": ["ciwidth"], "replications": 1, "failures": "complete-case", "seed": 1}
@@ -237,7 +291,9 @@ def test_baskets_without_a_response(tmp_path):
 
 
 def test_one_basket_with_responses():
-    """5, 1, 1, 1, 1 of 20: the first basket's P(theta > .2) came out as .385, its interval with .027 and .972 below its ends."""
+    """5, 1, 1, 1, 1 of 20: the first basket's P(theta > .2) came out as .385, its interval with .027 and .972 below
+    its ends.
+    """
     y, n = np.array([5.0, 1, 1, 1, 1]), np.full(5, 20.0)
     frame = pd.DataFrame({"b": list("ABCDE"), "r": y, "n": n})
     problem = bind(hm.Model("r ~ 1 + (1 | b)", "binomial", trials="n"), frame)
@@ -247,7 +303,9 @@ def test_one_basket_with_responses():
     right = 1 - posterior.cdf(np.full((1, 5), CUT))[0]
     np.testing.assert_allclose(right[0], 0.362, atol=5e-4)
     np.testing.assert_allclose(found.estimate[0, size : size + 5], right, atol=2e-3)
-    np.testing.assert_allclose(posterior.cdf(ends(found, 0, slice(0, 5))), np.broadcast_to(P[:, None], (3, 5)), atol=2e-3)
+    np.testing.assert_allclose(
+        posterior.cdf(ends(found, 0, slice(0, 5))), np.broadcast_to(P[:, None], (3, 5)), atol=2e-3
+    )
 
 
 def test_an_estimand_is_a_function_of_it_alone():
@@ -260,7 +318,13 @@ def test_an_estimand_is_a_function_of_it_alone():
 
 def test_counts_that_fit_refuses_are_refused_in_a_study(tmp_path):
     table = {"b": list("ABCDE"), "n": [1.0] * 5, "rate": [1e-9] * 5}
-    mechanisms = {"formula": "r ~ 1 + (1 | b)", "family": "poisson", "exposure": "n", "design": {"table": table}, "truth": {"theta_b": "rate"}}
+    mechanisms = {
+        "formula": "r ~ 1 + (1 | b)",
+        "family": "poisson",
+        "exposure": "n",
+        "design": {"table": table},
+        "truth": {"theta_b": "rate"},
+    }
     config = {"mechanisms": mechanisms, "estimands": ["theta_b"], "methods": {"plain": {"sampler": "exact"}}}
     config |= {"performance": ["ciwidth"], "replications": 2, "failures": "complete-case", "seed": 1}
     run = hm.run(config, tmp_path / "run", progress=False)
@@ -273,10 +337,24 @@ def test_counts_that_fit_refuses_are_refused_in_a_study(tmp_path):
 def test_accuracy_is_a_word_of_exact_methods(tmp_path):
     from hiermodels.studies.config import ConfigError, read_config
 
-    config = {"mechanisms": {"formula": "y ~ 1 + (1 | g)", "design": {"g": 4, "obs": 3}, "truth": {"Intercept": 0, "sd_g": 1, "sigma": 1}}}
-    config |= {"estimands": ["Intercept"], "replications": 2, "seed": 1, "methods": {"m": {"sampler": "exact", "accuracy": "fit"}}}
+    config = {
+        "mechanisms": {
+            "formula": "y ~ 1 + (1 | g)",
+            "design": {"g": 4, "obs": 3},
+            "truth": {"Intercept": 0, "sd_g": 1, "sigma": 1},
+        }
+    }
+    config |= {
+        "estimands": ["Intercept"],
+        "replications": 2,
+        "seed": 1,
+        "methods": {"m": {"sampler": "exact", "accuracy": "fit"}},
+    }
     study = read_config(config)
     assert study.resolved()["methods"]["m"]["accuracy"] == "fit"
-    for method, words in (({"sampler": "exact", "accuracy": "best"}, "one of study, fit"), ({"accuracy": "fit"}, "write sampler: exact")):
+    for method, words in (
+        ({"sampler": "exact", "accuracy": "best"}, "one of study, fit"),
+        ({"accuracy": "fit"}, "write sampler: exact"),
+    ):
         with pytest.raises(ConfigError, match=words):
             read_config({**config, "methods": {"m": method}})

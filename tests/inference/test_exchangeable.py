@@ -25,17 +25,22 @@ from hiermodels.models.exchangeable import (
 from hiermodels.models.explicit import Explicit
 from hiermodels.models.factorise import factorise
 
-# a few variables -----------------------------------------------------------------------------------------------------------
+# a few variables
+# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("n", "total"), [(5, 2), (4, 1), (6, 6), (3, 0)])
 def test_flips_with_a_known_total_by_enumeration(n, total):
-    """Every order equally likely: all means, variances and covariances of the ten orders of five flips with two heads."""
+    """Every order equally likely: all means, variances and covariances of the ten orders of five flips with two
+    heads.
+    """
     orders = np.array([x for x in itertools.product((0, 1), repeat=n) if sum(x) == total], float)
     found = known_total(n, total)
     covariance = np.cov(orders.T, ddof=0)
     np.testing.assert_allclose(orders.mean(0), found.mean)
-    np.testing.assert_allclose(covariance, found.covariance + (found.variance - found.covariance) * np.eye(n), atol=1e-15)
+    np.testing.assert_allclose(
+        covariance, found.covariance + (found.variance - found.covariance) * np.eye(n), atol=1e-15
+    )
     if 0 < total < n:
         assert found.correlation == pytest.approx(equicorrelation_limits(n)[0])
         assert longest_extension(found.correlation) == n
@@ -79,7 +84,8 @@ def test_refusals():
             call()
 
 
-# every model ------------------------------------------------------------------------------------------------------------------
+# every model
+# ------------------------------------------------------------------------------------------------------------------
 
 SCHOOLS = hm.load_dataset("eight_schools")
 SCORES = hm.load_dataset("scores")
@@ -100,7 +106,8 @@ MODELS = {
     ),
     "two levels, unknown variance": (hm.Model("score ~ 1 + (1 | school)", priors={"sd_school": HALF}), SCORES),
     "two levels, in units of sigma": (
-        hm.Model("score ~ 1 + (1 | school)", priors={"sd_school": HALF, "Intercept": "scaled_normal(50, 2)", "sigma": HALF}), SCORES,
+        hm.Model("score ~ 1 + (1 | school)", priors={"sd_school": HALF, "Intercept": ("scaled_normal(50, "
+                                                                                     "2)"), "sigma": HALF}), SCORES,
     ),
     "three levels": (
         hm.Model("score ~ 1 + (1 | school/classroom)", priors=dict.fromkeys(("sd_school", "sd_school:classroom", "sigma"), HALF)), SCORES,
@@ -112,7 +119,8 @@ MODELS = {
     ),
     "gamma-Poisson": (hm.Model("failures ~ 1 + (1 | pump)", family="poisson", exposure="hours"), hm.load_dataset("pumps")),
     "counts in three levels": (
-        hm.Model("deaths ~ 1 + (1 | state/county)", family="poisson", exposure="exposure", priors={"Intercept": "normal(0, 1.5)"}),
+        hm.Model("deaths ~ 1 + (1 | state/county)", family="poisson", exposure="exposure", priors={"Intercept": ("normal(0, "
+                                                                                                                "1.5)")}),
         hm.load_dataset("counties"),
     ),
     "crossed": (hm.Model("y ~ 1 + (1 | a) + (1 | b)", priors={"sd_a": HALF, "sd_b": HALF, "sigma": HALF}), crossed()),
@@ -187,7 +195,9 @@ def test_relabelling_groups_permutes_the_posterior(name):
             # one scale for all groups: a mean may be near zero
             spread = np.abs(before[theta][1]).max()
             for label, place in here.items():
-                np.testing.assert_allclose(after[theta][:, there[label]], before[theta][:, place], atol=1e-4 * spread, rtol=0)
+                np.testing.assert_allclose(
+                    after[theta][:, there[label]], before[theta][:, place], atol=1e-4 * spread, rtol=0
+                )
         if len(here) > 1:  # and the permutation is not the identity
             assert [k for k in here] != [k for k in groups(one, level.name)]
 
@@ -235,7 +245,9 @@ def test_relabelling_crossed_groups():
                 here, there = groups(one, site.name[4:], moved), groups(two, site.name[4:])
                 for label, place in here.items():
                     v[site.start + there[label]] = u[site.start + place]
-        assert float(first.log_density(jnp.asarray(u), data)) == pytest.approx(float(second.log_density(jnp.asarray(v), turned)), rel=1e-12)
+        assert float(first.log_density(jnp.asarray(u), data)) == pytest.approx(
+            float(second.log_density(jnp.asarray(v), turned)), rel=1e-12
+        )
 
 
 @pytest.mark.slow

@@ -50,7 +50,11 @@ def test_reml_is_the_highest_restricted_likelihood(seed):
     grid = np.concatenate([[0.0], np.geomspace(1e-4, 1e4, 4000)])
     best = grid[np.argmin([dense_reml(t, y, variance) for t in grid])]
     local = optimize.minimize_scalar(
-        dense_reml, bounds=(best * 0.99, best * 1.01 + 1e-5), args=(y, variance), method="bounded", options={"xatol": 1e-12}
+        dense_reml,
+        bounds=(best * 0.99, best * 1.01 + 1e-5),
+        args=(y, variance),
+        method="bounded",
+        options={"xatol": 1e-12},
     )
     found = float(frequentist.reml(y, variance).sd) ** 2
     reference = 0.0 if best == 0 and dense_reml(0.0, y, variance) <= local.fun else local.x
@@ -123,12 +127,15 @@ def test_a_group_without_data_counts_nowhere(name):
 
 
 def test_intervals_for_the_mean_cover_as_known():
-    # k = 5 groups, equal variances, T = V: Student's interval is exact where T is estimated positive, and longer where it is 0
+    # k = 5 groups, equal variances, T = V: Student's interval is exact where T is estimated positive, and longer where
+    # it is 0
     rng = np.random.default_rng(5)
     y = rng.normal(0, np.sqrt(2.0), (6000, 5))
     with jax.enable_x64(True):
         functions = {n: getattr(frequentist, n) for n in TWO_LEVEL}
-        ends = {n: jax.jit(jax.vmap(lambda r, f=f: f(r, jnp.ones(5)).interval("mean")))(y) for n, f in functions.items()}
+        ends = {
+            n: jax.jit(jax.vmap(lambda r, f=f: f(r, jnp.ones(5)).interval("mean")))(y) for n, f in functions.items()
+        }
     cover = {n: float(np.mean((np.asarray(low) <= 0) & (np.asarray(high) >= 0))) for n, (low, high) in ends.items()}
     error = np.sqrt(0.95 * 0.05 / 6000)
     assert cover["hksj"] == pytest.approx(0.95, abs=4 * error)  # equal variances: exact at any T
@@ -136,7 +143,8 @@ def test_intervals_for_the_mean_cover_as_known():
     assert cover["hksj_modified"] >= cover["hksj"]
 
 
-# clusters ---------------------------------------------------------------------------------------------------------------
+# clusters
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def a_trial(seed: int, sizes: list[int], between: float = 1.5) -> dict[str, np.ndarray]:
@@ -191,7 +199,9 @@ def dense(trial):
         inverse = np.linalg.inv(v[0] * np.eye(len(y)) + v[1] * same)
         covariance = np.linalg.inv(x.T @ inverse @ x)
         b = covariance @ x.T @ inverse @ y
-        deviance = -np.linalg.slogdet(inverse)[1] - np.linalg.slogdet(covariance)[1] + (y - x @ b) @ inverse @ (y - x @ b)
+        deviance = (
+            -np.linalg.slogdet(inverse)[1] - np.linalg.slogdet(covariance)[1] + (y - x @ b) @ inverse @ (y - x @ b)
+        )
         return deviance, covariance, b
 
     return parts
@@ -211,17 +221,26 @@ def second_differences(f, v, step):
 def test_satterthwaite_of_an_unbalanced_trial_by_brute_force(seed):
     trial = a_trial(seed, [3, 12, 5, 2, 8, 6, 15, 4])
     parts = dense(trial)
-    best = optimize.minimize(lambda u: parts(np.exp(u))[0], [1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12})
+    best = optimize.minimize(
+        lambda u: parts(np.exp(u))[0], [1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}
+    )
     v = np.exp(best.x)
     found = frequentist.satterthwaite(*arguments(trial, "mean", "size", "within", "treated"))
-    assert [float(found.sigma) ** 2, float(found.sd) ** 2] == [pytest.approx(v[0], rel=1e-5), pytest.approx(v[1], rel=1e-5)]
+    assert [float(found.sigma) ** 2, float(found.sd) ** 2] == [
+        pytest.approx(v[0], rel=1e-5),
+        pytest.approx(v[1], rel=1e-5),
+    ]
     _, covariance, b = parts(v)
     assert [float(found.mean), float(found.effect)] == [pytest.approx(x, rel=1e-5) for x in b]
     step = v * 1e-3
     inverse = np.linalg.inv(0.5 * second_differences(lambda w: parts(w)[0], v, step))
-    gradient = np.array([(parts(v + e)[1].diagonal() - parts(v - e)[1].diagonal()) / (2 * e.sum()) for e in np.diag(step)])
+    gradient = np.array(
+        [(parts(v + e)[1].diagonal() - parts(v - e)[1].diagonal()) / (2 * e.sum()) for e in np.diag(step)]
+    )
     df = 2 * covariance.diagonal() ** 2 / np.einsum("ib,ij,jb->b", gradient, inverse, gradient)
-    assert [float(found.mean_se), float(found.effect_se)] == [pytest.approx(x, rel=1e-5) for x in np.sqrt(covariance.diagonal())]
+    assert [float(found.mean_se), float(found.effect_se)] == [
+        pytest.approx(x, rel=1e-5) for x in np.sqrt(covariance.diagonal())
+    ]
     assert [float(found.mean_df), float(found.effect_df)] == [pytest.approx(x, rel=1e-3) for x in df]
 
 
@@ -233,13 +252,18 @@ def test_satterthwaite_at_any_ratio_of_the_variances(between):
     simple = frequentist.cluster_t(*arguments(trial, "mean", "size", "treated"))
     pooled = (mean[::2].var(ddof=1) + mean[1::2].var(ddof=1)) / 2
     assert float(found.sd) ** 2 == pytest.approx(pooled - within.sum() / 190 / 20, rel=1e-6)
-    assert [float(found.effect_se), float(found.effect_df)] == [pytest.approx(float(simple.effect_se)), pytest.approx(8, rel=1e-5)]
+    assert [float(found.effect_se), float(found.effect_df)] == [
+        pytest.approx(float(simple.effect_se)),
+        pytest.approx(8, rel=1e-5),
+    ]
 
 
 def test_satterthwaite_without_variance_between_clusters_is_least_squares():
     trial = a_trial(6, [5, 4, 6, 7, 5, 4], between=0.0)
     mean = cluster_summaries(**trial)["mean"]
-    trial["y"] = trial["y"] - mean[trial["cluster"]] + 2 + 0.7 * trial["treated"] + 0.01 * trial["cluster"]  # means nearly on the line
+    trial["y"] = (
+        trial["y"] - mean[trial["cluster"]] + 2 + 0.7 * trial["treated"] + 0.01 * trial["cluster"]
+    )  # means nearly on the line
     found = frequentist.satterthwaite(*arguments(trial, "mean", "size", "within", "treated"))
     x = np.column_stack([np.ones_like(trial["y"]), trial["treated"]])
     b, rss, *_ = np.linalg.lstsq(x, trial["y"], rcond=None)

@@ -19,7 +19,8 @@ from hiermodels.models.factorise import factorise
 SCHOOLS = hm.load_dataset("eight_schools")
 
 
-# slices -----------------------------------------------------------------------------------------------------------------------
+# slices
+# -----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,10 @@ def test_slice_steps_leave_the_density_as_it_is(log_density, law, width):
     if law:
         assert stats.kstest(np.asarray(z), law.cdf).pvalue > 1e-3
     else:
-        assert stats.kstest(np.asarray(z), lambda t: 0.3 * stats.norm.cdf(t + 2) + 0.7 * stats.norm.cdf(t - 2)).pvalue > 1e-3
+        assert (
+            stats.kstest(np.asarray(z), lambda t: 0.3 * stats.norm.cdf(t + 2) + 0.7 * stats.norm.cdf(t - 2)).pvalue
+            > 1e-3
+        )
 
 
 def test_slice_steps_find_the_density_from_afar():
@@ -56,17 +60,22 @@ def test_slice_steps_find_the_density_from_afar():
     assert stats.kstest(np.asarray(z), stats.norm(3, 0.1).cdf).pvalue > 1e-3
 
 
-# conditionals -------------------------------------------------------------------------------------------------------------------
+# conditionals
+# -------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow_cases("flat()-0-0")
 @pytest.mark.parametrize(
-    ("prior", "power", "scale"), [("flat()", 0, 0), ("flat_variance()", -1, 0), ("power(0.5)", 0.5, 0), ("inverse_gamma_variance(3, 8)", 7, 8)]
+    ("prior", "power", "scale"),
+    [("flat()", 0, 0), ("flat_variance()", -1, 0), ("power(0.5)", 0.5, 0), ("inverse_gamma_variance(3, 8)", 7, 8)],
 )
 def test_variances_given_groups_are_inverse_gamma(prior, power, scale):
     """Draws of both variances given one draw of the groups, against the laws worked out from that draw by hand."""
     frame = hm.load_dataset("scores")
-    model = hm.Model("score ~ 1 + (1 | school/classroom)", priors=dict.fromkeys(("sd_school:classroom", "sigma"), prior) | {"sd_school": 3})
+    model = hm.Model(
+        "score ~ 1 + (1 | school/classroom)",
+        priors=dict.fromkeys(("sd_school:classroom", "sigma"), prior) | {"sd_school": 3},
+    )
     with jax.enable_x64(True):
         problem = bind(model, frame)
         pair = factorise(problem.layout)
@@ -86,7 +95,8 @@ def test_variances_given_groups_are_inverse_gamma(prior, power, scale):
         assert stats.kstest(np.exp(2 * log_sd[:, column]), law.cdf).pvalue > 1e-3
 
 
-# known numbers -------------------------------------------------------------------------------------------------------------------
+# known numbers
+# -------------------------------------------------------------------------------------------------------------------
 
 # prior: mean of tau, mean of mu, theta of A and H
 EIGHT = {
@@ -108,7 +118,9 @@ def within(found, targets):
 
 
 @pytest.mark.slow_cases("flat_variance()")
-@pytest.mark.parametrize("prior", ["flat_variance()", *(pytest.param(p, marks=pytest.mark.slow) for p in EIGHT if p != "flat_variance()")])
+@pytest.mark.parametrize(
+    "prior", ["flat_variance()", *(pytest.param(p, marks=pytest.mark.slow) for p in EIGHT if p != "flat_variance()")]
+)
 def test_eight_schools(prior):
     tau, mu, first, last = EIGHT[prior]
     problem = bind(hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": prior}), SCHOOLS)
@@ -132,8 +144,13 @@ def test_three_levels():
 def test_rats():
     """bda3: the mean of kappa does not exist, those of m and of every theta do."""
     frame = hm.load_dataset("rats")
-    problem = bind(hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors={"experiment": "bda3()"}), frame)
-    found = Route(problem, ["mean_experiment", "kappa_experiment", "theta_experiment"], sampler="gibbs", draws=3000)(frame["tumors"])
+    problem = bind(
+        hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors={"experiment": "bda3()"}),
+        frame,
+    )
+    found = Route(problem, ["mean_experiment", "kappa_experiment", "theta_experiment"], sampler="gibbs", draws=3000)(
+        frame["tumors"]
+    )
     printed = np.full(71, np.nan)
     printed[[0, 70]] = 0.06357, 0.21086
     within(found, {"mean_experiment": 0.144297, "theta_experiment": printed})
@@ -150,13 +167,19 @@ BALANCED = """57 66 69 61 57 61 51 46 69 68 75 56 / 62 61 54 69 75 65 82 77 73 7
 def test_balanced_three_levels_with_flat_variances():
     """All three variances conjugate; targets by rejection from independent inverse gamma laws."""
     rows = [[float(v) for v in line.split()] for line in BALANCED.split("/")]
-    frame = pd.DataFrame([(f"s{i}", f"c{k // 4}", v) for i, row in enumerate(rows) for k, v in enumerate(row)], columns=["s", "c", "y"])
+    frame = pd.DataFrame(
+        [(f"s{i}", f"c{k // 4}", v) for i, row in enumerate(rows) for k, v in enumerate(row)], columns=["s", "c", "y"]
+    )
     priors = dict.fromkeys(("sd_s", "sd_s:c", "sigma"), "flat_variance()")
     problem = bind(hm.Model("y ~ 1 + (1 | s/c)", priors=priors), frame)
     found = Route(problem, ["sigma", "sd_s:c", "sd_s", "theta_s"], sampler="gibbs", draws=30_000)(frame["y"])
     within(found, {"sigma": 8.1298, "sd_s:c": 3.7913, "sd_s": 6.7871,
                    "theta_s": [61.3036, 66.5500, 66.6118, 60.7481, 56.9830, 55.4400, 59.5754, 62.5381]})  # fmt: skip
-    for name, median, (low, high) in (("sigma", 65.407, (48.036, 91.596)), ("sd_s:c", 13.645, (1.034, 51.248)), ("sd_s", 37.07, (4.950, 239.0))):
+    for name, median, (low, high) in (
+        ("sigma", 65.407, (48.036, 91.596)),
+        ("sd_s:c", 13.645, (1.034, 51.248)),
+        ("sd_s", 37.07, (4.950, 239.0)),
+    ):
         got = found[name]
         near = 4 * got["se"][0] / np.sqrt(got["ess_tail"][0])
         assert got["median"][0] == pytest.approx(np.sqrt(median), abs=1.3 * near)
@@ -167,41 +190,75 @@ def test_balanced_three_levels_with_flat_variances():
 @pytest.mark.slow
 def test_seventy_five_individuals():
     frame = hm.load_dataset("individuals")
-    priors = {"Intercept": "normal(0, 3)", "x": "normal(0, 3)", "sd_id": "uniform(0, 10)", "sd_id_x": "uniform(0, 10)", "sigma": "uniform(0, 10)"}
+    priors = {
+        "Intercept": "normal(0, 3)",
+        "x": "normal(0, 3)",
+        "sd_id": "uniform(0, 10)",
+        "sd_id_x": "uniform(0, 10)",
+        "sigma": "uniform(0, 10)",
+    }
     problem = bind(hm.Model("y ~ 1 + x + (1 + x || id)", priors=priors), frame)
     names = [*priors, "theta_id", "theta_id_x"]
     found = Route(problem, names, sampler="gibbs", draws=4000)(frame["y"])
     alpha, beta = np.full(75, np.nan), np.full(75, np.nan)
     alpha[:3], beta[:3] = (0.95317, 2.64564, 3.01231), (-1.98956, -2.20722, -2.41073)
-    within(found, {"Intercept": 2.01650, "x": -2.00769, "sd_id": 1.1710, "sd_id_x": 0.6537, "sigma": 2.0178, "theta_id": alpha, "theta_id_x": beta})
+    within(
+        found,
+        {
+            "Intercept": 2.01650,
+            "x": -2.00769,
+            "sd_id": 1.1710,
+            "sd_id_x": 0.6537,
+            "sigma": 2.0178,
+            "theta_id": alpha,
+            "theta_id_x": beta,
+        },
+    )
 
 
 @pytest.mark.slow
 def test_counties_in_states():
     priors = {
-        "Intercept": "normal(0, 1.5)", "sd_state": "half_normal(1)", "log_shape": "normal(1, 1)", "sd_state_log_shape": "half_normal(0.5)",
+        "Intercept": "normal(0, 1.5)", "sd_state": "half_normal(1)", "log_shape": ("normal(1, "
+                                                                                  "1)"), "sd_state_log_shape": "half_normal(0.5)",
     }  # fmt: skip
     frame = hm.load_dataset("counties")
-    problem = bind(hm.Model("deaths ~ 1 + (1 | state/county)", family="poisson", exposure="exposure", priors=priors), frame)
+    problem = bind(
+        hm.Model("deaths ~ 1 + (1 | state/county)", family="poisson", exposure="exposure", priors=priors), frame
+    )
     found = Route(problem, [*priors, "theta_state:county"], sampler="gibbs", draws=12_000)(frame["deaths"])
     rates = [1.9613, 2.5348, 2.1117, 2.6825, 1.9128, 2.2309, 3.2959, 2.2835, 1.9795, 3.2473, 4.4553, 2.9760]
-    within(found, {"Intercept": 0.9020, "sd_state": 0.3995, "log_shape": 1.7241, "sd_state_log_shape": 0.3781, "theta_state:county": rates})
+    within(
+        found,
+        {
+            "Intercept": 0.9020,
+            "sd_state": 0.3995,
+            "log_shape": 1.7241,
+            "sd_state_log_shape": 0.3781,
+            "theta_state:county": rates,
+        },
+    )
 
 
 # everything that stays in phi: coefficients with a t prior, correlations, units of sigma, no groups at all
 INDIVIDUALS = hm.load_dataset("individuals").query("id <= 8")
 OTHERS = {
-    "a t prior": (hm.Model("score ~ 1 + (1 | school)", priors={"Intercept": "student_t(4, 45, 3)", "sd_school": "half_normal(6)"}), hm.load_dataset("scores")),
+    "a t prior": (hm.Model("score ~ 1 + (1 | school)", priors={"Intercept": ("student_t(4, 45, "
+                                                                            "3)"), "sd_school": "half_normal(6)"}), hm.load_dataset("scores")),
     "correlated slopes": (
         hm.Model("y ~ 1 + x + (1 + x | id)", priors={"sd_id": "half_normal(2)", "sd_id_x": "half_normal(2)", "sigma": "half_normal(4)"}), INDIVIDUALS,
     ),
     "units of sigma": (
-        hm.Model("score ~ 1 + (1 | school)", priors={"Intercept": "scaled_normal(50, 2)", "sd_school": "half_normal(6)", "sigma": "inverse_gamma_variance(3, 50)"}),
+        hm.Model("score ~ 1 + (1 | school)", priors={"Intercept": ("scaled_normal(50, "
+                                                                  "2)"), "sd_school": "half_normal(6)", "sigma": ("inverse_gamma_variance(3, "
+                                                                                                                                  "50)")}),
         hm.load_dataset("scores"),
     ),
     "a regression": (hm.Model("y ~ 1 + x", priors={"sigma": "half_normal(3)"}), INDIVIDUALS),
     "counts, one rate and a predictor": (
-        hm.Model("failures ~ 1 + log(hours)", family="poisson", exposure="hours", priors={"Intercept": "normal(0, 3)", "log(hours)": "normal(0, 3)"}),
+        hm.Model("failures ~ 1 + log(hours)", family="poisson", exposure="hours", priors={"Intercept": ("normal(0, "
+                                                                                                       "3)"), "log(hours)": ("normal(0, "
+                                                                                                                                     "3)")}),
         hm.load_dataset("pumps"),
     ),
 }  # fmt: skip
@@ -221,19 +278,25 @@ def test_against_the_exact_engine(name):
         np.testing.assert_allclose(found[n]["se"], exact[n]["se"], rtol=0.12)
 
 
-# front doors -----------------------------------------------------------------------------------------------------------------------
+# front doors
+# -----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_a_fit_reports_chains():
-    fit = hm.fit(hm.Model("effect ~ 1 + (1 | school)", known_se="se"), SCHOOLS, sampler="gibbs", draws=500, progress=False)
+    fit = hm.fit(
+        hm.Model("effect ~ 1 + (1 | school)", known_se="se"), SCHOOLS, sampler="gibbs", draws=500, progress=False
+    )
     assert fit.draws.stats["lp"].shape == (4, 500)
     assert {"r_hat", "ess_bulk"} <= set(fit.summary().columns)
     assert fit.to_datatree().sample_stats["lp"].dims == ("chain", "draw")
 
 
 def test_crossed_groups_are_refused_with_a_way_on():
-    model = hm.Model("y ~ 1 + (1 | a) + (1 | b)", priors={"sd_a": "half_normal(1)", "sd_b": "half_normal(1)", "sigma": "half_normal(1)"})
+    model = hm.Model(
+        "y ~ 1 + (1 | a) + (1 | b)",
+        priors={"sd_a": "half_normal(1)", "sd_b": "half_normal(1)", "sigma": "half_normal(1)"},
+    )
     frame = pd.DataFrame({"a": list("ppqqrr"), "b": list("uvuvuv"), "y": [1.0, 2, 3, 4, 5, 9]})
     with pytest.raises(ValueError, match=r"crossed.*use sampler='nuts' with marginalize=False"):
         hm.fit(model, frame, sampler="gibbs", progress=False)
@@ -242,7 +305,9 @@ def test_crossed_groups_are_refused_with_a_way_on():
 @pytest.mark.slow
 def test_chains_do_not_depend_on_lanes():
     """One dataset gives the same draws alone and in a batch."""
-    problem = bind(hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_cauchy(5)"}), SCHOOLS)
+    problem = bind(
+        hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_cauchy(5)"}), SCHOOLS
+    )
     from hiermodels.inference.samplers import Settings, sampler
 
     with jax.enable_x64(True):

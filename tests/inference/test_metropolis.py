@@ -67,14 +67,18 @@ def test_density_on_the_natural_scale_is_the_unconstrained_one_less_its_jacobian
         density, back = natural_log_density(function, explicit.sites, x, data, data.y)
         np.testing.assert_allclose(back, u, atol=1e-9)
         slope = jax.jacfwd(lambda v: natural(function, explicit.sites, v, data, data.y))(u)
-        assert float(density) == pytest.approx(float(explicit.log_density(u, data) - jnp.linalg.slogdet(slope)[1]), abs=1e-8)
+        assert float(density) == pytest.approx(
+            float(explicit.log_density(u, data) - jnp.linalg.slogdet(slope)[1]), abs=1e-8
+        )
         place = next(s.start for s in explicit.sites if s.name.startswith(("sd_", "mean_")))
         assert float(natural_log_density(function, explicit.sites, x.at[place].set(-0.1), data, data.y)[0]) == -np.inf
 
 
 @pytest.mark.slow
 def test_eight_schools_beside_nuts():
-    """The same posterior within its own error, and a small share of the effective draws of NUTS at the same number of steps."""
+    """The same posterior within its own error, and a small share of the effective draws of NUTS at the same number of
+    steps.
+    """
     model = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "half_normal(5)"})
     problem = bind(model, SCHOOLS)
     names = ["Intercept", "theta_school"]
@@ -108,9 +112,14 @@ def test_settings():
         MetropolisSettings(step_size=0.0)
     with pytest.raises(ValueError, match="draws: expected a whole number >= 1"):
         MetropolisSettings(draws=0)
-    fit = hm.fit(hm.Model("effect ~ 1", known_se="se"), SCHOOLS, sampler="metropolis", step_size=4.0, draws=500, progress=False)
+    fit = hm.fit(
+        hm.Model("effect ~ 1", known_se="se"), SCHOOLS, sampler="metropolis", step_size=4.0, draws=500, progress=False
+    )
     assert (fit.draws.stats["step_size"] == 4.0).all()
-    assert hm.fit(fit.model, SCHOOLS, progress=False, **vars(fit.settings)).draws.values["Intercept"].tolist() == fit.draws.values["Intercept"].tolist()
+    assert (
+        hm.fit(fit.model, SCHOOLS, progress=False, **vars(fit.settings)).draws.values["Intercept"].tolist()
+        == fit.draws.values["Intercept"].tolist()
+    )
 
 
 def individuals(seed):
@@ -125,7 +134,9 @@ LECTURE = {
     "unpooled": ("none", {"sigma": "uniform(0, 10)"}, 0.125, 0.29, 11),
     "hierarchical": (
         "partial",
-        {"Intercept": "normal(0, 3)", "x": "normal(0, 3)", "sd_id": "uniform(0, 10)", "sd_id_x": "uniform(0, 10)", "sigma": "uniform(0, 10)"},
+        {"Intercept": "normal(0, 3)", "x": "normal(0, 3)", "sd_id": "uniform(0, 10)", "sd_id_x": ("uniform(0, "
+                                                                                                 "10)"), "sigma": ("uniform(0, "
+                                                                                                                            "10)")},
         0.1, 0.13, 10,
     ),
 }  # fmt: skip
@@ -134,7 +145,9 @@ LECTURE = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LECTURE)
 def test_ten_thousand_joint_steps_are_not_enough(name):
-    """A lecture's program: 10,000 joint steps on 151 or 155 parameters, 2,000 dropped. Acceptance and effective size over 16 data sets."""
+    """A lecture's program: 10,000 joint steps on 151 or 155 parameters, 2,000 dropped. Acceptance and effective size
+    over 16 data sets.
+    """
     from hiermodels.inference.diagnostics import convergence
 
     pooling, priors, step, accepted, size = LECTURE[name]

@@ -31,7 +31,9 @@ def table(kind, sweep, groups, points=160, reach=16.0, precision="float64"):
 
 def normal_mixture(weight, mean, variance, tolerance=3e-3):
     best = int(np.argmax(weight))
-    return NormalMixture.build(held(weight, mean, variance), jnp.asarray(mean[best]), jnp.asarray(variance[best]), tolerance)
+    return NormalMixture.build(
+        held(weight, mean, variance), jnp.asarray(mean[best]), jnp.asarray(variance[best]), tolerance
+    )
 
 
 def root(cdf, p, low, high):
@@ -46,8 +48,10 @@ def test_normal_mixture_meets_root_finding(spread):
     law = normal_mixture(weight, mean, sd**2)
     found = law.quantile(jnp.broadcast_to(PROBABILITIES[:, None], (3, 4)))
     for g in range(4):
+
         def cdf(x, g=g):
             return weight @ stats.norm.cdf(x, mean[:, g], sd[:, g])
+
         exact = [root(cdf, p, -1e5, 1e5) for p in PROBABILITIES]
         np.testing.assert_allclose(found[:, g], exact, atol=1e-4 * float(law.sd[g]))
         assert float(law.cdf(jnp.full((1, 4), 5.0))[0, g]) == pytest.approx(cdf(5.0), abs=1e-12)
@@ -101,21 +105,27 @@ LAWS = {
 
 
 @pytest.mark.parametrize("kind", LAWS)
-@pytest.mark.parametrize(("points", "reach", "precision", "tolerance"), [(160, 16.0, "float64", 7e-4), (64, 9.0, "float32", 1e-2)])
+@pytest.mark.parametrize(
+    ("points", "reach", "precision", "tolerance"), [(160, 16.0, "float64", 7e-4), (64, 9.0, "float32", 1e-2)]
+)
 def test_tables_meet_root_finding(kind, points, reach, precision, tolerance):
     make, top, cases = LAWS[kind]
     rng = np.random.default_rng(2)
     weight = rng.dirichlet(np.ones(20))
     size = np.array(cases).T  # counts dominate where there are many, so components differ by less there
+
     def vary(x):
         return x * np.exp(0.3 * rng.normal(size=(20, 1)) / np.sqrt(np.maximum(x / 3, 1)))
+
     a, b = vary(size[0]), vary(size[1])
     law, mean, sd, _, _ = table(kind, held(weight, a, b, kind), 4, points, reach, precision)
     found = law.quantile(jnp.broadcast_to(PROBABILITIES[:, None], (3, 4)))
     for g in range(4):
         parts = make(a[:, g], b[:, g])
+
         def cdf(x, parts=parts):
             return weight @ parts.cdf(x)
+
         exact = [root(cdf, p, 1e-12, top) for p in PROBABILITIES]
         np.testing.assert_allclose(found[:, g], exact, atol=tolerance * float(sd[g]))
         m = weight @ parts.mean()
@@ -132,7 +142,9 @@ def test_shortest_interval_has_equal_densities():
     law = table("gamma", one, 1, 300)[0]
     low, high = hdi(law, 0.9, 1)
     exact = stats.gamma(3, scale=0.5)
-    best = optimize.minimize_scalar(lambda p: exact.ppf(p + 0.9) - exact.ppf(p), bounds=(1e-6, 0.0999), method="bounded").x
+    best = optimize.minimize_scalar(
+        lambda p: exact.ppf(p + 0.9) - exact.ppf(p), bounds=(1e-6, 0.0999), method="bounded"
+    ).x
     np.testing.assert_allclose([low[0], high[0]], exact.ppf([best, best + 0.9]), atol=2e-3)
     falling = held(np.ones(1), np.array([[1.0]]), np.array([[2.0]]), "gamma")
     low, high = hdi(table("gamma", falling, 1, 300)[0], 0.9, 1)
@@ -153,11 +165,21 @@ def test_marginals_of_a_lattice_are_smooth(dim):
     grid = lattice(dim, {1: 33, 2: 300, 3: 1200}[dim], 5.5)
     direction = np.ones(dim) / np.sqrt(dim)
     at, weight = grid.z @ direction, np.exp(-0.5 * np.sum(grid.z**2, 1))
+
     def same(x):
         return x
+
     law = point_table(
-        0.5 * jnp.stack([jnp.asarray(weight / weight.sum())] * 2), jnp.asarray(at)[:, None], jnp.array([6.0 / grid.alias]), jnp.array([-5.5]), jnp.array([5.5]),
-        64, "float64", same, same, jnp.zeros_like,
+        0.5 * jnp.stack([jnp.asarray(weight / weight.sum())] * 2),
+        jnp.asarray(at)[:, None],
+        jnp.array([6.0 / grid.alias]),
+        jnp.array([-5.5]),
+        jnp.array([5.5]),
+        64,
+        "float64",
+        same,
+        same,
+        jnp.zeros_like,
     )
     found = law.quantile(jnp.asarray(PROBABILITIES)[:, None])[:, 0]
     np.testing.assert_allclose(found, stats.norm.ppf(PROBABILITIES), atol=2e-3)

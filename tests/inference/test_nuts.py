@@ -37,9 +37,7 @@ def eight_schools(y):
         w = 1 / (SE**2 + tau**2)
         precision = w.sum() + 1 / 400
         mean = (w * y).sum() / precision
-        fit = (
-            0.5 * jnp.log(w).sum() - 0.5 * jnp.log(precision) - 0.5 * ((w * y**2).sum() - precision * mean**2)
-        )
+        fit = 0.5 * jnp.log(w).sum() - 0.5 * jnp.log(precision) - 0.5 * ((w * y**2).sum() - precision * mean**2)
         return fit - 0.5 * (tau / 20) ** 2 + q[0]
 
     return log_density
@@ -66,7 +64,11 @@ def assert_means(x, truth, z=4.5):
 @pytest.mark.slow_cases("1-True")
 @pytest.mark.parametrize(
     ("dim", "dense"),
-    [pytest.param(d, dense, marks=[] if (d, dense) in QUICK else pytest.mark.slow) for d in COVARIANCES for dense in (False, True)],
+    [
+        pytest.param(d, dense, marks=[] if (d, dense) in QUICK else pytest.mark.slow)
+        for d in COVARIANCES
+        for dense in (False, True)
+    ],
 )
 def test_normal(dim, dense):
     covariance = COVARIANCES[dim]
@@ -78,9 +80,7 @@ def test_normal(dim, dense):
     assert_means(z, 0.0)
     assert_means(z[..., :, None] * z[..., None, :], covariance / np.outer(sd, sd))
     assert float(convergence(chains.position)[0].max()) < 1.02
-    assert (
-        0.7 < float(chains.stats["acceptance_rate"].mean()) < 0.93
-    )  # not monotone in the step size if dim = 1
+    assert 0.7 < float(chains.stats["acceptance_rate"].mean()) < 0.93  # not monotone in the step size if dim = 1
     assert not chains.stats["diverging"].any()
 
 
@@ -104,7 +104,9 @@ def test_eight_schools_against_quadrature():
 
 
 @pytest.mark.slow_cases("1")
-@pytest.mark.parametrize("depth", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "depth", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.slow)]
+)
 def test_short_trajectories_keep_the_target(depth):
     """A tree cut off early is slower, not wrong."""
     settings = NutsSettings(draws=250, tune=250, max_tree_depth=depth)
@@ -129,9 +131,7 @@ def test_funnel_diverges():
 @pytest.mark.slow
 def test_scales_are_found_from_bad_starts():
     sd = np.array([1e-3, 1.0, 1e3])
-    chains = many(
-        lambda x: -0.5 * jnp.sum((x / sd) ** 2), 3, NutsSettings(draws=250, tune=600), n=8, spread=10.0
-    )
+    chains = many(lambda x: -0.5 * jnp.sum((x / sd) ** 2), 3, NutsSettings(draws=250, tune=600), n=8, spread=10.0)
     assert float(convergence(chains.position)[1].min()) > 0.3 * chains.position[..., 0].size
     assert float(chains.stats["n_steps"].mean()) < 15
 
@@ -157,9 +157,7 @@ def test_stats():
     assert (s["n_steps"] >= 2 ** (s["tree_depth"] - 1)).all()
     assert (s["energy"][:, 1:] > -s["lp"][:, :-1]).all()  # kinetic energy is positive
     assert (s["step_size"] == s["step_size"][0, 0]).all()
-    few = nuts(lambda x: -0.5 * jnp.sum(x**2), FAST, fields=("diverging",))(
-        jax.random.key(0), jnp.zeros((4, 2))
-    )
+    few = nuts(lambda x: -0.5 * jnp.sum(x**2), FAST, fields=("diverging",))(jax.random.key(0), jnp.zeros((4, 2)))
     assert list(few.stats) == ["diverging"]
 
 
@@ -178,9 +176,7 @@ def test_mapped_in_every_way_alike():
     crossed = jax.jit(jax.vmap(jax.vmap(one, (0, None, 0)), (None, 0, None)))(keys[:2], y[:3], mass[:2])
     alone = jax.jit(one)(keys[1], y[1], mass[1])
     np.testing.assert_allclose(wide.position[:, :, :20], narrow.position[:, :, :20], rtol=1e-6)
-    np.testing.assert_allclose(
-        wide.position[:, :, :20], pairs.position.reshape(6, 4, 40, 1)[:, :, :20], rtol=1e-6
-    )
+    np.testing.assert_allclose(wide.position[:, :, :20], pairs.position.reshape(6, 4, 40, 1)[:, :, :20], rtol=1e-6)
     np.testing.assert_allclose(wide.position[1][:, :20], crossed.position[1, 1][:, :20], rtol=1e-6)
     np.testing.assert_allclose(wide.position[1][:, :20], alone.position[:, :20], rtol=1e-6)
 
@@ -286,9 +282,7 @@ def test_laplace_of_a_normal_is_exact():
 def test_laplace_of_log_gamma():
     """Log of a gamma(a, b) variable: mode log(a / b), variance 1 / a."""
     a, b = jnp.array([0.5, 3.0, 50.0]), jnp.array([10.0, 2.0, 0.1])
-    fit = jax.jit(jax.vmap(lambda a, b: laplace(lambda q: jnp.sum(a * q - b * jnp.exp(q)), jnp.zeros(1))))(
-        a, b
-    )
+    fit = jax.jit(jax.vmap(lambda a, b: laplace(lambda q: jnp.sum(a * q - b * jnp.exp(q)), jnp.zeros(1))))(a, b)
     assert fit.ok.all()
     np.testing.assert_allclose(fit.mode[:, 0], jnp.log(a / b), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(fit.covariance[:, 0, 0], 1 / a, rtol=1e-3)
@@ -332,5 +326,7 @@ def test_auto_lanes_is_pure_and_falls_with_size():
     ],
 )  # fmt: skip
 def test_auto_lanes_are_among_the_best_of_the_sweep(sampler, dim, size, best):
-    """Eight schools, 20 x 4 x 10 scores, 71 rat experiments: widths within 10% of the best of the sweep in benchmarks/RESULTS.md."""
+    """Eight schools, 20 x 4 x 10 scores, 71 rat experiments: widths within 10% of the best of the sweep in
+    benchmarks/RESULTS.md.
+    """
     assert auto_lanes(sampler, "cpu", dim, size) in best

@@ -1,4 +1,6 @@
-"""Normal groups under outcomes that are not normal integrate out by quadrature: densities, laws, posteriors against plain sums."""
+"""Normal groups under outcomes that are not normal integrate out by quadrature: densities, laws, posteriors against
+plain sums.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +21,11 @@ from hiermodels.models.units import shown
 from tests.link_quadrature import Posterior, log_groups, log_likelihood
 
 FAMILIES = ["bernoulli_logit", "binomial_logit", "poisson_log", "negative_binomial"]
-COLUMNS = {"binomial_logit": {"trials": "size"}, "poisson_log": {"exposure": "size"}, "negative_binomial": {"exposure": "size"}}
+COLUMNS = {
+    "binomial_logit": {"trials": "size"},
+    "poisson_log": {"exposure": "size"},
+    "negative_binomial": {"exposure": "size"},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -33,9 +39,10 @@ def ragged(family, seed=3):
     rng = np.random.default_rng(seed)
     group = np.repeat(np.arange(6), [1, 1, 2, 3, 7, 12])
     x, arm = rng.normal(size=len(group)).round(1), (group % 2).astype(float)
-    size = {"bernoulli_logit": np.ones(len(group)), "binomial_logit": rng.integers(1, 15, len(group)).astype(float)}.get(
-        family, rng.uniform(0.5, 3, len(group)).round(2)
-    )
+    size = {
+        "bernoulli_logit": np.ones(len(group)),
+        "binomial_logit": rng.integers(1, 15, len(group)).astype(float),
+    }.get(family, rng.uniform(0.5, 3, len(group)).round(2))
     eta = -0.3 + 0.5 * x + 0.4 * arm + rng.normal(0, 1, 6)[group]
     if "logit" in family:
         y = rng.binomial(size.astype(int), 1 / (1 + np.exp(-eta)))
@@ -43,7 +50,11 @@ def ragged(family, seed=3):
         y = rng.poisson(size * np.exp(eta))
     y[group == 3] = 0
     order = rng.permutation(len(group))  # rows need not come group by group
-    return pd.DataFrame({"y": y, "x": x, "arm": arm, "size": size, "g": np.array(list("abcdef"))[group]}).iloc[order].reset_index(drop=True)
+    return (
+        pd.DataFrame({"y": y, "x": x, "arm": arm, "size": size, "g": np.array(list("abcdef"))[group]})
+        .iloc[order]
+        .reset_index(drop=True)
+    )
 
 
 def bound(family, frame=None):
@@ -61,7 +72,10 @@ def places_of(problem, frame):
 def on_the_scale_shown(problem, pair, stats_, u):
     """Coefficients, sd and shape as they are shown, from an unconstrained vector."""
     size = problem.layout.levels[0].size
-    return {k: np.asarray(v) for k, v in shown(problem.layout, stats_, pair.constrain(u, stats_) | {"theta_g": jnp.zeros(size)}).items()}
+    return {
+        k: np.asarray(v)
+        for k, v in shown(problem.layout, stats_, pair.constrain(u, stats_) | {"theta_g": jnp.zeros(size)}).items()
+    }
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -88,7 +102,9 @@ def test_the_likelihood_is_that_of_a_plain_sum_and_its_gradient_is_its_slope(fam
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_with_the_prior_it_is_the_density_over_everything_integrated(family):
-    """log p(y, phi) against the explicit model's density at group values, times their law, at one phi: the ratio is p(theta | phi, y)."""
+    """log p(y, phi) against the explicit model's density at group values, times their law, at one phi: the ratio is
+    p(theta | phi, y).
+    """
     problem, pair, stats_ = bound(family)
     explicit = Explicit(problem.layout)
     u = jnp.asarray(np.random.default_rng(2).normal(0, 0.5, pair.dim))
@@ -108,7 +124,21 @@ def test_with_the_prior_it_is_the_density_over_everything_integrated(family):
     base = (phi["Intercept"] + phi["x"] * frame["x"] + phi["arm"] * frame["arm"]).to_numpy()
     y, size = frame["y"].to_numpy(float), frame["size"].to_numpy(float)
     places = problem.positions["g"]
-    here = np.concatenate([log_groups(family, y[group == j], size[group == j], base[group == j], np.zeros((group == j).sum(), int), phi["sd_g"], phi.get("shape"), np.asarray(z)[[places[j]]]) for j in range(6)])
+    here = np.concatenate(
+        [
+            log_groups(
+                family,
+                y[group == j],
+                size[group == j],
+                base[group == j],
+                np.zeros((group == j).sum(), int),
+                phi["sd_g"],
+                phi.get("shape"),
+                np.asarray(z)[[places[j]]],
+            )
+            for j in range(6)
+        ]
+    )
     given = float(here.sum()) - log_likelihood(family, y, size, base, group, phi["sd_g"], phi.get("shape"))
     assert float(jax.jit(pair.log_density)(u, stats_)) == pytest.approx(joint - given, abs=1e-5)
 
@@ -122,7 +152,9 @@ def test_the_law_of_a_group_given_hyperparameters(family):
     phi = on_the_scale_shown(problem, pair, stats_, u)
     base = (phi["Intercept"] + phi["x"] * frame["x"] + phi["arm"] * frame["arm"]).to_numpy()
     z = np.linspace(-10, 10, 8001)
-    terms = log_groups(family, frame["y"].to_numpy(float), frame["size"].to_numpy(float), base, group, phi["sd_g"], None, z)
+    terms = log_groups(
+        family, frame["y"].to_numpy(float), frame["size"].to_numpy(float), base, group, phi["sd_g"], None, z
+    )
     share = np.exp(terms - terms.max(1, keepdims=True))
     share /= share.sum(1, keepdims=True)
     value = phi["Intercept"] + phi["sd_g"] * z
@@ -134,7 +166,9 @@ def test_the_law_of_a_group_given_hyperparameters(family):
     assert np.sqrt(np.asarray(law["theta_g"].b))[places] == pytest.approx(sd, rel=1e-6)
     assert float(law["mean(theta_g)"].a) == pytest.approx(mean.mean(), abs=1e-6)
     assert float(law["mean(theta_g)"].b) == pytest.approx(np.mean(sd**2) / 6, rel=1e-6)
-    assert (float(law["new(g)"].a), float(law["new(g)"].b)) == pytest.approx((float(phi["Intercept"]), float(phi["sd_g"]) ** 2))
+    assert (float(law["new(g)"].a), float(law["new(g)"].b)) == pytest.approx(
+        (float(phi["Intercept"]), float(phi["sd_g"]) ** 2)
+    )
     from hiermodels.families.component import KINDS
 
     below = np.cumsum(share, 1) - 0.5 * share
@@ -154,7 +188,9 @@ def test_other_rules():
     u = jnp.zeros(pair.dim)
     phi = pair.constrain(u, stats_)
     best = float(jax.jit(pair.log_marginal)(phi, stats_))
-    assert float(jax.jit(lambda v: pair.log_marginal(v, stats_, gauss_hermite(31)))(phi)) == pytest.approx(best, abs=1e-6)
+    assert float(jax.jit(lambda v: pair.log_marginal(v, stats_, gauss_hermite(31)))(phi)) == pytest.approx(
+        best, abs=1e-6
+    )
     laplace = float(jax.jit(lambda v: pair.log_marginal(v, stats_, gauss_hermite(1)))(phi))
     assert 1e-3 < abs(laplace - best) < 0.5
 
@@ -171,7 +207,8 @@ def test_rows_of_equal_predictors_are_one_cell():
     assert negative.layout.sheets == ((3, 2),)
 
 
-# posteriors -------------------------------------------------------------------------------------------------------------
+# posteriors
+# -------------------------------------------------------------------------------------------------------------
 
 DESIGNS = {"binomial_logit": np.array([3.0, 8, 8, 15, 30, 1]), "poisson_log": np.array([0.4, 1, 1, 3, 8, 0.1])}
 PRIORS = {"Intercept": "normal(0, 2)", "sd_g": "half_normal(1)"}
@@ -209,7 +246,11 @@ def datasets(family, count, seed):
     for i in range(count):
         sd, centre = [0.0, 0.3, 1.0, 2.5][i % 4], rng.normal(0, 1.5)
         eta = centre + sd * rng.normal(size=len(size))
-        y = rng.binomial(size.astype(int), 1 / (1 + np.exp(-eta))) if family == "binomial_logit" else rng.poisson(size * np.exp(np.minimum(eta, 4)))
+        y = (
+            rng.binomial(size.astype(int), 1 / (1 + np.exp(-eta)))
+            if family == "binomial_logit"
+            else rng.poisson(size * np.exp(np.minimum(eta, 4)))
+        )
         if i % 10 == 5:
             y = np.zeros(len(size)) if family == "poisson_log" or i % 20 == 5 else size.copy()
         if i % 10 == 7 and family == "binomial_logit":
@@ -218,12 +259,17 @@ def datasets(family, count, seed):
 
 
 def held(family, count, seed, retry=False):
-    """Largest errors of unflagged summaries in posterior sds, and the share that is flagged; with ``retry`` after the finer lattice, as in a fit."""
+    """Largest errors of unflagged summaries in posterior sds, and the share that is flagged; with ``retry`` after the
+    finer lattice, as in a fit.
+    """
     rungs = [program(family), program(family, "finest")] if retry else [program(family)]
     worst, flagged = 0.0, 0
     for y in datasets(family, count, seed):
         truth = Posterior(family, y, DESIGNS[family])
-        checks = [("Intercept", None, truth.intercept(), truth.below_intercept), ("sd_g", None, truth.sd(), truth.below_sd)]
+        checks = [
+            ("Intercept", None, truth.intercept(), truth.below_intercept),
+            ("sd_g", None, truth.sd(), truth.below_sd),
+        ]
         checks += [("theta_g", j, truth.theta(j), lambda c, j=j, t=truth: t.below(j, c)) for j in (0, 4)]
         for summary in rungs:
             quality, laws = summary(y)
@@ -254,7 +300,9 @@ def test_a_hundred_posteriors_of_each_design(family):
 
 
 def test_a_rule_that_is_too_coarse_is_noticed():
-    """The shift of a mean is at most the sd of what the log density is off by; pairs of Bernoulli trials are what Laplace is worst at."""
+    """The shift of a mean is at most the sd of what the log density is off by; pairs of Bernoulli trials are what
+    Laplace is worst at.
+    """
     problem = bind(hm.Model("y ~ 1 + treated + (1 | cluster)", family="bernoulli_logit"), cluster_trial(members=2))
     stats_ = factorise(problem.layout).prepare(as_jax(problem.data))
     draws = 0.7 * jax.random.normal(jax.random.key(1), (64, 3))
@@ -264,7 +312,8 @@ def test_a_rule_that_is_too_coarse_is_noticed():
         assert (found > ALLOWED) == bad, (rule, found)
 
 
-# whole fits -------------------------------------------------------------------------------------------------------------
+# whole fits
+# -------------------------------------------------------------------------------------------------------------
 
 
 def cluster_trial(seed=8, clusters=14, members=12):
@@ -272,7 +321,9 @@ def cluster_trial(seed=8, clusters=14, members=12):
     cluster = np.repeat(np.arange(clusters), members)
     treated = (cluster % 2).astype(float)
     eta = -0.6 + 0.7 * treated + rng.normal(0, 0.8, clusters)[cluster]
-    return pd.DataFrame({"y": rng.binomial(1, 1 / (1 + np.exp(-eta))), "treated": treated, "cluster": [f"c{k:02d}" for k in cluster]})
+    return pd.DataFrame(
+        {"y": rng.binomial(1, 1 / (1 + np.exp(-eta))), "treated": treated, "cluster": [f"c{k:02d}" for k in cluster]}
+    )
 
 
 @pytest.mark.slow
@@ -301,6 +352,12 @@ def test_a_fit_that_distrusts_its_quadrature_ends_on_every_parameter_and_says_so
     from hiermodels.models import factorise as module
 
     monkeypatch.setattr(module, "RULES", dict.fromkeys(RULES, gauss_hermite(1)))
-    fit = hm.fit(hm.Model("y ~ 1 + (1 | cluster)", family="bernoulli_logit"), cluster_trial(members=2), draws=300, tune=300, progress=False)
+    fit = hm.fit(
+        hm.Model("y ~ 1 + (1 | cluster)", family="bernoulli_logit"),
+        cluster_trial(members=2),
+        draws=300,
+        tune=300,
+        progress=False,
+    )
     assert any("these draws move on every parameter instead" in line for line in fit.warnings)
     assert "eta" not in fit.draws.values and fit.draws.values["theta_cluster"].shape[-1] == 14

@@ -1,7 +1,10 @@
-"""Three routes to one posterior agree: NUTS on everything, the exact engine or Gibbs sampling, and quadrature of our own.
+"""Three routes to one posterior agree: NUTS on everything, the exact engine or Gibbs sampling, and quadrature of our
+own.
 
-For every model of the table: shipped data and three random outcomes on the same design. The reference (`routes`) is dense quadrature,
-or importance sampling with its standard error, and shares no code with the library. Chains must be within four of their Monte Carlo
+For every model of the table: shipped data and three random outcomes on the same design. The reference (`routes`) is
+dense quadrature,
+or importance sampling with its standard error, and shares no code with the library. Chains must be within four of their
+Monte Carlo
 standard errors (and the reference's, where it has any), the exact engine within 5e-3 posterior sds.
 """
 
@@ -24,7 +27,9 @@ from hiermodels.models.data import bind
 SCHOOLS, SCORES = hm.load_dataset("eight_schools"), hm.load_dataset("scores")
 INDIVIDUALS = hm.load_dataset("individuals").query("id <= 8").reset_index(drop=True)
 BASEBALL = hm.load_dataset("baseball").assign(error=0.066)
-CROSSED = pd.DataFrame(list(itertools.product("abcde", "uvwx")), columns=["a", "b"]).assign(y=np.random.default_rng(8).normal(0, 2, 20))
+CROSSED = pd.DataFrame(list(itertools.product("abcde", "uvwx")), columns=["a", "b"]).assign(
+    y=np.random.default_rng(8).normal(0, 2, 20)
+)
 
 
 def half_normal(scale):
@@ -53,7 +58,11 @@ class Normal:
         return [*found, *self.settings.get("population", ("Intercept",)), *thetas]
 
     def reference(self, y):
-        return {n: v for n, v in normal_quadrature(self.frame, y, self.scales, self.terms, **self.settings).items() if n in self.names()}
+        return {
+            n: v
+            for n, v in normal_quadrature(self.frame, y, self.scales, self.terms, **self.settings).items()
+            if n in self.names()
+        }
 
     def simulate(self, rng):
         frame, y = self.frame, np.zeros(len(self.frame))
@@ -96,7 +105,8 @@ NORMAL = {
         {"Intercept": 47, "sd_school": 3, "sd_school:classroom": 2.5, "sigma": 5},
     ),
     "varying slopes": Normal(
-        hm.Model("y ~ 1 + x + (1 + x || id)", priors={**OF_ID, "Intercept": "normal(0, 3)", "x": "normal(0, 3)"}), INDIVIDUALS, SLOPES,
+        hm.Model("y ~ 1 + x + (1 + x || id)", priors={**OF_ID, "Intercept": "normal(0, 3)", "x": ("normal(0, "
+                                                                                                 "3)")}), INDIVIDUALS, SLOPES,
         [("id", ["id"], ["Intercept", "x"])], {"population": ("Intercept", "x"), "normal": {"Intercept": (0, 3), "x": (0, 3)}, "count": 32},
         SLOPE_TRUTH,
     ),
@@ -139,7 +149,9 @@ def agree(found, reference, route, where, error=None):
 
 
 def settled(run, y, seed):
-    """A run that says of itself that draws diverged (a chain stuck in a corner, say) is drawn once more; the second one counts."""
+    """A run that says of itself that draws diverged (a chain stuck in a corner, say) is drawn once more; the second
+    one counts.
+    """
     found = run(y, seed)
     diverged = any((v["status"] == STATUS.index("divergent")).any() for v in found.values())
     return run(y, seed + 100) if diverged else found
@@ -183,7 +195,8 @@ def test_gibbs_and_quadrature_on_eight_schools():
     agree(run(y), case.reference(y), "gibbs", "shipped")
 
 
-# one level --------------------------------------------------------------------------------------------------------------------
+# one level
+# --------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -193,21 +206,29 @@ def test_one_level():
     y = np.array([9.2, 10.1, 8.7, 11.4, 10.6, 9.9])
     model = hm.Model("y ~ 1", priors={"Intercept": "scaled_normal(8, 1.5)", "sigma": "inverse_gamma_variance(3, 2)"})
     problem = bind(model, pd.DataFrame({"y": y}))
-    routes = {r: Route(problem, ["Intercept", "sigma"], **ROUTES[r]) for r in ("explicit", "marginalised", "exact", "gibbs", "closed_form")}
+    routes = {
+        r: Route(problem, ["Intercept", "sigma"], **ROUTES[r])
+        for r in ("explicit", "marginalised", "exact", "gibbs", "closed_form")
+    }
     rng = np.random.default_rng(0)
     for seed, data in enumerate([y, *(rng.normal(9, 1.5, 6) for _ in range(3))]):
         law = laws.normal_inverse_gamma(data, 8, 1.5, 3, 2)
         mean = math.sqrt(law.scale) * math.exp(special.gammaln(law.shape - 0.5) - special.gammaln(law.shape))
-        reference = {"Intercept": (law.theta.mean(), law.theta.std()), "sigma": (mean, math.sqrt(law.variance.mean() - mean**2))}
+        reference = {
+            "Intercept": (law.theta.mean(), law.theta.std()),
+            "sigma": (mean, math.sqrt(law.variance.mean() - mean**2)),
+        }
         for route, run in routes.items():
             agree(settled(run, data, seed), reference, route, f"{route}, {seed}")
 
 
-# counts -----------------------------------------------------------------------------------------------------------------------
+# counts
+# -----------------------------------------------------------------------------------------------------------------------
 
 COUNTS = {
     "beta-binomial": (
-        hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors={"kappa_experiment": "gamma(2, 0.1)"}),
+        hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors={"kappa_experiment": ("gamma(2, "
+                                                                                                                "0.1)")}),
         hm.load_dataset("rats"), "rats", (1.0, 15.0), lambda m, c: stats.gamma.logpdf(c, 2, scale=10),
     ),
     "gamma-Poisson": (
@@ -238,7 +259,9 @@ def test_counts(name):
 
 
 def county_density(y, x, state, priors):
-    """Log joint density of counties in states with the county rates summed out, NumPy only; columns mu, log om, al, log et, z, w."""
+    """Log joint density of counties in states with the county rates summed out, NumPy only; columns mu, log om, al,
+    log et, z, w.
+    """
     om_scale, mu_sd, al_law, et_scale = priors
     states = state.max() + 1
 
@@ -251,7 +274,13 @@ def county_density(y, x, state, priors):
         rising = sum(np.where(k < y, np.log((a + k) / (a + m * x)), 0.0) for k in range(int(y.max())))
         log_p = rising - a * np.log1p(m * x / a) + y * np.log(m)
         log_p = np.where(np.isfinite(log_p), log_p, -np.inf)
-        out = log_p.sum(1) - 0.5 * (z**2).sum(1) - 0.5 * (w**2).sum(1) - 0.5 * (mu / mu_sd) ** 2 - 0.5 * ((al - al_law[0]) / al_law[1]) ** 2
+        out = (
+            log_p.sum(1)
+            - 0.5 * (z**2).sum(1)
+            - 0.5 * (w**2).sum(1)
+            - 0.5 * (mu / mu_sd) ** 2
+            - 0.5 * ((al - al_law[0]) / al_law[1]) ** 2
+        )
         return out - 0.5 * (om / om_scale) ** 2 + v[:, 1] - 0.5 * (et / et_scale) ** 2 + v[:, 3]
 
     return log_density
@@ -261,7 +290,8 @@ def county_density(y, x, state, priors):
 def test_counties_in_states():
     """Twelve unknowns: the reference is importance sampling, whose standard error joins the chains'."""
     priors = {
-        "Intercept": "normal(0, 1.5)", "sd_state": "half_normal(1)", "log_shape": "normal(1, 1)", "sd_state_log_shape": "half_normal(0.5)",
+        "Intercept": "normal(0, 1.5)", "sd_state": "half_normal(1)", "log_shape": ("normal(1, "
+                                                                                  "1)"), "sd_state_log_shape": "half_normal(0.5)",
     }  # fmt: skip
     frame = hm.load_dataset("counties")
     model = hm.Model("deaths ~ 1 + (1 | state/county)", family="poisson", exposure="exposure", priors=priors)

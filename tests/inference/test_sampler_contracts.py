@@ -68,7 +68,8 @@ def test_every_sampler_gives_the_same_variables(name):
 
 
 def posterior_chances(values):
-    """Posterior probabilities below values of each variable, (variable, value) -> P: a grid over sd_g, beside which all is normal.
+    """Posterior probabilities below values of each variable, (variable, value) -> P: a grid over sd_g, beside which all
+    is normal.
 
     p(tau | y) ~ tau (s^2 + tau^2)^(-(k - 1) / 2) exp(-S / (2 (s^2 + tau^2))) under a variance flat on (0, inf).
     """
@@ -106,7 +107,9 @@ def test_every_sampler_draws_from_the_posterior(name):
         site, _, at = variable.partition("[")
         value = draws.values[site][..., int(at[:-1])] if at else draws.values[site]
         below = (value <= x).astype(float)
-        size = below.size if draws.independent else float(array_stats.ess(below, chain_axis=0, draw_axis=1, method="mean"))
+        size = (
+            below.size if draws.independent else float(array_stats.ess(below, chain_axis=0, draw_axis=1, method="mean"))
+        )
         assert size > 50, variable
         assert abs(below.mean() - p) < 4 * np.sqrt(p * (1 - p) / size), (variable, x, p, below.mean())
 
@@ -116,7 +119,9 @@ def test_equal_seeds_give_equal_draws_and_others_others(name):
     first = fitted(name).draws.values["sd_g"]
     how = MANY.get(name, FEW)
     np.testing.assert_array_equal(hm.fit(MODEL, FRAME, sampler=name, progress=False, **how).draws.values["sd_g"], first)
-    assert not np.isin(hm.fit(MODEL, FRAME, sampler=name, progress=False, seed=1, **how).draws.values["sd_g"], first).any()
+    assert not np.isin(
+        hm.fit(MODEL, FRAME, sampler=name, progress=False, seed=1, **how).draws.values["sd_g"], first
+    ).any()
 
 
 @pytest.mark.parametrize("name", MENU)
@@ -126,7 +131,9 @@ def test_data_that_are_no_numbers_are_a_status(name):
     with jax.enable_x64(True):
         data = as_jax(fit.problem.data)
         data = eqx.tree_at(lambda d: d.y, data, data.y.at[0].set(jnp.nan))
-        found, _ = draw(fit.problem.layout, fit.settings.sampling(), jax.random.key(0, impl="threefry2x32"), data, False)
+        found, _ = draw(
+            fit.problem.layout, fit.settings.sampling(), jax.random.key(0, impl="threefry2x32"), data, False
+        )
     lost = ~np.isfinite(found.values["theta_g"][..., 0])
     assert lost.all() or np.all(found.stats.get("heavy_weights", False))
 
@@ -180,7 +187,9 @@ def test_lanes_of_every_sampler(name):
 
 @pytest.mark.slow
 def test_every_sampler_in_one_study(tmp_path):
-    """The same datasets by every sampler: the point estimates of a dataset agree, and independent draws have no R-hat."""
+    """The same datasets by every sampler: the point estimates of a dataset agree, and independent draws have no
+    R-hat.
+    """
     methods = {name: {"sampler": name, "priors": {"sd_g": "flat_variance()"}, **FEW} for name in MENU}
     study = {
         "mechanisms": {"formula": "y ~ 1 + (1 | g)", "known_se": "se", "design": {"g": 8, "obs": 1, "predictors": {"se": 3}},
@@ -201,7 +210,8 @@ def test_every_sampler_in_one_study(tmp_path):
 
 def test_a_study_refuses_what_has_no_closed_form():
     study = {
-        "mechanisms": {"formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools", "truth": {"Intercept": 8, "sd_school": 5}},
+        "mechanisms": {"formula": ("effect ~ 1 + (1 | "
+                                  "school)"), "known_se": "se", "design": "eight_schools", "truth": {"Intercept": 8, "sd_school": 5}},
         "estimands": ["Intercept"], "methods": {"m": {"sampler": "closed_form", "priors": {"sd_school": "flat_variance()"}}},
         "performance": ["bias"], "replications": 4, "failures": "complete-case", "seed": 1,
     }  # fmt: skip

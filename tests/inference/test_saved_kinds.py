@@ -1,4 +1,6 @@
-"""A fit read back from its file is the fit that was written: settings, poolings, families (samplers: `test_fit_tree`)."""
+"""A fit read back from its file is the fit that was written: settings, poolings, families (samplers:
+`test_fit_tree`).
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,14 @@ def test_every_family(name, tmp_path):
     rng = np.random.default_rng(1)
     family = families.lookup(name)
     group = np.repeat([f"g{i}" for i in range(6)], 5)
-    frame = pd.DataFrame({"g": pd.Categorical(group), "x": np.tile(np.arange(5.0), 6), "n": 9, "hours": rng.uniform(1, 3, 30)})
-    draws = {"binary": rng.integers(0, 2, 30), "count": rng.integers(0, 9, 30), "measurement": family.link.host_inverse(rng.normal(size=30))}
+    frame = pd.DataFrame(
+        {"g": pd.Categorical(group), "x": np.tile(np.arange(5.0), 6), "n": 9, "hours": rng.uniform(1, 3, 30)}
+    )
+    draws = {
+        "binary": rng.integers(0, 2, 30),
+        "count": rng.integers(0, 9, 30),
+        "measurement": family.link.host_inverse(rng.normal(size=30)),
+    }
     frame["y"] = draws[family.outcome]
     columns = {"trials": "n", "exposure": "hours"}
     given = {role: column for role, column in columns.items() if role in family.columns}
@@ -56,7 +64,9 @@ def test_every_family(name, tmp_path):
 
 def test_a_refit_keeps_what_it_was_given(tmp_path):
     frame = pd.DataFrame({"g": np.repeat(list("abcde"), 3), "y": np.random.default_rng(2).normal(3, 2, 15)})
-    fit = hm.fit(hm.Model("y ~ 1 + (1 | g)", priors={"sigma": "fixed(2)"}), frame, sampler="exact", **QUICK).refit(data=frame.assign(y=frame["y"] * 2))
+    fit = hm.fit(hm.Model("y ~ 1 + (1 | g)", priors={"sigma": "fixed(2)"}), frame, sampler="exact", **QUICK).refit(
+        data=frame.assign(y=frame["y"] * 2)
+    )
     fit.save(tmp_path / "fit.nc")
     assert_same(fit, hm.load_fit(tmp_path / "fit.nc"), tmp_path / "fit.nc")
 

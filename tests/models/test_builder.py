@@ -48,16 +48,21 @@ EXAMPLES = {
                   partial(catalogue.one_level, sigma="half_t(3, 5)"), lambda f: {}),
     "two_levels_known": ("schools", Model("y ~ 1 + (1 | school)", known_se="se"),
                          catalogue.two_levels_known, lambda f: {"se": f["se"]}),
-    "two_levels": ("scores", Model("y ~ 1 + (1 | school)", priors={"sd_school": "half_cauchy(5)", "Intercept": "normal(40, 9)"}),
+    "two_levels": ("scores", Model("y ~ 1 + (1 | school)", priors={"sd_school": "half_cauchy(5)", "Intercept": ("normal(40, "
+                                                                                                               "9)")}),
                    partial(catalogue.two_levels, sd_school="half_cauchy(5)", Intercept="normal(40, 9)"),
                    lambda f: {"school": pd.factorize(f["school"])[0], "n_school": 4}),
     "three_levels": ("scores", Model("y ~ 1 + (1 | school/classroom)", priors={
-                         "sd_school": "inverse_gamma_variance(2, 9)", "sd_school:classroom": "uniform(0, 20)", "sigma": 5.0}),
-                     partial(catalogue.three_levels, sd_school="inverse_gamma_variance(2, 9)", sd_classroom="uniform(0, 20)", sigma=5.0),
+                         "sd_school": "inverse_gamma_variance(2, 9)", "sd_school:classroom": ("uniform(0, "
+                                                                                             "20)"), "sigma": 5.0}),
+                     partial(catalogue.three_levels, sd_school=("inverse_gamma_variance(2, "
+                                                               "9)"), sd_classroom=("uniform(0, "
+                                                                                                            "20)"), sigma=5.0),
                      lambda f: {"school": pd.factorize(f["school"])[0], "n_school": 4, "n_classroom": 8,
                                 "classroom": pd.factorize(f["school"] + f["classroom"])[0]}),
     "varying_slopes": ("people", Model("y ~ 1 + x + (1 + x || individual)", priors={
-                           "sd_individual": "half_normal(2)", "sd_individual_x": "gamma(2, 1)", "x": "student_t(3, 0, 2)"}),
+                           "sd_individual": "half_normal(2)", "sd_individual_x": "gamma(2, 1)", "x": ("student_t(3, 0, "
+                                                                                                     "2)")}),
                        partial(catalogue.varying_slopes, sd_individual="half_normal(2)", sd_individual_x="gamma(2, 1)",
                                slope="student_t(3, 0, 2)"),
                        lambda f: {"individual": pd.factorize(f["individual"])[0], "n_individual": 6, "x": f["x"]}),
@@ -80,8 +85,15 @@ def settings():
         levels = len(model.parsed.groups)
         words = ["partial", "none", "complete"] if levels else ["partial"]
         if levels == 2:
-            words += [{"school": a, "school:classroom": b} for a, b in
-                      [("complete", "partial"), ("none", "partial"), ("partial", "complete"), ("complete", "none")]]  # fmt: skip
+            words += [
+                {"school": a, "school:classroom": b}
+                for a, b in [
+                    ("complete", "partial"),
+                    ("none", "partial"),
+                    ("partial", "complete"),
+                    ("complete", "none"),
+                ]
+            ]
         for word in words:
             centrings = (
                 (False, True)
@@ -89,9 +101,7 @@ def settings():
                 else (False,)
             )
             for centred in centrings:
-                yield pytest.param(
-                    name, word, centred, id=f"{name}-{word}-{'centred' if centred else 'plain'}"
-                )
+                yield pytest.param(name, word, centred, id=f"{name}-{word}-{'centred' if centred else 'plain'}")
 
 
 def sample_at(problem, centred, seed):
@@ -136,31 +146,24 @@ def test_builder_writes_what_the_catalogue_writes(name, pooling, centred):
                 ),
                 None,
             )
-            by_hand[site] = (
-                value if level is None or site.startswith("chol") else value[problem.positions[level]]
-            )
-        written, other = log_density(
-            function, (), {"y": jnp.asarray(frame["y"].to_numpy(float)), **extra}, by_hand
-        )
+            by_hand[site] = value if level is None or site.startswith("chol") else value[problem.positions[level]]
+        written, other = log_density(function, (), {"y": jnp.asarray(frame["y"].to_numpy(float)), **extra}, by_hand)
         assert float(built) == pytest.approx(float(written), rel=1e-11)
         used = {site for site, s in other.items() if s["type"] == "sample" and not s["is_observed"]}
         assert used == set(values)
         for variable in variable_names(problem.layout):
-            level = next(
-                (v.name for v in problem.layout.levels if variable in problem.layout.effect_names(v)), None
-            )
+            level = next((v.name for v in problem.layout.levels if variable in problem.layout.effect_names(v)), None)
             if level is None:
                 continue
             ours = np.asarray(trace[variable]["value"])[problem.positions[level]]
             if not (
-                model.family != "normal"
-                and variable.startswith("theta")
-                and level != problem.layout.levels[-1].name
+                model.family != "normal" and variable.startswith("theta") and level != problem.layout.levels[-1].name
             ):
                 np.testing.assert_allclose(ours, other[variable]["value"], rtol=1e-11)
 
 
-# against numpyro, the factorised forms, and dense algebra ----------------------------------------------------------------
+# against numpyro, the factorised forms, and dense algebra
+# ----------------------------------------------------------------
 
 LAYOUTS = {
     "predictors": (
@@ -203,15 +206,15 @@ def test_flat_density_is_numpyros_potential(name, centred):
 
 
 def gaussian_integral(joint, dim):
-    """log of the integral of exp(joint), a quadratic, and its mode; the gradient is affine, so unit steps give the Hessian."""
+    """log of the integral of exp(joint), a quadratic, and its mode; the gradient is affine, so unit steps give the
+    Hessian.
+    """
     steps = jnp.vstack([jnp.zeros((1, dim)), jnp.eye(dim)])
     values, gradients = jax.jit(jax.vmap(jax.value_and_grad(joint)))(steps)
     precision = -(gradients[1:] - gradients[0])
     mode = jnp.linalg.solve(precision, gradients[0])
     determinant = jnp.linalg.slogdet(precision)[1]
-    return float(
-        values[0] + 0.5 * gradients[0] @ mode + 0.5 * dim * np.log(2 * np.pi) - 0.5 * determinant
-    ), mode
+    return float(values[0] + 0.5 * gradients[0] @ mode + 0.5 * dim * np.log(2 * np.pi) - 0.5 * determinant), mode
 
 
 CENTRINGS = [(name, name in ("coarse none", "weights", "mixed slopes")) for name in LAYOUTS] + [
@@ -234,7 +237,9 @@ def test_explicit_integrates_to_the_factorised_marginal(name, centred):
         rest = np.setdiff1d(np.arange(e.dim), inside)
 
         def integral(phi):
-            return gaussian_integral(lambda v: e.log_density(jnp.zeros(e.dim).at[inside].set(phi).at[rest].set(v), data), rest.size)[0]
+            return gaussian_integral(
+                lambda v: e.log_density(jnp.zeros(e.dim).at[inside].set(phi).at[rest].set(v), data), rest.size
+            )[0]
 
         sampled = [
             v.pooling == "partial" or (v.pooling == "none" and i == len(layout.levels) - 1)
@@ -252,7 +257,9 @@ def test_explicit_integrates_to_the_factorised_marginal(name, centred):
             expected = float(pair.log_density(phi, pair.prepare(data)))
             constants.append(integral(phi) - 0.5 * pads * np.log(2 * np.pi) - expected)
             assert constants[-1] == pytest.approx(constants[0], abs=1e-9 * abs(expected))
-        assert problem.data.units is not None or constants[0] == pytest.approx(0, abs=1e-9 * abs(expected))  # flat laws have no scale of their own
+        assert problem.data.units is not None or constants[0] == pytest.approx(
+            0, abs=1e-9 * abs(expected)
+        )  # flat laws have no scale of their own
 
 
 def test_crossed_terms_against_scipy():
@@ -280,9 +287,7 @@ def test_crossed_terms_against_scipy():
             link = 4 + 1.3**2 * (np.arange(4)[:, None] == frame["b"].to_numpy()[None])
             theta = 1 + link @ np.linalg.solve(cov, frame["y"].to_numpy() - 1)
             order = [int(v) for v in problem.labels["b"]]
-            np.testing.assert_allclose(
-                np.asarray(drawn["theta_b"])[problem.positions["b"]], theta[order], rtol=1e-9
-            )
+            np.testing.assert_allclose(np.asarray(drawn["theta_b"])[problem.positions["b"]], theta[order], rtol=1e-9)
 
 
 COUNTS = {
@@ -321,9 +326,7 @@ def test_counts_joint_is_marginal_times_conditional(name):
         finest = f"theta_{layout.levels[-1].name}"
         phi = u[: unit.start]
         for z in problem.data.real[:-1] if name == "deep" else ():
-            phi = phi.at[phi.size - 2 * z.size :].set(
-                jnp.where(jnp.tile(z, 2), phi[phi.size - 2 * z.size :], 0.0)
-            )
+            phi = phi.at[phi.size - 2 * z.size :].set(jnp.where(jnp.tile(z, 2), phi[phi.size - 2 * z.size :], 0.0))
         u = u.at[: unit.start].set(phi)
         law = pair.components(phi, stats, (finest,))[finest]
         values = e.constrain(u)
@@ -343,9 +346,7 @@ def test_counts_joint_is_marginal_times_conditional(name):
             hyper._one(p, u[i : i + 1])[1] for i, p in enumerate(layout.parameters)
         )  # phi is compared on the unconstrained scale
         found = float(joint) - conditional[real].sum() + float(jacobian)
-        assert found == pytest.approx(
-            float(pair.log_density(phi, stats)) + padded_normals(problem, name), rel=1e-9
-        )
+        assert found == pytest.approx(float(pair.log_density(phi, stats)) + padded_normals(problem, name), rel=1e-9)
 
 
 def padded_normals(problem, name):
@@ -385,7 +386,8 @@ def test_marginalised_counts_keep_the_deviations():
         assert float(found) == pytest.approx(float(pair.log_density(u, pair.prepare(data))), rel=1e-11)
 
 
-# the interface of Explicit ------------------------------------------------------------------------------------------------
+# the interface of Explicit
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -396,10 +398,7 @@ def test_padding_adds_nothing_and_does_not_drift(monkeypatch):
         e = Explicit(problem.layout)
         monkeypatch.setattr(data_module, "_up_to_power_of_two", lambda n: 2 * n + 1)
         wide = bound("predictors")
-        assert (
-            wide.layout.levels[1].size > problem.layout.levels[1].size
-            and wide.layout.obs > problem.layout.obs
-        )
+        assert wide.layout.levels[1].size > problem.layout.levels[1].size and wide.layout.obs > problem.layout.obs
         f, more = Explicit(wide.layout), as_jax(wide.data)
         assert f.dim > e.dim
         short, long = e.start(data), f.start(more)
@@ -503,15 +502,24 @@ def test_numpyro_samples_the_built_model():
 @pytest.mark.parametrize("family", ["normal", "binomial", "poisson"])
 def test_without_an_outcome_it_simulates(family):
     if family == "normal":
-        model = Model("y ~ 1 + (1 | g)", priors={"Intercept": "normal(50, 1)", "sd_g": "half_normal(1)", "sigma": "half_normal(1)"})
+        model = Model(
+            "y ~ 1 + (1 | g)",
+            priors={"Intercept": "normal(50, 1)", "sd_g": "half_normal(1)", "sigma": "half_normal(1)"},
+        )
     elif family == "binomial":
-        model = Model("y ~ 1 + (1 | g)", family=family, trials="n", priors={"mean_g": "beta(9, 1)", "kappa_g": "gamma(9, 1)"})
+        model = Model(
+            "y ~ 1 + (1 | g)", family=family, trials="n", priors={"mean_g": "beta(9, 1)", "kappa_g": "gamma(9, 1)"}
+        )
     else:
-        model = Model("y ~ 1 + (1 | g)", family=family, exposure="n", priors={"mean_g": "gamma(9, 1)", "shape_g": "gamma(9, 1)"})
+        model = Model(
+            "y ~ 1 + (1 | g)", family=family, exposure="n", priors={"mean_g": "gamma(9, 1)", "shape_g": "gamma(9, 1)"}
+        )
     frame = pd.DataFrame({"y": [1, 2, 1, 0], "g": ["a", "a", "b", "b"], "n": [9, 9, 9, 9]})
     problem = bind(model, frame, outcome=False)
     seeded = [numpyro.handlers.seed(build(problem.layout), key) for key in (0, 1)]
-    first, second = (np.asarray(numpyro.handlers.trace(m).get_trace(as_jax(problem.data))["y"]["value"]) for m in seeded)
+    first, second = (
+        np.asarray(numpyro.handlers.trace(m).get_trace(as_jax(problem.data))["y"]["value"]) for m in seeded
+    )
     assert first.shape == (4,) and not np.array_equal(first, second)
     if family == "normal":
         assert abs(first.mean() - 50) < 20
@@ -519,7 +527,8 @@ def test_without_an_outcome_it_simulates(family):
         assert (first == np.round(first)).all() and first.sum() > 4
 
 
-# a user's own function ------------------------------------------------------------------------------------------------------
+# a user's own function
+# ------------------------------------------------------------------------------------------------------
 
 
 def own(school, n_school, se, effect=None, scale=5.0):
@@ -542,9 +551,7 @@ class TestUserModel:
             u = jnp.asarray(np.random.default_rng(0).normal(size=10))
             assert mine.dim == theirs.dim == 10
             arrays = mine.prepare(mine.data)
-            assert float(mine.log_density(u, arrays)) == pytest.approx(
-                float(theirs.log_density(u, data)), rel=1e-12
-            )
+            assert float(mine.log_density(u, arrays)) == pytest.approx(float(theirs.log_density(u, data)), rel=1e-12)
             np.testing.assert_allclose(
                 mine.draw(None, u, arrays)["theta_school"], theirs.draw(None, u, data)["theta_school"]
             )

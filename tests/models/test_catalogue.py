@@ -24,7 +24,13 @@ ARGUMENTS = {
     "two_levels_known": {"se": jnp.full(7, 2.0), "Intercept": "normal(50, 1)", "sd_school": "half_normal(1)"},
     "two_levels": {"school": SCHOOL, "n_school": 3, **PROPER},
     "three_levels": {"school": SCHOOL, "classroom": ROOM, "n_school": 3, "n_classroom": 5, **PROPER},
-    "varying_slopes": {"individual": SCHOOL, "n_individual": 3, "x": jnp.linspace(-1, 1, 7), "slope": "normal(0, 1)", **PROPER},
+    "varying_slopes": {
+        "individual": SCHOOL,
+        "n_individual": 3,
+        "x": jnp.linspace(-1, 1, 7),
+        "slope": "normal(0, 1)",
+        **PROPER,
+    },
     "beta_binomial": {"trials": jnp.full(7, 9.0), "mean_experiment": "beta(2, 2)", "kappa_experiment": "gamma(2, 0.1)"},
     "gamma_poisson": {"exposure": jnp.full(7, 3.0), "mean_county": "gamma(4, 1)", "shape_county": "exponential(0.1)"},
 }
@@ -126,7 +132,11 @@ class TestTable:
     def test_covers_levels_families_and_variances(self):
         rows = [(r["levels"], r["family"], r["variance"]) for r in table()]
         kernels = {law.kernel: law for law in families.MENU.values()}.values()
-        assert len(set(rows)) == len(rows) == 6 * 2 + sum(6 if not law.population.normal else 0 if law.conjugate else 3 for law in kernels)
+        assert (
+            len(set(rows))
+            == len(rows)
+            == 6 * 2 + sum(6 if not law.population.normal else 0 if law.conjugate else 3 for law in kernels)
+        )
         assert {name for r in rows for name in r[1].split(", ")} == set(families.__all__)
 
     def test_cells_take_the_pooling_they_stand_under(self):

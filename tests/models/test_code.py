@@ -24,26 +24,43 @@ def rows():
     """Six groups in two towns, crossed with three days; outcomes of every kind."""
     rng = np.random.default_rng(11)
     g = np.repeat(np.arange(6), 4)
-    return pd.DataFrame({
-        "g": [f"g{k}" for k in g], "town": ["north" if k < 3 else "south" for k in g], "day": np.tile([1, 2, 3, 1], 6).astype(str),
-        "x": rng.normal(size=24), "se": rng.uniform(1, 2, 24), "w": rng.uniform(0.5, 2, 24), "y": rng.normal(3, 2, 24),
-        "n": rng.integers(3, 9, 24), "count": rng.integers(0, 4, 24), "hours": rng.uniform(1, 5, 24), "yes": rng.integers(0, 2, 24),
-        "class": np.repeat(np.arange(12), 2).astype(str),
-    })
+    return pd.DataFrame(
+        {
+            "g": [f"g{k}" for k in g],
+            "town": ["north" if k < 3 else "south" for k in g],
+            "day": np.tile([1, 2, 3, 1], 6).astype(str),
+            "x": rng.normal(size=24),
+            "se": rng.uniform(1, 2, 24),
+            "w": rng.uniform(0.5, 2, 24),
+            "y": rng.normal(3, 2, 24),
+            "n": rng.integers(3, 9, 24),
+            "count": rng.integers(0, 4, 24),
+            "hours": rng.uniform(1, 5, 24),
+            "yes": rng.integers(0, 2, 24),
+            "class": np.repeat(np.arange(12), 2).astype(str),
+        }
+    )
 
 
 ROWS = rows()
 SD = {"sd_g": "half_normal(2)"}
 MODELS = {
-    "known variances, reference prior": (Model("effect ~ 1 + (1 | school)", known_se="se"), load_dataset("eight_schools"), "partial"),
-    "known variances, jeffreys2": (Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "jeffreys2()"}), load_dataset("eight_schools"),
+    "known variances, reference prior": (Model(("effect ~ 1 + (1 | "
+                                               "school)"), known_se="se"), load_dataset("eight_schools"), "partial"),
+    "known variances, jeffreys2": (Model(("effect ~ 1 + (1 | "
+                                         "school)"), known_se="se", priors={"sd_school": "jeffreys2()"}), load_dataset("eight_schools"),
                                    "partial"),
-    "unknown variance": (Model("y ~ 1 + x + (1 | g)", weights="w", priors=SD | {"x": "student_t(3, 0, 2)"}), ROWS, "partial"),
-    "correlated slopes": (Model("y ~ 1 + x + (1 + x | g)", priors=SD | {"sd_g_x": "half_t(3, 2)", "cor_g": "lkj(2)"}), ROWS, "partial"),
+    "unknown variance": (Model("y ~ 1 + x + (1 | g)", weights="w", priors=SD | {"x": ("student_t(3, 0, "
+                                                                                     "2)")}), ROWS, "partial"),
+    "correlated slopes": (Model("y ~ 1 + x + (1 + x | g)", priors=SD | {"sd_g_x": ("half_t(3, "
+                                                                                  "2)"), "cor_g": "lkj(2)"}), ROWS, "partial"),
     "independent slopes": (Model("y ~ 1 + (1 + x || g)", priors=SD | {"sd_g_x": "exponential(1)", "sigma": 2.0}), ROWS, "partial"),
-    "three levels": (Model("y ~ 1 + (1 | town/g)", priors={"sd_town": "inverse_gamma_variance(2, 1)", "sd_town:g": "gamma(2, 1)"}), ROWS,
+    "three levels": (Model("y ~ 1 + (1 | town/g)", priors={"sd_town": ("inverse_gamma_variance(2, "
+                                                                      "1)"), "sd_town:g": ("gamma(2, "
+                                                                                                                   "1)")}), ROWS,
                      "partial"),
-    "ragged levels": (Model("score ~ 1 + (1 | school/classroom)", priors={"sd_school": "uniform(0, 9)", "sd_school:classroom": "half_cauchy(2)"}),
+    "ragged levels": (Model("score ~ 1 + (1 | school/classroom)", priors={"sd_school": ("uniform(0, "
+                                                                                       "9)"), "sd_school:classroom": "half_cauchy(2)"}),
                       load_dataset("scores"), "partial"),
     "a slope that skips a level": (Model("y ~ 1 + (1 + x || town) + (1 | town:g) + (1 + x || town:g:class)", priors={
         f"sd_{k}": "half_normal(1)" for k in ("town", "town_x", "town:g", "town:g:class", "town:g:class_x")} | {"sigma": "half_normal(2)"}), ROWS, "partial"),
@@ -60,7 +77,9 @@ MODELS = {
     "poisson log": (Model("count ~ 1 + x + (1 | town/g)", "poisson_log", exposure="hours"), ROWS, "partial"),
     "negative binomial": (Model("count ~ 1 + (1 | g)", "negative_binomial", exposure="hours"), ROWS, "partial"),
     "binomial": (Model("tumors ~ 1 + (1 | experiment)", "binomial", trials="rats"), load_dataset("rats").tail(9), "partial"),
-    "binomial, units with a predictor": (Model("count ~ 1 + hour + (1 | g)", "binomial", trials="n", priors={"hour": "normal(0, 1)"}),
+    "binomial, units with a predictor": (Model(("count ~ 1 + hour + (1 | "
+                                               "g)"), "binomial", trials="n", priors={"hour": ("normal(0, "
+                                                                                                                     "1)")}),
                                          ROWS.assign(hour=ROWS.g.str[1:].astype(float)), "partial"),
     "bernoulli": (Model("yes ~ 1 + (1 | g)", "bernoulli", priors={"mean_g": "beta(2, 3)", "kappa_g": "half_normal_cv(1)"}), ROWS, "partial"),
     "binomial, unpooled": (Model("count ~ 1 + (1 | town/g)", "binomial", trials="n"), ROWS, "none"),
@@ -74,14 +93,17 @@ MODELS = {
 }  # fmt: skip
 
 QUICK = {
-    "known variances, reference prior", "correlated slopes", "three levels", "crossed", "one predictor alone", "student t", "binomial logit",
+    "known variances, reference prior", "correlated slopes", "three levels", "crossed", ("one predictor "
+                                                                                        "alone"), "student t", ("binomial "
+                                                                                                                            "logit"),
     "bernoulli logit, unpooled", "negative binomial", "binomial, three levels", "poisson",
 }  # fmt: skip
 
 
 SCALES = np.random.default_rng(8).normal(size=len(ROWS))
 MODELS |= {
-    f"measured, {name}": (Model("m ~ 1 + (1 | g)" if law.conjugate else "m ~ 1 + x + (1 | town/g)", name), ROWS.assign(m=law.link.host_inverse(SCALES)), "partial")
+    f"measured, {name}": (Model("m ~ 1 + (1 | g)" if law.conjugate else ("m ~ 1 + x + (1 | "
+                                                                        "town/g)"), name), ROWS.assign(m=law.link.host_inverse(SCALES)), "partial")
     for name, law in families.MENU.items() if law.measured and not law.link.identity
 }  # fmt: skip
 
@@ -95,7 +117,9 @@ def defined(source):
 
 
 def random_values(problem, data, seed):
-    """Values of every latent site of the fitted model, padding at zero (unconstrained), and the same without padding."""
+    """Values of every latent site of the fitted model, padding at zero (unconstrained), and the same without
+    padding.
+    """
     model = build(problem.layout)
     sites = find_sites(model, data, data.y)
     rng = np.random.default_rng(seed)
@@ -103,7 +127,14 @@ def random_values(problem, data, seed):
     where = {}
     for site, z in zip(sites, u, strict=True):
         stem = site.name.partition("_")[2]
-        level = next((v for v in reversed(problem.layout.levels) if z.ndim and (stem == v.name or stem.startswith(f"{v.name}_"))), None)
+        level = next(
+            (
+                v
+                for v in reversed(problem.layout.levels)
+                if z.ndim and (stem == v.name or stem.startswith(f"{v.name}_"))
+            ),
+            None,
+        )
         if level is not None and z.shape[0] == level.size and not site.name.startswith("chol"):
             where[site.name] = problem.positions[level.name]
             padding = np.ones(level.size, bool)
@@ -116,7 +147,9 @@ def random_values(problem, data, seed):
 
 
 def at_zero(problem, plain, reports):
-    """Values of latent sites as the source has them: coefficients at zero; sds and correlations that move under names of their own."""
+    """Values of latent sites as the source has them: coefficients at zero; sds and correlations that move under names
+    of their own.
+    """
     layout, found = problem.layout, dict(plain)
     for p in layout.parameters:
         stem = f"chol_{p.owner}" if p.role == "correlation" else p.name
@@ -132,7 +165,9 @@ def at_zero(problem, plain, reports):
 
 
 @pytest.mark.slow_cases("correlated slopes")
-@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS])
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
 def test_source_has_the_log_density_of_the_fitted_model(name):
     model, frame, pooling = MODELS[name]
     with jax.enable_x64(True):
@@ -142,7 +177,11 @@ def test_source_has_the_log_density_of_the_fitted_model(name):
         for seed in range(2):
             padded, plain, fitted = random_values(problem, data, seed)
             wanted, _ = log_density(build(problem.layout), (data, data.y), {}, padded)
-            reports = reported(problem.layout, data, {n: (s["type"], s["value"]) for n, s in fitted.items() if n in variable_names(problem.layout)})
+            reports = reported(
+                problem.layout,
+                data,
+                {n: (s["type"], s["value"]) for n, s in fitted.items() if n in variable_names(problem.layout)},
+            )
             found, trace = log_density(written, (), given, at_zero(problem, plain, reports))
             constants.append(float(found) - float(wanted))  # coefficients are per sd inside
             assert constants[-1] == pytest.approx(constants[0], rel=1e-9, abs=1e-8)
@@ -158,7 +197,9 @@ def test_source_has_the_log_density_of_the_fitted_model(name):
 def test_source_simulates_without_the_outcome():
     """Proper priors, no outcome: the function draws one, of the rows' shape."""
     frame = load_dataset("eight_schools")
-    model = Model("effect ~ 1 + (1 | school)", known_se="se", priors={"Intercept": "normal(0, 10)", "sd_school": "half_normal(5)"})
+    model = Model(
+        "effect ~ 1 + (1 | school)", known_se="se", priors={"Intercept": "normal(0, 10)", "sd_school": "half_normal(5)"}
+    )
     given = arguments(bind(model, frame)) | {"effect": None}
     trace = handlers.trace(handlers.seed(defined(model.code()), 1)).get_trace(**given)
     assert trace["effect"]["value"].shape == (8,) and not trace["effect"]["is_observed"]
@@ -182,8 +223,16 @@ def test_source_reads_as_mathematics_and_python():
 @pytest.mark.parametrize(
     ("model", "settings", "message"),
     [
-        (Model("y ~ 1 + (1 + x || g)", known_se="s"), {}, r"code: the default prior of sd_g \(s\) waits for data; name a prior"),
-        (Model("y ~ 1 + (1 | g)", priors=SD), {"pooling": "none"}, r"code: pooling 'none' needs the groups of the data; give data=<frame>"),
+        (
+            Model("y ~ 1 + (1 + x || g)", known_se="s"),
+            {},
+            r"code: the default prior of sd_g \(s\) waits for data; name a prior",
+        ),
+        (
+            Model("y ~ 1 + (1 | g)", priors=SD),
+            {"pooling": "none"},
+            r"code: pooling 'none' needs the groups of the data; give data=<frame>",
+        ),
     ],
 )
 def test_source_that_needs_data(model, settings, message):
@@ -200,7 +249,11 @@ def test_names_that_are_no_python_names_or_clash():
         problem = bind(model, frame)
         data = as_jax(problem.data)
         padded, plain, fitted = random_values(problem, data, 1)
-        reports = reported(problem.layout, data, {n: (s["type"], s["value"]) for n, s in fitted.items() if n in variable_names(problem.layout)})
+        reports = reported(
+            problem.layout,
+            data,
+            {n: (s["type"], s["value"]) for n, s in fitted.items() if n in variable_names(problem.layout)},
+        )
         wanted, _ = log_density(build(problem.layout), (data, data.y), {}, padded)
         found, _ = log_density(defined(model.code(frame)), (), arguments(problem), at_zero(problem, plain, reports))
     assert float(found) == pytest.approx(float(wanted), rel=1e-9)  # flat coefficients: no constant

@@ -48,7 +48,8 @@ def rats_with_predictor():
     return load_dataset("rats").assign(late=lambda d: (d.experiment > 35) * 1.0)
 
 
-# posteriors on a grid of phi ---------------------------------------------------------------------------------------------
+# posteriors on a grid of phi
+# ---------------------------------------------------------------------------------------------
 
 
 class Grid:
@@ -105,18 +106,16 @@ def test_rats_hyperparameters(rats):
     np.testing.assert_allclose(
         special.expit(grid.quantile(0, [0.025, 0.5, 0.975])), [0.11922, 0.14385, 0.17196], atol=1e-5
     )
-    np.testing.assert_allclose(
-        np.exp(grid.quantile(1, [0.025, 0.5, 0.975])), [8.2968, 15.5305, 32.1230], rtol=1e-4
-    )
+    np.testing.assert_allclose(np.exp(grid.quantile(1, [0.025, 0.5, 0.975])), [8.2968, 15.5305, 32.1230], rtol=1e-4)
     assert grid.mean(m * kappa) == pytest.approx(2.4027, abs=5e-4)  # truncated: the mean itself is infinite
     assert grid.mean((1 - m) * kappa) == pytest.approx(14.320, abs=3e-3)
 
 
-@pytest.mark.parametrize(
-    ("column", "printed"), [(0, (1.2058, 2.2246, 4.6421)), (1, (7.0351, 13.3029, 27.5539))]
-)
+@pytest.mark.parametrize(("column", "printed"), [(0, (1.2058, 2.2246, 4.6421)), (1, (7.0351, 13.3029, 27.5539))])
 def test_rats_alpha_beta_quantiles(rats, column, printed):
-    """P(alpha < x) by integrating the density of log kappa exactly up to the curve alpha = x on each line of constant m."""
+    """P(alpha < x) by integrating the density of log kappa exactly up to the curve alpha = x on each line of constant
+    m.
+    """
     grid, _ = rats
     u = np.asarray(grid.u).reshape(*grid.shape, 2)
     share = special.expit(u[:, 0, 0] if column == 0 else -u[:, 0, 0])
@@ -173,19 +172,17 @@ def test_rats_predictive_counts(rats):
     count = np.arange(21)[:, None]
     p_new = grid.mean(st.betabinom.pmf(count, 20, np.asarray(new.a), np.asarray(new.b)).T)
     p_71 = grid.mean(st.betabinom.pmf(count, 20, np.asarray(current.a)[:, j], np.asarray(current.b)[:, j]).T)
-    assert (p_new @ count[:, 0], p_new[0], p_new[10:].sum()) == pytest.approx(
-        (2.88595, 0.14040, 0.01343), abs=2e-5
-    )
-    assert (p_71 @ count[:, 0], p_71[0], p_71[10:].sum()) == pytest.approx(
-        (4.21714, 0.02841, 0.02279), abs=2e-5
-    )
+    assert (p_new @ count[:, 0], p_new[0], p_new[10:].sum()) == pytest.approx((2.88595, 0.14040, 0.01343), abs=2e-5)
+    assert (p_71 @ count[:, 0], p_71[0], p_71[10:].sum()) == pytest.approx((4.21714, 0.02841, 0.02279), abs=2e-5)
 
 
 def test_pumps_target():
     """Exp(1) on a and Gamma(.1, 1) on b = a / m."""
     priors = {"mean_pump": "gamma_rate(0.1, 1)", "shape_pump": "exponential(1)"}
     model, stats, problem = meet(replace(PUMPS, priors=priors), load_dataset("pumps"))
-    u = jnp.array([0.2, -0.4])  # log m, log a: densities of a and b, times their derivatives by (m, a) and (log m, log a)
+    u = jnp.array(
+        [0.2, -0.4]
+    )  # log m, log a: densities of a and b, times their derivatives by (m, a) and (log m, log a)
     a, b = np.exp(-0.4), np.exp(-0.6)
     expected = st.expon.logpdf(a) + st.gamma.logpdf(b, 0.1) + np.log(b) + np.log(a)
     assert float(model.log_prior(u, stats)) == pytest.approx(expected, rel=1e-12)
@@ -214,7 +211,9 @@ JOINT = {
 @pytest.mark.slow_cases("pumps", "rats")
 @pytest.mark.parametrize("name", JOINT)
 def test_rgbp(name):
-    """Flat on the link of the mean and on one over the concentration: group means and sds against quadrature in SciPy."""
+    """Flat on the link of the mean and on one over the concentration: group means and sds against quadrature in
+    SciPy.
+    """
     model, group, stem, y, size, log_prior = JOINT[name]
     frame = load_dataset(name)
     model, stats, problem = meet(replace(model, priors={group: "rgbp()"}), frame)
@@ -222,7 +221,9 @@ def test_rgbp(name):
     assert printed == {f"mean_{group}": "beta(0, 0)" if name == "rats" else "power(1)", f"{stem}_{group}": "power(2)"}
     first = jnp.linspace(-2.6, -1.0, 81) if name == "rats" else jnp.linspace(-4.0, 7.0, 221)
     grid = Grid(model, stats, first, jnp.linspace(-3.5, 9.0, 251) if name == "pumps" else jnp.linspace(-1.0, 12.0, 261))
-    found = count_quadrature(frame[y], frame[size], model.layout.family, log_prior, (1.0, 15.0 if name == "rats" else 1.0), count=400)
+    found = count_quadrature(
+        frame[y], frame[size], model.layout.family, log_prior, (1.0, 15.0 if name == "rats" else 1.0), count=400
+    )
     mean, sd = grid.mixture(f"theta_{group}")
     np.testing.assert_allclose(mean, found["theta"][0], atol=2e-4)
     np.testing.assert_allclose(sd, found["theta"][1], atol=2e-4)
@@ -264,7 +265,9 @@ def test_ten_counties_target():
         }
     )
     priors = {"mean_county": "log_normal(0, 1.5)", "shape_county": "half_normal_cv(1)"}
-    model, stats, _ = meet(Model("deaths ~ 1 + (1 | county)", family="poisson", exposure="exposure", priors=priors), frame)
+    model, stats, _ = meet(
+        Model("deaths ~ 1 + (1 | county)", family="poisson", exposure="exposure", priors=priors), frame
+    )
     grid = Grid(model, stats, jnp.linspace(-1.2, 3.0, 106), jnp.linspace(-2.5, 22, 246))
     log_m, r = np.log(grid.phi["mean_county"]), grid.phi["shape_county"] ** -0.5
     for value, printed in ((log_m, (0.84089, 0.21753)), (r, (0.30589, 0.23241))):
@@ -307,14 +310,13 @@ def test_one_county(deaths, exposure, prior, mean, lower, upper, above_one):
         assert law.sf(1) == pytest.approx(above_one, abs=1.1e-5)
 
 
-@pytest.mark.parametrize(
-    ("deaths", "printed"), [(0, 0.57870), (1, 0.28935), (2, 0.09645), (3, 0.02679), (4, 0.00670)]
-)
+@pytest.mark.parametrize(("deaths", "printed"), [(0, 0.57870), (1, 0.28935), (2, 0.09645), (3, 0.02679), (4, 0.00670)])
 def test_evidence_of_one_county_is_the_prior_predictive(deaths, printed):
     assert np.exp(one_county(deaths, 1.0, "gamma(3, 5)")[1]) == pytest.approx(printed, abs=1.1e-5)
 
 
-# likelihoods against other libraries --------------------------------------------------------------------------------------
+# likelihoods against other libraries
+# --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("bound", [0, 64])
@@ -341,9 +343,7 @@ def test_log_marginal_equals_scipys_negative_binomial(m, a):
 @pytest.mark.slow
 def test_rows_of_a_group_add_up():
     frame = load_dataset("rats")
-    halves = pd.concat(
-        [frame.assign(rats=frame.tumors), frame.assign(tumors=0, rats=frame.rats - frame.tumors)]
-    )
+    halves = pd.concat([frame.assign(rats=frame.tumors), frame.assign(tumors=0, rats=frame.rats - frame.tumors)])
     last = halves.iloc[[-1]]
     halves = pd.concat([halves.iloc[:-1], last.assign(rats=1), last.assign(rats=last.rats - 1)])
     halves = halves[halves.rats > 0]
@@ -391,7 +391,8 @@ def test_common_rate_with_predictors_is_a_regression(grouped):
     assert float(model.log_likelihood(jnp.array([-2.0, 0.7]), stats)) == pytest.approx(expected, rel=1e-10)
 
 
-# deeper trees -------------------------------------------------------------------------------------------------------------
+# deeper trees
+# -------------------------------------------------------------------------------------------------------------
 
 F_PRIORS = {
     "Intercept": "normal(0, 1.5)",
@@ -477,7 +478,8 @@ def test_three_levels_target():
     check(mean, (printed, sds), variance)
 
 
-# draws, components and their agreement -----------------------------------------------------------------------------------
+# draws, components and their agreement
+# -----------------------------------------------------------------------------------
 
 MENU = {
     "beta": (RATS, "rats", "partial"),
@@ -505,7 +507,9 @@ def of_menu(name):
     return meet(model, rats_with_predictor() if data == "late" else load_dataset(data), pooling)
 
 
-@pytest.mark.slow_cases("beta, none", "beta, predictor", "gamma, none", "three levels, none", "three levels, states alone", "three levels")
+@pytest.mark.slow_cases(
+    "beta, none", "beta, predictor", "gamma, none", "three levels, none", "three levels, states alone", "three levels"
+)
 @pytest.mark.parametrize("name", MENU)
 def test_draws_and_components_agree(name):
     model, stats, problem = of_menu(name)
@@ -527,9 +531,7 @@ def test_draws_and_components_agree(name):
             value = draws[variable]
             assert value.shape[1:] == law.a.shape
         sd = jnp.sqrt(variance)
-        np.testing.assert_allclose(
-            value.mean(0), mean, atol=5 * np.max(np.r_[0.0, sd.ravel()]) / np.sqrt(1500) + 1e-12
-        )
+        np.testing.assert_allclose(value.mean(0), mean, atol=5 * np.max(np.r_[0.0, sd.ravel()]) / np.sqrt(1500) + 1e-12)
         np.testing.assert_allclose(value.std(0), sd, rtol=0.25, atol=1e-12)
 
 
@@ -555,16 +557,13 @@ def test_relabelling_groups_permutes_the_posterior():
     one, stats, _ = meet(PUMPS, frame)
     two, turned_stats, _ = meet(PUMPS, turned)
     u = jnp.array([0.1, -0.3])
-    assert float(one.log_density(u, stats)) == pytest.approx(
-        float(two.log_density(u, turned_stats)), rel=1e-12
-    )
-    laws = [
-        f.components(u, s, ("theta_pump",))["theta_pump"].a for f, s in ((one, stats), (two, turned_stats))
-    ]
+    assert float(one.log_density(u, stats)) == pytest.approx(float(two.log_density(u, turned_stats)), rel=1e-12)
+    laws = [f.components(u, s, ("theta_pump",))["theta_pump"].a for f, s in ((one, stats), (two, turned_stats))]
     np.testing.assert_allclose(laws[0], laws[1][::-1])
 
 
-# extremes and other properties ---------------------------------------------------------------------------------------------
+# extremes and other properties
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow_cases("-30.0--30.0-beta, predictor", "-30.0--30.0-beta", "-30.0--30.0-three levels")
@@ -574,9 +573,7 @@ def test_relabelling_groups_permutes_the_posterior():
 def test_gradients_are_finite_far_out(name, log_c, centre):
     model, stats, _ = of_menu(name)
     u = jnp.zeros(model.dim).at[0].set(centre)
-    at = [p.name for p in model.parameters].index(
-        {"three levels": "log_shape"}.get(name, model.parameters[-1].name)
-    )
+    at = [p.name for p in model.parameters].index({"three levels": "log_shape"}.get(name, model.parameters[-1].name))
     u = u.at[at].set(log_c)
     value, slope = jax.value_and_grad(model.log_density)(u, stats)
     assert np.isfinite(value) and np.isfinite(slope).all()
@@ -662,7 +659,8 @@ def test_start_is_near_the_truth(name):
         assert 8 < float(values["kappa_experiment"]) < 40
 
 
-# simulation ----------------------------------------------------------------------------------------------------------------
+# simulation
+# ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -670,9 +668,7 @@ def test_simulated_counts_follow_the_collapsed_law():
     _, _, problem = of_menu("beta")
     known = {"mean_experiment": jnp.array(0.2), "kappa_experiment": jnp.array(5.0)}
     keys = jax.random.split(jax.random.key(0), 1000)
-    y, true = jax.jit(jax.vmap(lambda k: simulate(problem.layout, k, as_jax(problem.data), known)))(
-        keys
-    )
+    y, true = jax.jit(jax.vmap(lambda k: simulate(problem.layout, k, as_jax(problem.data), known)))(keys)
     n = load_dataset("rats").rats.to_numpy()
     expected, variance = st.betabinom.stats(n, 1.0, 4.0)
     np.testing.assert_allclose(y.mean(0), expected, atol=5 * np.sqrt(variance.max() / 1000))
@@ -696,18 +692,14 @@ def test_three_levels_simulate_down_the_tree():
     known = {"Intercept": 1.0, "sd_state": 0.0, "log_shape": np.log(4.0), "sd_state_log_shape": 0.0}
     known = {k: jnp.asarray(v) for k, v in known.items()}
     keys = jax.random.split(jax.random.key(0), 1500)
-    y, true = jax.jit(jax.vmap(lambda k: simulate(problem.layout, k, as_jax(problem.data), known)))(
-        keys
-    )
+    y, true = jax.jit(jax.vmap(lambda k: simulate(problem.layout, k, as_jax(problem.data), known)))(keys)
     x, m = load_dataset("counties").exposure.to_numpy(), np.e
     rows = np.asarray(y)[:, : len(x)]
     np.testing.assert_allclose(rows.mean(0), m * x, rtol=0.12)
     np.testing.assert_allclose(rows.var(0), m * x + (m * x) ** 2 / 4, rtol=0.35)
     assert float(true["new(state:county)"].mean()) == pytest.approx(m, rel=0.08)
     given = jnp.array([0.0, 1.0, 2.0, 3.0])
-    true = simulate(
-        problem.layout, jax.random.key(0), as_jax(problem.data), known | {"theta_state": given}
-    )[1]
+    true = simulate(problem.layout, jax.random.key(0), as_jax(problem.data), known | {"theta_state": given})[1]
     np.testing.assert_array_equal(true["theta_state"], given)
 
 
@@ -717,12 +709,11 @@ def test_new_group_draws_match_their_component():
     law = model.components(u, stats, ("new(pump)",))["new(pump)"]
     values = {k: jnp.broadcast_to(v, (4, 5000)) for k, v in model.constrain(u).items()}
     drawn = new_group(problem.layout, values, "pump", jax.random.key(0))
-    assert (
-        st.kstest(np.asarray(drawn).ravel(), st.gamma(float(law.a), scale=1 / float(law.b)).cdf).pvalue > 1e-4
-    )
+    assert st.kstest(np.asarray(drawn).ravel(), st.gamma(float(law.a), scale=1 / float(law.b)).cdf).pvalue > 1e-4
 
 
-# what is refused ------------------------------------------------------------------------------------------------------------
+# what is refused
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_predictor_within_groups_is_refused():
@@ -733,9 +724,7 @@ def test_predictor_within_groups_is_refused():
 
 def test_slopes_and_crossed_groups_are_refused():
     frame = pd.DataFrame({"g": list("aabb"), "h": list("cdcd"), "y": [1, 2, 0, 3], "x": [0.0, 1.0, 0.0, 1.0]})
-    with pytest.raises(
-        ValueError, match="g: x varies by group, but a beta or gamma population has no slopes"
-    ):
+    with pytest.raises(ValueError, match="g: x varies by group, but a beta or gamma population has no slopes"):
         bind(Model("y ~ 1 + (1 + x | g)", family="poisson"), frame)
     with pytest.raises(ValueError, match="h is crossed with g, not nested in it"):
         bind(Model("y ~ 1 + (1 | g) + (1 | h)", family="poisson"), frame)
@@ -807,22 +796,20 @@ def test_propriety_of_beta_populations(y, priors, message):
 )
 def test_separation_under_flat_coefficients(y, improper):
     frame = pd.DataFrame({"g": list("abcd"), "y": y, "n": 5, "x": [0.0, 0.0, 1.0, 1.0]})
-    model = Model(
-        "y ~ 1 + x + (1 | g)", family="binomial", trials="n", priors={"kappa_g": "exponential(0.1)"}
-    )
+    model = Model("y ~ 1 + x + (1 | g)", family="binomial", trials="n", priors={"kappa_g": "exponential(0.1)"})
     if improper:
         with pytest.raises(ValueError, match="flat priors of Intercept, x give an improper posterior"):
             bind(model, frame)
     else:
         bind(model, frame)
-    bind(
-        replace(model, priors=dict(model.priors) | {"x": "normal(0, 2)", "Intercept": "normal(0, 2)"}), frame
-    )
+    bind(replace(model, priors=dict(model.priors) | {"x": "normal(0, 2)", "Intercept": "normal(0, 2)"}), frame)
 
 
 @pytest.mark.parametrize("y", [[0, 3, 0], [0, 3, 1], [2, 3, 1]])
 def test_posterior_near_shape_zero_is_a_power(y):
-    """Under a^(-3/2) b^(-1), m integrated, the density of log a falls as a^(K - 3/2): one positive count is not enough."""
+    """Under a^(-3/2) b^(-1), m integrated, the density of log a falls as a^(K - 3/2): one positive count is not
+    enough.
+    """
     frame = pd.DataFrame({"g": ["a", "b", "c"], "y": y})
     problem = bind(POISSON, frame, outcome=False)
     model = conjugate(problem.layout)

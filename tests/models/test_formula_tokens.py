@@ -33,7 +33,8 @@ NUMBERS = ["u", "v", "w", "`body mass`", "x.1", "`a-b`", "log(u)", "I(v ** 2)", 
 LABELS = ["arm", "sex", "C(arm, 'b')"]
 
 
-# an independent reading ---------------------------------------------------------------------------------------------------
+# an independent reading
+# ---------------------------------------------------------------------------------------------------
 
 
 NAME = re.compile(r"`[^`]+`|[A-Za-z][\w.]*")
@@ -65,13 +66,20 @@ def oracle(text: str) -> tuple[bool, set[frozenset[str]], set[tuple[str, frozens
                 while rest and rest[0] != ")":
                     path.append(rest.pop(0))
                 names, signs = path[::2], path[1::2]
-                if len(path) % 2 == 0 or not set(signs) <= {":", "/"} or inside[2] or not all(map(NAME.fullmatch, names)):
+                if (
+                    len(path) % 2 == 0
+                    or not set(signs) <= {":", "/"}
+                    or inside[2]
+                    or not all(map(NAME.fullmatch, names))
+                ):
                     raise Unread
                 groups = set()
                 for i in range(len(names)):
                     if i + 1 == len(names) or signs[i] == "/":
                         key = ":".join(n.strip("`") for n in names[: i + 1])
-                        effects = frozenset(map(written, inside[1])) | ({"1"} if inside[0] is not False else frozenset())
+                        effects = frozenset(map(written, inside[1])) | (
+                            {"1"} if inside[0] is not False else frozenset()
+                        )
                         groups.add((key, effects, bar == "|"))
                 inside = (None, set(), groups)
             if not rest or rest.pop(0) != ")":
@@ -131,7 +139,8 @@ def written(term: frozenset[str]) -> str:
     return ":".join(sorted(t.replace("`", "") for t in term))
 
 
-# generated formulas -------------------------------------------------------------------------------------------------------
+# generated formulas
+# -------------------------------------------------------------------------------------------------------
 
 
 def generated(number: int) -> str:
@@ -156,14 +165,20 @@ def generated(number: int) -> str:
         parts.insert(rng.integers(len(parts) + 1), str(rng.choice(["0", "1"])))
     if rng.random() < 0.5:
         effects = rng.choice(["1", "0 + u", "1 + v", "v", "1 + log(u)"])
-        parts.append(f"({effects} {rng.choice(['|', '||'])} {rng.choice(['g', '`my group`', 'g/`my group`', 'g:`my group`'])})")
+        parts.append(
+            f"({effects} {rng.choice(['|', '||'])} {rng.choice(['g', '`my group`', 'g/`my group`', 'g:`my group`'])})"
+        )
     text = " + ".join(parts)
     if rng.random() < 0.2:
         text += str(rng.choice([" - 1", " - 0", " + -1", f" - {parts[0]}"]))
     if number % 2:
         pieces = tokens(text)
         at = int(rng.integers(len(pieces)))
-        change = [[], [pieces[at], pieces[at]], [str(rng.choice(["+", "*", ":", "/", "-", ")", "(", "|", "2", "u", "**", "~", "."]))]]
+        change = [
+            [],
+            [pieces[at], pieces[at]],
+            [str(rng.choice(["+", "*", ":", "/", "-", ")", "(", "|", "2", "u", "**", "~", "."]))],
+        ]
         pieces[at : at + 1] = change[rng.integers(3)]
         text = " ".join(pieces)
     return text
@@ -217,10 +232,12 @@ def check(number: int) -> bool:
         return False
     assert wanted is not None, text
     side = parsed.population
-    assert side.intercept == wanted[0] and {written(frozenset(n.split(":"))) for n in side.names} - {"Intercept"} == set(
-        map(written, wanted[1])
-    ), text
-    groups = {(g.name, frozenset(n.replace("Intercept", "1") for n in g.effects.names), g.correlated) for g in parsed.groups}
+    assert side.intercept == wanted[0] and {written(frozenset(n.split(":"))) for n in side.names} - {
+        "Intercept"
+    } == set(map(written, wanted[1])), text
+    groups = {
+        (g.name, frozenset(n.replace("Intercept", "1") for n in g.effects.names), g.correlated) for g in parsed.groups
+    }
     assert groups == wanted[2], text
     assert parse_formula(f"y ~ {side}").population == side, text  # what it prints is read as itself
     if not parsed.groups:
@@ -230,7 +247,9 @@ def check(number: int) -> bool:
     full = span_of(wanted[1], wanted[0])
     rank = rank_of(full)
     assert rank_of(matrix) == rank == rank_of(np.hstack([matrix, full])), text
-    if not {"arm", "C(arm, 'b')"} <= {name for term in wanted[1] for name in term}:  # else one column stands under two names
+    if not {"arm", "C(arm, 'b')"} <= {
+        name for term in wanted[1] for name in term
+    }:  # else one column stands under two names
         assert matrix.shape[1] == rank, (text, names)
     return True
 
@@ -244,7 +263,8 @@ def test_two_thousand_formulas():
     assert 700 <= sum(check(number) for number in range(1000, 3000)) <= 1900
 
 
-# formulas from the field --------------------------------------------------------------------------------------------------
+# formulas from the field
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -324,7 +344,11 @@ def test_backticks_stand_in_every_place():
     model = Model(
         "`the y` ~ `body mass`*`2020` + (1 + `body mass` || `my group`)",
         known_se="`std err`",
-        priors={"`body mass`:`2020`": "normal(0, 1)", "sd_`my group`": "half_normal(1)", "sd_my group_body mass": "half_normal(2)"},
+        priors={
+            "`body mass`:`2020`": "normal(0, 1)",
+            "sd_`my group`": "half_normal(1)",
+            "sd_my group_body mass": "half_normal(2)",
+        },
     )
     assert model.outcome == "the y" and model.known_se == "std err"
     problem = bind(model, frame, {"`my group`": "partial"})
@@ -334,7 +358,10 @@ def test_backticks_stand_in_every_place():
     assert priors["sd_my group"] == "half_normal(1)" and priors["sd_my group_body mass"] == "half_normal(2)"
     with pytest.raises(ValueError, match="both stand for the prior of 'x'"):
         Model("y ~ x", priors={"x": "flat()", "`x`": "flat()"})
-    with pytest.raises(ValueError, match=r"no column 'mygroup' in the data; did you mean 'my group'\? In a formula it is written `my group`"):
+    with pytest.raises(
+        ValueError,
+        match=r"no column 'mygroup' in the data; did you mean 'my group'\? In a formula it is written `my group`",
+    ):
         bind(Model("y ~ (1 | mygroup)"), FRAME)
 
 
@@ -360,7 +387,10 @@ def test_new_rows_are_coded_as_the_fitted_ones():
     part = columns(terms, FRAME.iloc[[5, 2]], "", like=FRAME)
     assert part[0] == whole[0]
     np.testing.assert_allclose(part[1], whole[1][[5, 2]], rtol=1e-12)
-    with pytest.raises(ValueError, match=r"new_data, column 'arm', row 1: expected one of the categories of the data \(a, b, c\), found 'd'"):
+    with pytest.raises(
+        ValueError,
+        match=r"new_data, column 'arm', row 1: expected one of the categories of the data \(a, b, c\), found 'd'",
+    ):
         columns(terms, FRAME.head(2).assign(arm=["a", "d"]), "", like=FRAME, where="new_data, ")
 
 

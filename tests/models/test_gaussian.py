@@ -39,7 +39,8 @@ def near(found, expected, digits):
     np.testing.assert_allclose(found, expected, rtol=0, atol=0.51 * 10.0**-digits)
 
 
-# targets ----------------------------------------------------------------------------------------------------------------
+# targets
+# ----------------------------------------------------------------------------------------------------------------
 
 
 class TestTargetA:
@@ -86,9 +87,7 @@ class TestTargetA:
             pair = factorise(problem.layout)
             stats = jax.jit(pair.prepare)(as_jax(problem.data))
             keys = jax.random.split(jax.random.key(3), 40_000)
-            draws = jax.jit(jax.vmap(lambda k: pair.draw(k, jnp.zeros(0), stats)["theta_school:classroom"]))(
-                keys
-            )
+            draws = jax.jit(jax.vmap(lambda k: pair.draw(k, jnp.zeros(0), stats)["theta_school:classroom"]))(keys)
         th = np.asarray(draws)[:, problem.positions["school:classroom"]]
         cov = np.cov(th.T)
         labels = problem.labels["school:classroom"]
@@ -126,9 +125,7 @@ def test_eight_schools_fixed_tau(tau):
 
 
 def test_eight_schools_fixed_tau_normal_prior():
-    model = Model(
-        "effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": 20.0, "Intercept": "normal(0, 5)"}
-    )
+    model = Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": 20.0, "Intercept": "normal(0, 5)"})
     with jax.enable_x64(True):
         _, m = conditional(model, load_dataset("eight_schools"), wanted=("Intercept", "theta_school"))
     near(m["Intercept"][0], 2.2431, 4)
@@ -157,7 +154,9 @@ def test_eight_schools_unknown_tau(prior, mean, square):
 
 
 class TestSeventyFiveIndividuals:
-    """Section 7's fixed data set: OLS, the unpooled sigma, and the hierarchical posterior by quadrature over three scales."""
+    """Section 7's fixed data set: OLS, the unpooled sigma, and the hierarchical posterior by quadrature over three
+    scales.
+    """
 
     def test_unpooled_means_are_least_squares(self):
         with jax.enable_x64(True):
@@ -198,13 +197,13 @@ class TestSeventyFiveIndividuals:
             nodes = np.stack([a.ravel() for a in np.meshgrid(*axes, indexing="ij")], -1)
 
             def at(node):
-                u = hyper.unconstrain(
-                    pair.parameters, {"sd_id": node[0], "sd_id_x": node[1], "sigma": node[2]}
-                )
+                u = hyper.unconstrain(pair.parameters, {"sd_id": node[0], "sd_id_x": node[1], "sigma": node[2]})
                 c = pair.components(u, stats, ("Intercept", "x", "theta_id", "theta_id_x"))
                 return pair.log_likelihood(u, stats), {k: v.a for k, v in c.items()}
 
-            log, means = jax.tree.map(np.asarray, jax.jit(lambda n: jax.lax.map(at, n, batch_size=512))(jnp.asarray(nodes)))
+            log, means = jax.tree.map(
+                np.asarray, jax.jit(lambda n: jax.lax.map(at, n, batch_size=512))(jnp.asarray(nodes))
+            )
         w = np.exp(log - log.max())
         ends = np.ones(28)
         ends[[0, -1]] = 0.5  # trapezoid where the density does not vanish
@@ -217,7 +216,8 @@ class TestSeventyFiveIndividuals:
         np.testing.assert_allclose(mean["theta_id_x"][:3], [-1.98956, -2.20722, -2.41073], atol=2e-3)
 
 
-# random designs against dense algebra -----------------------------------------------------------------------------------
+# random designs against dense algebra
+# -----------------------------------------------------------------------------------
 
 
 @dataclass
@@ -308,9 +308,7 @@ def random_frame(seed=0, groups=4, deep=False):
     frame["x"] = rng.normal(size=n)
     frame["se"] = rng.uniform(0.5, 2, n)
     frame["w"] = rng.uniform(0.5, 3, n)
-    frame["y"] = (
-        3 + frame["za"] + rng.normal(size=n) * 2 + rng.normal(size=groups)[frame["a"].str[1:].astype(int)]
-    )
+    frame["y"] = 3 + frame["za"] + rng.normal(size=n) * 2 + rng.normal(size=groups)[frame["a"].str[1:].astype(int)]
     return frame.sample(frac=1, random_state=seed).reset_index(drop=True)
 
 
@@ -391,21 +389,19 @@ class Dense:
         self.mean = np.concatenate(means) if means else np.zeros(0)
         flat = [np.full(p.shape[1], c is None) for p, c in zip(parts, covs, strict=True)]
         self.flat = np.concatenate(flat)
-        self.covs = [
-            np.zeros((p.shape[1],) * 2) if c is None else c for p, c in zip(parts, covs, strict=True)
-        ]
+        self.covs = [np.zeros((p.shape[1],) * 2) if c is None else c for p, c in zip(parts, covs, strict=True)]
 
     def log_ml(self):
-        """scipy's multivariate normal of y with everything proper integrated out, times the flat directions' integral."""
+        """scipy's multivariate normal of y with everything proper integrated out, times the flat directions'
+        integral.
+        """
         from scipy.linalg import block_diag
 
         cov = np.diag(self.variance) + self.design @ block_diag(*self.covs) @ self.design.T
         centre, f = self.design[:, ~self.flat] @ self.mean[~self.flat], self.design[:, self.flat]
         inverse = np.linalg.inv(cov)
         information = f.T @ inverse @ f
-        best = (
-            centre + f @ np.linalg.solve(information, f.T @ inverse @ (self.y - centre)) if f.size else centre
-        )
+        best = centre + f @ np.linalg.solve(information, f.T @ inverse @ (self.y - centre)) if f.size else centre
         extra = 0.5 * f.shape[1] * np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(information)[1]
         return multivariate_normal(best, cov).logpdf(self.y) + extra
 
@@ -437,11 +433,7 @@ class Dense:
 
 
 def thetas(case):
-    return [
-        (g, e, "theta_" + g + ("" if e == "Intercept" else f"_{e}"))
-        for g in case.levels
-        for e in case.effects[g]
-    ]
+    return [(g, e, "theta_" + g + ("" if e == "Intercept" else f"_{e}")) for g in case.levels for e in case.effects[g]]
 
 
 @pytest.mark.slow_cases("slopes, correlated, two levels")
@@ -500,9 +492,7 @@ def test_draws_have_the_dense_moments(name):
         stats = jax.jit(pair.prepare)(as_jax(problem.data))
         phi = phi_of(case, problem.layout)
         u = hyper.unconstrain(pair.parameters, phi)
-        draws = jax.jit(jax.vmap(lambda k: pair.draw(k, u, stats)))(
-            jax.random.split(jax.random.key(1), count)
-        )
+        draws = jax.jit(jax.vmap(lambda k: pair.draw(k, u, stats)))(jax.random.split(jax.random.key(1), count))
     dense = Dense(case, frame, phi)
     mean, cov = dense.posterior()
     columns, rows, constants = [], [], []
@@ -524,7 +514,8 @@ def test_draws_have_the_dense_moments(name):
     assert np.max(np.abs(np.cov(x.T) - spread) / np.outer(sd, sd)) < 5 * np.sqrt(2 / count)
 
 
-# symmetries -------------------------------------------------------------------------------------------------------------
+# symmetries
+# -------------------------------------------------------------------------------------------------------------
 
 
 def summary(problem):
@@ -554,9 +545,7 @@ def test_padding_relabelling_and_row_order_change_nothing(monkeypatch):
     with jax.enable_x64(True):
         reference = summary(bound(case, frame))
         assert_same(reference, summary(bound(case, frame.sample(frac=1, random_state=2))))
-        other = frame.assign(
-            a=frame["a"].str.replace("a", "z"), b=frame["b"].map(lambda b: f"k{9 - int(b[1:])}")
-        )
+        other = frame.assign(a=frame["a"].str.replace("a", "z"), b=frame["b"].map(lambda b: f"k{9 - int(b[1:])}"))
 
         def rename(label):
             parts = label.replace("a", "z").split(":")
@@ -575,14 +564,8 @@ def test_ragged_storage_equals_the_rectangle(monkeypatch):
     sizes = np.where(np.arange(30) == 7, 45, 1)
     owner = np.repeat(np.arange(30), sizes)
     classes = np.concatenate([np.arange(s) for s in sizes])
-    frame = pd.DataFrame(
-        {"a": owner, "b": classes, "x": rng.normal(size=owner.size), "za": rng.normal(size=30)[owner]}
-    )
-    frame = (
-        pd.concat([frame, frame])
-        .assign(y=lambda d: rng.normal(size=len(d)) + d["za"])
-        .astype({"a": str, "b": str})
-    )
+    frame = pd.DataFrame({"a": owner, "b": classes, "x": rng.normal(size=owner.size), "za": rng.normal(size=30)[owner]})
+    frame = pd.concat([frame, frame]).assign(y=lambda d: rng.normal(size=len(d)) + d["za"]).astype({"a": str, "b": str})
     with jax.enable_x64(True):
         ragged = bound(CASES["three levels, predictors"], frame)
         monkeypatch.setattr(data_module, "_RAGGED", 10**9)
@@ -618,5 +601,7 @@ def test_start_is_inside_the_support_and_finite():
             problem = bound(CASES[name], frame)
             pair = factorise(problem.layout)
             stats = jax.jit(pair.prepare)(as_jax(problem.data))
-            value, gradient = jax.jit(lambda s, pair=pair: jax.value_and_grad(pair.log_density)(pair.start(s), s))(stats)
+            value, gradient = jax.jit(lambda s, pair=pair: jax.value_and_grad(pair.log_density)(pair.start(s), s))(
+                stats
+            )
             assert np.isfinite(float(value)) and np.isfinite(np.asarray(gradient)).all()

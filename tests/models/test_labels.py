@@ -1,4 +1,6 @@
-"""A label is a value: matched by value, printed without ambiguity, the same in tables, files, predictions, studies and imports."""
+"""A label is a value: matched by value, printed without ambiguity, the same in tables, files, predictions, studies and
+imports.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ def predicted(fit, frame, **how):
     return fit.predict(frame, **how)["predictions"]["y"].to_numpy().mean((0, 1))
 
 
-# matching -----------------------------------------------------------------------------------------------------------------
+# matching
+# -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +71,14 @@ def test_a_label_of_another_type_is_the_same_group(whole, cells, groups):
     ("cells", "message"),
     [
         (["1", "01"], r"'1' and '01' are both 1 \(a number\) of the data.*write it in one way"),
-        ([1, "1"], r"expected labels of one kind, found 1 \(a number\) in row 0 and '1' in row 1; make them one with \.map\(str\)"),
-        ([1.0, True], r"expected labels of one kind, found 1 \(a number\) in row 0 and True \(true or false\) in row 1"),
+        (
+            [1, "1"],
+            r"expected labels of one kind, found 1 \(a number\) in row 0 and '1' in row 1; make them one with \.map\(str\)",
+        ),
+        (
+            [1.0, True],
+            r"expected labels of one kind, found 1 \(a number\) in row 0 and True \(true or false\) in row 1",
+        ),
         ([1, None], r"row 1: expected a group label, found a missing value"),
         ([1, pd.NA], r"row 1: expected a group label, found a missing value"),
         ([1, np.nan], r"row 1: expected a group label, found a missing value"),
@@ -86,7 +95,9 @@ def test_what_is_no_label_is_said(whole, cells, message):
             whole.predict(frame, groups=groups)
         assert len(str(caught.value)) < 600
     with pytest.raises(ValueError, match="column 'g'"):
-        hm.fit(hm.Model("y ~ 1 + (1 | g)"), frame.assign(y=[1.0, 2.0]), progress=False) if message[:3] != "'1'" else whole.predict(frame)
+        hm.fit(hm.Model("y ~ 1 + (1 | g)"), frame.assign(y=[1.0, 2.0]), progress=False) if message[
+            :3
+        ] != "'1'" else whole.predict(frame)
 
 
 def test_text_that_is_not_whole_numbers_stays_apart_and_a_number_that_may_be_several_is_refused():
@@ -101,7 +112,12 @@ def test_dates_and_truth_values_are_values():
     days = pd.to_datetime(["2020-01-01", "2020-01-02", "2020-01-03", "2020-01-04"])
     fit, _ = fitted(np.repeat(days, 2))
     assert fit.problem.labels["g"] == ["2020-01-01", "2020-01-02", "2020-01-03", "2020-01-04"]
-    for cells in (days[:2], [d.date() for d in days[:2]], ["2020-01-01", "2020-01-02 00:00:00"], days[:2].tz_localize("Europe/Paris")):
+    for cells in (
+        days[:2],
+        [d.date() for d in days[:2]],
+        ["2020-01-01", "2020-01-02 00:00:00"],
+        days[:2].tz_localize("Europe/Paris"),
+    ):
         assert predicted(fit, pd.DataFrame({"g": cells}), groups="new") == pytest.approx([50.5, -50.5], abs=1)
     code, found = grouping(pd.DataFrame({"g": [True, False, True]}), ("g",), "data")
     assert code.tolist() == [0, 1, 0] and found.labels == ["True", "False"]
@@ -112,7 +128,11 @@ def test_dates_and_truth_values_are_values():
 def test_order_is_category_order_else_first_appearance():
     cells = ["b", "a", "c", "a"]
     assert grouping(pd.DataFrame({"g": cells}), ("g",), "data")[1].labels == ["b", "a", "c"]
-    assert grouping(pd.DataFrame({"g": pd.Categorical(cells, ["c", "b", "a"])}), ("g",), "data")[1].labels == ["c", "b", "a"]
+    assert grouping(pd.DataFrame({"g": pd.Categorical(cells, ["c", "b", "a"])}), ("g",), "data")[1].labels == [
+        "c",
+        "b",
+        "a",
+    ]
     with pytest.raises(ValueError, match=r"column 'g': category 'd' has no row; call \.cat\.remove_unused_categories"):
         grouping(pd.DataFrame({"g": pd.Categorical(cells, list("abcd"))}), ("g",), "data")
 
@@ -126,7 +146,8 @@ def test_a_column_is_a_number_here_and_a_label_there(tmp_path):
     assert np.ptp(problem.data.x[:15, 1] - np.repeat([0, 1, 2, 3, 4], 3)) < 1e-12
 
 
-# labels of several columns ------------------------------------------------------------------------------------------------
+# labels of several columns
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +172,25 @@ def test_labels_of_several_columns_are_tuples_and_print_apart(paired, tmp_path):
 
 
 def test_prints_are_distinct_harmless_and_read_back():
-    parts = ["a", "b", ":", "\\", "a:", ":b", "\\:", "a\\", "\x1b[31m", "\\x1b[31m", "\n", "\\n", "x\\y", "\u202e", "é", " ", "\ud800"]
+    parts = [
+        "a",
+        "b",
+        ":",
+        "\\",
+        "a:",
+        ":b",
+        "\\:",
+        "a\\",
+        "\x1b[31m",
+        "\\x1b[31m",
+        "\n",
+        "\\n",
+        "x\\y",
+        "\u202e",
+        "é",
+        " ",
+        "\ud800",
+    ]
     pairs = list(itertools.product(parts, parts))
     printed = [join(pair) for pair in pairs]
     assert len(set(printed)) == len(pairs) and len({visible(p) for p in parts}) == len(parts)
@@ -174,7 +213,8 @@ def test_a_text_that_a_spreadsheet_would_run_is_guarded_and_reads_back(text):
     assert unguarded(guarded(text)) == text and (not re.match(r"[=+\-@]", guarded(text)) or float(text))
 
 
-# studies, exports and imports ---------------------------------------------------------------------------------------------
+# studies, exports and imports
+# ---------------------------------------------------------------------------------------------
 
 ODD = ["01", "1", "NA", "=1+1", "a:b", "x\x1b[31my", "-7", 'é,"q"', "$a_1$ 50%"]
 
@@ -207,12 +247,16 @@ def test_what_is_exported_reads_back(study, tmp_path, reads_text):
     text = {"dtype": {"id": str}, "keep_default_na": False} if reads_text else {}
     data = pd.read_csv(tmp_path / "data.csv", **text)
     data["sigma"] *= 1 + 2e-15  # what another program's arithmetic leaves of a factor
-    means = (data["y"] - 0.5 * data["x"]).groupby([data["rep"], data["sigma"], data["id"]], sort=False, dropna=False).mean()
+    means = (
+        (data["y"] - 0.5 * data["x"]).groupby([data["rep"], data["sigma"], data["id"]], sort=False, dropna=False).mean()
+    )
     table = means.rename("estimate").reset_index().rename(columns={"id": "group"}).assign(estimand="theta_id")
     table.to_csv(tmp_path / "estimates.csv", index=False)
     import_estimates(study, tmp_path / "estimates.csv", "means", replace=True)
     bias = hm.load_run(study.path).performance.query("method == 'means' and measure == 'bias' and group != '[mean]'")
-    assert len(bias) == len(ODD) and bias["value"].abs().max() < 0.5  # a mean of the wrong group is off by a whole number
+    assert (
+        len(bias) == len(ODD) and bias["value"].abs().max() < 0.5
+    )  # a mean of the wrong group is off by a whole number
 
 
 def test_a_whole_number_that_may_be_two_labels_is_refused(study, tmp_path):
@@ -249,9 +293,24 @@ def test_labels_are_no_mathematics_in_figures():
         assert not [t for t in figure.findobj(Text) if "$" in t.get_text() and t.get_parse_math()]
 
 
-# properties ---------------------------------------------------------------------------------------------------------------
+# properties
+# ---------------------------------------------------------------------------------------------------------------
 
-LETTERS = [*"ab1027.eE+-=@ :;,|/\\\"'`$%_#[](){}<>~^?!*&", "\t", "\n", "\x1b", "\x7f", "é", "ß", "東", "🙂", "\u202e", "\xa0", "N", "A"]
+LETTERS = [
+    *"ab1027.eE+-=@ :;,|/\\\"'`$%_#[](){}<>~^?!*&",
+    "\t",
+    "\n",
+    "\x1b",
+    "\x7f",
+    "é",
+    "ß",
+    "東",
+    "🙂",
+    "\u202e",
+    "\xa0",
+    "N",
+    "A",
+]
 
 
 def text_label(rng):
@@ -264,7 +323,12 @@ def column(rng, count):
     if kind == 0:
         whole = rng.choice(np.arange(-3, 40), count, replace=False).tolist()
         texts = [str(v) for v in whole]
-        return whole, {"float": list(map(float, whole)), "text": texts, "decimal": list(map(Decimal, texts)), "float text": [f"{v}.0" for v in whole]}
+        return whole, {
+            "float": list(map(float, whole)),
+            "text": texts,
+            "decimal": list(map(Decimal, texts)),
+            "float text": [f"{v}.0" for v in whole],
+        }
     if kind == 1:
         values = (rng.choice(np.arange(1, 200), count, replace=False) / 8 + 1 / 16).tolist()
         return values, {"text": [str(v) for v in values], "float32": np.array(values, np.float32)}
@@ -314,7 +378,9 @@ def check_case(seed, path):
     rows = max(map(len, codes))
     codes = [np.resize(code, rows)[rng.permutation(rows)] for code in codes]
     truth = {pair: i for i, pair in enumerate(dict.fromkeys(zip(*(c.tolist() for c in codes), strict=True)))}
-    frame = pd.DataFrame({f: pd.Series([cells[k] for k in code]) for f, code, (cells, _) in zip(factors, codes, kinds, strict=True)})
+    frame = pd.DataFrame(
+        {f: pd.Series([cells[k] for k in code]) for f, code, (cells, _) in zip(factors, codes, kinds, strict=True)}
+    )
     y = rng.normal(size=rows).tolist()
     code, found = grouping(frame, factors, "data")
     same = [truth[pair] for pair in zip(*(c.tolist() for c in codes), strict=True)]
@@ -335,8 +401,13 @@ def check_case(seed, path):
     table = read_table(path, factors)
     place, printed = found.match(table, "new_data")
     assert place.tolist() == code.tolist() and table["y"].tolist() == y
-    assert grouping(table, factors, "data")[1].match(frame, "new_data")[0].tolist() == grouping(table, factors, "data")[0].tolist()
-    wide = path.read_bytes().rstrip(b"\r\n").removeprefix("\ufeff".encode()) + (b"," * 4 + b";" * 4 + b"\t" * 4 + b"|" * 4)
+    assert (
+        grouping(table, factors, "data")[1].match(frame, "new_data")[0].tolist()
+        == grouping(table, factors, "data")[0].tolist()
+    )
+    wide = path.read_bytes().rstrip(b"\r\n").removeprefix("\ufeff".encode()) + (
+        b"," * 4 + b";" * 4 + b"\t" * 4 + b"|" * 4
+    )
     path.write_bytes(wide)
     with pytest.raises(ValueError, match=r"line \d+: (expected|found)"):
         read_table(path, factors)
@@ -378,7 +449,9 @@ def test_labels_of_any_kind_through_fit_and_file(tmp_path, count):
 
 
 def check_study(seed, folder):
-    """Through a study whose design is a file: truths, estimates, tables, datasets, imports and the report, each by label."""
+    """Through a study whose design is a file: truths, estimates, tables, datasets, imports and the report, each by
+    label.
+    """
     rng = np.random.default_rng([22, seed])
     cells, _ = column(rng, 4)
     texts = [f"{v:%Y-%m-%d}" if isinstance(v, pd.Timestamp) else str(v) for v in cells]
@@ -401,7 +474,13 @@ def check_study(seed, folder):
     assert {unguarded(g) for g in stored["group"]} >= set(printed)
     export_datasets(run, folder / "out.csv")
     data = pd.read_csv(folder / "out.csv", dtype={"g": str}, keep_default_na=False)
-    outside = data.groupby(["rep", "g"], sort=False)["y"].mean().rename("estimate").reset_index().rename(columns={"g": "group"})
+    outside = (
+        data.groupby(["rep", "g"], sort=False)["y"]
+        .mean()
+        .rename("estimate")
+        .reset_index()
+        .rename(columns={"g": "group"})
+    )
     outside.assign(estimand="theta_g").to_csv(folder / "means.csv", index=False)
     import_estimates(run, folder / "means.csv", "means")
     again = hm.load_run(run.path)
@@ -425,7 +504,9 @@ def test_labels_of_any_kind_through_a_study_and_its_report(tmp_path, count):
 
 def test_numbers_that_are_objects_or_text_are_numbers_in_trees_and_files(tmp_path):
     fit, frame = fitted(np.repeat(list("abcd"), 2))
-    texts = hm.fit(hm.Model("y ~ 1 + (1 | g)"), frame.assign(y=frame["y"].astype(str)), sampler="exact", draws=200, progress=False)
+    texts = hm.fit(
+        hm.Model("y ~ 1 + (1 | g)"), frame.assign(y=frame["y"].astype(str)), sampler="exact", draws=200, progress=False
+    )
     assert texts.summary().equals(fit.summary())
     assert texts.to_datatree()["observed_data"]["y"].to_numpy().tolist() == frame["y"].tolist()
     texts.data.insert(0, "z", 0.0)

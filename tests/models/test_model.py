@@ -19,7 +19,8 @@ EIGHT = "effect ~ 1 + (1 | school)"
 NESTED = "score ~ 1 + (1 | school/classroom)"
 
 
-# declaration --------------------------------------------------------------------------------------------------------------
+# declaration
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_model_is_frozen_and_hashable():
@@ -78,7 +79,10 @@ def test_refused_formulas(formula, message):
     ("settings", "message"),
     [
         ({"family": "norml"}, r"unknown family 'norml'; did you mean 'normal'\?"),
-        ({"family": "gaussian"}, r"unknown family 'gaussian'; it is called 'normal' here; use one of bernoulli, bernoulli_logit, beta, binomial"),
+        (
+            {"family": "gaussian"},
+            r"unknown family 'gaussian'; it is called 'normal' here; use one of bernoulli, bernoulli_logit, beta, binomial",
+        ),
         ({"trials": "n"}, r"trials: family normal does not use it \(it uses known_se, weights\); leave trials out"),
         ({"family": "binomial"}, r"trials: family binomial needs the column of its trials; give trials=<column>"),
         ({"known_se": "se", "weights": "w"}, r"weights: known_se fixes every variance already"),
@@ -92,7 +96,8 @@ def test_refused_declarations(settings, message):
         Model(EIGHT, **settings)
 
 
-# priors ---------------------------------------------------------------------------------------------------------------------
+# priors
+# ---------------------------------------------------------------------------------------------------------------------
 
 PRIORS = {name: law.example for name, law in priors.MENU.items()} | {"uniform": (1, 4), "gamma_rate": (0.5, 2)}
 
@@ -106,7 +111,9 @@ class TestEveryPrior:
         assert "{" in record.latex() or record.latex()
 
     def test_wrong_count_of_numbers(self, name):
-        with pytest.raises(ValueError, match=rf"prior: expected {name}\(.*found '{name}\(1, 2, 3, 4\)'; give exactly these"):
+        with pytest.raises(
+            ValueError, match=rf"prior: expected {name}\(.*found '{name}\(1, 2, 3, 4\)'; give exactly these"
+        ):
             priors.parse(f"{name}(1, 2, 3, 4)")
 
 
@@ -122,7 +129,9 @@ def test_log_densities_against_scipy():
     with jax.enable_x64(True):
         for name, law in laws.items():
             np.testing.assert_allclose(getattr(priors, name)(*PRIORS[name]).log_density(x), law.logpdf(x), rtol=1e-12)
-        np.testing.assert_allclose(priors.half_t(3, 2).log_density(x), np.log(2) + stats.t(3, 0, 2).logpdf(x), rtol=1e-12)
+        np.testing.assert_allclose(
+            priors.half_t(3, 2).log_density(x), np.log(2) + stats.t(3, 0, 2).logpdf(x), rtol=1e-12
+        )
         np.testing.assert_allclose(priors.beta(2, 3).log_density(x[:1]), stats.beta(2, 3).logpdf(x[:1]), rtol=1e-12)
         np.testing.assert_allclose(priors.uniform(1, 4).log_density(x), np.log(1 / 3), rtol=1e-12)
         # a density of the variance, moved to the sd
@@ -134,12 +143,24 @@ def test_log_densities_against_scipy():
         shape = [np.log(t * np.sqrt(np.sum((variances[:2] + t**2) ** -2))) for t in x]
         found = [float(priors.reference().log_density(t, variances)) for t in x]
         np.testing.assert_allclose(found, shape, rtol=1e-12)
-        together = [np.log(t * np.sqrt(np.sum((variances[:2] + t**2) ** -1) * np.sum((variances[:2] + t**2) ** -2))) for t in x]
-        np.testing.assert_allclose([float(priors.jeffreys2().log_density(t, variances)) for t in x], together, rtol=1e-12)
+        together = [
+            np.log(t * np.sqrt(np.sum((variances[:2] + t**2) ** -1) * np.sum((variances[:2] + t**2) ** -2))) for t in x
+        ]
+        np.testing.assert_allclose(
+            [float(priors.jeffreys2().log_density(t, variances)) for t in x], together, rtol=1e-12
+        )
 
 
-IN_UNITS = {"scaled_normal": ("Intercept", "real"), "gamma_rate": ("mean_g", "positive"), "scaled_half_t": ("sd_g", "positive")}
-PROPER = [n for n in priors.__all__ if getattr(priors, n)(*PRIORS[n]).proper and n not in ("fixed", "lkj", "bda3", "rgbp", *IN_UNITS)]
+IN_UNITS = {
+    "scaled_normal": ("Intercept", "real"),
+    "gamma_rate": ("mean_g", "positive"),
+    "scaled_half_t": ("sd_g", "positive"),
+}
+PROPER = [
+    n
+    for n in priors.__all__
+    if getattr(priors, n)(*PRIORS[n]).proper and n not in ("fixed", "lkj", "bda3", "rgbp", *IN_UNITS)
+]
 
 
 @pytest.mark.slow_cases("beta")
@@ -147,7 +168,6 @@ PROPER = [n for n in priors.__all__ if getattr(priors, n)(*PRIORS[n]).proper and
 def test_numpyro_distributions_are_the_same_law(name):
     """The site's distribution has the record's density and, where it can be drawn, its quantiles."""
     import jax
-
 
     prior = getattr(priors, name)(*PRIORS[name])
     kind = "real" if name in ("normal", "student_t") else "unit" if name == "beta" else "positive"
@@ -164,7 +184,9 @@ def test_numpyro_distributions_are_the_same_law(name):
 
 @pytest.mark.parametrize("name", IN_UNITS)
 def test_priors_in_units_of_another_parameter(name):
-    """The site given the unit has the record's density, the same as the plain law at those numbers; without the unit it is refused."""
+    """The site given the unit has the record's density, the same as the plain law at those numbers; without the unit
+    it is refused.
+    """
     import jax
     from numpyro import handlers
     from scipy import stats
@@ -173,12 +195,18 @@ def test_priors_in_units_of_another_parameter(name):
 
     (of, kind), prior = IN_UNITS[name], getattr(priors, name)(*PRIORS[name])
     x, unit = 1.3, 2.5
-    law = {"scaled_normal": stats.norm(1, 2 * unit), "gamma_rate": stats.invgamma(0.5, scale=2 * unit), "scaled_half_t": stats.t(3, 0, 2 * unit)}
+    law = {
+        "scaled_normal": stats.norm(1, 2 * unit),
+        "gamma_rate": stats.invgamma(0.5, scale=2 * unit),
+        "scaled_half_t": stats.t(3, 0, 2 * unit),
+    }
     expected = law[name].logpdf(x) + (np.log(2) if name == "scaled_half_t" else 0.0)
     with jax.enable_x64(True):
         seeded = handlers.seed(lambda: hyperparameter(of, prior, kind, unit=unit), 0)
         site = handlers.trace(seeded).get_trace()[of]
-        assert float(site["fn"].log_prob(x)) == pytest.approx(float(prior.log_density(np.float64(x), np.float64(unit))), rel=1e-12)
+        assert float(site["fn"].log_prob(x)) == pytest.approx(
+            float(prior.log_density(np.float64(x), np.float64(unit))), rel=1e-12
+        )
         assert float(prior.log_density(np.float64(x), np.float64(unit))) == pytest.approx(expected, rel=1e-12)
         with pytest.raises(ValueError, match=f"is in units of the {prior.unit}, which this model has not"):
             handlers.seed(lambda: hyperparameter(of, prior, kind), 0)()
@@ -219,9 +247,18 @@ def test_refused_priors(prior, message):
     ("given", "message"),
     [
         ({"sigma": "half_normal(1)"}, r"priors: 'sigma' does not reach the likelihood of 'effect ~ 1"),
-        ({"treatd": "normal(0, 1)"}, r"priors: 'treatd' does not reach the likelihood.*the parameters are Intercept, sd_school"),
-        ({"sd_school": "normal(0, 1)"}, r"sd_school: normal\(0, 1\) does not fit a positive parameter; use one of exponential"),
-        ({"Intercept": "half_normal(1)"}, r"Intercept: half_normal\(1\) does not fit a real parameter; use one of fixed, flat"),
+        (
+            {"treatd": "normal(0, 1)"},
+            r"priors: 'treatd' does not reach the likelihood.*the parameters are Intercept, sd_school",
+        ),
+        (
+            {"sd_school": "normal(0, 1)"},
+            r"sd_school: normal\(0, 1\) does not fit a positive parameter; use one of exponential",
+        ),
+        (
+            {"Intercept": "half_normal(1)"},
+            r"Intercept: half_normal\(1\) does not fit a real parameter; use one of fixed, flat",
+        ),
         ({"sd_school": "uniform(-1, 1)"}, r"reaches outside the values of a positive parameter; move its ends inside"),
         ({"sd_school": -2}, r"sd_school: fixed\(-2\): expected a value >= 0"),
     ],
@@ -245,15 +282,27 @@ def test_priors_of_parameters_that_pooling_removes_may_stay():
 def test_defaults_and_their_sources():
     of_sd = ("scaled_half_t(3, 2.5)", "default")
     for outcome in (True, False):  # a study, which has no outcome when it is declared, has the same
-        found = {p.name: (str(p.prior), p.source) for p in bind(Model(NESTED), SCORES, outcome=outcome).layout.parameters}
-        assert found == {"Intercept": ("flat()", "default"), "sd_school": of_sd, "sd_school:classroom": of_sd, "sigma": ("power(1)", "default")}
+        found = {
+            p.name: (str(p.prior), p.source) for p in bind(Model(NESTED), SCORES, outcome=outcome).layout.parameters
+        }
+        assert found == {
+            "Intercept": ("flat()", "default"),
+            "sd_school": of_sd,
+            "sd_school:classroom": of_sd,
+            "sigma": ("power(1)", "default"),
+        }
     assert str(bind(Model(EIGHT, known_se="se"), SCHOOLS).layout.parameter("sd_school").prior) == "reference()"
-    two = bind(Model("effect ~ 1 + (1 | school) + (1 | half)", known_se="se"), SCHOOLS.assign(half=list("aabb") * 2)).layout
+    two = bind(
+        Model("effect ~ 1 + (1 | school) + (1 | half)", known_se="se"), SCHOOLS.assign(half=list("aabb") * 2)
+    ).layout
     typical = np.mean(SCHOOLS["se"] ** -2.0) ** -0.5
-    assert {(str(p.prior), p.source) for p in two.parameters if p.kind == "positive"} == {(f"half_t(3, {2.5 * typical:g})", "scaled")}
+    assert {(str(p.prior), p.source) for p in two.parameters if p.kind == "positive"} == {
+        (f"half_t(3, {2.5 * typical:g})", "scaled")
+    }
 
 
-# display --------------------------------------------------------------------------------------------------------------------
+# display
+# --------------------------------------------------------------------------------------------------------------------
 
 
 class TestDisplay:
@@ -295,13 +344,19 @@ class TestDisplay:
             "sigma ~ power(1)",
         ]
         mixed = text(model, bind(model, SCORES, {"school": "complete"}).layout).splitlines()
-        assert mixed[1:3] == ["theta_school:classroom_j ~ N(theta_school[j], sd_school:classroom^2)", "theta_school_j = Intercept"]
+        assert mixed[1:3] == [
+            "theta_school:classroom_j ~ N(theta_school[j], sd_school:classroom^2)",
+            "theta_school_j = Intercept",
+        ]
 
     @pytest.mark.parametrize(
         ("formula", "line"),
         [
             ("y ~ 1 + (1 | a) + (1 | b)", "y_i ~ N(theta_a[i] + theta_b[i] - Intercept, sigma^2)"),
-            ("y ~ 1 + (1 | a) + (1 | b) + (1 | c)", "y_i ~ N(theta_a[i] + theta_b[i] + theta_c[i] - 2 Intercept, sigma^2)"),
+            (
+                "y ~ 1 + (1 | a) + (1 | b) + (1 | c)",
+                "y_i ~ N(theta_a[i] + theta_b[i] + theta_c[i] - 2 Intercept, sigma^2)",
+            ),
             ("y ~ 0 + x + (1 | a)", "theta_a_j ~ N(0, sd_a^2)"),
             ("y ~ x + (1 + x || a)", "theta_a_x_j ~ N(x, sd_a_x^2)"),
             ("y ~ x + (1 | a) + (0 + x | a:b)", "y_i ~ N(theta_a[i] + theta_a:b_x[i] * x_i, sigma^2)"),
@@ -327,7 +382,10 @@ class TestDisplay:
             "mean_g[j] = exp(Intercept + z * z_j)",
         ]
         deep = str(Model("y ~ 1 + (1 | s/c)", family="poisson", exposure="e")).splitlines()
-        assert "theta_s_log_shape_j ~ N(log_shape, sd_s_log_shape^2)" in deep and "theta_s_j ~ N(Intercept, sd_s^2)" in deep
+        assert (
+            "theta_s_log_shape_j ~ N(log_shape, sd_s_log_shape^2)" in deep
+            and "theta_s_j ~ N(Intercept, sd_s^2)" in deep
+        )
 
     def test_latex(self):
         model = Model("y ~ x + (1 + x | a_b)", known_se="se", priors={"x": "normal(0, 2)"})
@@ -338,7 +396,11 @@ class TestDisplay:
         assert r"\tau_{\mathrm{g}} &= 3" in latex(Model("y ~ 1 + (1 | g)", priors={"sd_g": 3}))
 
     def test_every_parameter_has_one_line(self):
-        for model, frame in [(Model(NESTED), SCORES), (Model("score ~ x + (1 + x | school)"), SCORES), (Model(EIGHT, known_se="se"), SCHOOLS)]:
+        for model, frame in [
+            (Model(NESTED), SCORES),
+            (Model("score ~ x + (1 + x | school)"), SCORES),
+            (Model(EIGHT, known_se="se"), SCHOOLS),
+        ]:
             problem = bind(model, frame)
             lines = text(model, problem.layout).splitlines()
             for p in problem.layout.parameters:
@@ -346,7 +408,8 @@ class TestDisplay:
                 assert f"{p.name} ~ {p.prior}{where}" in lines
 
 
-# meeting data ---------------------------------------------------------------------------------------------------------------
+# meeting data
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def changed(column, row, value):
@@ -359,17 +422,38 @@ def changed(column, row, value):
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (changed("se", 2, -1.0), r"column 'se', row 2: expected a positive, finite standard error, found -1; mend or drop the row"),
+        (
+            changed("se", 2, -1.0),
+            r"column 'se', row 2: expected a positive, finite standard error, found -1; mend or drop the row",
+        ),
         (changed("se", 0, np.nan), r"column 'se', row 0: expected a positive, finite standard error, found nan"),
-        (changed("effect", 1, np.nan), r"column 'effect', row 1: expected a finite outcome, found nan; drop or mend the row"),
+        (
+            changed("effect", 1, np.nan),
+            r"column 'effect', row 1: expected a finite outcome, found nan; drop or mend the row",
+        ),
         (changed("effect", 3, np.inf), r"column 'effect', row 3: expected a finite outcome, found inf"),
-        (changed("effect", 4, "n/a"), r"column 'effect', row 4: expected numbers \(outcome\), found 'n/a'; convert the column"),
-        (SCHOOLS.assign(school=[None, *"BCDEFGH"]), r"column 'school', row 0: expected a group label, found a missing value"),
-        (SCHOOLS.drop(columns="se"), r"standard error: no column 'se' in the data; did you mean|standard error: no column 'se'"),
-        (SCHOOLS.rename(columns={"effect": "efect"}), r"outcome: no column 'effect' in the data; did you mean 'efect'\?"),
+        (
+            changed("effect", 4, "n/a"),
+            r"column 'effect', row 4: expected numbers \(outcome\), found 'n/a'; convert the column",
+        ),
+        (
+            SCHOOLS.assign(school=[None, *"BCDEFGH"]),
+            r"column 'school', row 0: expected a group label, found a missing value",
+        ),
+        (
+            SCHOOLS.drop(columns="se"),
+            r"standard error: no column 'se' in the data; did you mean|standard error: no column 'se'",
+        ),
+        (
+            SCHOOLS.rename(columns={"effect": "efect"}),
+            r"outcome: no column 'effect' in the data; did you mean 'efect'\?",
+        ),
         (SCHOOLS.rename(columns={"school": "Schools"}), r"no column 'school' in the data; did you mean 'Schools'\?"),
         (SCHOOLS.head(0), r"expected at least one row, found none"),
-        (SCHOOLS.assign(school=pd.Categorical(list("ABCDEFGH"), list("ABCDEFGHI"))), r"column 'school': category 'I' has no row"),
+        (
+            SCHOOLS.assign(school=pd.Categorical(list("ABCDEFGH"), list("ABCDEFGHI"))),
+            r"column 'school': category 'I' has no row",
+        ),
     ],
 )
 def test_bad_columns(frame, message):
@@ -384,15 +468,35 @@ def test_bad_columns(frame, message):
         ("score ~ 1 + log(z) + (1 | school)", "partial", r"term 'log\(z\)' is not finite at row 0"),
         ("score ~ 0", "partial", r"nothing to estimate right of ~"),
         (NESTED, "partly", r"pooling: school: expected complete, none or partial, found 'partly'"),
-        (NESTED, {"class": "none"}, r"pooling: no group term 'class' in the formula; the terms are school, school:classroom"),
+        (
+            NESTED,
+            {"class": "none"},
+            r"pooling: no group term 'class' in the formula; the terms are school, school:classroom",
+        ),
         (NESTED, {"school:classroom": "none"}, r"school is partial above school:classroom, which is none"),
-        ("score ~ 1 + z + (1 | school)", "none", r"predictor 'z' is constant within every school.*drop the predictor or pool school"),
-        ("score ~ 1 + z + (1 + z | school)", "none", r"school 's1' has too few distinct predictor values for its own 2"),
+        (
+            "score ~ 1 + z + (1 | school)",
+            "none",
+            r"predictor 'z' is constant within every school.*drop the predictor or pool school",
+        ),
+        (
+            "score ~ 1 + z + (1 + z | school)",
+            "none",
+            r"school 's1' has too few distinct predictor values for its own 2",
+        ),
         ("score ~ 1 + x + u + (1 | school)", "partial", r"predictors Intercept, x, u are linearly dependent"),
         ("score ~ 1 + o + (1 | school)", "partial", r"predictor 'o' is zero in every row"),
         ("score ~ x + (1 + x || school) + (0 + x | school)", "partial", r"'x' varies by school in two terms"),
-        ("score ~ x + (1 + x | school) + (0 + w + z | school)", "partial", r"school: two terms with correlated effects"),
-        ("score ~ 1 + (1 | school) + (1 | k)", "none", r"are crossed and both none, so neither's values are identified"),
+        (
+            "score ~ x + (1 + x | school) + (0 + w + z | school)",
+            "partial",
+            r"school: two terms with correlated effects",
+        ),
+        (
+            "score ~ 1 + (1 | school) + (1 | k)",
+            "none",
+            r"are crossed and both none, so neither's values are identified",
+        ),
         ("score ~ x + (1 + x | school) + (1 | school:classroom)", "none", r"both none, but 'x' varies by school alone"),
     ],
 )
@@ -424,19 +528,24 @@ def test_labels_follow_categories_else_first_appearance():
     ordered = frame.assign(school=pd.Categorical(frame["school"], list("ABCDEFGH")))
     assert bind(Model(EIGHT, known_se="se"), ordered).labels["school"] == list("ABCDEFGH")
     nested = bind(Model(NESTED), SCORES)
-    assert nested.labels["school:classroom"] == [f"s{i}:c{j}" for i, n in ((1, 2), (2, 3), (3, 1), (4, 2)) for j in range(1, n + 1)]
+    assert nested.labels["school:classroom"] == [
+        f"s{i}:c{j}" for i, n in ((1, 2), (2, 3), (3, 1), (4, 2)) for j in range(1, n + 1)
+    ]
     assert all(nested.data.real[1][nested.positions["school:classroom"]]) and nested.data.real[1].sum() == 8
 
 
 def test_warnings():
     proper = {"sd_school": "half_normal(5)"}
-    assert "one group alone says nothing" in bind(Model(EIGHT, known_se="se", priors=proper), SCHOOLS.head(1)).warnings[0]
+    assert (
+        "one group alone says nothing" in bind(Model(EIGHT, known_se="se", priors=proper), SCHOOLS.head(1)).warnings[0]
+    )
     unknown = bind(Model(EIGHT, priors={**proper, "sigma": "half_normal(5)"}), SCHOOLS)
     assert "sigma and sd_school cannot be told apart" in unknown.warnings[0]
     assert bind(Model(EIGHT, known_se="se"), SCHOOLS).warnings == ()
 
 
-# propriety ------------------------------------------------------------------------------------------------------------------
+# propriety
+# ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -459,20 +568,26 @@ def test_a_predictor_costs_a_group():
     assert bind(model, frame.head(4)).labels["school"] == list("ABCD")
     with pytest.raises(ValueError, match=r"at least 4 are needed"):
         bind(model, frame.head(3))
-    informed = Model("effect ~ 1 + x + (1 | school)", known_se="se", priors={"sd_school": "flat()", "x": "normal(0, 1)"})
+    informed = Model(
+        "effect ~ 1 + x + (1 | school)", known_se="se", priors={"sd_school": "flat()", "x": "normal(0, 1)"}
+    )
     assert bind(informed, frame.head(3)).layout.parameter("x").prior.name == "normal"
 
 
 @pytest.mark.parametrize("c", [1, 1.5, 2])
 def test_power_priors_that_blow_up_at_zero(c):
-    with pytest.raises(ValueError, match=r"sd_school: power\(.*improper posterior: it is not integrable at zero.*use flat\(\)"):
+    with pytest.raises(
+        ValueError, match=r"sd_school: power\(.*improper posterior: it is not integrable at zero.*use flat\(\)"
+    ):
         bind(Model(EIGHT, known_se="se", priors={"sd_school": f"power({c})"}), SCHOOLS)
 
 
 def tree(schools, classes, rows):
     """Classes dealt to schools, rows to classes."""
     frame = pd.DataFrame({"classroom": np.arange(rows) % classes})
-    return frame.assign(school=frame["classroom"] % schools, score=np.random.default_rng(0).normal(size=rows)).astype({"classroom": str})
+    return frame.assign(school=frame["classroom"] % schools, score=np.random.default_rng(0).normal(size=rows)).astype(
+        {"classroom": str}
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""One name, one quantity: columns and groups out of the library's own names are right or refused, and no name compiles anything."""
+"""One name, one quantity: columns and groups out of the library's own names are right or refused, and no name compiles
+anything.
+"""
 
 from __future__ import annotations
 
@@ -46,15 +48,24 @@ def renamed(**names: str) -> pd.DataFrame:
 
 
 def test_columns_that_bear_the_models_own_names_are_refused_with_both_and_the_list():
-    for column, other in (("sigma", "the residual sd"), ("sd_g", "the sd between groups of g"), ("theta_g", "the values of the groups of g")):
+    for column, other in (
+        ("sigma", "the residual sd"),
+        ("sd_g", "the sd between groups of g"),
+        ("theta_g", "the values of the groups of g"),
+    ):
         with pytest.raises(ValueError) as told:
             bind(hm.Model(f"y ~ {column} + (1 | g)"), renamed(v=column))
         assert f"{column!r} would share its name with {other}" in str(told.value)
-        assert "taken are Intercept, sd_g, theta_g, sigma, chain, draw" in str(told.value) and len(str(told.value)) < 600
+        assert (
+            "taken are Intercept, sd_g, theta_g, sigma, chain, draw" in str(told.value) and len(str(told.value)) < 600
+        )
     with pytest.raises(ValueError, match="the column 'Intercept' would share its name with the constant"):
         bind(hm.Model("y ~ Intercept + (1 | g)"), renamed(v="Intercept"))
     for column in ("chain", "draw"):
-        for formula, frame in ((f"y ~ {column} + (1 | g)", renamed(v=column)), (f"{column} ~ v + (1 | g)", renamed(y=column))):
+        for formula, frame in (
+            (f"y ~ {column} + (1 | g)", renamed(v=column)),
+            (f"{column} ~ v + (1 | g)", renamed(y=column)),
+        ):
             with pytest.raises(ValueError, match=f"{column!r} would share its name with the dimension of {column}s"):
                 bind(hm.Model(formula), frame)
 
@@ -87,18 +98,36 @@ def test_names_that_this_model_does_not_make_are_free():
     bind(hm.Model("sigma ~ v + (1 | g)", weights="theta_g"), renamed(y="sigma").assign(theta_g=1.0, sd_g="unused"))
 
 
-# whatever names: refused with a sentence, or the numbers of plain names ---------------------------------------------------
+# whatever names: refused with a sentence, or the numbers of plain names
+# ---------------------------------------------------
 
 NAMES = re.findall(
     r"\S+",
-    "sigma Intercept sd_g theta_g cor_g nu shape kappa_g shape_g mean_g icc_g cv_g log_kappa sd_g_x theta_g_x draw chain obs obs_row row effect "
-    "effect2 rep method estimand group true estimate median se lower upper rank status n n_try measure value mcse message y y_ lp theta eta_g coef_g "
-    "chol_g rate_g padding_g prior_x new mean scalar quantity posterior index level_0 fit x x_ g g_group v truth outcome P C I log half table",
+    "sigma Intercept sd_g theta_g cor_g nu shape kappa_g shape_g mean_g icc_g cv_g log_kappa sd_g_x theta_g_x draw "
+    "chain obs obs_row row effect "
+    "effect2 rep method estimand group true estimate median se lower upper rank status n n_try measure value mcse "
+    "message y y_ lp theta eta_g coef_g "
+    "chol_g rate_g padding_g prior_x new mean scalar quantity posterior index level_0 fit x x_ g g_group v truth "
+    "outcome P C I log half table",
 )
-SHAPES = ("{y} ~ 1 + {x} + (1 | {g})", "{y} ~ {x} + {z} + (1 + {x} || {g})", "{y} ~ {x} + (1 + {x} | {g})", "{y} ~ 1 + (1 | {g}/{z})", "{y} ~ 0 + {x} + (1 | {g})")
-FAMILIES = ({}, {"known_se": "{w}"}, {"weights": "{w}"}, {"family": "poisson_log", "exposure": "{w}"}, {"family": "student_t"})
+SHAPES = (
+    "{y} ~ 1 + {x} + (1 | {g})",
+    "{y} ~ {x} + {z} + (1 + {x} || {g})",
+    "{y} ~ {x} + (1 + {x} | {g})",
+    "{y} ~ 1 + (1 | {g}/{z})",
+    "{y} ~ 0 + {x} + (1 | {g})",
+)
+FAMILIES = (
+    {},
+    {"known_se": "{w}"},
+    {"weights": "{w}"},
+    {"family": "poisson_log", "exposure": "{w}"},
+    {"family": "student_t"},
+)
 PLAIN = {"y": "y", "x": "x1", "z": "x2", "g": "unit", "w": "role"}
-BASE = pd.DataFrame(dict(y=RNG.poisson(3, 24), x1=FRAME.v, x2=np.tile([1.0, 2.0, 4.0], 8), unit=FRAME.g, role=RNG.uniform(0.5, 1, 24)))
+BASE = pd.DataFrame(
+    dict(y=RNG.poisson(3, 24), x1=FRAME.v, x2=np.tile([1.0, 2.0, 4.0], 8), unit=FRAME.g, role=RNG.uniform(0.5, 1, 24))
+)
 
 
 def _model(shape: str, family: dict[str, str], names: dict[str, str]) -> hm.Model:
@@ -106,15 +135,23 @@ def _model(shape: str, family: dict[str, str], names: dict[str, str]) -> hm.Mode
 
 
 def _bind_cases(count: int, seed: int) -> None:
-    """A model under names out of the library's own is refused in a sentence that names one, or is the very same problem."""
+    """A model under names out of the library's own is refused in a sentence that names one, or is the very same
+    problem.
+    """
     rng, refused = np.random.default_rng(seed), 0
-    plain = {(i, j): bind(_model(s, f, PLAIN), BASE, priors=False) for i, s in enumerate(SHAPES) for j, f in enumerate(FAMILIES)}
+    plain = {
+        (i, j): bind(_model(s, f, PLAIN), BASE, priors=False)
+        for i, s in enumerate(SHAPES)
+        for j, f in enumerate(FAMILIES)
+    }
     for _ in range(count):
         i, j = int(rng.integers(len(SHAPES))), int(rng.integers(len(FAMILIES)))
         shape, family, right = SHAPES[i], FAMILIES[j], plain[i, j]
         names = dict(zip(PLAIN, rng.permutation(NAMES)[: len(PLAIN)].tolist(), strict=True))
         try:
-            found = bind(_model(shape, family, names), BASE.rename(columns={PLAIN[k]: v for k, v in names.items()}), priors=False)
+            found = bind(
+                _model(shape, family, names), BASE.rename(columns={PLAIN[k]: v for k, v in names.items()}), priors=False
+            )
         except ValueError as error:
             refused += 1
             assert len(str(error)) < 600 and any(repr(n) in str(error) for n in names.values()), error
@@ -168,7 +205,10 @@ def test_any_names_fit_alike_and_compile_nothing(tmp_path):
     """The second fit under other names of columns, groups and labels compiles nothing."""
     _fit_cases([("score", "age", "school")], tmp_path)
     with compilations() as count:
-        _fit_cases([("obs", "nu", "chain"), ("sigma", "effect", "draw"), ("rep", "kappa_g", "obs"), ("a b", "a/b", "c/d")], tmp_path)
+        _fit_cases(
+            [("obs", "nu", "chain"), ("sigma", "effect", "draw"), ("rep", "kappa_g", "obs"), ("a b", "a/b", "c/d")],
+            tmp_path,
+        )
         relabelled = BASE.assign(y=FRAME.y, unit=np.repeat(["p", "q", "r", "s"], 6)).rename(columns={"unit": "ward"})
         hm.fit(hm.Model("y ~ 1 + x1 + (1 | ward)"), relabelled, **QUICK).summary()
     assert count == []
@@ -191,7 +231,9 @@ def test_chains_under_other_names_are_the_same_chains_and_compile_nothing(case):
     plain = hm.fit(_model(shape, family, PLAIN), frame, **settings)
     names = {"y": "kappa_q", "x": "nu_", "z": "draw", "g": "sd", "w": "chain"}
     with compilations() as count:
-        other = hm.fit(_model(shape, family, names), frame.rename(columns={PLAIN[k]: v for k, v in names.items()}), **settings)
+        other = hm.fit(
+            _model(shape, family, names), frame.rename(columns={PLAIN[k]: v for k, v in names.items()}), **settings
+        )
         assert count == []
     for mine, theirs in zip(plain.draws.values.values(), other.draws.values.values(), strict=True):
         assert np.array_equal(mine, theirs)
@@ -203,15 +245,27 @@ def test_any_names_fit_alike_at_length(tmp_path):
     _fit_cases([tuple(rng.permutation(NAMES)[:3].tolist()) for _ in range(200)], tmp_path)
 
 
-# studies ------------------------------------------------------------------------------------------------------------------
+# studies
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def _study(x: str, g: str, y: str = "y", **changes: Any) -> dict[str, Any]:
     """Clusters in two arms; complete pooling, whose estimates are those of least squares."""
     mechanisms = dict(formula=f"{y} ~ 1 + {x} + (1 | {g})", design={g: 6, "obs": 4, "predictors": {x: f"half({g})"}})
     mechanisms["truth"] = {"Intercept": 0, x: -3, f"sd_{g}": 1, "sigma": 1}
-    study = dict(mechanisms=mechanisms, estimands=[x, "sigma", f"theta_{g}", f"new({g})"], methods=dict(c=dict(pooling="complete", sampler="exact")))
-    return {**study, "performance": ["power", "cover", "bias"], "replications": 6, "failures": "complete-case", "seed": 1, **changes}
+    study = dict(
+        mechanisms=mechanisms,
+        estimands=[x, "sigma", f"theta_{g}", f"new({g})"],
+        methods=dict(c=dict(pooling="complete", sampler="exact")),
+    )
+    return {
+        **study,
+        "performance": ["power", "cover", "bias"],
+        "replications": 6,
+        "failures": "complete-case",
+        "seed": 1,
+        **changes,
+    }
 
 
 def _study_cases(names_of: Iterable[tuple[str, str, str]], path: Path, report: bool) -> None:
@@ -222,10 +276,18 @@ def _study_cases(names_of: Iterable[tuple[str, str, str]], path: Path, report: b
         try:
             run = hm.run(_study(x, g, y), folder, progress=False)
         except ValueError as error:
-            assert re.search(r"would share its name with|a column of the tables|one quantity of a name|is taken|name other than", str(error)), error
+            assert re.search(
+                r"would share its name with|a column of the tables|one quantity of a name|is taken|name other than",
+                str(error),
+            ), error
             continue
         table = run.estimates
-        assert (table[table.estimand == x]["true"] == -3).all() and set(table.estimand) == {x, "sigma", f"theta_{g}", f"new({g})"}
+        assert (table[table.estimand == x]["true"] == -3).all() and set(table.estimand) == {
+            x,
+            "sigma",
+            f"theta_{g}",
+            f"new({g})",
+        }
         outside = []
         for data in datasets(run):
             for rep, rows in data.groupby("rep"):
@@ -250,7 +312,11 @@ def test_studies_under_any_names_have_the_numbers_of_least_squares(tmp_path):
 @pytest.mark.slow
 def test_every_program_of_a_study_is_shared_by_other_names(tmp_path):
     def run(x: str, g: str, label: str) -> pd.DataFrame:
-        methods = {"nuts": {"sampler": "nuts", "draws": 50, "tune": 50, "chains": 2}, "direct": {"estimator": "satterthwaite"}, "exact": {"sampler": "exact"}}
+        methods = {
+            "nuts": {"sampler": "nuts", "draws": 50, "tune": 50, "chains": 2},
+            "direct": {"estimator": "satterthwaite"},
+            "exact": {"sampler": "exact"},
+        }
         study = _study(x, g, methods=methods, estimands=[x, f"sd_{g}", f"mean(theta_{g})", {"p": f"P({x} > 0)"}])
         study["mechanisms"] |= {"deviation": {"effects": "student_t(3)"}, "grid": {f"sd_{g}": [0.5, 2]}}
         return hm.run(study, tmp_path / label, progress=False).estimates
@@ -273,12 +339,17 @@ def test_what_a_parameter_is_follows_from_its_role(tmp_path):
 
     for x in ("sd_age", "mean_ses", "nu_x", "kappa_g2", "sigma2", "shape_", "cor_x", "theta_a", "icc_x"):
         priors = {x: "normal(0, 5)"}
-        study = read_config(_study(x, "g", methods={"p": {"priors": priors}}, estimands=[x, "sd_g", "sigma", "theta_g"]))
+        study = read_config(
+            _study(x, "g", methods={"p": {"priors": priors}}, estimands=[x, "sd_g", "sigma", "theta_g"])
+        )
         assert [e.point for e in study.estimands] == ["mean", "median", "median", "mean"]
         assert study.cells()[0].truth[x] == -3
     for truth, told in (
         ({"sd_g": -1}, "sd_g: expected 0 or more; found -1"),
-        ({"sd_g": "normal(3, 1)"}, r"sd_g: expected a law of positive numbers; found normal\(3, 1\); use e.g. half_normal"),
+        (
+            {"sd_g": "normal(3, 1)"},
+            r"sd_g: expected a law of positive numbers; found normal\(3, 1\); use e.g. half_normal",
+        ),
         ({"sd_g": "uniform(-1, 1)"}, "sd_g: expected a law of positive numbers"),
         ({"icc_g": 1.0}, "icc_g: expected a number from 0 to below 1"),
     ):
@@ -286,16 +357,35 @@ def test_what_a_parameter_is_follows_from_its_role(tmp_path):
             changed = _study("x", "g")
             changed["mechanisms"]["truth"] = {"Intercept": 0, "x": 1, "sigma": 1, **truth}
             read_config(changed)
-    with pytest.raises(ValueError, match="formula: the coefficient of column 'sigma' would share its name with the residual sd"):
+    with pytest.raises(
+        ValueError, match="formula: the coefficient of column 'sigma' would share its name with the residual sd"
+    ):
         read_config(_study("sigma", "g", estimands=["Intercept"]))
     with pytest.raises(ValueError, match="'icc_g', the coefficient of column 'icc_g' and a word of the group's spread"):
         read_config(_study("icc_g", "g"))
 
 
-@pytest.mark.parametrize(("family", "rate", "ends"), [("binomial", 150_000, "a probability from 0 to 1"), ("binomial", -3, "a probability from 0 to 1"), ("poisson", -5, "a rate of at least 0")])
+@pytest.mark.parametrize(
+    ("family", "rate", "ends"),
+    [
+        ("binomial", 150_000, "a probability from 0 to 1"),
+        ("binomial", -3, "a probability from 0 to 1"),
+        ("poisson", -5, "a rate of at least 0"),
+    ],
+)
 def test_true_rates_lie_in_their_support(family, rate, ends, tmp_path):
     role = "trials" if family == "binomial" else "exposure"
-    mechanisms = dict(formula="r ~ 1 + (1 | b)", family=family, truth={"theta_b": "rate"}, design=dict(table=dict(b=list("ABC"), n=[10] * 3, rate=[0.2, 0.1, rate])))
-    study = dict(mechanisms=mechanisms | {role: "n"}, estimands=["theta_b"], methods=dict(p=dict(sampler="exact")), performance=["bias"])
+    mechanisms = dict(
+        formula="r ~ 1 + (1 | b)",
+        family=family,
+        truth={"theta_b": "rate"},
+        design=dict(table=dict(b=list("ABC"), n=[10] * 3, rate=[0.2, 0.1, rate])),
+    )
+    study = dict(
+        mechanisms=mechanisms | {role: "n"},
+        estimands=["theta_b"],
+        methods=dict(p=dict(sampler="exact")),
+        performance=["bias"],
+    )
     with pytest.raises(ValueError, match=f"theta_b: C: expected {ends}, found {rate}"):
         hm.run({**study, "replications": 1, "failures": "complete-case", "seed": 1}, tmp_path / "run", progress=False)

@@ -47,7 +47,10 @@ def test_numbers_are_numbers_however_they_are_stored(cells):
     np.testing.assert_array_equal(problem.data.x[:ROWS, 1], NUMBERS)
 
 
-@pytest.mark.parametrize("cells", [[True, False] * 9, pd.array([True, False] * 9, dtype="boolean"), pd.Series([True, False] * 9, dtype=object)])
+@pytest.mark.parametrize(
+    "cells",
+    [[True, False] * 9, pd.array([True, False] * 9, dtype="boolean"), pd.Series([True, False] * 9, dtype=object)],
+)
 def test_truth_values_are_one_and_zero(cells):
     problem = bound(cells)
     assert problem.layout.columns == ("Intercept", "x")
@@ -57,13 +60,22 @@ def test_truth_values_are_one_and_zero(cells):
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        ([*map(str, range(17)), "oops"], r"column 'x', row 17: expected a number \(as in 17 of 18 rows\), found 'oops'; mend that cell .* C\(x\)"),
-        ([1.0, "a", 2.0] * 6, r"row 1: expected a number \(as in 12 of 18 rows\), found 'a'; .*\.map\(str\) and write C\(x\)"),
+        (
+            [*map(str, range(17)), "oops"],
+            r"column 'x', row 17: expected a number \(as in 17 of 18 rows\), found 'oops'; mend that cell .* C\(x\)",
+        ),
+        (
+            [1.0, "a", 2.0] * 6,
+            r"row 1: expected a number \(as in 12 of 18 rows\), found 'a'; .*\.map\(str\) and write C\(x\)",
+        ),
         (["1,5", "2,5", "3,5"] * 6, r"row 0: .*found '1,5'; write a decimal point: 1\.5"),
         (["5%", "10%", "15%"] * 6, r"found '5%'; write the number alone: 5"),
         (["2020-01-02", "2021-05-03", "2022-03-01"] * 6, r"found '2020-01-02'; write dates as numbers, .* C\(x\)"),
         (["02/01/2020", "3/5/2021", "1.3.2022"] * 6, r"found '02/01/2020'; write dates as numbers"),
-        (pd.date_range("2020", periods=ROWS), r"row 0: expected a number, found 2020-01-01 00:00:00; write dates and times as numbers"),
+        (
+            pd.date_range("2020", periods=ROWS),
+            r"row 0: expected a number, found 2020-01-01 00:00:00; write dates and times as numbers",
+        ),
         (pd.to_timedelta(np.arange(ROWS), "D"), r"found 0 days 00:00:00; write dates and times as numbers"),
         (pd.period_range("2020", periods=ROWS, freq="M"), r"found 2020-01; write dates and times as numbers"),
         ([datetime.date(2020, 1, 1 + i) for i in range(ROWS)], r"found 2020-01-01; write dates and times as numbers"),
@@ -74,7 +86,10 @@ def test_truth_values_are_one_and_zero(cells):
         ([1.0, True, "a"] * 6, r"row 1: .*found True; .*not a truth value"),
         ([*range(17), np.inf], r"column 'x', row 17: expected a finite number, found inf; drop or mend the row"),
         ([10**400] * ROWS, r"row 0: expected a finite number, found inf"),
-        (pd.array([1, None, 3] * 6, dtype="Int64"), r"row 1: expected a value, found a missing one; drop or fill the row"),
+        (
+            pd.array([1, None, 3] * 6, dtype="Int64"),
+            r"row 1: expected a value, found a missing one; drop or fill the row",
+        ),
         (["a", None, "b"] * 6, r"row 1: expected a value, found a missing one"),
         (["a"] * ROWS, r"'x' is 'a' in every row, so it has nothing to compare; drop it"),
     ],
@@ -91,7 +106,10 @@ def test_ways_out_work():
     assert bound(mixed.map(str), "y ~ C(x) + (1 | g)").layout.columns == ("Intercept", "C(x)[2.0]", "C(x)[a]")
     dates = pd.Series(pd.date_range("2020", periods=ROWS))
     assert bound((dates - dates.min()).dt.days).layout.columns == ("Intercept", "x")
-    assert bound(["2020-01-02", "2021-05-03"] * 9, "y ~ C(x) + (1 | g)").layout.columns == ("Intercept", "C(x)[2021-05-03]")
+    assert bound(["2020-01-02", "2021-05-03"] * 9, "y ~ C(x) + (1 | g)").layout.columns == (
+        "Intercept",
+        "C(x)[2021-05-03]",
+    )
 
 
 def test_categories_keep_their_order():
@@ -109,17 +127,24 @@ def test_an_unused_category_is_said_and_keeps_the_others_in_order(first, referen
     order = [first, *(c for c in ("placebo", "none", "dose2", "dose10") if c != first)]
     problem = bound(pd.Categorical(ARMS, order))
     assert problem.layout.columns == ("Intercept", "x[dose2]", "x[dose10]")
-    assert problem.warnings == (f"x: no row has category 'none', so it has no coefficient; the reference is {reference!r}",)
+    assert problem.warnings == (
+        f"x: no row has category 'none', so it has no coefficient; the reference is {reference!r}",
+    )
 
 
 def test_text_is_in_alphabetical_order_and_that_is_said():
     problem = bound(ARMS)
     assert problem.layout.columns == ("Intercept", "x[dose2]", "x[placebo]")
-    assert problem.warnings == ("x: text in alphabetical order, so 'dose10' is the reference; C(x, 'placebo') sets another",)
+    assert problem.warnings == (
+        "x: text in alphabetical order, so 'dose10' is the reference; C(x, 'placebo') sets another",
+    )
     assert bound(ARMS, "y ~ C(x, 'placebo') + (1 | g)").warnings == ()
 
 
-@pytest.mark.parametrize("written", ["C(x, 'placebo')", 'C(x, "placebo")', "C( x,Treatment('placebo') )", "C(x, Treatment(reference='placebo'))"])
+@pytest.mark.parametrize(
+    "written",
+    ["C(x, 'placebo')", 'C(x, "placebo")', "C( x,Treatment('placebo') )", "C(x, Treatment(reference='placebo'))"],
+)
 def test_a_reference_is_set_in_the_formula(written):
     problem = bound(ARMS, f"y ~ {written} + (1 | g)")
     assert problem.layout.columns == ("Intercept", "C(x, 'placebo')[dose10]", "C(x, 'placebo')[dose2]")
@@ -134,12 +159,16 @@ def test_labels_that_are_numbers_are_in_order_of_size(cells):
 
 
 def test_an_unknown_reference_names_the_labels():
-    with pytest.raises(ValueError, match=r"C\(x, 'plac'\): expected a label of the data as reference \(dose10, dose2, placebo\)"):
+    with pytest.raises(
+        ValueError, match=r"C\(x, 'plac'\): expected a label of the data as reference \(dose10, dose2, placebo\)"
+    ):
         bound(ARMS, "y ~ C(x, 'plac') + (1 | g)")
 
 
 def test_the_same_model_whatever_the_reference():
-    """Fitted values do not depend on the reference; the slope of an arm against placebo does not on how it is written."""
+    """Fitted values do not depend on the reference; the slope of an arm against placebo does not on how it is
+    written.
+    """
     table = FRAME.assign(x=pd.Categorical(ARMS, ["placebo", "dose2", "dose10"]), t=ARMS)
     first = columns(parse_terms("x"), table, "")[1]
     second = columns(parse_terms("C(t, 'dose2')"), table, "")[1]
@@ -151,7 +180,12 @@ def test_the_same_model_whatever_the_reference():
 
 @pytest.mark.parametrize(
     ("fitted", "new"),
-    [([1, 2, 3] * 6, [3.0, 1.0]), ([1.0, 2.0, 3.0] * 6, [3, 1]), (["1", "2", "3"] * 6, [3, 1]), ([1, 2, 3] * 6, ["3", "1"])],
+    [
+        ([1, 2, 3] * 6, [3.0, 1.0]),
+        ([1.0, 2.0, 3.0] * 6, [3, 1]),
+        (["1", "2", "3"] * 6, [3, 1]),
+        ([1, 2, 3] * 6, ["3", "1"]),
+    ],
 )
 def test_labels_of_new_rows_are_compared_by_value(fitted, new):
     terms = parse_terms("C(x)")
@@ -163,7 +197,10 @@ def test_labels_of_new_rows_are_compared_by_value(fitted, new):
 def test_new_rows_with_other_categories_are_refused():
     like = FRAME.assign(x=pd.Categorical(ARMS, ["placebo", "dose2", "dose10"]))
     new = pd.DataFrame({"x": ["dose2", "dose3"]})
-    with pytest.raises(ValueError, match=r"new_data, column 'x', row 1: expected one of the categories of the data \(placebo, dose2, dose10\), found 'dose3'"):
+    with pytest.raises(
+        ValueError,
+        match=r"new_data, column 'x', row 1: expected one of the categories of the data \(placebo, dose2, dose10\), found 'dose3'",
+    ):
         columns(parse_terms("x"), new, "", like=like, where="new_data, ")
     with pytest.raises(ValueError, match=r"new_data, column 'v', row 0: expected a number, found 'high'"):
         columns(parse_terms("v"), pd.DataFrame({"v": ["high"]}), "", like=FRAME, where="new_data, ")
@@ -171,8 +208,19 @@ def test_new_rows_with_other_categories_are_refused():
 
 @pytest.mark.slow
 def test_predictions_follow_the_fitted_coding():
-    table = FRAME.assign(x=pd.Categorical(ARMS, ["placebo", "dose2", "dose10"]), y=np.where(np.array(ARMS) == "placebo", 0.0, 5.0) + 0.1 * FRAME.y)
-    fit = hm.fit(hm.Model("y ~ x + standardise(v)"), table, pooling="complete", sampler="exact", progress=False, draws=200, seed=1)
+    table = FRAME.assign(
+        x=pd.Categorical(ARMS, ["placebo", "dose2", "dose10"]),
+        y=np.where(np.array(ARMS) == "placebo", 0.0, 5.0) + 0.1 * FRAME.y,
+    )
+    fit = hm.fit(
+        hm.Model("y ~ x + standardise(v)"),
+        table,
+        pooling="complete",
+        sampler="exact",
+        progress=False,
+        draws=200,
+        seed=1,
+    )
     new = pd.DataFrame({"x": ["dose10", "placebo"], "v": [table.v[2], table.v[0]]})
     means = fit.predict(new).predictions["y"].values.mean((0, 1))
     np.testing.assert_allclose(means, [5, 0], atol=0.3)

@@ -26,7 +26,8 @@ def accepted(model, frame, pooling="partial"):
     return True
 
 
-# two levels, known variances ---------------------------------------------------------------------------------------------------
+# two levels, known variances
+# ---------------------------------------------------------------------------------------------------
 
 # p(tau^2) ~ (tau^2)^-c is p(tau) ~ tau^(1 - 2c)
 EXPONENTS = (-1.0, 0.0, 0.5, 0.75, 0.95, 1.0, 1.5)
@@ -53,7 +54,9 @@ def test_named_powers():
         assert [accepted(model, SCHOOLS.head(k)) for k in (least - 1, least)] == [False, True]
     for c in (1, 2):  # 1 / tau, and tau^-2 as a second program of the lecture has it
         model = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": f"power({c})"})
-        with pytest.raises(ValueError, match=r"improper posterior: it is not integrable at zero, where the likelihood is positive"):
+        with pytest.raises(
+            ValueError, match=r"improper posterior: it is not integrable at zero, where the likelihood is positive"
+        ):
             hm.fit(model, SCHOOLS, progress=False)
 
 
@@ -67,7 +70,9 @@ def collapsed(tau2, y, se):
 
 @pytest.mark.parametrize(("k", "c"), [(3, 0.0), (4, 0.0), (2, 0.5), (3, 0.5), (5, -1.0), (6, -1.0)])
 def test_the_rule_at_infinity_is_what_the_integral_does(k, c):
-    """Per factor of 100 in the cut-off an improper posterior grows by as much as before, or more; a proper one by ever less."""
+    """Per factor of 100 in the cut-off an improper posterior grows by as much as before, or more; a proper one by ever
+    less.
+    """
     y, se = SCHOOLS["effect"].to_numpy()[:k], SCHOOLS["se"].to_numpy()[:k]
     cuts = [1e8, 1e10, 1e12, 1e14]
 
@@ -106,7 +111,9 @@ def test_moments_of_the_variance_between_groups(c):
         assert has_moment(problem.layout, problem.data, "sd_school", 2 * r) == ((k - 1) / 2 + c - r > 1), (k, r)
         if r <= 1:
             lost = problem.missing_moments.get("sd_school")
-            assert has_moment(problem.layout, problem.data, "sd_school", 2 * r) == (lost is None or (lost == "sd" and r == 0.5))
+            assert has_moment(problem.layout, problem.data, "sd_school", 2 * r) == (
+                lost is None or (lost == "sd" and r == 0.5)
+            )
 
 
 def test_a_moment_of_something_else_is_refused():
@@ -115,11 +122,14 @@ def test_a_moment_of_something_else_is_refused():
         has_moment(problem.layout, problem.data, "sigma", 1)
 
 
-# three levels ---------------------------------------------------------------------------------------------------------------------
+# three levels
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def tree(schools, classes, students):
-    frame = pd.DataFrame(list(itertools.product(range(schools), range(classes), range(students))), columns=["s", "c", "i"])
+    frame = pd.DataFrame(
+        list(itertools.product(range(schools), range(classes), range(students))), columns=["s", "c", "i"]
+    )
     y = np.random.default_rng(schools + 10 * classes).normal(50, 8, len(frame))
     return frame.assign(s=frame["s"].astype(str), c=frame["c"].astype(str), y=y)
 
@@ -134,18 +144,27 @@ def test_three_levels_with_sigma_known(schools_and_classes, word):
     assert accepted(model, tree(schools, classes, 2)) == (schools >= least[0] and schools * classes >= least[1])
 
 
-@pytest.mark.parametrize(("schools", "classes", "students", "proper"), [(4, 2, 1, True), (7, 1, 1, False), (8, 1, 1, True), (4, 2, 2, True), (3, 3, 3, False)])
+@pytest.mark.parametrize(
+    ("schools", "classes", "students", "proper"),
+    [(4, 2, 1, True), (7, 1, 1, False), (8, 1, 1, True), (4, 2, 2, True), (3, 3, 3, False)],
+)
 def test_three_levels_with_all_variances_flat(schools, classes, students, proper):
-    """Flat s^2, t^2, k^2: also N >= 8 rows. One student a class is proper, though only sums of variances are identified."""
+    """Flat s^2, t^2, k^2: also N >= 8 rows. One student a class is proper, though only sums of variances are
+    identified.
+    """
     model = hm.Model("y ~ 1 + (1 | s/c)", priors=dict.fromkeys(("sd_s", "sd_s:c", "sigma"), "flat_variance()"))
     assert accepted(model, tree(schools, classes, students)) == proper
 
 
 def test_the_three_level_rule_is_what_the_integral_does():
-    """Five schools of one class, sigma known: over (k^2, t^2) up to a cut-off the integral grows by a constant a decade; six converge."""
+    """Five schools of one class, sigma known: over (k^2, t^2) up to a cut-off the integral grows by a constant a
+    decade; six converge.
+    """
+
     def grows(schools):
         y = tree(schools, 1, 1)["y"].to_numpy()
         scatter = np.sum((y - y.mean()) ** 2)
+
         # with one class a school the density depends on k^2 + t^2 alone; their difference has length v
         def below(cut):
             log_v = np.linspace(-4, np.log(cut), 20_001)
@@ -162,7 +181,8 @@ def test_the_three_level_rule_is_what_the_integral_does():
     assert [accepted(model, tree(k, 1, 1)) for k in (5, 6)] == [False, True]
 
 
-# varying intercepts and slopes -------------------------------------------------------------------------------------------------------
+# varying intercepts and slopes
+# -------------------------------------------------------------------------------------------------------
 
 
 def trials(people, each, seed=0):
@@ -194,7 +214,8 @@ def test_every_person_needs_two_values_of_the_predictor():
         bind(hm.Model("y ~ 1 + x + (1 + x | id)"), frame, "none")
 
 
-# sigma at zero -------------------------------------------------------------------------------------------------------------------------
+# sigma at zero
+# -------------------------------------------------------------------------------------------------------------------------
 
 SAME = pd.DataFrame({"g": list("aabbcc"), "y": [1.0, 1, 4, 4, 7, 7], "x": [0.0, 1, 2, 3, 4, 5]})
 
@@ -219,7 +240,9 @@ SAME = pd.DataFrame({"g": list("aabbcc"), "y": [1.0, 1, 4, 4, 7, 7], "x": [0.0, 
     ],
 )
 def test_nothing_left_to_keep_sigma_from_zero(formula, frame, prior, proper):
-    priors = {"sigma": prior} | {n: "half_normal(5)" for n in ("sd_g", "sd_g_x") if "g)" in formula and (n == "sd_g" or "||" in formula)}
+    priors = {"sigma": prior} | {
+        n: "half_normal(5)" for n in ("sd_g", "sd_g_x") if "g)" in formula and (n == "sd_g" or "||" in formula)
+    }
     assert accepted(hm.Model(formula, priors=priors), frame) == proper
 
 
@@ -231,7 +254,10 @@ def test_coefficients_in_units_of_sigma_keep_it_from_zero():
 
 
 def test_the_rule_at_sigma_zero_is_what_the_integral_does():
-    """Rows that are all alike, flat mean: the marginal likelihood of sigma is sigma^-(n - 1), without end under a half-normal."""
+    """Rows that are all alike, flat mean: the marginal likelihood of sigma is sigma^-(n - 1), without end under a
+    half-normal.
+    """
+
     def above(cut, left):
         log_s = np.linspace(np.log(cut), 3, 20_001)
         s = np.exp(log_s)
@@ -241,7 +267,8 @@ def test_the_rule_at_sigma_zero_is_what_the_integral_does():
     assert above(1e-6, 0.5) == pytest.approx(above(1e-4, 0.5), rel=1e-6)
 
 
-# counts ----------------------------------------------------------------------------------------------------------------------------------
+# counts
+# ----------------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -253,7 +280,9 @@ def test_beta_binomial_needs_one_interior_group(y, proper):
     assert accepted(model, frame) == proper
 
 
-@pytest.mark.parametrize(("y", "proper"), [([0, 0, 0], False), ([0, 7, 0], False), ([1, 0, 1], True), ([3, 4, 4], True)])
+@pytest.mark.parametrize(
+    ("y", "proper"), [([0, 0, 0], False), ([0, 7, 0], False), ([1, 0, 1], True), ([3, 4, 4], True)]
+)
 def test_gamma_poisson_needs_two_positive_counts(y, proper):
     frame = pd.DataFrame({"g": list("abc"), "y": y, "x": [0.5, 1.0, 2.0]})
     model = hm.Model("y ~ 1 + (1 | g)", family="poisson", exposure="x", priors={"g": "bda3()"})
@@ -263,18 +292,33 @@ def test_gamma_poisson_needs_two_positive_counts(y, proper):
 def test_flat_concentrations_and_means_are_refused_whatever_the_counts():
     frame = pd.DataFrame({"g": list("abcd"), "y": [3, 4, 2, 1], "n": 5})
     for prior in ("flat()", "power(1)", "power(0.5)"):
-        assert not accepted(hm.Model("y ~ 1 + (1 | g)", family="binomial", trials="n", priors={"kappa_g": prior}), frame)
+        assert not accepted(
+            hm.Model("y ~ 1 + (1 | g)", family="binomial", trials="n", priors={"kappa_g": prior}), frame
+        )
         assert not accepted(hm.Model("y ~ 1 + (1 | g)", family="poisson", priors={"shape_g": prior}), frame)
     assert not accepted(hm.Model("y ~ 1 + (1 | g)", family="poisson", priors={"mean_g": "flat()"}), frame)
-    for priors in ({"mean_g": "log_normal(0, 1)", "shape_g": "half_normal_cv(1)"}, {"mean_g": "gamma_rate(0.1, 1)", "shape_g": "exponential(1)"}):
+    for priors in (
+        {"mean_g": "log_normal(0, 1)", "shape_g": "half_normal_cv(1)"},
+        {"mean_g": "gamma_rate(0.1, 1)", "shape_g": "exponential(1)"},
+    ):
         assert accepted(hm.Model("y ~ 1 + (1 | g)", family="poisson", priors=priors), frame.assign(y=0))
 
 
-# bad data, family by family ------------------------------------------------------------------------------------------------------------------
+# bad data, family by family
+# ------------------------------------------------------------------------------------------------------------------
 
-NORMAL = (hm.Model("y ~ 1 + (1 | g)", known_se="s", priors={"sd_g": "half_normal(5)"}), {"y": [1.0, 2.0, 4.0], "s": [1.0, 2.0, 3.0]})
-BINOMIAL = (hm.Model("y ~ 1 + (1 | g)", family="binomial", trials="n", priors={"g": "bda3()"}), {"y": [1, 2, 3], "n": [5, 5, 5]})
-POISSON = (hm.Model("y ~ 1 + (1 | g)", family="poisson", exposure="x", priors={"g": "bda3()"}), {"y": [1, 2, 3], "x": [1.0, 2.0, 3.0]})
+NORMAL = (
+    hm.Model("y ~ 1 + (1 | g)", known_se="s", priors={"sd_g": "half_normal(5)"}),
+    {"y": [1.0, 2.0, 4.0], "s": [1.0, 2.0, 3.0]},
+)
+BINOMIAL = (
+    hm.Model("y ~ 1 + (1 | g)", family="binomial", trials="n", priors={"g": "bda3()"}),
+    {"y": [1, 2, 3], "n": [5, 5, 5]},
+)
+POISSON = (
+    hm.Model("y ~ 1 + (1 | g)", family="poisson", exposure="x", priors={"g": "bda3()"}),
+    {"y": [1, 2, 3], "x": [1.0, 2.0, 3.0]},
+)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +326,11 @@ POISSON = (hm.Model("y ~ 1 + (1 | g)", family="poisson", exposure="x", priors={"
     [
         (NORMAL, {"s": [1.0, 0.0, 3.0]}, r"column 's', row 1: expected a positive, finite standard error, found 0"),
         (NORMAL, {"s": [1.0, -2.0, 3.0]}, r"column 's', row 1: expected a positive, finite standard error, found -2"),
-        (NORMAL, {"s": [1.0, np.inf, 3.0]}, r"column 's', row 1: expected a positive, finite standard error, found inf"),
+        (
+            NORMAL,
+            {"s": [1.0, np.inf, 3.0]},
+            r"column 's', row 1: expected a positive, finite standard error, found inf",
+        ),
         (NORMAL, {"y": [1.0, np.nan, 3.0]}, r"column 'y', row 1: expected a finite outcome, found nan"),
         (NORMAL, {"g": pd.Categorical(list("abc"), list("abcd"))}, r"column 'g': category 'd' has no row"),
         (NORMAL, {"g": ["a", None, "c"]}, r"column 'g', row 1: expected a group label, found a missing value"),
@@ -292,14 +340,22 @@ POISSON = (hm.Model("y ~ 1 + (1 | g)", family="poisson", exposure="x", priors={"
         (BINOMIAL, {"n": [5, 0, 5]}, r"column 'n', row 1: expected a positive, finite number of trials, found 0"),
         (BINOMIAL, {"n": [5, 4.5, 5]}, r"column 'n', row 1: expected a whole number of trials, found 4.5"),
         (BINOMIAL, {"g": pd.Categorical(list("abc"), list("abcd"))}, r"column 'g': category 'd' has no row"),
-        (BINOMIAL, {"y": [0, 0, 0]}, r"kappa_g: power\(1.5\) gives an improper posterior: at least 1 group\(s\) with 0 < y < trials"),
+        (
+            BINOMIAL,
+            {"y": [0, 0, 0]},
+            r"kappa_g: power\(1.5\) gives an improper posterior: at least 1 group\(s\) with 0 < y < trials",
+        ),
         (POISSON, {"y": [1, -1, 3]}, r"column 'y', row 1: expected a count \(0, 1, 2, ...\), found -1"),
         (POISSON, {"y": [1, 2.5, 3]}, r"column 'y', row 1: expected a count \(0, 1, 2, ...\), found 2.5"),
         (POISSON, {"y": [1, np.nan, 3]}, r"column 'y', row 1: expected a finite outcome, found nan"),
         (POISSON, {"x": [1.0, 0.0, 3.0]}, r"column 'x', row 1: expected a positive, finite exposure, found 0"),
         (POISSON, {"x": [1.0, -1.0, 3.0]}, r"column 'x', row 1: expected a positive, finite exposure, found -1"),
         (POISSON, {"g": pd.Categorical(list("abc"), list("abcd"))}, r"column 'g': category 'd' has no row"),
-        (POISSON, {"y": [0, 0, 0]}, r"shape_g: power\(1.5\) gives an improper posterior: at least 2 group\(s\) with a positive count"),
+        (
+            POISSON,
+            {"y": [0, 0, 0]},
+            r"shape_g: power\(1.5\) gives an improper posterior: at least 2 group\(s\) with a positive count",
+        ),
     ],
 )
 def test_bad_data_are_refused_with_column_and_row(family, changed, message):
@@ -314,7 +370,10 @@ def test_all_zero_counts_of_one_rate():
     """No events: refused under a prior that is flat on the log scale, a posterior under Jeffreys' or a proper one."""
     frame = pd.DataFrame({"y": [0, 0], "x": [1.0, 2.0]})
     improper = hm.Model("y ~ 1", family="poisson", exposure="x", priors={"Intercept": "power(1)"})
-    with pytest.raises(ValueError, match=r"data: every count is zero, so Intercept ~ power\(1\) gives an improper posterior; use a proper prior"):
+    with pytest.raises(
+        ValueError,
+        match=r"data: every count is zero, so Intercept ~ power\(1\) gives an improper posterior; use a proper prior",
+    ):
         bind(improper, frame)
     for prior in ("power(0.5)", "gamma(3, 5)", "exponential(1)"):
         bind(hm.Model("y ~ 1", family="poisson", exposure="x", priors={"Intercept": prior}), frame)

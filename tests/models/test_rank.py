@@ -1,4 +1,6 @@
-"""What groups can follow and coefficients cannot: propriety, moments and what the data tell apart, against dense matrices and integrals."""
+"""What groups can follow and coefficients cannot: propriety, moments and what the data tell apart, against dense
+matrices and integrals.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ def problem_of(formula, frame, pooling="partial", **priors):
     return bind(hm.Model(formula, priors={k.replace("__", ":"): v for k, v in priors.items()}), frame, pooling)
 
 
-# the rule against dense matrices ------------------------------------------------------------------------------------------
+# the rule against dense matrices
+# ------------------------------------------------------------------------------------------
 
 
 def design(seed: int) -> tuple[str, pd.DataFrame]:
@@ -41,7 +44,16 @@ def design(seed: int) -> tuple[str, pd.DataFrame]:
     frame["row"], frame["w"] = rng.normal(size=len(frame)), rng.normal(size=groups)[frame["g"]]
     frame["v"], frame["y"] = rng.integers(0, 2, len(frame)).astype(float), rng.normal(size=len(frame))
     terms = [t for t in ("row", "w", "v", "row:v") if rng.random() < 0.4]
-    grouping = rng.choice(["(1 | g)", "(1 + v || g)", "(0 + row | g)", "(1 | g) + (1 | h)", "(1 + row | g) + (1 | h)", "(1 | h) + (0 + w || g)"])
+    grouping = rng.choice(
+        [
+            "(1 | g)",
+            "(1 + v || g)",
+            "(0 + row | g)",
+            "(1 | g) + (1 | h)",
+            "(1 + row | g) + (1 | h)",
+            "(1 | h) + (0 + w || g)",
+        ]
+    )
     return " + ".join(["y ~ 1", *terms, grouping]), frame
 
 
@@ -52,7 +64,9 @@ def dense(problem) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     found = {}
     for i, level in enumerate(layout.levels):
         for e in level.effects:
-            found[sd_name(level.name, layout.columns[e])] = (data.group[i][:n, None] == np.unique(data.group[i][:n])) * data.x[:n, [e]]
+            found[sd_name(level.name, layout.columns[e])] = (
+                data.group[i][:n, None] == np.unique(data.group[i][:n])
+            ) * data.x[:n, [e]]
     return data.x[:n, list(layout.population)], {**found, "sigma": np.eye(n)}
 
 
@@ -63,7 +77,10 @@ def bound(seed: int):
     try:
         return bind(model, frame)
     except ValueError as error:
-        assert any(word in str(error) for word in ("linearly dependent", "improper", "zero in every row", "nearly")), (formula, error)
+        assert any(word in str(error) for word in ("linearly dependent", "improper", "zero in every row", "nearly")), (
+            formula,
+            error,
+        )
         return None
 
 
@@ -82,8 +99,11 @@ def check_design(seed: int) -> bool:
     names = [s.name for s in spans.scales]
     for size in (1, 2, 3):
         for some in itertools.combinations(range(len(names)), size):
+
             def covariance(t, some=some):
-                return sum((t if i in some else 1.0) ** 2 * z[n] @ z[n].T for i, n in enumerate(names)) + (0 if "sigma" in names else np.eye(len(x)))
+                return sum((t if i in some else 1.0) ** 2 * z[n] @ z[n].T for i, n in enumerate(names)) + (
+                    0 if "sigma" in names else np.eye(len(x))
+                )
 
             if len(x) > np.linalg.matrix_rank(x):
                 fall = (restricted(x, covariance(1e4)) - restricted(x, covariance(1e3))) / (2 * np.log(10))
@@ -95,7 +115,10 @@ def check_design(seed: int) -> bool:
                 left = np.linalg.solve(covariance(t), x)
                 growth.append(np.diag(np.linalg.inv(x.T @ left)))
             unsteady = np.log10(growth[1] / growth[0]) > 1
-            got = [spans.unsteady(frozenset(some), spans.coefficient(frozenset(some), c)) for c in problem.layout.population]
+            got = [
+                spans.unsteady(frozenset(some), spans.coefficient(frozenset(some), c))
+                for c in problem.layout.population
+            ]
             assert got == list(unsteady), (seed, some)
     return True
 
@@ -115,15 +138,21 @@ def check_told(seed: int) -> bool:
     matrices = {n: free.T @ m @ m.T @ free for n, m in z.items()}
     for level in layout.levels:
         for block in level.blocks:
-            for a, b in itertools.combinations([sd_name(level.name, layout.columns[level.effects[k]]) for k in block], 2):
+            for a, b in itertools.combinations(
+                [sd_name(level.name, layout.columns[level.effects[k]]) for k in block], 2
+            ):
                 matrices[a, b] = free.T @ (z[a] @ z[b].T + z[b] @ z[a].T) @ free
-    vectors = {n: m.ravel() / max(np.linalg.norm(m), 1e-300) if np.linalg.norm(m) > 1e-9 else None for n, m in matrices.items()}
+    vectors = {
+        n: m.ravel() / max(np.linalg.norm(m), 1e-300) if np.linalg.norm(m) > 1e-9 else None for n, m in matrices.items()
+    }
     there = {n: v for n, v in vectors.items() if v is not None}
     alone = {n for n in z if vectors[n] is None}
     together = set()
     for name in there:
         others = [v for n, v in there.items() if n != name]
-        if name in z and np.linalg.matrix_rank(np.array(others), tol=1e-8) == np.linalg.matrix_rank(np.array([*others, there[name]]), tol=1e-8):
+        if name in z and np.linalg.matrix_rank(np.array(others), tol=1e-8) == np.linalg.matrix_rank(
+            np.array([*others, there[name]]), tol=1e-8
+        ):
             together.add(name)
     found = untold(layout, problem.data)
     assert {s.name for s in found.alone} == alone, seed
@@ -135,7 +164,8 @@ def test_what_sixty_designs_tell_apart():
     assert sum(check_told(seed) for seed in range(60)) > 30
 
 
-# the rule against integrals -----------------------------------------------------------------------------------------------
+# the rule against integrals
+# -----------------------------------------------------------------------------------------------
 
 
 def likelihood(sd: np.ndarray, frame: pd.DataFrame, names: list[str]) -> np.ndarray:
@@ -167,7 +197,10 @@ def test_moments_are_what_the_integrals_do(names, prior, power):
         return bool((steps[1:] < 0.5 * steps[:-1]).all())
 
     if not exists(0):
-        with pytest.raises(ValueError, match=r"sd_g: .* gives an improper posterior with 4 g groups, 2 of which the coefficients follow"):
+        with pytest.raises(
+            ValueError,
+            match=r"sd_g: .* gives an improper posterior with 4 g groups, 2 of which the coefficients follow",
+        ):
             problem_of(formula, frame, sd_g=prior, sigma="fixed(1)")
         return
     lost = problem_of(formula, frame, sd_g=prior, sigma="fixed(1)").missing_moments
@@ -178,7 +211,9 @@ def test_moments_are_what_the_integrals_do(names, prior, power):
 
 @pytest.mark.slow
 def test_predictors_that_vary_within_groups_take_nothing_from_them():
-    """Four groups of 25 and four predictors of rows: every mean and sd exists; the integral over both sds says which."""
+    """Four groups of 25 and four predictors of rows: every mean and sd exists; the integral over both sds says
+    which.
+    """
     names = ["x1", "x2", "x3", "x4"]
     fit = hm.fit(hm.Model(f"y ~ {' + '.join(names)} + (1 | g)"), WITHIN, sampler="exact", progress=False, draws=4000)
     table = fit.summary()
@@ -211,7 +246,8 @@ def test_no_moment_is_lost_to_predictors_of_rows(predictors):
     assert problem_of(f"y ~ {names} + (1 | g)", WITHIN).missing_moments == {}
 
 
-# what only the prior decides ----------------------------------------------------------------------------------------------
+# what only the prior decides
+# ----------------------------------------------------------------------------------------------
 
 
 def words(formula, frame, **priors):
@@ -220,7 +256,9 @@ def words(formula, frame, **priors):
 
 def test_sites_that_the_treatment_follows():
     said = words("y ~ treated + (1 | site)", SITES)
-    assert len(said) == 1 and said[0].startswith("sd_site: the population's coefficients can follow each of the 2 site groups")
+    assert len(said) == 1 and said[0].startswith(
+        "sd_site: the population's coefficients can follow each of the 2 site groups"
+    )
     assert words("y ~ 1 + (1 | site)", SITES) == ()
     more = pd.concat([SITES, SITES.assign(site=["C"] * 6 + ["D"] * 6)])
     assert words("y ~ treated + (1 | site)", more) == ()
@@ -240,7 +278,9 @@ def test_siblings_are_two_names_of_one_partition():
 def test_one_row_for_each_group():
     frame = WITHIN.assign(row=np.arange(100))
     named = {"sd_row": "half_normal(1)", "sigma": "half_normal(1)"}
-    assert words("y ~ 1 + (1 | row)", frame, **named) == ("sigma and sd_row cannot be told apart (one row for each row); their priors decide",)
+    assert words("y ~ 1 + (1 | row)", frame, **named) == (
+        "sigma and sd_row cannot be told apart (one row for each row); their priors decide",
+    )
     with pytest.raises(ValueError, match="only a default prior would tell it from the spread of groups"):
         problem_of("y ~ 1 + (1 | row)", frame)
     assert "sigma and sd_row" in words("y ~ 1 + (1 | g) + (1 | row)", frame, **named)[0]
@@ -249,7 +289,9 @@ def test_one_row_for_each_group():
 def pairs(x) -> pd.DataFrame:
     rng = np.random.default_rng(5)
     frame = pd.DataFrame({"g": np.repeat(np.arange(40), 2), "x": np.tile(x, 40)})
-    frame["y"] = rng.normal(size=40).repeat(2) + 0.8 * rng.normal(size=40).repeat(2) * frame.x + 0.5 * rng.normal(size=80)
+    frame["y"] = (
+        rng.normal(size=40).repeat(2) + 0.8 * rng.normal(size=40).repeat(2) * frame.x + 0.5 * rng.normal(size=80)
+    )
     return frame
 
 
@@ -258,7 +300,9 @@ def test_three_moments_identify_three_variances():
     assert problem_of("y ~ x + (1 + x || g)", pairs([0.0, 1.0])).warnings == ()
     with pytest.raises(ValueError, match="no repeated observations"):  # four variances and covariances
         problem_of("y ~ x + (1 + x | g)", pairs([0.0, 1.0]))
-    with pytest.raises(ValueError, match="no repeated observations"):  # at -1 and 1 both effects add the same to each row's variance
+    with pytest.raises(
+        ValueError, match="no repeated observations"
+    ):  # at -1 and 1 both effects add the same to each row's variance
         problem_of("y ~ x + (1 + x || g)", pairs([-1.0, 1.0]))
 
 
@@ -283,7 +327,10 @@ def test_counts_whose_predictors_follow_every_group():
 
 def test_links_are_warned_as_well():
     frame = SITES.assign(y=np.arange(12) % 2)
-    assert "sd_site: the population's coefficients can follow" in bind(hm.Model("y ~ treated + (1 | site)", "bernoulli_logit"), frame).warnings[0]
+    assert (
+        "sd_site: the population's coefficients can follow"
+        in bind(hm.Model("y ~ treated + (1 | site)", "bernoulli_logit"), frame).warnings[0]
+    )
 
 
 def test_units_and_origins_change_no_rank():
@@ -291,4 +338,8 @@ def test_units_and_origins_change_no_rank():
     for formula in ("y ~ t + small + (1 | g)", "y ~ t + (1 + t | g)"):
         problem = problem_of(formula, frame)
         assert problem.missing_moments == {} and problem.warnings == ()
-    assert problem_of("y ~ t + x2 + (1 | g)", frame, sd_g="flat()").missing_moments == {"sd_g": "sd", "Intercept": "sd", "new(g)": "sd"}
+    assert problem_of("y ~ t + x2 + (1 | g)", frame, sd_g="flat()").missing_moments == {
+        "sd_g": "sd",
+        "Intercept": "sd",
+        "new(g)": "sd",
+    }

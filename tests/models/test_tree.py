@@ -15,7 +15,12 @@ RNG = np.random.default_rng(3)
 
 def rows(rooms: list[int]) -> pd.DataFrame:
     """Schools with so many rooms, one to three pupils in each."""
-    found = [(f"s{s}", f"s{s}r{r}", f"d{s // 2}") for s, n in enumerate(rooms) for r in range(n) for _ in range(1 + (s + r) % 3)]
+    found = [
+        (f"s{s}", f"s{s}r{r}", f"d{s // 2}")
+        for s, n in enumerate(rooms)
+        for r in range(n)
+        for _ in range(1 + (s + r) % 3)
+    ]
     frame = pd.DataFrame(found, columns=["school", "room", "district"])
     return frame.assign(y=RNG.normal(size=len(frame)))
 
@@ -39,7 +44,9 @@ def test_numpy_and_jax_say_the_same(problem):
             np.testing.assert_array_equal(device.at_rows(jnp.asarray(x), i), host.at_rows(x, i))
             for j in range(-1, i):
                 above = RNG.normal(size=(3, problem.layout.levels[j].size if j >= 0 else 1))
-                np.testing.assert_array_equal(device.spread_down(jnp.asarray(above), j, i), host.spread_down(above, j, i))
+                np.testing.assert_array_equal(
+                    device.spread_down(jnp.asarray(above), j, i), host.spread_down(above, j, i)
+                )
                 np.testing.assert_array_equal(device.owner(i, j), host.owner(i, j))
 
 
@@ -54,7 +61,15 @@ def test_sums_and_spreads_are_adjoint(problem):
 
 
 def test_the_tree_of_real_groups_is_that_of_the_table(problem):
-    frame = rows(SHAPES["ragged" if problem.layout.levels[2].width is None else "padded" if problem.layout.levels[2].size > 8 else "rectangle"])
+    frame = rows(
+        SHAPES[
+            "ragged"
+            if problem.layout.levels[2].width is None
+            else "padded"
+            if problem.layout.levels[2].size > 8
+            else "rectangle"
+        ]
+    )
     tree, labels = problem.tree, [problem.labels[level.name] for level in problem.layout.levels]
     table = frame.groupby("room").first()
     above = dict(zip(table.index, table["school"], strict=True))

@@ -20,7 +20,9 @@ PRIORS = {"sd_school": "half_normal(5)", "sd_school:classroom": "half_normal(5)"
 def pupils(classrooms: list[int], students: int, seed: int = 0) -> pd.DataFrame:
     """Schools with so many classrooms each; students alternate between treatments."""
     rng = np.random.default_rng(seed)
-    rows = [(f"s{i}", f"c{j}", i % 2, k % 2) for i, n in enumerate(classrooms) for j in range(n) for k in range(students)]
+    rows = [
+        (f"s{i}", f"c{j}", i % 2, k % 2) for i, n in enumerate(classrooms) for j in range(n) for k in range(students)
+    ]
     frame = pd.DataFrame(rows, columns=["school", "classroom", "arm", "tutored"])
     frame["z"] = rng.normal(size=len(frame))
     frame["y"] = rng.normal(3.0, 2.0, len(frame)) + rng.normal(0, 2, len(classrooms))[pd.factorize(frame.school)[0]]
@@ -46,7 +48,9 @@ SLOW = ("two arms", "effects vary")
 @pytest.mark.parametrize("case", [pytest.param(c, marks=pytest.mark.slow if c in SLOW else []) for c in CASES])
 def test_density_and_gradient_as_group_by_group(case: str) -> None:
     formula, frame, pooling, kinds = CASES[case]
-    problem = bind(hm.Model(formula, priors={k: v for k, v in PRIORS.items() if k == "sigma" or k[3:] in formula}), frame, pooling)
+    problem = bind(
+        hm.Model(formula, priors={k: v for k, v in PRIORS.items() if k == "sigma" or k[3:] in formula}), frame, pooling
+    )
     assert problem.layout.twins == kinds
     alone = factorise(replace(problem.layout, twins=()))
     together = factorise(problem.layout)

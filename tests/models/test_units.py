@@ -26,11 +26,20 @@ from hiermodels.studies.mechanisms.simulate import Truth, simulator
 
 RNG = np.random.default_rng(11)
 N = 48
-FRAME = pd.DataFrame({"g": np.repeat(list("abcdef"), 8), "h": np.tile(list("uvwx"), 12), "x": RNG.normal(3, 2, N), "z": RNG.normal(0, 1, N)})
+FRAME = pd.DataFrame(
+    {
+        "g": np.repeat(list("abcdef"), 8),
+        "h": np.tile(list("uvwx"), 12),
+        "x": RNG.normal(3, 2, N),
+        "z": RNG.normal(0, 1, N),
+    }
+)
 FRAME["big"] = FRAME.g.map(dict(zip("abcdef", "AABBCC", strict=True)))
 FRAME["arm"] = np.where(RNG.random(N) < 0.4, "b", "a")
 FRAME["w"], FRAME["se"], FRAME["e"] = RNG.uniform(1, 9, N), RNG.uniform(0.5, 2, N), RNG.uniform(1, 20, N)
-FRAME["y"] = 5 + 0.7 * FRAME.x + FRAME.g.map(dict(zip("abcdef", RNG.normal(0, 1, 6), strict=True))) + RNG.normal(0, 1, N)
+FRAME["y"] = (
+    5 + 0.7 * FRAME.x + FRAME.g.map(dict(zip("abcdef", RNG.normal(0, 1, 6), strict=True))) + RNG.normal(0, 1, N)
+)
 FRAME["n"] = 12
 FRAME["r"] = RNG.binomial(12, special.expit(0.3 * (FRAME.x - 3)))
 FRAME["c"] = RNG.poisson(FRAME.e * np.exp(0.1 * FRAME.x - 1))
@@ -69,7 +78,13 @@ def priors_in_other_units(model, times):
     """The same model, its written priors in the new units."""
     named = {n: p.times(1 / times) if n == "x" else p for n, p in model.priors}
     return hm.Model(
-        model.formula, model.family, known_se=model.known_se, trials=model.trials, exposure=model.exposure, weights=model.weights, priors=named
+        model.formula,
+        model.family,
+        known_se=model.known_se,
+        trials=model.trials,
+        exposure=model.exposure,
+        weights=model.weights,
+        priors=named,
     )
 
 
@@ -83,15 +98,20 @@ def programs(model, frame, centred=False):
     return problem, made, made.prepare(as_jax(problem.data))
 
 
-# the density does not depend on units -----------------------------------------------------------------------------------
+# the density does not depend on units
+# -----------------------------------------------------------------------------------
 
 
 QUICK = {"weights", "poisson_log"}
 
 
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in [*FACTORISED, *EXPLICIT]])
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in [*FACTORISED, *EXPLICIT]]
+)
 def test_the_program_is_the_same_in_any_units(name):
-    """What chains and lattices move on has the same density, and every group's mean of a row is the same; one program serves all."""
+    """What chains and lattices move on has the same density, and every group's mean of a row is the same; one program
+    serves all.
+    """
     model, far = (FACTORISED | EXPLICIT)[name], 2e3 if name == "square" else 2e6  # the square of 2e6 + x has lost x
     with jax.enable_x64(True):
         problem, made, stats_ = programs(model, FRAME)
@@ -106,8 +126,12 @@ def test_the_program_is_the_same_in_any_units(name):
             if model.priors:  # numbers of written priors stand in programs
                 slope, draw = jax.jit(jax.grad(again.log_density)), jax.jit(again.draw)
             at, tolerance = _in_units(made, u, times), 1e-5 if plus > 1e5 else 1e-7
-            np.testing.assert_allclose(slope(at, there), wanted, rtol=tolerance, atol=tolerance * max(1.0, float(jnp.abs(wanted).max())))
-            np.testing.assert_allclose(_means(other, draw(jax.random.key(3), at, there), frame), rows, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(
+                slope(at, there), wanted, rtol=tolerance, atol=tolerance * max(1.0, float(jnp.abs(wanted).max()))
+            )
+            np.testing.assert_allclose(
+                _means(other, draw(jax.random.key(3), at, there), frame), rows, rtol=1e-5, atol=1e-6
+            )
         assert slope._cache_size() == 1
 
 
@@ -144,10 +168,13 @@ def test_other_columns_in_other_units(column, model):
         for times in (1e9, 1e-9, 1 / 480):
             _, again, there = programs(model, FRAME.assign(**{column: times * FRAME[column]}))
             shift = again.start(there) - made.start(stats_)  # logarithms of sds and rates have moved
-            np.testing.assert_allclose(slope(u + shift, there), wanted, rtol=1e-6, atol=1e-6 * max(1.0, float(jnp.abs(wanted).max())))
+            np.testing.assert_allclose(
+                slope(u + shift, there), wanted, rtol=1e-6, atol=1e-6 * max(1.0, float(jnp.abs(wanted).max()))
+            )
 
 
-# where priors stand -----------------------------------------------------------------------------------------------------
+# where priors stand
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_default_priors_stand_per_sd_and_at_the_means():
@@ -173,8 +200,12 @@ def test_sds_of_groups_are_per_sd_of_the_slope_and_of_a_typical_row():
 
 
 def test_a_written_prior_stands_on_what_is_shown():
-    """A written intercept keeps the user's origin; a written slope is per unit of the predictor, and leaves the default where it was."""
-    at_zero = bind(hm.Model("r ~ x + (1 | g)", "binomial_logit", trials="n", priors={"Intercept": "normal(0, 2)"}), FRAME)
+    """A written intercept keeps the user's origin; a written slope is per unit of the predictor, and leaves the
+    default where it was.
+    """
+    at_zero = bind(
+        hm.Model("r ~ x + (1 | g)", "binomial_logit", trials="n", priors={"Intercept": "normal(0, 2)"}), FRAME
+    )
     assert at_zero.layout.moves == () and str(at_zero.layout.parameter("Intercept").prior) == "normal(0, 2)"
     per_unit = bind(hm.Model("r ~ x + (1 | g)", "binomial_logit", trials="n", priors={"x": "normal(0, 1)"}), FRAME)
     assert per_unit.layout.moves and str(per_unit.layout.parameter("x").prior) == "normal(0, 1)"
@@ -184,8 +215,11 @@ def test_a_written_prior_stands_on_what_is_shown():
 
 
 @pytest.mark.parametrize(("formula", "moved"), [
-    ("y ~ x + (1 + x || g)", False), ("y ~ x + (1 | g) + (0 + x | g)", False), ("y ~ 0 + x + (1 | g)", False), ("y ~ x + (0 + x | g)", False),
-    ("y ~ 0 + arm + x + (1 | g)", True), ("y ~ x + (1 + x | g)", True), ("y ~ x + (1 + x | g) + (1 + x || h)", False), ("y ~ x", True),
+    ("y ~ x + (1 + x || g)", False), ("y ~ x + (1 | g) + (0 + x | g)", False), (("y ~ 0 + x + (1 | "
+                                                                                "g)"), False), (("y ~ x + (0 + x | "
+                                                                                                                "g)"), False),
+    ("y ~ 0 + arm + x + (1 | g)", True), ("y ~ x + (1 + x | g)", True), (("y ~ x + (1 + x | g) + (1 + x || "
+                                                                         "h)"), False), ("y ~ x", True),
 ])  # fmt: skip
 def test_an_origin_that_is_part_of_the_model_is_left_alone(formula, moved):
     model = hm.Model(formula)
@@ -205,7 +239,9 @@ def test_words_say_where_a_default_stands():
     problem = bind(model, FRAME)
     said = text(model, problem.layout, problem.scales)
     assert f"at the predictors' means (x = {FRAME.x.mean():.6g}) and at the mean e ({FRAME.e.mean():.6g})" in said
-    assert f"x ~ normal(0, {10 / FRAME.x.std(ddof=0):.6g})" in said and "cor_g ~ lkj(1) at the predictors' means" in said
+    assert (
+        f"x ~ normal(0, {10 / FRAME.x.std(ddof=0):.6g})" in said and "cor_g ~ lkj(1) at the predictors' means" in said
+    )
     assert r"\text{ at the predictors' means" in latex(model, problem.layout, problem.scales)
     assert "log_prob(Intercept + " in model.code(FRAME)
 
@@ -239,7 +275,8 @@ def test_calibration_draws_truths_where_priors_stand():
         assert abs(np.corrcoef(at, true["x"])[0, 1]) < 0.06
 
 
-# against routes of its own ----------------------------------------------------------------------------------------------
+# against routes of its own
+# ----------------------------------------------------------------------------------------------
 
 
 def test_shown_values_are_those_of_the_linear_model():
@@ -251,8 +288,12 @@ def test_shown_values_are_those_of_the_linear_model():
               "cor_g": jnp.array([[1.0, r], [r, 1.0]]), "sigma": jnp.array(1.0),
               "theta_g": jnp.arange(6.0), "theta_g_x": jnp.arange(6.0) * s}  # fmt: skip
     with jax.enable_x64(True):
-        found = shown(problem.layout, as_jax(problem.data), {k: jnp.asarray(np.asarray(v), float) for k, v in values.items()})
-    assert float(found["x"]) == pytest.approx(0.5) and float(found["Intercept"]) == pytest.approx(2.0 - 0.5 * m, rel=1e-6)
+        found = shown(
+            problem.layout, as_jax(problem.data), {k: jnp.asarray(np.asarray(v), float) for k, v in values.items()}
+        )
+    assert float(found["x"]) == pytest.approx(0.5) and float(found["Intercept"]) == pytest.approx(
+        2.0 - 0.5 * m, rel=1e-6
+    )
     np.testing.assert_allclose(found["theta_g"], np.arange(6.0) * (1 - m), rtol=1e-6)
     turn = np.array([[1.0, -m], [0.0, 1.0]])
     cov = turn @ (np.outer(sds, sds) * np.array([[1, r], [r, 1]])) @ turn.T
@@ -264,7 +305,10 @@ def test_slopes_in_large_units_are_those_of_generalised_least_squares():
     """v times 1e8 gave NaN: the posterior mode of the sds by SciPy, and the slope there."""
     d = pd.DataFrame({"v": np.linspace(0, 5, 24), "g": np.repeat(list("abcd"), 6)})
     d["y"] = 10 + 3 * d.v + np.repeat([0, 1.0, -1, 0.5], 6) + np.random.default_rng(1).normal(0, 0.3, 24)
-    fits = [hm.fit(hm.Model("y ~ v + (1 | g)"), d.assign(v=f * d.v + p), sampler="exact", draws=100, progress=False) for f, p in ((1, 0), (1e8, 0), (1, 5e6))]
+    fits = [
+        hm.fit(hm.Model("y ~ v + (1 | g)"), d.assign(v=f * d.v + p), sampler="exact", draws=100, progress=False)
+        for f, p in ((1, 0), (1e8, 0), (1, 5e6))
+    ]
     tables = [f.summary() for f in fits]
     for f, table in zip((1, 1e8, 1), tables, strict=True):
         assert table.loc["v", "mean"] * f == pytest.approx(3.167, abs=0.03)
@@ -305,14 +349,17 @@ def test_scales_belong_to_the_fit(tmp_path):
 
 def test_two_predictors_that_are_nearly_the_same_are_said():
     frame = FRAME.assign(z=FRAME.x + 1e-9 * FRAME.z)
-    with pytest.raises(ValueError, match=r"the predictors x, z are nearly the same .* drop one, or give one a normal prior"):
+    with pytest.raises(
+        ValueError, match=r"the predictors x, z are nearly the same .* drop one, or give one a normal prior"
+    ):
         bind(hm.Model("y ~ x + z + (1 | g)"), frame)
     assert bind(hm.Model("y ~ x + (1 | g)"), frame).layout.moves
     advised = hm.Model("y ~ x + z", priors={"z": "normal(0, 10)"})
     assert hm.fit(advised, frame, sampler="exact", draws=50, progress=False).status == "ok"
 
 
-# chains -----------------------------------------------------------------------------------------------------------------
+# chains
+# -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -334,18 +381,23 @@ def test_chains_agree_in_any_units(name):
 
 @pytest.mark.slow
 def test_kelvin_does_not_change_a_logistic_slope():
-    """The default prior of the intercept at 0 K gave .132; lme4's glmer .1545 for the field's data; here celsius against kelvin."""
+    """The default prior of the intercept at 0 K gave .132; lme4's glmer .1545 for the field's data; here celsius
+    against kelvin.
+    """
     model = hm.Model("r ~ x + (1 | g)", "binomial_logit", trials="n")
     settings = {"draws": 2000, "target_accept": 0.95, "progress": False}
     celsius, kelvin = (hm.fit(model, FRAME.assign(x=FRAME.x + k), **settings).summary().loc["x"] for k in (0.0, 273.15))
     assert abs(celsius["mean"] - kelvin["mean"]) < 4 * np.hypot(celsius["mcse_mean"], kelvin["mcse_mean"])
 
 
-# shares of variance under weights ---------------------------------------------------------------------------------------
+# shares of variance under weights
+# ---------------------------------------------------------------------------------------
 
 
 def test_shares_of_variance_are_those_of_an_average_row():
-    """ICC of weights w, w / mean and w / sum: the same number, between variance over itself plus sigma^2 / mean weight."""
+    """ICC of weights w, w / mean and w / sum: the same number, between variance over itself plus sigma^2 / mean
+    weight.
+    """
     values = {"sd_g": np.full(3, 1.0), "sigma": np.full(3, 2.0), "Intercept": np.zeros(3), "theta_g": np.zeros((3, 6))}
     for by in (1.0, 1 / FRAME.w.mean(), 1 / FRAME.w.sum()):
         problem = bind(hm.Model("y ~ 1 + (1 | g)", weights="w"), FRAME.assign(w=by * FRAME.w))
@@ -359,7 +411,12 @@ def test_a_true_icc_is_that_of_an_average_row():
     sizes = {"g": 6, "obs": 5, "predictors": {"w": 100}}
     table = {"table": {"g": list("aabb"), "w": [50, 150, 80, 120]}}
     for design in (sizes, table, {**sizes, "predictors": {"w": "integers(50, 150)"}}):
-        mechanisms = {"formula": "y ~ 1 + (1 | g)", "weights": "w", "design": design, "truth": {"Intercept": 0, "sigma": 10, "icc_g": 0.2}}
+        mechanisms = {
+            "formula": "y ~ 1 + (1 | g)",
+            "weights": "w",
+            "design": design,
+            "truth": {"Intercept": 0, "sigma": 10, "icc_g": 0.2},
+        }
         config = {"mechanisms": mechanisms, "estimands": ["sd_g"], "methods": {"p": {"sampler": "exact"}}, "performance": ["bias"],
                   "replications": 4, "failures": "complete-case", "seed": 1}  # fmt: skip
         assert read_config(config).cells()[0].truth["sd_g"] == pytest.approx(0.5)

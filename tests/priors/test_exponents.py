@@ -19,7 +19,10 @@ from hiermodels.priors.exponents import Exponent, integrable_at_infinity, integr
 @pytest.mark.parametrize(("power", "log"), list(itertools.product((-2.0, -1.0, -0.5), (-3.0, -1.0, 0.0, 1.0))))
 def test_integrable_is_what_the_integral_says(power, log):
     """With u = log x the integral of x^e (log x)^l from e on is that of exp((e + 1) u) u^l from 1 on."""
-    mass = [integrate.quad(lambda u: math.exp((power + 1) * u) * u**log, 1, end, limit=500)[0] for end in (1e2, 1e4 if power == -1 else 2e2)]
+    mass = [
+        integrate.quad(lambda u: math.exp((power + 1) * u) * u**log, 1, end, limit=500)[0]
+        for end in (1e2, 1e4 if power == -1 else 2e2)
+    ]
     assert integrable_at_infinity(Exponent(power, log)) == (mass[1] < 1.05 * mass[0])
     mirrored = Exponent(-power - 2, log)  # x to 1 / x
     assert integrable_at_zero(mirrored) == integrable_at_infinity(Exponent(power, log))
@@ -40,11 +43,20 @@ SCHOOLS = hm.load_dataset("eight_schools")
 
 @pytest.mark.parametrize(("groups", "lost"), [(2, "sd"), (3, "")])
 def test_moments_of_an_sd_under_a_tail_of_logarithms(groups, lost):
-    """p(sd | y) ~ sd^-1 (log sd)^-(df + 1) sd^-(J - 1): E[sd^r] exists for r <= J - 1, the edge included, which without the logarithm is not integrable."""
-    model = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "log_student_t(4, 1, 1)", "Intercept": "flat()"})
+    """p(sd | y) ~ sd^-1 (log sd)^-(df + 1) sd^-(J - 1): E[sd^r] exists for r <= J - 1, the edge included, which
+    without the logarithm is not integrable.
+    """
+    model = hm.Model(
+        "effect ~ 1 + (1 | school)",
+        known_se="se",
+        priors={"sd_school": "log_student_t(4, 1, 1)", "Intercept": "flat()"},
+    )
     problem = bind(model, SCHOOLS.iloc[:groups])
     assert problem.missing_moments.get("sd_school", "") == lost
-    assert [has_moment(problem.layout, problem.data, "sd_school", r) for r in (groups - 1, groups - 0.9)] == [True, False]
+    assert [has_moment(problem.layout, problem.data, "sd_school", r) for r in (groups - 1, groups - 0.9)] == [
+        True,
+        False,
+    ]
 
 
 def test_one_group_and_a_proper_prior_are_a_proper_posterior():
@@ -72,10 +84,18 @@ def posterior_of_sd(frame, prior):
 @pytest.mark.parametrize("sampler", ["exact", pytest.param("nuts", marks=pytest.mark.slow)])
 def test_eight_schools_against_quadrature(sampler):
     prior = (4, 1.5, 0.7)
-    model = hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "log_student_t(4, 1.5, 0.7)", "Intercept": "flat()"})
+    model = hm.Model(
+        "effect ~ 1 + (1 | school)",
+        known_se="se",
+        priors={"sd_school": "log_student_t(4, 1.5, 0.7)", "Intercept": "flat()"},
+    )
     fit = hm.fit(model, SCHOOLS, sampler=sampler, draws=5000, progress=False)
     assert fit.status == "ok" and fit.draws.independent == (sampler == "exact")
-    assert "log_student_t(4, 1.5, 0.7)" in str(fit) and r"\mathrm{log\mbox{-}t}" in fit.latex() and "ExpTransform()" in fit.code()
+    assert (
+        "log_student_t(4, 1.5, 0.7)" in str(fit)
+        and r"\mathrm{log\mbox{-}t}" in fit.latex()
+        and "ExpTransform()" in fit.code()
+    )
     u, cdf = posterior_of_sd(SCHOOLS, prior)
     draws = np.log(fit.draws.values["sd_school"])
     size = draws.size if sampler == "exact" else float(fit.summary("sd_school")["ess_tail"].iloc[0])

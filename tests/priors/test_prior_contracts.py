@@ -15,7 +15,10 @@ from hiermodels import priors
 
 UNIT = 1.7
 VARIANCES = np.array([0.5, 2.0, 3.0])
-RECORDS = {name: law(*law.example) for name, law in priors.MENU.items()} | {"beta(0, 0)": priors.beta(0, 0), "uniform(0, 1)": priors.uniform(0, 1)}
+RECORDS = {name: law(*law.example) for name, law in priors.MENU.items()} | {
+    "beta(0, 0)": priors.beta(0, 0),
+    "uniform(0, 1)": priors.uniform(0, 1),
+}
 MARGINAL = {n: p for n, p in RECORDS.items() if not p.joint and not p.known and "correlation" not in p.kinds}
 CASES = [(n, kind) for n, p in MARGINAL.items() for kind in p.kinds if not p.misfit(kind)]
 SOURCE = {"dist": dist, "jnp": jnp}
@@ -34,7 +37,9 @@ def context(prior):
 
 
 def density(prior, x):
-    return np.asarray(jax.vmap(lambda one: prior.log_density(one, context(prior)))(jnp.atleast_1d(jnp.asarray(x, float))))
+    return np.asarray(
+        jax.vmap(lambda one: prior.log_density(one, context(prior)))(jnp.atleast_1d(jnp.asarray(x, float)))
+    )
 
 
 def whole(prior, kind):
@@ -52,7 +57,9 @@ def inside(prior, kind):
 @pytest.mark.parametrize("name", RECORDS)
 def test_record_is_its_text(name):
     prior = RECORDS[name]
-    assert priors.parse(str(prior)) == prior == pickle.loads(pickle.dumps(prior)) and hash(prior) == hash(priors.parse(str(prior)))
+    assert priors.parse(str(prior)) == prior == pickle.loads(pickle.dumps(prior)) and hash(prior) == hash(
+        priors.parse(str(prior))
+    )
     assert str(prior) == f"{prior.name}({', '.join(f'{a:g}' for a in prior.args)})"
     assert "(" in name or prior.args == tuple(map(float, prior.example))
     if prior.known:
@@ -93,12 +100,18 @@ class TestProper:
         prior = MARGINAL[name]
         if prior.constant:  # the law of a probability without a prior is known by its kind only
             return
-        draws = np.sort(np.asarray(jax.vmap(lambda k: prior.sample(k, context(prior)))(jax.random.split(jax.random.key(5), 20_000))))
+        draws = np.sort(
+            np.asarray(jax.vmap(lambda k: prior.sample(k, context(prior)))(jax.random.split(jax.random.key(5), 20_000)))
+        )
         low, high = whole(prior, kind)
         assert low <= draws[0] and draws[-1] <= high and prior.sample(jax.random.key(1), context(prior)).shape == ()
         u = np.log(draws) if low == 0 and math.isinf(high) else draws
         grid = np.linspace(u[0] - 1e-9, u[-1] + 1e-9, 40_001)
-        p = np.exp(density(prior, np.exp(grid)) + grid) if low == 0 and math.isinf(high) else np.exp(density(prior, grid))
+        p = (
+            np.exp(density(prior, np.exp(grid)) + grid)
+            if low == 0 and math.isinf(high)
+            else np.exp(density(prior, grid))
+        )
         cdf = integrate.cumulative_trapezoid(p, grid, initial=0)
         found = stats.kstest(np.interp(u, grid, cdf / cdf[-1]), "uniform")
         assert found.pvalue > 1e-4, found
@@ -119,7 +132,14 @@ def test_improper_law_and_source(name, kind):
     with pytest.raises(ValueError, match="cannot be drawn from; use a proper law"):
         prior.sample(jax.random.key(0))
     if kind == "unit":  # it gathers mass without end towards the ends
-        total = [integrate.quad(lambda u: float(np.exp(density(prior, 1 / (1 + math.exp(-u)))[0])) / (2 + math.exp(u) + math.exp(-u)), -x, x)[0] for x in (5, 50)]
+        total = [
+            integrate.quad(
+                lambda u: float(np.exp(density(prior, 1 / (1 + math.exp(-u)))[0])) / (2 + math.exp(u) + math.exp(-u)),
+                -x,
+                x,
+            )[0]
+            for x in (5, 50)
+        ]
         assert total[1] > 2 * total[0]
     if prior.constant:
         assert np.all(density(prior, x) == 0)
@@ -128,7 +148,9 @@ def test_improper_law_and_source(name, kind):
         np.testing.assert_allclose(source, density(prior, x), rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", [n for n, kind in CASES if kind == "positive" and math.isinf(MARGINAL[n].support("positive")[1])])
+@pytest.mark.parametrize(
+    "name", [n for n, kind in CASES if kind == "positive" and math.isinf(MARGINAL[n].support("positive")[1])]
+)
 def test_exponents_are_those_of_the_density(name):
     prior = MARGINAL[name]
 
@@ -138,7 +160,11 @@ def test_exponents_are_those_of_the_density(name):
 
     def without_log(x, exponent):
         """The slope without what a power of the logarithm adds to it; far out, where its location no longer counts."""
-        return slope(x) if not (log := getattr(exponent, "log", 0.0)) else slope(x ** (300 / 7)) - log / (300 / 7 * math.log(x))
+        return (
+            slope(x)
+            if not (log := getattr(exponent, "log", 0.0))
+            else slope(x ** (300 / 7)) - log / (300 / 7 * math.log(x))
+        )
 
     tail = prior.moment_tail()
     far, near = without_log(1e7, tail), without_log(1e-7, prior.origin)
@@ -150,7 +176,9 @@ def test_exponents_are_those_of_the_density(name):
         assert tail == -math.inf and slope(prior.bend() / math.sqrt(1.01)) == pytest.approx(-1, abs=1e-3)
 
 
-@pytest.mark.parametrize("name", [n for n, kind in CASES if kind == "real" and math.isinf(MARGINAL[n].support("real")[1])])
+@pytest.mark.parametrize(
+    "name", [n for n, kind in CASES if kind == "real" and math.isinf(MARGINAL[n].support("real")[1])]
+)
 def test_tail_of_a_coefficient(name):
     """The exponent that rules its moments, on both sides."""
     prior, tail = MARGINAL[name], MARGINAL[name].moment_tail()
@@ -182,7 +210,9 @@ class TestWhatIntegralsKnow:
         if prior.gaussian is None or kind != "real":
             return
         mean, sd = prior.gaussian
-        law = np.zeros(len(x)) if math.isinf(sd) else stats.norm(mean, sd * (1 if prior.unit is None else UNIT)).logpdf(x)
+        law = (
+            np.zeros(len(x)) if math.isinf(sd) else stats.norm(mean, sd * (1 if prior.unit is None else UNIT)).logpdf(x)
+        )
         np.testing.assert_allclose(density(prior, x), law, atol=1e-10)
 
     def test_conjugate(self, name, kind):
@@ -202,7 +232,9 @@ class TestWhatIntegralsKnow:
         np.testing.assert_allclose(np.diff(density(prior, x) + found[0] * np.log(x) + found[1] / x**2), 0, atol=1e-8)
 
     def test_times(self, name, kind):
-        """The density of ``by x`` at ``by x`` is that of x, less the logarithm of ``by``; a prior without units stays."""
+        """The density of ``by x`` at ``by x`` is that of x, less the logarithm of ``by``; a prior without units
+        stays.
+        """
         prior, x, by = MARGINAL[name], inside(MARGINAL[name], kind), 2.5
         moved = prior.times(by)
         if not prior.in_units:
@@ -226,7 +258,18 @@ def test_priors_in_units_of_another_parameter(name):
     prior = RECORDS[name]
     with pytest.raises(ValueError, match="in units of another parameter"):
         prior.log_density(jnp.asarray(1.0))
-    assert prior.law(prior.kinds[0]) is None and priors.parse(prior.instead.replace("mean", "1").replace("sd", "1").replace("df", "3").replace("scale", "1").replace("shape", "1").replace("rate", "1")).unit is None
+    assert (
+        prior.law(prior.kinds[0]) is None
+        and priors.parse(
+            prior.instead.replace("mean", "1")
+            .replace("sd", "1")
+            .replace("df", "3")
+            .replace("scale", "1")
+            .replace("shape", "1")
+            .replace("rate", "1")
+        ).unit
+        is None
+    )
     if prior.unit == "residual sd" and "positive" in prior.kinds:
         far = [float(prior.log_density(jnp.asarray(1e7), jnp.asarray(u))) for u in (1.0, 1.01)]
         assert (far[1] - far[0]) / math.log(1.01) == pytest.approx(prior.unit_power, abs=1e-3)
@@ -256,13 +299,25 @@ def test_correlations(name):
     prior = RECORDS[name]
     matrix = prior.sample(jax.random.key(0), size=3)
     factor = jnp.linalg.cholesky(matrix)
-    assert matrix.shape == (3, 3) and float(prior.log_density(factor)) == pytest.approx(float(prior.cholesky(3).log_prob(factor)), rel=1e-12)
-    assert float(eval(prior.cholesky_source(3), SOURCE).log_prob(factor)) == pytest.approx(float(prior.log_density(factor)), rel=1e-12)
+    assert matrix.shape == (3, 3) and float(prior.log_density(factor)) == pytest.approx(
+        float(prior.cholesky(3).log_prob(factor)), rel=1e-12
+    )
+    assert float(eval(prior.cholesky_source(3), SOURCE).log_prob(factor)) == pytest.approx(
+        float(prior.log_density(factor)), rel=1e-12
+    )
 
     draws = np.asarray(jax.vmap(lambda k: prior.sample(k, size=2))(jax.random.split(jax.random.key(3), 5_000)))
     np.testing.assert_allclose(draws[:, [0, 1], [0, 1]], 1, rtol=1e-9)
-    law = np.cumsum([float(jnp.exp(prior.log_density(jnp.array([[1.0, 0.0], [r, math.sqrt(1 - r**2)]])))) for r in np.linspace(-0.999, 0.999, 1_000)])
-    assert stats.kstest(np.interp(draws[:, 0, 1], np.linspace(-0.999, 0.999, 1_000), law / law[-1]), "uniform").pvalue > 1e-4
+    law = np.cumsum(
+        [
+            float(jnp.exp(prior.log_density(jnp.array([[1.0, 0.0], [r, math.sqrt(1 - r**2)]]))))
+            for r in np.linspace(-0.999, 0.999, 1_000)
+        ]
+    )
+    assert (
+        stats.kstest(np.interp(draws[:, 0, 1], np.linspace(-0.999, 0.999, 1_000), law / law[-1]), "uniform").pvalue
+        > 1e-4
+    )
 
     def f(r):  # of two effects the factor has one free coordinate, the correlation
         return float(jnp.exp(prior.log_density(jnp.array([[1.0, 0.0], [r, math.sqrt(1 - r**2)]]))))
@@ -275,13 +330,20 @@ def test_correlations(name):
 @pytest.mark.parametrize("kind", ["unit", "positive"])
 def test_joint_priors_are_split(name, kind):
     mean, concentration = RECORDS[name].split(kind)
-    assert kind in mean.kinds and "positive" in concentration.kinds and not concentration.proper and not RECORDS[name].proper
+    assert (
+        kind in mean.kinds
+        and "positive" in concentration.kinds
+        and not concentration.proper
+        and not RECORDS[name].proper
+    )
     with pytest.raises(ValueError, match="no joint prior"):
         mean.split(kind)
 
 
 def test_kinds_fit_their_numbers():
-    assert "reaches outside the values of a positive parameter; move its ends inside" in priors.uniform(-1, 2).misfit("positive")
+    assert "reaches outside the values of a positive parameter; move its ends inside" in priors.uniform(-1, 2).misfit(
+        "positive"
+    )
     assert "greater than one" in priors.uniform(0.5, 2).misfit("above_one") and priors.uniform(0.2, 3).misfit("unit")
     assert "expected a value >= 0" in priors.fixed(-1).misfit("positive") and not priors.fixed(-1).misfit("real")
     assert "between 0 and 1" in priors.fixed(1).misfit("unit") and ">= 1" in priors.fixed(0.5).misfit("above_one")

@@ -13,12 +13,48 @@ POISSON = {"formula": "failures ~ 1 + (1 | pump)", "family": "poisson", "exposur
 @pytest.mark.parametrize(
     ("declared", "frame", "name", "prior", "words"),
     [
-        ({"formula": "score ~ 1 + (1 | school)"}, SCORES, "sd_school", "reference()", "group sds for known variances; use half_normal"),
-        ({"formula": "score ~ 1 + (1 | school)"}, SCORES, "sd_school", "jeffreys2()", "group sds for known variances; use half_normal"),
-        ({"formula": "score ~ 1 + (1 | school)"}, SCORES, "sigma", "reference()", "group sds for known variances; use half_normal"),
-        ({"formula": "score ~ 1 + (1 | school)"}, SCORES, "sigma", "scaled_half_t(3, 1)", r"units of the residual sd itself; use half_t\(df, scale\)"),
-        (BINOMIAL, RATS, "kappa_experiment", "gamma_rate(1, 2)", r"units of the concentration itself; use gamma\(shape, rate\)"),
-        (POISSON, PUMPS, "shape_pump", "gamma_rate(1, 2)", r"units of the concentration itself; use gamma\(shape, rate\)"),
+        (
+            {"formula": "score ~ 1 + (1 | school)"},
+            SCORES,
+            "sd_school",
+            "reference()",
+            "group sds for known variances; use half_normal",
+        ),
+        (
+            {"formula": "score ~ 1 + (1 | school)"},
+            SCORES,
+            "sd_school",
+            "jeffreys2()",
+            "group sds for known variances; use half_normal",
+        ),
+        (
+            {"formula": "score ~ 1 + (1 | school)"},
+            SCORES,
+            "sigma",
+            "reference()",
+            "group sds for known variances; use half_normal",
+        ),
+        (
+            {"formula": "score ~ 1 + (1 | school)"},
+            SCORES,
+            "sigma",
+            "scaled_half_t(3, 1)",
+            r"units of the residual sd itself; use half_t\(df, scale\)",
+        ),
+        (
+            BINOMIAL,
+            RATS,
+            "kappa_experiment",
+            "gamma_rate(1, 2)",
+            r"units of the concentration itself; use gamma\(shape, rate\)",
+        ),
+        (
+            POISSON,
+            PUMPS,
+            "shape_pump",
+            "gamma_rate(1, 2)",
+            r"units of the concentration itself; use gamma\(shape, rate\)",
+        ),
     ],
 )
 def test_what_defines_a_prior_is_there_and_is_not_the_parameter(declared, frame, name, prior, words):

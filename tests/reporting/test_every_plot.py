@@ -14,13 +14,26 @@ import hiermodels as hm
 from hiermodels.reporting import plots
 
 OF_TABLES = ("performance", "estimates", "table", "raw", "sources")
-NAMES = [n for n in plots.__all__ if n.startswith("plot_") and next(iter(inspect.signature(getattr(plots, n)).parameters)) not in OF_TABLES]
-STRANGE = ["$a_b$", "100%_x", "σ² grün", "a school whose name takes more than sixty characters in all, A", "a\\b", "{c}^2"]
+NAMES = [
+    n
+    for n in plots.__all__
+    if n.startswith("plot_") and next(iter(inspect.signature(getattr(plots, n)).parameters)) not in OF_TABLES
+]
+STRANGE = [
+    "$a_b$",
+    "100%_x",
+    "σ² grün",
+    "a school whose name takes more than sixty characters in all, A",
+    "a\\b",
+    "{c}^2",
+]
 
 
 def trials() -> pd.DataFrame:
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"trial": np.repeat(list("abcdef"), 20), "treat": np.tile([0, 1], 60), "x": rng.normal(size=120)})
+    frame = pd.DataFrame(
+        {"trial": np.repeat(list("abcdef"), 20), "treat": np.tile([0, 1], 60), "x": rng.normal(size=120)}
+    )
     frame["y"] = rng.normal(size=120) + frame["treat"] * np.repeat(rng.normal(1, 0.5, 6), 20)
     return frame
 
@@ -48,7 +61,12 @@ FITS = {
         {"family": "binomial_logit", "trials": "operations"},
         {"sampler": "nuts", "tune": 200, "chains": 2},
     ),
-    "crossed": ("diameter ~ 1 + (1 | plate) + (1 | sample)", "penicillin", {}, {"sampler": "nuts", "tune": 200, "chains": 2}),
+    "crossed": (
+        "diameter ~ 1 + (1 | plate) + (1 | sample)",
+        "penicillin",
+        {},
+        {"sampler": "nuts", "tune": 200, "chains": 2},
+    ),
 }
 SLOW = ("correlated slopes", "rates", "counts", "logit", "crossed", "three levels", "no groups")
 
@@ -56,7 +74,9 @@ SLOW = ("correlated slopes", "rates", "counts", "logit", "crossed", "three level
 def fitted(name: str):
     formula, data, declaration, settings = FITS[name]
     frame = hm.load_dataset(data) if isinstance(data, str) else data()
-    return hm.fit(hm.Model(formula, **declaration), frame, progress=False, **{"sampler": "exact", "draws": 250, **settings})
+    return hm.fit(
+        hm.Model(formula, **declaration), frame, progress=False, **{"sampler": "exact", "draws": 250, **settings}
+    )
 
 
 def call(name: str, fit):
@@ -125,7 +145,9 @@ def test_no_density_of_a_spread_has_mass_below_zero():
     (ax,) = figure.axes
     for one in ax.lines:
         assert np.min(one.get_xdata()) >= 0
-    estimates = pd.DataFrame({"rep": range(200), "method": "m", "estimand": "sd_g", "group": "", "true": 0.1, "estimate": draws[0, :200]})
+    estimates = pd.DataFrame(
+        {"rep": range(200), "method": "m", "estimand": "sd_g", "group": "", "true": 0.1, "estimate": draws[0, :200]}
+    )
     figure = plots.plot_ridge(estimates, "sd_g", y="method")
     for one in figure.axes[0].lines:
         if len(one.get_xdata()) > 10:
@@ -142,7 +164,16 @@ def test_ranks_are_drawn_of_what_sbc_returns():
     from hiermodels.studies.calibrate.calibration import calibration
 
     rng = np.random.default_rng(3)
-    rows = pd.DataFrame({"rep": range(200), "method": "m", "estimand": "mu", "group": "", "rank": rng.integers(0, 100, 200), "max_rank": 99})
+    rows = pd.DataFrame(
+        {
+            "rep": range(200),
+            "method": "m",
+            "estimand": "mu",
+            "group": "",
+            "rank": rng.integers(0, 100, 200),
+            "max_rank": 99,
+        }
+    )
     found = calibration(rows)
     for name in ("plot_ranks", "plot_ecdf_difference", "plot_coverage_curve"):
         a, b = getattr(plots, name)(found), getattr(plots, name)(rows, regime="prior")
@@ -161,18 +192,41 @@ def wrong_things():
     text = performance.assign(value="high", estimate="3,5", lower="low")
     nullable = performance.convert_dtypes()
     things = {
-        "a Fit": fit, "a Run": Run(None, {}, {}), "estimates": estimates, "performance": performance, "words for numbers": text, "nullable": nullable,
+        "a Fit": fit, "a Run": Run(None, {}, {}), "estimates": estimates, "performance": performance, ("words for "
+                                                                                                      "numbers"): text, "nullable": nullable,
         "data": fit.data, "twice": pd.concat([performance, performance[["value"]]], axis=1), "no rows": estimates[:0], "no columns": pd.DataFrame(),
-        "a tree": fit.to_datatree(), "a summary": fit.summary(), "a model": fit.model, "a mapping": {"m": fit}, "mapping of numbers": {"m": 1},
+        "a tree": fit.to_datatree(), "a summary": fit.summary(), "a model": fit.model, "a mapping": {"m": fit}, ("mapping of "
+                                                                                                                "numbers"): {"m": 1},
         "nothing": None, "a text": "performance", "a number": 3, "a list": [1, 2], "an array": np.zeros((2, 2)), "a series": pd.Series([1.0]), "a class": pd.DataFrame, "a function": fitted,
     }  # fmt: skip
-    failures = pd.DataFrame({"method": ["m"], "n_sim": 6, **dict.fromkeys(["ok", "heavy_weights", "low_ess", "rhat", "divergent", "nonfinite"], 0)})
+    failures = pd.DataFrame(
+        {
+            "method": ["m"],
+            "n_sim": 6,
+            **dict.fromkeys(["ok", "heavy_weights", "low_ess", "rhat", "divergent", "nonfinite"], 0),
+        }
+    )
     return things | {"failures": failures}
 
 
-NEEDED = {"measure": "bias", "estimand": "theta_school", "raw": "none", "pooled": "partial", "theta": "theta_school", "group": "A", "sd": "sd_school"}
+NEEDED = {
+    "measure": "bias",
+    "estimand": "theta_school",
+    "raw": "none",
+    "pooled": "partial",
+    "theta": "theta_school",
+    "group": "A",
+    "sd": "sd_school",
+}
 NEEDED |= {"x": "theta_school", "y": "theta_school", "shrunken": [1.0, 2.0], "labels": ["a", "b"]}
-TAKES = {"performance": "`run.performance`", "estimates": "`run.estimates`", "table": "`run.failures`", "source": "fit", "sources": "fit", "raw": "numbers"}
+TAKES = {
+    "performance": "`run.performance`",
+    "estimates": "`run.estimates`",
+    "table": "`run.failures`",
+    "source": "fit",
+    "sources": "fit",
+    "raw": "numbers",
+}
 
 
 @pytest.mark.parametrize("name", [n for n in plots.__all__ if n.startswith("plot_")])
@@ -194,9 +248,17 @@ def test_a_figure_given_something_else_says_what_it_takes_and_where_it_is(name, 
                 assert TAKES[first.name] in said or (name == "plot_plane" and TAKES["estimates"] in said), (kind, said)
         else:
             drawn.append(kind)
-    rightly = {"performance": {"performance", "nullable"}, "estimates": {"estimates"}, "table": {"estimates", "failures"}, "raw": {"a list"}, "sources": {"a mapping"}}
+    rightly = {
+        "performance": {"performance", "nullable"},
+        "estimates": {"estimates"},
+        "table": {"estimates", "failures"},
+        "raw": {"a list"},
+        "sources": {"a mapping"},
+    }
     assert set(drawn) <= rightly.get(first.name, {"a Fit", "a tree", "a mapping", "estimates", "performance"}), drawn
-    assert drawn or name in ("plot_stein", "plot_pooled_densities", "plot_power", "plot_plane"), drawn  # which need truths, complete pooling, power, two effects
+    assert drawn or name in ("plot_stein", "plot_pooled_densities", "plot_power", "plot_plane"), (
+        drawn
+    )  # which need truths, complete pooling, power, two effects
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,6 @@
-"""Comparisons are paired, and say on what: notes, the table on common replicates, figures and the report's sentences."""
+"""Comparisons are paired, and say on what: notes, the table on common replicates, figures and the report's
+sentences.
+"""
 
 import math
 from types import SimpleNamespace
@@ -58,7 +60,9 @@ def test_a_methods_own_rows_stand_on_its_own_replicates(scored):
 def test_a_comparison_stands_on_common_ones(scored):
     ratio = of(scored.table, "rmse_ratio", "some")
     assert ratio["value"] == pytest.approx(1, abs=1e-8) and ratio["n"] == SOME
-    assert of(scored.common, "rmse", "whole")["value"] == pytest.approx(of(scored.table, "rmse", "some")["value"], rel=1e-8)
+    assert of(scored.common, "rmse", "whole")["value"] == pytest.approx(
+        of(scored.table, "rmse", "some")["value"], rel=1e-8
+    )
     assert set(scored.common["n"]) == {SOME} and set(scored.common["n_sim"]) == {REPS}
 
 
@@ -96,7 +100,10 @@ def test_common_replicates_of_groups_are_complete():
     frame.loc[(frame["method"] == "some") & (frame["group"] == "b") & (frame["rep"] < 50), "estimate"] = np.nan
     scored = score(frame, factors=[], measures=["bias"], regime="population")
     rows = scored.common.set_index(["method", "group"])["n"]
-    assert rows["whole", "a"] == REPS and rows["whole", "b"] == rows["whole", "[mean]"] == rows["some", "[mean]"] == REPS - 50
+    assert (
+        rows["whole", "a"] == REPS
+        and rows["whole", "b"] == rows["whole", "[mean]"] == rows["some", "[mean]"] == REPS - 50
+    )
 
 
 def test_the_ratio_is_there_for_figures_though_it_was_not_asked_for():
@@ -106,7 +113,9 @@ def test_the_ratio_is_there_for_figures_though_it_was_not_asked_for():
     caption, make = pictures["rmse_ratio"]
     assert "100 of 500 replicates" in caption and "conditional" in caption
     figure = make()
-    drawn = [y for line in figure.axes[0].get_lines() for y in np.atleast_1d(line.get_ydata()) if line.get_label() == "some"]
+    drawn = [
+        y for line in figure.axes[0].get_lines() for y in np.atleast_1d(line.get_ydata()) if line.get_label() == "some"
+    ]
     assert drawn == pytest.approx([1.0], abs=1e-8)
     assert "100 of 500 replicates" in figure.get_suptitle()
     plt.close("all")
@@ -117,7 +126,11 @@ def test_two_methods_on_one_axis_have_the_same_replicates(stem):
     run = run_of(easy(), ["bias", "mse", "cover"])
     caption, make = next((caption, make) for name, caption, make in figures(run) if name == stem)
     assert "Methods are compared on the replicates that all of them have: 100 of 500" in caption
-    lines = {line.get_label(): line.get_ydata()[0] for line in make().axes[0].get_lines() if line.get_label() in ("whole", "some")}
+    lines = {
+        line.get_label(): line.get_ydata()[0]
+        for line in make().axes[0].get_lines()
+        if line.get_label() in ("whole", "some")
+    }
     assert lines["whole"] == pytest.approx(lines["some"], abs=1e-8)
     plt.close("all")
 
@@ -159,7 +172,9 @@ def test_relative_measures_of_the_reference_are_undefined_with_a_reason(scored):
     assert math.isnan(own["value"]) and own["n"] == REPS
 
 
-@pytest.mark.parametrize(("methods", "measures"), [(["a"], ("bias", "mse", "cover")), (["a", "b"], ("bias", "mse", "cover", "rmse_ratio"))])
+@pytest.mark.parametrize(
+    ("methods", "measures"), [(["a"], ("bias", "mse", "cover")), (["a", "b"], ("bias", "mse", "cover", "rmse_ratio"))]
+)
 def test_what_a_config_need_not_say(methods, measures):
     from hiermodels.studies.config import read_config
 

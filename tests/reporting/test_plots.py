@@ -99,9 +99,7 @@ def test_rmse_ratio_is_the_root_of_the_mse_over_the_reference(performance):
         ends = np.sqrt(mse.loc[method, ["lower", "upper"]].clip(lower=0)).div(base, axis=0)
         np.testing.assert_allclose(bars(ax)[i], ends)
     assert np.all(dots(ax)["none"] == 1)
-    assert "RMSE of theta_school, mean over groups relative to none" in words(
-        figure
-    ) and "population" in words(figure)
+    assert "RMSE of theta_school, mean over groups relative to none" in words(figure) and "population" in words(figure)
     renamed = performance.replace({"measure": {"mse": "rmse"}})
     (again,) = plots.plot_rmse_ratio(renamed, "theta_school", to="none").axes
     np.testing.assert_allclose(dots(again)["partial"] ** 0.5, dots(ax)["partial"])
@@ -130,9 +128,7 @@ def test_lollipop(performance):
 
 
 def test_heat(performance):
-    two = pd.concat(
-        [performance.assign(groups=8), performance.assign(groups=30, value=performance["value"] / 2)]
-    )
+    two = pd.concat([performance.assign(groups=8), performance.assign(groups=30, value=performance["value"] / 2)])
     figure = plots.plot_heat(two, "mse", "theta_school", "sd_school", "groups", regime="population")
     want = two[(two.measure == "mse") & (two.group == "[mean]")]
     assert [ax.get_title() for ax in figure.axes[:3]] == list(METHODS)
@@ -173,9 +169,7 @@ def test_shrinkage(estimates, rep):
 
 
 def test_shrinkage_of_one_fit():
-    figure = plots.plot_shrinkage_arrays(
-        [3.0, 1.0, 2.0], [2.5, 1.5, 2.0], ["c", "a", "b"], centre=2.0, truth=[2, 1, 3]
-    )
+    figure = plots.plot_shrinkage_arrays([3.0, 1.0, 2.0], [2.5, 1.5, 2.0], ["c", "a", "b"], centre=2.0, truth=[2, 1, 3])
     (ax,) = figure.axes
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b", "c"]
     np.testing.assert_array_equal(ax.lines[1].get_xdata(), [1.5, 2.0, 2.5])
@@ -196,20 +190,14 @@ def test_zip_ranks_by_pit_and_colours_by_covering(estimates):
         estimates, "theta_school", where={"method": "none", "sd_school": 5}, nominal=0.9, regime="population"
     )
     (ax,) = figure.axes
-    rows = estimates[
-        (estimates.method == "none") & (estimates.sd_school == 5) & (estimates.estimand == "theta_school")
-    ]
-    rows = rows.assign(surprise=(2 * rows["rank"] / rows["max_rank"] - 1).abs()).sort_values(
-        "surprise", kind="stable"
-    )
+    rows = estimates[(estimates.method == "none") & (estimates.sd_school == 5) & (estimates.estimand == "theta_school")]
+    rows = rows.assign(surprise=(2 * rows["rank"] / rows["max_rank"] - 1).abs()).sort_values("surprise", kind="stable")
     covers = ((rows.lower <= rows.true) & (rows.true <= rows.upper)).to_numpy()
     ends = rows[["lower", "upper"]].sub(rows["true"], axis=0).to_numpy()
     drawn = {c.get_label(): np.array(c.get_segments()) for c in ax.collections}
     np.testing.assert_allclose(drawn["covers"][:, :, 0], ends[covers])
     np.testing.assert_allclose(drawn["misses"][:, :, 0], ends[~covers])
-    np.testing.assert_allclose(
-        drawn["misses"][:, 0, 1], (100 * (np.arange(len(rows)) + 0.5) / len(rows))[~covers]
-    )
+    np.testing.assert_allclose(drawn["misses"][:, 0, 1], (100 * (np.arange(len(rows)) + 0.5) / len(rows))[~covers])
     assert 90.0 in [line.get_ydata()[0] for line in ax.lines]
     assert "population" in words(figure)
 
@@ -239,9 +227,7 @@ def test_failures(estimates):
     found = {bar.get_label(): [patch.get_width() for patch in bar] for bar in ax.containers}
     assert found == {"nonfinite": [0, 0, 1 / 40], "divergent": [1 / 40] * 3}
     clean = plots.plot_failures(estimates.assign(status="ok"))
-    assert (
-        clean.axes[0].texts[0].get_text() == "no fit is missing or flagged" and not clean.axes[0].containers
-    )
+    assert clean.axes[0].texts[0].get_text() == "no fit is missing or flagged" and not clean.axes[0].containers
 
 
 def test_every_figure_names_its_regime(estimates, performance):
@@ -338,9 +324,7 @@ def test_colours_can_be_told_apart_without_red_and_green():
     from hiermodels.reporting._figure import PALETTE
 
     rgb = np.array([[int(to_hex(c)[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in PALETTE[:5]]) ** 2.2
-    seen = (rgb @ np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]]).T).clip(
-        0, 1
-    )
+    seen = (rgb @ np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]]).T).clip(0, 1)
     gaps = np.abs(seen[:, None] ** (1 / 2.2) - seen[None] ** (1 / 2.2)).max(-1)
     assert gaps[~np.eye(5, dtype=bool)].min() > 0.12
 
@@ -353,9 +337,7 @@ def test_tables_as_they_are_read_back(tmp_path, estimates, performance):
     """A CSV file turns empty groups into missing ones; the run folder's estimates have coded texts."""
     performance.to_csv(tmp_path / "p.csv", index=False)
     (ax,) = plots.plot_bias(pd.read_csv(tmp_path / "p.csv"), "Intercept").axes
-    np.testing.assert_allclose(
-        dots(ax)["none"], dots(plots.plot_bias(performance, "Intercept").axes[0])["none"]
-    )
+    np.testing.assert_allclose(dots(ax)["none"], dots(plots.plot_bias(performance, "Intercept").axes[0])["none"])
     coded = estimates.astype(dict.fromkeys(("method", "estimand", "group", "status"), "category"))
     where = {"sd_school": 5, "method": "none"}
     for plot in (plots.plot_zip, plots.plot_estimate_truth):

@@ -65,7 +65,8 @@ def words(figure):
     return " ".join(figure._suptitle.get_text().split())
 
 
-# groups ----------------------------------------------------------------------------------------------------------------
+# groups
+# ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -107,7 +108,13 @@ def test_caterpillar_of_a_table_from_elsewhere_in_its_own_order():
     (ax,) = plots.plot_caterpillar(table, ordered=False).axes
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b"]  # from below: the first group is on top
     assert not [c for c in ax.collections if c.get_label() == "± 2 Monte Carlo SE"]
-    with pytest.raises(ValueError, match="a table with columns group, estimate, once each; found a table with columns group, mean; rename or add 'estimate'"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            "a table with columns group, estimate, once each; found a table with columns group, mean; rename or "
+            "add 'estimate'"
+        ),
+    ):
         plots.plot_caterpillar(table.rename(columns={"estimate": "mean"})[["group", "mean"]])
 
 
@@ -121,7 +128,11 @@ def test_forest_has_the_pooled_estimate_and_a_new_group(partial):
     mean = partial.summary("Intercept").iloc[0]
     np.testing.assert_allclose(diamonds[0], mean[["eti95_lb", "mean", "eti95_ub"]])
     lower, middle, upper = diamonds[1]  # SYSTEMS, section 4, flat tau: -12.413, 7.840, 28.860
-    assert middle == pytest.approx(7.84, abs=0.6) and lower == pytest.approx(-12.4, abs=2.5) and upper == pytest.approx(28.9, abs=2.5)
+    assert (
+        middle == pytest.approx(7.84, abs=0.6)
+        and lower == pytest.approx(-12.4, abs=2.5)
+        and upper == pytest.approx(28.9, abs=2.5)
+    )
     first = summary.iloc[0]
     assert ax.texts[0].get_text() == f"{first['mean']:.1f} ({first['eti95_lb']:.1f}, {first['eti95_ub']:.1f})"
 
@@ -137,7 +148,11 @@ def test_tree_joins_classes_to_schools_and_to_their_raw_means(scores):
     assert population == pytest.approx(47.151773, abs=4 * tables["Intercept"]["mcse_mean"].iloc[0])
     for found, name, exact in (
         (school, "theta_school", [45.471926, 49.482580, 46.486922, 47.165666]),
-        (room, "theta_school:classroom", [45.226887, 44.772050, 52.081309, 48.710893, 48.966616, 46.112943, 48.080038, 46.259108]),
+        (
+            room,
+            "theta_school:classroom",
+            [45.226887, 44.772050, 52.081309, 48.710893, 48.966616, 46.112943, 48.080038, 46.259108],
+        ),
     ):
         assert np.all(np.abs(found - np.sort(exact)) < 4 * tables[name]["mcse_mean"].max())
     data = hm.load_dataset("scores")
@@ -151,14 +166,17 @@ def test_tree_joins_classes_to_schools_and_to_their_raw_means(scores):
 
 
 def test_tree_of_a_table_says_what_is_wrong_with_it():
-    table = pd.DataFrame({"level": ["top", "g"], "group": ["all", "a"], "parent": ["", "nobody"], "estimate": [0.0, 1.0]})
+    table = pd.DataFrame(
+        {"level": ["top", "g"], "group": ["all", "a"], "parent": ["", "nobody"], "estimate": [0.0, 1.0]}
+    )
     with pytest.raises(ValueError, match="expected groups of top, found 'nobody'"):
         plots.plot_tree(table)
     with pytest.raises(ValueError, match="a table with columns level, group, parent, estimate"):
         plots.plot_tree(table.drop(columns="parent"))
 
 
-# paths -----------------------------------------------------------------------------------------------------------------
+# paths
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_paths_are_the_conditional_means_and_sds_in_closed_form(partial):
@@ -170,7 +188,9 @@ def test_paths_are_the_conditional_means_and_sds_in_closed_form(partial):
     b = SE**2 * weight
     for j in range(8):
         np.testing.assert_allclose(mean.lines[j].get_ydata(), b[:, j] * centre + (1 - b[:, j]) * Y[j], rtol=1e-9)
-        np.testing.assert_allclose(sd.lines[j].get_ydata() ** 2, SE[j] ** 2 * (1 - b[:, j]) + b[:, j] ** 2 * v, rtol=1e-9)
+        np.testing.assert_allclose(
+            sd.lines[j].get_ydata() ** 2, SE[j] ** 2 * (1 - b[:, j]) + b[:, j] ** 2 * v, rtol=1e-9
+        )
     at_five = [np.interp(5, tau, one.get_ydata()) for one in mean.lines]
     np.testing.assert_allclose(at_five, [9.8659, 7.8808, 6.8856, 7.7053, 5.7635, 6.6779, 9.8808, 8.1482], atol=2e-3)
     assert mean.lines[0].get_ydata()[0] == pytest.approx(POOLED, abs=1e-6)
@@ -193,7 +213,8 @@ def test_paths_need_a_spread_that_is_estimated(complete):
         plots.plot_paths(complete)
 
 
-# shrinkage -------------------------------------------------------------------------------------------------------------
+# shrinkage
+# -------------------------------------------------------------------------------------------------------------
 
 
 def test_mle_against_posterior_mean(partial):
@@ -223,7 +244,9 @@ def test_stein_lines_of_baseball():
     (ax,) = plots.plot_stein(table, names=("X", "James–Stein", "rest of the season")).axes
     labels = [t.get_text() for t in ax.get_yticklabels()]
     assert labels == ["X\nRMSE 0.988", "James–Stein\nRMSE 0.528", "rest of the season"]
-    assert np.sqrt(17.56065 / 18) == pytest.approx(0.988, abs=5e-4) and np.sqrt(5.01334 / 18) == pytest.approx(0.528, abs=5e-4)
+    assert np.sqrt(17.56065 / 18) == pytest.approx(0.988, abs=5e-4) and np.sqrt(5.01334 / 18) == pytest.approx(
+        0.528, abs=5e-4
+    )
     named = [one.get_label() for one in ax.lines if not one.get_label().startswith("_")]
     assert named == ["moved closer to the truth: 15 of 18", "moved farther from the truth: 3 of 18"]
     drawn = np.sort(np.array([one.get_xdata() for one in ax.lines]), axis=0)
@@ -278,7 +301,14 @@ def test_plane_of_a_study():
         for method, step in (("none", 1.0), ("partial", 0.5)):
             for estimand, base in (("a", 0.0), ("b", 10.0)):
                 rows += [
-                    {"rep": rep, "method": method, "estimand": estimand, "group": g, "true": base + i, "estimate": base + i + step + rep}
+                    {
+                        "rep": rep,
+                        "method": method,
+                        "estimand": estimand,
+                        "group": g,
+                        "true": base + i,
+                        "estimate": base + i + step + rep,
+                    }
                     for i, g in enumerate("xyz")
                 ]
     figure = plots.plot_plane(pd.DataFrame(rows), "a", "b", rep=1, regime="population")
@@ -288,12 +318,16 @@ def test_plane_of_a_study():
         plots.plot_plane(pd.DataFrame(rows), "a", "c")
 
 
-# single numbers --------------------------------------------------------------------------------------------------------
+# single numbers
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_prior_against_posterior():
     rng = np.random.default_rng(0)
-    draws = {"mu": (("chain", "draw"), rng.normal(8, 5, (4, 1000))), "tau": (("chain", "draw"), rng.exponential(5, (4, 1000)))}
+    draws = {
+        "mu": (("chain", "draw"), rng.normal(8, 5, (4, 1000))),
+        "tau": (("chain", "draw"), rng.exponential(5, (4, 1000))),
+    }
     tree = xr.DataTree.from_dict({"posterior": xr.Dataset(draws)})
     figure = plots.plot_prior_posterior(tree, priors={"mu": "normal(0, 20)", "tau": "half_cauchy(25)"})
     one, two = figure.axes
@@ -305,7 +339,9 @@ def test_prior_against_posterior():
     assert x[0] == 0 and np.trapezoid(y, x) == pytest.approx(1, abs=0.03)
     np.testing.assert_allclose(y[:40], stats.expon.pdf(x[:40], scale=5), rtol=0.2)
     tick = bars(one, "posterior mean ± 2 Monte Carlo SE")[0, :, 0]
-    assert tick.mean() == pytest.approx(draws["mu"][1].mean()) and np.ptp(tick) == pytest.approx(4 * 5 / np.sqrt(4000), rel=0.15)
+    assert tick.mean() == pytest.approx(draws["mu"][1].mean()) and np.ptp(tick) == pytest.approx(
+        4 * 5 / np.sqrt(4000), rel=0.15
+    )
     assert [ax.get_title() for ax in figure.axes] == ["normal(0, 20)", "half_cauchy(25)"]
 
 
@@ -355,11 +391,15 @@ def test_funnel_marks_and_counts_divergences(partial):
     bad = np.zeros((2, 100), bool)
     bad[0, :7] = True
     posterior = xr.Dataset(
-        {"Intercept": (dims, mu), "sd_school": (dims, tau), "theta_school": ((*dims, "school"), theta)}, {"school": ["A", "B"]}
+        {"Intercept": (dims, mu), "sd_school": (dims, tau), "theta_school": ((*dims, "school"), theta)},
+        {"school": ["A", "B"]},
     )
     tree = xr.DataTree.from_dict({"posterior": posterior, "sample_stats": xr.Dataset({"diverging": (dims, bad)})})
     figure = plots.plot_funnel({"centred": tree, "marginalised": partial}, "theta_school", "B", sd="sd_school")
-    assert [ax.get_title() for ax in figure.axes[:2]] == ["centred: 7 of 200\ndivergent", "marginalised: 0 of 4,000\ndivergent"]
+    assert [ax.get_title() for ax in figure.axes[:2]] == [
+        "centred: 7 of 200\ndivergent",
+        "marginalised: 0 of 4,000\ndivergent",
+    ]
     crosses = line(figure.axes[2], "divergent")
     np.testing.assert_allclose(crosses.get_xdata(), np.log(tau[0, :7]))
     np.testing.assert_allclose(crosses.get_ydata(), theta[0, :7, 1])
@@ -368,11 +408,14 @@ def test_funnel_marks_and_counts_divergences(partial):
     assert figure.axes[2].get_xlim() == figure.axes[3].get_xlim() and figure.axes[2].get_xlabel() == "log sd_school"
 
 
-# replicated data -------------------------------------------------------------------------------------------------------
+# replicated data
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_extremes_under_complete_pooling(complete):
-    """P(max >= 28) = .387901 and P(min <= -3) = .785513 with the mean's posterior integrated out (SYSTEMS, section 4)."""
+    """P(max >= 28) = .387901 and P(min <= -3) = .785513 with the mean's posterior integrated out (SYSTEMS, section
+    4).
+    """
     figure = plots.plot_extremes(complete, xlabel="effect, points")
     titles = [ax.get_title().replace("\n", " ") for ax in figure.axes]
     for title, exact, head in zip(titles, (0.387901, 0.785513), ("P(max ≥ 28)", "P(min ≤ -3)"), strict=True):
@@ -380,7 +423,9 @@ def test_extremes_under_complete_pooling(complete):
         share, mcse = float(title.split("= ")[1].split()[0]), float(title.split("SE ")[1].strip(")"))
         assert mcse == pytest.approx(np.sqrt(exact * (1 - exact) / 4000), rel=0.3)
         assert share == pytest.approx(exact, abs=4 * mcse)
-    assert line(figure.axes[0], "observed").get_xdata()[0] == 28 and figure.axes[0].get_xlabel() == "max of effect, points"
+    assert (
+        line(figure.axes[0], "observed").get_xdata()[0] == 28 and figure.axes[0].get_xlabel() == "max of effect, points"
+    )
 
 
 def test_predictive_draws_the_observed_distribution(partial):
@@ -431,7 +476,9 @@ def test_pooled_densities_are_those_of_the_common_mean(complete, partial):
     assert words == "P(Y ≥ 28)" and float(number) == pytest.approx(share, abs=0.01)
     observed = [one.get_xdata()[0] for one in ax.lines if len(one.get_xdata()) == 1]
     np.testing.assert_array_equal(observed, Y)
-    with pytest.raises(ValueError, match="expected a fit with known_se and pooling='complete', found normal, pooling partial"):
+    with pytest.raises(
+        ValueError, match="expected a fit with known_se and pooling='complete', found normal, pooling partial"
+    ):
         plots.plot_pooled_densities(partial)
 
 

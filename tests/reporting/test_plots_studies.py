@@ -40,7 +40,11 @@ def shades(figure):
     found = {}
     for ax in figure.axes:
         for one in ax.lines:
-            names = [m for m in METHODS if m == one.get_label() or (one.get_label().startswith("_") and m in ax.get_title().split(", "))]
+            names = [
+                m
+                for m in METHODS
+                if m == one.get_label() or (one.get_label().startswith("_") and m in ax.get_title().split(", "))
+            ]
             if names and one.get_marker() not in ("None", ""):
                 found.setdefault(names[0], set()).add((to_hex(one.get_color()), one.get_marker()))
     return found
@@ -63,9 +67,15 @@ def test_a_method_looks_the_same_in_every_figure(estimates, factorial):
         found = shades(figure)
         assert len(found) >= 2 and found == {method: everywhere[method] for method in found}
     for draw in (plots.plot_ranks, plots.plot_ecdf_difference):
-        panels = draw(estimates, "theta_school", where={"sd_school": 5, "method": ["none", "partial"]}, regime="prior").axes
+        panels = draw(
+            estimates, "theta_school", where={"sd_school": 5, "method": ["none", "partial"]}, regime="prior"
+        ).axes
         for ax, method in zip(panels, ("none", "partial"), strict=True):
-            drawn = [one.get_color() for one in ax.lines[:8]] if draw is plots.plot_ecdf_difference else [ax.patches[-1].get_edgecolor()]
+            drawn = (
+                [one.get_color() for one in ax.lines[:8]]
+                if draw is plots.plot_ecdf_difference
+                else [ax.patches[-1].get_edgecolor()]
+            )
             assert {to_hex(c) for c in drawn} == {shade for shade, _ in everywhere[method]}
 
 
@@ -77,11 +87,14 @@ def test_part_of_a_runs_table_keeps_the_looks_of_its_methods(factorial):
     assert part == {method: whole[method] for method in ("none", "partial")}
 
 
-# over factors ----------------------------------------------------------------------------------------------------------
+# over factors
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_nested_loop_steps_through_every_combination(factorial):
-    figure = plots.plot_nested_loop(factorial, "mse", "theta_school", order=["schools", "sd_school"], regime="population")
+    figure = plots.plot_nested_loop(
+        factorial, "mse", "theta_school", order=["schools", "sd_school"], regime="population"
+    )
     top, loops = figure.axes
     rows = factorial[(factorial.measure == "mse") & (factorial.group == "[mean]")].sort_values(["schools", "sd_school"])
     for patch, method in zip(top.patches, METHODS, strict=True):
@@ -117,7 +130,9 @@ def test_curve_is_to_scale(factorial):
     assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "5", "20"]
     log = plots.plot_curve(factorial, "mse", "Intercept", x="schools", where={"sd_school": 5}, log=True)
     assert log.axes[0].get_xscale() == "log"
-    with pytest.raises(ValueError, match=r"expected a numeric factor that varies \(sd_school, schools\), found 'method'"):
+    with pytest.raises(
+        ValueError, match=r"expected a numeric factor that varies \(sd_school, schools\), found 'method'"
+    ):
         plots.plot_curve(factorial, "mse", "Intercept", x="method")
 
 
@@ -131,13 +146,19 @@ def test_power_has_its_target(factorial):
 def test_heat_writes_the_monte_carlo_error(factorial):
     figure = plots.plot_heat(factorial, "mse", "theta_school", "sd_school", "schools", where={"method": "none"})
     row = factorial[
-        (factorial.measure == "mse") & (factorial.group == "[mean]") & (factorial.method == "none") & (factorial.sd_school == 0)
+        (factorial.measure == "mse")
+        & (factorial.group == "[mean]")
+        & (factorial.method == "none")
+        & (factorial.sd_school == 0)
     ].iloc[0]
     value, error = figure.axes[0].texts[0].get_text().split("\n")
-    assert float(value) == pytest.approx(row["value"], abs=row["mcse"]) and float(error.strip("()")) == pytest.approx(row["mcse"], rel=0.05)
+    assert float(value) == pytest.approx(row["value"], abs=row["mcse"]) and float(error.strip("()")) == pytest.approx(
+        row["mcse"], rel=0.05
+    )
 
 
-# over replicates -------------------------------------------------------------------------------------------------------
+# over replicates
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_ridge_has_the_mean_of_each_method_and_its_error(estimates):
@@ -170,7 +191,9 @@ def test_ridge_of_varying_truths_shows_errors(estimates):
 def test_estimate_and_standard_error(estimates):
     where = {"method": "none", "sd_school": 20}
     (ax,) = plots.plot_estimate_se(estimates, "theta_school", where=where, regime="population").axes
-    rows = estimates[(estimates.method == "none") & (estimates.sd_school == 20) & (estimates.estimand == "theta_school")]
+    rows = estimates[
+        (estimates.method == "none") & (estimates.sd_school == 20) & (estimates.estimand == "theta_school")
+    ]
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), rows["estimate"] - rows["true"])
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), rows["se"])
     assert line(ax, "empirical standard error").get_ydata()[0] == pytest.approx((rows["estimate"] - rows["true"]).std())
@@ -178,7 +201,8 @@ def test_estimate_and_standard_error(estimates):
         plots.plot_estimate_se(estimates.assign(se=np.nan), "Intercept")
 
 
-# ranks -----------------------------------------------------------------------------------------------------------------
+# ranks
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def ranked(power=1.0, reps=400, groups=("",), draws=399, seed=3):
@@ -206,7 +230,9 @@ def test_rank_histogram_has_binomial_bands():
 
 def test_rank_histogram_shares_out_cells_that_an_edge_cuts():
     """Seven cells in two bins: the middle cell is half in each."""
-    table = pd.DataFrame({"rep": range(7), "method": "m", "estimand": "t", "group": "", "rank": range(7), "max_rank": 6, "true": 0.0})
+    table = pd.DataFrame(
+        {"rep": range(7), "method": "m", "estimand": "t", "group": "", "rank": range(7), "max_rank": 6, "true": 0.0}
+    )
     (ax,) = plots.plot_ranks(table, bins=2).axes
     np.testing.assert_allclose(ax.patches[1].get_data().values, [0.5, 0.5])
 
@@ -252,7 +278,9 @@ def test_coverage_curve_follows_the_ranks():
 
 
 def test_ranks_that_are_not_there_are_said_to_be_missing(estimates):
-    with pytest.raises(ValueError, match=r"expected the table run.estimates, with columns rep, estimand, rank, max_rank"):
+    with pytest.raises(
+        ValueError, match=r"expected the table run.estimates, with columns rep, estimand, rank, max_rank"
+    ):
         plots.plot_ranks(estimates.drop(columns=["rank", "max_rank"]))
     with pytest.raises(ValueError, match="found none; methods without draws have no ranks"):
         plots.plot_ecdf_difference(estimates.assign(rank=np.nan))
@@ -262,7 +290,9 @@ def test_the_menu_is_the_modules():
     import importlib
     import pkgutil
 
-    modules = [importlib.import_module(f"{plots.__name__}.{found.name}") for found in pkgutil.iter_modules(plots.__path__)]
+    modules = [
+        importlib.import_module(f"{plots.__name__}.{found.name}") for found in pkgutil.iter_modules(plots.__path__)
+    ]
     assert len(modules) > 5
     assert sorted(plots.__all__) == sorted({n for m in modules for n in m.__all__} | {"group_table", "save"})
     assert all(name in plots.__doc__ for name in plots.__all__)
@@ -278,13 +308,20 @@ def test_examples_in_the_docstrings():
 
 def test_rows_about_all_groups_together_are_no_groups(factorial):
     """A decision has rows for any and for all of the groups that it is about."""
-    rows = factorial[(factorial.measure == "cover") & (factorial.estimand == "theta_school")].assign(measure="type1", estimand="active")
-    table = pd.concat([rows, rows[rows.group == "[mean]"].assign(group="[any]"), rows[rows.group == "[mean]"].assign(group="[all]")])
+    rows = factorial[(factorial.measure == "cover") & (factorial.estimand == "theta_school")].assign(
+        measure="type1", estimand="active"
+    )
+    table = pd.concat(
+        [rows, rows[rows.group == "[mean]"].assign(group="[any]"), rows[rows.group == "[mean]"].assign(group="[all]")]
+    )
     where = {"schools": 8, "sd_school": 5}
     (ax,) = plots.plot_measure(table, "type1", "active", group="each", where=where).axes
     assert [t.get_text() for t in ax.get_xticklabels()] == list("ABCDEFGH")
     (ax,) = plots.plot_measure(table, "type1", "active", group="[any]", where=where, regime="fixed").axes
-    assert "type I error of active, any group" in words(ax.figure).replace("Type", "type") and "%" in ax.get_yticklabels()[0].get_text()
+    assert (
+        "type I error of active, any group" in words(ax.figure).replace("Type", "type")
+        and "%" in ax.get_yticklabels()[0].get_text()
+    )
     from hiermodels.reporting import tables
 
     wide = tables.widen(table)

@@ -37,9 +37,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
         self.tags.append((tag, found))
-        self.links += [
-            found[key] for key in ("src", "href", "action", "srcset", "poster", "data") if found.get(key)
-        ]
+        self.links += [found[key] for key in ("src", "href", "action", "srcset", "poster", "data") if found.get(key)]
         self.ids |= {found["id"]} if "id" in found else set()
         if tag not in VOID:
             self.open.append(tag)
@@ -82,8 +80,7 @@ def make_run(path, aim="How do three ways of pooling compare?", regime="populati
     }
     models = {m: {"text": f"theta_j ~ N(mu, tau^2)  [{m}]", "latex": r"\theta_j \sim N"} for m in METHODS}
     cells = [
-        {"hash": f"h{i}", "factors": {"sd_school": sd}, "regime": "population"}
-        for i, sd in enumerate((0.0, 5.0, 20.0))
+        {"hash": f"h{i}", "factors": {"sd_school": sd}, "regime": "population"} for i, sd in enumerate((0.0, 5.0, 20.0))
     ]
     manifest = {
         "name": "three_ways",
@@ -95,9 +92,7 @@ def make_run(path, aim="How do three ways of pooling compare?", regime="populati
         "models": models,
         "cells": cells,
     }
-    (path / "timings.json").write_text(
-        json.dumps({"wall_seconds": 12.5, "compile_seconds": {"a": 1.0, "b": 2.5}})
-    )
+    (path / "timings.json").write_text(json.dumps({"wall_seconds": 12.5, "compile_seconds": {"a": 1.0, "b": 2.5}}))
     (path / "config.yaml").write_text("aim: as written & kept\n")
     parts = {
         "path": path,
@@ -146,8 +141,12 @@ def test_well_formed_and_in_the_order_of_ademp(page):
 def test_says_what_it_must(page):
     for words in (
         "How do three ways of pooling compare?", "effect ~ 1 + (1 | school)", "theta_j ~ N(mu, tau^2) [partial]",
-        r"\theta_j \sim N", "P(Intercept > 0)", "Truth regime: population", "truth regime: population; 20 replicates attempted",
-        "missing: 3 of partial; flagged and kept: 3 of complete, 3 of none, 3 of partial", "cover is NA at sd_school=0: reason.", "complete-case", "9.9.9", "cpu: test, 2 core(s)",
+        r"\theta_j \sim N", "P(Intercept > 0)", "Truth regime: population", ("truth regime: population; 20 replicates "
+                                                                            "attempted"),
+        "missing: 3 of partial; flagged and kept: 3 of complete, 3 of none, 3 of "
+        "partial", ("cover is NA at sd_school=0: "
+                                                                                           "reason."), "complete-case", "9.9.9", ("cpu: test, 2 "
+                                                                                                                                                            "core(s)"),
         "complete: 5, none: 5, partial: 5", "12.5", "3.5 in 2 programs", "aim: as written & kept",
         "--cell sd_school=0 --rep 0 --method complete", "attempted", "missing (nonfinite)", "retried",
     ):  # fmt: skip
@@ -156,9 +155,7 @@ def test_says_what_it_must(page):
 
 def test_self_contained(html, page):
     assert all(link.startswith(("#", "data:")) for link in page.links)
-    assert not [
-        tag for tag, attrs in page.tags if tag in ("link", "iframe", "object") or (tag == "script" and attrs)
-    ]
+    assert not [tag for tag, attrs in page.tags if tag in ("link", "iframe", "object") or (tag == "script" and attrs)]
     assert "http://" not in html and "https://" not in html and "@import" not in html and "url(" not in html
 
 
@@ -170,9 +167,7 @@ def test_readable_on_a_phone_in_light_and_dark(html, page):
 def test_user_strings_are_escaped(tmp_path):
     run = make_run(tmp_path, aim=EVIL, notes=[EVIL])
     run.manifest["models"]["none"]["text"] = EVIL
-    run.performance = run.performance[run.performance["measure"] == "bias"].replace(
-        {"method": {"none": EVIL}}
-    )
+    run.performance = run.performance[run.performance["measure"] == "bias"].replace({"method": {"none": EVIL}})
     text = write_report(run).read_text()
     assert EVIL not in text and EVIL in Page(text).words
     assert text.count("<script>") == 1
@@ -199,9 +194,7 @@ def test_figures_are_written_and_shown(run, page):
     assert stems == ["coverage", "bias", "rmse_ratio", "ciwidth", "shrinkage_theta_school", "failures"]
     assert all(path.is_file() and path.parent == run.path / "figures" for path in files) and len(files) == 12
     images = [attrs for tag, attrs in page.tags if tag == "img"]
-    assert len(images) == 6 and all(
-        image["src"].startswith("data:image/") and image["alt"] for image in images
-    )
+    assert len(images) == 6 and all(image["src"].startswith("data:image/") and image["alt"] for image in images)
 
 
 def test_only_the_figures_that_the_tables_allow(tmp_path):
@@ -274,13 +267,8 @@ def test_terminal_table_off_a_terminal(run):
     assert lines[0].split() == ["sd_school", "estimand", "method", "bias", "mse", "cover", "ciwidth"]
     assert len(lines) == 1 + 18 + 3 and lines[-1] == run.notes[0]
     assert "truth regime: population; 20 replicates attempted per mechanism and method" in lines[-2]
-    assert (
-        "missing: 3 of partial" in lines[-2]
-        and "retried: 3 of complete, 3 of none, 3 of partial" in lines[-2]
-    )
-    row = next(
-        line for line in lines if line.startswith("5 ") and "theta_school" in line and "partial" in line
-    )
+    assert "missing: 3 of partial" in lines[-2] and "retried: 3 of complete, 3 of none, 3 of partial" in lines[-2]
+    row = next(line for line in lines if line.startswith("5 ") and "theta_school" in line and "partial" in line)
     chosen = "group == '[mean]' and method == 'partial' and sd_school == 5 and measure == 'bias'"
     want = run.performance.query(chosen)[["value", "mcse"]].iloc[0]
     assert tables.number(*want) in row

@@ -1,4 +1,6 @@
-"""`effect_sizes`: the numbers of R's metafor, by measure and treatment of zero cells; what cannot be is refused by row."""
+"""`effect_sizes`: the numbers of R's metafor, by measure and treatment of zero cells; what cannot be is refused by
+row.
+"""
 
 import numpy as np
 import pandas as pd
@@ -8,10 +10,24 @@ from scipy import stats
 import hiermodels as hm
 from hiermodels.synthesis import MEASURES, sampling_covariance
 
-ARMS = pd.DataFrame({"a": [4, 0, 12, 0, 30, 15], "n1": [123, 20, 40, 15, 30, 60], "c": [11, 3, 0, 0, 25, 20], "n2": [139, 25, 38, 17, 30, 58]})
+ARMS = pd.DataFrame(
+    {
+        "a": [4, 0, 12, 0, 30, 15],
+        "n1": [123, 20, 40, 15, 30, 60],
+        "c": [11, 3, 0, 0, 25, 20],
+        "n2": [139, 25, 38, 17, 30, 58],
+    }
+)
 TIMES = pd.DataFrame({"x1": [5, 0, 12, 0], "t1": [100, 50, 220, 30], "x2": [9, 4, 0, 0], "t2": [110, 45, 210, 33]})
 STAYS = pd.DataFrame(
-    {"m1": [55, 27, 64, 66], "s1": [47, 7, 17, 20], "n1": [155, 31, 75, 18], "m2": [75, 29, 119, 137], "s2": [64, 4, 29, 48], "n2": [156, 32, 71, 18]}
+    {
+        "m1": [55, 27, 64, 66],
+        "s1": [47, 7, 17, 20],
+        "n1": [155, 31, 75, 18],
+        "m2": [75, 29, 119, 137],
+        "s2": [64, 4, 29, 48],
+        "n2": [156, 32, 71, 18],
+    }
 )
 SHARES = pd.DataFrame({"x": [5, 0, 12, 20], "n": [30, 17, 40, 20]})
 RATES = pd.DataFrame({"x": [5, 0, 12], "t": [30, 17.5, 40]})
@@ -83,7 +99,9 @@ def test_correction_of_every_row(measure, zero_cells):
 def test_without_correction_what_exists_is_metafors():
     kept = ARMS.iloc[[0, 1, 2, 4, 5]]
     found = hm.effect_sizes(kept, "PETO", **COUNTS, zero_cells="none")  # metafor, to="none"
-    np.testing.assert_allclose(found["effect"], [-0.8603833473, -1.885714286, 2.275, 2.145454545, -0.4506676954], rtol=2e-9)
+    np.testing.assert_allclose(
+        found["effect"], [-0.8603833473, -1.885714286, 2.275, 2.145454545, -0.4506676954], rtol=2e-9
+    )
     with pytest.raises(ValueError, match=r"row 1: OR or its standard error does not exist there .*zero_cells='own'"):
         hm.effect_sizes(ARMS, "OR", **COUNTS, zero_cells="none")
     assert np.isfinite(hm.effect_sizes(ARMS, "OR", **COUNTS, zero_cells="any")["effect"]).all()
@@ -98,7 +116,9 @@ def test_non_events_stand_for_n():
 def test_peto_is_the_hypergeometric_law():
     law = stats.hypergeom(262, 15, 123)
     found = hm.effect_sizes(ARMS.iloc[:1], "PETO", **COUNTS).iloc[0]
-    assert found["effect"] == pytest.approx((4 - law.mean()) / law.var()) and found["se"] == pytest.approx(law.var() ** -0.5)
+    assert found["effect"] == pytest.approx((4 - law.mean()) / law.var()) and found["se"] == pytest.approx(
+        law.var() ** -0.5
+    )
 
 
 TRIALS = pd.DataFrame(
@@ -133,7 +153,9 @@ def test_without_a_control_named_the_first_arm_is():
 
 
 def test_standardised_differences_share_an_sd_too():
-    table = pd.DataFrame({"s": [1, 1], "m1": [3.0, 5.0], "s1": [2.0, 2.0], "n1": [20, 30], "m2": 2.0, "s2": 2.0, "n2": 25})
+    table = pd.DataFrame(
+        {"s": [1, 1], "m1": [3.0, 5.0], "s1": [2.0, 2.0], "n1": [20, 30], "m2": 2.0, "s2": 2.0, "n2": 25}
+    )
     found = hm.effect_sizes(table, "SMD", **MEANS, shared_control="s")
     g = found["effect"].to_numpy()
     assert sampling_covariance(found, "s")[0, 1] == pytest.approx(1 / 25 + g[0] * g[1] / (2 * 75))
@@ -149,7 +171,9 @@ def test_standardised_differences_share_an_sd_too():
 
 def test_rows_that_share_a_control_must_agree():
     table = pd.DataFrame({"s": ["A", "A"], "a": [1, 2], "n1": [10, 10], "c": [3, 4], "n2": [12, 12]})
-    with pytest.raises(ValueError, match=r"row 1: control_events is 4, but 3 in row 0 of the same control group \(s 'A'\)"):
+    with pytest.raises(
+        ValueError, match=r"row 1: control_events is 4, but 3 in row 0 of the same control group \(s 'A'\)"
+    ):
         hm.effect_sizes(table, "OR", **COUNTS, shared_control="s")
     with pytest.raises(ValueError, match="PETO has no known covariance"):
         hm.effect_sizes(table.assign(c=3), "PETO", **COUNTS, shared_control="s")
@@ -176,7 +200,8 @@ def test_cells_that_cannot_be(change, message):
     [
         ("ORR", COUNTS, "no measure 'ORR'; the measures are OR, RR, RD, "),
         (None, COUNTS, "no measure None"),
-        ("OR", {"events": "a"}, "n: measure OR needs this column, found none; it takes events, n, control_events, control_n"),
+        ("OR", {"events": "a"}, ("n: measure OR needs this column, found none; it takes events, n, control_events, "
+                                "control_n")),
         ("OR", COUNTS | {"events": "aa"}, "no column 'aa' in the data; did you mean 'a'"),
         ("OR", COUNTS | {"time": "a"}, "time: measure OR has no such column"),
         ("OR", COUNTS | {"non_events": "a"}, "expected n or non_events, found both"),

@@ -1,4 +1,6 @@
-"""`meta`: every number it prints against metafor (run here) and bayesmeta (as published), on the sets that both have."""
+"""`meta`: every number it prints against metafor (run here) and bayesmeta (as published), on the sets that both
+have.
+"""
 
 import numpy as np
 import pandas as pd
@@ -11,8 +13,18 @@ from hiermodels.synthesis import turner_prior
 from hiermodels.synthesis.classical import profile_likelihood, q_profile
 
 # deaths or events of n, treated and control; printed in the papers that are named
-CRINS = {"a": [14, 16, 3, 9, 4, 0], "n": [61, 28, 18, 54, 36, 50], "c": [15, 19, 8, 29, 11, 3], "m": [20, 28, 12, 54, 36, 34]}  # Crins et al. 2014
-ASPIRIN = {"a": [49, 44, 27, 102, 85, 246], "n": [615, 758, 317, 832, 810, 2267], "c": [67, 64, 32, 126, 52, 219], "m": [624, 771, 309, 850, 406, 2257]}  # Peto 1980
+CRINS = {
+    "a": [14, 16, 3, 9, 4, 0],
+    "n": [61, 28, 18, 54, 36, 50],
+    "c": [15, 19, 8, 29, 11, 3],
+    "m": [20, 28, 12, 54, 36, 34],
+}  # Crins et al. 2014
+ASPIRIN = {
+    "a": [49, 44, 27, 102, 85, 246],
+    "n": [615, 758, 317, 832, 810, 2267],
+    "c": [67, 64, 32, 126, 52, 219],
+    "m": [624, 771, 309, 850, 406, 2257],
+}  # Peto 1980
 BCG = {
     "a": [4, 6, 3, 62, 33, 180, 8, 505, 29, 17, 186, 5, 27], "n": [123, 306, 231, 13598, 5069, 1541, 2545, 88391, 7499, 1716, 50634, 2498, 16913],
     "c": [11, 29, 11, 248, 47, 372, 10, 499, 45, 65, 141, 3, 29], "m": [139, 303, 220, 12867, 5808, 1451, 629, 88391, 7277, 1665, 27338, 2341, 17854],
@@ -21,10 +33,25 @@ DIURETICS = {
     "a": [14, 21, 14, 6, 12, 138, 15, 6, 65], "n": [131, 385, 57, 38, 1011, 1370, 506, 108, 153],
     "c": [14, 17, 24, 18, 35, 175, 20, 2, 40], "m": [136, 134, 48, 40, 760, 1336, 524, 103, 102],
 }  # Collins, Yusuf & Peto 1985  # fmt: skip
-LIDOCAINE = {"a": [2, 4, 6, 7, 7, 11], "n": [39, 44, 107, 103, 110, 154], "c": [1, 4, 4, 5, 3, 4], "m": [43, 44, 110, 100, 106, 146]}  # Hine et al. 1989
+LIDOCAINE = {
+    "a": [2, 4, 6, 7, 7, 11],
+    "n": [39, 44, 107, 103, 110, 154],
+    "c": [1, 4, 4, 5, 3, 4],
+    "m": [43, 44, 110, 100, 106, 146],
+}  # Hine et al. 1989
 COUNTS = {"events": "a", "n": "n", "control_events": "c", "control_n": "m"}
-COACHING = pd.DataFrame({"effect": [28.39, 7.94, -2.75, 6.82, -0.64, 0.63, 18.01, 12.16], "se": [14.9, 10.2, 16.3, 11.0, 9.4, 11.4, 10.4, 17.6]})  # Rubin 1981
-OBSERVERS = pd.DataFrame({"effect": [183.2, 149.0, 154.0, 167.2, 187.2, 158.0, 143.0], "se": np.sqrt([117, 8.1, 235.9, 295, 1064.6, 51.2, 134])})  # Cochran 1954
+COACHING = pd.DataFrame(
+    {
+        "effect": [28.39, 7.94, -2.75, 6.82, -0.64, 0.63, 18.01, 12.16],
+        "se": [14.9, 10.2, 16.3, 11.0, 9.4, 11.4, 10.4, 17.6],
+    }
+)  # Rubin 1981
+OBSERVERS = pd.DataFrame(
+    {
+        "effect": [183.2, 149.0, 154.0, 167.2, 187.2, 158.0, 143.0],
+        "se": np.sqrt([117, 8.1, 235.9, 295, 1064.6, 51.2, 134]),
+    }
+)  # Cochran 1954
 STAYS = pd.DataFrame(
     {
         "n1": [155, 31, 75, 18, 8, 57, 34, 110, 60], "m1": [55, 27, 64, 66, 14, 19, 52, 21, 30], "s1": [47, 7, 17, 20, 8, 7, 45, 16, 27],
@@ -43,11 +70,14 @@ def analysis(name, **settings):
         found = hm.effect_sizes(table, "RD", **COUNTS, zero_cells="none")
         return hm.meta(found.assign(effect=100 * found["effect"], se=100 * found["se"]), **settings)
     if name == "normand":
-        return hm.meta(STAYS, "MD", mean="m1", sd="s1", n="n1", control_mean="m2", control_sd="s2", control_n="n2", **settings)
+        return hm.meta(
+            STAYS, "MD", mean="m1", sd="s1", n="n1", control_mean="m2", control_sd="s2", control_n="n2", **settings
+        )
     return hm.meta({"schools": COACHING, "cochran": OBSERVERS}[name], **settings)
 
 
-# metafor 3.8-1, rma(): estimate se lower upper tau2 I2 (%) H2 of DL PM REML ML; Hartung-Knapp (REML) estimate se lower upper; Q and its p;
+# metafor 3.8-1, rma(): estimate se lower upper tau2 I2 (%) H2 of DL PM REML ML; Hartung-Knapp (REML) estimate se lower
+# upper; Q and its p;
 # Q-profile of tau2; rma.mv's profile likelihood of tau2, REML and ML; leave1out (REML): means, tau2
 METAFOR = {
     "bcg": (
@@ -106,7 +136,13 @@ def _tau2(found):
 def test_the_menu_for_many_datasets_says_the_same(name):
     rows = analysis(name).rows
     table = analysis(name).classical
-    for method, function in (("DL", "dersimonian_laird"), ("PM", "paule_mandel"), ("REML", "reml"), ("HKSJ", "hksj"), ("HKSJ modified", "hksj_modified")):
+    for method, function in (
+        ("DL", "dersimonian_laird"),
+        ("PM", "paule_mandel"),
+        ("REML", "reml"),
+        ("HKSJ", "hksj"),
+        ("HKSJ modified", "hksj_modified"),
+    ):
         other = getattr(frequentist, function)(rows.y, rows.variance)
         lower, upper = other.interval("mean")
         new = other.interval("new")
@@ -126,18 +162,29 @@ def test_profile_likelihood_by_another_route():
         return np.log(v).sum() + np.log((1 / v).sum()) + ((rows.y - mean) ** 2 / v).sum()
 
     best = optimize.minimize_scalar(minus_twice, bounds=(0, 500), method="bounded", options={"xatol": 1e-10})
-    assert lower == 0 and minus_twice(upper) - min(best.fun, minus_twice(0.0)) == pytest.approx(stats.chi2.ppf(0.95, 1), abs=1e-6)
+    assert lower == 0 and minus_twice(upper) - min(best.fun, minus_twice(0.0)) == pytest.approx(
+        stats.chi2.ppf(0.95, 1), abs=1e-6
+    )
 
 
 def test_crins_is_bayesmetas():
-    """Röver 2020, Journal of Statistical Software 93(6), section 3; its mean's fifth digit is off (two quadratures agree on ours)."""
+    """Röver 2020, Journal of Statistical Software 93(6), section 3; its mean's fifth digit is off (two quadratures
+    agree on ours).
+    """
     found = analysis("crins", priors={"mean": "normal(0, 4)", "tau": "half_normal(0.5)"}, interval="shortest")
     table = found.summary()
-    assert table.loc["tau", "estimate"] == pytest.approx(0.3445023, abs=2e-6) and table.loc["tau", "se"] == pytest.approx(0.2593672, abs=2e-6)
-    assert table.loc["mean", "estimate"] == pytest.approx(-1.57642537, abs=1e-6) and table.loc["mean", "se"] == pytest.approx(0.32936815, abs=2e-6)
+    assert table.loc["tau", "estimate"] == pytest.approx(0.3445023, abs=2e-6) and table.loc[
+        "tau", "se"
+    ] == pytest.approx(0.2593672, abs=2e-6)
+    assert table.loc["mean", "estimate"] == pytest.approx(-1.57642537, abs=1e-6) and table.loc[
+        "mean", "se"
+    ] == pytest.approx(0.32936815, abs=2e-6)
     np.testing.assert_allclose(table.loc["mean", ["lower", "upper"]].to_numpy(float), [-2.2311, -0.9263], atol=1.5e-3)
-    np.testing.assert_allclose(table.loc["new", ["estimate", "lower", "upper"]].to_numpy(float), [-1.5764, -2.7661, -0.4073], atol=2e-3)
-    # bayesmeta prints .5671855 for the new study's sd, which its own moments of tau contradict: the variance is E tau^2 + Var mean
+    np.testing.assert_allclose(
+        table.loc["new", ["estimate", "lower", "upper"]].to_numpy(float), [-1.5764, -2.7661, -0.4073], atol=2e-3
+    )
+    # bayesmeta prints .5671855 for the new study's sd, which its own moments of tau contradict: the variance is E tau^2
+    # + Var mean
     assert table.loc["new", "se"] == pytest.approx((0.3810562**2 + 0.2593672**2 + 0.32936815**2) ** 0.5, abs=2e-6)
     theta = found.studies
     np.testing.assert_allclose(theta["theta_mean"].iloc[0], -1.7779, atol=4e-3)
@@ -146,7 +193,9 @@ def test_crins_is_bayesmetas():
 
 
 def _i2_by_quadrature(found):
-    """Median, sd of I2 and the values at the ends of tau's shortest interval, by SciPy on the marginal density of tau."""
+    """Median, sd of I2 and the values at the ends of tau's shortest interval, by SciPy on the marginal density of
+    tau.
+    """
     y, v = found.rows.y, found.rows.variance
     w = 1 / v
     typical = (len(y) - 1) * w.sum() / (w.sum() ** 2 - (w**2).sum())
@@ -155,7 +204,9 @@ def _i2_by_quadrature(found):
         p = 1 / (v + t * t)
         total = p.sum() + 1 / 16
         mean = (p @ y) / total
-        return np.exp(0.5 * np.log(p).sum() - 0.5 * np.log(total) - 0.5 * (p @ y**2 - total * mean**2) - t * t / (2 * 0.25) + 5)
+        return np.exp(
+            0.5 * np.log(p).sum() - 0.5 * np.log(total) - 0.5 * (p @ y**2 - total * mean**2) - t * t / (2 * 0.25) + 5
+        )
 
     grid = np.linspace(0, 4, 40001)
     values = np.array([density(t) for t in grid])
@@ -165,9 +216,16 @@ def _i2_by_quadrature(found):
     moments = [integrate.trapezoid(values * i2**k, grid) / total for k in (1, 2)]
     median = np.interp(0.5, cdf, grid)
     upper = np.interp(0.95, cdf, grid)  # the density falls from 0: the shortest interval begins there, or nearly
-    best = min(((np.interp(p + 0.95, cdf, grid) - np.interp(p, cdf, grid), p) for p in np.linspace(0, 0.05, 2001)), default=(upper, 0.0))[1]
+    best = min(
+        ((np.interp(p + 0.95, cdf, grid) - np.interp(p, cdf, grid), p) for p in np.linspace(0, 0.05, 2001)),
+        default=(upper, 0.0),
+    )[1]
     ends = [np.interp(best, cdf, grid), np.interp(best + 0.95, cdf, grid)]
-    return [median**2 / (median**2 + typical), np.sqrt(moments[1] - moments[0] ** 2), *[t**2 / (t**2 + typical) for t in ends]]
+    return [
+        median**2 / (median**2 + typical),
+        np.sqrt(moments[1] - moments[0] ** 2),
+        *[t**2 / (t**2 + typical) for t in ends],
+    ]
 
 
 @pytest.mark.slow
@@ -175,14 +233,18 @@ def test_coaching_is_bayesmetas():
     """Rubin's unrounded data; bayesmeta's vignette."""
     settings = {"priors": {"mean": "normal(0, 50)", "tau": "half_cauchy(25)"}}
     table = analysis("schools", **settings).summary()
-    np.testing.assert_allclose(table.loc["tau", ["estimate", "lower", "upper"]].to_numpy(float), [4.758539, 0.2199559, 18.0531718], rtol=1e-3)
+    np.testing.assert_allclose(
+        table.loc["tau", ["estimate", "lower", "upper"]].to_numpy(float), [4.758539, 0.2199559, 18.0531718], rtol=1e-3
+    )
     assert table.loc["mean", "estimate"] == pytest.approx(7.98604183, abs=1e-4)
     table = analysis("schools", **settings, interval="shortest").summary()
     np.testing.assert_allclose(table.loc["tau", ["lower", "upper"]].to_numpy(float), [0, 15.16589], atol=0.02)
     np.testing.assert_allclose(table.loc["mean", ["lower", "upper"]].to_numpy(float), [-1.8234, 17.8246], atol=0.02)
     np.testing.assert_allclose(table.loc["new", ["lower", "upper"]].to_numpy(float), [-10.62, 26.83], atol=0.03)
     table = analysis("schools", priors={"tau": "flat()"}).summary()
-    assert table.loc["tau", "estimate"] == pytest.approx(5.2277, abs=2e-3) and table.loc["mean", "estimate"] == pytest.approx(8.0559, abs=1e-3)
+    assert table.loc["tau", "estimate"] == pytest.approx(5.2277, abs=2e-3) and table.loc[
+        "mean", "estimate"
+    ] == pytest.approx(8.0559, abs=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -196,27 +258,57 @@ def test_leave_one_out_is_the_posterior_of_the_others(bcg):
     t = np.linspace(0, 4, 20001)
     p = 1 / (v + t[:, None] ** 2)
     total, mean = p.sum(1), (p @ y) / p.sum(1)
-    density = np.exp(0.5 * np.log(p).sum(1) - 0.5 * np.log(total) - 0.5 * ((p * y**2).sum(1) - total * mean**2) - 2 * t**2)
+    density = np.exp(
+        0.5 * np.log(p).sum(1) - 0.5 * np.log(total) - 0.5 * ((p * y**2).sum(1) - total * mean**2) - 2 * t**2
+    )
     weight = density / density.sum()
     assert left["mean"].iloc[3] == pytest.approx(weight @ mean, abs=2e-5)
-    ends = [optimize.brentq(lambda x, q=q: weight @ stats.norm.cdf((x - mean) * np.sqrt(total)) - q, -5, 5) for q in (0.025, 0.975)]
+    ends = [
+        optimize.brentq(lambda x, q=q: weight @ stats.norm.cdf((x - mean) * np.sqrt(total)) - q, -5, 5)
+        for q in (0.025, 0.975)
+    ]
     np.testing.assert_allclose(left.iloc[3][["mean_lower", "mean_upper"]], ends, atol=5e-4)
     assert left["tau"].iloc[3] == pytest.approx(np.interp(0.5, np.cumsum(weight), t), abs=5e-4)
     # metafor's leave1out (REML) moves the same way
-    reml = [-0.70708378, -0.6540312, -0.68555441, -0.62840937, -0.7641701, -0.71087656, -0.6552476, -0.7947676, -0.7411973, -0.65303292, -0.75785863, -0.7598121, -0.77753618]
+    reml = [
+        -0.70708378,
+        -0.6540312,
+        -0.68555441,
+        -0.62840937,
+        -0.7641701,
+        -0.71087656,
+        -0.6552476,
+        -0.7947676,
+        -0.7411973,
+        -0.65303292,
+        -0.75785863,
+        -0.7598121,
+        -0.77753618,
+    ]
     assert np.corrcoef(left["mean"], reml)[0, 1] > 0.999
 
 
 def test_weights_figures_and_words(bcg):
     assert bcg.studies["weight"].sum() == pytest.approx(100)
     text = str(bcg)
-    for word in ("Meta-analysis of 13 studies, log risk ratio", "without a prior", "HKSJ modified", "Q-profile", "as ratios", "p = 2e-26"):
+    for word in (
+        "Meta-analysis of 13 studies, log risk ratio",
+        "without a prior",
+        "HKSJ modified",
+        "Q-profile",
+        "as ratios",
+        "p = 2e-26",
+    ):
         assert word in text
     ratio = bcg.summary("response").loc["mean"]
     assert ratio["estimate"] == pytest.approx(np.exp(bcg.summary().loc["mean", "estimate"])) and np.isnan(ratio["se"])
     axes = bcg.forest().axes[0]
     words = [t.get_text() for t in axes.texts]
-    assert words[0].endswith("%") and len(words) == 15 and [t.get_text() for t in axes.get_yticklabels()][-2:] == ["mean", "new study"]
+    assert (
+        words[0].endswith("%")
+        and len(words) == 15
+        and [t.get_text() for t in axes.get_yticklabels()][-2:] == ["mean", "new study"]
+    )
     assert bcg.funnel().axes[0].get_ylim()[1] == 0.0
     assert repr(bcg) == "Meta(13 studies, 'RR')"
 
@@ -235,7 +327,9 @@ def test_moderators_are_a_meta_regression():
         got = [*rows["estimate"], *rows["se"], rows["tau"].iloc[0] ** 2, 100 * rows["I2"].iloc[0], rows["H2"].iloc[0]]
         np.testing.assert_allclose(got, numbers, rtol=1e-5)  # metafor's PM stops a little before Q is k - p
     knapp = found.classical.loc["HKSJ"]
-    np.testing.assert_allclose(knapp[["lower", "upper"]].to_numpy().ravel(), [-0.37344713, 0.87638355, -0.04715292, -0.011050527], rtol=3e-6)
+    np.testing.assert_allclose(
+        knapp[["lower", "upper"]].to_numpy().ravel(), [-0.37344713, 0.87638355, -0.04715292, -0.011050527], rtol=3e-6
+    )
     assert found.homogeneity["Q"] == pytest.approx(30.73309, rel=1e-6)
     np.testing.assert_allclose(found.tau_intervals.loc["Q-profile"] ** 2, [0.016680068, 0.78483525], rtol=3e-6)
     assert list(found.summary().index) == ["Intercept", "latitude", "tau", "I2", "H2"]
@@ -245,15 +339,27 @@ def test_moderators_are_a_meta_regression():
 
 @pytest.mark.slow
 def test_nested_groupings_and_other_priors():
-    table = pd.DataFrame({"district": list("aabbccdd"), "school": list("xyxyxyxy"), "effect": [0.1, 0.3, -0.2, 0.0, 0.5, 0.7, 0.2, 0.1], "se": 0.2})
-    found = hm.meta(table, study="district/school", priors={"tau": "half_normal(0.3)", "sd_district": "half_normal(0.3)"})
+    table = pd.DataFrame(
+        {
+            "district": list("aabbccdd"),
+            "school": list("xyxyxyxy"),
+            "effect": [0.1, 0.3, -0.2, 0.0, 0.5, 0.7, 0.2, 0.1],
+            "se": 0.2,
+        }
+    )
+    found = hm.meta(
+        table, study="district/school", priors={"tau": "half_normal(0.3)", "sd_district": "half_normal(0.3)"}
+    )
     assert list(found.summary().index) == ["mean", "tau_district", "tau_district:school", "new"]
     assert list(found.classical.index) == ["REML", "ML"] and "tau_district" in str(found)
     with pytest.raises(ValueError, match="one variance between studies, found district, district:school"):
         found.leave_one_out()
     other = analysis("bcg").sensitivity()
     assert list(other.index) == ["reference()", "flat()", "half_normal(0.5)", "half_normal(1)", "half_cauchy(0.5)"]
-    assert other["tau"].is_monotonic_increasing is False and other.loc["flat()", "tau"] > other.loc["half_normal(0.5)", "tau"]
+    assert (
+        other["tau"].is_monotonic_increasing is False
+        and other.loc["flat()", "tau"] > other.loc["half_normal(0.5)", "tau"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -264,7 +370,8 @@ def test_nested_groupings_and_other_priors():
         ({"level": 2}, "level: expected a number between 0 and 1"),
         ({"interval": "hpd"}, "interval: expected one of central, shortest"),
         ({"study": "trial"}, "study: no column 'trial' in the data"),
-        ({"study": "pair"}, "study: expected one row per study, found 2 of '1'; name what tells them apart, e.g. study='pair/outcome'"),
+        ({"study": "pair"}, ("study: expected one row per study, found 2 of '1'; name what tells them apart, e.g. "
+                            "study='pair/outcome'")),
         ({"effect": "y"}, "no column 'y' in the data"),
         ({"priors": {"tua": "flat()"}}, "tua"),
     ],
@@ -277,7 +384,9 @@ def test_what_is_refused(change, message):
 
 
 def test_correlated_effects_are_refused():
-    arms = pd.DataFrame({"t": [1, 1, 1, 2, 2], "arm": list("abcab"), "x": [9, 23, 10, 5, 8], "n": [140, 140, 138, 50, 52]})
+    arms = pd.DataFrame(
+        {"t": [1, 1, 1, 2, 2], "arm": list("abcab"), "x": [9, 23, 10, 5, 8], "n": [140, 140, 138, 50, 52]}
+    )
     with pytest.raises(ValueError, match="some effects share a control group"):
         hm.meta(hm.effect_sizes(arms, "OR", events="x", n="n", study="t", arm="arm"))
     with pytest.raises(ValueError, match=r"scale: the effects \(measure not known\) are no logarithms"):
@@ -297,8 +406,14 @@ def test_the_sentence_of_the_page():
     ratio, plain = scope["meta"].summary("response"), scope["meta"].summary()
     words = " ".join(page.read_text(encoding="utf-8").split())
     mean, new, tau = ratio.loc["mean"], ratio.loc["new"], plain.loc["tau"]
-    assert f"to {mean['estimate']:.2f} of that of controls (95% credible interval {mean['lower']:.2f} to {mean['upper']:.2f})" in words
-    assert f"(tau {tau['estimate']:.2f}, {tau['lower']:.2f} to {tau['upper']:.2f}, on the log scale; I2 {100 * plain.loc['I2', 'estimate']:.0f}%)" in words
+    assert (
+        f"to {mean['estimate']:.2f} of that of controls (95% credible interval {mean['lower']:.2f} to "
+        f"{mean['upper']:.2f})" in words
+    )
+    assert (
+        f"(tau {tau['estimate']:.2f}, {tau['lower']:.2f} to {tau['upper']:.2f}, on the log scale; I2 "
+        f"{100 * plain.loc['I2', 'estimate']:.0f}%)" in words
+    )
     assert f"{new['lower']:.2f} and {new['upper']:.2f}" in words
 
 
@@ -306,21 +421,31 @@ def test_the_sentence_of_the_page():
 def test_one_group_by_its_binomial_law():
     """Control arms of eight trials in ankylosing spondylitis (RBesT's AS data); an independent quadrature."""
     table = pd.DataFrame({"r": [23, 12, 19, 9, 39, 6, 9, 10], "n": [107, 44, 51, 39, 139, 20, 78, 35]})
-    found = hm.meta(table, "PLO", events="r", n="n", likelihood="exact", priors={"mean": "normal(0, 2)", "tau": "half_normal(1)"})
+    found = hm.meta(
+        table, "PLO", events="r", n="n", likelihood="exact", priors={"mean": "normal(0, 2)", "tau": "half_normal(1)"}
+    )
     summary = found.summary()
     error = found.fit.summary(["Intercept", "sd_study"])["mcse_mean"].to_numpy()
-    assert summary.loc["mean", "estimate"] == pytest.approx(-1.1037, abs=4 * error[0]) and summary.loc["mean", "se"] == pytest.approx(0.1893, rel=0.08)
+    assert summary.loc["mean", "estimate"] == pytest.approx(-1.1037, abs=4 * error[0]) and summary.loc[
+        "mean", "se"
+    ] == pytest.approx(0.1893, rel=0.08)
     assert summary.loc["tau", "estimate"] == pytest.approx(0.3529, abs=5 * error[1])
 
 
 @pytest.mark.slow
 def test_two_arms_by_their_binomial_law():
     table = pd.DataFrame({"a": [0, 1, 2], "n": [40, 55, 80], "c": [3, 4, 9], "m": [41, 52, 79]})
-    found = hm.meta(table, "OR", **COUNTS, likelihood="exact", priors={"mean": "normal(0, 1)", "tau": "half_normal(0.5)"})
+    found = hm.meta(
+        table, "OR", **COUNTS, likelihood="exact", priors={"mean": "normal(0, 1)", "tau": "half_normal(0.5)"}
+    )
     b, t = np.linspace(-9, 3, 601)[:, None], np.linspace(-7, 5, 481)
     likelihood = []
     for a, n, c, m in table.itertuples(index=False):
-        both = stats.binom.pmf(a, n, 1 / (1 + np.exp(-b - t))) * stats.binom.pmf(c, m, 1 / (1 + np.exp(-b))) * stats.norm.pdf(b, 0, 10)
+        both = (
+            stats.binom.pmf(a, n, 1 / (1 + np.exp(-b - t)))
+            * stats.binom.pmf(c, m, 1 / (1 + np.exp(-b)))
+            * stats.norm.pdf(b, 0, 10)
+        )
         likelihood.append(both.sum(0))
     mean, tau = np.linspace(-4.5, 3, 151)[:, None], np.linspace(0.01, 2.6, 131)
     log_density = stats.norm.logpdf(mean) + stats.norm.logpdf(tau, 0, 0.5)
@@ -336,7 +461,9 @@ def test_two_arms_by_their_binomial_law():
     z = np.random.default_rng(1).standard_normal(400_000)
     draws = found.fit.draws.values
     new = draws["treated"].ravel() + np.resize(z, (100, draws["treated"].size)) * draws["sd_study_treated"].ravel()
-    np.testing.assert_allclose(summary.loc["new", ["lower", "upper"]].to_numpy(float), np.quantile(new, [0.025, 0.975]), atol=0.03)
+    np.testing.assert_allclose(
+        summary.loc["new", ["lower", "upper"]].to_numpy(float), np.quantile(new, [0.025, 0.975]), atol=0.03
+    )
     assert "by the likelihood of their counts" in str(found) and len(found.forest().axes[0].get_yticklabels()) == 5
     assert found.summary("response").loc["mean", "estimate"] == pytest.approx(np.exp(summary.loc["mean", "estimate"]))
 
@@ -360,7 +487,9 @@ def test_what_has_no_exact_likelihood(measure, change, message):
     [("all-cause mortality", -3.95, 1.34), (None, -2.56, 1.74), ("pain", -1.83, 1.52), ("symptoms", -2.06, 1.51)],
 )  # fmt: skip
 def test_turners_laws_of_tau(outcome, mean, sd):
-    """Entries as three other programs quote the table (pharmacological against placebo); laws of tau^2, halved for tau."""
+    """Entries as three other programs quote the table (pharmacological against placebo); laws of tau^2, halved for
+    tau.
+    """
     law = hm.priors.parse(turner_prior(outcome))
     assert (2 * law.mean, 2 * law.sd) == pytest.approx((mean, sd))
 
@@ -371,7 +500,6 @@ def test_turners_names():
         turner_prior("mortality")
     with pytest.raises(ValueError, match="comparison: no name 'drug vs placebo'"):
         turner_prior("pain", "drug vs placebo")
-
 
 
 # Konstantopoulos 2011: district, effect and variance of 56 schools
@@ -397,9 +525,17 @@ def test_three_levels_without_a_prior():
     """metafor's rma.mv, REML, and Konstantopoulos's Tables 4 and 5."""
     table = hm.meta(SCHOOLS, study="district/school").classical
     reml = table.loc["REML"]
-    assert reml["estimate"] == pytest.approx(0.18471316, abs=1e-7) and reml["se"] == pytest.approx(0.084555919, abs=1e-7)
-    assert reml["tau_district"] ** 2 == pytest.approx(0.06506194, abs=1e-7) and reml["tau_district:school"] ** 2 == pytest.approx(0.03273652, abs=1e-7)
-    np.testing.assert_allclose([*table.loc["ML", ["estimate", "se"]], *table.loc["ML", ["tau_district", "tau_district:school"]] ** 2], [0.1845, 0.0805, 0.0577, 0.0329], atol=6e-5)
+    assert reml["estimate"] == pytest.approx(0.18471316, abs=1e-7) and reml["se"] == pytest.approx(
+        0.084555919, abs=1e-7
+    )
+    assert reml["tau_district"] ** 2 == pytest.approx(0.06506194, abs=1e-7) and reml[
+        "tau_district:school"
+    ] ** 2 == pytest.approx(0.03273652, abs=1e-7)
+    np.testing.assert_allclose(
+        [*table.loc["ML", ["estimate", "se"]], *table.loc["ML", ["tau_district", "tau_district:school"]] ** 2],
+        [0.1845, 0.0805, 0.0577, 0.0329],
+        atol=6e-5,
+    )
 
 
 def test_probabilities_by_quadrature():

@@ -1,7 +1,10 @@
-"""Every number that the models of the lectures must give, from the table: a test a function and route, all its numbers at once.
+"""Every number that the models of the lectures must give, from the table: a test a function and route, all its numbers
+at once.
 
-The table says how each number is known; `hiermodels.targets.table.allowed` how close is close enough: 1e-6 or the printed digits for
-closed forms, a unit in the last digit or 2e-4 for quadrature, four standard errors where either side is Monte Carlo. Chains and
+The table says how each number is known; `hiermodels.targets.table.allowed` how close is close enough: 1e-6 or the
+printed digits for
+closed forms, a unit in the last digit or 2e-4 for quadrature, four standard errors where either side is Monte Carlo.
+Chains and
 studies have fixed seeds; with others, each of about 800 such comparisons would fail by chance once in 16,000.
 """
 
@@ -23,24 +26,54 @@ from hiermodels.verify import SECTIONS, compare
 def _parameters() -> list:
     marked = [(c, [pytest.mark.slow] if c.slow else []) for c in checks()]
     return [
-        pytest.param(c, marks=marks, id=f"{c.targets[0].section}-{c.how}{'-' if c.route else ''}{c.route}") for c, marks in marked
+        pytest.param(c, marks=marks, id=f"{c.targets[0].section}-{c.how}{'-' if c.route else ''}{c.route}")
+        for c, marks in marked
     ]
 
 
-@pytest.mark.slow_cases("1-normal.fitted-closed_form", "1-normal.fitted-exact", "10-propriety.integrals", "2-baseball.at_066-exact", "2-baseball.at_binomial-exact", "2-baseball.flat_sd-exact", "4-eight_schools.flat_sd-exact", "4-eight_schools.flat_sd_predictions-exact", "4-eight_schools.half_cauchy_5-exact", "4-eight_schools.half_cauchy_5_normal_mean-exact", "4-eight_schools.order_flat", "4-eight_schools.point_estimates", "4-eight_schools.replicates_flat", "4-eight_schools.tau_0-exact", "4-eight_schools.uniform_0_20-exact", "5-rats.hyperparameters-exact", "6-scores.balanced-exact", "6-scores.fixed_variances_predictions-draws", "6-scores.half_normal-exact", "7-individuals.data", "7-individuals.hierarchical-exact", "7-individuals.unpooled-exact", "8-counts.pumps-exact", "8-counts.ten_counties-exact", "9-exchangeability.prior_correlation-exact", "9-exchangeability.relabelled")
+@pytest.mark.slow_cases(
+    "1-normal.fitted-closed_form",
+    "1-normal.fitted-exact",
+    "10-propriety.integrals",
+    "2-baseball.at_066-exact",
+    "2-baseball.at_binomial-exact",
+    "2-baseball.flat_sd-exact",
+    "4-eight_schools.flat_sd-exact",
+    "4-eight_schools.flat_sd_predictions-exact",
+    "4-eight_schools.half_cauchy_5-exact",
+    "4-eight_schools.half_cauchy_5_normal_mean-exact",
+    "4-eight_schools.order_flat",
+    "4-eight_schools.point_estimates",
+    "4-eight_schools.replicates_flat",
+    "4-eight_schools.tau_0-exact",
+    "4-eight_schools.uniform_0_20-exact",
+    "5-rats.hyperparameters-exact",
+    "6-scores.balanced-exact",
+    "6-scores.fixed_variances_predictions-draws",
+    "6-scores.half_normal-exact",
+    "7-individuals.data",
+    "7-individuals.hierarchical-exact",
+    "7-individuals.unpooled-exact",
+    "8-counts.pumps-exact",
+    "8-counts.ten_counties-exact",
+    "9-exchangeability.prior_correlation-exact",
+    "9-exchangeability.relabelled",
+)
 @pytest.mark.parametrize("check", _parameters())
 def test_target(check: Check, record_property):
     rows = compare(check)
     record_property("targets", len(rows))
     wrong = [
-        f"{r['system']}: {r['quantity']}: target {r['target']}, ours {r['ours']:.8g} (mcse {r['mcse']:.2g}), {r['difference']:.2f} of what is allowed"
+        f"{r['system']}: {r['quantity']}: target {r['target']}, ours {r['ours']:.8g} (mcse {r['mcse']:.2g}), "
+        f"{r['difference']:.2f} of what is allowed"
         for r in rows
         if not r["ok"]
     ]
     assert not wrong, "\n".join([rows[0]["note"], *wrong])
 
 
-# the table itself --------------------------------------------------------------------------------------------------------
+# the table itself
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_every_section_has_targets():
@@ -105,7 +138,8 @@ def test_a_wrong_number_is_found(monkeypatch):
     assert not any(row["ok"] for row in rows) and all("ZeroDivisionError" in row["note"] for row in rows)
 
 
-# the data of the table against the library's datasets --------------------------------------------------------------------
+# the data of the table against the library's datasets
+# --------------------------------------------------------------------
 
 
 @pytest.mark.slow

@@ -60,7 +60,8 @@ def test_an_unknown_section_is_bad_input(capsys):
     assert code == 2 and "section: expected one of 1, 2, 3" in err
 
 
-# the page ----------------------------------------------------------------------------------------------------------------
+# the page
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def rows_of_page() -> pd.DataFrame:
@@ -84,8 +85,12 @@ def test_every_number_of_ours_on_the_page_is_the_tables():
 def test_no_other_decimal_on_the_page_is_ours():
     """Prose and reasons quote what the sources print, and nothing that could go stale."""
     rows = rows_of_page()
-    allowed = set(re.findall(r"\d*\.\d+", " ".join([*rows["source"], *rows["name"]]))) | {t.text for t in read_targets()}
-    prose = "\n".join(line for line in PAGE.read_text().splitlines() if not line.startswith("|")) + "\n".join(rows["why"])
+    allowed = set(re.findall(r"\d*\.\d+", " ".join([*rows["source"], *rows["name"]]))) | {
+        t.text for t in read_targets()
+    }
+    prose = "\n".join(line for line in PAGE.read_text().splitlines() if not line.startswith("|")) + "\n".join(
+        rows["why"]
+    )
     assert set(re.findall(r"(?<![\w/])\d*\.\d+", prose)) <= allowed | {"0.5", "0.001"}
 
 

@@ -19,12 +19,16 @@ from hiermodels.priors import half_normal_cv
 
 __all__ = ["PRECISION", "Beta"]
 
-PRECISION = Own("precision", "positive", "dispersion", default=half_normal_cv(1), start=5.0, planned=10.0, latex="\\phi")
+PRECISION = Own(
+    "precision", "positive", "dispersion", default=half_normal_cv(1), start=5.0, planned=10.0, latex="\\phi"
+)
 
 
 @dataclass(frozen=True)
 class Beta(Family):
-    """y ~ Beta(mean precision, (1 - mean) precision), mean logistic(eta): its variance is mean (1 - mean) / (1 + precision)."""
+    """y ~ Beta(mean precision, (1 - mean) precision), mean logistic(eta): its variance is mean (1 - mean) / (1 +
+    precision).
+    """
 
     name = "beta"
     link = LOGIT
@@ -46,7 +50,9 @@ class Beta(Family):
         first, second = (scipy.special.polygamma(1, number) for number in self._numbers(eta, precision))
         return (precision * self.link.slope(eta)) ** 2 * (first + second)
 
-    def score(self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray) -> np.ndarray:
+    def score(
+        self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray
+    ) -> np.ndarray:
         precision = values["precision"][:, None]
         first, second = (scipy.special.digamma(number) for number in self._numbers(eta, precision))
         return precision * self.link.slope(eta) * (scipy.special.logit(y) - first + second)
@@ -56,7 +62,9 @@ class Beta(Family):
         return f"dist.Beta({own('precision')} * {first}, {own('precision')} * {second})"
 
     def shown(self, style: Style, eta: str, columns: Columns) -> str:
-        return style.law("Beta", style.product(eta, style.own(PRECISION)), style.product(f"(1 - {eta})", style.own(PRECISION)))
+        return style.law(
+            "Beta", style.product(eta, style.own(PRECISION)), style.product(f"(1 - {eta})", style.own(PRECISION))
+        )
 
     def _numbers(self, eta: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return precision * self.link.host_inverse(eta), precision * self.link.host_inverse(-eta)

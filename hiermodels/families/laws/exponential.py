@@ -22,10 +22,13 @@ __all__ = ["Exponential"]
 
 @dataclass(frozen=True)
 class Exponential(Family):
-    """y ~ Exponential(theta), theta ~ Gamma(shape, shape / mean): theta and ``mean_<g>`` are rates, the mean of y is 1 / theta.
+    """y ~ Exponential(theta), theta ~ Gamma(shape, shape / mean): theta and ``mean_<g>`` are rates, the mean of y is 1
+    / theta.
 
-    A group's n waiting times add n to the shape and their sum to the rate: as n Poisson events in that time. Coefficients, too, are
-    of log rates; predictions, residuals and fitted values are waiting times. The mean waiting time of a new group does not exist
+    A group's n waiting times add n to the shape and their sum to the rate: as n Poisson events in that time.
+    Coefficients, too, are
+    of log rates; predictions, residuals and fitted values are waiting times. The mean waiting time of a new group does
+    not exist
     (a rate may be close to 0); its median and quantiles do.
     """
 

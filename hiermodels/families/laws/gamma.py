@@ -43,7 +43,9 @@ class Gamma(Family):
     def information(self, eta: np.ndarray | None, values: Mapping[str, Any], rows: Rows) -> np.ndarray:
         return values["shape"][:, None] * np.ones((1, len(rows.weight)))
 
-    def score(self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray) -> np.ndarray:
+    def score(
+        self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray
+    ) -> np.ndarray:
         return information * (y * np.exp(-eta) - 1)
 
     def source(self, eta: str, columns: Columns, own: Callable[[str], str]) -> str:

@@ -38,7 +38,9 @@ class Normal(Scaled):
     def information(self, eta: np.ndarray | None, values: Mapping[str, Any], rows: Rows) -> np.ndarray:
         return self.precision_of_rows(values, rows)
 
-    def score(self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray) -> np.ndarray:
+    def score(
+        self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray
+    ) -> np.ndarray:
         return information * (y - eta)
 
     def source(self, eta: str, columns: Columns, own: Callable[[str], str]) -> str:

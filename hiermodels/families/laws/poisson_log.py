@@ -17,4 +17,3 @@ class PoissonLog(Exposed):
     name = "poisson_log"
     shipped: ClassVar[tuple[str, str | None]] = ("deaths ~ 1 + (1 | state/county)", "counties")
     deviations: ClassVar[tuple[str, ...]] = ("overdispersion",)
-

@@ -31,7 +31,12 @@ class StudentT(Scaled):
     finite = "nu above 2"
     own = (SIGMA, NU)
     peaks = True
-    instead: ClassVar[Mapping[str, str]] = {"errors": "remove it: nu says how heavy the tails are, and a method of family student_t fits normal data with other errors"}
+    instead: ClassVar[Mapping[str, str]] = {
+        "errors": (
+            "remove it: nu says how heavy the tails are, and a method of family student_t fits normal data "
+            "with other errors"
+        )
+    }
 
     def rows(self, eta: Array, values: Mapping[str, Array], rows: Rows) -> dist.Distribution:
         return dist.StudentT(values["nu"], eta, self.scale(values, rows))
@@ -44,7 +49,9 @@ class StudentT(Scaled):
         nu = values["nu"][:, None]
         return self.precision_of_rows(values, rows) * (nu + 1) / (nu + 3)
 
-    def score(self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray) -> np.ndarray:
+    def score(
+        self, y: np.ndarray, eta: np.ndarray, values: Mapping[str, Any], rows: Rows, information: np.ndarray
+    ) -> np.ndarray:
         nu = values["nu"][:, None]
         precision = information * (nu + 3) / (nu + 1)
         return (nu + 1) * precision * (y - eta) / (nu + precision * (y - eta) ** 2)

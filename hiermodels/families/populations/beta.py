@@ -54,7 +54,9 @@ class BetaGroups(Population):
     def shown(self, style: Style, mean: str, concentration: str) -> str:
         return style.law("Beta", style.product(mean, concentration), style.product(f"(1 - {mean})", concentration))
 
-    def unpooled_law(self, size: int, prior: tuple[float, float]) -> tuple[dist.Distribution, Callable[[Array], Array] | None]:
+    def unpooled_law(
+        self, size: int, prior: tuple[float, float]
+    ) -> tuple[dist.Distribution, Callable[[Array], Array] | None]:
         return dist.Beta(*(jnp.full(size, number) for number in prior)), None
 
     def unpooled_lines(self, variable: str, site: str, count: str, prior: tuple[float, float]) -> list[str]:
@@ -83,7 +85,8 @@ class BetaGroups(Population):
     def concentration_of(self, share: float) -> float:
         return 1 / share - 1
 
-    # integrated out -------------------------------------------------------------------------------------------------------
+    # integrated out
+    # -------------------------------------------------------------------------------------------------------
 
     def logs_of_mean(self, mean: Array) -> tuple[Array, Array]:
         mean = jnp.minimum(positive(mean, float(jnp.finfo(mean.dtype).max) ** 0.9), 1 - jnp.finfo(mean.dtype).epsneg)
@@ -102,8 +105,12 @@ class BetaGroups(Population):
         alpha, beta = positive(a * jnp.exp(logs[0])), positive(a * jnp.exp(logs[1]))
         if tally.shape[-1] and jnp.ndim(logs[0]) == 0:
             return value + jnp.sum(tallied(jnp.stack([alpha, beta, a]), tally))
-        value += jnp.sum(log_rising(jnp.broadcast_to(alpha, y.shape), y) + log_rising(jnp.broadcast_to(beta, y.shape), size - y))
-        return value + (tallied(a, tally[2]) if tally.shape[-1] else -jnp.sum(log_rising(jnp.broadcast_to(a, y.shape), size)))
+        value += jnp.sum(
+            log_rising(jnp.broadcast_to(alpha, y.shape), y) + log_rising(jnp.broadcast_to(beta, y.shape), size - y)
+        )
+        return value + (
+            tallied(a, tally[2]) if tally.shape[-1] else -jnp.sum(log_rising(jnp.broadcast_to(a, y.shape), size))
+        )
 
     def given(self, logs: tuple[Array, Array], concentration: Array, counts: Any) -> Component:
         alpha, beta = concentration * jnp.exp(logs[0]), concentration * jnp.exp(logs[1])
@@ -138,7 +145,8 @@ class BetaGroups(Population):
         misses, unit = trials - events, units / trials**2  # one over the effective number of groups
         return jnp.log(events / misses), (1 / events + 1 / misses) * (1 + trials * unit / (concentration + 1))
 
-    # defaults -------------------------------------------------------------------------------------------------------------
+    # defaults
+    # -------------------------------------------------------------------------------------------------------------
     def default_mean(self, unpooled: tuple[float, float] | None) -> Prior:
         return uniform(0, 1) if unpooled is None else beta(*unpooled)
 

@@ -54,8 +54,12 @@ class GammaGroups(Population):
     def shown(self, style: Style, mean: str, concentration: str) -> str:
         return style.law("Gamma", concentration, style.ratio(concentration, mean))
 
-    def unpooled_law(self, size: int, prior: tuple[float, float]) -> tuple[dist.Distribution, Callable[[Array], Array] | None]:
-        return dist.ImproperUniform(constraints.positive, (size,), ()), lambda rate: (prior[0] - 1) * jnp.log(rate) - prior[1] * rate
+    def unpooled_law(
+        self, size: int, prior: tuple[float, float]
+    ) -> tuple[dist.Distribution, Callable[[Array], Array] | None]:
+        return dist.ImproperUniform(
+            constraints.positive, (size,), ()
+        ), lambda rate: (prior[0] - 1) * jnp.log(rate) - prior[1] * rate
 
     def unpooled_lines(self, variable: str, site: str, count: str, prior: tuple[float, float]) -> list[str]:
         falls = f" - {prior[1]:g} * jnp.sum({variable})" if prior[1] else ""
@@ -87,7 +91,8 @@ class GammaGroups(Population):
     def concentration_of(self, share: float) -> float:
         return share**-2
 
-    # integrated out -------------------------------------------------------------------------------------------------------
+    # integrated out
+    # -------------------------------------------------------------------------------------------------------
 
     def logs_of_mean(self, mean: Array) -> tuple[Array, Array]:
         mean = positive(mean, float(jnp.finfo(mean.dtype).max) ** 0.9)
@@ -134,7 +139,8 @@ class GammaGroups(Population):
     def noisy(self, events: Array, size: Array, units: Array, concentration: Array) -> tuple[Array, Array]:
         return jnp.log(events / size), 1 / events + units / size**2 / concentration
 
-    # defaults -------------------------------------------------------------------------------------------------------------
+    # defaults
+    # -------------------------------------------------------------------------------------------------------------
     def default_mean(self, unpooled: tuple[float, float] | None) -> Prior:
         return power(1) if unpooled is None else power(1 - unpooled[0])
 

@@ -50,7 +50,8 @@ class Population:
     def __str__(self) -> str:
         return self.name
 
-    # one law, interpreted -------------------------------------------------------------------------------------------------
+    # one law, interpreted
+    # -------------------------------------------------------------------------------------------------
 
     def component(self, mean: Array, concentration: Array) -> Component:
         """Law of group values as a component of a mixture."""
@@ -76,10 +77,14 @@ class Population:
         """The law in a line of a model."""
         raise NotImplementedError(self.name)
 
-    # not pooled -----------------------------------------------------------------------------------------------------------
+    # not pooled
+    # -----------------------------------------------------------------------------------------------------------
 
-    def unpooled_law(self, size: int, prior: tuple[float, float]) -> tuple[dist.Distribution, Callable[[Array], Array] | None]:
-        """NumPyro's law of groups that are not pooled, batch shape (size,), and the log density to add where that is improper.
+    def unpooled_law(
+        self, size: int, prior: tuple[float, float]
+    ) -> tuple[dist.Distribution, Callable[[Array], Array] | None]:
+        """NumPyro's law of groups that are not pooled, batch shape (size,), and the log density to add where that is
+        improper.
 
         ``prior`` is (a, b) of their beta or gamma law, here and below.
         """
@@ -93,7 +98,8 @@ class Population:
         """Law of groups that are not pooled in a line of a model."""
         raise NotImplementedError(self.name)
 
-    # with data ------------------------------------------------------------------------------------------------------------
+    # with data
+    # ------------------------------------------------------------------------------------------------------------
 
     def own(self, y: Any, size: Any) -> Any:
         """SciPy's law that the likelihood of a group's own counts makes, normalised."""
@@ -108,7 +114,9 @@ class Population:
         raise NotImplementedError(self.name)
 
     def log_marginal(self, mean: np.ndarray, concentration: np.ndarray, y: np.ndarray, size: np.ndarray) -> np.ndarray:
-        """Log probability of a group's counts, its value integrated out, but for what `hiermodels.families.family.Family.log_constant` holds."""
+        """Log probability of a group's counts, its value integrated out, but for what
+        `hiermodels.families.family.Family.log_constant` holds.
+        """
         raise NotImplementedError(self.name)
 
     def shrinking(self, overall: Array) -> Array:
@@ -116,13 +124,18 @@ class Population:
         raise NotImplementedError(self.name)
 
     def concentration_of(self, share: float) -> float:
-        """Concentration at which rows have a correlation, or groups a coefficient of variation, as a truth may give it."""
+        """Concentration at which rows have a correlation, or groups a coefficient of variation, as a truth may give
+        it.
+        """
         raise NotImplementedError(self.name)
 
-    # integrated out -------------------------------------------------------------------------------------------------------
+    # integrated out
+    # -------------------------------------------------------------------------------------------------------
     #
-    # ``logs`` is a pair: log m, and log(1 - m) of a probability or m itself of a rate. ``counts`` has the sums of each group, ``y`` and
-    # ``size``, those of all, ``total``, the ``tally`` of the groups' counts (without a column where it does not stand for them), and a
+    # ``logs`` is a pair: log m, and log(1 - m) of a probability or m itself of a rate. ``counts`` has the sums of each
+    # group, ``y`` and
+    # ``size``, those of all, ``total``, the ``tally`` of the groups' counts (without a column where it does not stand
+    # for them), and a
     # ``constant`` that holds no parameter (`hiermodels.models.count_stats.CountStats`).
 
     def logs_of_mean(self, mean: Array) -> tuple[Array, Array]:
@@ -177,7 +190,8 @@ class Population:
         """
         raise NotImplementedError(self.name)
 
-    # defaults -------------------------------------------------------------------------------------------------------------
+    # defaults
+    # -------------------------------------------------------------------------------------------------------------
 
     def default_mean(self, unpooled: tuple[float, float] | None) -> Prior:
         """Default prior of the population's mean; or of one common rate, that of unpooled groups."""

@@ -1,1 +1,3 @@
-"""Normal models by restricted (REML) and ordinary maximum likelihood, from cross products: `hiermodels.estimate` is the front door."""
+"""Normal models by restricted (REML) and ordinary maximum likelihood, from cross products: `hiermodels.estimate` is
+the front door.
+"""

@@ -1,12 +1,16 @@
 """Tests of linear hypotheses L b = 0 about the coefficients, with Satterthwaite's degrees of freedom, or none.
 
-For one contrast, v = l C l' with C = (X'V^-1X)^-1, g the gradient of v in the variance parameters and A their covariance,
+For one contrast, v = l C l' with C = (X'V^-1X)^-1, g the gradient of v in the variance parameters and A their
+covariance,
 
     df = 2 v^2 / (g' A g)
 
-(Giesbrecht & Burns 1985, Biometrics 41, 477-486). Several at once: with L C L' = P diag(d) P' the rows of P'L are independent contrasts of
-t_m^2 = (P'L b)_m^2 / d_m with df_m each, F = sum t_m^2 / q, and the denominator's degrees of freedom match the mean of F to that of its
-parts: E = sum df_m / (df_m - 2) over df_m > 2, 2 E / (E - q) (Fai & Cornelius 1996, Journal of Statistical Computation and Simulation 54,
+(Giesbrecht & Burns 1985, Biometrics 41, 477-486). Several at once: with L C L' = P diag(d) P' the rows of P'L are
+independent contrasts of
+t_m^2 = (P'L b)_m^2 / d_m with df_m each, F = sum t_m^2 / q, and the denominator's degrees of freedom match the mean of
+F to that of its
+parts: E = sum df_m / (df_m - 2) over df_m > 2, 2 E / (E - q) (Fai & Cornelius 1996, Journal of Statistical Computation
+and Simulation 54,
 363-378; Kuznetsova, Brockhoff & Christensen 2017, Journal of Statistical Software 82(13)).
 """
 
@@ -25,7 +29,9 @@ __all__ = ["FTest", "contrast_df", "f_tail", "joint_test"]
 
 
 class FTest(NamedTuple):
-    """An F statistic, its degrees of freedom (the denominator's infinite for chi-square) and the probability of a larger one."""
+    """An F statistic, its degrees of freedom (the denominator's infinite for chi-square) and the probability of a
+    larger one.
+    """
 
     statistic: Array
     numerator: Array
@@ -40,14 +46,17 @@ def f_tail(statistic: Array | np.ndarray, numerator: Array | float, denominator:
     --------
     >>> round(float(f_tail(jnp.asarray(4.0), 2.0, 10.0)), 6), round(float(f_tail(jnp.asarray(3.841459), 1.0, jnp.inf)), 6)
     (0.052922, 0.05)
-    """
+    """  # noqa: E501
     a, b = jnp.asarray(numerator, float), jnp.asarray(denominator, float)
     finite = jnp.where(jnp.isinf(b), 1.0, b)
-    return jnp.where(jnp.isinf(b), gammaincc(a / 2, a * statistic / 2), betainc(finite / 2, a / 2, finite / (finite + a * statistic)))
+    return jnp.where(
+        jnp.isinf(b), gammaincc(a / 2, a * statistic / 2), betainc(finite / 2, a / 2, finite / (finite + a * statistic))
+    )
 
 
 def contrast_df(found: Maximum, rows: Array | np.ndarray, approximate: bool) -> Array:
-    """Satterthwaite's degrees of freedom of each row's contrast; infinite where variances are not estimated from residuals.
+    """Satterthwaite's degrees of freedom of each row's contrast; infinite where variances are not estimated from
+    residuals.
 
     Parameters
     ----------

@@ -1,15 +1,19 @@
-"""Penalised least squares of a normal model by block elimination, and the likelihood profiled over coefficients and sigma.
+"""Penalised least squares of a normal model by block elimination, and the likelihood profiled over coefficients and
+sigma.
 
 With u = Lambda v and v ~ N(0, s^2 I) the equations of (v, b) are
 
     [ Lambda' Z'WZ Lambda + I   Lambda' Z'WX ] [v]   [ Lambda' Z'Wy ]
     [ X'WZ Lambda               X'WX         ] [b] = [ X'Wy         ]
 
-(Bates, Maechler, Bolker & Walker 2015, Journal of Statistical Software 67(1), section 3). Nested levels are eliminated finest first, a
-small Cholesky factor a group; what is crossed with them, the coefficients and y stay in one dense matrix, whose Cholesky factor gives the
+(Bates, Maechler, Bolker & Walker 2015, Journal of Statistical Software 67(1), section 3). Nested levels are eliminated
+finest first, a
+small Cholesky factor a group; what is crossed with them, the coefficients and y stay in one dense matrix, whose
+Cholesky factor gives the
 other determinants and the penalised residual sum of squares r^2.
 
-    REML: -2 log L = (n - p) log(2 pi s^2) - sum log w + log|Lambda'Z'WZ Lambda + I| + log|X'V^-1X| + r^2 / s^2,  V = cov(y) / s^2
+    REML: -2 log L = (n - p) log(2 pi s^2) - sum log w + log|Lambda'Z'WZ Lambda + I| + log|X'V^-1X| + r^2 / s^2,  V =
+    cov(y) / s^2
     ML:   -2 log L =  n      log(2 pi s^2) - sum log w + log|Lambda'Z'WZ Lambda + I|                + r^2 / s^2
 """
 
@@ -110,7 +114,10 @@ def eliminate(shape: Shape, products: Products, theta: Array) -> Eliminated:
     factors = shape.factors(theta)
     chain = [factors[i] for i in shape.chain]
     own = [f.T @ a @ f for f, a in zip(chain, products.own, strict=True)]
-    above = [[f.T @ a @ g for a, g in zip(row, chain[n + 1 :], strict=True)] for n, (f, row) in enumerate(zip(chain, products.above, strict=True))]
+    above = [
+        [f.T @ a @ g for a, g in zip(row, chain[n + 1 :], strict=True)]
+        for n, (f, row) in enumerate(zip(chain, products.above, strict=True))
+    ]
     border = [_border_times(shape, factors, f.T @ b) for f, b in zip(chain, products.border, strict=True)]
     corner = _border_times(shape, factors, products.corner)
     corner = _border_times(shape, factors, corner.T).T
@@ -150,7 +157,9 @@ def freedom(shape: Shape, products: Products, restricted: bool) -> Array:
 
 
 def deviance(shape: Shape, products: Products, restricted: bool, theta: Array, variance: Array) -> Array:
-    """-2 log likelihood at relative factors and residual variance (of a row of mean weight), coefficients profiled out."""
+    """-2 log likelihood at relative factors and residual variance (of a row of mean weight), coefficients profiled
+    out.
+    """
     at = eliminate(shape, products, theta)
     return _deviance(shape, products, restricted, at, variance)
 

@@ -1,8 +1,11 @@
 """Rows L of linear hypotheses and of marginal means, free of the reference labels that the coefficients happen to have.
 
-The design is written again with sum-to-zero contrasts of labels. In that coding a term's coefficients are its effect averaged over the
-labels of all others, each label with the same weight: the hypotheses that they are zero are those of type III (Yates 1934; Searle, Speed &
-Milliken 1980, The American Statistician 34, 216-221, for the marginal means), as lmerTest's and SAS's are where every cell has data.
+The design is written again with sum-to-zero contrasts of labels. In that coding a term's coefficients are its effect
+averaged over the
+labels of all others, each label with the same weight: the hypotheses that they are zero are those of type III (Yates
+1934; Searle, Speed &
+Milliken 1980, The American Statistician 34, 216-221, for the marginal means), as lmerTest's and SAS's are where every
+cell has data.
 """
 
 from __future__ import annotations
@@ -53,7 +56,9 @@ class Hypotheses:
 
     @cached_property
     def _summed(self) -> tuple[dict[Term | None, slice], np.ndarray] | None:
-        """Where each term's coefficients stand in sum-to-zero coding (None: the intercept), and the matrix from b to them."""
+        """Where each term's coefficients stand in sum-to-zero coding (None: the intercept), and the matrix from b to
+        them.
+        """
         ones = np.ones((len(self.x), 1))
         parts: dict[Term | None, np.ndarray] = {None: ones} if _spans(self.x, ones) else {}
         parts |= {term: _products([_sum_coded(self._codes[f]) for f in term]) for term in self.terms.terms}
@@ -61,7 +66,10 @@ class Hypotheses:
         if other.shape[1] != self.x.shape[1] or not _spans(other, self.x):
             return None
         ends = np.cumsum([part.shape[1] for part in parts.values()])
-        places = {term: slice(int(end) - part.shape[1], int(end)) for (term, part), end in zip(parts.items(), ends, strict=True)}
+        places = {
+            term: slice(int(end) - part.shape[1], int(end))
+            for (term, part), end in zip(parts.items(), ends, strict=True)
+        }
         return places, np.linalg.lstsq(other, self.x, rcond=None)[0]
 
     @property
@@ -81,7 +89,8 @@ class Hypotheses:
         if term is not None:
             if self._summed is None:
                 raise ValueError(
-                    f"test: {name}: the formula leaves out a term that lies within another, so its effect has no average over labels; "
+                    f"test: {name}: the formula leaves out a term that lies within another, so its effect has no "
+                    f"average over labels; "
                     f"use contrast(...) with the coefficients {', '.join(self.names)[:200]}"
                 )
             places, matrix = self._summed
@@ -132,7 +141,9 @@ class Hypotheses:
         return names, np.array(rows)
 
     def _at(self, factor: Factor, chosen: dict[Factor, int]) -> np.ndarray:
-        """One row of a factor: at a label that was chosen, averaged over labels (0 in this coding), or at the mean of numbers."""
+        """One row of a factor: at a label that was chosen, averaged over labels (0 in this coding), or at the mean of
+        numbers.
+        """
         code = self._codes[factor]
         if code.labels is None:
             return np.array([[code.values.mean()]])

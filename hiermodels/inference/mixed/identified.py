@@ -14,7 +14,8 @@ _DEPENDENT = 1e-9
 
 
 def check_identified(problem: Problem) -> None:
-    """Refuse predictors that are combinations of others, too few rows or groups, and variances that cannot be told apart.
+    """Refuse predictors that are combinations of others, too few rows or groups, and variances that cannot be told
+    apart.
 
     Raises
     ------
@@ -26,26 +27,35 @@ def check_identified(problem: Problem) -> None:
     names = [layout.columns[c] for c in layout.population]
     if (name := _dependent(np.asarray(data.x)[rows][:, list(layout.population)], names)) is not None:
         raise ValueError(
-            f"formula {problem.model.formula!r}: predictor {name!r} is zero or a combination of those before it in every row, so that "
+            f"formula {problem.model.formula!r}: predictor {name!r} is zero or a combination of those before it in "
+            f"every row, so that "
             "its coefficient has no estimate; drop it"
         )
     if not layout.known and rows.sum() <= len(names):
-        raise ValueError(f"data: expected more rows than coefficients, found {rows.sum()} rows and {len(names)}; add rows or drop predictors")
+        raise ValueError(
+            f"data: expected more rows than coefficients, found {rows.sum()} rows and {len(names)}; add rows or drop "
+            f"predictors"
+        )
     for level in layout.levels:
         count = len(problem.labels[level.name])
         if count < 2:
-            raise ValueError(f"{level.name}: expected at least 2 groups, found {count}; a spread between groups needs more, drop the term")
+            raise ValueError(
+                f"{level.name}: expected at least 2 groups, found {count}; a spread between groups needs more, drop "
+                f"the term"
+            )
     left = untold(layout, data)
     if left.alone:
         scale = left.alone[0]
         raise ValueError(
-            f"{scale.name}: the coefficients can follow each of the {scale.units} {scale.unit}, so that the data say nothing about it; "
+            f"{scale.name}: the coefficients can follow each of the {scale.units} {scale.unit}, so that the data say "
+            f"nothing about it; "
             "drop predictors or that group term"
         )
     if left.together:
         some = [scale.name for scale in left.together[0]]
         raise ValueError(
-            f"{', '.join(some[:-1])} and {some[-1]} cannot be told apart on this design (one row for each group, or groupings that are "
+            f"{', '.join(some[:-1])} and {some[-1]} cannot be told apart on this design (one row for each group, or "
+            f"groupings that are "
             "the same); drop one of these terms"
         )
 

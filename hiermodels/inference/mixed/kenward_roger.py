@@ -1,12 +1,16 @@
-"""Kenward and Roger's F test: a covariance of the coefficients that counts the variances' own error, and its degrees of freedom.
+"""Kenward and Roger's F test: a covariance of the coefficients that counts the variances' own error, and its degrees of
+freedom.
 
-The variance of y is linear in the covariance parameters, V = sum_r g_r G_r. With C = (X'V^-1X)^-1, P_r = -X'V^-1 G_r V^-1 X and
+The variance of y is linear in the covariance parameters, V = sum_r g_r G_r. With C = (X'V^-1X)^-1, P_r = -X'V^-1 G_r
+V^-1 X and
 Q_rs = X'V^-1 G_r V^-1 G_s V^-1 X, W twice the inverse of the parameters' expected information,
 
     C_A = C + 2 C [sum_rs W_rs (Q_rs - P_r C P_s)] C
 
-replaces C, and F = scale * (Lb)' (L C_A L')^-1 (Lb) / q is compared with F(q, m); scale and m match its first two moments. Kenward & Roger
-(1997), Biometrics 53, 983-997; notation of Halekoh & Hojsgaard (2014), Journal of Statistical Software 59(9). Everything is computed from
+replaces C, and F = scale * (Lb)' (L C_A L')^-1 (Lb) / q is compared with F(q, m); scale and m match its first two
+moments. Kenward & Roger
+(1997), Biometrics 53, 983-997; notation of Halekoh & Hojsgaard (2014), Journal of Statistical Software 59(9).
+Everything is computed from
 cross products of the groups' effects, never of rows.
 """
 
@@ -97,10 +101,17 @@ class KenwardRoger:
         q[-1, -1] = twice[2]
         trace[-1, -1] = (rows - 2 * np.trace(ba) + np.sum(ba * ba.T)) / s2**2
         information = np.array(
-            [[trace[r, s] - 2 * np.sum(c * q[r, s].T) + np.sum((c @ p[r]) * (c @ p[s]).T) for s in range(count)] for r in range(count)]
+            [
+                [trace[r, s] - 2 * np.sum(c * q[r, s].T) + np.sum((c @ p[r]) * (c @ p[s]).T) for s in range(count)]
+                for r in range(count)
+            ]
         )
         scale = 1 / np.sqrt(np.maximum(np.diag(information), 1e-300))
-        w = 2 * np.linalg.pinv(information * np.outer(scale, scale), rcond=1e-10, hermitian=True) * np.outer(scale, scale)
+        w = (
+            2
+            * np.linalg.pinv(information * np.outer(scale, scale), rcond=1e-10, hermitian=True)
+            * np.outer(scale, scale)
+        )
         return c, p, q, w
 
     def _masks(self, starts: np.ndarray) -> list[tuple[int, int, np.ndarray]]:

@@ -1,4 +1,6 @@
-"""What the maximum says of linear combinations of coefficients: standard errors, degrees of freedom, tests, on the host."""
+"""What the maximum says of linear combinations of coefficients: standard errors, degrees of freedom, tests, on the
+host.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ def weights_of(weights: Mapping[str, Any], names: tuple[str, ...]) -> tuple[list
         For unknown coefficients and weights that are no numbers.
     """
     if not isinstance(weights, Mapping) or not weights:
-        raise ValueError(f"contrast: expected a mapping of coefficient to weight, found {str(weights)[:60]!r}; write e.g. {{{names[-1]!r}: 1}}")
+        raise ValueError(
+            f"contrast: expected a mapping of coefficient to weight, found {str(weights)[:60]!r}; write e.g. "
+            f"{{{names[-1]!r}: 1}}"
+        )
     several = all(isinstance(value, Mapping) for value in weights.values())
     wanted = dict(weights) if several else {"contrast": weights}
     rows = np.zeros((len(wanted), len(names)))
@@ -46,10 +51,14 @@ def weights_of(weights: Mapping[str, Any], names: tuple[str, ...]) -> tuple[list
                 hint = f"did you mean {near[0]!r}?" if near else f"the coefficients are {', '.join(names)[:300]}"
                 raise ValueError(f"contrast: {title}: no coefficient {name!r}; {hint}")
             if isinstance(weight, bool) or not isinstance(weight, int | float | np.number) or not np.isfinite(weight):
-                raise ValueError(f"contrast: {title}: {name}: expected a number as weight, found {weight!r}; write e.g. 1")
+                raise ValueError(
+                    f"contrast: {title}: {name}: expected a number as weight, found {weight!r}; write e.g. 1"
+                )
             rows[i, names.index(name)] = weight
         if not rows[i].any():
-            raise ValueError(f"contrast: {title}: every weight is 0, so there is nothing to estimate; give a coefficient a weight")
+            raise ValueError(
+                f"contrast: {title}: every weight is 0, so there is nothing to estimate; give a coefficient a weight"
+            )
     return list(wanted), rows
 
 
@@ -90,9 +99,14 @@ class Linear:
             hint = f"did you mean {near[0]!r}?" if near else "choose one"
             raise ValueError(f"ddf: expected one of {', '.join(DDF)}, found {ddf!r}; {hint}")
         if ddf == "hksj" and not self.problem.layout.known:
-            raise ValueError("ddf: hksj rescales known variances, found an unknown sigma; use 'satterthwaite' or 'kenward-roger'")
+            raise ValueError(
+                "ddf: hksj rescales known variances, found an unknown sigma; use 'satterthwaite' or 'kenward-roger'"
+            )
         if ddf == "kenward-roger" and not self.approximate:
-            raise ValueError("ddf: kenward-roger is defined for REML with an unknown sigma; use 'normal', or 'hksj' where variances are known")
+            raise ValueError(
+                "ddf: kenward-roger is defined for REML with an unknown sigma; use 'normal', or 'hksj' where "
+                "variances are known"
+            )
         return "normal" if ddf == "satterthwaite" and not self.approximate else ddf
 
     @cached_property
@@ -101,13 +115,18 @@ class Linear:
         layout, found = self.problem.layout, self.found
         effects = sum(here.size * len(here.effects) for here in layout.levels)
         if effects > MOST_EFFECTS:
-            raise ValueError(f"ddf: kenward-roger takes at most {MOST_EFFECTS} effects of groups, found {effects}; use 'satterthwaite'")
+            raise ValueError(
+                f"ddf: kenward-roger takes at most {MOST_EFFECTS} effects of groups, found {effects}; use "
+                f"'satterthwaite'"
+            )
         covariances = []
         for sd, correlation in zip(found.sds, found.correlations, strict=True):
             square = np.where(np.isnan(correlation), 0.0, correlation) * np.outer(sd, sd)
             np.fill_diagonal(square, sd**2)
             covariances.append(square)
-        return KenwardRoger(layout, self.problem.data, tuple(covariances), float(found.sigma) ** 2, np.asarray(found.coefficients))
+        return KenwardRoger(
+            layout, self.problem.data, tuple(covariances), float(found.sigma) ** 2, np.asarray(found.coefficients)
+        )
 
     @property
     def free(self) -> float:
@@ -148,7 +167,11 @@ class Linear:
                 statistic = float(effect @ np.linalg.solve(rows @ self.covariance(ddf) @ rows.T, effect)) / len(rows)
             else:
                 test = joint_test(self.found, rows, ddf == "satterthwaite")
-                statistic, numerator, denominator = float(test.statistic), float(test.numerator), float(test.denominator)
+                statistic, numerator, denominator = (
+                    float(test.statistic),
+                    float(test.numerator),
+                    float(test.denominator),
+                )
             return statistic, numerator, denominator, float(f_tail(np.asarray(statistic), numerator, denominator))
 
     def table(self, names: list[str], rows: np.ndarray, ddf: str) -> pd.DataFrame:

@@ -1,9 +1,13 @@
 """Maximum likelihood of link-scale families: one grouping, its groups integrated out by quadrature.
 
--2 log L(b, s) with the integral over each group's deviation by adaptive Gauss-Hermite at the mode (one node: Laplace's approximation; Pinheiro &
-Chao 2006, Journal of Computational and Graphical Statistics 15, 58-81) or, without ``nodes``, by the rule of the exact engine. The rules'
-places carry no derivative, so that automatic derivatives are those of the integral and not of the sum that is maximised: Newton steps are taken
-on differences of the sum itself. Coefficients are moved along an orthonormal basis of the design; -2 log L is even in s.
+-2 log L(b, s) with the integral over each group's deviation by adaptive Gauss-Hermite at the mode (one node: Laplace's
+approximation; Pinheiro &
+Chao 2006, Journal of Computational and Graphical Statistics 15, 58-81) or, without ``nodes``, by the rule of the exact
+engine. The rules'
+places carry no derivative, so that automatic derivatives are those of the integral and not of the sum that is
+maximised: Newton steps are taken
+on differences of the sum itself. Coefficients are moved along an orthonormal basis of the design; -2 log L is even in
+s.
 """
 
 from __future__ import annotations
@@ -28,7 +32,9 @@ from hiermodels.quantities import INTERCEPT
 __all__ = ["linked_maximum"]
 
 _TOLD = 2e-4
-"""Least curvature of -2 log L along a direction of the coefficients, per root mean square of its linear predictor: a standard error of 100."""
+"""Least curvature of -2 log L along a direction of the coefficients, per root mean square of its linear predictor: a
+standard error of 100.
+"""
 
 
 @lru_cache(maxsize=64)

@@ -48,7 +48,11 @@ def check_likelihood_design(name: str, problem: Problem) -> None:
 def likelihood_variables(layout: Layout) -> set[str]:
     """Variables that these methods give: coefficients, sds, groups' values and their means, new groups."""
     wanted = ("coefficient", "group sd", "residual sd", "group value", "mean of groups", "new group")
-    return {name for name, q in layout.quantities.items() if q.role in wanted and (q.role != "new group" or _has_intercept(layout, q.owner))}
+    return {
+        name
+        for name, q in layout.quantities.items()
+        if q.role in wanted and (q.role != "new group" or _has_intercept(layout, q.owner))
+    }
 
 
 class _Row(NamedTuple):
@@ -59,10 +63,13 @@ class _Row(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def likelihood_estimator(name: str, layout: Layout, targets: tuple[Target, ...], interval: Interval) -> Callable[[Array, Data], Estimates]:
+def likelihood_estimator(
+    name: str, layout: Layout, targets: tuple[Target, ...], interval: Interval
+) -> Callable[[Array, Data], Estimates]:
     """Estimates of one dataset; what a study maps over replicates.
 
-    A singular fit has the status ``singular`` and numbers; where no maximum was found the estimates are NaN, the status ``nonfinite``.
+    A singular fit has the status ``singular`` and numbers; where no maximum was found the estimates are NaN, the status
+    ``nonfinite``.
 
     Parameters
     ----------
@@ -90,7 +97,9 @@ def likelihood_estimator(name: str, layout: Layout, targets: tuple[Target, ...],
             else _row(shape, data, found, values, df, target.variable, interval)
             for target in targets
         ]
-        value, se, lower, upper = (jnp.concatenate([jnp.atleast_1d(part) for part in parts]) for parts in zip(*rows, strict=True))
+        value, se, lower, upper = (
+            jnp.concatenate([jnp.atleast_1d(part) for part in parts]) for parts in zip(*rows, strict=True)
+        )
         none = jnp.full_like(value, jnp.nan)
         one = jnp.ones((), jnp.int32)
         status = jnp.where(found.singular, STATUS.index("singular"), 0)
@@ -156,7 +165,9 @@ def _positive(value: Array, se: Array, quantile: Array, interval: Interval) -> _
 
 
 def _new(shape: Shape, data: Data, found: Maximum, i: int, p: float, interval: Interval) -> _Row:
-    """A group not in the data, predictors at 0: t with groups - 1 - p degrees of freedom (k - 2 for an intercept alone)."""
+    """A group not in the data, predictors at 0: t with groups - 1 - p degrees of freedom (k - 2 for an intercept
+    alone).
+    """
     layout = shape.layout
     k = [layout.columns[c] for c in layout.population].index(INTERCEPT)
     square = found.covariance[k, k]

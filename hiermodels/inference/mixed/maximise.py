@@ -1,7 +1,10 @@
-"""The lowest point of a smooth, even function of a few relative factors: a damped Newton method with exact second derivatives.
+"""The lowest point of a smooth, even function of a few relative factors: a damped Newton method with exact second
+derivatives.
 
--2 log likelihood depends on the relative factors through Lambda Lambda' alone: a column's sign changes nothing, so that a diagonal entry
-of 0 is a stationary point and not an edge. Newton steps are taken along the absolute eigenvalues of the Hessian: they leave a 0 at which
+-2 log likelihood depends on the relative factors through Lambda Lambda' alone: a column's sign changes nothing, so that
+a diagonal entry
+of 0 is a stationary point and not an edge. Newton steps are taken along the absolute eigenvalues of the Hessian: they
+leave a 0 at which
 the function falls to both sides, and stay at a 0 that is a minimum. No bounds are needed.
 """
 
@@ -122,7 +125,9 @@ def lowest(objective: Callable[[Array], Array], starts: Array, given: Derivative
         curvature = jnp.maximum(jnp.abs(values), floor)
         size = jnp.linalg.norm(state.place)
         # a place between two valleys has no gradient: the push is along the direction that curves down most
-        push = jnp.where((values < -1e-6 * jnp.max(jnp.abs(values))) & (jnp.abs(along) < 1e-8 * curvature), 0.1 * (1 + size), 0.0)
+        push = jnp.where(
+            (values < -1e-6 * jnp.max(jnp.abs(values))) & (jnp.abs(along) < 1e-8 * curvature), 0.1 * (1 + size), 0.0
+        )
         move = -vectors @ (along / (curvature + state.damping) + push)
         longest = 0.5 + size
         length = jnp.linalg.norm(move)
@@ -132,7 +137,11 @@ def lowest(objective: Callable[[Array], Array], starts: Array, given: Derivative
         finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient)) & jnp.all(jnp.isfinite(hessian))
         better = finite & (value <= state.value + 1e-13 * (1 + jnp.abs(state.value)))
         top = jnp.max(jnp.abs(values))
-        damping = jnp.where(better, jnp.where(state.damping > 1e-6 * top, state.damping / 10, 0.0), jnp.maximum(10 * state.damping, 0.1 * top))
+        damping = jnp.where(
+            better,
+            jnp.where(state.damping > 1e-6 * top, state.damping / 10, 0.0),
+            jnp.maximum(10 * state.damping, 0.1 * top),
+        )
         decrement = jnp.sum(along**2 / curvature)
         flat = (decrement <= _DECREMENT * (1 + jnp.abs(state.value))) & (jnp.min(values) > -1e-6 * top)
         stuck = ~better & (state.damping > 1e12 * top)
@@ -149,5 +158,9 @@ def lowest(objective: Callable[[Array], Array], starts: Array, given: Derivative
     top = jnp.max(jnp.abs(values))
     curvature = jnp.maximum(jnp.abs(values), _FLAT * jnp.maximum(top, 1e-12))
     decrement = jnp.sum((vectors.T @ end.gradient) ** 2 / curvature)
-    converged = (decrement <= _ENOUGH * (1 + jnp.abs(end.value))) & (values[0] > -1e-5 * top) & (jnp.max(jnp.abs(end.place)) < _LARGEST)
+    converged = (
+        (decrement <= _ENOUGH * (1 + jnp.abs(end.value)))
+        & (values[0] > -1e-5 * top)
+        & (jnp.max(jnp.abs(end.place)) < _LARGEST)
+    )
     return Lowest(end.place, end.value, end.hessian, converged & jnp.isfinite(end.value), end.steps)

@@ -115,7 +115,9 @@ def _coefficients(shape: Shape, products: Products, at: Eliminated) -> Array:
     inner, p = shape.rest_size, shape.coefficients
     if not p:
         return jnp.zeros(0)
-    b = solve_triangular(at.corner[inner : inner + p, inner : inner + p], at.corner[-1, inner : inner + p], lower=True, trans=1)
+    b = solve_triangular(
+        at.corner[inner : inner + p, inner : inner + p], at.corner[-1, inner : inner + p], lower=True, trans=1
+    )
     return products.base + solve_triangular(products.triangle, b)
 
 
@@ -205,7 +207,8 @@ def at_maximum(shape: Shape, restricted: bool, products: Products) -> Maximum:
 def _inverse(shape: Shape, free: Array, curvature: Array, residual: Array, slope: Array) -> Array:
     """Covariance of (theta, log variance), from the Hessian of the profiled deviance.
 
-    -2 log L = f(theta) + k log v + r^2(theta) / v has at v = r^2 / k the second derivatives H + k g g' / r^4, -k g / r^2 and k, with H the
+    -2 log L = f(theta) + k log v + r^2(theta) / v has at v = r^2 / k the second derivatives H + k g g' / r^4, -k g /
+    r^2 and k, with H the
     Hessian of the profiled deviance and g the gradient of r^2.
     """
     m = shape.dim

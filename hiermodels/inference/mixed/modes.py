@@ -1,7 +1,10 @@
-"""Values of the groups at the maximum: conditional modes (best linear unbiased predictions) and three standard errors of them.
+"""Values of the groups at the maximum: conditional modes (best linear unbiased predictions) and three standard errors
+of them.
 
-The inverse of the equations of (v, b) times s^2 is the covariance of their errors of prediction (Henderson 1975, Biometrics 31, 423-447).
-It is taken apart as it was built: the border's first, then a level of the chain after the other, coarse to fine, with only the blocks
+The inverse of the equations of (v, b) times s^2 is the covariance of their errors of prediction (Henderson 1975,
+Biometrics 31, 423-447).
+It is taken apart as it was built: the border's first, then a level of the chain after the other, coarse to fine, with
+only the blocks
 that belong to a group and its ancestors.
 """
 
@@ -28,7 +31,8 @@ class Modes(eqx.Module):
     Attributes
     ----------
     value, se : Array
-        theta: population coefficient, own deviation and the ancestors'; standard error of prediction, the coefficients' error included.
+        theta: population coefficient, own deviation and the ancestors'; standard error of prediction, the coefficients'
+        error included.
     mode : Array
         Own deviation u.
     mode_se : Array
@@ -67,7 +71,10 @@ def modes(shape: Shape, products: Products, data: Data, theta: Array, variance: 
     flat_user = _border_in_units(shape, products, half, flat)
     flat_user = flat_user.at[inner:].add(products.base)
     full, conditional = (_in_units(shape, products, half, _joint(shape, at, owners, b)) for b in (inverse, given))
-    return tuple(_of_level(shape, data, owners, all_values, flat_user, full, conditional, variance, i) for i in range(len(shape.levels)))
+    return tuple(
+        _of_level(shape, data, owners, all_values, flat_user, full, conditional, variance, i)
+        for i in range(len(shape.levels))
+    )
 
 
 def _inverse(low: Array) -> Array:
@@ -148,12 +155,16 @@ def _in_units(shape: Shape, products: Products, half: tuple[Array, ...], joint: 
     chain = {(n, m): half[shape.chain[n]] @ block @ half[shape.chain[m]].T for (n, m), block in joint.chain.items()}
     border = _border_in_units(shape, products, half, joint.border)
     border = _border_in_units(shape, products, half, border.T).T
-    beside = [half[shape.chain[n]] @ _border_in_units(shape, products, half, b) for n, b in enumerate(joint.with_border)]
+    beside = [
+        half[shape.chain[n]] @ _border_in_units(shape, products, half, b) for n, b in enumerate(joint.with_border)
+    ]
     return _Joint(chain, beside, border)
 
 
 class _Part(NamedTuple):
-    """One term of a group's value: an effect of a level of the chain, or an entry of the border; a place for each group."""
+    """One term of a group's value: an effect of a level of the chain, or an entry of the border; a place for each
+    group.
+    """
 
     chain: int
     effect: int
@@ -187,7 +198,13 @@ def _of_level(
             parts.append(_Part(-1, 0, jnp.full(level.size, k)))
         total = sum((_value(p, values, flat) for p in parts), jnp.zeros(level.size))
         square = sum((_covariance(a, b, full) for a in parts for b in parts), jnp.zeros(level.size))
-        found = (total, square, _value(own, values, flat), _covariance(own, own, full), _covariance(own, own, conditional))
+        found = (
+            total,
+            square,
+            _value(own, values, flat),
+            _covariance(own, own, full),
+            _covariance(own, own, conditional),
+        )
         for into, one in zip(columns, found, strict=True):
             into.append(one)
     value, square, mode, mode_square, given = (jnp.stack(c, -1) for c in columns)

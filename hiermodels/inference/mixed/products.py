@@ -2,8 +2,10 @@
 
     y = X b + sum_l Z_l u_l + e,   u_l ~ N(0, s^2 Lambda_l Lambda_l') a group,   e ~ N(0, s^2 / w) a row
 
-Weights are divided by their mean, so that Lambda is relative to a typical row's sd. X is replaced by an orthonormal basis of its
-columns, y by its residual. Effects of groups are divided by their size and, where correlated with an intercept, centred: the law of the
+Weights are divided by their mean, so that Lambda is relative to a typical row's sd. X is replaced by an orthonormal
+basis of its
+columns, y by its residual. Effects of groups are divided by their size and, where correlated with an intercept,
+centred: the law of the
 groups is the same in other units, and `Products.change` leads back.
 """
 
@@ -97,8 +99,14 @@ def cross_products(shape: Shape, data: Data) -> Products:
         found = found.at[data.group[i], data.group[j]].add(z[i][:, :, None] * z[j][:, None, :])
         return jnp.swapaxes(found, 1, 2).reshape(a.size, len(a.effects), b.size * len(b.effects))
 
-    border = tuple(jnp.concatenate([*(crossed(i, r) for r in shape.rest), total(i, z[i], columns)], 2) for i in shape.chain)
-    flat = [crossed(r, s).reshape(-1, layout.levels[s].size * len(layout.levels[s].effects)) for r in shape.rest for s in shape.rest]
+    border = tuple(
+        jnp.concatenate([*(crossed(i, r) for r in shape.rest), total(i, z[i], columns)], 2) for i in shape.chain
+    )
+    flat = [
+        crossed(r, s).reshape(-1, layout.levels[s].size * len(layout.levels[s].effects))
+        for r in shape.rest
+        for s in shape.rest
+    ]
     sides = [total(r, z[r], columns).reshape(-1, columns.shape[1]) for r in shape.rest]
     k = len(shape.rest)
     upper = [jnp.concatenate([*flat[k * a : k * a + k], sides[a]], 1) for a in range(k)]

@@ -1,7 +1,10 @@
-"""Profile intervals of group sds, correlations and sigma: the values whose best fit is not worse than a chi-square quantile.
+"""Profile intervals of group sds, correlations and sigma: the values whose best fit is not worse than a chi-square
+quantile.
 
-A point (phi, c) of the profile of a parameter c lies at the minimum of -2 log L + rho (c - s)^2 over everything, for any s: where the
-minimum stands, c need not be s. One compiled program with s and the parameter as arguments gives the whole profile, smooth where a
+A point (phi, c) of the profile of a parameter c lies at the minimum of -2 log L + rho (c - s)^2 over everything, for
+any s: where the
+minimum stands, c need not be s. One compiled program with s and the parameter as arguments gives the whole profile,
+smooth where a
 variance is 0, since c is a variance, in units of its estimate. The ends are found by bisection (Brent) in s.
 """
 
@@ -50,7 +53,9 @@ def _variance(shape: Shape, products: Products, place: Array) -> Array:
 def _program(layout: Layout, restricted: bool) -> Callable[..., tuple[Array, Array, Array, Array]]:
     shape = shape_of(layout)
 
-    def at(products: Products, place: Array, weights: Array, goal: Array, pull: Array) -> tuple[Array, Array, Array, Array]:
+    def at(
+        products: Products, place: Array, weights: Array, goal: Array, pull: Array
+    ) -> tuple[Array, Array, Array, Array]:
         """Place, quantity, deviance and convergence of one point of the profile."""
 
         def objective(p: Array) -> Array:
@@ -86,7 +91,8 @@ def profile_interval(
     Returns
     -------
     lower, upper : float
-        0 (-1) where a variance (correlation) as low fits well enough; infinity (1) where the profile stays low; NaN where an end was not
+        0 (-1) where a variance (correlation) as low fits well enough; infinity (1) where the profile stays low; NaN
+        where an end was not
         found.
     """
     from scipy.optimize import brentq

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["profile_table"]
 
 
-def profile_table(problem: Problem, found: Maximum, restricted: bool, level: float, wanted: str | Sequence[str] | None) -> pd.DataFrame:
+def profile_table(
+    problem: Problem, found: Maximum, restricted: bool, level: float, wanted: str | Sequence[str] | None
+) -> pd.DataFrame:
     """Columns ``estimate lower upper``, a row a parameter.
 
     Raises
@@ -50,7 +52,9 @@ def profile_table(problem: Problem, found: Maximum, restricted: bool, level: flo
 
 
 def _places(problem: Problem, found: Maximum) -> dict[str, tuple[int, float, bool]]:
-    """Row name to the place among the profile's quantities, the estimate, and whether that is the root of the quantity."""
+    """Row name to the place among the profile's quantities, the estimate, and whether that is the root of the
+    quantity.
+    """
     layout, k = problem.layout, 0
     rows: dict[str, tuple[int, float, bool]] = {}
     for i, here in enumerate(layout.levels):

@@ -1,4 +1,6 @@
-"""Which levels of a normal model are eliminated group by group, and which stay in the dense border; static and hashable."""
+"""Which levels of a normal model are eliminated group by group, and which stay in the dense border; static and
+hashable.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ class Shape:
     chain : tuple of int
         Levels, finest first, each nested in the next: their equations are block diagonal and are eliminated in turn.
     rest : tuple of int
-        Levels that are crossed with these: their effects stay, beside the coefficients, in one dense matrix, the border.
+        Levels that are crossed with these: their effects stay, beside the coefficients, in one dense matrix, the
+        border.
     """
 
     layout: Layout
@@ -88,9 +91,12 @@ class Shape:
         found: list[Quantity] = []
         for level in self.levels:
             found += [group_sd(level.name, self.layout.columns[e]) for e in level.effects]
-            found += [Quantity(cor_name(level.name), "correlation", "correlation", level.name, size=len(b)) for b in level.blocks if len(b) > 1]
+            found += [
+                Quantity(cor_name(level.name), "correlation", "correlation", level.name, size=len(b))
+                for b in level.blocks
+                if len(b) > 1
+            ]
         return tuple(found)
-
 
 
 @lru_cache(maxsize=256)
@@ -105,7 +111,7 @@ def shape_of(layout: Layout) -> Shape:
     >>> shape = shape_of(layout)
     >>> [layout.levels[i].name for i in shape.chain], shape.rest_size
     (['plate'], 6)
-    """
+    """  # noqa: E501
 
     def effects(lineage: tuple[int, ...]) -> int:
         return sum(layout.levels[i].size * len(layout.levels[i].effects) for i in lineage)

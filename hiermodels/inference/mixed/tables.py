@@ -70,7 +70,11 @@ def _spreads(problem: Problem, found: Maximum, level: float) -> dict[str, Column
     for i, here in enumerate(layout.levels):
         se = _delta(np.asarray(found.sd_slopes[i]), inverse)
         for e, column in enumerate(here.effects):
-            name = next(p.name for p in layout.parameters if (p.role, p.owner, p.effect) == ("group sd", here.name, layout.columns[column]))
+            name = next(
+                p.name
+                for p in layout.parameters
+                if (p.role, p.owner, p.effect) == ("group sd", here.name, layout.columns[column])
+            )
             table[name] = _on_log(np.asarray(found.sds[i][e]), np.asarray(se[e]), level)
         for block in (b for b in here.blocks if len(b) > 1):
             name = next(p.name for p in layout.parameters if (p.role, p.owner) == ("correlation", here.name))
@@ -79,7 +83,9 @@ def _spreads(problem: Problem, found: Maximum, level: float) -> dict[str, Column
             table[name] = _on_atanh(value, _delta(slopes, inverse), level)
     if layout.residual_sd is not None:
         se = np.asarray(found.sigma) * np.sqrt(inverse[-1, -1]) / 2
-        table[next(p.name for p in layout.parameters if p.role == "residual sd")] = _on_log(np.asarray(found.sigma), se, level)
+        table[next(p.name for p in layout.parameters if p.role == "residual sd")] = _on_log(
+            np.asarray(found.sigma), se, level
+        )
     return table
 
 
@@ -115,7 +121,9 @@ def summary_table(
     order = [p.name for p in layout.parameters] + [n for n in columns if layout.parameter(n) is None]
     shaped = {name: np.asarray(columns[name].estimate)[None, None] for name in order}
     index = describe.scalar_names(shaped, describe.axes(shaped, problem))
-    table = {field: np.concatenate([np.ravel(getattr(columns[name], field)) for name in order]) for field in Column._fields}
+    table = {
+        field: np.concatenate([np.ravel(getattr(columns[name], field)) for name in order]) for field in Column._fields
+    }
     return pd.DataFrame(table, index=index)
 
 

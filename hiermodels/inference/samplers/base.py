@@ -65,8 +65,10 @@ class Retry(NamedTuple):
 class Sampler:
     """A sampler with its settings; it is written for one dataset, and ``vmap`` batches it.
 
-    A sampler is a subclass in a file of its own in this folder, and a line in the menu (`hiermodels.inference.samplers.menu`). It gives
-    `name` and `positions`, and whatever else of the below is not as it stands here; the first line of its docstring is what lists show of it.
+    A sampler is a subclass in a file of its own in this folder, and a line in the menu
+    (`hiermodels.inference.samplers.menu`). It gives
+    `name` and `positions`, and whatever else of the below is not as it stands here; the first line of its docstring is
+    what lists show of it.
     Contract tests over the menu hold its draws to an exact posterior.
 
     Attributes
@@ -112,7 +114,10 @@ class Sampler:
     def wants(self) -> str:
         """What its settings must be and are not, as a whole message; empty where they are right."""
         if self.independent and not self.settings.marginalize:
-            return f"sampler={self.name!r} integrates the group effects out; use it with marginalize=True, or use sampler='nuts'"
+            return (
+                f"sampler={self.name!r} integrates the group effects out; use it with marginalize=True, or use "
+                f"sampler='nuts'"
+            )
         return ""
 
     def model(self, layout: Layout) -> Any:
@@ -147,17 +152,23 @@ class Sampler:
     # one dataset ------------------------------------------------------------------------------------------------------
 
     def positions(self, model: Any, key: Array, stats: Any) -> tuple[Array, dict[str, Array]]:
-        """Unconstrained positions (chain, draw, dim) of a model with at least one dimension, and statistics by ArviZ's names, each (chain, draw)."""
+        """Unconstrained positions (chain, draw, dim) of a model with at least one dimension, and statistics by ArviZ's
+        names, each (chain, draw).
+        """
         raise NotImplementedError(f"{self.name}: positions")
 
     def chains(self, model: Any, key: Array, stats: Any) -> tuple[Array, dict[str, Array]]:
-        """`positions`, of a model without hyperparameters too; ``heavy_weights`` where the model's own density is not exact enough for them."""
+        """`positions`, of a model without hyperparameters too; ``heavy_weights`` where the model's own density is not
+        exact enough for them.
+        """
         if model.dim == 0:
             shape = (self.settings.chains, self.settings.draws)
             return jnp.zeros((*shape, 0)), {"lp": jnp.broadcast_to(model.log_density(jnp.zeros(0), stats), shape)}
         position, found = self.positions(model, key, stats)
         inner = inner_error(model, position.reshape(-1, model.dim), stats)
-        return position, found if inner is None else found | {"heavy_weights": jnp.broadcast_to(inner > ALLOWED, position.shape[:2])}
+        return position, found if inner is None else found | {
+            "heavy_weights": jnp.broadcast_to(inner > ALLOWED, position.shape[:2])
+        }
 
     def draw(self, model: Any, key: Array, stats: Any) -> Draws:
         """Draws of every variable (chain, draw, ...) and the sampler's statistics, group axes padded."""
@@ -225,21 +236,29 @@ class Sampler:
         return ()
 
     def harder(self) -> tuple[Settings, ...]:
-        """Settings of the further tries of a failed fit under ``retry-with-escalation``: longer chains of NUTS, with a higher target acceptance."""
+        """Settings of the further tries of a failed fit under ``retry-with-escalation``: longer chains of NUTS, with a
+        higher target acceptance.
+        """
         chains = replace(self.settings, sampler="nuts")
         return tuple(
-            replace(chains, tune=chains.tune * 2**k, draws=chains.draws * 2, target_accept=max(chains.target_accept, accept))
+            replace(
+                chains, tune=chains.tune * 2**k, draws=chains.draws * 2, target_accept=max(chains.target_accept, accept)
+            )
             for k, accept in ((1, 0.95), (2, 0.99))
         )
 
     def instead(self) -> str:
-        """What to use in its place where its chains are too slow, as the end of a remedy; empty where nothing is better."""
+        """What to use in its place where its chains are too slow, as the end of a remedy; empty where nothing is
+        better.
+        """
         return ", or sampler='nuts'"
 
     # words ------------------------------------------------------------------------------------------------------------
 
     def words(self, problem: Problem, draws: Draws) -> list[str]:
-        """What a printed fit says of how its draws were made: which group values were sampled as themselves, where ``centred="auto"`` chose."""
+        """What a printed fit says of how its draws were made: which group values were sampled as themselves, where
+        ``centred="auto"`` chose.
+        """
         layout = problem.layout
         if self.settings.centred != "auto" or not isinstance(self.model(layout), Explicit):
             return []

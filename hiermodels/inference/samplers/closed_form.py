@@ -41,5 +41,7 @@ class ClosedForm(Sampler):
     def positions(self, model: Any, key: Array, stats: Any) -> tuple[Array, dict[str, Array]]:
         shape = (self.settings.chains, self.settings.draws)
         position = closed_form(model)(key, stats, shape)
-        lp = jax.lax.map(lambda u: model.log_density(u, stats), position.reshape(-1, model.dim), batch_size=block_size(model))
+        lp = jax.lax.map(
+            lambda u: model.log_density(u, stats), position.reshape(-1, model.dim), batch_size=block_size(model)
+        )
         return position, {"lp": lp.reshape(shape)}

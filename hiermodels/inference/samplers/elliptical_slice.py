@@ -1,11 +1,16 @@
 """Elliptical slice sampling, with a reference law that is fitted in warm-up.
 
-Elliptical slice sampling (Murray, Adams & MacKay 2010, AISTATS 9, 541-548) moves a target N(x; m, S) r(x) along an ellipse through the
-current point and a draw of the normal law, and shrinks the arc until r is high enough; it has no step size and wants no gradient. Any
-target is of that form once a reference is divided out of it. As in Nishihara, Murray & Adams (2014, JMLR 15, 2087-2112, section 2) that
-reference is a multivariate t law, a normal law given its own random scale: chains return from tails that are heavier than the normal one.
+Elliptical slice sampling (Murray, Adams & MacKay 2010, AISTATS 9, 541-548) moves a target N(x; m, S) r(x) along an
+ellipse through the
+current point and a draw of the normal law, and shrinks the arc until r is high enough; it has no step size and wants no
+gradient. Any
+target is of that form once a reference is divided out of it. As in Nishihara, Murray & Adams (2014, JMLR 15, 2087-2112,
+section 2) that
+reference is a multivariate t law, a normal law given its own random scale: chains return from tails that are heavier
+than the normal one.
 
-Location and scale of the reference start at a Laplace fit and are fitted anew to the draws of all chains in three windows of warm-up.
+Location and scale of the reference start at a Laplace fit and are fitted anew to the draws of all chains in three
+windows of warm-up.
 """
 
 from __future__ import annotations
@@ -36,9 +41,11 @@ _WINDOWS = (0.15, 0.4, 1.0)
 
 @dataclass(frozen=True)
 class EllipticalSlice(Sampler):
-    """Elliptical slice sampler: along ellipses through draws of a reference law that warm-up fits; no step size, no gradient.
+    """Elliptical slice sampler: along ellipses through draws of a reference law that warm-up fits; no step size, no
+    gradient.
 
-    To compare with. Moves on what `nuts` moves on, in the same coordinates, and refuses models with more dimensions than a reference can be
+    To compare with. Moves on what `nuts` moves on, in the same coordinates, and refuses models with more dimensions
+    than a reference can be
     fitted in: arcs are then too short to get anywhere.
     """
 
@@ -51,7 +58,8 @@ class EllipticalSlice(Sampler):
         model = super().model(layout)
         if model.dim > LAPLACE_LIMIT:
             raise ValueError(
-                f"sampler: {self.name!r} is for up to {LAPLACE_LIMIT} dimensions, this model has {model.dim}; use sampler='nuts'"
+                f"sampler: {self.name!r} is for up to {LAPLACE_LIMIT} dimensions, this model has {model.dim}; use "
+                f"sampler='nuts'"
             )
         return model
 
@@ -91,7 +99,9 @@ class _Reference(NamedTuple):
         """With some more draws (chain, dim); those that are not finite do not count."""
         fine = jnp.isfinite(z).all(1)
         z = jnp.where(fine[:, None], z, 0.0)
-        return self._replace(count=self.count + jnp.sum(fine), first=self.first + jnp.sum(z, 0), second=self.second + z.T @ z)
+        return self._replace(
+            count=self.count + jnp.sum(fine), first=self.first + jnp.sum(z, 0), second=self.second + z.T @ z
+        )
 
     def fitted(self) -> _Reference:
         """The law with mean and covariance of the draws, shrunk towards the old one by ten draws."""
@@ -134,9 +144,13 @@ def _run(
         return reference, points, rows.at[:, row].set(points), tried.at[:, row].set(count)
 
     lp = jax.vmap(log_density)(start)
-    points = jnp.concatenate([jnp.where(jnp.isfinite(lp)[:, None], start, jnp.nan), lp[:, None]], 1)  # a chain that cannot start is lost
+    points = jnp.concatenate(
+        [jnp.where(jnp.isfinite(lp)[:, None], start, jnp.nan), lp[:, None]], 1
+    )  # a chain that cannot start is lost
     rows = jnp.zeros((chains, draws, dim + 1), start.dtype)
-    *_, rows, tried = lax.fori_loop(0, tune + draws, draw, (reference, points, rows, jnp.zeros((chains, draws), jnp.int32)))
+    *_, rows, tried = lax.fori_loop(
+        0, tune + draws, draw, (reference, points, rows, jnp.zeros((chains, draws), jnp.int32))
+    )
     return rows, tried
 
 

@@ -23,7 +23,9 @@ from hiermodels.models.problem import Data, Problem
 __all__ = ["Exact"]
 
 _DOUBT = "not accurate enough for this posterior, now with"
-_FELL_BACK = "exact: its estimate of its own error was too large for this posterior, so these draws are from NUTS instead"
+_FELL_BACK = (
+    "exact: its estimate of its own error was too large for this posterior, so these draws are from NUTS instead"
+)
 
 _FELL_FAR = f"{_FELL_BACK}, and the groups do not integrate out exactly enough, so that they move on every parameter"
 
@@ -32,7 +34,8 @@ _FELL_FAR = f"{_FELL_BACK}, and the groups do not integrate out exactly enough, 
 class Exact(Sampler):
     """The exact engine: posteriors with few hyperparameters, by quadrature, without a Markov chain.
 
-    Independent draws and quadrature summaries, where the hyperparameters are few; see `hiermodels.inference.exact`. It has no loop that
+    Independent draws and quadrature summaries, where the hyperparameters are few; see `hiermodels.inference.exact`. It
+    has no loop that
     waits for the slowest dataset, so that its lanes may be wider.
     """
 
@@ -72,7 +75,11 @@ class Exact(Sampler):
         return (
             Retry(replace(self.settings, accuracy=finer), f"{_DOUBT} a finer lattice"),
             Retry(replace(self.settings, sampler="nuts"), f"{_DOUBT} NUTS", _FELL_BACK),
-            Retry(replace(self.settings, sampler="nuts", marginalize=False), f"{_DOUBT} NUTS on every parameter", _FELL_FAR),
+            Retry(
+                replace(self.settings, sampler="nuts", marginalize=False),
+                f"{_DOUBT} NUTS on every parameter",
+                _FELL_FAR,
+            ),
         )
 
     def words(self, problem: Problem, draws: Draws) -> list[str]:

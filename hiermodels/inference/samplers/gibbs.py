@@ -32,7 +32,8 @@ class Gibbs(Sampler):
     def model(self, layout: Layout) -> Factorised:
         if layout.by_quadrature:
             raise ValueError(
-                f"sampler: 'gibbs': the groups of family {layout.family} have no law in closed form given the hyperparameters; "
+                f"sampler: 'gibbs': the groups of family {layout.family} have no law in closed form given the "
+                f"hyperparameters; "
                 f"use sampler='nuts' or 'exact'"
             )
         return factorise(layout)

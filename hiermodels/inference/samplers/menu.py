@@ -18,7 +18,9 @@ from hiermodels.inference.settings import Settings
 __all__ = ["MENU", "auto_lanes", "check_settings", "of", "those_that"]
 
 MENU: dict[str, type[Sampler]] = {
-    how.name: how for how in list(vars().values()) if isinstance(how, type) and issubclass(how, Sampler) and how is not Sampler
+    how.name: how
+    for how in list(vars().values())
+    if isinstance(how, type) and issubclass(how, Sampler) and how is not Sampler
 }
 """Every sampler by its name."""
 
@@ -82,7 +84,9 @@ def check_settings(settings: Settings) -> None:
     if not isinstance(settings.centred, bool | tuple) and settings.centred != "auto":
         raise ValueError(f"centred: expected True, False or 'auto', found {settings.centred!r}; give one of them")
     if settings.accuracy not in ACCURACIES:
-        raise ValueError(f"accuracy: expected one of {', '.join(ACCURACIES)}, found {settings.accuracy!r}; use one of them")
+        raise ValueError(
+            f"accuracy: expected one of {', '.join(ACCURACIES)}, found {settings.accuracy!r}; use one of them"
+        )
     if unfit := of(settings).wants():
         raise ValueError(unfit)
     step = settings.step_size
@@ -90,5 +94,6 @@ def check_settings(settings: Settings) -> None:
         raise ValueError(f"step_size: expected a positive number or None, found {step!r}; e.g. step_size=0.1")
     if step is not None and "step_size" not in of(settings).takes:
         raise ValueError(
-            f"step_size: sampler={settings.sampler!r} does not use it, {' and '.join(those_that('step_size'))} does; leave it out"
+            f"step_size: sampler={settings.sampler!r} does not use it, {' and '.join(those_that('step_size'))} does; "
+            f"leave it out"
         )

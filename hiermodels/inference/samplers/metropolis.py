@@ -45,6 +45,8 @@ class Metropolis(Sampler):
             MetropolisSettings(settings.draws, settings.tune, settings.step_size),
         )
         chains = run(run_key, jax.vmap(lambda u: natural(function, sites, u, stats, stats.y))(position))
-        found = jax.vmap(jax.vmap(lambda x: natural_log_density(function, sites, x, stats, stats.y)[1]))(chains.position)
+        found = jax.vmap(jax.vmap(lambda x: natural_log_density(function, sites, x, stats, stats.y)[1]))(
+            chains.position
+        )
         lost = jnp.isneginf(chains.stats["lp"])  # a chain that never found a density
         return jnp.where(lost[..., None], jnp.nan, found), chains.stats

@@ -18,14 +18,18 @@ FEW = 6
 """Most dimensions of a marginal posterior of hyperparameters whose trajectories are about equally long."""
 
 _DOUBT = "the groups do not integrate out exactly enough for this posterior, now with"
-_FELL_BACK = "nuts: the groups do not integrate out exactly enough for this posterior, so these draws move on every parameter instead"
+_FELL_BACK = (
+    "nuts: the groups do not integrate out exactly enough for this posterior, so these draws move on every "
+    "parameter instead"
+)
 
 
 @dataclass(frozen=True)
 class Nuts(Sampler):
     """The no-U-turn sampler for many small posteriors at once, and the Laplace fit that starts it.
 
-    Always works: on the hyperparameters alone where the model factorises, else on everything. See `hiermodels.inference.nuts`.
+    Always works: on the hyperparameters alone where the model factorises, else on everything. See
+    `hiermodels.inference.nuts`.
     """
 
     name = "nuts"
@@ -55,7 +59,8 @@ class Nuts(Sampler):
     def lanes(self, device_kind: str, dim: int, size: int) -> int:
         """As of any sampler, but for many dimensions.
 
-        Trajectories in many dimensions (explicit models) differ so much in length that waiting for the longest soon costs more than a
+        Trajectories in many dimensions (explicit models) differ so much in length that waiting for the longest soon
+        costs more than a
         step of the loop: on CPU large ones move alone, small ones a few together.
         """
         if device_kind.lower() != "cpu" or dim <= FEW:

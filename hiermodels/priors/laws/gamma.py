@@ -31,7 +31,9 @@ class Gamma(Prior):
         return "" if self.shape > 0 and self.rate > 0 else "shape > 0 and rate > 0"
 
     def log_density(self, x: Array, context: Array | None = None) -> Array:
-        return self.shape * math.log(self.rate) - math.lgamma(self.shape) + (self.shape - 1) * jnp.log(x) - self.rate * x
+        return (
+            self.shape * math.log(self.rate) - math.lgamma(self.shape) + (self.shape - 1) * jnp.log(x) - self.rate * x
+        )
 
     def sample(self, key: Array, unit: Array | None = None, size: int = 1) -> Array:
         return jax.random.gamma(key, self.shape) / self.rate

@@ -39,7 +39,9 @@ class GammaRate(Prior):
 
     def log_density(self, x: Array, context: Array | None = None) -> Array:
         if context is None:
-            raise ValueError(f"prior {self}: it is in units of another parameter; name another prior, e.g. normal(0, 10)")
+            raise ValueError(
+                f"prior {self}: it is in units of another parameter; name another prior, e.g. normal(0, 10)"
+            )
         scale = self.rate * context
         return self.shape * jnp.log(scale) - math.lgamma(self.shape) - (self.shape + 1) * jnp.log(x) - scale / x
 

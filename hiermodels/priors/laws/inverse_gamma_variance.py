@@ -37,10 +37,15 @@ class InverseGammaVariance(Prior):
         return jnp.sqrt(self.scale / jax.random.gamma(key, self.shape))
 
     def law(self, kind: str = "positive", unit: Array | None = None) -> dist.Distribution:
-        return dist.TransformedDistribution(dist.InverseGamma(self.shape, self.scale), dist.transforms.PowerTransform(0.5))
+        return dist.TransformedDistribution(
+            dist.InverseGamma(self.shape, self.scale), dist.transforms.PowerTransform(0.5)
+        )
 
     def source(self, kind: str = "positive", unit: str = "") -> str:
-        return f"dist.TransformedDistribution(dist.InverseGamma({self.shape}, {self.scale}), dist.transforms.PowerTransform(0.5))"
+        return (
+            f"dist.TransformedDistribution(dist.InverseGamma({self.shape}, {self.scale}), "
+            f"dist.transforms.PowerTransform(0.5))"
+        )
 
     @property
     def origin(self) -> float:

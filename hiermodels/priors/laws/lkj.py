@@ -31,7 +31,9 @@ class LKJ(Prior):
         return "" if self.eta > 0 else "eta > 0"
 
     def log_density(self, x: Array, context: Array | None = None) -> Array:
-        """Log density of a Cholesky factor of a correlation matrix, normalised; shape (effect, effect) in, scalar out."""
+        """Log density of a Cholesky factor of a correlation matrix, normalised; shape (effect, effect) in, scalar
+        out.
+        """
         return self.cholesky(x.shape[-1]).log_prob(x)
 
     def sample(self, key: Array, unit: Array | None = None, size: int = 1) -> Array:

@@ -20,7 +20,8 @@ __all__ = ["LogStudentT"]
 class LogStudentT(Prior):
     """The logarithm is loc + scale t_df: positive, with no moments, and mass as near to zero as far from it.
 
-    p(x) = t_df((log x - loc) / scale) / (scale x), which behaves as |log x|^-(df + 1) / x at both ends. Its median is exp(loc).
+    p(x) = t_df((log x - loc) / scale) / (scale x), which behaves as |log x|^-(df + 1) / x at both ends. Its median is
+    exp(loc).
 
     Examples
     --------
@@ -48,10 +49,15 @@ class LogStudentT(Prior):
         return jnp.exp(self.loc + self.scale * jax.random.t(key, self.df))
 
     def law(self, kind: str = "positive", unit: Array | None = None) -> dist.Distribution:
-        return dist.TransformedDistribution(dist.StudentT(self.df, self.loc, self.scale), dist.transforms.ExpTransform())
+        return dist.TransformedDistribution(
+            dist.StudentT(self.df, self.loc, self.scale), dist.transforms.ExpTransform()
+        )
 
     def source(self, kind: str = "positive", unit: str = "") -> str:
-        return f"dist.TransformedDistribution(dist.StudentT({self.df}, {self.loc}, {self.scale}), dist.transforms.ExpTransform())"
+        return (
+            f"dist.TransformedDistribution(dist.StudentT({self.df}, {self.loc}, {self.scale}), "
+            f"dist.transforms.ExpTransform())"
+        )
 
     @property
     def origin(self) -> float:

@@ -40,7 +40,8 @@ class Normal(Prior):
     def latex(self, rule: str = "", unit: str = "\\sigma") -> str:
         if rule:
             return f"{self.symbol}(0,\\, ({self.sd:g}\\, {rule})^{{2}})"
-        return f"{self.symbol}({self.mean:g},\\, {self.sd:g}^{{2}})"  # the second number is a variance in the lines of a model
+        # the second number is a variance in the lines of a model
+        return f"{self.symbol}({self.mean:g},\\, {self.sd:g}^{{2}})"
 
     def log_density(self, x: Array, context: Array | None = None) -> Array:
         return _densities.log_normal(x, self.mean, self.sd)
@@ -57,4 +58,3 @@ class Normal(Prior):
     @property
     def gaussian(self) -> tuple[float, float]:
         return self.mean, self.sd
-

@@ -26,7 +26,9 @@ class Reference(Prior):
 
     def log_density(self, x: Array, context: Array | None = None) -> Array:
         if context is None:
-            raise ValueError(f"prior {self}: it is defined for known variances; name another prior, e.g. half_normal(5)")
+            raise ValueError(
+                f"prior {self}: it is defined for known variances; name another prior, e.g. half_normal(5)"
+            )
         # masked groups carry an infinite variance and add nothing
         return jnp.log(x) + 0.5 * jnp.log(jnp.sum((context + x**2) ** -2.0))
 

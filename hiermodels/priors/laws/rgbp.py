@@ -15,7 +15,8 @@ __all__ = ["RGBP"]
 class RGBP(Prior):
     """Joint rule: flat coefficients on the link scale, 1 / kappa (1 / shape) uniform on the positive numbers.
 
-    Flat on 1 / b, with b = a / m, would be improper for any counts: at a below one over the number of groups the mean runs off.
+    Flat on 1 / b, with b = a / m, would be improper for any counts: at a below one over the number of groups the mean
+    runs off.
     """
 
     name = "rgbp"

@@ -19,7 +19,8 @@ __all__ = ["ScaledHalfT"]
 class ScaledHalfT(Prior):
     """Half t law of a group sd in units of sigma, the residual sd: sd / sigma has ``half_t(df, ratio)``.
 
-    p(sd | sigma) = 2 t_df(sd / (ratio sigma)) / (ratio sigma). A change of the outcome's units changes nothing, so one text serves any data and
+    p(sd | sigma) = 2 t_df(sd / (ratio sigma)) / (ratio sigma). A change of the outcome's units changes nothing, so one
+    text serves any data and
     every dataset of a study.
 
     Examples
@@ -49,7 +50,9 @@ class ScaledHalfT(Prior):
 
     def log_density(self, x: Array, context: Array | None = None) -> Array:
         if context is None:
-            raise ValueError(f"prior {self}: it is in units of another parameter; name another prior, e.g. normal(0, 10)")
+            raise ValueError(
+                f"prior {self}: it is in units of another parameter; name another prior, e.g. normal(0, 10)"
+            )
         return _densities.log_half_t(x / context, self.df, self.ratio) - jnp.log(context)
 
     def sample(self, key: Array, unit: Array | None = None, size: int = 1) -> Array:

@@ -41,7 +41,9 @@ class ScaledNormal(Prior):
 
     def log_density(self, x: Array, context: Array | None = None) -> Array:
         if context is None:
-            raise ValueError(f"prior {self}: it is in units of another parameter; name another prior, e.g. normal(0, 10)")
+            raise ValueError(
+                f"prior {self}: it is in units of another parameter; name another prior, e.g. normal(0, 10)"
+            )
         sd = self.ratio * context
         return -0.5 * ((x - self.mean) / sd) ** 2 - jnp.log(sd) - 0.5 * math.log(2 * math.pi)
 

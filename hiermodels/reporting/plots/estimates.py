@@ -96,7 +96,8 @@ def plot_ridge(
 
     Methods are shown on the replicates that all of them have.
 
-    Where truths vary between replicates, estimates are shown relative to them. The dot below a ridge is the mean, its bar two
+    Where truths vary between replicates, estimates are shown relative to them. The dot below a ridge is the mean, its
+    bar two
     Monte Carlo standard errors either side (the replicate is the unit, groups of one dataset count once).
 
     Parameters
@@ -119,7 +120,9 @@ def plot_ridge(
     """
     rows = in_common(choose(estimates, "estimates", "rep method true", estimand=estimand, group=group, where=where))
     if rows.empty:
-        raise ValueError(f"estimand: expected finite estimates of {estimand} in a replicate that all methods have, found none")
+        raise ValueError(
+            f"estimand: expected finite estimates of {estimand} in a replicate that all methods have, found none"
+        )
     fixed = rows["true"].notna().any() and rows.groupby(["group"], observed=True)["true"].nunique().max() == 1
     fixed = bool(fixed and rows["group"].nunique() == 1)
     relative = not fixed and bool(rows["true"].notna().all())
@@ -200,7 +203,9 @@ def plot_estimate_se(
         shade, marker = looks[part["method"].iloc[0]]
         one.plot(error, se, marker, color=shade, markersize=2.5, alpha=0.5, rasterized=len(rows) > 1000, label="_")
         top = 1.05 * se.max()
-        one.plot([-1.96 * top, 0, 1.96 * top], [top, 0, top], "--", color=f.GREY, linewidth=1, label="1.96 standard errors")
+        one.plot(
+            [-1.96 * top, 0, 1.96 * top], [top, 0, top], "--", color=f.GREY, linewidth=1, label="1.96 standard errors"
+        )
         one.axhline(error.std(ddof=1), color="black", linewidth=1, label="empirical standard error")
         reach = 1.08 * np.abs(error).max()
         one.set_xlim(-reach, reach)
@@ -209,5 +214,7 @@ def plot_estimate_se(
         one.set_ylabel("standard error", fontsize=f.TEXT)
         f.name_panel(one, name, own)
     f.legend(figure, axes, own)
-    f.heading(figure, axes, own, "standard errors and errors" + subject(rows), regime_of(estimates, regime), replicates(rows))
+    f.heading(
+        figure, axes, own, "standard errors and errors" + subject(rows), regime_of(estimates, regime), replicates(rows)
+    )
     return figure

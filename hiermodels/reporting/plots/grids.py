@@ -50,7 +50,8 @@ def plot_heat(
     regime: str | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """One performance measure over two factors, a panel a method; in each cell the value and its Monte Carlo standard error.
+    """One performance measure over two factors, a panel a method; in each cell the value and its Monte Carlo standard
+    error.
 
     Parameters
     ----------
@@ -72,9 +73,7 @@ def plot_heat(
         reach = max(abs(low - centre), abs(high - centre)) or 1.0
         low, high = centre - reach, centre + reach
     for one, (name, part) in zip(axes, panels, strict=True):
-        grid = (
-            part.pivot(index=y, columns=x, values="value").reindex(index=down, columns=across).to_numpy(float)
-        )
+        grid = part.pivot(index=y, columns=x, values="value").reindex(index=down, columns=across).to_numpy(float)
         errors = part.pivot(index=y, columns=x, values="mcse").reindex(index=down, columns=across).to_numpy(float)
         mesh = one.pcolormesh(grid, vmin=low, vmax=high, cmap="PuOr" if centre is not None else "cividis")
         one.grid(False)
@@ -106,7 +105,8 @@ def plot_nested_loop(
     reference: float | None = None,
     regime: str | None = None,
 ) -> Figure:
-    """One performance measure over every combination of several factors, side by side; the factors' levels in steps below.
+    """One performance measure over every combination of several factors, side by side; the factors' levels in steps
+    below.
 
     The first factor changes slowest. Bars are the table's 95% Monte Carlo intervals.
 
@@ -136,7 +136,9 @@ def plot_nested_loop(
     loops = list(order) if order is not None else there
     for name in loops:
         if name not in rows:
-            raise ValueError(f"order: expected factors among {', '.join(factors(rows))}, found {name!r}; name one of them")
+            raise ValueError(
+                f"order: expected factors among {', '.join(factors(rows))}, found {name!r}; name one of them"
+            )
     if not loops:
         raise ValueError("order: expected factors that vary, found none; a lollipop or dots show one mechanism")
     ranks = {name: {v: i for i, v in enumerate(levels(rows[name]))} for name in loops}
@@ -147,7 +149,9 @@ def plot_nested_loop(
     place = {key: i for i, key in enumerate(combinations)}
     word, panels = words_of(measure), split(rows, {*loops, colour})
     looks = f.looks(performance, colour)
-    figure, axes = f.canvas(len(panels) + 1, height=2.2, wide=True, ratios=[1.0] * len(panels) + [0.16 + 0.16 * len(loops)])
+    figure, axes = f.canvas(
+        len(panels) + 1, height=2.2, wide=True, ratios=[1.0] * len(panels) + [0.16 + 0.16 * len(loops)]
+    )
     edges = np.arange(len(combinations) + 1) - 0.5
     line = about(measure).line if reference is None else reference
     for one, (name, part) in zip(axes, panels, strict=False):
@@ -185,7 +189,9 @@ def _loops(ax: Axes, loops: Sequence[str], combinations: Sequence[tuple[Any, ...
             shade = "#e9e9e9" if n % 2 == 0 else "white"
             ax.barh(row, stop - start, left=start - 0.5, height=0.9, color=shade, edgecolor="#bbbbbb", linewidth=0.5)
             if len(starts) <= 26:
-                ax.text((start + stop - 1) / 2, row, label(values[start]), ha="center", va="center", fontsize=f.TEXT - 3)
+                ax.text(
+                    (start + stop - 1) / 2, row, label(values[start]), ha="center", va="center", fontsize=f.TEXT - 3
+                )
     ax.grid(False)
     ax.spines[["left", "bottom"]].set_visible(False)
     ax.set_yticks(range(len(loops)), loops)
@@ -245,7 +251,10 @@ def plot_curve(
     x = x or next(iter(numeric), None)
     if x not in numeric:
         found = repr(x) if x else "none"
-        raise ValueError(f"x: expected a numeric factor that varies ({', '.join(numeric) or 'none'}), found {found}; see plot_measure")
+        raise ValueError(
+            f"x: expected a numeric factor that varies ({', '.join(numeric) or 'none'}), found {found}; see "
+            f"plot_measure"
+        )
     own, word = ax is None, words_of(measure)
     panels = split(rows, {x, colour})
     line = about(measure).line if reference is None else reference
@@ -260,7 +269,9 @@ def plot_curve(
                 beside = _BESIDE * (i - (len(looks) - 1) / 2)
                 at = at * (ends[1] / ends[0]) ** beside if log else at + beside * (ends[1] - ends[0])
                 one.vlines(at, these["lower"], these["upper"], color=shade, linewidth=1.8)
-                one.plot(at, these["value"], marker=marker, color=shade, markersize=6, linewidth=1.2, label=label(level))
+                one.plot(
+                    at, these["value"], marker=marker, color=shade, markersize=6, linewidth=1.2, label=label(level)
+                )
         if line is not None:
             one.axhline(line, color=f.GREY, linestyle="--", linewidth=1, zorder=1)
         if about(measure).share:
@@ -282,7 +293,8 @@ def plot_curve(
 def plot_power(
     performance: pd.DataFrame, estimand: Names = None, *, x: str | None = None, target: float = 0.8, **options: Any
 ) -> Figure:
-    """Power curve: the share of replicates whose decision fires, along a numeric factor, with a line at the power asked for.
+    """Power curve: the share of replicates whose decision fires, along a numeric factor, with a line at the power asked
+    for.
 
     Parameters
     ----------

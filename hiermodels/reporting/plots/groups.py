@@ -54,14 +54,22 @@ def plot_caterpillar(
     >>> table = pd.DataFrame({"group": ["A", "B"], "estimate": [11.4, 7.9], "lower": [-2.1, -5.0], "upper": [31.6, 20.7]})
     >>> [tick.get_text() for tick in plot_caterpillar(table).axes[0].get_yticklabels()]
     ['B', 'A']
-    """
+    """  # noqa: E501
     table = groups_of_source(source, "source", level=level, effect=effect, prob=prob, truth=truth)
     table = table.sort_values("estimate", kind="stable") if ordered else table[::-1]
     figure, axes = f.canvas(1, ax, height=min(1.1 + 0.24 * len(table), 9.0))
     one, rows = axes[0], np.arange(len(table))
     centre = centre_of(source, level, effect)
     f.interval_bars(one, rows, table, f.interval_word(source, prob), horizontal=True)
-    one.plot(table["estimate"], rows, "o", color=f.PALETTE[0], markersize=6 if len(table) <= MOST_NAMES else 3, label="estimate", zorder=4)
+    one.plot(
+        table["estimate"],
+        rows,
+        "o",
+        color=f.PALETTE[0],
+        markersize=6 if len(table) <= MOST_NAMES else 3,
+        label="estimate",
+        zorder=4,
+    )
     _mark_truth(one, table, rows)
     if centre is not None:
         one.axvline(centre, color=f.GREY, linestyle="--", linewidth=1, label="population mean", zorder=1)
@@ -102,7 +110,8 @@ def plot_forest(
 ) -> Figure:
     """Forest plot: what each group says alone, its partially pooled estimate, and the pooled estimate as a diamond.
 
-    Below the groups stand the population mean and, where groups are partially pooled, the value of a group not in the data (its
+    Below the groups stand the population mean and, where groups are partially pooled, the value of a group not in the
+    data (its
     median and interval).
 
     Parameters
@@ -126,7 +135,7 @@ def plot_forest(
     >>> figure = plot_forest(table, pooled={"population mean": (8.0, -1.0, 17.0)})
     >>> [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     ['A', 'B', 'population mean']
-    """
+    """  # noqa: E501
     table = groups_of_source(source, "source", level=level, prob=prob)
     below = dict(pooled or {}) if isinstance(source, pd.DataFrame) else _pooled(source, level, prob)
     count = len(table) + len(below)
@@ -136,10 +145,19 @@ def plot_forest(
     if np.isfinite(table["raw"].to_numpy(float)).any():
         one.hlines(rows + 0.17, table["raw_lower"], table["raw_upper"], color=f.PALETTE[1], linewidth=1.1, zorder=2)
         one.plot(
-            table["raw"], rows + 0.17, "s", markerfacecolor="white", markeredgecolor=f.PALETTE[1], markersize=5, label="alone", zorder=3
+            table["raw"],
+            rows + 0.17,
+            "s",
+            markerfacecolor="white",
+            markeredgecolor=f.PALETTE[1],
+            markersize=5,
+            label="alone",
+            zorder=3,
         )
     f.interval_bars(one, rows - 0.17, table, word, horizontal=True)
-    one.plot(table["estimate"], rows - 0.17, "o", color=f.PALETTE[0], markersize=5.5, label="partially pooled", zorder=4)
+    one.plot(
+        table["estimate"], rows - 0.17, "o", color=f.PALETTE[0], markersize=5.5, label="partially pooled", zorder=4
+    )
     places = list(rows)
     for i, (estimate, lower, upper) in enumerate(below.values()):
         at = -len(table) - 0.35 - i
@@ -167,9 +185,18 @@ def _write_numbers(ax: Axes, places: list[float], rows: list[tuple[float, float,
     spread = np.nanmax(values) - np.nanmin(values)
     places_after = int(np.clip(2 - np.floor(np.log10(spread or 1.0)), 0, 6))
     for at, (estimate, lower, upper) in zip(places, rows, strict=True):
-        ends = f" ({lower:.{places_after}f}, {upper:.{places_after}f})" if np.isfinite(lower) and np.isfinite(upper) else ""
+        ends = (
+            f" ({lower:.{places_after}f}, {upper:.{places_after}f})"
+            if np.isfinite(lower) and np.isfinite(upper)
+            else ""
+        )
         ax.text(
-            1.02, at, f"{estimate:.{places_after}f}{ends}", transform=ax.get_yaxis_transform(), va="center", fontsize=f.TEXT - 2
+            1.02,
+            at,
+            f"{estimate:.{places_after}f}{ends}",
+            transform=ax.get_yaxis_transform(),
+            va="center",
+            fontsize=f.TEXT - 2,
         )
 
 

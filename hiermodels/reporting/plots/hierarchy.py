@@ -26,13 +26,15 @@ def plot_tree(
 ) -> Figure:
     """The tree of a nested hierarchy: population mean above, each level's estimates below it, joined to their parents.
 
-    The lowest rail has the raw means of the finest groups, joined to their estimates: what the data say alone. Thick bars
+    The lowest rail has the raw means of the finest groups, joined to their estimates: what the data say alone. Thick
+    bars
     are twice the Monte Carlo standard error either side.
 
     Parameters
     ----------
     source : Fit or DataFrame
-        A fit of nested groups; or a table ``level group parent estimate`` and, where known, ``mcse raw``, the levels from
+        A fit of nested groups; or a table ``level group parent estimate`` and, where known, ``mcse raw``, the levels
+        from
         coarse to fine, one row of the first level.
     xlabel, title, ax
         Words, and the caller's axes.
@@ -75,9 +77,20 @@ def plot_tree(
     if len(levels) > 1:
         first = table[table["level"] == levels[1]]
         if len(first) <= 12:
-            f.spread_labels(one, first["estimate"].to_numpy(float), height[levels[1]] + 0.16, f.names_of(first["group"], max(8, 60 // len(first))))
+            f.spread_labels(
+                one,
+                first["estimate"].to_numpy(float),
+                height[levels[1]] + 0.16,
+                f.names_of(first["group"], max(8, 60 // len(first))),
+            )
     one.grid(False)
-    one.set_yticks([height[r] for r in rails], ["\n".join(textwrap.wrap(_in_words(r) if r in levels else f"{_in_words(levels[-1])}, alone", 16)) for r in rails])
+    one.set_yticks(
+        [height[r] for r in rails],
+        [
+            "\n".join(textwrap.wrap(_in_words(r) if r in levels else f"{_in_words(levels[-1])}, alone", 16))
+            for r in rails
+        ],
+    )
     one.set_ylim(-0.35, len(rails) - 0.6)
     one.margins(x=0.04)
     one.set_xlabel(xlabel or "estimate", fontsize=f.TEXT)
@@ -108,15 +121,18 @@ def plot_paths(
     ylabel: str | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Each group's conditional posterior mean and sd as the spread between groups grows from 0, above the spread's posterior.
+    """Each group's conditional posterior mean and sd as the spread between groups grows from 0, above the spread's
+    posterior.
 
-    At 0 all groups have the pooled estimate; the larger the spread, the nearer each comes to what it says alone. The posterior
+    At 0 all groups have the pooled estimate; the larger the spread, the nearer each comes to what it says alone. The
+    posterior
     of the spread tells which part of the paths counts. Other hyperparameters stay at their posterior medians.
 
     Parameters
     ----------
     source : Fit or DataFrame
-        A fit whose groups integrate out; or a table ``spread group estimate se``, with the posterior density of the spread in
+        A fit whose groups integrate out; or a table ``spread group estimate se``, with the posterior density of the
+        spread in
         ``density`` where it is known.
     level : str, optional
         Grouping of a fit; by default the finest.
@@ -127,7 +143,8 @@ def plot_paths(
 
     Notes
     -----
-    The conditional law of the groups given all hyperparameters is exact, from the model's factorisation; that of two-level
+    The conditional law of the groups given all hyperparameters is exact, from the model's factorisation; that of
+    two-level
     models with known variances is N(B mu + (1 - B) y, ...) with B = se^2 / (se^2 + tau^2).
 
     Examples
@@ -135,7 +152,7 @@ def plot_paths(
     >>> table = pd.DataFrame({"spread": [0.0, 5.0] * 2, "group": ["A", "A", "B", "B"], "estimate": [7.7, 9.9, 7.7, 7.9], "se": 4.0})
     >>> [ax.get_ylabel() for ax in plot_paths(table).axes]
     ['conditional mean', 'conditional sd']
-    """
+    """  # noqa: E501
     table, spread, estimand = path_table(source, level, points)
     dense = "density" in table and np.isfinite(table["density"].to_numpy(float)).any()
     what = [("estimate", ylabel or "conditional mean"), ("se", "conditional sd")]
@@ -150,7 +167,14 @@ def plot_paths(
             part = table[table["group"] == group]
             shade = f.PALETTE[i % len(f.PALETTE)] if len(groups) <= 12 else f.PALETTE[0]
             style = "-" if i < len(f.PALETTE) or len(groups) > 12 else "--"
-            one.plot(part["spread"], part[column], style, color=shade, linewidth=1.3 if len(groups) <= 12 else 0.7, label=group)
+            one.plot(
+                part["spread"],
+                part[column],
+                style,
+                color=shade,
+                linewidth=1.3 if len(groups) <= 12 else 0.7,
+                label=group,
+            )
             ends.append(float(part[column].iloc[-1]))
         if len(groups) <= 12:
             f.end_labels(one, float(table["spread"].max()), np.array(ends), f.names_of(groups))

@@ -1,4 +1,6 @@
-"""One performance measure with its Monte Carlo intervals: dots, coverage, bias, interval width, RMSE ratio, lollipop."""
+"""One performance measure with its Monte Carlo intervals: dots, coverage, bias, interval width, RMSE ratio,
+lollipop.
+"""
 
 from __future__ import annotations
 
@@ -93,9 +95,7 @@ def plot_measure(
     'bias of Intercept'
     """
     rows = only(choose(performance, "performance", estimand=estimand, group=group, where=where), measure)
-    rows = rows[
-        rows.groupby(["estimand", "group"])["value"].transform(lambda v: v.notna().any()).astype(bool)
-    ]
+    rows = rows[rows.groupby(["estimand", "group"])["value"].transform(lambda v: v.notna().any()).astype(bool)]
     if rows.empty:
         raise ValueError(f"measure: {measure} is not defined for any chosen row; see the notes of the table")
     reference = about(measure).line if reference is None else reference
@@ -114,9 +114,7 @@ def plot_measure(
         one.set_ylabel(f.axis_name(word, part), fontsize=f.TEXT)
         f.name_panel(one, name, own)
     f.legend(figure, axes, own)
-    f.heading(
-        figure, axes, own, title or word + subject(rows), regime_of(performance, regime), replicates(rows)
-    )
+    f.heading(figure, axes, own, title or word + subject(rows), regime_of(performance, regime), replicates(rows))
     return figure
 
 
@@ -189,9 +187,7 @@ def plot_coverage(
     return plot_measure(performance, measure, estimand, reference=nominal, **options)
 
 
-def plot_bias(
-    performance: pd.DataFrame, estimand: Names = None, *, measure: str = "bias", **options: Any
-) -> Figure:
+def plot_bias(performance: pd.DataFrame, estimand: Names = None, *, measure: str = "bias", **options: Any) -> Figure:
     """Bias, mean of estimate minus truth, with 95% Monte Carlo intervals; options as in `plot_measure`."""
     return plot_measure(performance, measure, estimand, reference=0.0, **options)
 
@@ -207,7 +203,8 @@ def plot_rmse_ratio(
     """Root mean squared error of each method, divided by a reference method's on the same datasets.
 
     Where the table has rows of ``rmse_ratio`` (paired by replicate) and no other reference is asked for, they
-    are drawn. Else its ``rmse`` rows are used, or the square roots of its ``mse`` rows, where both methods have every replicate;
+    are drawn. Else its ``rmse`` rows are used, or the square roots of its ``mse`` rows, where both methods have every
+    replicate;
     the bars are then the method's own Monte Carlo interval divided by the reference's value, and the title says so.
 
     Parameters
@@ -224,7 +221,8 @@ def plot_rmse_ratio(
     Raises
     ------
     ValueError
-        Where the table has none of the measures, not the reference method, or errors of other replicates of two methods.
+        Where the table has none of the measures, not the reference method, or errors of other replicates of two
+        methods.
     """
     performance = study_table(performance, "performance")
     paired = performance[performance["measure"] == RMSERatio.name]
@@ -235,7 +233,9 @@ def plot_rmse_ratio(
     else:
         rows, to = paired, _reference(paired)
     rows.attrs = {**performance.attrs, "methods": list(f.looks(performance))}  # the reference method keeps its place
-    about = subject(choose(rows, "performance", estimand=estimand, group=options.get("group"), where=options.get("where")))
+    about = subject(
+        choose(rows, "performance", estimand=estimand, group=options.get("group"), where=options.get("where"))
+    )
     remark = f" (bars leave the error of {to} out)" if own_error else ""
     options.setdefault("title", f"RMSE{about} relative to {to}{remark}")
     figure = plot_measure(rows, RMSERatio.name, estimand, reference=1.0, **options)
@@ -257,21 +257,23 @@ def _relative(performance: pd.DataFrame, to: str) -> pd.DataFrame:
         raise ValueError(f"to: expected one of {', '.join(map(str, rows['method'].unique()))}, found {to!r}")
     _check_replicates(rows)
     rows = rows.merge(base[base["base"] > 0], on=keys, how="inner")
-    return rows.assign(measure=RMSERatio.name, **{c: rows[c] / rows["base"] for c in numbers}).drop(
-        columns="base"
-    )
+    return rows.assign(measure=RMSERatio.name, **{c: rows[c] / rows["base"] for c in numbers}).drop(columns="base")
 
 
 def _check_replicates(rows: pd.DataFrame) -> None:
-    """Refuse errors that stand on other replicates than those attempted: nothing says that they are the same for two methods."""
+    """Refuse errors that stand on other replicates than those attempted: nothing says that they are the same for two
+    methods.
+    """
     if "n" not in rows:
         return
     short = rows[rows["value"].notna() & (rows["n"] < rows["n_sim"])]
     if not short.empty:
         row = short.iloc[0]
         raise ValueError(
-            f"measure: {row['method']} has its error of {row['estimand']} from {int(row['n']):,} of {int(row['n_sim']):,} replicates; expected rows of "
-            "rmse_ratio, which pair the methods; add it to `performance` and report again, or give the run's `common` table"
+            f"measure: {row['method']} has its error of {row['estimand']} from {int(row['n']):,} of "
+            f"{int(row['n_sim']):,} replicates; expected rows of "
+            "rmse_ratio, which pair the methods; add it to `performance` and report again, or give the run's "
+            "`common` table"
         )
 
 
@@ -326,4 +328,3 @@ def plot_lollipop(
         f.name_panel(one, name, own)
     f.heading(figure, axes, own, word + subject(rows), regime_of(performance, regime), replicates(rows))
     return figure
-

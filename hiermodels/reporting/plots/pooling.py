@@ -64,7 +64,9 @@ def plot_mle_posterior(
     table = groups_of_source(source, "source", level=level, prob=prob, truth=truth)
     table = table[np.isfinite(table["raw"].to_numpy(float))]
     if table.empty:
-        raise ValueError("source: expected groups with estimates of their own (column raw), found none; see plot_caterpillar")
+        raise ValueError(
+            "source: expected groups with estimates of their own (column raw), found none; see plot_caterpillar"
+        )
     centre = centre_of(source, level) if centre is None else centre
     figure, axes = f.canvas(1, ax, height=4.0)
     one = axes[0]
@@ -73,10 +75,21 @@ def plot_mle_posterior(
     if centre is not None:
         one.axhline(centre, color=f.GREY, linestyle=":", linewidth=1.4, label="complete pooling")
     f.interval_bars(one, raw, table, f.interval_word(source, prob))
-    one.scatter(raw, estimate, s=_areas(table["size"].to_numpy(float)), color=f.PALETTE[0], zorder=4, label="posterior estimate")
+    one.scatter(
+        raw, estimate, s=_areas(table["size"].to_numpy(float)), color=f.PALETTE[0], zorder=4, label="posterior estimate"
+    )
     known = np.isfinite(table["true"].to_numpy(float))
     if known.any():
-        one.plot(raw[known], table["true"][known], "_", color="black", markersize=12, markeredgewidth=2, label="truth", zorder=5)
+        one.plot(
+            raw[known],
+            table["true"][known],
+            "_",
+            color="black",
+            markersize=12,
+            markeredgewidth=2,
+            label="truth",
+            zorder=5,
+        )
     one.set_xlabel(xlabel or "maximum likelihood estimate", fontsize=f.TEXT)
     one.set_ylabel(ylabel or "posterior estimate", fontsize=f.TEXT)
     one.margins(0.06)
@@ -106,8 +119,10 @@ def plot_plane(
 ) -> Figure:
     """Two numbers of each group in the plane: how far the estimates are from the truth, or from one another.
 
-    Where truths are known there is a panel a method, an arrow from each group's true pair to its estimate, and the root mean
-    squared error over groups of each coordinate. Without truths one panel has the arrows from the first method's estimates
+    Where truths are known there is a panel a method, an arrow from each group's true pair to its estimate, and the root
+    mean
+    squared error over groups of each coordinate. Without truths one panel has the arrows from the first method's
+    estimates
     to the last one's.
 
     Parameters
@@ -132,18 +147,34 @@ def plot_plane(
     """
     table = long_estimates(source, (x, y), rep, truth)
     methods = list(dict.fromkeys(table["method"]))
-    wide = table.pivot_table(index="group", columns=["method", "estimand"], values=["estimate", "true"], sort=False, dropna=False)
+    wide = table.pivot_table(
+        index="group", columns=["method", "estimand"], values=["estimate", "true"], sort=False, dropna=False
+    )
     pairs = {m: np.stack([wide["estimate"][m][e].to_numpy(float) for e in (x, y)]) for m in methods}
     true = np.stack([wide["true"][methods[0]][e].to_numpy(float) for e in (x, y)])
     known = bool(np.isfinite(true).all())
     if not known and len(methods) < 2:
-        raise ValueError(f"truth: expected true values or two methods, found neither ({methods[0]} alone); give one of them")
+        raise ValueError(
+            f"truth: expected true values or two methods, found neither ({methods[0]} alone); give one of them"
+        )
     panels = [(m, true, pairs[m]) for m in methods] if known else [("", pairs[methods[0]], pairs[methods[-1]])]
     figure, axes = f.canvas(len(panels), height=3.6, share=len(panels) > 1)
     for one, (name, start, end) in zip(axes, panels, strict=True):
-        one.quiver(*start, *(end - start), angles="xy", scale_units="xy", scale=1, color=f.GREY, width=0.005, headwidth=4, zorder=2)
+        one.quiver(
+            *start,
+            *(end - start),
+            angles="xy",
+            scale_units="xy",
+            scale=1,
+            color=f.GREY,
+            width=0.005,
+            headwidth=4,
+            zorder=2,
+        )
         first, second = ("truth", "estimate") if known else (methods[0], methods[-1])
-        one.plot(*start, "o", markerfacecolor="white", markeredgecolor=f.PALETTE[1], markersize=4, label=first, zorder=3)
+        one.plot(
+            *start, "o", markerfacecolor="white", markeredgecolor=f.PALETTE[1], markersize=4, label=first, zorder=3
+        )
         one.plot(*end, "o", color=f.PALETTE[0], markersize=4, label=second, zorder=4)
         one.set_xlabel(xlabel or x, fontsize=f.TEXT)
         one.set_ylabel(ylabel or y, fontsize=f.TEXT)
@@ -179,7 +210,8 @@ def plot_stein(
 ) -> Figure:
     """Three rails joined by a line a group: raw estimates above, shrunken ones in the middle, truths below.
 
-    Groups whose shrunken estimate is closer to the truth than the raw one have one colour, the others another; beside the
+    Groups whose shrunken estimate is closer to the truth than the raw one have one colour, the others another; beside
+    the
     rails stand the root mean squared errors over groups.
 
     Parameters
@@ -210,11 +242,16 @@ def plot_stein(
     rails = table[["raw", "estimate", "true"]].to_numpy(float)
     if not np.isfinite(rails).all():
         column = ("raw", "estimate", "true")[int(np.argmax(~np.isfinite(rails).all(0)))]
-        raise ValueError(f"source: expected a value of {column!r} for every group, found gaps; give truth= or such a column")
+        raise ValueError(
+            f"source: expected a value of {column!r} for every group, found gaps; give truth= or such a column"
+        )
     better = np.abs(rails[:, 1] - rails[:, 2]) < np.abs(rails[:, 0] - rails[:, 2])
     figure, axes = f.canvas(1, ax, height=3.6)
     one, heights = axes[0], np.array([2.0, 1.0, 0.0])
-    for chosen, shade, style, word in ((better, f.PALETTE[0], "-", "closer to"), (~better, f.PALETTE[1], "--", "farther from")):
+    for chosen, shade, style, word in (
+        (better, f.PALETTE[0], "-", "closer to"),
+        (~better, f.PALETTE[1], "--", "farther from"),
+    ):
         if chosen.any():
             lines = one.plot(rails[chosen].T, heights, style, color=shade, linewidth=1.2, marker="o", markersize=4.5)
             lines[0].set_label(f"moved {word} the truth: {int(chosen.sum())} of {len(table)}")

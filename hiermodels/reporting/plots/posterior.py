@@ -1,4 +1,6 @@
-"""Laws of single numbers: prior against posterior, prior with likelihood and posterior, and the funnel of a hierarchy."""
+"""Laws of single numbers: prior against posterior, prior with likelihood and posterior, and the funnel of a
+hierarchy.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ def plot_prior_posterior(
 ) -> Figure:
     """Posterior density of each hyperparameter with its prior density, a panel each; the posterior mean with its error.
 
-    An improper prior has a shape and no scale: it is drawn dashed, scaled to the panel. A prior in units of another parameter is
+    An improper prior has a shape and no scale: it is drawn dashed, scaled to the panel. A prior in units of another
+    parameter is
     averaged over that parameter's posterior draws. The tick below the axis is the
     posterior mean, as wide as four of its Monte Carlo standard errors.
 
@@ -49,11 +52,15 @@ def plot_prior_posterior(
     """
     laws = _priors_of(source, priors)
     if not laws:
-        raise ValueError("source: expected parameters with priors of their own, found none that is estimated; nothing can be drawn")
+        raise ValueError(
+            "source: expected parameters with priors of their own, found none that is estimated; nothing can be drawn"
+        )
     names = list(laws) if var_names is None else [var_names] if isinstance(var_names, str) else list(var_names)
     for name in names:
         if name not in laws:
-            raise ValueError(f"var_names: expected one of {', '.join(laws)}, found {name!r}; name a parameter with a prior")
+            raise ValueError(
+                f"var_names: expected one of {', '.join(laws)}, found {name!r}; name a parameter with a prior"
+            )
     figure, axes = f.canvas(len(names), height=2.3)
     for one, name in zip(axes, names, strict=True):
         kind, prior, context = laws[name]
@@ -66,7 +73,14 @@ def plot_prior_posterior(
             one.plot(grid, before, color=f.PALETTE[1], linewidth=1.6, label="prior")
         else:
             top = np.nanmax(before[np.isfinite(before)])
-            one.plot(grid, 0.5 * density.max() * before / top, "--", color=f.PALETTE[1], linewidth=1.6, label="improper prior, shape only")
+            one.plot(
+                grid,
+                0.5 * density.max() * before / top,
+                "--",
+                color=f.PALETTE[1],
+                linewidth=1.6,
+                label="improper prior, shape only",
+            )
         _mean_tick(one, source, name, x)
         one.set_ylim(0, 1.15 * density.max())
         one.set_yticks([])
@@ -100,7 +114,8 @@ def _mean_tick(ax: Axes, source: Any, name: str, x: np.ndarray) -> None:
 def _priors_of(source: Any, priors: Mapping[str, Any] | None) -> dict[str, tuple[str, Any, Any]]:
     """Kind, prior and context of each variable that has a prior of its own; the kind is empty where nothing tells it.
 
-    The context is what the density depends on: known variances, or draws of the parameter in whose units the prior is given.
+    The context is what the density depends on: known variances, or draws of the parameter in whose units the prior is
+    given.
     """
     from hiermodels.models.units import prior_at_zero
     from hiermodels.priors import parse
@@ -138,13 +153,15 @@ def plot_triple(
 ) -> Figure:
     """Prior, normalised likelihood and posterior of one number on one axis: the compromise that Bayes' rule makes.
 
-    Of a fit the number is a group's value: its prior is the population as the other hyperparameters' draws describe it (the
+    Of a fit the number is a group's value: its prior is the population as the other hyperparameters' draws describe it
+    (the
     law of a new group), its likelihood that of its own rows.
 
     Parameters
     ----------
     source : Fit or DataFrame
-        A fit with groups; or a table ``x prior likelihood posterior`` of values and densities, any of which may be missing.
+        A fit with groups; or a table ``x prior likelihood posterior`` of values and densities, any of which may be
+        missing.
     group : str, optional
         Label of the group of a fit; by default the first.
     level : str, optional
@@ -222,7 +239,7 @@ def plot_funnel(
     >>> tree = xr.DataTree.from_dict({"posterior": xr.Dataset(draws, {"school": ["A"]})})
     >>> len(plot_funnel({"mine": tree}, "theta", "A", mean="mu", sd="tau").axes)
     2
-    """
+    """  # noqa: E501
     names = list(by_name(sources, "sources"))
     figure, axes = f.canvas(2 * len(names), columns=len(names), height=2.9, share="row")
     for i, name in enumerate(names):
@@ -236,9 +253,20 @@ def plot_funnel(
         for row, x in enumerate(across):
             one = axes[row * len(names) + i]
             good = shown & ~bad & np.isfinite(x)
-            one.plot(x[good], y[good], ".", color=f.PALETTE[0], markersize=2.5, alpha=0.35, rasterized=True, label="draw")
+            one.plot(
+                x[good], y[good], ".", color=f.PALETTE[0], markersize=2.5, alpha=0.35, rasterized=True, label="draw"
+            )
             if bad.any():
-                one.plot(x[bad], y[bad], "x", color=f.PALETTE[1], markersize=5, markeredgewidth=1.3, label="divergent", zorder=4)
+                one.plot(
+                    x[bad],
+                    y[bad],
+                    "x",
+                    color=f.PALETTE[1],
+                    markersize=5,
+                    markeredgewidth=1.3,
+                    label="divergent",
+                    zorder=4,
+                )
             one.set_xlabel((mean, f"log {sd}")[row], fontsize=f.TEXT)
             if i == 0:
                 one.set_ylabel(f"{theta} [{group}]", fontsize=f.TEXT)

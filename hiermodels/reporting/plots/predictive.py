@@ -34,7 +34,10 @@ def replicated(source: Any, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list
         groups = getattr(source, "children", {})
         if not isinstance(groups, Mapping) or not {"posterior_predictive", "observed_data"} <= set(groups):
             found = ", ".join(groups) if isinstance(groups, Mapping) and groups else thing(source)
-            raise ValueError(f"source: expected a fit, or a DataTree with posterior_predictive and observed_data, found {found}; give one of them")
+            raise ValueError(
+                f"source: expected a fit, or a DataTree with posterior_predictive and observed_data, found {found}; "
+                f"give one of them"
+            )
         name = str(next(iter(source["observed_data"].data_vars)))
         again = source["posterior_predictive"][name].transpose("chain", "draw", ...)
         observed = source["observed_data"][name].to_numpy()
@@ -120,10 +123,17 @@ def plot_predictive_intervals(
     few = len(rows) <= 60
     one.hlines(rows, low, high, color=f.PALETTE[0], linewidth=1.2, label=f"{100 * prob:.6g}% predictive interval")
     if prob > 0.5:
-        one.hlines(rows, *inner, color=f.PALETTE[0], linewidth=4 if few else 2, alpha=0.45, label="50% predictive interval")
-    for chosen, shade, marker, word in ((~outside, "black", "o", "observed"), (outside, f.PALETTE[1], "D", "observed, outside")):
+        one.hlines(
+            rows, *inner, color=f.PALETTE[0], linewidth=4 if few else 2, alpha=0.45, label="50% predictive interval"
+        )
+    for chosen, shade, marker, word in (
+        (~outside, "black", "o", "observed"),
+        (outside, f.PALETTE[1], "D", "observed, outside"),
+    ):
         if chosen.any():
-            one.plot(observed[chosen], rows[chosen], marker, color=shade, markersize=5 if few else 2.5, label=word, zorder=4)
+            one.plot(
+                observed[chosen], rows[chosen], marker, color=shade, markersize=5 if few else 2.5, label=word, zorder=4
+            )
     one.grid(False)
     if few:
         one.set_yticks(rows, [names[i] for i in order])
@@ -148,7 +158,8 @@ def plot_extremes(
 ) -> Figure:
     """The largest and the smallest outcome of replicated datasets, with the observed ones and their tail probabilities.
 
-    A tail probability is the share of replicates at least as extreme as the observed statistic, at the side on which the
+    A tail probability is the share of replicates at least as extreme as the observed statistic, at the side on which
+    the
     observed one lies for ``max`` and ``min``; it stands in the panel's title with its Monte Carlo standard error.
 
     Parameters
@@ -156,7 +167,8 @@ def plot_extremes(
     source : Fit or DataTree
         As in `plot_predictive`.
     statistics : mapping of str to callable, optional
-        Name to a function of an array and an ``axis``, such as ``{"sd": numpy.std}``; by default max and min. For others
+        Name to a function of an array and an ``axis``, such as ``{"sd": numpy.std}``; by default max and min. For
+        others
         than min the tail is P(replicated >= observed).
     seed : int
         Of the replicates.
@@ -195,8 +207,10 @@ def plot_pooled_densities(
 ) -> Figure:
     """Predictive density of each outcome under one common mean, and where the observed one lies in it.
 
-    Rows differ in their standard errors alone. Of a fit the density is N(m, v + se^2) with m and v the posterior mean and
-    variance of the common mean; beside each stands the probability of an outcome at least as far out on the observed side.
+    Rows differ in their standard errors alone. Of a fit the density is N(m, v + se^2) with m and v the posterior mean
+    and
+    variance of the common mean; beside each stands the probability of an outcome at least as far out on the observed
+    side.
 
     Parameters
     ----------
@@ -233,8 +247,24 @@ def plot_pooled_densities(
         tail = grid >= row.observed if above else grid <= row.observed
         one.fill_between(grid, base, curve, where=~tail, color=f.PALETTE[5], alpha=0.45, linewidth=0, zorder=2 * i)
         one.fill_between(grid, base, curve, where=tail, color=f.PALETTE[1], alpha=0.55, linewidth=0, zorder=2 * i)
-        one.plot(grid, curve, color=f.PALETTE[0], linewidth=1.2, zorder=2 * i + 1, label="predictive density" if i == 0 else "_")
-        one.plot(row.observed, base, "o", color="black", markersize=6, zorder=3 * len(table), clip_on=False, label="observed" if i == 0 else "_")
+        one.plot(
+            grid,
+            curve,
+            color=f.PALETTE[0],
+            linewidth=1.2,
+            zorder=2 * i + 1,
+            label="predictive density" if i == 0 else "_",
+        )
+        one.plot(
+            row.observed,
+            base,
+            "o",
+            color="black",
+            markersize=6,
+            zorder=3 * len(table),
+            clip_on=False,
+            label="observed" if i == 0 else "_",
+        )
         share = float(norm.sf(row.observed, row.mean, row.sd) if above else norm.cdf(row.observed, row.mean, row.sd))
         words = f"P(Y {'≥' if above else '≤'} {row.observed:.4g}) = {share:.2f}"
         one.text(1.02, base, words, transform=one.get_yaxis_transform(), va="center", fontsize=f.TEXT - 2)

@@ -1,6 +1,7 @@
 """Calibration from ranks: histogram, ECDF difference, coverage at every level.
 
-The rank of the truth among a fit's draws is uniform on 0, 1, ..., ``max_rank`` if the posterior is right and truths come from
+The rank of the truth among a fit's draws is uniform on 0, 1, ..., ``max_rank`` if the posterior is right and truths
+come from
 the prior (truth regime *prior*); under other regimes departures are expected, and each figure names its regime.
 """
 
@@ -30,7 +31,9 @@ PIT_CELLS = 100
 
 
 def _ranks_of(source: Any) -> pd.DataFrame:
-    """A long table with ranks, if this is one: as given, or of a `Calibration`, whose PITs become cells of the unit interval."""
+    """A long table with ranks, if this is one: as given, or of a `Calibration`, whose PITs become cells of the unit
+    interval.
+    """
     pits = getattr(source, "pits", None)
     if pits is None:
         return study_table(source, "ranks")
@@ -39,10 +42,14 @@ def _ranks_of(source: Any) -> pd.DataFrame:
         there = np.isfinite(u)
         rep, place = np.nonzero(there)
         rank = np.minimum((u[there] * PIT_CELLS).astype(int), PIT_CELLS - 1)
-        part = pd.DataFrame({"rep": rep, "group": np.array(labels, object)[place], "rank": rank, "max_rank": PIT_CELLS - 1})
+        part = pd.DataFrame(
+            {"rep": rep, "group": np.array(labels, object)[place], "rank": rank, "max_rank": PIT_CELLS - 1}
+        )
         parts.append(part.assign(**who))
     if not parts:
-        raise ValueError("estimates: expected a calibration with ranks, found one without; run it with more replications")
+        raise ValueError(
+            "estimates: expected a calibration with ranks, found one without; run it with more replications"
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -66,16 +73,20 @@ def plot_ranks(
     regime: str | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """Histogram of the ranks of the truth, a panel a method, estimand and mechanism, with the band that uniform ranks keep.
+    """Histogram of the ranks of the truth, a panel a method, estimand and mechanism, with the band that uniform ranks
+    keep.
 
-    Groups of a vector estimand are put together unless ``group`` narrows them. The band is pointwise: binomial for one rank a
-    replicate; where a replicate has a rank a group, from the spread of the replicates' own shares, since groups of one dataset
+    Groups of a vector estimand are put together unless ``group`` narrows them. The band is pointwise: binomial for one
+    rank a
+    replicate; where a replicate has a rank a group, from the spread of the replicates' own shares, since groups of one
+    dataset
     depend on one another.
 
     Parameters
     ----------
     estimates
-        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that `hiermodels.studies.calibrate.calibration.sbc` returns.
+        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that
+        `hiermodels.studies.calibrate.calibration.sbc` returns.
     estimand, group, where, regime, ax
         As in `plot_measure`.
     bins : int
@@ -103,9 +114,28 @@ def plot_ranks(
             half = norm.ppf((1 + level) / 2) * shares.std(0, ddof=1) / np.sqrt(len(shares))
             low, high = 1 / bins - half, 1 / bins + half
         else:
-            low, high = (np.full(bins, q) / len(shares) for q in binom.ppf([(1 - level) / 2, (1 + level) / 2], len(shares), 1 / bins))
-        one.stairs(high, edges, baseline=low, fill=True, color="#dddddd", label=f"{100 * level:.6g}% band of uniform ranks", zorder=1)
-        one.stairs(shares.mean(0), edges, baseline=None, color=looks[f.method_of(part)][0], linewidth=1.5, label=_word(rows, part), zorder=3)
+            low, high = (
+                np.full(bins, q) / len(shares)
+                for q in binom.ppf([(1 - level) / 2, (1 + level) / 2], len(shares), 1 / bins)
+            )
+        one.stairs(
+            high,
+            edges,
+            baseline=low,
+            fill=True,
+            color="#dddddd",
+            label=f"{100 * level:.6g}% band of uniform ranks",
+            zorder=1,
+        )
+        one.stairs(
+            shares.mean(0),
+            edges,
+            baseline=None,
+            color=looks[f.method_of(part)][0],
+            linewidth=1.5,
+            label=_word(rows, part),
+            zorder=3,
+        )
         one.axhline(1 / bins, color=f.GREY, linestyle="--", linewidth=1, zorder=2)
         one.set_xlim(0, 1)
         one.yaxis.set_major_formatter(f.percent)
@@ -145,15 +175,18 @@ def plot_ecdf_difference(
     regime: str | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """Distribution function of the ranks less that of uniform ones, with a simultaneous band, a panel a method and estimand.
+    """Distribution function of the ranks less that of uniform ones, with a simultaneous band, a panel a method and
+    estimand.
 
-    The curve of a right posterior stays inside the band everywhere with probability ``level``. Each group of a vector estimand
+    The curve of a right posterior stays inside the band everywhere with probability ``level``. Each group of a vector
+    estimand
     is a curve of its own; the band holds for each curve alone.
 
     Parameters
     ----------
     estimates
-        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that `hiermodels.studies.calibrate.calibration.sbc` returns.
+        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that
+        `hiermodels.studies.calibrate.calibration.sbc` returns.
     level : float
         Probability with which a curve stays in the band.
     estimand, group, where, regime, ax
@@ -166,7 +199,8 @@ def plot_ecdf_difference(
 
     Notes
     -----
-    Säilynoja, Bürkner and Vehtari (2022), Statistics and Computing 32, 32: pointwise binomial bands whose level is set by
+    Säilynoja, Bürkner and Vehtari (2022), Statistics and Computing 32, 32: pointwise binomial bands whose level is set
+    by
     simulation, from `arviz_stats`. Evaluated at the ends of rank cells, where uniform ranks are binomial exactly.
     """
     estimates = _ranks_of(estimates)
@@ -178,13 +212,27 @@ def plot_ecdf_difference(
     for one, (name, part) in zip(axes, panels, strict=True):
         at = _cells(part)
         low, high = _band(int(part["rep"].nunique()), tuple(at), level)
-        one.fill_between([0, *at, 1], [0, *(low - at), 0], [0, *(high - at), 0], color="#dddddd", label=f"{100 * level:.6g}% band", linewidth=0)
+        one.fill_between(
+            [0, *at, 1],
+            [0, *(low - at), 0],
+            [0, *(high - at), 0],
+            color="#dddddd",
+            label=f"{100 * level:.6g}% band",
+            linewidth=0,
+        )
         curves = [g for _, g in part.groupby("group", sort=False, observed=True)]
         for curve in curves:
             scaled = np.sort((curve["rank"].to_numpy(float) + 1) / (curve["max_rank"].to_numpy(float) + 1))
             share = np.searchsorted(scaled, at + 1e-9, side="right") / len(scaled)
             word, faint = _word(rows, part) if curve is curves[0] else "_", 1.0 if len(curves) == 1 else 0.6
-            one.plot([0, *at, 1], [0, *(share - at), 0], color=looks[f.method_of(part)][0], linewidth=1.3, alpha=faint, label=word)
+            one.plot(
+                [0, *at, 1],
+                [0, *(share - at), 0],
+                color=looks[f.method_of(part)][0],
+                linewidth=1.3,
+                alpha=faint,
+                label=word,
+            )
         one.axhline(0, color=f.GREY, linestyle="--", linewidth=1)
         one.set_xlim(0, 1)
         one.set_xlabel("scaled rank of the truth", fontsize=f.TEXT)
@@ -230,13 +278,15 @@ def plot_coverage_curve(
 
     Methods are shown on the replicates that all of them have.
 
-    Above zero intervals are too wide, below it too narrow. Groups of a vector estimand are averaged, with the replicate as the
+    Above zero intervals are too wide, below it too narrow. Groups of a vector estimand are averaged, with the replicate
+    as the
     unit of the band.
 
     Parameters
     ----------
     estimates
-        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that `hiermodels.studies.calibrate.calibration.sbc` returns.
+        Long table of estimates with ``rank`` and ``max_rank``, or the `Calibration` that
+        `hiermodels.studies.calibrate.calibration.sbc` returns.
     estimand, group, where, regime, ax
         As in `plot_measure`; a colour a method.
 
@@ -274,5 +324,7 @@ def plot_coverage_curve(
         one.set_ylabel("coverage − nominal", fontsize=f.TEXT)
         f.name_panel(one, name, own)
     f.legend(figure, axes, own)
-    f.heading(figure, axes, own, "coverage at every level" + subject(rows), regime_of(estimates, regime), replicates(rows))
+    f.heading(
+        figure, axes, own, "coverage at every level" + subject(rows), regime_of(estimates, regime), replicates(rows)
+    )
     return figure

@@ -66,9 +66,7 @@ def plot_zip(
     rows = choose(estimates, "estimates", "method true lower upper", estimand=estimand, group=group, where=where)
     rows = rows[np.isfinite(rows[["true", "lower", "upper"]].to_numpy(float)).all(axis=1)]
     if rows.empty:
-        raise ValueError(
-            f"estimand: expected rows with a truth and a finite interval, found none for {estimand}"
-        )
+        raise ValueError(f"estimand: expected rows with a truth and a finite interval, found none for {estimand}")
     own, fixed = ax is None, rows["true"].nunique() == 1
     panels = split(rows, {"group"})
     figure, axes = f.canvas(len(panels), ax, height=3.4)
@@ -126,7 +124,9 @@ def plot_failures(
         As in `plot_measure`.
     """
     long = isinstance(table, pd.DataFrame) and "rep" in table
-    counts = count_failures(study_table(table, "estimates", "rep method status n_try"), factors(table)) if long else table
+    counts = (
+        count_failures(study_table(table, "estimates", "rep method status n_try"), factors(table)) if long else table
+    )
     counts = choose(counts, "failures", " ".join(STATUS_SHADES), where=where).drop(columns="group")
     varied = varying(counts, factors(counts))
     names = [

@@ -41,7 +41,8 @@ def plot_shrinkage(
     raw, pooled
         Names of the two methods, without and with pooling.
     rep
-        One replicate; by default the average over the replicates that both methods have, with twice its Monte Carlo standard error as bars, which tells
+        One replicate; by default the average over the replicates that both methods have, with twice its Monte Carlo
+        standard error as bars, which tells
         something only where the truths are fixed.
     where, regime, ax
         As in `plot_measure`.
@@ -53,7 +54,9 @@ def plot_shrinkage(
     one_rep = {} if rep is None else {"rep": rep}
     rows = in_common(choose(rows, "estimates", needs, group="each", where={"method": [raw, pooled], **one_rep}))
     if rows.empty:
-        raise ValueError(f"raw, pooled: expected a replicate in which {raw} and {pooled} both have {estimand}, found none")
+        raise ValueError(
+            f"raw, pooled: expected a replicate in which {raw} and {pooled} both have {estimand}, found none"
+        )
     own = ax is None
     panels = split(rows, {"method", "group", "estimand"})
     looks, groups = f.looks(estimates), rows["group"].nunique()
@@ -76,9 +79,7 @@ def plot_shrinkage(
         f.name_panel(one, name, own)
     f.legend(figure, axes, own)
     count = f"replicate {rep}" if rep is not None else f"average of {replicates(rows)}"
-    f.heading(
-        figure, axes, own, f"shrinkage of {estimand}, {raw} to {pooled}", regime_of(estimates, regime), count
-    )
+    f.heading(figure, axes, own, f"shrinkage of {estimand}, {raw} to {pooled}", regime_of(estimates, regime), count)
     return figure
 
 
@@ -121,7 +122,8 @@ def plot_shrinkage_arrays(
     count = len(labels) if isinstance(labels, Collection) and not isinstance(labels, str) else 0
     if not len(first) == len(second) == count > 0:
         raise ValueError(
-            f"raw, shrunken, labels: expected one length, found {len(first)}, {len(second)}, {count}; give one of each per group"
+            f"raw, shrunken, labels: expected one length, found {len(first)}, {len(second)}, {count}; give one of "
+            f"each per group"
         )
     figure, axes = f.canvas(1, ax, height=min(1.3 + 0.3 * len(labels), 8.0))
     known = None if truth is None else np.asarray(truth, float)
@@ -201,4 +203,3 @@ def _arrows(
         ax.set_ylabel(f"{len(order)} groups, by their {names[0]} estimate", fontsize=f.TEXT)
     ax.set_ylim(-0.6, len(order) - 0.4)
     ax.margins(x=0.06)
-

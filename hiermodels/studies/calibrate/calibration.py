@@ -3,11 +3,13 @@
 Which function?
 
 - `calibration` reads what a study in the *prior* regime has stored: every estimand of every method, no refitting.
-- `sbc` does it in one call: truths from the model's priors, any sampler, data-dependent test quantities, the data-averaged
+- `sbc` does it in one call: truths from the model's priors, any sampler, data-dependent test quantities, the
+  data-averaged
   posterior (prior SBC).
 - `posterior_sbc` asks the same question around one observed dataset, where it matters (posterior SBC).
 
-All return a `Calibration`: a table with one test a row, its p-value, and the same adjusted so that the whole table has one
+All return a `Calibration`: a table with one test a row, its p-value, and the same adjusted so that the whole table has
+one
 failure rate; PITs for figures, and ArviZ's groups ``prior_sbc`` and ``posterior_sbc``.
 """
 
@@ -38,19 +40,24 @@ FEW_DRAWS = 100
 """Effective draws below which ranks are too coarse for the tests' cells."""
 
 
-# from a study ----------------------------------------------------------------------------------------------------------
+# from a study
+# ----------------------------------------------------------------------------------------------------------
 
 
-def calibration(estimates: Run | pd.DataFrame, factors: Sequence[str] = (), *, by_group: bool = False, seed: int = 0) -> Calibration:
+def calibration(
+    estimates: Run | pd.DataFrame, factors: Sequence[str] = (), *, by_group: bool = False, seed: int = 0
+) -> Calibration:
     """Test the calibration of every method of a study in the prior regime, from the ranks that it stored.
 
-    Ranks become randomised PITs (`hiermodels.studies.calibrate.sbc_tests.pit`) on the lattice of the tail ESS; scalars are tested one by
+    Ranks become randomised PITs (`hiermodels.studies.calibrate.sbc_tests.pit`) on the lattice of the tail ESS; scalars
+    are tested one by
     one, groups pooled with the replicate as the unit.
 
     Parameters
     ----------
     estimates : Run or DataFrame
-        A run, or its long table of estimates: ``rep, <factors>, method, estimand, group, rank, max_rank`` and, of chains,
+        A run, or its long table of estimates: ``rep, <factors>, method, estimand, group, rank, max_rank`` and, of
+        chains,
         ``ess_tail``.
     factors : sequence of str
         Columns whose values identify a cell; a run knows its own.
@@ -70,9 +77,12 @@ def calibration(estimates: Run | pd.DataFrame, factors: Sequence[str] = (), *, b
 
     Notes
     -----
-    Ranks are uniform where truths come from the very priors that the method uses. Fits that gave nothing have no rank: they
-    are counted in ``n_failed``, and leaving them out conditions on convergence. A method with other priors than the truths'
-    is expected to fail; its row says by how much. So is one whose mechanism has a `deviation`: the study's datasets have it, the
+    Ranks are uniform where truths come from the very priors that the method uses. Fits that gave nothing have no rank:
+    they
+    are counted in ``n_failed``, and leaving them out conditions on convergence. A method with other priors than the
+    truths'
+    is expected to fail; its row says by how much. So is one whose mechanism has a `deviation`: the study's datasets
+    have it, the
     method knows nothing of it, and what fails is the inference under that misspecification, not the program.
 
     Examples
@@ -84,24 +94,32 @@ def calibration(estimates: Run | pd.DataFrame, factors: Sequence[str] = (), *, b
     True
     >>> calibration(rows.assign(rank=rows["rank"] // 2)).passes(0.01)
     False
-    """
+    """  # noqa: E501
     frame, names = _table_of(estimates, factors)
     wanted = ["rep", *names, "method", "estimand", "group", "rank", "max_rank"]
     missing = [name for name in wanted if name not in frame]
     if missing or frame.empty:
-        raise ValueError(f"calibration: expected the columns {', '.join(wanted)}; missing: {', '.join(missing) or 'every row'}; give a run's estimates")
+        raise ValueError(
+            f"calibration: expected the columns {', '.join(wanted)}; missing: {', '.join(missing) or 'every row'}; "
+            f"give a run's estimates"
+        )
     found: list[Entry] = []
     coarse: list[str] = []
     keys = [*names, "method", "estimand"]
     for values, part in frame.groupby(keys, sort=False, observed=True):
         who = {key: plain(v) for key, v in zip(keys, values, strict=True)}
         if part["max_rank"].notna().any():
-            word = zlib.crc32(repr(sorted(who.items())).encode())  # random numbers of its own, whatever else is in the table
+            word = zlib.crc32(
+                repr(sorted(who.items())).encode()
+            )  # random numbers of its own, whatever else is in the table
             found.append((who, *_pits_of(part, np.random.default_rng([seed, word])), None))
             if _effective(part) < FEW_DRAWS:
                 coarse.append(f"{who['estimand']} ({who['method']})")
     if not found:
-        raise ValueError("calibration: expected ranks of truths, found none; take methods with draws and estimands that have true values")
+        raise ValueError(
+            "calibration: expected ranks of truths, found none; take methods with draws and estimands that have true "
+            "values"
+        )
     notes = _notes(found)
     if coarse:
         notes.append(f"Few effective draws make ranks coarse: {', '.join(dict.fromkeys(coarse))}; take longer chains.")
@@ -114,7 +132,8 @@ def _table_of(estimates: Any, factors: Sequence[str]) -> tuple[pd.DataFrame, lis
     regimes = estimates.manifest.get("regime", ["prior"])
     if any(regime != "prior" for regime in regimes):
         raise ValueError(
-            f"{estimates.path}: expected truths drawn from priors (regime: prior), found {', '.join(regimes)}; ranks of fixed truths "
+            f"{estimates.path}: expected truths drawn from priors (regime: prior), found {', '.join(regimes)}; ranks "
+            f"of fixed truths "
             "are not uniform: write laws such as normal(0, 20) under truth"
         )
     return estimates.estimates, estimates.factors
@@ -124,7 +143,9 @@ def _pits_of(part: pd.DataFrame, rng: np.random.Generator) -> tuple[Floats, tupl
     """PITs (replicate, group), NaN where there is no rank, and labels."""
     reps, rows = np.unique(part["rep"].to_numpy(), return_inverse=True)
     codes, labels = pd.factorize(part["group"].astype(object).fillna(""), sort=False)
-    ess = part["ess_tail"].to_numpy(float) if "ess_tail" in part else None  # it is the outermost cells that need mending
+    ess = (
+        part["ess_tail"].to_numpy(float) if "ess_tail" in part else None
+    )  # it is the outermost cells that need mending
     table = np.full((len(reps), len(labels)), np.nan)
     alphabetic = np.argsort(np.argsort(np.asarray(labels, str), kind="stable"))
     order = np.lexsort((alphabetic[codes], rows))  # the same random numbers whatever the order of the table's rows
@@ -152,7 +173,8 @@ def _notes(entries: list[Entry]) -> list[str]:
     return [f"No rank, and left out, which conditions on having one: {listed}. Mend them before believing a pass."]
 
 
-# in one call -----------------------------------------------------------------------------------------------------------
+# in one call
+# -----------------------------------------------------------------------------------------------------------
 
 
 def sbc(
@@ -177,7 +199,8 @@ def sbc(
 ) -> Calibration:
     """Simulation-based calibration from the prior: does this sampler draw from this model's posterior?
 
-    Truths come from the model's priors, datasets from the truths; the truth of every parameter and group value, of the log
+    Truths come from the model's priors, datasets from the truths; the truth of every parameter and group value, of the
+    log
     likelihood of the data, and of any further `quantities`, is ranked among the sampler's draws.
 
     Parameters
@@ -189,7 +212,8 @@ def sbc(
         (``{"school": 20, "obs": 10}``).
     sampler : str or callable
         ``nuts``, ``exact``, or ``(key, data) -> Draws`` for one dataset, in `jax.numpy`; values have the shapes
-        (chain, draw, *dims) with the padded group axes of ``data.real``. A sampler of one's own is thinned to its effective
+        (chain, draw, *dims) with the padded group axes of ``data.real``. A sampler of one's own is thinned to its
+        effective
         number of draws like chains are.
     replications : int
         Datasets.
@@ -199,11 +223,14 @@ def sbc(
         ``(values, data) -> number`` of one draw, in `jax.numpy`: values by variable (padded group axes), the dataset.
         ``log_likelihood`` of a declared model is always among them.
     keep : callable, optional
-        ``data -> bool``: which datasets count. It sees the data alone, so the truths that are left are still draws from the
+        ``data -> bool``: which datasets count. It sees the data alone, so the truths that are left are still draws from
+        the
         posteriors of the data that are left.
     deviation : mapping, optional
-        How datasets differ from the model that is fitted, as under ``mechanisms`` of a config: ``{"errors": "outliers(0.05, 5)"}``;
-        see `hiermodels.studies.mechanisms.deviations`. Truths still come from the priors, and the sampler knows nothing of it: ranks then
+        How datasets differ from the model that is fitted, as under ``mechanisms`` of a config: ``{"errors":
+        "outliers(0.05, 5)"}``;
+        see `hiermodels.studies.mechanisms.deviations`. Truths still come from the priors, and the sampler knows nothing
+        of it: ranks then
         show the miscalibration of a right program under a wrong model. Missing groups alone leave ranks uniform: chance
         takes them away.
     by_group : bool
@@ -233,7 +260,19 @@ def sbc(
     ['Intercept', 'log_likelihood', 'sd_school', 'theta_school']
     """
     settings = sbc_runs.settings_of(sampler, marginalize, centred, draws, tune, chains, target_accept)
-    found = sbc_runs.prior_ranks(model, design, settings, sampler, _count(replications), quantities or {}, keep, {} if deviation is None else deviation, seed, precision, workers)
+    found = sbc_runs.prior_ranks(
+        model,
+        design,
+        settings,
+        sampler,
+        _count(replications),
+        quantities or {},
+        keep,
+        {} if deviation is None else deviation,
+        seed,
+        precision,
+        workers,
+    )
     return _judged(found, "prior", by_group, seed)
 
 
@@ -257,7 +296,8 @@ def posterior_sbc(
 ) -> Calibration:
     """Simulation-based calibration around one dataset: is the sampler right where this posterior lives?
 
-    Truths are draws from the posterior given `data`; each makes a second dataset of the same design, groups included, and is
+    Truths are draws from the posterior given `data`; each makes a second dataset of the same design, groups included,
+    and is
     ranked among draws from the posterior given both. Priors may be improper where the posterior is proper.
 
     Parameters
@@ -265,7 +305,8 @@ def posterior_sbc(
     model : Model
     data : DataFrame
         With the outcome.
-    sampler, replications, marginalize, centred, draws, tune, chains, target_accept, quantities, by_group, seed, precision, workers
+    sampler, replications, marginalize, centred, draws, tune, chains, target_accept, quantities, by_group, seed,
+    precision, workers
         As in `sbc`. Truths come from the same sampler, thinned to their effective number.
 
     Returns
@@ -287,13 +328,17 @@ def posterior_sbc(
     ['posterior_sbc']
     """
     settings = sbc_runs.settings_of(sampler, marginalize, centred, draws, tune, chains, target_accept)
-    found = sbc_runs.posterior_ranks(model, data, settings, sampler, _count(replications), quantities or {}, seed, precision, workers)
+    found = sbc_runs.posterior_ranks(
+        model, data, settings, sampler, _count(replications), quantities or {}, seed, precision, workers
+    )
     return _judged(found, "posterior", by_group, seed)
 
 
 def _count(replications: Any) -> int:
     if isinstance(replications, bool) or not isinstance(replications, int) or replications < tests.FEWEST:
-        raise ValueError(f"replications: expected a whole number of at least {tests.FEWEST}, found {replications!r}; e.g. 1000")
+        raise ValueError(
+            f"replications: expected a whole number of at least {tests.FEWEST}, found {replications!r}; e.g. 1000"
+        )
     return replications
 
 

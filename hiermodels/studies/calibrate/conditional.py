@@ -1,11 +1,14 @@
-"""Rao-Blackwellised coverage: the chance that an interval holds its group's value, given the data and the true hyperparameters.
+"""Rao-Blackwellised coverage: the chance that an interval holds its group's value, given the data and the true
+hyperparameters.
 
-Where hyperparameters are fixed and group values are drawn (regime: population), the law of a group's value given the data and
+Where hyperparameters are fixed and group values are drawn (regime: population), the law of a group's value given the
+data and
 the truth is known in closed form, so that the indicator "the interval covers" can be replaced by its expectation,
 
     P(lower <= theta <= upper | y, phi_true) = F(upper) - F(lower),
 
-with F normal, beta or gamma. The mean is the same coverage, its Monte Carlo error smaller (Morris and Tang's Rgbp reports both).
+with F normal, beta or gamma. The mean is the same coverage, its Monte Carlo error smaller (Morris and Tang's Rgbp
+reports both).
 Datasets are simulated again from their keys; nothing is fitted.
 """
 
@@ -54,7 +57,8 @@ def rao_blackwell(run: Run) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Rows as in the table of performance, measure ``rb_cover``: a row a group and ``[mean]``; the replicate is the unit.
+        Rows as in the table of performance, measure ``rb_cover``: a row a group and ``[mean]``; the replicate is the
+        unit.
 
     Raises
     ------
@@ -69,7 +73,10 @@ def rao_blackwell(run: Run) -> pd.DataFrame:
     """
     regimes = list(run.manifest["regime"])
     if regimes != ["population"]:
-        raise ValueError(f"rao_blackwell: expected fixed hyperparameters and drawn groups (regime: population), found {', '.join(regimes)}; take another run")
+        raise ValueError(
+            f"rao_blackwell: expected fixed hyperparameters and drawn groups (regime: population), found "
+            f"{', '.join(regimes)}; take another run"
+        )
     study = Study.from_resolved(run.config)
     parts = [_cell(study, cell, run.estimates, run.factors) for cell in study.cells()]
     return pd.concat(parts, ignore_index=True)
@@ -86,7 +93,9 @@ def _cell(study: Study, cell: Cell, estimates: pd.DataFrame, factors: list[str])
         if estimand not in laws:
             continue
         kind, *numbers = laws[str(estimand)]
-        labels = problem.labels[next(v.name for v in problem.layout.levels if estimand in problem.layout.effect_names(v))]
+        labels = problem.labels[
+            next(v.name for v in problem.layout.levels if estimand in problem.layout.effect_names(v))
+        ]
         ends = [_matrix(part, column, reps, labels) for column in ("lower", "upper")]
         chance = _cdf(kind, ends[1], *numbers) - _cdf(kind, ends[0], *numbers)
         chance[np.isnan(ends[0]) | np.isnan(ends[1])] = np.nan
@@ -96,11 +105,36 @@ def _cell(study: Study, cell: Cell, estimates: pd.DataFrame, factors: list[str])
             columns = {name: np.atleast_1d(getattr(found, name)) for name in ("value", "mcse", "lower", "upper", "n")}
             columns["lower"], columns["upper"] = np.maximum(columns["lower"], 0.0), np.minimum(columns["upper"], 1.0)
             table = pd.DataFrame({"group": groups, "measure": "rb_cover", **columns})
-            rows.append(table.assign(**cell.factors, method=str(method), estimand=str(estimand), n_sim=len(reps), n_failed=int(failed), n_retried=0))
+            rows.append(
+                table.assign(
+                    **cell.factors,
+                    method=str(method),
+                    estimand=str(estimand),
+                    n_sim=len(reps),
+                    n_failed=int(failed),
+                    n_retried=0,
+                )
+            )
     if not rows:
         return pd.DataFrame()
     table = pd.concat(rows, ignore_index=True)
-    return table[[*factors, "method", "estimand", "group", "measure", "value", "mcse", "lower", "upper", "n_sim", "n", "n_failed", "n_retried"]]
+    return table[
+        [
+            *factors,
+            "method",
+            "estimand",
+            "group",
+            "measure",
+            "value",
+            "mcse",
+            "lower",
+            "upper",
+            "n_sim",
+            "n",
+            "n_failed",
+            "n_retried",
+        ]
+    ]
 
 
 def _matrix(part: pd.DataFrame, column: str, reps: Any, labels: list[str]) -> Floats:
@@ -113,7 +147,10 @@ def _laws(study: Study, cell: Cell, reps: NDArray[Any]) -> tuple[dict[str, tuple
     """Conditional law of every group value: its kind, and its numbers, each (..., replicate, group)."""
     m, mechanism = study.mechanisms, mechanism_of(study, cell)
     if callable(m.formula) or getattr(mechanism, "deviation", None) is not None:
-        raise ValueError("rao_blackwell: expected data from a declared model, found a function or a deviation from it; its conditional law is not known")
+        raise ValueError(
+            "rao_blackwell: expected data from a declared model, found a function or a deviation from it; its "
+            "conditional law is not known"
+        )
     model = Model(m.formula, m.family, known_se=m.known_se, trials=m.trials, exposure=m.exposure, weights=m.weights)
     free = bind(model, mechanism.frame, outcome=False, priors=False)
     if any(p.kind == "correlation" for p in free.layout.parameters):
@@ -122,7 +159,10 @@ def _laws(study: Study, cell: Cell, reps: NDArray[Any]) -> tuple[dict[str, tuple
     problem = bind(replace(model, priors=priors), mechanism.frame, outcome=False)
     law = factorise(problem.layout)
     if law.dim:
-        raise ValueError("rao_blackwell: expected groups that are independent given the hyperparameters, found counts in nested groups; take one grouping")
+        raise ValueError(
+            "rao_blackwell: expected groups that are independent given the hyperparameters, found counts in nested "
+            "groups; take one grouping"
+        )
     wanted = tuple(n for level in problem.layout.levels for n in problem.layout.effect_names(level))
     problem = without_reference(problem, mechanism.redrawn)
     law = factorise(problem.layout)
@@ -130,8 +170,12 @@ def _laws(study: Study, cell: Cell, reps: NDArray[Any]) -> tuple[dict[str, tuple
     rows = rows_of(mechanism, problem, outcomes, redrawn_columns(study, mechanism, reps))
     with jax.enable_x64(True):
         found = _components(law, problem, wanted, jax.tree.map(jnp.asarray, rows))
-    places = {n: problem.positions[level.name] for level in problem.layout.levels for n in problem.layout.effect_names(level)}
-    return {n: (kind, *(np.asarray(x)[..., places[n]] for x in numbers)) for n, (kind, *numbers) in found.items()}, problem
+    places = {
+        n: problem.positions[level.name] for level in problem.layout.levels for n in problem.layout.effect_names(level)
+    }
+    return {
+        n: (kind, *(np.asarray(x)[..., places[n]] for x in numbers)) for n, (kind, *numbers) in found.items()
+    }, problem
 
 
 def _given(truth: Mapping[str, Any], name: str) -> Any:
@@ -141,7 +185,9 @@ def _given(truth: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-def _components(law: Factorised, problem: Problem, wanted: tuple[str, ...], rows: Array | Rows) -> dict[str, tuple[Any, ...]]:
+def _components(
+    law: Factorised, problem: Problem, wanted: tuple[str, ...], rows: Array | Rows
+) -> dict[str, tuple[Any, ...]]:
     data = as_jax(problem.data)
     kinds: dict[str, str] = {}
 
@@ -149,7 +195,9 @@ def _components(law: Factorised, problem: Problem, wanted: tuple[str, ...], rows
         row = row if isinstance(row, Rows) else Rows(row)
         found = law.components(jnp.zeros(0), law.prepare(row.onto(problem.layout, data)), wanted)
         kinds.update({n: c.kind for n, c in found.items()})
-        return {n: (c.a, jnp.broadcast_to(c.b, c.a.shape), *([] if c.more is None else [c.more])) for n, c in found.items()}
+        return {
+            n: (c.a, jnp.broadcast_to(c.b, c.a.shape), *([] if c.more is None else [c.more])) for n, c in found.items()
+        }
 
     numbers = jax.jit(lambda some: jax.lax.map(one, some, batch_size=64))(rows)
     return {n: (kinds[n], a, b, *(jnp.moveaxis(x, 1, 0) for x in more)) for n, (a, b, *more) in numbers.items()}

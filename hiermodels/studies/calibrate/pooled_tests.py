@@ -1,8 +1,10 @@
 """Tests of uniformity of PITs whose groups share hyperparameters and data: the replicate is the unit.
 
-- `pooled_chi_square`, `pooled_smooth`, `pooled_ecdf`: the groups of one replicate pooled; dependence within it is taken from the
+- `pooled_chi_square`, `pooled_smooth`, `pooled_ecdf`: the groups of one replicate pooled; dependence within it is taken
+  from the
   replicates.
-- `sup_test`: a vector a replicate with mean zero, such as posterior probability minus indicator (the data-averaged posterior).
+- `sup_test`: a vector a replicate with mean zero, such as posterior probability minus indicator (the data-averaged
+  posterior).
 """
 
 from __future__ import annotations
@@ -14,7 +16,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from hiermodels.studies.calibrate.sbc_tests import FEWEST, ORDER, Floats, Uniformity, bins_for, cell_of, legendre, rows_of
+from hiermodels.studies.calibrate.sbc_tests import (
+    FEWEST,
+    ORDER,
+    Floats,
+    Uniformity,
+    bins_for,
+    cell_of,
+    legendre,
+    rows_of,
+)
 
 __all__ = ["pooled_chi_square", "pooled_ecdf", "pooled_smooth", "sup_test"]
 
@@ -64,7 +75,8 @@ def share_rows(u: Floats, bins: int) -> Floats:
 def pooled_smooth(u: ArrayLike, order: int = ORDER) -> Uniformity:
     """Neyman's smooth test for the PITs of groups, pooled; the replicate is the unit.
 
-    Each replicate gives the averages of phi_1 .. phi_K (see `smooth`) over its groups; Hotelling's T^2 compares their means with zero.
+    Each replicate gives the averages of phi_1 .. phi_K (see `smooth`) over its groups; Hotelling's T^2 compares their
+    means with zero.
 
     Parameters
     ----------
@@ -142,9 +154,11 @@ def ecdf_rows(u: Floats, z: Floats) -> Floats:
 def sup_test(rows: ArrayLike) -> Uniformity:
     """Test that vectors, one a replicate, have mean zero in every component.
 
-    ``T = max_k sqrt(n) |mean_k| / sqrt(mean(x_k^2))``: the variance is that under the hypothesis, which holds the size where
+    ``T = max_k sqrt(n) |mean_k| / sqrt(mean(x_k^2))``: the variance is that under the hypothesis, which holds the size
+    where
     a component counts rare events. Its law is that of the largest component of a normal vector with the correlations
-    found, simulated; in its far tail the Bonferroni bound, which is never below. Components that do not vary are left out.
+    found, simulated; in its far tail the Bonferroni bound, which is never below. Components that do not vary are left
+    out.
 
     Parameters
     ----------

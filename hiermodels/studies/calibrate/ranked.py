@@ -27,7 +27,8 @@ _READ = ("rep", "method", "estimand", "group", "rank", "max_rank", "ess_tail")
 
 
 class Moments:
-    """`hiermodels.studies.calibrate.sbc_tests.Vectors` that arrive in parts, by the updating formulas of Chan, Golub and LeVeque.
+    """`hiermodels.studies.calibrate.sbc_tests.Vectors` that arrive in parts, by the updating formulas of Chan, Golub
+    and LeVeque.
 
     Examples
     --------
@@ -83,7 +84,8 @@ class _Target(NamedTuple):
 
 
 def calibration_of(cell: LargeCell, factors: Sequence[str], seed: int = 0) -> pd.DataFrame | None:
-    """As the table of `hiermodels.studies.calibrate.calibration.calibration`, with the same random numbers; None without ranks.
+    """As the table of `hiermodels.studies.calibrate.calibration.calibration`, with the same random numbers; None
+    without ranks.
 
     Parameters
     ----------
@@ -106,9 +108,12 @@ def calibration_of(cell: LargeCell, factors: Sequence[str], seed: int = 0) -> pd
             targets[key] = _Target(found, attempted + len(reps), complete + whole)
     ranked = {key: target for key, target in targets.items() if target.complete}
     whos = {key: {**values, "method": str(key[0]), "estimand": str(key[1])} for key in ranked}
-    generators = {key: np.random.default_rng([seed, zlib.crc32(repr(sorted(who.items())).encode())]) for key, who in whos.items()}
+    generators = {
+        key: np.random.default_rng([seed, zlib.crc32(repr(sorted(who.items())).encode())]) for key, who in whos.items()
+    }
     tallies: dict[Any, _Alone | _Pooled] = {
-        key: _Alone(target.complete) if target.labels == ("",) else _Pooled(target.complete) for key, target in ranked.items()
+        key: _Alone(target.complete) if target.labels == ("",) else _Pooled(target.complete)
+        for key, target in ranked.items()
     }
     for frame in _frames(cell, factors):
         for key, part in frame.groupby(["method", "estimand"], sort=False, observed=True):
@@ -126,14 +131,18 @@ def _frames(cell: LargeCell, factors: Sequence[str]) -> Iterator[pd.DataFrame]:
 
 
 def _pits(part: pd.DataFrame, labels: tuple[str, ...], rng: np.random.Generator) -> Floats:
-    """PITs (replicate, group) of one method and estimand, in the order in which a table of the whole cell has its random numbers."""
+    """PITs (replicate, group) of one method and estimand, in the order in which a table of the whole cell has its
+    random numbers.
+    """
     place = {label: i for i, label in enumerate(sorted(labels))}
     group = part["group"].astype(object).fillna("").map(place).to_numpy(np.int64)
     reps, at = np.unique(part["rep"].to_numpy(), return_inverse=True)
     order = np.lexsort((group, at))
     ess = part["ess_tail"].to_numpy(float)[order] if "ess_tail" in part else None
     u = np.full((len(reps), len(labels)), np.nan)
-    u[at[order], group[order]] = tests.pit(part["rank"].to_numpy(float)[order], part["max_rank"].to_numpy(float)[order], rng, ess)
+    u[at[order], group[order]] = tests.pit(
+        part["rank"].to_numpy(float)[order], part["max_rank"].to_numpy(float)[order], rng, ess
+    )
     return u
 
 
@@ -175,4 +184,8 @@ class _Pooled:
         few = tests.Uniformity(np.nan, np.nan, n)
         if n < tests.FEWEST:
             return {"chi2": few, "smooth": few, "ecdf": few}
-        return {"chi2": pooled_tests.hotelling(self.shares), "smooth": pooled_tests.hotelling(self.legendre), "ecdf": pooled_tests.largest_deviation(self.ecdf)}
+        return {
+            "chi2": pooled_tests.hotelling(self.shares),
+            "smooth": pooled_tests.hotelling(self.legendre),
+            "ecdf": pooled_tests.largest_deviation(self.ecdf),
+        }

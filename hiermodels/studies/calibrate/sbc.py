@@ -5,8 +5,10 @@ One replicate, compiled once and mapped over keys:
     prior SBC       theta ~ p(theta),      y ~ p(y | theta),      theta_1..theta_L ~ p(theta | y)
     posterior SBC   theta ~ p(theta | y0), y ~ p(y | theta),      theta_1..theta_L ~ p(theta | y0, y)
 
-theta is then one more draw from the posterior. A *quantity* is any function of parameters and data. Autocorrelated draws
-are thinned to their effective number, quantity by quantity, before the truth is ranked among them; ties are broken at random.
+theta is then one more draw from the posterior. A *quantity* is any function of parameters and data. Autocorrelated
+draws
+are thinned to their effective number, quantity by quantity, before the truth is ranked among them; ties are broken at
+random.
 
 Sources: Talts, Betancourt, Simpson, Vehtari and Gelman (2018), arXiv 1804.06788; Modrak, Moon, Kim, Buerkner, Huurre,
 Faltejskova, Gelman and Vehtari (2023), Bayesian Analysis, doi 10.1214/23-BA1404 (quantities that depend on the data);
@@ -99,13 +101,23 @@ class Quantities:
         for name, function in self.functions.items():
             value = jnp.asarray(function(values, data))
             if value.shape != ():
-                raise ValueError(f"quantities: {name}: expected one number a draw, found shape {value.shape}; reduce it, e.g. jnp.sum")
+                raise ValueError(
+                    f"quantities: {name}: expected one number a draw, found shape {value.shape}; reduce it, e.g. "
+                    f"jnp.sum"
+                )
             parts.append(value[None])
         return jnp.concatenate([p.astype(jnp.result_type(float)) for p in parts])
 
 
 def ranks(
-    truth: Array, draws: Draws, quantities: Quantities, data: Any, points: Array, key: Array, independent: bool, kept: Array
+    truth: Array,
+    draws: Draws,
+    quantities: Quantities,
+    data: Any,
+    points: Array,
+    key: Array,
+    independent: bool,
+    kept: Array,
 ) -> Ranks:
     """Rank one truth among the draws of one posterior.
 
@@ -158,13 +170,15 @@ def _flagged(stats: Mapping[str, Array]) -> Array:
     return jnp.any(jnp.stack(found)) if found else jnp.zeros((), bool)
 
 
-# the log-likelihood ----------------------------------------------------------------------------------------------------
+# the log-likelihood
+# ----------------------------------------------------------------------------------------------------
 
 
 def log_likelihood(layout: Layout) -> Callable[[Mapping[str, Array], Data], Array]:
     """Log likelihood of a dataset given every parameter and group value, up to a constant of the data.
 
-    A test quantity that depends on the data: it tells a sampler that ignores the data, or part of them, from the right one,
+    A test quantity that depends on the data: it tells a sampler that ignores the data, or part of them, from the right
+    one,
     which ranks of parameters cannot.
 
     Parameters
@@ -200,7 +214,8 @@ def _counts(layout: Layout, values: Mapping[str, Array], data: Data) -> Array:
     return jnp.sum(jnp.where(real, layout.law.log_kernel(data.y, rates(layout, values, data), size), 0.0))
 
 
-# many replicates -------------------------------------------------------------------------------------------------------
+# many replicates
+# -------------------------------------------------------------------------------------------------------
 
 
 def map_replicates(one: Callable[..., Any], mapped: Any, shared: Any, lanes: int, workers: int, x64: bool) -> Any:

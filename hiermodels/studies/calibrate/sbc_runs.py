@@ -28,7 +28,14 @@ from hiermodels.studies.config.mechanisms import outcome_of
 from hiermodels.studies.machine import cores
 from hiermodels.studies.mechanisms import own
 from hiermodels.studies.mechanisms.deviant import Deviation, any_rows, read_deviation
-from hiermodels.studies.mechanisms.predictors import Redrawn, declared_scales, draw, redesign, redrawn, without_reference
+from hiermodels.studies.mechanisms.predictors import (
+    Redrawn,
+    declared_scales,
+    draw,
+    redesign,
+    redrawn,
+    without_reference,
+)
 from hiermodels.studies.mechanisms.rows import Rows, redesigned
 from hiermodels.studies.mechanisms.simulate import Truth, design_frame, simulate_given, simulator
 
@@ -40,7 +47,9 @@ _TRUTHS = 4000
 Found = tuple[Ranks, Quantities, str]
 
 
-def settings_of(sampler: Any, marginalize: bool, centred: bool, draws: int, tune: int, chains: int, target_accept: float) -> Settings:
+def settings_of(
+    sampler: Any, marginalize: bool, centred: bool, draws: int, tune: int, chains: int, target_accept: float
+) -> Settings:
     """Checked settings; a sampler of one's own has none."""
     name = sampler if isinstance(sampler, str) else Settings.sampler
     settings = Settings(name, marginalize, centred, draws, tune, chains, target_accept, accuracy="study")
@@ -117,7 +126,16 @@ def prior_ranks(
             y, true = simulate(truth_key, data)
             data = bound.with_outcome(data, y)
             kept = jnp.ones((), bool) if keep is None else jnp.asarray(keep(data)).reshape(()).astype(bool)
-            return ranks(quantities.of(true, data), bound.draw(fit_key, data), quantities, data, points, tie_key, bound.independent, kept)
+            return ranks(
+                quantities.of(true, data),
+                bound.draw(fit_key, data),
+                quantities,
+                data,
+                points,
+                tie_key,
+                bound.independent,
+                kept,
+            )
 
         rows = map_replicates(one, designs(keys), (bound.data, points), bound.lanes, width, double)
     return rows, quantities, bound.name
@@ -136,10 +154,14 @@ def posterior_ranks(
 ) -> Found:
     """Ranks of truths from a posterior; see `hiermodels.studies.calibrate.calibration.posterior_sbc`."""
     if not isinstance(model, Model):
-        raise ValueError(f"model: expected hm.Model, found {type(model).__name__}; a NumPyro function has prior SBC only")
+        raise ValueError(
+            f"model: expected hm.Model, found {type(model).__name__}; a NumPyro function has prior SBC only"
+        )
     double = _double(precision)
     if not isinstance(frame, pd.DataFrame):
-        raise ValueError(f"data: expected a DataFrame with the outcome, found {type(frame).__name__}; use hm.load_dataset(...)")
+        raise ValueError(
+            f"data: expected a DataFrame with the outcome, found {type(frame).__name__}; use hm.load_dataset(...)"
+        )
     twice = pd.concat([frame, frame], ignore_index=True)
     with jax.enable_x64(double):
         observed = bind(model, frame)
@@ -156,7 +178,16 @@ def posterior_ranks(
             again = simulate_given(layout, truth_key, design, true)[:rows]
             data = bound.with_outcome(data, jnp.concatenate([y0, again, blank]))
             kept = jnp.ones((), bool)
-            return ranks(quantities.of(true, data), bound.draw(fit_key, data), quantities, data, points, tie_key, bound.independent, kept)
+            return ranks(
+                quantities.of(true, data),
+                bound.draw(fit_key, data),
+                quantities,
+                data,
+                points,
+                tie_key,
+                bound.independent,
+                kept,
+            )
 
         width = workers or cores()
         keys = _keys(seed, replications)
@@ -197,20 +228,32 @@ def _frame(design: Any, seed: int) -> tuple[pd.DataFrame, tuple[Redrawn, ...]]:
 
 
 def _bind_prior(
-    model: Any, frame: pd.DataFrame, laws: tuple[Redrawn, ...], settings: Settings, sampler: Any, deviation: Mapping[str, Any]
+    model: Any,
+    frame: pd.DataFrame,
+    laws: tuple[Redrawn, ...],
+    settings: Settings,
+    sampler: Any,
+    deviation: Mapping[str, Any],
 ) -> tuple[_Bound, Callable[[Array, Any], tuple[Any, dict[str, Array]]]]:
     """A model with proper priors on a design, and the simulator of its truths and datasets."""
     if callable(model) and not isinstance(model, Model):
         if deviation:
-            raise ValueError("deviation: expected hm.Model, found a NumPyro function; write the deviation into the function")
+            raise ValueError(
+                "deviation: expected hm.Model, found a NumPyro function; write the deviation into the function"
+            )
         return _bind_own(model, frame, settings, sampler)
     if not isinstance(model, Model):
-        raise ValueError(f"model: expected hm.Model or a NumPyro function, found {type(model).__name__}; write hm.Model(...)")
+        raise ValueError(
+            f"model: expected hm.Model or a NumPyro function, found {type(model).__name__}; write hm.Model(...)"
+        )
     problem = without_reference(bind(model, frame, outcome=False, scales=declared_scales(model, frame, laws)), laws)
     priors = tuple((p.name, p.prior) for p in problem.layout.parameters)
     for name, law in priors:
         if not law.proper:
-            raise ValueError(f"priors: {name}: {law} is improper, so no truth can be drawn from it; name a proper one, e.g. half_normal(5)")
+            raise ValueError(
+                f"priors: {name}: {law} is improper, so no truth can be drawn from it; name a proper one, e.g. "
+                f"half_normal(5)"
+            )
     other = _read_deviation(deviation, problem)
     simulate = simulator(problem.layout, Truth(priors, (), (), at_means=True), other)
     bound = _bound(any_rows(problem) if other is not None and other.changes_rows else problem, settings, sampler)
@@ -261,12 +304,17 @@ def _bind_own(
         return replace(found, values=values)
 
     if isinstance(sampler, str) and sampler not in able:
-        raise ValueError(f"sampler: expected {' or '.join(able)} for a NumPyro function, found {sampler!r}; declare hm.Model(...) to choose")
+        raise ValueError(
+            f"sampler: expected {' or '.join(able)} for a NumPyro function, found {sampler!r}; declare hm.Model(...) "
+            f"to choose"
+        )
     draw = sampler if callable(sampler) else drawn
     name = getattr(sampler, "__name__", "function") if callable(sampler) else settings.sampler
     lanes = lanes_for(settings.sampler, layout.model.dim, layout.obs)
     data = layout.model.prepare(problem.data)
-    return _Bound(problem, draw, data, layout.with_outcome, name, lanes, False), lambda key, data: simulate(key, data, {})
+    return _Bound(problem, draw, data, layout.with_outcome, name, lanes, False), lambda key, data: simulate(
+        key, data, {}
+    )
 
 
 def _quantities(
@@ -279,7 +327,10 @@ def _quantities(
     problem, key = bound.problem, jax.random.key(0)
     drawn = jax.eval_shape(bound.draw, key, bound.data)
     if not isinstance(drawn, Draws):
-        raise ValueError(f"sampler: expected hiermodels.inference.draws.Draws, found {type(drawn).__name__}; return Draws(values, {{}})")
+        raise ValueError(
+            f"sampler: expected hiermodels.inference.draws.Draws, found {type(drawn).__name__}; return Draws(values, "
+            f"{{}})"
+        )
     true = jax.eval_shape(lambda: simulate(key, bound.data)[1] if simulate else jax.tree.map(lambda a: a[0], values))
     levels = {name: level.name for level in problem.layout.levels for name in problem.layout.effect_names(level)}
     fixed = {p.name for p in problem.layout.parameters if getattr(getattr(p, "prior", None), "name", "") == "fixed"}
@@ -297,7 +348,10 @@ def _quantities(
             size = int(np.prod(shape, dtype=int))
             place, words = np.arange(size), ("",) if size == 1 else tuple(map(str, range(size)))
         if tuple(true[name].shape) != tuple(shape):
-            raise ValueError(f"sampler: {name}: expected draws of shape (chain, draw, *{tuple(true[name].shape)}), found (chain, draw, *{tuple(shape)})")
+            raise ValueError(
+                f"sampler: {name}: expected draws of shape (chain, draw, *{tuple(true[name].shape)}), found (chain, "
+                f"draw, *{tuple(shape)})"
+            )
         labels[name], places[name] = words, place
     own = dict(functions)
     if isinstance(problem, Problem):
@@ -311,7 +365,9 @@ def _quantities(
     return Quantities(labels, places, own)
 
 
-def _posterior_truths(problem: Problem, settings: Settings, sampler: Any, replications: int, seed: int) -> dict[str, Array]:
+def _posterior_truths(
+    problem: Problem, settings: Settings, sampler: Any, replications: int, seed: int
+) -> dict[str, Array]:
     """Independent draws of every variable given the observed data, shape (replicate, *dims)."""
     key, data = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), 2), as_jax(problem.data)
     many = replace(settings, draws=max(settings.draws, -(-8 * replications // settings.chains)))
@@ -322,11 +378,16 @@ def _posterior_truths(problem: Problem, settings: Settings, sampler: Any, replic
     values = jax.jit(draw)(key, data).values
     flat = {name: x.reshape(-1, *x.shape[2:]) for name, x in values.items()}
     total = len(next(iter(flat.values())))
-    scalars = jnp.stack([x for x in values.values() if x.ndim == 2], -1) if any(x.ndim == 2 for x in values.values()) else None
+    scalars = (
+        jnp.stack([x for x in values.values() if x.ndim == 2], -1)
+        if any(x.ndim == 2 for x in values.values())
+        else None
+    )
     ess = total if independent or scalars is None else float(jnp.nanmin(jnp.stack(convergence(scalars)[1:])))
     if min(ess, total) < replications:
         raise ValueError(
-            f"draws: expected at least {replications} effective draws given the data, found {min(ess, total):.0f}; take longer chains or fewer replications"
+            f"draws: expected at least {replications} effective draws given the data, found {min(ess, total):.0f}; "
+            f"take longer chains or fewer replications"
         )
     pick = np.linspace(0, total - 1, replications).round().astype(int)
     return {name: x[pick] for name, x in flat.items()}

@@ -1,4 +1,6 @@
-"""The outcome of a calibration: a table of tests, the PITs that they stand on, and their forms for figures and for ArviZ."""
+"""The outcome of a calibration: a table of tests, the PITs that they stand on, and their forms for figures and for
+ArviZ.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ __all__ = ["POOLED", "Calibration", "Entry", "joint", "numbered", "plain", "test
 
 type Floats = NDArray[np.float64]
 type Entry = tuple[dict[str, Any], Floats, tuple[str, ...], Floats | None]
-"""Factors, method and estimand; PITs (replicate, group), NaN where there is none; labels; share minus indicator (replicate, group, point)."""
+"""Factors, method and estimand; PITs (replicate, group), NaN where there is none; labels; share minus indicator
+(replicate, group, point).
+"""
 
 POOLED = "[mean]"
 """Group of a row whose test pools all groups."""
@@ -31,9 +35,12 @@ class Calibration:
     Attributes
     ----------
     table : DataFrame
-        ``<factors>, method, estimand, group, test, statistic, p, p_joint, n_sim, n_failed``. ``test`` is ``chi2`` (cells),
-        ``smooth`` (shift, width, skewness, kurtosis: least data needed for a width that is wrong), ``ecdf`` (ECDF difference with its simultaneous band) or ``averaged`` (data-averaged posterior against prior).
-        ``group`` is ``[mean]`` where groups are pooled, over complete replicates, the replicate being the unit. ``p_joint`` is Holm's adjustment over
+        ``<factors>, method, estimand, group, test, statistic, p, p_joint, n_sim, n_failed``. ``test`` is ``chi2``
+        (cells),
+        ``smooth`` (shift, width, skewness, kurtosis: least data needed for a width that is wrong), ``ecdf`` (ECDF
+        difference with its simultaneous band) or ``averaged`` (data-averaged posterior against prior).
+        ``group`` is ``[mean]`` where groups are pooled, over complete replicates, the replicate being the unit.
+        ``p_joint`` is Holm's adjustment over
         the whole table: at ``p_joint <= a`` everywhere, right posteriors fail with probability at most a.
     pits : list of (dict, ndarray, tuple of str)
         Factors, method and estimand; PITs of shape (replicate, group); labels of the groups.
@@ -59,7 +66,7 @@ class Calibration:
         >>> rows = pd.DataFrame({"rep": range(100), "method": "m", "estimand": "mu", "group": "", "rank": range(100), "max_rank": 99})
         >>> calibration(rows).p_joint > 0.5
         True
-        """
+        """  # noqa: E501
         values = self.table["p_joint"].to_numpy()
         return float(np.nanmin(values)) if np.isfinite(values).any() else float("nan")
 
@@ -111,7 +118,9 @@ class Calibration:
         u = u[np.isfinite(u).any(1)]
         if u.shape[1] == 1:
             z, lower, upper = tests.ecdf_band(len(u), prob)
-            return pd.DataFrame({"z": z, "difference": pooled_tests.ecdf_rows(u, z).mean(0) - z, "lower": lower - z, "upper": upper - z})
+            return pd.DataFrame(
+                {"z": z, "difference": pooled_tests.ecdf_rows(u, z).mean(0) - z, "lower": lower - z, "upper": upper - z}
+            )
         z = pooled_tests.pooled_points(len(u))
         rows = pooled_tests.ecdf_rows(u, z)
         half = pooled_tests.sup_quantile(rows - z, prob) * rows.std(0, ddof=1) / np.sqrt(len(rows))
@@ -130,7 +139,10 @@ class Calibration:
         chosen = [entry for entry in self.pits if all(entry[0].get(k) == v for k, v in where.items())]
         names = [entry[0]["estimand"] for entry in chosen]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"to_datatree: expected one method and cell, found {self._choices(chosen)}; name it, e.g. method='partial'")
+            raise ValueError(
+                f"to_datatree: expected one method and cell, found {self._choices(chosen)}; name it, e.g. "
+                f"method='partial'"
+            )
         found = {}
         for who, u, labels in chosen:
             name, dim = who["estimand"], f"{who['estimand']}_dim"
@@ -144,7 +156,10 @@ class Calibration:
     def _one(self, where: Mapping[str, Any]) -> tuple[dict[str, Any], Floats, tuple[str, ...]]:
         chosen = [entry for entry in self.pits if all(entry[0].get(k) == v for k, v in where.items())]
         if len(chosen) != 1:
-            raise ValueError(f"calibration: expected one estimand of one method and cell, found {self._choices(chosen or self.pits)}; name it")
+            raise ValueError(
+                f"calibration: expected one estimand of one method and cell, found "
+                f"{self._choices(chosen or self.pits)}; name it"
+            )
         return chosen[0]
 
     @staticmethod
@@ -162,14 +177,21 @@ def tested(found: Sequence[Entry], notes: Sequence[str], kind: str, by_group: bo
     rows = []
     for who, u, labels, averaged in found:
         pooled = labels != ("",)
-        alone = [(label, u[:, g], None if averaged is None else averaged[:, g]) for g, label in enumerate(labels)] if by_group or not pooled else []
+        alone = (
+            [(label, u[:, g], None if averaged is None else averaged[:, g]) for g, label in enumerate(labels)]
+            if by_group or not pooled
+            else []
+        )
         for group, column, against in alone:
             failed = int(np.isnan(column).sum())
             rows += [{**who, "group": group, **row, "n_failed": failed} for row in _rows(_alone(column), against)]
         if pooled:
             whole = np.isfinite(u).all(1)  # complete replicates, in which every group has a rank
             against = None if averaged is None else averaged[whole].mean(1)
-            rows += [{**who, "group": POOLED, **row, "n_failed": int((~whole).sum())} for row in _rows(_pooled(u[whole]), against)]
+            rows += [
+                {**who, "group": POOLED, **row, "n_failed": int((~whole).sum())}
+                for row in _rows(_pooled(u[whole]), against)
+            ]
     return Calibration(joint(rows), [(who, u, labels) for who, u, labels, _ in found], tuple(notes), kind)
 
 
@@ -187,7 +209,11 @@ def _alone(u: Floats) -> dict[str, tests.Uniformity]:
 
 
 def _pooled(u: Floats) -> dict[str, tests.Uniformity]:
-    return {"chi2": pooled_tests.pooled_chi_square(u), "smooth": pooled_tests.pooled_smooth(u), "ecdf": pooled_tests.pooled_ecdf(u)}
+    return {
+        "chi2": pooled_tests.pooled_chi_square(u),
+        "smooth": pooled_tests.pooled_smooth(u),
+        "ecdf": pooled_tests.pooled_ecdf(u),
+    }
 
 
 def _rows(found: dict[str, tests.Uniformity], averaged: Floats | None) -> list[dict[str, Any]]:

@@ -2,9 +2,11 @@
 
 With u the position of the truth among draws from its posterior, truths from the prior make u uniform on (0, 1).
 
-- `chi_square`, `smooth`, `ecdf_test`, `ecdf_band`: one PIT a replicate, independent between replicates. Their null laws are exact up
+- `chi_square`, `smooth`, `ecdf_test`, `ecdf_band`: one PIT a replicate, independent between replicates. Their null laws
+  are exact up
   to the chi-square approximation: the band's probability is computed, not simulated.
-Those of groups pooled stand in `hiermodels.studies.calibrate.pooled_tests`. The smooth tests look at a few moments only: where a posterior is shifted or has a wrong width they see least evidence first; the others
+Those of groups pooled stand in `hiermodels.studies.calibrate.pooled_tests`. The smooth tests look at a few moments
+only: where a posterior is shifted or has a wrong width they see least evidence first; the others
 see any shape. Each returns a `Uniformity`: statistic, p-value, and the number of replicates that it stands on.
 """
 
@@ -55,10 +57,12 @@ FEWEST = 20
 def pit(rank: ArrayLike, max_rank: ArrayLike, rng: np.random.Generator, ess: ArrayLike | None = None) -> Floats:
     """Randomised PITs from ranks: uniform on (0, 1) if the truth is one more draw from the posterior.
 
-    ``u = (r M / L + v) / (M + 1)`` with r the rank among L draws, v uniform, and M the tail ESS, at most L. For independent
+    ``u = (r M / L + v) / (M + 1)`` with r the rank among L draws, v uniform, and M the tail ESS, at most L. For
+    independent
     draws (M = L) u is exactly uniform. Autocorrelated draws leave a truth outside all of them about as often as M
     independent ones would, 2 / (M + 1) of the time and not 2 / (L + 1): on the lattice of M those ranks spread over the
-    outermost cells as they should. Good for tail ESSs of some fifty and more; thinning (`hiermodels.studies.calibrate.sbc`) is safer.
+    outermost cells as they should. Good for tail ESSs of some fifty and more; thinning
+    (`hiermodels.studies.calibrate.sbc`) is safer.
 
     Parameters
     ----------
@@ -113,8 +117,10 @@ def chi_square(u: ArrayLike, bins: int | None = None) -> Uniformity:
 def smooth(u: ArrayLike, order: int = ORDER) -> Uniformity:
     """Neyman's smooth test of uniformity for independent PITs.
 
-    ``T = n sum_k (mean of phi_k(u))^2``, phi_1 .. phi_K the Legendre polynomials orthonormal on (0, 1): the first sees a shift, the
-    second a wrong width, then skewness and kurtosis. Under uniformity T is chi-square with K degrees of freedom for large n.
+    ``T = n sum_k (mean of phi_k(u))^2``, phi_1 .. phi_K the Legendre polynomials orthonormal on (0, 1): the first sees
+    a shift, the
+    second a wrong width, then skewness and kurtosis. Under uniformity T is chi-square with K degrees of freedom for
+    large n.
 
     Parameters
     ----------
@@ -146,7 +152,8 @@ def ecdf_test(u: ArrayLike, points: int = POINTS) -> Uniformity:
 
     With C_k the number of PITs up to z_k = k / K, ``gamma = min_k 2 min(P(C_k <= c_k), P(C_k >= c_k))``. The p-value is
     P(gamma <= observed) for n independent uniforms: one minus the chance that all counts stay where their pointwise
-    p-values exceed the observed gamma, which `_inside` computes. p <= 1 - prob if and only if the ECDF leaves `ecdf_band`.
+    p-values exceed the observed gamma, which `_inside` computes. p <= 1 - prob if and only if the ECDF leaves
+    `ecdf_band`.
 
     Source: Saeilynoja, Buerkner and Vehtari (2022), Statistics and Computing 32:32, doi 10.1007/s11222-022-10090-6.
 
@@ -201,7 +208,9 @@ class Counted:
         return cls(len(u), cells, legendre(u, order).sum(0), np.searchsorted(np.sort(u), z, side="right"))
 
     def __add__(self, other: Counted) -> Counted:
-        return Counted(self.n + other.n, self.cells + other.cells, self.legendre + other.legendre, self.below + other.below)
+        return Counted(
+            self.n + other.n, self.cells + other.cells, self.legendre + other.legendre, self.below + other.below
+        )
 
     def chi_square(self) -> Uniformity:
         """See `hiermodels.studies.calibrate.sbc_tests.chi_square`."""
@@ -232,7 +241,8 @@ class Counted:
 def ecdf_band(n: int, prob: float = 0.95, points: int = POINTS) -> tuple[Floats, Floats, Floats]:
     """Simultaneous confidence band of the ECDF of n independent uniform PITs.
 
-    The band of all counts whose pointwise p-values exceed gamma, with the largest gamma whose band holds the whole ECDF with
+    The band of all counts whose pointwise p-values exceed gamma, with the largest gamma whose band holds the whole ECDF
+    with
     a probability of at least `prob`.
 
     Parameters
@@ -247,7 +257,8 @@ def ecdf_band(n: int, prob: float = 0.95, points: int = POINTS) -> tuple[Floats,
     Returns
     -------
     z, lower, upper : ndarray
-        Points and ends of the band on the scale of the ECDF (subtract z for the ECDF difference); an ECDF on an end is inside.
+        Points and ends of the band on the scale of the ECDF (subtract z for the ECDF difference); an ECDF on an end is
+        inside.
 
     Examples
     --------
@@ -278,7 +289,8 @@ def _counts(n: int, points: int, gamma: float) -> tuple[NDArray[np.int64], NDArr
 def _inside(n: int, points: int, gamma: float) -> float:
     """Probability that all counts of n uniforms have pointwise p-values above gamma.
 
-    Counts of n uniforms in equal cells are independent Poisson counts given their sum: a path of counts is pushed from cell
+    Counts of n uniforms in equal cells are independent Poisson counts given their sum: a path of counts is pushed from
+    cell
     to cell, cut to the band at each point, and divided by the chance of the sum.
     """
     if gamma >= 1:
@@ -305,7 +317,8 @@ def _inside(n: int, points: int, gamma: float) -> float:
 def holm(p: ArrayLike) -> Floats:
     """Holm's adjusted p-values: the least joint failure rate at which each test would be rejected.
 
-    Rejecting where the adjusted value is at most alpha, all tests together fail by chance with probability at most alpha,
+    Rejecting where the adjusted value is at most alpha, all tests together fail by chance with probability at most
+    alpha,
     whatever their dependence. NaN stays NaN and is not counted.
 
     Examples

@@ -103,7 +103,10 @@ def config_path(name: str | Path) -> Path:
 
 
 def read_config(
-    source: str | Path | Mapping[str, Any] | Study, *, functions: Mapping[str, Callable[..., Any]] | None = None, **overrides: Any
+    source: str | Path | Mapping[str, Any] | Study,
+    *,
+    functions: Mapping[str, Callable[..., Any]] | None = None,
+    **overrides: Any,
 ) -> Study:
     """Read and check a study.
 
@@ -113,7 +116,8 @@ def read_config(
         A file (a text with a dot or a slash), the name of a shipped config, or the same keys as a mapping, in
         which a method or formula may be a Python function and a design a data frame.
     functions : mapping, optional
-        Python functions by the name of their method, or by place (``mechanisms.formula``, ``methods.mine.function``), put
+        Python functions by the name of their method, or by place (``mechanisms.formula``, ``methods.mine.function``),
+        put
         where a file cannot name them.
     **overrides
         Top-level values that replace those of the file: ``replications``, ``seed``, ``precision``, ``lanes``,
@@ -139,7 +143,9 @@ def read_config(
     changed = _check_overrides(overrides)
     if isinstance(source, Study):
         data = {**source.resolved(), **changed}
-        return build(data, source=source.source, name=source.name, functions={**source.functions(), **(functions or {})})
+        return build(
+            data, source=source.source, name=source.name, functions={**source.functions(), **(functions or {})}
+        )
     if isinstance(source, Mapping):
         data = {**plain(source), **changed}
         study = build(data, functions=functions)

@@ -158,9 +158,7 @@ def _crossed(grid: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str, tu
         if not isinstance(values, list | tuple) or not values:
             raise problem(f"expected a list of values; found {shown(values)}; write e.g. [0, 5, 10]", ("grid", name))
     if math.prod(len(v) for v in grid.values()) > MAX_CELLS:
-        raise problem(
-            f"expected at most {MAX_CELLS:,} cells; found more; list the rows that matter", ("grid",)
-        )
+        raise problem(f"expected at most {MAX_CELLS:,} cells; found more; list the rows that matter", ("grid",))
     crossed = itertools.product(*([(name, i) for i in range(len(values))] for name, values in grid.items()))
     return [({n: grid[n][i] for n, i in row}, {n: ("grid", n, i) for n, i in row}) for row in crossed]
 
@@ -171,9 +169,7 @@ def _row_by_row(grid: Any) -> list[tuple[dict[str, Any], dict[str, tuple[Any, ..
     out = []
     for i, row in enumerate(grid):
         if not isinstance(row, Mapping) or not row:
-            raise problem(
-                f"expected a mapping of factor to value; found {shown(row)}; write one", ("grid", i)
-            )
+            raise problem(f"expected a mapping of factor to value; found {shown(row)}; write one", ("grid", i))
         odd = set(row) ^ set(grid[0])
         if odd:
             raise problem(
@@ -224,7 +220,9 @@ def _check_value(name: str, value: Any, place: tuple[Any, ...]) -> None:
         raise problem(f"expected a number or text; found {shown(value)}; write e.g. 5", place)
 
 
-def _deviation(mechanisms: Mechanisms, changed: Mapping[str, Any], places: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+def _deviation(
+    mechanisms: Mechanisms, changed: Mapping[str, Any], places: Mapping[str, tuple[Any, ...]]
+) -> dict[str, Any]:
     """The cell's deviation; factors ``deviation.effects`` stand for entries of the key."""
     own = {name.removeprefix(PREFIX): value for name, value in changed.items()}
     for name in own:
@@ -234,7 +232,9 @@ def _deviation(mechanisms: Mechanisms, changed: Mapping[str, Any], places: Mappi
     if not given:
         return {}
     if callable(mechanisms.formula):
-        raise problem("expected a formula; found a NumPyro function; write the deviation into the function", ("deviation",))
+        raise problem(
+            "expected a formula; found a NumPyro function; write the deviation into the function", ("deviation",)
+        )
     groups = list(dict.fromkeys(g.name for g in parse_formula(mechanisms.formula).groups))
     return canonical(given, mechanisms.family, groups, {name: places[PREFIX + name] for name in own})
 

@@ -30,7 +30,11 @@ __all__ = ["check_study"]
 
 
 def check_study(
-    mechanisms: Mechanisms, methods: Mapping[str, Method], estimands: Sequence[Estimand], lanes: int | str, chunk: int | str
+    mechanisms: Mechanisms,
+    methods: Mapping[str, Method],
+    estimands: Sequence[Estimand],
+    lanes: int | str,
+    chunk: int | str,
 ) -> None:
     """Check the parts of a study, well formed each, against one another; the first problem is raised with its place."""
     with within("mechanisms"):
@@ -52,9 +56,7 @@ def check_study(
             _check_host(method, estimands)
     _check_estimands(mechanisms, methods, estimands)
     if isinstance(lanes, int) and isinstance(chunk, int) and chunk % lanes:
-        raise problem(
-            f"expected a multiple of lanes ({lanes}); found {chunk}; or write auto", ("chunk",)
-        )
+        raise problem(f"expected a multiple of lanes ({lanes}); found {chunk}; or write auto", ("chunk",))
 
 
 def _known_columns(mechanisms: Mechanisms, table: pd.DataFrame | None) -> list[str]:
@@ -112,7 +114,10 @@ def _check_columns(part: Mechanisms | Method, known: list[str]) -> None:
 
 def _absent(column: str, known: list[str]) -> str:
     if column == "obs":
-        return "no column 'obs' in the design, where this word is taken: it is the number of rows in a group; give the column another name"
+        return (
+            "no column 'obs' in the design, where this word is taken: it is the number of rows in a group; give "
+            "the column another name"
+        )
     return f"no column {column!r} in the design; {nearest(column, known)}"
 
 
@@ -120,9 +125,7 @@ def _check_values(mechanisms: Mechanisms, table: pd.DataFrame) -> None:
     """Standard errors, trials, exposures and weights of a table are positive, labels complete."""
     where = "the design"
     if isinstance(mechanisms.design, str | dict):
-        where = (
-            mechanisms.design if isinstance(mechanisms.design, str) else mechanisms.design.get("file", where)
-        )
+        where = mechanisms.design if isinstance(mechanisms.design, str) else mechanisms.design.get("file", where)
     for role in ROLES:
         column = getattr(mechanisms, role)
         for row, value in enumerate(table[column].tolist() if column is not None else ()):
@@ -144,9 +147,15 @@ def _check_outcome(mechanisms: Mechanisms) -> None:
     outcome, design = outcome_of(mechanisms.formula), mechanisms.design
     for what, names, at in (("level", design_levels(design), ()), ("predictor", design["predictors"], ("predictors",))):
         if outcome == "obs":
-            raise problem("expected a name other than obs, a word of designs: the number of rows in a group; rename the outcome", ("formula",))
+            raise problem(
+                "expected a name other than obs, a word of designs: the number of rows in a group; rename the outcome",
+                ("formula",),
+            )
         if outcome in names:
-            raise problem(f"expected a name other than the outcome's; found the {what} {outcome!r}; rename it", ("design", *at, outcome))
+            raise problem(
+                f"expected a name other than the outcome's; found the {what} {outcome!r}; rename it",
+                ("design", *at, outcome),
+            )
 
 
 def _check_roles(mechanisms: Mechanisms) -> None:
@@ -156,7 +165,10 @@ def _check_roles(mechanisms: Mechanisms) -> None:
         if isinstance(entry, dict) and entry["drawn"] == "redrawn":
             law, numbers = read_law(entry["law"])
             if law != "integers" or numbers[0] < 1:
-                message = f"expected numbers above 0 in every dataset; found {entry['law']}; write e.g. integers(5, 15), or drawn: fixed"
+                message = (
+                    f"expected numbers above 0 in every dataset; found {entry['law']}; write e.g. integers(5, "
+                    f"15), or drawn: fixed"
+                )
                 raise problem(message, ("design", "predictors", getattr(mechanisms, role)))
 
 
@@ -216,7 +228,10 @@ def _check_test(estimand: Estimand, parts: Sequence[Mechanisms | Method], known:
     terms = [name for part in parts if (parsed := _parsed(part)) is not None for name in parsed.population.names]
     names = list(dict.fromkeys([*terms, *(n for n, q in known.items() if q.role == "coefficient")]))
     if estimand.variable not in names:
-        raise problem(f"expected test() of a term or a coefficient; found {estimand.variable!r}; {nearest(estimand.variable, names)}")
+        raise problem(
+            f"expected test() of a term or a coefficient; found {estimand.variable!r}; "
+            f"{nearest(estimand.variable, names)}"
+        )
 
 
 def _check_estimand(estimand: Estimand, known: Mapping[str, Quantity]) -> None:

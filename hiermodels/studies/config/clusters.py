@@ -10,10 +10,12 @@
 | ``cv_school: 0.25`` | gamma populations | ``shape_school = 1 / cv^2``: the coefficient of variation of the schools' rates |
 | ``cv_school: 0.25`` | normal groups, log link | ``sd_school = sqrt(log(1 + cv^2))``: the same of their lognormal means |
 
-Sources: Donner and Klar (2000), Design and Analysis of Cluster Randomization Trials in Health Research; Hayes and Moulton (2009),
-Cluster Randomised Trials, section 7 (cv, their k); Goldstein, Browne and Rasbash (2002), Understanding Statistics 1, 223-231
+Sources: Donner and Klar (2000), Design and Analysis of Cluster Randomization Trials in Health Research; Hayes and
+Moulton (2009),
+Cluster Randomised Trials, section 7 (cv, their k); Goldstein, Browne and Rasbash (2002), Understanding Statistics 1,
+223-231
 (the logit scale).
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -87,7 +89,9 @@ def without_clusters(
     given = {name: value for name, value in truth.items() if name in groups}
     if not given:
         return dict(truth), dict(places)
-    numbers = {name: _number(name, value, family, known, places.get(name, ("truth", name))) for name, value in given.items()}
+    numbers = {
+        name: _number(name, value, family, known, places.get(name, ("truth", name))) for name, value in given.items()
+    }
     names = {name: f"{lookup(family).precision}_{groups[name]}" for name in given}
     for name, own in names.items():
         if own in truth:
@@ -108,10 +112,18 @@ def _groups(known: Mapping[str, Quantity]) -> list[str]:
 def _number(name: str, value: Any, family: str, known: Mapping[str, Quantity], at: tuple[Any, ...]) -> float:
     words, correlation = cluster_words(family, known), _stem(family) == "icc"
     if name in known:
-        raise problem(f"expected one quantity of a name; found {name!r}, {known[name].words} and a word of the group's spread; rename the column", at)
+        raise problem(
+            f"expected one quantity of a name; found {name!r}, {known[name].words} and a word of the group's spread; "
+            f"rename the column",
+            at,
+        )
     if name not in words:
         raise problem(f"unknown parameter {name!r}; {nearest(name, words)}", at)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < (1.0 if correlation else math.inf):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not 0 <= value < (1.0 if correlation else math.inf)
+    ):
         wanted = "a number from 0 to below 1" if correlation else "a number of at least 0"
         raise problem(f"expected {wanted}; found {shown(value)}; write e.g. 0.05", at)
     return float(value)
@@ -136,11 +148,15 @@ def _values(
         return law.sds_of(numbers, math.nan)
     variance, rest = _error_variance(truth, law, known, first, names[first], weight, at), 1 - sum(numbers.values())
     if rest <= 0:
-        raise problem(f"expected intraclass correlations that sum to less than 1; found {1 - rest:g}; make one smaller", at)
+        raise problem(
+            f"expected intraclass correlations that sum to less than 1; found {1 - rest:g}; make one smaller", at
+        )
     return law.sds_of(numbers, variance)
 
 
-def _error_variance(truth: Mapping[str, Any], law: Family, known: bool, first: str, own: str, weight: float, at: tuple[Any, ...]) -> float:
+def _error_variance(
+    truth: Mapping[str, Any], law: Family, known: bool, first: str, own: str, weight: float, at: tuple[Any, ...]
+) -> float:
     """Variance of an outcome around its group, on the scale of the link."""
     values, others = {}, [q.name for q in law.own if q.role != "residual sd"]
     for q in law.own:
@@ -151,11 +167,19 @@ def _error_variance(truth: Mapping[str, Any], law: Family, known: bool, first: s
             found = "known standard errors" if known and residual else f"{q.name}: {shown(value)}"
             raise problem(f"expected a number for {q.name} beside {first}; found {found}; give {own} instead", at)
         values[q.name] = np.float64(value)
-    found_variance = law.residual_variance(values, np.full(1, weight), False) if len(values) == len(law.own) else math.inf
+    found_variance = (
+        law.residual_variance(values, np.full(1, weight), False) if len(values) == len(law.own) else math.inf
+    )
     if found_variance is None:
-        raise problem(f"expected a family whose rows have one variance on the {law.link} scale beside {first}; found {law.name}; give {own} instead", at)
+        raise problem(
+            f"expected a family whose rows have one variance on the {law.link} scale beside {first}; found "
+            f"{law.name}; give {own} instead",
+            at,
+        )
     variance = float(found_variance)
     if not math.isfinite(variance):
         found = ", ".join(f"{name}: {shown(truth.get(name))}" for name in others)
-        raise problem(f"expected {law.finite} beside {first}, so that there is a variance; found {found}; give {own} instead", at)
+        raise problem(
+            f"expected {law.finite} beside {first}, so that there is a variance; found {found}; give {own} instead", at
+        )
     return variance

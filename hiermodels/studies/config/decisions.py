@@ -1,4 +1,6 @@
-"""``decisions`` and ``stop`` of a config: read and checked; what they mean is in `hiermodels.studies.score.power` and `hiermodels.studies.run.sequential`."""
+"""``decisions`` and ``stop`` of a config: read and checked; what they mean is in `hiermodels.studies.score.power` and
+`hiermodels.studies.run.sequential`.
+"""
 
 from __future__ import annotations
 
@@ -57,20 +59,30 @@ Decisions = Annotated[
     BeforeValidator(_decisions),
     WithJsonSchema({"type": "object", "additionalProperties": {"anyOf": [_NUMBER, _RULE_SCHEMA]}}),
 ]
-StopRule = Annotated[dict[str, Any], BeforeValidator(_stop), WithJsonSchema({"type": "object", "additionalProperties": _NUMBER})]
+StopRule = Annotated[
+    dict[str, Any], BeforeValidator(_stop), WithJsonSchema({"type": "object", "additionalProperties": _NUMBER})
+]
 
 
 def check_decisions(decisions: Mapping[str, Any], estimands: Sequence[Estimand], cells: Sequence[Cell]) -> None:
-    """Every decision reads an estimand of the study, and of the right kind; every null cell is named by factors of the grid."""
+    """Every decision reads an estimand of the study, and of the right kind; every null cell is named by factors of the
+    grid.
+    """
     known = {e.name: e for e in estimands}
     factors = {name for cell in cells for name in cell.factors}
     for rule in read_rules(decisions):
         at = ("decisions", rule.name)
         if rule.estimand not in known:
-            raise problem(f"expected an estimand of the study; found {rule.estimand!r}; {nearest(rule.estimand, known)}", at)
+            raise problem(
+                f"expected an estimand of the study; found {rule.estimand!r}; {nearest(rule.estimand, known)}", at
+            )
         probability = known[rule.estimand].kind in ("probability", "test")
         if probability != (rule.excludes is None):
-            wanted = "excludes: <number> for an estimand with an interval" if rule.excludes is None else "above: <threshold> for a posterior probability or a test"
+            wanted = (
+                "excludes: <number> for an estimand with an interval"
+                if rule.excludes is None
+                else "above: <threshold> for a posterior probability or a test"
+            )
             raise problem(f"expected {wanted}; found {known[rule.estimand].text!r}; mend the rule", at)
         for name in rule.null:
             if name not in factors:

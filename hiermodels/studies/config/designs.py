@@ -77,11 +77,15 @@ def read_design(value: Any, folder: Path | None = None, labels: Collection[str] 
     raise problem(f"expected {_FORMS}; found {shown(value)}; write one of these")
 
 
-def _from_name(name: str, folder: Path | None, labels: Collection[str] | None, missing: Any = None) -> str | dict[str, Any]:
+def _from_name(
+    name: str, folder: Path | None, labels: Collection[str] | None, missing: Any = None
+) -> str | dict[str, Any]:
     beside = folder / name if folder is not None else Path(name)
     way = f'design: {{file: {name}, missing: ""}}'
     try:
-        table = read_table((beside if beside.exists() else Path(name)) if is_file(name) else name, labels, missing=missing, way=way)
+        table = read_table(
+            (beside if beside.exists() else Path(name)) if is_file(name) else name, labels, missing=missing, way=way
+        )
     except ValueError as error:
         raise problem(str(error)) from None
     return {"file": name, "table": columns_of(table)} if is_file(name) else name
@@ -97,7 +101,10 @@ def _from_file(value: Mapping[str, Any], folder: Path | None, labels: Collection
         raise problem(f"expected a file, whose name has a dot or slash; found {shown(name)}; mend it", ("file",))
     texts = missing if isinstance(missing, list) else [missing]
     if missing is not None and not all(isinstance(text, str) for text in texts):
-        raise problem(f'expected a text or a list of texts; found {shown(missing)}; write e.g. missing: "" for empty cells alone', ("missing",))
+        raise problem(
+            f'expected a text or a list of texts; found {shown(missing)}; write e.g. missing: "" for empty cells alone',
+            ("missing",),
+        )
     return _from_name(name, folder, labels, None if missing is None else texts)
 
 
@@ -147,9 +154,7 @@ def _from_sizes(value: Mapping[str, Any]) -> dict[str, Any]:
         out["obs"] = read_size("obs", value.get("obs", 1))
     units = math.prod(size if isinstance(size, int) else _usual(size) for size in out.values())
     if units > MAX_UNITS:
-        raise problem(
-            f"expected at most {MAX_UNITS:,} units in a dataset; found {units:,}; make a level smaller"
-        )
+        raise problem(f"expected at most {MAX_UNITS:,} units in a dataset; found {units:,}; make a level smaller")
     out["predictors"] = _predictors(value.get("predictors") or {}, levels)
     return out
 
@@ -169,7 +174,10 @@ def _predictors(predictors: Any, levels: tuple[str, ...]) -> dict[str, Any]:
     for name, law in predictors.items():
         with within("predictors", name):
             if name == "obs":
-                raise problem("expected a name other than obs, a word of designs: the number of rows in a group; rename the predictor")
+                raise problem(
+                    "expected a name other than obs, a word of designs: the number of rows in a group; rename the "
+                    "predictor"
+                )
             if name in levels:
                 raise problem(f"expected a name that no level has; found {name!r}; rename the predictor")
             out[name] = read_predictor(law, levels)
@@ -179,8 +187,10 @@ def _predictors(predictors: Any, levels: tuple[str, ...]) -> dict[str, Any]:
 def read_predictor(value: Any, levels: tuple[str, ...]) -> Any:
     """A predictor of a generated design, every default written out.
 
-    A number and ``half(school)`` are the same in every dataset and stay as they are. A law becomes a mapping: ``law``, the
-    ``level`` that has a number of its own for each of its groups (by default ``obs``, each row), and ``drawn``: ``redrawn`` with
+    A number and ``half(school)`` are the same in every dataset and stay as they are. A law becomes a mapping: ``law``,
+    the
+    ``level`` that has a number of its own for each of its groups (by default ``obs``, each row), and ``drawn``:
+    ``redrawn`` with
     each dataset (the default) or ``fixed``, once for each cell.
 
     Examples
@@ -207,7 +217,10 @@ def read_predictor(value: Any, levels: tuple[str, ...]) -> Any:
         what = "a number" if name == "constant" else "half()"
         if given.get("drawn", "fixed") != "fixed" or "level" in given:
             key = "level" if "level" in given else "drawn"
-            raise problem(f"expected a law that is drawn beside {key}; found {what}, the same in every dataset; leave {key} out", (key,))
+            raise problem(
+                f"expected a law that is drawn beside {key}; found {what}, the same in every dataset; leave {key} out",
+                (key,),
+            )
         return given["law"]
     return {"law": given["law"].strip(), "level": given.get("level", "obs"), "drawn": given.get("drawn", DRAWN[0])}
 
@@ -219,25 +232,23 @@ def predictors_text(design: Any) -> str:
     --------
     >>> predictors_text({"school": 4, "obs": 2, "predictors": {"x": {"law": "normal(50, 10)", "level": "obs", "drawn": "redrawn"}}})
     'x: normal(50, 10) for each obs, redrawn with each dataset'
-    """
+    """  # noqa: E501
     if not isinstance(design, Mapping) or "table" in design:
         return ""
     when = {"redrawn": "redrawn with each dataset", "fixed": "drawn once for each mechanism"}
     parts = []
     for name, entry in (design.get("predictors") or {}).items():
-        law = entry if not isinstance(entry, Mapping) else f"{entry.get('law')} for each {entry.get('level')}"
-        parts.append(f"{name}: {law}, {when.get(str(entry.get('drawn')), 'fixed') if isinstance(entry, Mapping) else 'the same in every dataset'}")
+        law, drawn = entry, "the same in every dataset"
+        if isinstance(entry, Mapping):
+            law = f"{entry.get('law')} for each {entry.get('level')}"
+            drawn = when.get(str(entry.get("drawn")), "fixed")
+        parts.append(f"{name}: {law}, {drawn}")
     return "; ".join(parts)
 
 
 def read_size(name: str, value: Any) -> int | str:
     """Size of a level or ``obs``: a number, ``integers(low, high)`` or ``unequal(mean, cv)``, drawn once a cell."""
-    if (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and float(value).is_integer()
-        and value >= 1
-    ):
+    if isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer() and value >= 1:
         return int(value)
     if isinstance(value, str):
         law, (low, high) = read_law(value, SIZES)

@@ -24,7 +24,11 @@ _LAW = re.compile(rf"([A-Za-z_]\w*)\s*(?:\(\s*({_NUMBER}(?:\s*,\s*{_NUMBER})*)?\
 _SHAPES: dict[str, tuple[str, Callable[..., bool], str]] = {
     "student_t": ("student_t(3)", lambda df: df > 2, "more than 2 degrees of freedom, so that there is a variance"),
     "skewed": ("skewed(1.5)", lambda s: 0 < abs(s) <= 10, "a skewness from -10 to 10 that is not 0"),
-    "outliers": ("outliers(0.05, 5)", lambda p, f: 0 < p < 1 and f > 0, "a share between 0 and 1 and a positive factor"),
+    "outliers": (
+        "outliers(0.05, 5)",
+        lambda p, f: 0 < p < 1 and f > 0,
+        "a share between 0 and 1 and a positive factor",
+    ),
     "mixture": ("mixture(4)", lambda d: d > 0, "a positive distance"),
 }
 _LAWS: dict[str, tuple[str, Callable[..., bool], str]] = {
@@ -124,7 +128,9 @@ def _everywhere(key: str, entry: Any, groups: Sequence[str]) -> dict[str, Any]:
     if not groups:
         raise problem(f"expected a formula with a group term such as (1 | school); found none; remove {key}")
     if len(groups) > 1 and key != "effects" and entry not in (0, "none"):
-        raise problem(f"expected to be told which grouping is meant; found {shown(entry)}; write {{{groups[0]}: {entry}}}")
+        raise problem(
+            f"expected to be told which grouping is meant; found {shown(entry)}; write {{{groups[0]}: {entry}}}"
+        )
     return dict.fromkeys(groups, entry)
 
 
@@ -138,7 +144,9 @@ def _one(key: str, value: Any, family: str) -> str | float | None:
             extra = " and below 1 (a correlation)" if correlation else ""
             raise problem(f"expected {wanted}{extra}; found {shown(value)}; write e.g. 0.2")
         if value and family not in wanted_of:
-            raise problem(f"expected family {' or '.join(wanted_of)} for {key}; found {family}; {_instead(key, family)}")
+            raise problem(
+                f"expected family {' or '.join(wanted_of)} for {key}; found {family}; {_instead(key, family)}"
+            )
         return float(value) or None
     if isinstance(value, str) and value.strip() in ("none", "normal"):
         return None
@@ -165,7 +173,9 @@ def _law(value: Any, laws: Sequence[str]) -> tuple[str, tuple[float, ...]]:
         raise problem(f"expected none or {forms}; found {shown(value)}; write one of these")
     name = match[1]
     if name not in laws:
-        raise problem(f"expected none or {forms}; found {shown(value)}; {nearest(name, [_LAWS[law][0] for law in laws], "write")}")
+        raise problem(
+            f"expected none or {forms}; found {shown(value)}; {nearest(name, [_LAWS[law][0] for law in laws], 'write')}"
+        )
     numbers = tuple(float(x) for x in match[2].split(",")) if match[2] else ()
     example, rule, wanted = _LAWS[name]
     if len(numbers) != example.count(",") + ("(" in example):
@@ -183,7 +193,9 @@ def read_deviations(plain: Mapping[str, Any]) -> dict[str, Any]:
     >>> read_deviations({"errors": "outliers(0.05, 5)", "missing": {"school": 0.2}})
     {'errors': ('outliers', (0.05, 5.0)), 'missing': {'school': 0.2}}
     """
-    return {key: {g: _read(v) for g, v in e.items()} if isinstance(e, Mapping) else _read(e) for key, e in plain.items()}
+    return {
+        key: {g: _read(v) for g, v in e.items()} if isinstance(e, Mapping) else _read(e) for key, e in plain.items()
+    }
 
 
 def _read(value: str | float) -> Any:

@@ -42,9 +42,7 @@ class ConfigError(ValueError):
     "a.yaml:3: truth.mu: expected a number; found 'x'"
     """
 
-    def __init__(
-        self, message: str, *, file: str = "config", path: Path = (), line: int | None = None
-    ) -> None:
+    def __init__(self, message: str, *, file: str = "config", path: Path = (), line: int | None = None) -> None:
         self.file, self.line = file, line
         self.path = "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in path).removeprefix(".")
         self.message = shortened(" ".join(message.split()))

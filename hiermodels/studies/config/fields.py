@@ -59,9 +59,7 @@ def whole(low: int, high: int | None = None) -> Any:
     wanted = f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
 
     def check(value: Any) -> Any:
-        integral = (
-            isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
-        )
+        integral = isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
         if not integral or value < low or value > (_MOST if high is None else high):
             raise problem(f"expected {wanted}{_below(value)}; found {shown(value)}; write e.g. {max(low, 1)}")
         return int(value)
@@ -79,6 +77,7 @@ def _below(value: Any) -> str:
 
 def auto(low: int) -> Any:
     """A field that is ``auto`` or a whole number of at least ``low``."""
+
     def check(value: Any) -> Any:
         if value == "auto":
             return value
@@ -216,15 +215,11 @@ def _pooling(value: Any) -> str | dict[str, str]:
         for term, word in value.items():
             if word not in POOLING:
                 hint = nearest(str(word), POOLING)
-                raise problem(
-                    f"expected one of {', '.join(POOLING)}; found {shown(word)}; {hint}", (str(term),)
-                )
+                raise problem(f"expected one of {', '.join(POOLING)}; found {shown(word)}; {hint}", (str(term),))
         return dict(value)
     if not isinstance(value, str) or value not in POOLING:
         hint = nearest(str(value), POOLING)
-        raise problem(
-            f"expected one of {', '.join(POOLING)}, or {{group: word}}; found {shown(value)}; {hint}"
-        )
+        raise problem(f"expected one of {', '.join(POOLING)}, or {{group: word}}; found {shown(value)}; {hint}")
     return value
 
 
@@ -232,9 +227,7 @@ def _priors(value: Any) -> dict[str, str]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise problem(
-            f"expected parameter: prior; found {shown(value)}; write e.g. {{sd_school: half_normal(5)}}"
-        )
+        raise problem(f"expected parameter: prior; found {shown(value)}; write e.g. {{sd_school: half_normal(5)}}")
     out = {}
     for name, text in value.items():
         try:
@@ -285,15 +278,11 @@ def _design(value: Any, info: ValidationInfo) -> str | dict[str, Any]:
 
 def _truth(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise problem(
-            f"expected name: value; found {shown(value)}; write e.g. {{Intercept: 8, sd_school: 10}}"
-        )
+        raise problem(f"expected name: value; found {shown(value)}; write e.g. {{Intercept: 8, sd_school: 10}}")
     return dict(value)
 
 
-Design = Annotated[
-    Any, BeforeValidator(_design), WithJsonSchema({"anyOf": [{"type": "string"}, _SIZES_SCHEMA]})
-]
+Design = Annotated[Any, BeforeValidator(_design), WithJsonSchema({"anyOf": [{"type": "string"}, _SIZES_SCHEMA]})]
 Truth = Annotated[
     dict[str, Any],
     BeforeValidator(_truth),
@@ -323,9 +312,7 @@ def default_performance(methods: Collection[str]) -> tuple[str, ...]:
 
 def _performance(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not value:
-        raise problem(
-            f"expected a list such as [bias, mse, cover]; found {shown(value)}; name at least one measure"
-        )
+        raise problem(f"expected a list such as [bias, mse, cover]; found {shown(value)}; name at least one measure")
     for i, code in enumerate(value):
         if not isinstance(code, str) or code not in MENU:
             raise problem(f"unknown measure {shown(code)}; {nearest(str(code), MENU)}", (i,))

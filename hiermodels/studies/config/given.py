@@ -1,4 +1,6 @@
-"""A study as it was given, before it is checked: functions put back in their places, methods with what they take from above."""
+"""A study as it was given, before it is checked: functions put back in their places, methods with what they take from
+above.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,11 @@ def with_functions(data: Any, functions: Mapping[str, Callable[..., Any]]) -> An
     methods = methods if isinstance(methods, Mapping) else {}
     for place, function in functions.items():
         if not callable(function):
-            raise ConfigError(f"expected a function; found {shown(function)}; pass the function itself", file="functions", path=(place,))
+            raise ConfigError(
+                f"expected a function; found {shown(function)}; pass the function itself",
+                file="functions",
+                path=(place,),
+            )
         if place == "mechanisms.formula":
             data = {**data, "mechanisms": {**data["mechanisms"], "formula": function}}
             continue
@@ -70,9 +76,7 @@ def _from_above(above: Mapping[str, Any], method: Any) -> Any:
     if not isinstance(method, Mapping):
         return method
     family = method.get("family", above.get("family", "normal"))
-    used = (
-        families.lookup(family).columns if isinstance(family, str) and family in families.__all__ else ROLES
-    )
+    used = families.lookup(family).columns if isinstance(family, str) and family in families.__all__ else ROLES
     taken = [key for key in ("formula", "family") if key in above]
     taken += [role for role in ROLES if role in above and role in used]
     return {**{key: above[key] for key in taken}, **method}

@@ -10,7 +10,17 @@ from pydantic import Field
 
 from hiermodels.models.formula import parse_formula
 from hiermodels.models.spec import Model
-from hiermodels.studies.config.fields import ROLES, Column, Design, DeviationField, FamilyName, FormulaText, Grid, Part, Truth
+from hiermodels.studies.config.fields import (
+    ROLES,
+    Column,
+    Design,
+    DeviationField,
+    FamilyName,
+    FormulaText,
+    Grid,
+    Part,
+    Truth,
+)
 
 __all__ = ["Declared", "Mechanisms", "named", "outcome_of"]
 
@@ -62,9 +72,7 @@ class Mechanisms(Declared):
         {},
         description="true values: a number, a distribution text, or for thetas label to number or a column",
     )
-    grid: Grid = Field(
-        {}, description="what varies: a mapping is crossed, a list of mappings is taken row by row"
-    )
+    grid: Grid = Field({}, description="what varies: a mapping is crossed, a list of mappings is taken row by row")
     deviation: DeviationField = Field({}, description="how datasets differ from the model, e.g. effects: student_t(3)")
 
 

@@ -43,17 +43,20 @@ class Method(Declared):
     marginalize, centred, draws, tune, chains, target_accept
         As in `hiermodels.fit`.
     accuracy : str
-        Of ``exact``: ``study`` (probabilities within .01, quantiles within .05 posterior sd or .01 of probability, no bias above .001
+        Of ``exact``: ``study`` (probabilities within .01, quantiles within .05 posterior sd or .01 of probability, no
+        bias above .001
         of probability) or ``fit`` (within .002, and .01 posterior sd or .001; slower).
     function : callable or None
         A method written in Python, ``(key, data) -> Estimates``; never from a file.
     estimator : str or None
-        An estimator without draws instead, of `hiermodels.inference.estimators` or `hiermodels.inference.frequentist`; all
+        An estimator without draws instead, of `hiermodels.inference.estimators` or `hiermodels.inference.frequentist`;
+        all
         settings above but the model's are refused beside it.
     settings : dict
         Its settings, which a config writes beside it: ``{estimator: compromise, weight: 0.5}``.
     host : bool
-        The function runs outside compiled code, ``(seed, DataFrame) -> mapping``: see `hiermodels.studies.methods.host`.
+        The function runs outside compiled code, ``(seed, DataFrame) -> mapping``: see
+        `hiermodels.studies.methods.host`.
     estimands : tuple of str or None
         Of a host function: the names of the estimands it gives, by default all.
     timeout : float or None
@@ -62,7 +65,7 @@ class Method(Declared):
 
     pooling: Pooling = Field("partial", description="complete, none or partial; or group term to such a word")
     sampler: Sampler = Field("nuts", description="how the posterior is computed")
-    accuracy: words("study", "fit") = Field("study", description="of sampler exact: study, or fit (exacter, slower)")  # type: ignore[valid-type]
+    accuracy: words("study", "fit") = Field("study", description=("of sampler exact: study, or fit (exacter, slower)"))  # type: ignore[valid-type]
     priors: Priors = Field({}, description="parameter to prior, e.g. sd_school: half_normal(5)")
     marginalize: Flag = Field(True, description="integrate group effects out where that is possible")
     centred: Flag = Field(False, description="centred parameterisation of what stays explicit")
@@ -94,13 +97,19 @@ class Method(Declared):
             for key in ("estimands", "timeout"):
                 if data.get(key) is not None and "host" not in data:
                     raise problem(f"expected no {key} but of a host function; found some; add host: true", (key,))
-            if data.get("accuracy") is not None and data.get("sampler", Settings.sampler) not in (able := samplers_that("accuracy")):
+            if data.get("accuracy") is not None and data.get("sampler", Settings.sampler) not in (
+                able := samplers_that("accuracy")
+            ):
                 those = " or ".join(able)
-                raise problem(f"expected no accuracy but of sampler: {those}; found some; write sampler: {those} or remove it", ("accuracy",))
+                raise problem(
+                    f"expected no accuracy but of sampler: {those}; found some; write sampler: {those} or remove it",
+                    ("accuracy",),
+                )
         if isinstance(data, Mapping) and data.get("function") is not None and not callable(data["function"]):
             found = shown(data["function"])
             raise problem(
-                f"expected a Python function, which a file cannot hold; found {found}; pass functions from Python: functions={{<method>: f}}",
+                f"expected a Python function, which a file cannot hold; found {found}; pass functions from Python: "
+                f"functions={{<method>: f}}",
                 ("function",),
             )
         return rival(data) if isinstance(data, Mapping) and ("estimator" in data or "host" in data) else data
@@ -114,7 +123,9 @@ class Method(Declared):
 
     @property
     def declares(self) -> bool:
-        """Whether it fits a model of its own that is declared, or a NumPyro function: its parameters can be estimands."""
+        """Whether it fits a model of its own that is declared, or a NumPyro function: its parameters can be
+        estimands.
+        """
         return self.kind in ("posterior", "estimator")
 
     def model(self) -> Model:
@@ -137,4 +148,8 @@ def plain_method(method: Method) -> dict[str, Any]:
         return {**{k: out[k] for k in (*MODEL_KEYS, "estimator")}, **settings}
     if method.kind == "host":
         return {k: out[k] for k in (*MODEL_KEYS, *HOST_KEYS) if out[k] is not None or k in MODEL_KEYS}
-    return {k: v for k, v in out.items() if k not in ("estimator", "host", "estimands", "timeout") and (k != "function" or v is not None)}
+    return {
+        k: v
+        for k, v in out.items()
+        if k not in ("estimator", "host", "estimands", "timeout") and (k != "function" or v is not None)
+    }

@@ -1,4 +1,6 @@
-"""What the models of a study name: roles and supports of its parameters, group values and estimands, before there are data."""
+"""What the models of a study name: roles and supports of its parameters, group values and estimands, before there are
+data.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,18 @@ MODEL_KEYS = ("formula", "family", *ROLES)
 """Keys that every kind of method has: the model, or what it takes of one."""
 
 HOST_KEYS = ("host", "function", "estimands", "timeout")
-_POSTERIOR = ("pooling", "sampler", "accuracy", "priors", "marginalize", "centred", "draws", "tune", "chains", "target_accept")
+_POSTERIOR = (
+    "pooling",
+    "sampler",
+    "accuracy",
+    "priors",
+    "marginalize",
+    "centred",
+    "draws",
+    "tune",
+    "chains",
+    "target_accept",
+)
 
 
 def estimator_names() -> tuple[str, ...]:
@@ -37,7 +48,9 @@ def rival(data: Mapping[str, Any]) -> dict[str, Any]:
 def _estimator(data: Mapping[str, Any]) -> dict[str, Any]:
     name, names = data["estimator"], estimator_names()
     if not isinstance(name, str) or name not in names:
-        raise problem(f"expected the name of an estimator; found {shown(name)}; {nearest(str(name), names)}", ("estimator",))
+        raise problem(
+            f"expected the name of an estimator; found {shown(name)}; {nearest(str(name), names)}", ("estimator",)
+        )
     for key in HOST_KEYS:
         if data.get(key) is not None:
             raise problem(f"expected one of estimator and {key}; found both; remove one", (key,))
@@ -57,8 +70,12 @@ def _host(data: Mapping[str, Any]) -> dict[str, Any]:
         if key not in (*MODEL_KEYS, *HOST_KEYS):
             raise problem(f"unknown key {key!r} beside host; {nearest(key, (*MODEL_KEYS, *HOST_KEYS))}", (key,))
     names = data.get("estimands")
-    if names is not None and (not isinstance(names, list | tuple) or not names or not all(isinstance(n, str) for n in names)):
-        raise problem(f"expected a list of estimands' names; found {shown(names)}; write e.g. [Intercept]", ("estimands",))
+    if names is not None and (
+        not isinstance(names, list | tuple) or not names or not all(isinstance(n, str) for n in names)
+    ):
+        raise problem(
+            f"expected a list of estimands' names; found {shown(names)}; write e.g. [Intercept]", ("estimands",)
+        )
     timeout = data.get("timeout")
     number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
     if timeout is not None and not (number and 0 < timeout < math.inf):
@@ -74,7 +91,9 @@ def rival_schemas(method: Mapping[str, Any]) -> dict[str, Any]:
         for key, parameter in setting_names(function).items():
             kind = parameter.annotation
             literal = get_origin(kind) is Literal
-            settings[key] = {"enum": list(get_args(kind))} if literal else {"type": "boolean" if kind is bool else "number"}
+            settings[key] = (
+                {"enum": list(get_args(kind))} if literal else {"type": "boolean" if kind is bool else "number"}
+            )
     estimator = {
         "additionalProperties": False,
         "description": "An estimator without draws, its settings beside it.",

@@ -81,9 +81,7 @@ def read_yaml(source: bytes, file: str = "config") -> tuple[Any, dict[Path, int]
 
 def _decode(source: bytes, file: str) -> str:
     if len(source) > MAX_BYTES:
-        message = (
-            f"expected a config of at most {MAX_BYTES:,} bytes; found {len(source):,}; put data in a CSV file"
-        )
+        message = f"expected a config of at most {MAX_BYTES:,} bytes; found {len(source):,}; put data in a CSV file"
         raise ConfigError(message, file=file)
     if b"\0" in source:
         raise ConfigError("expected a YAML text; found a binary file; name the right file", file=file)
@@ -111,9 +109,7 @@ def _check_events(yaml: YAML, text: str, file: str) -> None:
         line = event.start_mark.line + 1
         if isinstance(event, DocumentStartEvent) and event.version not in (None, (1, 2)):
             found = ".".join(map(str, event.version))
-            raise ConfigError(
-                f"expected YAML 1.2; found {found}; remove the %YAML line", file=file, line=line
-            )
+            raise ConfigError(f"expected YAML 1.2; found {found}; remove the %YAML line", file=file, line=line)
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > MAX_DEPTH:
             message = f"expected at most {MAX_DEPTH} levels of nesting; found more; a study needs six"
@@ -132,9 +128,7 @@ class _Reader:
     def value(self, node: Node, path: Path) -> Any:
         self.count += 1
         if self.count > MAX_VALUES or len(path) > MAX_DEPTH:
-            message = (
-                f"expected at most {MAX_VALUES:,} values; found aliases that multiply; write the values out"
-            )
+            message = f"expected at most {MAX_VALUES:,} values; found aliases that multiply; write the values out"
             raise self.fail(message, node, path)
         self.lines.setdefault(path, node.start_mark.line + 1)
         if node.id != "scalar" and node.flow_style:
@@ -158,9 +152,7 @@ class _Reader:
             rest = [str(p[0].value) for p in pairs[i + 1 :] if p[0].id == "scalar"]
             whole = ", ".join([last.value, *rest])
             whole = whole[: whole.find(")") + 1] or whole
-            message = (
-                f"expected quotes around a text with a comma inside {{}} or []; found {shown(last.value)}"
-            )
+            message = f"expected quotes around a text with a comma inside {{}} or []; found {shown(last.value)}"
             place = (*path, str(pair[0].value)) if len(pair) == 2 else (*path, i)
             raise self.fail(f'{message}; write "{whole}"', last, place)
 
@@ -168,19 +160,13 @@ class _Reader:
         seen = set()
         for key, child in node.value:
             if key.id != "scalar":
-                raise self.fail(
-                    "expected text as a key; found a list or mapping; write a plain key", key, path
-                )
+                raise self.fail("expected text as a key; found a list or mapping; write a plain key", key, path)
             if key.tag == _PREFIX + "merge":
-                raise self.fail(
-                    "expected a key; found << (merging is YAML 1.1); write the settings out", key, path
-                )
+                raise self.fail("expected a key; found << (merging is YAML 1.1); write the settings out", key, path)
             name = self.text(key, path)
             place = (*path, name)
             if name in seen:
-                raise self.fail(
-                    f"expected every key once; found {name!r} twice; remove one of them", key, path
-                )
+                raise self.fail(f"expected every key once; found {name!r} twice; remove one of them", key, path)
             seen.add(name)
             self.lines[place] = key.start_mark.line + 1
             yield name, self.value(child, place)
@@ -190,7 +176,10 @@ class _Reader:
         try:
             return _joined(str(node.value))
         except UnicodeDecodeError:
-            message = "expected text; found half of a character (an escape such as \\ud83d without its other half); write the character itself"
+            message = (
+                "expected text; found half of a character (an escape such as \\ud83d without its other half); "
+                "write the character itself"
+            )
             raise self.fail(message, node, path) from None
 
     def scalar(self, node: Node, kind: str, path: Path) -> Any:
@@ -204,7 +193,9 @@ class _Reader:
                 return {"true": True, "false": False}[text.lower()]
             if kind == "int":
                 if len(text) > _DIGITS or (number := _whole(text)) is None:
-                    raise self.fail(f"expected a number below 1.8e308; found {shown(text)}; write a smaller one", node, path)
+                    raise self.fail(
+                        f"expected a number below 1.8e308; found {shown(text)}; write a smaller one", node, path
+                    )
                 return number
             if kind == "float":
                 return float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
@@ -262,7 +253,9 @@ def plain(value: Any, path: Path = ()) -> Any:
         try:
             return _joined(value)
         except UnicodeDecodeError:
-            raise ConfigError("expected text; found half of a character; write the character itself", path=path) from None
+            raise ConfigError(
+                "expected text; found half of a character; write the character itself", path=path
+            ) from None
     if isinstance(value, float | int | str) and not hasattr(value, "dtype"):
         return next(kind(value) for kind in (float, int, str) if isinstance(value, kind))
     if isinstance(value, Mapping):

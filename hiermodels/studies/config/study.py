@@ -45,7 +45,8 @@ class Study(Part):
     estimands : tuple of Estimand
     methods : dict of str to Method
     performance : tuple of str
-        Measures, codes of `hiermodels.studies.score.measures`; by default bias, mse and cover, and the paired rmse_ratio where there are
+        Measures, codes of `hiermodels.studies.score.measures`; by default bias, mse and cover, and the paired
+        rmse_ratio where there are
         several methods.
     interval : Interval
     decisions : dict
@@ -77,27 +78,25 @@ class Study(Part):
         examples=["{formula: y ~ 1 + (1 | g), design: ..., truth: ...}"],
         description="how datasets are simulated",
     )
-    estimands: Estimands = Field(
-        examples=["[Intercept, sd_school, theta_school]"], description="what is estimated"
-    )
+    estimands: Estimands = Field(examples=["[Intercept, sd_school, theta_school]"], description="what is estimated")
     methods: Annotated[dict[str, Method], BeforeValidator(method_names)] = Field(
         examples=["{partial: {pooling: partial}}"], description="how it is estimated"
     )
     performance: Performance = Field(
         default_performance(()),
         examples=["[bias, mse, cover]"],
-        description="how estimates are judged; by default bias, mse and cover, and rmse_ratio where there are several methods",
+        description=(
+            "how estimates are judged; by default bias, mse and cover, and rmse_ratio where there are several methods"
+        ),
     )
-    interval: IntervalField = Field(
-        Interval(), description="level of the credible intervals, or {level, kind}"
-    )
+    interval: IntervalField = Field(Interval(), description="level of the credible intervals, or {level, kind}")
     decisions: Decisions = Field({}, description="when a decision fires: name to a threshold, or to a rule")
     replications: whole(1) = Field(examples=[250], description="datasets a cell")  # type: ignore[valid-type]
     stop: StopRule = Field({}, description="measure to target MCSE at which a cell ends early, and a minimum")
     failures: words(*FAILURES) = Field(  # type: ignore[valid-type]
         "complete-case", examples=["complete-case"], description="what is done about fits that fail"
     )
-    seed: whole(0, 2**32 - 1) = Field(examples=[1], description="all random numbers follow from it")  # type: ignore[valid-type]
+    seed: whole(0, 2**32 - 1) = Field(examples=[1], description=("all random numbers follow from it"))  # type: ignore[valid-type]
     precision: words(*PRECISIONS) = Field("float64", description="of the fits")  # type: ignore[valid-type]
     lanes: auto(1) = Field("auto", description="datasets in one vectorised step")  # type: ignore[valid-type]
     chunk: auto(1) = Field("auto", description="replicates a file, a multiple of lanes")  # type: ignore[valid-type]
@@ -186,7 +185,9 @@ class Study(Part):
         True
         """
         spare = ("decisions", "stop")
-        out = {name: getattr(self, name) for name in type(self).model_fields if name not in spare or getattr(self, name)}
+        out = {
+            name: getattr(self, name) for name in type(self).model_fields if name not in spare or getattr(self, name)
+        }
         out["mechanisms"] = {k: v for k, v in named(dict(self.mechanisms)).items() if k != "deviation" or v}
         out["estimands"] = [{e.name: e.text, "point": e.point} for e in self.estimands]
         out["methods"] = {name: plain_method(method) for name, method in self.methods.items()}

@@ -1,4 +1,6 @@
-"""Target Monte Carlo standard errors of measures, and the rule that ends a cell when they are reached, as a config says them."""
+"""Target Monte Carlo standard errors of measures, and the rule that ends a cell when they are reached, as a config
+says them.
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,8 @@ class Estimand:
         Its name in the tables, e.g. ``benefit`` or ``theta_school``.
     kind : str
         ``value`` (a variable as it is), ``mean`` (the average over groups), ``new`` (a group not yet seen),
-        ``probability`` (posterior probability that the variable passes a threshold) or ``test`` (1 - p of the F test of a term).
+        ``probability`` (posterior probability that the variable passes a threshold) or ``test`` (1 - p of the F test of
+        a term).
     variable : str
         Variable of the draws; for ``new`` the level, e.g. ``school``; for ``test`` the term.
     threshold : float or None
@@ -91,9 +92,7 @@ def read_estimand(entry: Any) -> Estimand:
         return _parse(entry, None, None, ())
     named = {k: v for k, v in entry.items() if k != "point"} if isinstance(entry, dict) else {}
     if len(named) != 1:
-        raise problem(
-            f"expected {_FORMS}, or one {{name: text}}; found {shown(entry)}; write e.g. - sd_school"
-        )
+        raise problem(f"expected {_FORMS}, or one {{name: text}}; found {shown(entry)}; write e.g. - sd_school")
     point = entry.get("point")
     if point not in (None, "mean", "median"):
         raise problem(f"expected mean or median; found {shown(point)}; {_choose(point)}", ("point",))
@@ -123,7 +122,9 @@ def _parse(text: Any, name: str | None, point: str | None, at: tuple[str, ...]) 
         shape = {"kind": "value", "variable": text}
     else:
         raise problem(
-            f"expected {_FORMS}; found {shown(text)}; a probability has one < or > and a number, a name with blanks stands in backticks", at
+            f"expected {_FORMS}; found {shown(text)}; a probability has one < or > and a number, a name with blanks "
+            f"stands in backticks",
+            at,
         )
     shape["variable"] = plain(str(shape["variable"]))
     read = Estimand(name="", point=point, **shape)  # type: ignore[arg-type]
@@ -135,17 +136,13 @@ def read_estimands(entries: Any) -> tuple[Estimand, ...]:
     if isinstance(entries, tuple) and all(isinstance(e, Estimand) for e in entries):
         return entries
     if not isinstance(entries, list) or not entries:
-        raise problem(
-            f"expected a list such as [Intercept, theta_school]; found {shown(entries)}; name at least one"
-        )
+        raise problem(f"expected a list such as [Intercept, theta_school]; found {shown(entries)}; name at least one")
     out: list[Estimand] = []
     for i, entry in enumerate(entries):
         with within(i):
             estimand = read_estimand(entry)
         if estimand.name in [e.name for e in out]:
-            raise problem(
-                f"expected every estimand once; found {estimand.name!r} twice; remove or rename one", (i,)
-            )
+            raise problem(f"expected every estimand once; found {estimand.name!r} twice; remove or rename one", (i,))
         out.append(estimand)
     return tuple(out)
 
@@ -220,14 +217,14 @@ def _numbers(name: str, inside: list[str], value: str) -> tuple[float, ...]:
         numbers = tuple(int(a) if whole else float(a) for a in inside)
     except ValueError:
         kind = "whole numbers" if whole else "numbers"
-        raise problem(
-            f"expected {_example(name)} with {kind}; found {shown(value)}; mend the numbers"
-        ) from None
+        raise problem(f"expected {_example(name)} with {kind}; found {shown(value)}; mend the numbers") from None
     rules: dict[str, Callable[..., bool]] = {
         "normal": lambda m, s: math.isfinite(m) and 0 < s < math.inf,
         "bernoulli": lambda p: 0 <= p <= 1,
         "integers": lambda a, b: a <= b,
-        "unequal": lambda mean, cv: 1 <= mean < math.inf and (1 - 1e-9) * least_cv(mean) <= cv < math.inf and (mean > 1 or cv == 0),
+        "unequal": lambda mean, cv: (
+            1 <= mean < math.inf and (1 - 1e-9) * least_cv(mean) <= cv < math.inf and (mean > 1 or cv == 0)
+        ),
     }
     if not rules[name](*numbers):
         wanted = {
@@ -257,4 +254,7 @@ def _sizes_allowed(mean: float, cv: float) -> str:
         return "a mean of at least 1 and a coefficient of variation of at least 0"
     if mean == 1:
         return "a mean above 1 (sizes are at least 1, so that all are 1 where their mean is)"
-    return f"a coefficient of variation of at least {math.ceil(1000 * least_cv(mean)) / 1000:g} (sizes are whole numbers of mean {mean:g})"
+    return (
+        f"a coefficient of variation of at least {math.ceil(1000 * least_cv(mean)) / 1000:g} (sizes are whole "
+        f"numbers of mean {mean:g})"
+    )

@@ -67,7 +67,9 @@ def read_truth(
 
 
 def _mean_weight(mechanisms: Mechanisms, table: pd.DataFrame | None) -> float:
-    """Mean weight of a design's rows, of its table or of the law that the weights are drawn from; 1 where there are none."""
+    """Mean weight of a design's rows, of its table or of the law that the weights are drawn from; 1 where there are
+    none.
+    """
     name, design = mechanisms.weights, mechanisms.design
     if name is None:
         return 1.0
@@ -146,9 +148,7 @@ def _distribution(quantity: Quantity | None, value: str, at: tuple[Any, ...]) ->
     except ValueError as error:
         raise problem(str(error).removeprefix("distribution: "), at) from None
     if not law.proper:
-        raise problem(
-            f"expected a distribution that can be drawn from; found {law}, improper; name a proper one", at
-        )
+        raise problem(f"expected a distribution that can be drawn from; found {law}, improper; name a proper one", at)
     if quantity is not None and quantity.role != "group value" and not _law_fits(quantity.kind, law):
         raise problem(f"expected a law of {_OF[quantity.kind]}; found {law}; use e.g. {_EXAMPLE[quantity.kind]}", at)
     return value.strip()
@@ -175,14 +175,16 @@ _EXAMPLE = {
 
 
 def _by_label(
-    quantity: Quantity | None, value: Mapping[str, Any], parsed: Formula | None, table: pd.DataFrame | None, at: tuple[Any, ...]
+    quantity: Quantity | None,
+    value: Mapping[str, Any],
+    parsed: Formula | None,
+    table: pd.DataFrame | None,
+    at: tuple[Any, ...],
 ) -> dict[str, float]:
     out = {}
     for label, number in value.items():
         if isinstance(number, bool) or not isinstance(number, int | float):
-            raise problem(
-                f"expected a number; found {shown(number)}; write the group's true value", (*at, str(label))
-            )
+            raise problem(f"expected a number; found {shown(number)}; write the group's true value", (*at, str(label)))
         out[str(label)] = _number(quantity, float(number), (*at, str(label)))
     if quantity is None or parsed is None or table is None:
         return out
@@ -212,9 +214,7 @@ def _from_column(
     rows = _group_rows(table, quantity, parsed, at)
     for label, positions in rows.items():
         if len(set(values[positions])) > 1:
-            raise problem(
-                f"expected one value a group in {column!r}; found several in {label!r}; mend the column", at
-            )
+            raise problem(f"expected one value a group in {column!r}; found several in {label!r}; mend the column", at)
     return {label: _number(quantity, float(values[p[0]]), at) for label, p in rows.items()}
 
 
@@ -234,7 +234,9 @@ def _group_rows(table: pd.DataFrame, theta: Quantity, parsed: Formula, at: tuple
 def _check_complete(
     parsed: Formula, mechanisms: Mechanisms, truth: Mapping[str, Any], table: pd.DataFrame | None
 ) -> None:
-    """Every parameter that a dataset with normal groups needs has a true value; a fixed theta needs nothing above it."""
+    """Every parameter that a dataset with normal groups needs has a true value; a fixed theta needs nothing above
+    it.
+    """
     law = lookup(mechanisms.family)
     if not law.population.normal:
         return
@@ -242,16 +244,12 @@ def _check_complete(
     needed += [x for x in parsed.population.plain_columns if table is None or table[x].dtype.kind in "iufb"]
     free = [g for g in parsed.groups if not _settled(g.factors, parsed, truth)]
     needed += [sd_name(g.name, INTERCEPT) for g in free if g.effects.intercept]
-    needed += [
-        sd_name(g.name, x) for g in free for x in g.effects.plain_columns if theta_name(g.name, x) not in truth
-    ]
+    needed += [sd_name(g.name, x) for g in free for x in g.effects.plain_columns if theta_name(g.name, x) not in truth]
     if parsed.population.intercept and len(free) == len(parsed.groups):
         needed.append(INTERCEPT)
     missing = next((name for name in needed if name not in truth), None)
     if missing is not None:
-        raise problem(
-            f"expected a true value of {missing!r}; found none; add e.g. `{missing}: 1`", ("truth",)
-        )
+        raise problem(f"expected a true value of {missing!r}; found none; add e.g. `{missing}: 1`", ("truth",))
 
 
 def _settled(factors: tuple[str, ...], parsed: Formula, truth: Mapping[str, Any]) -> bool:

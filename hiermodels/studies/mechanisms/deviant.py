@@ -1,4 +1,6 @@
-"""Datasets of a mechanism that deviates from the model; the laws are those of `hiermodels.studies.mechanisms.deviations`."""
+"""Datasets of a mechanism that deviates from the model; the laws are those of
+`hiermodels.studies.mechanisms.deviations`.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ class Deviation:
     def renamed(self, group: Callable[[str], str]) -> Deviation:
         """The same deviation of group terms with other names."""
         fields = ("effects", "heteroscedastic", "dependence", "missing", "sizes")
-        renamed: dict[str, Any] = {field: tuple((group(g), what) for g, what in getattr(self, field)) for field in fields}
+        renamed: dict[str, Any] = {
+            field: tuple((group(g), what) for g, what in getattr(self, field)) for field in fields
+        }
         return replace(self, **renamed)
 
     @property
@@ -62,7 +66,9 @@ class Deviation:
 
 
 def any_rows(problem: Problem) -> Problem:
-    """A model on a design whose rows may go or change: what is known of the design alone (groups that are alike) is forgotten."""
+    """A model on a design whose rows may go or change: what is known of the design alone (groups that are alike) is
+    forgotten.
+    """
     return replace(problem, layout=replace(problem.layout, twins=()), data=replace(problem.data, twin=()))
 
 
@@ -72,7 +78,8 @@ def read_deviation(given: Mapping[str, Any], problem: Problem, truth: Mapping[st
     Parameters
     ----------
     given : mapping
-        As `hiermodels.studies.config.deviating.read_deviations` gives it: laws as (name, numbers), by level where levels count.
+        As `hiermodels.studies.config.deviating.read_deviations` gives it: laws as (name, numbers), by level where
+        levels count.
     problem : Problem
         The mechanism's model on its design.
     truth : mapping
@@ -88,7 +95,9 @@ def read_deviation(given: Mapping[str, Any], problem: Problem, truth: Mapping[st
     layout = problem.layout
     names = [level.name for level in layout.levels]
     if "sizes" in given and layout.law.exposed and problem.model.exposure is None:
-        raise ValueError("deviation: sizes: expected a column of exposures, which then differ; add exposure, or remove sizes")
+        raise ValueError(
+            "deviation: sizes: expected a column of exposures, which then differ; add exposure, or remove sizes"
+        )
     if not layout.normal_groups and len(names) > 1 and "effects" in given:
         raise ValueError("deviation: effects of rates need a single grouping; use overdispersion, missing or sizes")
     simple = [layout.columns[c] for c in layout.population] == ["Intercept"]
@@ -97,16 +106,24 @@ def read_deviation(given: Mapping[str, Any], problem: Problem, truth: Mapping[st
     for key in ("effects", "dependence"):
         for name in given.get(key, {}):
             if theta_name(name, "Intercept") in truth:
-                raise ValueError(f"deviation: {key}: the values of {name} are fixed by the truth; remove one of the two")
-    by_level = {k: tuple(given.get(k, {}).items()) for k in ("effects", "heteroscedastic", "dependence", "missing", "sizes")}
+                raise ValueError(
+                    f"deviation: {key}: the values of {name} are fixed by the truth; remove one of the two"
+                )
+    by_level = {
+        k: tuple(given.get(k, {}).items()) for k in ("effects", "heteroscedastic", "dependence", "missing", "sizes")
+    }
     single = lookup(problem.model.family).outcome == "binary"
-    return Deviation(errors=given.get("errors"), overdispersion=given.get("overdispersion", 0.0), single=single, **by_level)
+    return Deviation(
+        errors=given.get("errors"), overdispersion=given.get("overdispersion", 0.0), single=single, **by_level
+    )
 
 
 def simulate_deviant(
     layout: Layout, deviation: Deviation, key: Array, design: Data, known: dict[str, Array], words: Words = None
 ) -> tuple[Array | Rows, dict[str, Array]]:
-    """One dataset; as the simulators of `hiermodels.studies.mechanisms.simulate`, with `Rows` where rows go or change."""
+    """One dataset; as the simulators of `hiermodels.studies.mechanisms.simulate`, with `Rows` where rows go or
+    change.
+    """
     draw = _normal if layout.normal_groups else _counts
     return draw(layout, deviation, key, design, known, words)
 
@@ -154,7 +171,14 @@ def _normal(
 
 
 def _normal_rows(
-    layout: Layout, deviation: Deviation, key: Array, design: Data, mean: Array, weight: Array, known: dict[str, Array], words: Words
+    layout: Layout,
+    deviation: Deviation,
+    key: Array,
+    design: Data,
+    mean: Array,
+    weight: Array,
+    known: dict[str, Array],
+    words: Words,
 ) -> Array:
     """Normal outcomes, or of another law of the errors."""
     real = design.weight * weight > 0
@@ -169,7 +193,14 @@ def _normal_rows(
 
 
 def _other_rows(
-    layout: Layout, deviation: Deviation, key: Array, design: Data, eta: Array, weight: Array, size: Array, known: dict[str, Array]
+    layout: Layout,
+    deviation: Deviation,
+    key: Array,
+    design: Data,
+    eta: Array,
+    weight: Array,
+    size: Array,
+    known: dict[str, Array],
 ) -> Array:
     """Outcomes of a family with normal groups that is not normal itself, or more variable counts of the same means."""
     units = design.size * size
@@ -204,7 +235,9 @@ def _counts(
         y = layout.law.draw(row_key, rate, units)
     elif layout.law.tried:
         trials = jnp.where(units > 0, units, 1.0)
-        y = jnp.where(units > 0, deviations.overdispersed_binomial(row_key, trials, rate, deviation.overdispersion), 0.0)
+        y = jnp.where(
+            units > 0, deviations.overdispersed_binomial(row_key, trials, rate, deviation.overdispersion), 0.0
+        )
     else:
         y = jnp.where(units > 0, deviations.overdispersed_poisson(row_key, units * rate, deviation.overdispersion), 0.0)
     return (Rows(y, weight, size) if deviation.changes_rows else y), true
@@ -225,13 +258,17 @@ def _redesigned(
             share = getattr(deviations, how)(true[theta_name(level.name, "Intercept")], real, *numbers)[group]
             factor = factor * _kept(layout, deviation, design, present, group, share)
         if level.name in gone:
-            factor = factor * ~deviations.missing(stream(key, f"new({level.name})", words), real, gone[level.name])[group]
+            factor = (
+                factor * ~deviations.missing(stream(key, f"new({level.name})", words), real, gone[level.name])[group]
+            )
     there = (factor > 0).astype(factor.dtype)
     return (there, factor) if counts else (factor, there)
 
 
 def _kept(layout: Layout, deviation: Deviation, design: Data, present: Array, group: Array, share: Array) -> Array:
-    """What is left of each row's precision, trials or exposure, or whether it is there, at a share of its group's data."""
+    """What is left of each row's precision, trials or exposure, or whether it is there, at a share of its group's
+    data.
+    """
     if layout.law.tried and not deviation.single:
         whole = jnp.where(present, design.size, 1.0)
         return jnp.maximum(jnp.round(whole * share), 1.0) / whole

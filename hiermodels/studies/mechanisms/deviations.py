@@ -11,10 +11,14 @@ A config asks for them under ``mechanisms``, and its grid may vary them (``devia
       missing: 0.2                   # groups without data
       sizes: informative(1)          # groups with larger effects have more data
 
-Truths keep their meaning. Laws of effects and errors have mean 0 and variance 1 before they are scaled, so that ``sd_school`` is
-the sd of the group effects and ``sigma`` (or a known standard error) that of the errors, whatever the law; dependent effects
-keep their marginal variance; error variances differ around the given one; overdispersion leaves means alone; missing and
-informative groups keep their true values, only their data go. Where there are several groupings a mapping says which is meant
+Truths keep their meaning. Laws of effects and errors have mean 0 and variance 1 before they are scaled, so that
+``sd_school`` is
+the sd of the group effects and ``sigma`` (or a known standard error) that of the errors, whatever the law; dependent
+effects
+keep their marginal variance; error variances differ around the given one; overdispersion leaves means alone; missing
+and
+informative groups keep their true values, only their data go. Where there are several groupings a mapping says which is
+meant
 (``missing: {school: 0.2}``); a single law of effects is that of all of them.
 """
 
@@ -47,7 +51,8 @@ __all__ = [
 _NODES = 64
 
 
-# laws with mean 0 and variance 1 ----------------------------------------------------------------------------------------
+# laws with mean 0 and variance 1
+# ----------------------------------------------------------------------------------------
 
 
 def student_t(key: Array, shape: tuple[int, ...], df: float) -> Array:
@@ -62,7 +67,9 @@ def student_t(key: Array, shape: tuple[int, ...], df: float) -> Array:
 
 
 def skewed(key: Array, shape: tuple[int, ...], skewness: float) -> Array:
-    """A gamma law of this skewness (its mirror image for a negative one): (G - a) / sqrt(a), G ~ Gamma(a), a = 4 / skewness^2."""
+    """A gamma law of this skewness (its mirror image for a negative one): (G - a) / sqrt(a), G ~ Gamma(a), a = 4 /
+    skewness^2.
+    """
     a = 4 / skewness**2
     return jnp.sign(skewness) * (variates.gamma(key, jnp.full(shape, a, jnp.result_type(float))) - a) / jnp.sqrt(a)
 
@@ -75,13 +82,16 @@ def outliers(key: Array, shape: tuple[int, ...], share: float, times: float) -> 
 
 
 def mixture(key: Array, shape: tuple[int, ...], distance: float) -> Array:
-    """Two equally large normal clusters whose centres lie ``distance`` of their sds apart, divided by the sd of the whole."""
+    """Two equally large normal clusters whose centres lie ``distance`` of their sds apart, divided by the sd of the
+    whole.
+    """
     which, noise = jax.random.split(key)
     side = jnp.where(jax.random.bernoulli(which, 0.5, shape), 0.5, -0.5) * distance
     return (side + jax.random.normal(noise, shape)) / jnp.sqrt(1 + distance**2 / 4)
 
 
-# populations of rates with the mean and variance of the beta or gamma law ------------------------------------------------
+# populations of rates with the mean and variance of the beta or gamma law
+# ------------------------------------------------
 
 
 def logit_normal(key: Array, shape: tuple[int, ...], mean: Array, concentration: Array) -> Array:
@@ -114,14 +124,16 @@ def lognormal(key: Array, shape: tuple[int, ...], mean: Array, concentration: Ar
     return mean * jnp.exp(-spread / 2 + jnp.sqrt(spread) * jax.random.normal(key, shape))
 
 
-# dependence, spread, sizes ----------------------------------------------------------------------------------------------
+# dependence, spread, sizes
+# ----------------------------------------------------------------------------------------------
 
 
 def clustered(key: Array, z: Array, real: Array, clusters: float, share: float) -> Array:
     """Groups in hidden clusters that share part of their effects' variance.
 
     Neighbours in the order of the groups form ``clusters`` clusters of (nearly) equal size; effects within one have the
-    correlation ``share``, others are independent. The last axis of ``z`` is the group, ``real`` marks groups that are not
+    correlation ``share``, others are independent. The last axis of ``z`` is the group, ``real`` marks groups that are
+    not
     padding.
     """
     place = jnp.cumsum(real) - 1
@@ -138,7 +150,8 @@ def correlated(key: Array, z: Array, real: Array, correlation: float) -> Array:
 def heteroscedastic(key: Array, groups: int, variation: float) -> Array:
     """Factors of the groups' error variances: gamma with mean 1 and this coefficient of variation.
 
-    Under known standard errors the reported ones stay as they are: they are then wrong group by group, and right on average.
+    Under known standard errors the reported ones stay as they are: they are then wrong group by group, and right on
+    average.
     """
     a = variation**-2
     return variates.gamma(key, jnp.full(groups, a, jnp.result_type(float))) / a
@@ -166,9 +179,11 @@ def missing(key: Array, real: Array, share: float) -> Array:
 
 
 def informative(theta: Array, real: Array, strength: float) -> Array:
-    """Share of its data that each group keeps: Phi(strength z), z its true value standardised among the dataset's groups.
+    """Share of its data that each group keeps: Phi(strength z), z its true value standardised among the dataset's
+    groups.
 
-    A negative strength leaves larger effects less data. With one row a group and a known standard error the precision is
+    A negative strength leaves larger effects less data. With one row a group and a known standard error the precision
+    is
     multiplied by the share; trials (at least 1) and exposures are; of several rows the first ones stay (at least 1).
     """
     count = jnp.sum(real)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["frames"]
 
 
-def frames(problem: Any, frame: pd.DataFrame, outcomes: Any, columns: Mapping[str, np.ndarray] | None = None) -> Iterator[pd.DataFrame]:
+def frames(
+    problem: Any, frame: pd.DataFrame, outcomes: Any, columns: Mapping[str, np.ndarray] | None = None
+) -> Iterator[pd.DataFrame]:
     """One table a replicate.
 
     Parameters
@@ -26,7 +28,8 @@ def frames(problem: Any, frame: pd.DataFrame, outcomes: Any, columns: Mapping[st
     frame : DataFrame
         The design.
     outcomes : Array or Rows
-        Outcomes (replicate, obs), padded; with `Rows`, rows that are not there are left out, and known standard errors, trials
+        Outcomes (replicate, obs), padded; with `Rows`, rows that are not there are left out, and known standard errors,
+        trials
         and exposures are those of the replicate.
     columns : mapping of str to ndarray, shape (replicate, row), optional
         Predictors that are redrawn with each dataset.

@@ -1,6 +1,7 @@
 """A user's own Python functions in a study: as mechanism, as model of a method, as method.
 
-A NumPyro function that meets a design is given the shape of a `Problem`: each of its sites with an axis is a level of its
+A NumPyro function that meets a design is given the shape of a `Problem`: each of its sites with an axis is a level of
+its
 own whose groups are the labels of the site's plates, each scalar site is a parameter. All else in a study goes on as it
 does for a formula.
 """
@@ -135,14 +136,18 @@ def bind_own(function: Callable[..., Any], frame: pd.DataFrame, outcome: str) ->
     whole = _draws_whole_numbers(function, frame, outcome)
     model = user_model(function, frame.assign(**{outcome: 0 if whole else 0.0}), outcome)
     if not model.sites:
-        raise ValueError("formula: the function samples nothing, so there is nothing to estimate; add numpyro.sample sites")
+        raise ValueError(
+            "formula: the function samples nothing, so there is nothing to estimate; add numpyro.sample sites"
+        )
 
     def sites() -> dict[str, Array]:
         return model.draw(jax.random.key(0), jnp.zeros(model.dim), model.prepare(model.data))
 
     shapes = {name: tuple(x.shape) for name, x in jax.eval_shape(sites).items()}
     named = axes({name: np.empty((1, 1, *shape)) for name, shape in shapes.items()}, model)
-    labels = {name: _joined([list(map(str, words)) for _, words in named[name]]) for name, shape in shapes.items() if shape}
+    labels = {
+        name: _joined([list(map(str, words)) for _, words in named[name]]) for name, shape in shapes.items() if shape
+    }
     arguments = tuple((k, np.shape(v), np.asarray(v).dtype.str) for k, v in model.data.items())
     layout = OwnLayout((function, outcome, tuple(model.counts.items()), arguments), len(frame), model, shapes)
     return OwnProblem(layout, model.data, labels, {name: np.arange(len(words)) for name, words in labels.items()}, {})
@@ -159,7 +164,9 @@ def _draws_whole_numbers(function: Callable[..., Any], frame: pd.DataFrame, outc
 
     def run() -> None:
         keywords = {**model.prepare(model.data), **model.counts}
-        trace = handlers.trace(handlers.substitute(handlers.seed(function, 0), substitute_fn=_middle)).get_trace(**keywords)
+        trace = handlers.trace(handlers.substitute(handlers.seed(function, 0), substitute_fn=_middle)).get_trace(
+            **keywords
+        )
         found.extend(
             bool(site["fn"].support.is_discrete)
             for site in trace.values()
@@ -188,7 +195,8 @@ def _means(layout: OwnLayout, values: Mapping[str, Array], lead: int) -> dict[st
     return found
 
 
-# a mechanism -----------------------------------------------------------------------------------------------------------
+# a mechanism
+# -----------------------------------------------------------------------------------------------------------
 
 
 def own_truth(truth: Mapping[str, Any], problem: OwnProblem) -> tuple[Truth, dict[str, np.ndarray]]:
@@ -232,31 +240,40 @@ def _by_label(name: str, value: Mapping[str, Any], problem: OwnProblem) -> np.nd
     odd = [x for x in labels if x not in given] + strange
     if odd or not labels:
         wanted = ", ".join(labels[:10]) or "nothing: it is a scalar, so give one number"
-        raise ValueError(f"truth: {name}: expected a number for each of {wanted}; found {', '.join(map(label_text, list(value)[:10]))}; mend the labels")
+        raise ValueError(
+            f"truth: {name}: expected a number for each of {wanted}; found "
+            f"{', '.join(map(label_text, list(value)[:10]))}; mend the labels"
+        )
     return np.array([float(given[x]) for x in labels]).reshape(problem.layout.shapes[name])
 
 
 def _check_simulates(problem: OwnProblem, truth: Truth, values: dict[str, np.ndarray]) -> None:
     layout = problem.layout
     try:
-        y, _ = jax.eval_shape(own_simulator(layout, truth), jax.random.key(0), layout.model.prepare(problem.data), values)
+        y, _ = jax.eval_shape(
+            own_simulator(layout, truth), jax.random.key(0), layout.model.prepare(problem.data), values
+        )
     except NotImplementedError:
-        raise ValueError("truth: a site's prior cannot be drawn from; name that site here, or give it a proper prior") from None
+        raise ValueError(
+            "truth: a site's prior cannot be drawn from; name that site here, or give it a proper prior"
+        ) from None
     if y.shape != (layout.obs,):
-        raise ValueError(f"formula: expected one outcome a row, shape ({layout.obs},), found {y.shape}; mend the outcome's site")
+        raise ValueError(
+            f"formula: expected one outcome a row, shape ({layout.obs},), found {y.shape}; mend the outcome's site"
+        )
 
 
-def own_simulator(
-    layout: OwnLayout, truth: Truth
-) -> Callable[..., tuple[Array, dict[str, Array]]]:
+def own_simulator(layout: OwnLayout, truth: Truth) -> Callable[..., tuple[Array, dict[str, Array]]]:
     """One dataset of a NumPyro function.
 
     Returns
     -------
     callable
-        ``simulate(key, design, values) -> (y, true)``: the outcome, shape (obs,), and the true value of every latent and
+        ``simulate(key, design, values) -> (y, true)``: the outcome, shape (obs,), and the true value of every latent
+        and
         deterministic site, with ``mean(...)`` of those with an axis.
     """
+
     def simulate(
         key: Array, design: dict[str, Array], values: dict[str, Array], words: Mapping[str, Array] | None = None
     ) -> tuple[Array, dict[str, Array]]:
@@ -288,7 +305,9 @@ def _outcome_site(layout: OwnLayout, found: Mapping[str, Array]) -> str:
 
 
 def own_regime(problem: OwnProblem, truth: Truth) -> str:
-    """Truth regime: ``fixed`` where every latent site is a number, ``population`` where every scalar one is, else ``prior``."""
+    """Truth regime: ``fixed`` where every latent site is a number, ``population`` where every scalar one is, else
+    ``prior``.
+    """
     free = [site.name for site in problem.layout.model.sites if site.name not in truth.thetas]
     if not free:
         return "fixed"
@@ -296,7 +315,8 @@ def own_regime(problem: OwnProblem, truth: Truth) -> str:
     return "population" if all(problem.layout.shapes[n] and n not in laws for n in free) else "prior"
 
 
-# a method's model ------------------------------------------------------------------------------------------------------
+# a method's model
+# ------------------------------------------------------------------------------------------------------
 
 
 def check_method(method: Method) -> None:
@@ -311,7 +331,10 @@ def check_method(method: Method) -> None:
     for key, words in (("pooling", ["partial"]), ("sampler", able), ("marginalize", [True]), ("centred", [False])):
         if getattr(method, key) not in words:
             expected = " or ".join(map(repr, words))
-            raise ValueError(f"{key}: expected {expected} for a NumPyro function, found {getattr(method, key)!r}; write a formula to choose")
+            raise ValueError(
+                f"{key}: expected {expected} for a NumPyro function, found {getattr(method, key)!r}; write a formula "
+                f"to choose"
+            )
     if method.priors:
         raise ValueError("priors: a NumPyro function has its own; change them there")
 
@@ -333,7 +356,8 @@ def own_steps(layout: OwnLayout, settings: Settings, targets: tuple[Target, ...]
     return Steps(draws, summaries, lambda state, key, data: state[0])
 
 
-# a method --------------------------------------------------------------------------------------------------------------
+# a method
+# --------------------------------------------------------------------------------------------------------------
 
 
 def method_steps(function: Callable[..., Estimates], size: int) -> Steps:
@@ -345,15 +369,19 @@ def method_steps(function: Callable[..., Estimates], size: int) -> Steps:
     size : int
         Targets, padding included.
     """
+
     def estimate(key: Array, data: Any, truth: Array) -> Estimates:
         found = function(key, data)
         if not isinstance(found, Estimates):
-            raise ValueError(f"function: expected hiermodels.inference.draws.Estimates, found {type(found).__name__}; return one")
+            raise ValueError(
+                f"function: expected hiermodels.inference.draws.Estimates, found {type(found).__name__}; return one"
+            )
         for name in (f.name for f in fields(found)):
             shape, wanted = jnp.shape(getattr(found, name)), () if name in ("divergences", "n_try") else (size,)
             if shape != wanted:
                 raise ValueError(
-                    f"function: {name}: expected shape {wanted}, found {shape}; give one entry a target in the order of "
+                    f"function: {name}: expected shape {wanted}, found {shape}; give one entry a target in the order "
+                    f"of "
                     "the study's estimands, a padded group axis for each group value"
                 )
         return jax.tree.map(jnp.asarray, found)

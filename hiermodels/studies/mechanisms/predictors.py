@@ -1,8 +1,10 @@
 """Predictors with a law: what they are in a design, their draws in each dataset, and the arrays that follow from them.
 
 A law is redrawn with each dataset, one number for each group of the level that owns it, or drawn once for each cell
-(``drawn: fixed``), as all else of a design is. Models are bound to the design with *reference values* of redrawn predictors:
-equally likely quantiles of their law in random order. What a formula makes of a dataset's own draws is computed on the host.
+(``drawn: fixed``), as all else of a design is. Models are bound to the design with *reference values* of redrawn
+predictors:
+equally likely quantiles of their law in random order. What a formula makes of a dataset's own draws is computed on the
+host.
 """
 
 from __future__ import annotations
@@ -65,7 +67,8 @@ class Redrawn:
         return int(self.units.max()) + 1
 
 
-# in a design -----------------------------------------------------------------------------------------------------------
+# in a design
+# -----------------------------------------------------------------------------------------------------------
 
 
 def column(entry: Any, frame: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
@@ -131,11 +134,14 @@ def redrawn(design: Any, frame: pd.DataFrame) -> tuple[Redrawn, ...]:
     return tuple(found)
 
 
-# in a dataset ----------------------------------------------------------------------------------------------------------
+# in a dataset
+# ----------------------------------------------------------------------------------------------------------
 
 
 def draw(laws: tuple[Redrawn, ...], keys: Array) -> dict[str, np.ndarray]:
-    """Columns of some datasets, (dataset, row), by name; each has the stream of its own name below the dataset's key."""
+    """Columns of some datasets, (dataset, row), by name; each has the stream of its own name below the dataset's
+    key.
+    """
     if not laws:
         return {}
     words = jnp.asarray([word(found.name) for found in laws], jnp.uint32)
@@ -159,23 +165,31 @@ def _draws(key: Array, law: str, numbers: tuple[float, ...], count: int) -> Arra
     return jax.random.randint(key, (count,), int(numbers[0]), int(numbers[1]) + 1).astype(float)
 
 
-# what follows from it --------------------------------------------------------------------------------------------------
+# what follows from it
+# --------------------------------------------------------------------------------------------------
 
 
 def varying(problem: Any, laws: tuple[Redrawn, ...]) -> tuple[str, ...]:
-    """Arrays of a problem's design that differ between datasets: fields of `Data`, or arguments of a NumPyro function."""
+    """Arrays of a problem's design that differ between datasets: fields of `Data`, or arguments of a NumPyro
+    function.
+    """
     names = {found.name for found in laws}
     if not isinstance(problem, Problem):
         return tuple(name for name in problem.data if name in names)
     model = problem.model
-    used = {"x": model.parsed.predictors, "weight": (model.known_se, model.weights), "size": (model.trials, model.exposure)}
+    used = {
+        "x": model.parsed.predictors,
+        "weight": (model.known_se, model.weights),
+        "size": (model.trials, model.exposure),
+    }
     return tuple(field for field, columns in used.items() if names & {c for c in columns if c})
 
 
 def declared_scales(model: Model, frame: pd.DataFrame, laws: tuple[Redrawn, ...]) -> Scales | None:
     """Centres and scales of a design whose predictors are redrawn: the same in every dataset, from the declared laws.
 
-    A column that is a predictor has the mean and sd of its law. What a formula computes of predictors is measured on many
+    A column that is a predictor has the mean and sd of its law. What a formula computes of predictors is measured on
+    many
     reference designs. None where nothing that the model uses is redrawn: the cell's design then has its own.
 
     Parameters
@@ -189,7 +203,12 @@ def declared_scales(model: Model, frame: pd.DataFrame, laws: tuple[Redrawn, ...]
         return None
     copies = range(-(-_REFERENCE // len(frame)))
     columns = {
-        law.name: np.stack([_reference(law.law, law.numbers, law.count, np.random.default_rng([word(law.name), k]))[law.units] for k in copies])
+        law.name: np.stack(
+            [
+                _reference(law.law, law.numbers, law.count, np.random.default_rng([word(law.name), k]))[law.units]
+                for k in copies
+            ]
+        )
         for law in laws
     }
     rows = _stacked(frame, columns, np.array(copies))
@@ -197,7 +216,10 @@ def declared_scales(model: Model, frame: pd.DataFrame, laws: tuple[Redrawn, ...]
     try:
         names, x, *_ = design_columns(model, rows)
     except ValueError as error:
-        raise ValueError(f"{error}; its predictors are drawn anew with each dataset: take a law that has a value there, or drawn: fixed") from None
+        raise ValueError(
+            f"{error}; its predictors are drawn anew with each dataset: take a law that has a value there, or drawn: "
+            f"fixed"
+        ) from None
     found = measure(names, x, model.known_se is not None, weight, size if model.exposure else None)
     exact = {law.name: Column(*_moments(law)) for law in laws if law.name in found.columns and _moments(law)[1] > 0}
     plain = {name: column for name, column in exact.items() if not found.columns[name].factors}
@@ -215,7 +237,8 @@ def _moments(law: Redrawn) -> tuple[float, float]:
 
 
 def without_reference(problem: Any, laws: tuple[Redrawn, ...]) -> Any:
-    """The problem without what is true of the reference values alone: groups that are alike, the most trials of a group.
+    """The problem without what is true of the reference values alone: groups that are alike, the most trials of a
+    group.
 
     Raises
     ------
@@ -228,7 +251,8 @@ def without_reference(problem: Any, laws: tuple[Redrawn, ...]) -> Any:
     for found in laws:
         if any(found.name in side.labelled for side in problem.model.parsed.sides):
             raise ValueError(
-                f"formula {problem.model.formula!r}: {found.name!r} is drawn anew with each dataset, so its labels would differ "
+                f"formula {problem.model.formula!r}: {found.name!r} is drawn anew with each dataset, so its labels "
+                f"would differ "
                 f"between them; write {found.name}: {{law: ..., drawn: fixed}} in the design, or use it as a number"
             )
     layout = replace(problem.layout, twins=(), count_bound=0 if "size" in fields else problem.layout.count_bound)
@@ -275,7 +299,9 @@ def _matrices(problem: Problem, frame: pd.DataFrame, columns: Mapping[str, np.nd
         except ValueError:
             if len(some) == 1:
                 return np.full((1, len(frame), len(problem.layout.columns)), np.nan)
-    return np.concatenate([_matrices(problem, frame, columns, part) for part in np.array_split(some, len(some) if whole else 2)])
+    return np.concatenate(
+        [_matrices(problem, frame, columns, part) for part in np.array_split(some, len(some) if whole else 2)]
+    )
 
 
 def _stacked(frame: pd.DataFrame, columns: Mapping[str, np.ndarray], some: np.ndarray) -> pd.DataFrame:

@@ -21,9 +21,11 @@ class Rows(eqx.Module):
     y : Array, shape (..., obs)
         Outcome; 0 where there is no row.
     weight, size : Array, shape (..., obs), or None
-        Factors of the design's precision weight and of its trials or exposure; 0 where there is no row; None where all are 1.
+        Factors of the design's precision weight and of its trials or exposure; 0 where there is no row; None where all
+        are 1.
     design : dict of str to Array
-        Arrays that take the place of the design's: fields of `hiermodels.models.data.Data` (``x``, ``weight``, ``size``), or
+        Arrays that take the place of the design's: fields of `hiermodels.models.data.Data` (``x``, ``weight``,
+        ``size``), or
         arguments of a NumPyro function.
     """
 
@@ -55,4 +57,6 @@ def redesigned(design: Any, changes: Mapping[str, Any]) -> Any:
     if not isinstance(design, Data):
         return {**design, **changes}
     names = tuple(changes)
-    return eqx.tree_at(lambda d: tuple(getattr(d, n) for n in names), design, tuple(changes.values())) if names else design
+    return (
+        eqx.tree_at(lambda d: tuple(getattr(d, n) for n in names), design, tuple(changes.values())) if names else design
+    )

@@ -2,7 +2,8 @@
 
     simulate(key, truth arguments) -> outcome, true value of every variable
 
-A cell's design (groups, predictors, standard errors) is made once, on the host; what is redrawn each replicate is compiled.
+A cell's design (groups, predictors, standard errors) is made once, on the host; what is redrawn each replicate is
+compiled.
 The data of replicate r in cell c depend on (seed, cell, r) alone: never on lanes, workers, order or method.
 """
 
@@ -71,7 +72,8 @@ _STRATA = 4096
 """Points at which a law of sizes is integrated."""
 
 
-# designs ---------------------------------------------------------------------------------------------------------------
+# designs
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def design_frame(design: Any, seed: int, material: int) -> pd.DataFrame:
@@ -114,11 +116,15 @@ def _count(law: Any, size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _unequal(mean: float, cv: float, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Whole sizes with this mean and coefficient of variation: x = 1 + a gamma variable, rounded to ``floor(x + u)``, u uniform.
+    """Whole sizes with this mean and coefficient of variation: x = 1 + a gamma variable, rounded to ``floor(x + u)``, u
+    uniform.
 
-    Rounding so keeps the mean and adds E[f (1 - f)] to the variance, f the fraction of x; the gamma law's variance is what is
-    left. x and u are drawn from ``size`` equal strata, in random order, so that a cell's mean and coefficient come out as asked.
+    Rounding so keeps the mean and adds E[f (1 - f)] to the variance, f the fraction of x; the gamma law's variance is
+    what is
+    left. x and u are drawn from ``size`` equal strata, in random order, so that a cell's mean and coefficient come out
+    as asked.
     """
+
     def strata(size: int) -> np.ndarray:
         return (rng.permutation(size) + rng.random(size)) / size
 
@@ -148,7 +154,8 @@ def _nested(levels: Mapping[str, Any], obs: Any, rng: Callable[[str], np.random.
     return pd.DataFrame(labels, index=pd.RangeIndex(units))
 
 
-# truth -----------------------------------------------------------------------------------------------------------------
+# truth
+# -----------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -164,7 +171,8 @@ class Truth:
     thetas : tuple of str
         Group variables whose values are arguments.
     at_means : bool
-        Laws are a model's priors, of which defaults stand at the predictors' means; else on what is shown, predictors at zero.
+        Laws are a model's priors, of which defaults stand at the predictors' means; else on what is shown, predictors
+        at zero.
     """
 
     laws: tuple[tuple[str, Prior], ...]
@@ -212,7 +220,6 @@ def read_truth(truth: Mapping[str, Any], problem: Problem) -> tuple[Truth, dict[
                 values[name] = _number(scalars[name], value)
                 numbers.append(name)
         else:
-
             known = [*scalars, *thetas]
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"the mechanism has {', '.join(known)}"
@@ -223,14 +230,18 @@ def read_truth(truth: Mapping[str, Any], problem: Problem) -> tuple[Truth, dict[
             raise ValueError(f"truth: {name}: {law} cannot be drawn from; use a proper law, e.g. normal(0, 20)")
         unit = _unit(layout, name, law)
         if law.unit is not None and unit not in truth:
-            wanted = f"the {law.unit}, which the mechanism has not" if unit is None else f"{unit}, which has no truth here"
+            wanted = (
+                f"the {law.unit}, which the mechanism has not" if unit is None else f"{unit}, which has no truth here"
+            )
             hint = "use another law" if unit is None else f"add {unit}, or use another law"
             raise ValueError(f"truth: {name}: {law} is in units of {wanted}; {hint}")
     return Truth(tuple(laws), tuple(numbers), tuple(fixed)), values
 
 
 def _number(quantity: Quantity, value: Any) -> np.ndarray:
-    """A true value of a parameter, inside its support: zero is one of sds, and correlations make a matrix that is one."""
+    """A true value of a parameter, inside its support: zero is one of sds, and correlations make a matrix that is
+    one.
+    """
     low, high = quantity.support
     if quantity.role == "correlation":
         low = -1 / (quantity.size - 1)
@@ -239,8 +250,14 @@ def _number(quantity: Quantity, value: Any) -> np.ndarray:
     closed = quantity.role in ("group sd", "residual sd", "correlation")
     number = float(value)
     if not np.isfinite(number) or not (low <= number <= high if closed else low < number < high):
-        matrix = f" ({quantity.size} effects that are all correlated so)" if quantity.role == "correlation" and quantity.size > 2 else ""
-        raise ValueError(f"truth: {quantity.name}: expected {_between(low, high, closed)}{matrix}, found {number:g}; mend it")
+        matrix = (
+            f" ({quantity.size} effects that are all correlated so)"
+            if quantity.role == "correlation" and quantity.size > 2
+            else ""
+        )
+        raise ValueError(
+            f"truth: {quantity.name}: expected {_between(low, high, closed)}{matrix}, found {number:g}; mend it"
+        )
     return np.asarray(number)
 
 
@@ -253,7 +270,9 @@ def _between(low: float, high: float, closed: bool) -> str:
 def _group_values(name: str, value: Any, problem: Problem, layout: LevelLayout) -> np.ndarray:
     level, labels = layout.name, problem.labels[layout.name]
     if not isinstance(value, Mapping):
-        raise ValueError(f"truth: {name}: expected a mapping of {level} label to number or a column's name, found {value!r}")
+        raise ValueError(
+            f"truth: {name}: expected a mapping of {level} label to number or a column's name, found {value!r}"
+        )
     given, extra = match_labels(value, labels)
     missing = [x for x in labels if x not in given]
     if missing or extra:
@@ -263,7 +282,9 @@ def _group_values(name: str, value: Any, problem: Problem, layout: LevelLayout) 
     low, high = quantity.support
     for label in labels:
         if not (np.isfinite(float(given[label])) and low <= float(given[label]) <= high):
-            what = {"unit": "a probability from 0 to 1", "positive": "a rate of at least 0", "real": "a finite number"}[quantity.kind]
+            what = {"unit": "a probability from 0 to 1", "positive": "a rate of at least 0", "real": "a finite number"}[
+                quantity.kind
+            ]
             raise ValueError(f"truth: {name}: {label}: expected {what}, found {float(given[label]):g}; mend it")
     found = np.zeros(layout.size)
     found[problem.positions[level]] = [float(given[x]) for x in labels]
@@ -286,7 +307,9 @@ def _complete(layout: Layout, truth: Mapping[str, Any], scalars: Mapping[str, An
 
 
 def _above(layout: Layout, i: int, effect: int, fixed: set[str]) -> set[str]:
-    """Parameters from which a coefficient of level i (-1: of the population) is drawn, up to the first given group value."""
+    """Parameters from which a coefficient of level i (-1: of the population) is drawn, up to the first given group
+    value.
+    """
     column = layout.columns[effect]
     found: set[str] = set()
     for level in (layout.levels[k] for k in reversed(layout.lineage(i) if i >= 0 else ())):
@@ -297,7 +320,8 @@ def _above(layout: Layout, i: int, effect: int, fixed: set[str]) -> set[str]:
     return {*found, column}
 
 
-# simulators ------------------------------------------------------------------------------------------------------------
+# simulators
+# ------------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=128)
@@ -316,10 +340,14 @@ def simulator(
     Returns
     -------
     callable
-        ``simulate(key, design, values, words=None) -> (y, true)``: the outcome, shape (obs,), and the true value of every variable,
-        of its average over groups (``mean(theta_school)``) and of a new group (``new(school)``); NaN where undefined. Under
-        a deviation that takes rows away, y is a `hiermodels.studies.mechanisms.rows.Rows`. ``words`` as in `hiermodels.models.streams.stream`.
+        ``simulate(key, design, values, words=None) -> (y, true)``: the outcome, shape (obs,), and the true value of
+        every variable,
+        of its average over groups (``mean(theta_school)``) and of a new group (``new(school)``); NaN where undefined.
+        Under
+        a deviation that takes rows away, y is a `hiermodels.studies.mechanisms.rows.Rows`. ``words`` as in
+        `hiermodels.models.streams.stream`.
     """
+
     def drawn(
         key: Array, design: Data, values: dict[str, Array], words: Mapping[str, Array] | None = None
     ) -> tuple[Array, dict[str, Array]]:
@@ -363,6 +391,7 @@ def _unit(layout: Layout, name: str, law: Prior) -> str | None:
 
 def _above_one(law: Prior, key: Array) -> Array:
     """A draw from a law cut at one: drawn again until it is greater."""
+
     def again(state: tuple[Array, Array]) -> tuple[Array, Array]:
         key, _ = state
         key, here = jax.random.split(key)

@@ -41,11 +41,27 @@ def faults(numbers: NDArray[np.float64], support: NDArray[np.float64]) -> dict[i
     estimate, se, lower, upper = np.moveaxis(numbers, -1, 0)
     low, high = np.moveaxis(support, -1, 0)
     checks = (
-        (np.isinf(estimate), lambda i: f"expected a finite estimate, found {estimate[i]:g}; leave it empty where there is none"),
-        (np.isinf(se) | (se < 0), lambda i: f"expected a finite se of at least 0, found {se[i]:g}; leave it empty where there is none"),
-        (np.isnan(lower) != np.isnan(upper), lambda i: "expected both ends of the interval, found one; write -inf or inf for an end that it does not have"),
+        (
+            np.isinf(estimate),
+            lambda i: f"expected a finite estimate, found {estimate[i]:g}; leave it empty where there is none",
+        ),
+        (
+            np.isinf(se) | (se < 0),
+            lambda i: f"expected a finite se of at least 0, found {se[i]:g}; leave it empty where there is none",
+        ),
+        (
+            np.isnan(lower) != np.isnan(upper),
+            lambda i: (
+                "expected both ends of the interval, found one; write -inf or inf for an end that it does not have"
+            ),
+        ),
         (lower > upper, lambda i: f"expected lower <= upper, found {lower[i]:g} and {upper[i]:g}; exchange them"),
-        ((estimate < low) | (estimate > high), lambda i: f"expected an estimate from {low[i]:g} to {high[i]:g}, found {estimate[i]:g}; is it on another scale?"),
+        (
+            (estimate < low) | (estimate > high),
+            lambda i: (
+                f"expected an estimate from {low[i]:g} to {high[i]:g}, found {estimate[i]:g}; is it on another scale?"
+            ),
+        ),
     )
     found: dict[int, str] = {}
     for wrong, said in checks:

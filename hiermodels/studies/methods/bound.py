@@ -23,7 +23,9 @@ __all__ = ["Mechanism", "cached", "mechanism_of"]
 
 @dataclass(frozen=True)
 class Mechanism:
-    """A cell ready to simulate from; its frame holds reference values of predictors that are redrawn with each dataset."""
+    """A cell ready to simulate from; its frame holds reference values of predictors that are redrawn with each
+    dataset.
+    """
 
     cell: Cell
     frame: pd.DataFrame

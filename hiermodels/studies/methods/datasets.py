@@ -26,16 +26,22 @@ __all__ = ["redrawn_columns", "rows_of", "simulate_chunk", "simulation_call"]
 def simulate_chunk(
     study: Study, mechanism: Mechanism, reps: np.ndarray, announce: Callable[[str], None] | None = None
 ) -> tuple[Any, dict[str, np.ndarray]]:
-    """Outcomes (replicate, obs), or `Rows` of that shape, and the true value of every variable (replicate, ...), in float64.
+    """Outcomes (replicate, obs), or `Rows` of that shape, and the true value of every variable (replicate, ...), in
+    float64.
 
-    Blocks of one size, whatever is asked for: all methods share one program, and a dataset has the same bits in every chunk.
+    Blocks of one size, whatever is asked for: all methods share one program, and a dataset has the same bits in every
+    chunk.
     """
     size, parts = _block(mechanism.problem.layout.obs), []
     with jax.enable_x64(True):
         for start in range(0, len(reps), size):
-            some = np.minimum(np.arange(start, start + size), len(reps) - 1)  # the last block is filled up with the last replicate
+            some = np.minimum(
+                np.arange(start, start + size), len(reps) - 1
+            )  # the last block is filled up with the last replicate
             program, args = simulation_call(study, mechanism, reps[some])
-            parts.append(jax.tree.map(np.asarray, compiled(program, args, "the simulation", announce, small=True)(*args)))
+            parts.append(
+                jax.tree.map(np.asarray, compiled(program, args, "the simulation", announce, small=True)(*args))
+            )
     outcomes, true = jax.tree.map(lambda *arrays: np.concatenate(arrays)[: len(reps)], *parts)
     problem = mechanism.problem
     return outcomes, canonical(problem.layout).restored(true) if isinstance(problem, Problem) else true
@@ -44,7 +50,9 @@ def simulate_chunk(
 def redrawn_columns(study: Study, mechanism: Mechanism, reps: np.ndarray) -> dict[str, np.ndarray]:
     """Predictors that are redrawn with each dataset, (replicate, row) by name: the draws that `simulate_chunk` uses."""
     size = _block(mechanism.problem.layout.obs)
-    blocks = [np.minimum(np.arange(s, s + size), len(reps) - 1) for s in range(0, len(reps) if mechanism.redrawn else 0, size)]
+    blocks = [
+        np.minimum(np.arange(s, s + size), len(reps) - 1) for s in range(0, len(reps) if mechanism.redrawn else 0, size)
+    ]
     parts = [_redrawn(study, mechanism, reps[some]) for some in blocks]
     return {law.name: np.concatenate([part[law.name] for part in parts])[: len(reps)] for law in mechanism.redrawn}
 
@@ -57,7 +65,9 @@ def _redrawn(study: Study, mechanism: Mechanism, reps: np.ndarray) -> dict[str, 
 
 
 def rows_of(mechanism: Mechanism, problem: Any, outcomes: Any, columns: Mapping[str, np.ndarray]) -> Any:
-    """Simulated outcomes as a program of a method takes them: on its padded rows, with the design of each dataset where it differs."""
+    """Simulated outcomes as a program of a method takes them: on its padded rows, with the design of each dataset
+    where it differs.
+    """
     changes = redesign(problem, mechanism.frame, columns)
     outcomes = jax.tree.map(lambda a: _fit_rows(a, problem.layout.obs), outcomes)
     if not changes:
@@ -72,7 +82,9 @@ def _block(obs: int) -> int:
 
 
 def _simulation(mechanism: Mechanism) -> tuple[Any, dict[str, np.ndarray]]:
-    """The program that simulates, and the true values that are its arguments: in canonical names where there is a formula."""
+    """The program that simulates, and the true values that are its arguments: in canonical names where there is a
+    formula.
+    """
     problem, truth, deviation, values = mechanism.problem, mechanism.truth, mechanism.deviation, mechanism.values
     if not isinstance(problem, Problem):
         return simulation(problem.layout, truth, deviation), values
@@ -97,7 +109,9 @@ def simulation_call(study: Study, mechanism: Mechanism, reps: np.ndarray) -> tup
 
 
 def _words(mechanism: Mechanism) -> dict[str, int]:
-    """Words of the streams of a mechanism with a formula, of the user's names under the canonical ones that its program knows."""
+    """Words of the streams of a mechanism with a formula, of the user's names under the canonical ones that its
+    program knows.
+    """
     if not isinstance(mechanism.problem, Problem):
         return {}
     names = canonical(mechanism.problem.layout)

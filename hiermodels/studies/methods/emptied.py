@@ -16,7 +16,8 @@ __all__ = ["without_empty"]
 
 
 def without_empty(problem: Problem, targets: tuple[Target, ...], present: np.ndarray, found: Estimates) -> Estimates:
-    """Estimates with those taken away that no pooling cannot have: of groups without a row, whose posterior is improper.
+    """Estimates with those taken away that no pooling cannot have: of groups without a row, whose posterior is
+    improper.
 
     Parameters
     ----------

@@ -1,4 +1,6 @@
-"""A method ready to be mapped over a cell's datasets: what it estimates, under which names, and where the truth stands."""
+"""A method ready to be mapped over a cell's datasets: what it estimates, under which names, and where the truth
+stands.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,18 @@ from hiermodels.studies.methods.term_tests import whether_an_effect
 from hiermodels.studies.score.power import ALL, ANY
 from hiermodels.studies.score.tables import AVERAGE
 
-__all__ = ["Fit", "estimates_from", "labels_of", "plain_fit", "real_positions", "source_of", "support_of", "supports_of_targets", "target_of", "truth_of"]
+__all__ = [
+    "Fit",
+    "estimates_from",
+    "labels_of",
+    "plain_fit",
+    "real_positions",
+    "source_of",
+    "support_of",
+    "supports_of_targets",
+    "target_of",
+    "truth_of",
+]
 
 AnyProblem = Any
 """`Problem`, or `OwnProblem` of a NumPyro function, which has the same attributes."""
@@ -62,21 +75,39 @@ class Fit:
 
 
 def plain_fit(
-    study: Study, mechanism: Mechanism, names: tuple[str, ...] | None = None, function: Callable[..., Any] | None = None, kind: Any = None
+    study: Study,
+    mechanism: Mechanism,
+    names: tuple[str, ...] | None = None,
+    function: Callable[..., Any] | None = None,
+    kind: Any = None,
 ) -> Fit:
-    """Estimands as they stand in the mechanism, for estimates that are made elsewhere; all of the study's without ``names``."""
+    """Estimands as they stand in the mechanism, for estimates that are made elsewhere; all of the study's without
+    ``names``.
+    """
     problem = mechanism.problem
     wanted = [e for e in study.estimands if names is None or e.name in names]
     targets = tuple(target_of(e, problem) for e in wanted)
     labels = tuple((e.name, labels_of(t.variable, problem)) for e, t in zip(wanted, targets, strict=True))
     sources = tuple(source_of(t.variable, problem, problem) for t in targets)
     interval = Interval(study.interval.level, study.interval.kind)
-    return Fit(problem, Settings(sampler="host"), targets, interval, labels, real_positions(problem, targets), sources, function, kind)
+    return Fit(
+        problem,
+        Settings(sampler="host"),
+        targets,
+        interval,
+        labels,
+        real_positions(problem, targets),
+        sources,
+        function,
+        kind,
+    )
 
 
 def target_of(estimand: Estimand, problem: AnyProblem) -> Target:
     """What an estimand is of a model's variables."""
-    variable = estimand.variable if estimand.kind in ("value", "probability") else f"{estimand.kind}({estimand.variable})"
+    variable = (
+        estimand.variable if estimand.kind in ("value", "probability") else f"{estimand.kind}({estimand.variable})"
+    )
     moment = problem.missing_moments.get(variable, "")
     return Target(variable, estimand.point or "mean", estimand.threshold, estimand.direction != "<", moment)
 
@@ -93,7 +124,10 @@ def labels_of(variable: str, problem: AnyProblem) -> tuple[str, ...]:
     labels = tuple(problem.labels[problem.layout.levels[i].name])
     for word in (AVERAGE, ANY, ALL):
         if word in labels:
-            raise ValueError(f"{variable}: a group is called {word!r}, which stands for several groups in the tables of a study; rename it")
+            raise ValueError(
+                f"{variable}: a group is called {word!r}, which stands for several groups in the tables of a study; "
+                f"rename it"
+            )
     return labels
 
 
@@ -126,7 +160,8 @@ def source_of(variable: str, fit: AnyProblem, mechanism: AnyProblem) -> tuple[st
     strange = [x for x in fit.labels[level.name] if x not in where]
     if strange:
         raise ValueError(
-            f"{variable}: group {strange[0]!r} has no true value, the mechanism's groups are {', '.join(list(where)[:10])}; "
+            f"{variable}: group {strange[0]!r} has no true value, the mechanism's groups are "
+            f"{', '.join(list(where)[:10])}; "
             "name the plate around the site as the column of the groups"
         )
     take[fit.positions[level.name]] = [where[x] for x in fit.labels[level.name]]
@@ -153,7 +188,9 @@ def truth_of(fit: Fit, true: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def estimates_from(fit: Fit, numbers: np.ndarray) -> Estimates:
-    """Estimates from numbers (replicate, target, 4): estimate, se, lower, upper; missing where there is no estimate and no interval."""
+    """Estimates from numbers (replicate, target, 4): estimate, se, lower, upper; missing where there is no estimate
+    and no interval.
+    """
     shape = (len(numbers), sum(target_sizes(fit.problem.layout, fit.targets)))
     wide: Any = np.full((*shape, 4), np.nan)
     wide[:, fit.positions] = numbers
@@ -165,7 +202,9 @@ def estimates_from(fit: Fit, numbers: np.ndarray) -> Estimates:
 
 
 def support_of(variable: str, layout: Layout) -> tuple[float, float]:
-    """Least and largest value of a variable, by its role: a parameter, ``theta_...``, ``mean(theta_...)`` or ``new(...)``."""
+    """Least and largest value of a variable, by its role: a parameter, ``theta_...``, ``mean(theta_...)`` or
+    ``new(...)``.
+    """
     found = layout.quantities.get(variable)
     return (-math.inf, math.inf) if found is None else found.support
 
@@ -175,6 +214,12 @@ def supports_of_targets(fit: Fit) -> NDArray[np.float64]:
     rows: list[tuple[float, float]] = []
     for target, (_, labels) in zip(fit.targets, fit.names, strict=True):
         own = not isinstance(fit.problem, Problem)
-        ends = (0.0, 1.0) if target.threshold is not None or target.rows else (-math.inf, math.inf) if own else support_of(target.variable, fit.problem.layout)
+        ends = (
+            (0.0, 1.0)
+            if target.threshold is not None or target.rows
+            else (-math.inf, math.inf)
+            if own
+            else support_of(target.variable, fit.problem.layout)
+        )
         rows += [ends] * len(labels)
     return np.array(rows, float).reshape(-1, 2)

@@ -1,15 +1,21 @@
 """A user's method outside compiled code: a Python function in processes of its own, one dataset at a time.
 
-    function(seed: int, data: DataFrame) -> {estimand: number, or (estimate, se, lower, upper), or {group label: one of these}}
+    function(seed: int, data: DataFrame) -> {estimand: number, or (estimate, se, lower, upper), or {group label: one of
+    these}}
 
-It may call anything: R, a fitted package, a simulation. ``data`` has the design's columns and the outcome; ``seed`` depends on
-the study's seed, the cell, the replicate and the method's name alone, so that results do not depend on the number of workers.
+It may call anything: R, a fitted package, a simulation. ``data`` has the design's columns and the outcome; ``seed``
+depends on
+the study's seed, the cell, the replicate and the method's name alone, so that results do not depend on the number of
+workers.
 What goes wrong in it is a missing estimate (status ``nonfinite``) of that replicate, with the reason in the column
-``message`` of the estimates; a process that dies, or is ended with all that it began because a replicate took longer than the
+``message`` of the estimates; a process that dies, or is ended with all that it began because a replicate took longer
+than the
 method's ``timeout``, is started again for the next replicate.
 
-Each thread of a run keeps one process, started afresh ("spawn"): the function is imported there by its module's name. They end
-with the run, however it ends, and with all that they began: a thread left running, a copy (``fork``) or a session of its own keeps
+Each thread of a run keeps one process, started afresh ("spawn"): the function is imported there by its module's name.
+They end
+with the run, however it ends, and with all that they began: a thread left running, a copy (``fork``) or a session of
+its own keeps
 neither the process nor the run.
 """
 
@@ -64,7 +70,8 @@ def portable(function: Callable[..., Any]) -> bytes:
     --------
     >>> portable(lambda seed, data: {})
     Traceback (most recent call last):
-    ValueError: function: '<lambda>' cannot be sent to another process; define it with def at the top of a module file and ...
+    ValueError: function: '<lambda>' cannot be sent to another process; define it with def at the top of a module file
+    and ...
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         os._exit(1)
@@ -242,7 +249,8 @@ def _descendants(number: int) -> list[int]:
     return found[1:]
 
 
-# in the other process ---------------------------------------------------------------------------------------------------
+# in the other process
+# ---------------------------------------------------------------------------------------------------
 
 _here: dict[str, Any] = {}
 
@@ -258,7 +266,9 @@ def _begin(whole: bytes, source: Mapping[str, str]) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
-    multiprocessing.util.Finalize(None, _leave, exitpriority=1000)  # not to wait for threads and processes that the function left
+    multiprocessing.util.Finalize(
+        None, _leave, exitpriority=1000
+    )  # not to wait for threads and processes that the function left
     threading.Thread(target=_follow, daemon=True).start()
     importlib.import_module("pandas")  # now, so that no dataset's time goes into it
     try:

@@ -30,7 +30,9 @@ def table_of(
     def coded(values: list[str], each: np.ndarray) -> pa.DictionaryArray:
         unique = list(dict.fromkeys(values))
         codes = np.array([unique.index(v) for v in values], np.int32)
-        return pa.DictionaryArray.from_arrays(pa.array(codes[each] if len(codes) else codes), pa.array(unique, pa.string()))
+        return pa.DictionaryArray.from_arrays(
+            pa.array(codes[each] if len(codes) else codes), pa.array(unique, pa.string())
+        )
 
     within, ones = np.tile(np.arange(width), rows), np.zeros(rows * width, np.int32)
     columns: dict[str, Any] = {"rep": np.repeat(reps[:rows], width).astype(np.int64)}
@@ -52,7 +54,9 @@ def table_of(
     columns["n_try"] = np.zeros(0, np.int64) if found is None else np.repeat(found.n_try.astype(np.int64), width)
     for name in ("rhat", "ess_bulk", "ess_tail"):
         columns[name] = numbers(None if found is None else getattr(found, name))
-    columns["divergences"] = np.zeros(0, np.int64) if found is None else np.repeat(found.divergences.astype(np.int64), width)
+    columns["divergences"] = (
+        np.zeros(0, np.int64) if found is None else np.repeat(found.divergences.astype(np.int64), width)
+    )
     if messages is not None:
         told = [text for row in messages for text in row]
         columns["message"] = coded(told, np.arange(len(told)))

@@ -40,10 +40,18 @@ _NUMBERS = 1 << 20
 @lru_cache(maxsize=256)
 def simulation(layout: AnyLayout, truth: Truth, deviation: Deviation | None) -> Any:
     """Program: datasets of a chunk and the true value of every variable; the same for all methods."""
-    simulate = own.own_simulator(layout, truth) if isinstance(layout, OwnLayout) else simulator(layout, truth, deviation)
+    simulate = (
+        own.own_simulator(layout, truth) if isinstance(layout, OwnLayout) else simulator(layout, truth, deviation)
+    )
 
     def chunk(
-        seed: Array, cell: Array, reps: Array, design: Any, values: dict[str, Array], words: dict[str, Array], changes: dict[str, Array]
+        seed: Array,
+        cell: Array,
+        reps: Array,
+        design: Any,
+        values: dict[str, Array],
+        words: dict[str, Array],
+        changes: dict[str, Array],
     ) -> tuple[Any, dict[str, Array]]:
         log.debug("tracing simulation")
 
@@ -99,20 +107,27 @@ def _estimation(
         def data(y: Any) -> Any:
             if isinstance(y, Rows):
                 return y.onto(layout, design)
-            return layout.with_outcome(design, y) if isinstance(layout, OwnLayout) else eqx.tree_at(lambda d: d.y, design, y)
+            return (
+                layout.with_outcome(design, y)
+                if isinstance(layout, OwnLayout)
+                else eqx.tree_at(lambda d: d.y, design, y)
+            )
 
         rows = (keys, outcomes, truth)
         state = jax.lax.map(lambda r: steps.first(r[0], data(r[1]), r[2]), rows, batch_size=min(lanes, len(keys)))
         if steps.second is None:
             return state
         finish = steps.second
-        return jax.lax.map(lambda r: finish(r[0], r[1], data(r[2]), r[3]), (state, *rows), batch_size=min(few, len(keys)))
+        return jax.lax.map(
+            lambda r: finish(r[0], r[1], data(r[2]), r[3]), (state, *rows), batch_size=min(few, len(keys))
+        )
 
     return jax.jit(chunk)
 
 
 MOST_PROGRAMS, MOST_MAPS, LEAST_PROGRAMS = 256, 32_000, 16
-"""Compiled programs that are kept; memory maps of a process from which on fewer are: Linux allows 65,530, XLA crashes beyond; how many
+"""Compiled programs that are kept; memory maps of a process from which on fewer are: Linux allows 65,530, XLA crashes
+beyond; how many
 stay even then, so that a study does not compile again and again where something else holds the maps."""
 _programs: dict[Any, Any] = {}
 _locks: dict[Any, threading.Lock] = {}
@@ -124,7 +139,12 @@ compile_seconds: dict[str, float] = {}
 
 
 def compiled(
-    function: Any, args: tuple[Any, ...], what: str, announce: Callable[[str], None] | None = None, *, small: bool = False
+    function: Any,
+    args: tuple[Any, ...],
+    what: str,
+    announce: Callable[[str], None] | None = None,
+    *,
+    small: bool = False,
 ) -> Any:
     """The compiled program of a jitted function for arguments of these shapes; compiled once, announced, timed.
 
@@ -156,6 +176,8 @@ def compiled(
 
 
 def _forget() -> None:
-    """Drop the programs that were used longest ago while there are too many; those that threads are running live until they end."""
+    """Drop the programs that were used longest ago while there are too many; those that threads are running live until
+    they end.
+    """
     while len(_programs) > MOST_PROGRAMS or (len(_programs) > LEAST_PROGRAMS and memory_maps() > MOST_MAPS):
         del _programs[next(iter(_programs))]

@@ -41,7 +41,8 @@ def blanked(found: Estimates, gone: np.ndarray) -> Estimates:
 
 
 def refusals(problem: Problem, tables: Mapping[int, pd.DataFrame]) -> dict[int, str]:
-    """Why a model cannot be fitted to some datasets, by their place: the words of `hiermodels.fit`; nothing of those that it takes.
+    """Why a model cannot be fitted to some datasets, by their place: the words of `hiermodels.fit`; nothing of those
+    that it takes.
 
     Parameters
     ----------
@@ -60,9 +61,11 @@ def refusals(problem: Problem, tables: Mapping[int, pd.DataFrame]) -> dict[int, 
 
 
 def refused_counts(problem: Problem, outcomes: np.ndarray) -> np.ndarray:
-    """Datasets whose counts `hiermodels.fit` may refuse, (dataset,): an improper posterior shows in no number of a quadrature.
+    """Datasets whose counts `hiermodels.fit` may refuse, (dataset,): an improper posterior shows in no number of a
+    quadrature.
 
-    Without predictors the conditions look at three numbers only, and each combination is judged once; with predictors a dataset
+    Without predictors the conditions look at three numbers only, and each combination is judged once; with predictors a
+    dataset
     is doubtful where few rows are neither without events nor without anything else.
 
     Parameters
@@ -82,7 +85,9 @@ def refused_counts(problem: Problem, outcomes: np.ndarray) -> np.ndarray:
         return inside.sum(1) <= 3 * (len(columns) + 1)
     unit = data.group[count_tree(layout).unit][rows] if count_tree(layout).unit >= 0 else np.arange(rows.sum())
     groups = [np.unique(np.asarray(unit)[row]).size for row in inside]
-    seen, which = np.unique(np.stack([groups, np.minimum(y.sum(1), 99), np.minimum((size - y).sum(1), 99)], 1), axis=0, return_inverse=True)
+    seen, which = np.unique(
+        np.stack([groups, np.minimum(y.sum(1), 99), np.minimum((size - y).sum(1), 99)], 1), axis=0, return_inverse=True
+    )
     found = np.zeros(len(seen), bool)
     for k in range(len(seen)):
         try:
@@ -93,7 +98,8 @@ def refused_counts(problem: Problem, outcomes: np.ndarray) -> np.ndarray:
 
 
 def exactly_fitted(problem: Problem, rows: Rows) -> np.ndarray:
-    """Datasets whose rows coefficients and groups may fit exactly, (dataset,): where sigma has a say, nothing keeps it from zero.
+    """Datasets whose rows coefficients and groups may fit exactly, (dataset,): where sigma has a say, nothing keeps it
+    from zero.
 
     Of `student_t`, equal outcomes are enough.
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["supports_of", "supports_of_run"]
 
 
-
-
 def supports_of(study: Study) -> dict[str, tuple[float, float]]:
     """Supports of the estimands that have bounds, by name; a posterior probability has none that is judged.
 
@@ -32,19 +30,24 @@ def supports_of(study: Study) -> dict[str, tuple[float, float]]:
     named = [name for name, m in study.methods.items() if m.declares and not callable(m.formula)]
     if callable(study.mechanisms.formula):
         return {}
-    layouts = [mechanism_of(study, first).problem.layout, *(fit_of(study, first, name).problem.layout for name in named)]
+    layouts = [
+        mechanism_of(study, first).problem.layout,
+        *(fit_of(study, first, name).problem.layout for name in named),
+    ]
     found = {}
     for estimand in study.estimands:
         if estimand.kind in ("probability", "test"):
             continue
         variable = estimand.variable if estimand.kind == "value" else f"{estimand.kind}({estimand.variable})"
-        low, high = (pick(ends) for pick, ends in zip((max, min), zip(*(support_of(variable, layout) for layout in layouts), strict=True), strict=True))
+        low, high = (
+            pick(ends)
+            for pick, ends in zip(
+                (max, min), zip(*(support_of(variable, layout) for layout in layouts), strict=True), strict=True
+            )
+        )
         if math.isfinite(low) or math.isfinite(high):
             found[estimand.name] = (low, high)
     return found
-
-
-
 
 
 def supports_of_run(run: Run) -> dict[str, tuple[float, float]]:

@@ -36,11 +36,14 @@ def test_of(method: Method, problem: Any, frame: pd.DataFrame, estimand: Estiman
     if not hypotheses.has(estimand.variable):
         return None
     rows = hypotheses.rows(estimand.variable)
-    return Target(f"test({estimand.variable})", rows=tuple(map(tuple, np.where(np.abs(rows) < 1e-12, 0.0, rows).tolist())))
+    return Target(
+        f"test({estimand.variable})", rows=tuple(map(tuple, np.where(np.abs(rows) < 1e-12, 0.0, rows).tolist()))
+    )
 
 
 def whether_an_effect(layout: Layout, target: Target, true: Mapping[str, np.ndarray], count: int) -> np.ndarray:
-    """1 where the hypothesis of a test is false in truth, 0 where it is true; NaN where a coefficient has no true value.
+    """1 where the hypothesis of a test is false in truth, 0 where it is true; NaN where a coefficient has no true
+    value.
 
     Parameters
     ----------

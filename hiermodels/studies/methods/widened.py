@@ -1,6 +1,7 @@
 """Designs of several sizes share programs: the coarsest level is padded with empty groups to a power of two.
 
-A power curve over ten numbers of schools then compiles three or four programs instead of ten. Padding changes no posterior; it
+A power curve over ten numbers of schools then compiles three or four programs instead of ten. Padding changes no
+posterior; it
 is done only where the number of groups of some level is a factor of the grid, so that no other study carries it.
 """
 
@@ -26,11 +27,16 @@ __all__ = ["sizes_vary", "widened"]
 def sizes_vary(cell: Cell) -> bool:
     """Whether the number of groups of a level is a factor of the grid."""
     design = cell.design
-    return isinstance(design, dict) and "table" not in design and any(name in design and name != "obs" for name in cell.factors)
+    return (
+        isinstance(design, dict)
+        and "table" not in design
+        and any(name in design and name != "obs" for name in cell.factors)
+    )
 
 
 def widened(problem: Problem) -> Problem:
-    """The same problem with its coarsest groups, and its rows, padded; itself where groups do not nest or are stored ragged.
+    """The same problem with its coarsest groups, and its rows, padded; itself where groups do not nest or are stored
+    ragged.
 
     Parameters
     ----------
@@ -79,11 +85,17 @@ def _padded(data: Data, old: Layout, new: Layout) -> Data:
 
     parent, real = [], []
     for before, after in zip(old.levels, new.levels, strict=True):
-        owner = np.zeros(after.size, int) if after.parent < 0 else np.repeat(np.arange(new.levels[after.parent].size), int(after.width or 1))
+        owner = (
+            np.zeros(after.size, int)
+            if after.parent < 0
+            else np.repeat(np.arange(new.levels[after.parent].size), int(after.width or 1))
+        )
         parent.append(owner.astype(np.asarray(data.parent[old.levels.index(before)]).dtype))
         real.append(_longer(data.real[old.levels.index(before)], after.size))
     longer: dict[str, Any] = {name: rows(getattr(data, name)) for name in ("y", "x", "weight", "size")}
-    found = replace(data, **longer, group=tuple(rows(g) for g in data.group), parent=tuple(parent), real=tuple(real), twin=())
+    found = replace(
+        data, **longer, group=tuple(rows(g) for g in data.group), parent=tuple(parent), real=tuple(real), twin=()
+    )
     if not old.twins:
         return found
     sizes = tuple(level.size for level in new.levels)

@@ -69,7 +69,10 @@ def count_template(
     role, link = role_of(family), lookup(family).link
     column = columns.get(role) or (_column(parsed, table, role) if role else None)
     if column is None and role == "trials":
-        raise ValueError(f"{data}: expected a column of trials, whole numbers not below {parsed.outcome!r}; found none; name it with --trials")
+        raise ValueError(
+            f"{data}: expected a column of trials, whole numbers not below {parsed.outcome!r}; found none; name it "
+            f"with --trials"
+        )
     design, problem = _design(parsed, table, data, family, column)
     rate = _rate(parsed, table, lookup(family), column)
     truth = _truths(problem, rate, link)
@@ -93,13 +96,20 @@ def level_names(problem: Any, level: Any) -> tuple[str, ...]:
     return tuple(name for name in problem.layout.effect_names(level) if name == theta_name(level.name, INTERCEPT))
 
 
-def _design(parsed: Formula, table: pd.DataFrame | None, data: str | None, family: str, column: str | None) -> tuple[str, Any]:
+def _design(
+    parsed: Formula, table: pd.DataFrame | None, data: str | None, family: str, column: str | None
+) -> tuple[str, Any]:
     """The design as YAML, and the mechanism on it."""
     role = role_of(family)
     if table is None:
-        shared = not lookup(family).population.normal and str(parsed.population) != "1"  # counts of a group then share one rate, and so one predictor
+        shared = (
+            not lookup(family).population.normal and str(parsed.population) != "1"
+        )  # counts of a group then share one rate, and so one predictor
         if shared and not role:
-            raise ValueError(f"family: the outcomes of a group share one rate under {family}, and so their predictors; use {lookup(family).linked}")
+            raise ValueError(
+                f"family: the outcomes of a group share one rate under {family}, and so their predictors; use "
+                f"{lookup(family).linked}"
+            )
         rows = 1 if shared else 10
         text = sizes_text(parsed, {} if column is None else {column: _PLANNED[role]}, rows)
         frame = design_frame(YAML(typ="safe", pure=True).load(text), 1, 0)
@@ -134,12 +144,18 @@ def _rate(parsed: Formula, table: pd.DataFrame | None, law: Family, column: str 
 
 
 def _truths(problem: Any, rate: float, link: Link) -> dict[str, float]:
-    """A true value of every parameter: of slopes and their sds, per sd of the column; of the intercept, the rate at the means."""
+    """A true value of every parameter: of slopes and their sds, per sd of the column; of the intercept, the rate at
+    the means.
+    """
     layout = problem.layout
     rows = np.asarray(problem.data.size) > 0
     columns = dict(zip(layout.columns, np.asarray(problem.data.x)[rows].T, strict=True))
     sds = {name: float(x.std()) or 1.0 for name, x in columns.items()}
-    slopes = {p.name: float(f"{_STEP / sds[p.effect]:.2g}") for p in layout.parameters if p.role == "coefficient" and p.effect != INTERCEPT}
+    slopes = {
+        p.name: float(f"{_STEP / sds[p.effect]:.2g}")
+        for p in layout.parameters
+        if p.role == "coefficient" and p.effect != INTERCEPT
+    }
     centre = float(link.host_forward(np.asarray(rate)))
     origin = float(f"{centre - sum(slope * columns[name].mean() for name, slope in slopes.items()):.2g}")
     population = layout.law.population

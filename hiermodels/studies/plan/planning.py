@@ -3,12 +3,14 @@
     n_sim for a target MCSE m:   means and what follows from them   n_0 (MCSE_0 / m)^2
                                  shares                              n_0 (w_0 / m)^2, w_0 = half of Wilson's width / 1.96
 
-with MCSE_0 and w_0 those of a pilot of n_0 replicates. Wilson's width in place of the binomial MCSE keeps a coverage of 100%
-in the pilot from asking for no replicates at all. The largest n over methods, estimands and groups counts; it is itself an
+with MCSE_0 and w_0 those of a pilot of n_0 replicates. Wilson's width in place of the binomial MCSE keeps a coverage of
+100%
+in the pilot from asking for no replicates at all. The largest n over methods, estimands and groups counts; it is itself
+an
 estimate, good to about ``1 / sqrt(n_0)`` of itself for a share near its truth.
 
 `plan` runs the pilot; `required` does the arithmetic on any table of performance.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -71,8 +73,10 @@ class Plan:
     Attributes
     ----------
     table : DataFrame
-        A row a cell: ``<factors>, n_sim, because, hours, memory_mb, table_mb``. ``because`` names the measure, method and
-        estimand that need the most replicates; hours are wall clock with ``workers`` threads; ``memory_mb`` is the working
+        A row a cell: ``<factors>, n_sim, because, hours, memory_mb, table_mb``. ``because`` names the measure, method
+        and
+        estimand that need the most replicates; hours are wall clock with ``workers`` threads; ``memory_mb`` is the
+        working
         memory of the compiled programs of all threads, ``table_mb`` the cell's estimates when they are summarised.
     performance : DataFrame
         The pilot's.
@@ -87,7 +91,10 @@ class Plan:
 
     def __str__(self) -> str:
         shown = self.table.to_string(index=False, float_format="{:.3g}".format)
-        total = f"in all {self.table['n_sim'].sum():,} replicates, {duration(3600 * self.table['hours'].sum())} on {self.workers} thread(s)"
+        total = (
+            f"in all {self.table['n_sim'].sum():,} replicates, {duration(3600 * self.table['hours'].sum())} on "
+            f"{self.workers} thread(s)"
+        )
         return "\n".join([shown, "", total, *(f"- {n}" for n in self.notes)])
 
 
@@ -133,11 +140,14 @@ def required(performance: pd.DataFrame, targets: Mapping[str, float], factors: S
     ...        "upper": 0.14, "n_sim": 100}
     >>> required(pd.DataFrame([row]), {"bias": 0.01})["n_sim"].tolist()
     [400]
-    """
+    """  # noqa: E501
     rows = performance[performance["measure"].isin(list(targets))].copy()
     for name in targets:
         if not np.isfinite(rows.loc[rows["measure"] == name, "value"]).any():
-            raise ValueError(f"mcse: {name}: expected a measure with a value in the pilot, found none; take another measure or other estimands")
+            raise ValueError(
+                f"mcse: {name}: expected a measure with a value in the pilot, found none; take another measure or "
+                f"other estimands"
+            )
     width = (rows["upper"] - rows["lower"]) / (2 * Z95)
     shares = rows["measure"].map(lambda name: about(name).share).astype(bool)
     error = np.where(shares, np.fmax(rows["mcse"], width), rows["mcse"])
@@ -153,7 +163,9 @@ def required(performance: pd.DataFrame, targets: Mapping[str, float], factors: S
     return pd.DataFrame(found)
 
 
-def plan(config: Any, targets: Mapping[str, float] | Sequence[str], *, replications: int = PILOT, workers: int | None = None) -> Plan:
+def plan(
+    config: Any, targets: Mapping[str, float] | Sequence[str], *, replications: int = PILOT, workers: int | None = None
+) -> Plan:
     """Run a pilot of every cell and method, and say what the study would take.
 
     Parameters
@@ -184,7 +196,10 @@ def plan(config: Any, targets: Mapping[str, float] | Sequence[str], *, replicati
     wanted = read_targets(targets)
     if isinstance(replications, bool) or not isinstance(replications, int) or not 20 <= replications < 2**31:
         found = repr(replications)[:40]
-        raise ValueError(f"replications: expected a whole number of at least 20, below 2^31, for a pilot, found {found}; e.g. {PILOT}")
+        raise ValueError(
+            f"replications: expected a whole number of at least 20, below 2^31, for a pilot, found {found}; e.g. "
+            f"{PILOT}"
+        )
     study = read_config(config, performance=list(wanted))
     bind_all(study)
     threads = workers or cores()
@@ -209,7 +224,10 @@ def plan(config: Any, targets: Mapping[str, float] | Sequence[str], *, replicati
     ]
     missing = int((estimates["status"].astype(str) == "nonfinite").sum())
     if missing:
-        notes.append(f"{missing} of {len(estimates)} pilot estimates are missing (not finite); n_sim counts replicates attempted.")
+        notes.append(
+            f"{missing} of {len(estimates)} pilot estimates are missing (not finite); n_sim counts replicates "
+            f"attempted."
+        )
     return Plan(needed, table, threads, tuple(notes))
 
 
@@ -236,11 +254,15 @@ def pilot(study: Study, replications: int, workers: int) -> tuple[pd.DataFrame, 
         found = list(pool.map(lambda job: _measured(study, job[0], job[1], replications), jobs))
     tables = [table for tables, _ in found for table in tables]
     whole = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries().to_pandas()
-    return whole[whole["rep"] < replications], {(cell.hash, method): cost for (cell, method), (_, cost) in zip(jobs, found, strict=True)}
+    return whole[whole["rep"] < replications], {
+        (cell.hash, method): cost for (cell, method), (_, cost) in zip(jobs, found, strict=True)
+    }
 
 
 def _measured(study: Study, cell: Cell, method: str, replications: int) -> tuple[list[pa.Table], Cost]:
-    """Chunks of one cell and method; the first is computed twice where it is the only one, to tell compiling from computing."""
+    """Chunks of one cell and method; the first is computed twice where it is the only one, to tell compiling from
+    computing.
+    """
     _, chunk = lanes_of(study, cell, method)
     count = -(-replications // chunk)
     tables, seconds = [], []
@@ -250,7 +272,9 @@ def _measured(study: Study, cell: Cell, method: str, replications: int) -> tuple
         seconds.append(time.perf_counter() - started)
     later = float(np.median(seconds[1:]))
     size = int(tables[0].nbytes)
-    return tables[:count], Cost(later / chunk, max(0.0, seconds[0] - later), program_bytes(study, cell, method), size // chunk)
+    return tables[:count], Cost(
+        later / chunk, max(0.0, seconds[0] - later), program_bytes(study, cell, method), size // chunk
+    )
 
 
 def _resident() -> float:
@@ -263,7 +287,9 @@ def _resident() -> float:
 
 
 def program_bytes(study: Study, cell: Cell, method: str) -> int:
-    """Working memory of the compiled program that fits a method on a cell, as its compiler states it; 0 where it does not."""
+    """Working memory of the compiled program that fits a method on a cell, as its compiler states it; 0 where it does
+    not.
+    """
     fit = ready.fit_of(study, cell, method)
     if not fit.kind.compiled:
         return 0

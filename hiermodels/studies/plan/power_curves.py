@@ -10,7 +10,7 @@ which is how the power of a normal test grows. With c infinite, a straight line 
 of independent units. With a finite c it levels off at Phi(a + b sqrt(c)), as with more and more units in each of a fixed number
 of clusters; c is finite where the powers leave no doubt (a chi-square of 3.84 on one degree of freedom). No size is reported
 outside those that were simulated, and a level below the target is said.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PowerCurve:
     measure : str
         ``power``, or ``assurance``.
     notes : tuple of str
-    """
+    """  # noqa: E501
 
     table: pd.DataFrame
     smallest: pd.DataFrame
@@ -75,7 +75,11 @@ class PowerCurve:
         else:
             parts += [f"smallest design with {self.measure} of at least {self.target:g}:", shown(self.smallest)]
         if not self.crossings.empty:
-            parts += ["", f"size at which {self.measure} crosses {self.target:g}, by a probit line within the sizes simulated:", shown(self.crossings)]
+            parts += [
+                "",
+                f"size at which {self.measure} crosses {self.target:g}, by a probit line within the sizes simulated:",
+                shown(self.crossings),
+            ]
         return "\n".join([*parts, *(f"- {n}" for n in self.notes)])
 
 
@@ -115,7 +119,7 @@ def power_curve(
     ------
     ValueError
         For a config that cannot be run, an estimand that it has not, or a target outside (0, 1).
-    """
+    """  # noqa: E501
     if isinstance(target, bool) or not isinstance(target, int | float) or not 0 < target < 1:
         raise ValueError(f"power: expected a number between 0 and 1, found {target!r}; e.g. 0.8")
     study = vary_sizes(read_config(config, replications=replications or REPLICATIONS), vary or {})
@@ -125,18 +129,36 @@ def power_curve(
     factors = list(study.factors)
     regimes = {truth_regime(study, cell) for cell in study.cells()}
     prior = regimes == {"prior"}
-    found, notes = operating(estimates, [rule], factors=factors, regime="prior" if prior else "population", failures=study.failures)
+    found, notes = operating(
+        estimates, [rule], factors=factors, regime="prior" if prior else "population", failures=study.failures
+    )
     measure = "assurance" if prior else "power"
     rows = found[(found["measure"] == measure) & found["group"].isin(["", "[mean]"])]
     if rows.empty:
-        raise ValueError(f"estimand: {estimand}: the claim is false in every cell, so there is no power; give a truth for which it is true")
+        raise ValueError(
+            f"estimand: {estimand}: the claim is false in every cell, so there is no power; give a truth for "
+            f"which it is true"
+        )
     units = pd.DataFrame([{**cell.factors, "units": n} for cell, n in zip(study.cells(), _units(study), strict=True)])
     rows = rows.merge(units, how="left", on=factors) if factors else rows.assign(units=units["units"].iloc[0])
-    table = rows.rename(columns={"value": "power"})[[*factors, "units", "method", "power", "mcse", "lower", "upper", "n_sim", "n", "n_failed"]]
+    table = rows.rename(columns={"value": "power"})[
+        [*factors, "units", "method", "power", "mcse", "lower", "upper", "n_sim", "n", "n_failed"]
+    ]
     table = table.reset_index(drop=True)
     sizes = [f for f in factors if _is_size(study, f)]
-    notes = [*failure_note(count_failures(estimates, factors), study.failures), *notes, *outside(table, sizes, factors, target, measure)]
-    return PowerCurve(table, _smallest(table, sizes, factors, target), crossings(table, sizes, factors, target), float(target), measure, tuple(notes))
+    notes = [
+        *failure_note(count_failures(estimates, factors), study.failures),
+        *notes,
+        *outside(table, sizes, factors, target, measure),
+    ]
+    return PowerCurve(
+        table,
+        _smallest(table, sizes, factors, target),
+        crossings(table, sizes, factors, target),
+        float(target),
+        measure,
+        tuple(notes),
+    )
 
 
 def vary_sizes(study: Study, vary: Mapping[str, Iterable[int]]) -> Study:
@@ -165,10 +187,18 @@ def vary_sizes(study: Study, vary: Mapping[str, Iterable[int]]) -> Study:
     for name in vary:
         if not _is_size(study, name):
             design = study.mechanisms.design
-            known = ", ".join(k for k in design if k != "predictors") if isinstance(design, dict) and "table" not in design else "none: it is a table"
+            known = (
+                ", ".join(k for k in design if k != "predictors")
+                if isinstance(design, dict) and "table" not in design
+                else "none: it is a table"
+            )
             raise ValueError(f"vary: {name!r} is no size of the design; its sizes are {known}")
     rows = [{name: _number(value) for name, value in cell.factors.items()} for cell in study.cells()]
-    grid = [{**row, **dict(zip(vary, combination, strict=True))} for row in rows for combination in itertools.product(*map(list, vary.values()))]
+    grid = [
+        {**row, **dict(zip(vary, combination, strict=True))}
+        for row in rows
+        for combination in itertools.product(*map(list, vary.values()))
+    ]
     data["mechanisms"] = {**data["mechanisms"], "grid": grid}
     return Study.from_resolved(data, source=study.source, name=study.name, functions=study.functions())
 
@@ -237,7 +267,7 @@ def crossings(table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str],
     >>> rows = pd.DataFrame({"school": size, "method": "m", "power": stats.norm.cdf(-1.96 + 0.5 * np.sqrt(size)), "n_sim": 1000})
     >>> float(crossings(rows, ["school"], ["school"], 0.8)["needed"].round(1).iloc[0])
     31.4
-    """
+    """  # noqa: E501
     found = []
     for size, who, values, line in _lines(table, sizes, factors):
         needed, mcse = line.crossing(target)
@@ -246,7 +276,9 @@ def crossings(table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str],
     return pd.DataFrame(found)
 
 
-def outside(table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str], target: float, measure: str = "power") -> list[str]:
+def outside(
+    table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str], target: float, measure: str = "power"
+) -> list[str]:
     """Notes where a line does not cross the target within the sizes of the table: what it levels off at, or where to look.
 
     Parameters
@@ -255,7 +287,7 @@ def outside(table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str], t
         As in `crossings`.
     measure : str
         ``power`` or ``assurance``.
-    """
+    """  # noqa: E501
     notes = []
     for size, who, values, line in _lines(table, sizes, factors):
         place = ", ".join(f"{key} {_plain(value)}" for key, value in who.items())
@@ -265,17 +297,24 @@ def outside(table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str], t
             continue
         if line.power(high) >= target:
             if line.power(low) >= target:
-                notes.append(f"{place}: {measure} is above {target:g} at every {size} simulated, the smallest {low:g}; try smaller ones.")
+                notes.append(
+                    f"{place}: {measure} is above {target:g} at every {size} simulated, the smallest {low:g}; try "
+                    f"smaller ones."
+                )
         elif line.most < target:
             notes.append(
-                f"{place}: as {size} grows, {measure} levels off at about {line.level:.3g}, below {target:g}: no {size} reaches it. "
+                f"{place}: as {size} grows, {measure} levels off at about {line.level:.3g}, below {target:g}: no "
+                f"{size} reaches it. "
                 "Let another size of the design grow, or the effect."
             )
         elif line.slope > 0:
-            notes.append(f"{place}: {measure} is about {line.power(high):.3g} at the largest {size} simulated, {high:g}; where it reaches {target:g} "
+            notes.append(f"{place}: {measure} is about {line.power(high):.3g} at the largest {size} simulated, "
+                         f"{high:g}; where it reaches {target:g} "
                          f"lies outside: try larger ones.")  # fmt: skip
         else:
-            notes.append(f"{place}: {measure} does not grow with {size}; let another size of the design grow, or the effect.")
+            notes.append(
+                f"{place}: {measure} does not grow with {size}; let another size of the design grow, or the effect."
+            )
     return notes
 
 
@@ -283,7 +322,9 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _lines(table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str]) -> Iterator[tuple[str, dict[str, Any], Any, _Line]]:
+def _lines(
+    table: pd.DataFrame, sizes: Sequence[str], factors: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any], Any, _Line]]:
     """A line for each size and setting of the other factors that has three sizes or more, with the sizes."""
     for size in sizes:
         others = [*(f for f in factors if f != size), "method"]
@@ -311,7 +352,7 @@ class _Line:
         Of a and b, c held.
     most : float
         Largest power that the line may level off at, within 95% of what the powers say of c; 1 where it may not level off.
-    """
+    """  # noqa: E501
 
     a: float
     slope: float

@@ -22,6 +22,7 @@ __all__ = ["template"]
 
 _SE_NAMES = ("se", "sigma", "stderr", "std_err", "std_error", "standard_error", "sem")
 
+
 def template(
     formula: str | None = None,
     data: str | Path | None = None,
@@ -85,9 +86,7 @@ def _guess(table: pd.DataFrame | None, data: str) -> str:
     assert table is not None
     names = [str(c) for c in table.columns if str(c).isidentifier()]
     text = [c for c in names if table[c].dtype.kind not in "iufb"] or names[:1]
-    numbers = [
-        c for c in names if table[c].dtype.kind in "iuf" and c not in text and c.lower() not in _SE_NAMES
-    ]
+    numbers = [c for c in names if table[c].dtype.kind in "iuf" and c not in text and c.lower() not in _SE_NAMES]
     if not text or not numbers:
         raise ValueError(
             f"{data}: expected columns of groups and of outcomes; found {', '.join(names)}; name a formula"
@@ -104,7 +103,10 @@ def _filled(parsed: Formula, table: pd.DataFrame | None, data: str | None, famil
     terms = sorted(_numeric(parsed, table))
     columns = {x: _column_scale(table, x) for x in {*terms, *(x for g in groups for x in slopes[g])}}
     per = {x: float(f"{spread / sd:.1g}") for x, (_, sd) in columns.items()}
-    scales = {**dict.fromkeys([f"sd_{g}" for g in groups], spread), **{f"sd_{g}_{x}": per[x] for g in groups for x in slopes[g]}}
+    scales = {
+        **dict.fromkeys([f"sd_{g}" for g in groups], spread),
+        **{f"sd_{g}_{x}": per[x] for g in groups for x in slopes[g]},
+    }
     origin = float(f"{centre - sum(per[x] * columns[x][0] for x in terms):.3g}")
     truth = {"Intercept": origin, **{x: per[x] for x in terms}, **scales}
     if se is None:
@@ -115,9 +117,7 @@ def _filled(parsed: Formula, table: pd.DataFrame | None, data: str | None, famil
     return TEMPLATE.format(
         formula=as_text(parsed.text),
         family=family,
-        known=f"  known_se: {as_text(se)}\n"
-        if se is not None
-        else "  # known_se: <column of known standard errors>\n",
+        known=f"  known_se: {as_text(se)}\n" if se is not None else "  # known_se: <column of known standard errors>\n",
         design=as_text(data) if data is not None else sizes_text(parsed),
         truth=", ".join(f"{as_text(k)}: {v:g}" for k, v in truth.items()),
         grid=_grid(sds, spread),
@@ -137,7 +137,9 @@ def _scale(parsed: Formula, table: pd.DataFrame | None) -> tuple[float, float]:
 
 
 def _column_scale(table: pd.DataFrame | None, name: str) -> tuple[float, float]:
-    """Mean and sd of a predictor's column, which its coefficient is the inverse of; 0 and 1 where it is no number or does not vary."""
+    """Mean and sd of a predictor's column, which its coefficient is the inverse of; 0 and 1 where it is no number or
+    does not vary.
+    """
     if table is None or table[name].dtype.kind not in "iufb":
         return 0.0, 1.0
     mean, sd = float(table[name].mean()), float(table[name].std())

@@ -55,7 +55,7 @@ seed: 1
 # precision: float64    # or float32
 # lanes: auto           # datasets in one vectorised step
 # chunk: auto           # datasets in one file, a multiple of lanes
-"""
+"""  # noqa: E501
 
 
 def sizes_text(parsed: Formula, constants: Mapping[str, float] | None = None, obs: int = 10) -> str:

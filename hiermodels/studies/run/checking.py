@@ -1,4 +1,6 @@
-"""Whether every file of a run folder is what was written: read against its digest, or made again and compared; nothing is written."""
+"""Whether every file of a run folder is what was written: read against its digest, or made again and compared; nothing
+is written.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ def check_files(folder: str | Path) -> list[str]:
     """What differs in a run folder from what was written there, a line each file; empty if nothing does.
 
     The manifest, ``config.yaml``, ``stopping.csv`` and the chunks are read against their digests; ``performance.csv``,
-    ``performance.parquet``, ``calibration.csv``, the report and the figures are made again and compared, byte by byte: those of
+    ``performance.parquet``, ``calibration.csv``, the report and the figures are made again and compared, byte by byte:
+    those of
     another version of the library or of its packages may differ. Times (``timings.json``) are not checked.
 
     Parameters
@@ -45,7 +48,11 @@ def check_files(folder: str | Path) -> list[str]:
     if missing := say_missing(run.manifest, run.path):
         return [*found, *damaged, missing]
     if damaged:
-        return [*found, *damaged, f"{run.path}: the tables and the report cannot be checked before the chunks are whole"]
+        return [
+            *found,
+            *damaged,
+            f"{run.path}: the tables and the report cannot be checked before the chunks are whole",
+        ]
     return [*found, *_derived(run)]
 
 

@@ -1,10 +1,12 @@
 """Chunks on the workers of a Dask cluster, through its `concurrent.futures` executor.
 
 A chunk is a pure function of a study, a cell, a method and a number: a worker needs the library and
-nothing else, any worker gives the same table, and what a lost worker had in hand is computed by another one. Tables come
+nothing else, any worker gives the same table, and what a lost worker had in hand is computed by another one. Tables
+come
 back to this process, which alone writes; a run on a cluster is stopped, resumed and extended as any other.
 
-Scheduler, workers and this process send one another pickles, which can run anything: an address is trusted. On a network that
+Scheduler, workers and this process send one another pickles, which can run anything: an address is trusted. On a
+network that
 others share, use ``tls://`` with certificates, which Dask takes from its configuration.
 """
 
@@ -106,15 +108,17 @@ def remote_chunk(
     Raises
     ------
     ValueError
-        Where the worker finds no module of the study's functions, or would cut the study otherwise than the process that asks, as on another kind of device.
+        Where the worker finds no module of the study's functions, or would cut the study otherwise than the process
+        that asks, as on another kind of device.
     """
     study = _study(resolved, functions)
     place = next(c for c in study.cells() if c.hash == cell)
     if lanes_of(study, place, method) != tuple(sizes):
-
         raise ValueError(
-            f"--scheduler: expected lanes and chunk {tuple(sizes)} for {method}, found {lanes_of(study, place, method)} on a worker "
-            f"with {jax.devices()[0].platform}; start this command on the same kind of device, or write lanes and chunk in the config"
+            f"--scheduler: expected lanes and chunk {tuple(sizes)} for {method}, found "
+            f"{lanes_of(study, place, method)} on a worker "
+            f"with {jax.devices()[0].platform}; start this command on the same kind of device, or write lanes and "
+            f"chunk in the config"
         )
     started = time.perf_counter()
     table = run_chunk(study, cell, method, index)
@@ -136,7 +140,9 @@ def _functions(whole: bytes) -> Mapping[str, Callable[..., Any]]:
         todo = "put their module where workers find it, say by PYTHONPATH"
         raise ValueError(f"--scheduler: a worker cannot import the functions of this study ({error}); {todo}") from None
     if found := edited(sources, {place: describe(functions[place]) for place in sources}):
-        raise ValueError(f"--scheduler: a worker has another version of a function ({found[0]}); put the same module on both")
+        raise ValueError(
+            f"--scheduler: a worker has another version of a function ({found[0]}); put the same module on both"
+        )
     return functions
 
 
@@ -161,14 +167,17 @@ def cluster(
     Raises
     ------
     ValueError
-        ``distributed`` is not installed, no scheduler answers, or workers lack the library or have other versions of it.
+        ``distributed`` is not installed, no scheduler answers, or workers lack the library or have other versions of
+        it.
     LostCluster
         The scheduler went away during the run.
     """
     try:
         import distributed  # noqa: F401
     except ImportError:
-        raise ValueError("--scheduler: expected the package distributed, found none; pip install 'hiermodels[cluster]'") from None
+        raise ValueError(
+            "--scheduler: expected the package distributed, found none; pip install 'hiermodels[cluster]'"
+        ) from None
     _check_address(address)
     with _without_log():
         yield from _connected(address, study, sizes, say)
@@ -214,26 +223,38 @@ def _connected(
     except ValueError:
         raise
     except Exception as error:  # of a scheduler that is gone Dask speaks in many kinds
-        if not isinstance(error, concurrent.futures.CancelledError | FutureCancelledError | OSError) and client.status == "running":
+        if (
+            not isinstance(error, concurrent.futures.CancelledError | FutureCancelledError | OSError)
+            and client.status == "running"
+        ):
             raise
         found = (str(error).splitlines() or [type(error).__name__])[0][:150]
-        raise LostCluster(f"interrupted: the scheduler at {address} went away ({found}); type the same command again to go on") from None
+        raise LostCluster(
+            f"interrupted: the scheduler at {address} went away ({found}); type the same command again to go on"
+        ) from None
     finally:
         with contextlib.suppress(Exception):
             client.close(timeout=5)
 
 
 def _check_address(address: str) -> None:
-    """Refuse, within seconds, an address that is none or where nobody takes a connection; Dask itself tries for a minute."""
+    """Refuse, within seconds, an address that is none or where nobody takes a connection; Dask itself tries for a
+    minute.
+    """
     found = re.fullmatch(r"(?:(\w+)://)?(.*)", address.strip())
     scheme, place = (found[1] or "tcp", found[2]) if found else ("", "")
     if scheme not in _SCHEMES or not place:
-        raise ValueError(f"--scheduler {address!r}: expected an address such as tcp://10.0.0.1:8786, found none; see what `dask scheduler` prints")
+        raise ValueError(
+            f"--scheduler {address!r}: expected an address such as tcp://10.0.0.1:8786, found none; see what `dask "
+            f"scheduler` prints"
+        )
     if scheme not in ("tcp", "tls"):
         return
     host, colon, port = place.rpartition(":")
     if not colon or not host or not port.isdecimal() or not 0 < int(port[:6]) < 65536:
-        raise ValueError(f"--scheduler {address}: expected tcp://HOST:PORT, found no port; see what `dask scheduler` prints")
+        raise ValueError(
+            f"--scheduler {address}: expected tcp://HOST:PORT, found no port; see what `dask scheduler` prints"
+        )
     problem = ["no connection within a few seconds"]
 
     def connect() -> None:
@@ -243,7 +264,9 @@ def _check_address(address: str) -> None:
         except (OSError, UnicodeError) as error:
             problem[0] = getattr(error, "strerror", None) or str(error)
 
-    thread = threading.Thread(target=connect, daemon=True)  # looking up a name may take longer than any limit on connecting
+    thread = threading.Thread(
+        target=connect, daemon=True
+    )  # looking up a name may take longer than any limit on connecting
     thread.start()
     thread.join(2 * _ANSWER)
     if problem[0]:
@@ -251,7 +274,9 @@ def _check_address(address: str) -> None:
 
 
 def _greets(there: socket.socket) -> bool:
-    """Whether what answers begins as Dask does: a scheduler speaks first, a message of a few frames, their number in eight bytes."""
+    """Whether what answers begins as Dask does: a scheduler speaks first, a message of a few frames, their number in
+    eight bytes.
+    """
     said = b""
     try:
         while len(said) < 8 and (more := there.recv(8 - len(said))):
@@ -262,14 +287,19 @@ def _greets(there: socket.socket) -> bool:
 
 
 def _no_scheduler(address: str, found: str) -> ValueError:
-    return ValueError(f"--scheduler {address}: expected a Dask scheduler that answers, found: {found[:200]}; start one with `dask scheduler`")
+    return ValueError(
+        f"--scheduler {address}: expected a Dask scheduler that answers, found: {found[:200]}; start one with `dask "
+        f"scheduler`"
+    )
 
 
 def _wait_for_workers(client: Any, address: str) -> None:
     try:
         client.wait_for_workers(1, timeout=_PATIENCE)
     except TimeoutError:
-        raise ValueError(f"--scheduler {address}: expected workers, found none; start some with `dask worker {address}`") from None
+        raise ValueError(
+            f"--scheduler {address}: expected workers, found none; start some with `dask worker {address}`"
+        ) from None
 
 
 def versions() -> dict[str, str]:
@@ -281,9 +311,13 @@ def _check_versions(client: Any) -> None:
     try:
         found = client.run(versions)
     except ImportError as error:
-        raise ValueError(f"--scheduler: a worker lacks the library ({error}); install hiermodels where workers run") from None
+        raise ValueError(
+            f"--scheduler: a worker lacks the library ({error}); install hiermodels where workers run"
+        ) from None
     here = versions()
     for worker, there in found.items():
         differ = [f"{name} {here[name]} here, {there[name]} there" for name in here if here[name] != there[name]]
         if differ:
-            raise ValueError(f"--scheduler: worker {worker} has other versions ({', '.join(differ)}); install the same on both")
+            raise ValueError(
+                f"--scheduler: worker {worker} has other versions ({', '.join(differ)}); install the same on both"
+            )

@@ -40,7 +40,7 @@ class Comparison:
         Rows that only the first, and only the second, run has.
     paired : bool
         Both met the same datasets.
-    """
+    """  # noqa: E501
 
     identity: tuple[str, ...]
     summary: tuple[str, ...]
@@ -53,19 +53,25 @@ class Comparison:
     def words(self) -> list[str]:
         """What the table says, in sentences."""
         z = self.table["z"].dropna().abs()
-        exact = int(((self.table["one"] == self.table["two"]) | (self.table["one"].isna() & self.table["two"].isna())).sum())
-        lines = [f"{len(self.table)} rows in both, {exact} of them the same to the last bit; {self.only[0]} only in the first, "
+        exact = int(
+            ((self.table["one"] == self.table["two"]) | (self.table["one"].isna() & self.table["two"].isna())).sum()
+        )
+        lines = [f"{len(self.table)} rows in both, {exact} of them the same to the last bit; {self.only[0]} only "
+                 f"in the first, "
                  f"{self.only[1]} only in the second run"]  # fmt: skip
         if len(z) and exact < len(self.table):
             share, largest = float((z > _Z95).mean()), float(z.max())
             one = min(math.erfc(largest / math.sqrt(2)), 1 - 1e-16)
             chance = -math.expm1(len(z) * math.log1p(-one))
             lines.append(
-                f"abs(z) above 1.96 in {100 * share:.1f}% of {len(z)} comparisons (5% by chance); the largest is {largest:.2f}, "
+                f"abs(z) above 1.96 in {100 * share:.1f}% of {len(z)} comparisons (5% by chance); the largest is "
+                f"{largest:.2f}, "
                 f"as large as that by chance in {100 * chance:.2g}% of such tables if rows were independent"
             )
         if self.paired:
-            lines.append("both runs met the same datasets, so their errors are shared: true differences are larger than z says")
+            lines.append(
+                "both runs met the same datasets, so their errors are shared: true differences are larger than z says"
+            )
         return lines
 
 
@@ -92,12 +98,14 @@ def compare(one: Run | str | Path, two: Run | str | Path) -> Comparison:
     Examples
     --------
     >>> compare("runs/yesterday", "runs/today").words  # doctest: +SKIP
-    """
+    """  # noqa: E501
     runs = [run if isinstance(run, Run) else load_run(run) for run in (one, two)]
     first, second = runs
     table, only = _joined(first, second)
     identity = tuple(_differences(first.config, second.config, IDENTITY))
-    paired = not any(text.startswith(("mechanisms", "seed")) for text in identity) or bool(len(table) and _same_truths(*runs))
+    paired = not any(text.startswith(("mechanisms", "seed")) for text in identity) or bool(
+        len(table) and _same_truths(*runs)
+    )
     more = [key for key in dict.fromkeys([*first.config, *second.config]) if key not in (*IDENTITY, "aim")]
     return Comparison(
         identity=identity,
@@ -131,7 +139,10 @@ def _joined(one: Run, two: Run) -> tuple[pd.DataFrame, tuple[int, int]]:
     parts = [_with_errors(run.performance)[[*keys, "value", "error"]] for run in (one, two)]
     for name in keys[: -len(_KEYS)]:  # a factor that is a law in some cell is text
         if len({pd.api.types.is_numeric_dtype(part[name]) for part in parts}) > 1:
-            parts = [part.assign(**{name: [f"{v:g}" if isinstance(v, float) else str(v) for v in part[name]]}) for part in parts]
+            parts = [
+                part.assign(**{name: [f"{v:g}" if isinstance(v, float) else str(v) for v in part[name]]})
+                for part in parts
+            ]
     both = parts[0].merge(parts[1], on=keys, how="outer", suffixes=("_one", "_two"), indicator=True, sort=False)
     counts = both["_merge"].value_counts()
     order = {key: place for place, key in enumerate(parts[0][keys].itertuples(index=False, name=None))}

@@ -1,6 +1,7 @@
 """Chunks on an executor: a few at a time in flight, each written as it comes, until the last, a limit or a signal.
 
-Whatever computes (threads here, a Dask cluster in `hiermodels.studies.run.cluster`) is a `Pool`: it takes a task and gives a
+Whatever computes (threads here, a Dask cluster in `hiermodels.studies.run.cluster`) is a `Pool`: it takes a task and
+gives a
 `concurrent.futures.Future` of its table. Only this process writes, beside the computing; what is queued or in flight is
 bounded, so that a study of a million chunks needs no more memory than one of ten.
 """
@@ -47,8 +48,10 @@ class Pool(Protocol):
 
     def submit(self, task: Task) -> Future:
         """Compute a chunk; the future's result is None where the time left does not allow to begin it."""
+
     def width(self) -> int:
         """How many chunks are in flight at most; enough that none of the computing waits for the writing."""
+
     def close(self) -> None:
         """Drop what has not begun, and do not wait."""
 

@@ -51,7 +51,8 @@ def datasets(
     Yields
     ------
     DataFrame
-        One row an observation: ``rep``, the cell's factors, the design's columns with the outcome. A factor that has the name of
+        One row an observation: ``rep``, the cell's factors, the design's columns with the outcome. A factor that has
+        the name of
         a column of the design (a level's size) is called ``cell_<factor>``.
 
     Raises
@@ -75,7 +76,11 @@ def study_of_run(run: Run, functions: Functions | None) -> Study:
         For mechanisms in Python whose function is not given.
     """
     given = dict(functions or {})
-    absent = {place: f for place, f in stand_ins(run.config).items() if place not in given and place.split(".")[1] not in given}
+    absent = {
+        place: f
+        for place, f in stand_ins(run.config).items()
+        if place not in given and place.split(".")[1] not in given
+    }
     if "mechanisms.formula" in absent:
         name = run.config["mechanisms"]["formula"]
         raise ValueError(
@@ -87,7 +92,6 @@ def study_of_run(run: Run, functions: Functions | None) -> Study:
 
 def _simulated(study: Study, cells: Sequence[Cell]) -> Iterator[pd.DataFrame]:
 
-
     for cell in cells:
         mechanism = mechanism_of(study, cell)
         if "rep" in mechanism.frame.columns:
@@ -98,7 +102,13 @@ def _simulated(study: Study, cells: Sequence[Cell]) -> Iterator[pd.DataFrame]:
             some = np.arange(start, start + batch)
             outcomes, _ = simulate_chunk(study, mechanism, some)
             reps = range(start, min(start + batch, study.replications))
-            tables = list(zip(reps, frames(mechanism.problem, mechanism.frame, outcomes, redrawn_columns(study, mechanism, some)), strict=False))
+            tables = list(
+                zip(
+                    reps,
+                    frames(mechanism.problem, mechanism.frame, outcomes, redrawn_columns(study, mechanism, some)),
+                    strict=False,
+                )
+            )
             whole = pd.concat([table for _, table in tables], ignore_index=True)
             whole.insert(0, "rep", np.repeat([r for r, _ in tables], [len(table) for _, table in tables]))
             for place, (name, value) in enumerate(factors.items(), 1):
@@ -208,4 +218,6 @@ def _write_parquet(path: Path, tables: Iterator[pd.DataFrame]) -> None:
     with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
         writer.write_table(first)
         for table in tables:
-            writer.write_table(pa.Table.from_pandas(table, first.schema, preserve_index=False).replace_schema_metadata(None))
+            writer.write_table(
+                pa.Table.from_pandas(table, first.schema, preserve_index=False).replace_schema_metadata(None)
+            )

@@ -53,10 +53,14 @@ def import_estimates(
     ----------
     run : Run or path
     table : DataFrame or path
-        Columns ``rep, <factors>, estimand, group, estimate`` and, where there are such, ``se, lower, upper`` (CSV or Parquet; no
-        ``group`` where no estimand has groups). ``rep`` counts from 0 and groups are named as in the run's own estimates; a label that
-        another program has read as a number is found (1 for ``01``) where no other label is this number, and factors to a relative
-        1e-12. A missing estimate is empty or NA. Rows that are absent, in a cell and of an estimand that has others, count as missing.
+        Columns ``rep, <factors>, estimand, group, estimate`` and, where there are such, ``se, lower, upper`` (CSV or
+        Parquet; no
+        ``group`` where no estimand has groups). ``rep`` counts from 0 and groups are named as in the run's own
+        estimates; a label that
+        another program has read as a number is found (1 for ``01``) where no other label is this number, and factors to
+        a relative
+        1e-12. A missing estimate is empty or NA. Rows that are absent, in a cell and of an estimand that has others,
+        count as missing.
     method : str
         Its name in every table.
     replace : bool
@@ -73,7 +77,8 @@ def import_estimates(
     ------
     ValueError
         For a column, factor value, replicate, estimand or group that the run has not, a row twice, text where a number
-        belongs, or numbers without meaning (ends of an interval exchanged, or one of them alone; a negative standard error; an
+        belongs, or numbers without meaning (ends of an interval exchanged, or one of them alone; a negative standard
+        error; an
         infinite estimate, or one that the estimand cannot have): naming the row (from 0, below the header).
 
     Notes
@@ -123,7 +128,9 @@ def _check_name(run: Run, method: str, replace: bool) -> None:
     if method in run.config["methods"]:
         raise ValueError(f"method: {method!r} is a method of the study itself; choose another name")
     if method in imported_methods(run.path) and not replace:
-        raise ValueError(f"method: {method!r} was imported already; choose another name, or replace it with --replace (replace=True)")
+        raise ValueError(
+            f"method: {method!r} was imported already; choose another name, or replace it with --replace (replace=True)"
+        )
 
 
 def _read(table: pd.DataFrame | str | Path, study: Study) -> tuple[pd.DataFrame, str]:
@@ -148,27 +155,40 @@ def _checked_columns(study: Study, rows: pd.DataFrame, where: str) -> pd.DataFra
     if not len(rows):
         raise ValueError(f"{where}: expected at least one row, found none; check the file")
     rows = rows.assign(**{name: np.nan for name in NUMBERS if name not in rows})
-    rows["group"] = ["" if g is None else label_text(g) for g in _present(rows["group"], blanks=True)] if "group" in rows else ""
+    rows["group"] = (
+        ["" if g is None else label_text(g) for g in _present(rows["group"], blanks=True)] if "group" in rows else ""
+    )
     rows["estimand"] = [unguarded(str(e)) for e in rows["estimand"]]
     for name in NUMBERS:
         numbers, bad = as_numbers(_present(rows[name]))
         if bad.any():
             row = int(bad.argmax())
-            raise ValueError(f"{where}: row {row}: expected a number as {name}, found {shown_cell(rows[name].iloc[row])}; mend it")
+            raise ValueError(
+                f"{where}: row {row}: expected a number as {name}, found {shown_cell(rows[name].iloc[row])}; mend it"
+            )
         rows[name] = numbers
     reps, _ = as_numbers(rows["rep"])
     bad = ~((reps >= 0) & (reps < study.replications) & (reps % 1 == 0))
     if bad.any():
         row = int(bad.argmax())
         wanted = f"a whole number from 0 to {study.replications - 1}"
-        raise ValueError(f"{where}: row {row}: expected {wanted} as rep, found {shown_cell(rows['rep'].iloc[row])}; replicates count from 0")
+        raise ValueError(
+            f"{where}: row {row}: expected {wanted} as rep, found {shown_cell(rows['rep'].iloc[row])}; replicates "
+            f"count from 0"
+        )
     return rows.assign(rep=reps.astype(np.int64))
 
 
 def _present(column: pd.Series, blanks: bool = False) -> pd.Series:
-    """The column as objects, None where a cell is missing or says so; a label may be blanks alone, or have them around it."""
+    """The column as objects, None where a cell is missing or says so; a label may be blanks alone, or have them around
+    it.
+    """
     cells = column.astype(object)
-    return cells.where(column.notna() & ~cells.map(lambda cell: isinstance(cell, str) and (cell if blanks else cell.strip()) in MISSING), None)
+    return cells.where(
+        column.notna()
+        & ~cells.map(lambda cell: isinstance(cell, str) and (cell if blanks else cell.strip()) in MISSING),
+        None,
+    )
 
 
 def _of_cell(cell: Cell, rows: pd.DataFrame) -> np.ndarray:
@@ -193,7 +213,9 @@ def _scored(study: Study, cell: Cell, method: str, rows: pd.DataFrame, where: st
     unknown = next((i for i, name in enumerate(rows["estimand"]) if name not in names), None)
     if unknown is not None:
         found = rows["estimand"].iloc[unknown]
-        raise ValueError(f"{where}: row {rows.index[unknown]}: unknown estimand {shown(found)}; {nearest(str(found), names)}")
+        raise ValueError(
+            f"{where}: row {rows.index[unknown]}: unknown estimand {shown(found)}; {nearest(str(found), names)}"
+        )
     fit = plain_fit(study, mechanism, tuple(n for n in names if n in set(rows["estimand"])))
     place = _places(fit, rows, where)
     numbers = np.full((reps, len(fit.positions), len(NUMBERS)), np.nan)
@@ -216,7 +238,9 @@ def _scored(study: Study, cell: Cell, method: str, rows: pd.DataFrame, where: st
 
 
 def _places(fit: Fit, rows: pd.DataFrame, where: str) -> np.ndarray:
-    """Place of each row among the real targets: a group's label as it is printed, or what it has become in another program."""
+    """Place of each row among the real targets: a group's label as it is printed, or what it has become in another
+    program.
+    """
     blocks: dict[str, tuple[int, tuple[str, ...]]] = {}
     start = 0
     for name, block in fit.names:

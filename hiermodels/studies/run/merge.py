@@ -1,7 +1,9 @@
 """Runs made apart, on several machines or of parts of a study, joined to one run folder.
 
-Parts may be shards of one study, or studies that differ in nothing but cells, methods and replications. Chunks are copied
-as they are, so that the joined run equals one made in one place, row by row; what two parts both have must be the same to
+Parts may be shards of one study, or studies that differ in nothing but cells, methods and replications. Chunks are
+copied
+as they are, so that the joined run equals one made in one place, row by row; what two parts both have must be the same
+to
 the last bit.
 """
 
@@ -69,7 +71,8 @@ def merge(out: str | os.PathLike[str], runs: Sequence[str | os.PathLike[str]], *
     Raises
     ------
     ValueError
-        A folder holds no run, parts differ in what determines results, a chunk is damaged, or two have different rows of the
+        A folder holds no run, parts differ in what determines results, a chunk is damaged, or two have different rows
+        of the
         same chunk; nothing is written then.
     Incomplete
         Chunks are missing. What is there has been joined: ``hiermodels run OUT`` makes the rest.
@@ -103,7 +106,8 @@ def merge(out: str | os.PathLike[str], runs: Sequence[str | os.PathLike[str]], *
         return summarise(folder, report=report)
 
 
-# the study ----------------------------------------------------------------------------------------------------------------
+# the study
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def _joined(parts: Sequence[Run]) -> dict[str, Any]:
@@ -146,7 +150,8 @@ def _joined(parts: Sequence[Run]) -> dict[str, Any]:
 def _stopped(parts: Sequence[Run], replications: int) -> dict[str, int]:
     """Numbers of replicates at which cells met their targets, by hash.
 
-    A cell that ended because its part has no more replications is not done where the joined study has more: the most counts,
+    A cell that ended because its part has no more replications is not done where the joined study has more: the most
+    counts,
     and where no part went on, every cell is judged again by the run that makes the rest.
     """
     found: dict[str, int] = {}
@@ -173,7 +178,8 @@ def _check_same(first: Run, part: Run) -> None:
     found += edited(first.manifest.get("functions", {}), part.manifest.get("functions", {}))
     if found:
         raise ValueError(
-            f"{part.path} is of another study than {first.path}; leave one out, or undo what differs:\n  " + listed(found)
+            f"{part.path} is of another study than {first.path}; leave one out, or undo what differs:\n  "
+            + listed(found)
         )
     check_sizes(first.manifest, part.manifest, str(part.path))
 
@@ -220,7 +226,9 @@ def _check_study(config: Mapping[str, Any], cells: Sequence[str], parts: Sequenc
         study = Study.from_resolved(config, functions=stand_ins(config))
     except ValueError as error:
         names = ", ".join(str(part.path) for part in parts)
-        raise ValueError(f"{names}: expected parts of one study; joined they are none ({error}); join them by hand") from None
+        raise ValueError(
+            f"{names}: expected parts of one study; joined they are none ({error}); join them by hand"
+        ) from None
     assert [cell.hash for cell in study.cells()] == list(cells)
 
 
@@ -233,7 +241,8 @@ def _config(parts: Sequence[Run], manifest: Mapping[str, Any]) -> bytes:
     return (json.dumps(manifest["config"], indent=2, ensure_ascii=False) + "\n").encode()
 
 
-# the chunks ---------------------------------------------------------------------------------------------------------------
+# the chunks
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def _sources(combination: Combination, parts: Sequence[Run], replications: int) -> dict[int, Path]:
@@ -290,7 +299,8 @@ def _check_rows(table: pa.Table, combination: Combination, index: int, path: Pat
     expected = {"min": index * combination.chunk, "max": (index + 1) * combination.chunk - 1}
     if seen != expected:
         raise ValueError(
-            f"{path}: expected replicates {expected['min']} to {expected['max']}, found {seen['min']} to {seen['max']}; "
+            f"{path}: expected replicates {expected['min']} to {expected['max']}, found {seen['min']} to "
+            f"{seen['max']}; "
             "remove the file, and make it again"
         )
 
@@ -300,7 +310,8 @@ def _check_equal(table: pa.Table, path: Path, other: Path) -> None:
     differ = unequal_columns(table, results.read_chunk(other))
     if differ:
         raise ValueError(
-            f"{path} and {other}: expected the same rows, found other values of {', '.join(differ)}; they were made by other versions "
+            f"{path} and {other}: expected the same rows, found other values of {', '.join(differ)}; they were made "
+            f"by other versions "
             "or on another kind of machine (manifest.json: machines): leave out one of the two runs"
         )
 

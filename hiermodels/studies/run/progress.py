@@ -78,7 +78,9 @@ class Progress:
             seconds = time.perf_counter() - self.started
             rate = self.done / max(seconds, 1e-9)
             if self._bar is not None:
-                self._bar.update(self._task, completed=self.done, rate=f"{rate:,.0f}/s, {self.failures} failed or flagged,")
+                self._bar.update(
+                    self._task, completed=self.done, rate=f"{rate:,.0f}/s, {self.failures} failed or flagged,"
+                )
             elif self.enabled and (seconds - self._last > _EVERY or self.done >= self.total):
                 self._last = seconds
                 left = (self.total - self.done) / max(rate, 1e-9)

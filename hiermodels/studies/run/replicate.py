@@ -1,6 +1,7 @@
 """One replicate of a run alone: its data, its truth, its estimates and its draws, as the run had them.
 
-The chunk that the replicate stands in is computed again, with the same lanes, so that its estimates must equal the stored
+The chunk that the replicate stands in is computed again, with the same lanes, so that its estimates must equal the
+stored
 ones to the last bit on the same kind of machine; the draws are those that the estimates summarise.
 """
 
@@ -138,7 +139,9 @@ def replicate(
     study = Study.from_resolved(run.config, functions=functions)
     place = _one_cell(study, cell or {})
     if isinstance(rep, bool) or not isinstance(rep, int) or not 0 <= rep < 2**31:
-        raise ValueError(f"rep: expected a whole number from 0, found {rep!r}; the run has 0 to {study.replications - 1}")
+        raise ValueError(
+            f"rep: expected a whole number from 0, found {rep!r}; the run has 0 to {study.replications - 1}"
+        )
     mechanism = mechanism_of(study, place)
     outcomes, true = simulate_chunk(study, mechanism, np.arange(rep, rep + 1))
     columns = redrawn_columns(study, mechanism, np.arange(rep, rep + 1))
@@ -157,7 +160,8 @@ def _one_cell(study: Study, wanted: Mapping[str, Any]) -> Cell:
     cells = matching(study, wanted)
     if len(cells) > 1:
         some = "; ".join(
-            ",".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in c.factors.items()) for c in cells[:6]
+            ",".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in c.factors.items())
+            for c in cells[:6]
         )
         raise ValueError(f"cell: expected the factors of one cell, found {len(cells)} that fit; name one, e.g. {some}")
     return cells[0]
@@ -189,7 +193,12 @@ def _truth_table(mechanism: Mechanism, true: Mapping[str, np.ndarray]) -> pd.Dat
         if name in places:
             level = places[name]
             rows += list(
-                zip([name] * len(problem.labels[level]), problem.labels[level], value[0][problem.positions[level]], strict=True)
+                zip(
+                    [name] * len(problem.labels[level]),
+                    problem.labels[level],
+                    value[0][problem.positions[level]],
+                    strict=True,
+                )
             )
         else:
             rows += [(name, "", float(x)) for x in np.ravel(value[0])]
@@ -211,7 +220,8 @@ def _against_stored(run: Run, table: pa.Table, cell: Cell, method: str, rep: int
     return unequal_columns(table, stored.filter(pc.equal(stored["rep"], rep)))
 
 
-# draws --------------------------------------------------------------------------------------------------------------------
+# draws
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def _add_draws(found: Replicate, study: Study, method: str, tries: int) -> None:
@@ -250,7 +260,11 @@ def _chain_draws(study: Study, cell: Cell, fit: Fit, method: str, rep: int) -> d
         layout, settings, targets = fit.problem.layout, fit.settings, fit.targets
         names = None if isinstance(layout, OwnLayout) else canonical(layout)
         if names is not None:
-            layout, settings, targets = names.layout, canonical_settings(names, settings), canonical_targets(names, targets)
+            layout, settings, targets = (
+                names.layout,
+                canonical_settings(names, settings),
+                canonical_targets(names, targets),
+            )
         program = _draw_program(layout, settings, targets, fit.interval, lanes)
         outcomes = jax.tree.map(lambda a: a.astype(dtype), outcomes)
         found = program(keys, outcomes, jnp.asarray(truth, dtype), as_jax(fit.problem.data), rep - start)
@@ -265,10 +279,14 @@ def _draw_program(layout: Any, settings: Any, targets: Any, interval: Any, lanes
     def data(design: Any, y: Any) -> Any:
         if isinstance(y, Rows):
             return y.onto(layout, design)
-        return layout.with_outcome(design, y) if isinstance(layout, OwnLayout) else eqx.tree_at(lambda d: d.y, design, y)
+        return (
+            layout.with_outcome(design, y) if isinstance(layout, OwnLayout) else eqx.tree_at(lambda d: d.y, design, y)
+        )
 
     def chunk(keys: Array, outcomes: Any, truth: Array, design: Any, row: Any) -> dict[str, Array]:
-        states = jax.lax.map(lambda r: steps.first(r[0], data(design, r[1]), r[2]), (keys, outcomes, truth), batch_size=lanes)
+        states = jax.lax.map(
+            lambda r: steps.first(r[0], data(design, r[1]), r[2]), (keys, outcomes, truth), batch_size=lanes
+        )
         state, y = jax.tree.map(lambda a: a[row], (states, outcomes))
         assert steps.draws is not None
         return steps.draws(state, keys[row], data(design, y))

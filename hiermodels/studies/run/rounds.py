@@ -1,7 +1,9 @@
 """A run whose cells end at their target MCSEs: round by round, every cell to its next checkpoint, then judged.
 
-A round computes what is lacking up to each running cell's checkpoint, by whatever computes; the cell is judged on replicates 0 to
-n - 1 of all methods. So the decision depends on the data alone, and a run that was interrupted takes the same ones again.
+A round computes what is lacking up to each running cell's checkpoint, by whatever computes; the cell is judged on
+replicates 0 to
+n - 1 of all methods. So the decision depends on the data alone, and a run that was interrupted takes the same ones
+again.
 """
 
 from __future__ import annotations
@@ -29,21 +31,29 @@ __all__ = ["by_rounds", "check_shard", "kept_stops"]
 def check_shard(study: Study, shard: Shard) -> None:
     """Refuse shards of a study whose cells end by what all of their replicates say."""
     if study.stop and shard.count > 1:
-        raise ValueError(f"--shard {shard}: a study with `stop` judges all replicates of a cell together; run it whole, or leave stop out")
+        raise ValueError(
+            f"--shard {shard}: a study with `stop` judges all replicates of a cell together; run it whole, or leave "
+            f"stop out"
+        )
 
 
 def kept_stops(manifest: dict[str, Any], old: Mapping[str, Any] | None) -> dict[str, Any]:
     """The manifest with the numbers of replicates at which cells ended, where a finished run is the same study."""
     if old is None or "stopped" not in old:
         return manifest
-    same = all(manifest["config"].get(key) == old["config"].get(key) for key in ("stop", "replications", "interval", "failures"))
+    same = all(
+        manifest["config"].get(key) == old["config"].get(key)
+        for key in ("stop", "replications", "interval", "failures")
+    )
     same = same and list(manifest["config"]["methods"]) == list(old["config"]["methods"])
     same = same and {c["hash"] for c in manifest["cells"]} == set(old["stopped"])
     kept = {name: value for name, value in old.get("files", {}).items() if name == "stopping.csv"}
     return {**manifest, "stopped": old["stopped"], "files": kept} if same else manifest
 
 
-def by_rounds(study: Study, manifest: dict[str, Any], schedule: Schedule, folder: Path, compute: Callable[[Schedule], None]) -> dict[str, Any]:
+def by_rounds(
+    study: Study, manifest: dict[str, Any], schedule: Schedule, folder: Path, compute: Callable[[Schedule], None]
+) -> dict[str, Any]:
     """Compute every cell to where its MCSEs are small enough, or to the study's replications.
 
     Parameters
@@ -68,7 +78,9 @@ def by_rounds(study: Study, manifest: dict[str, Any], schedule: Schedule, folder
         compute(schedule)
         return manifest
     stop, most = read_stop(study.stop), study.replications
-    points = {cell["hash"]: checkpoints(_chunks(schedule, cell["hash"]), most, stop.minimum) for cell in manifest["cells"]}
+    points = {
+        cell["hash"]: checkpoints(_chunks(schedule, cell["hash"]), most, stop.minimum) for cell in manifest["cells"]
+    }
     at = {cell: steps.pop(0) for cell, steps in points.items()}
     running, path = list(at), []
     while running:

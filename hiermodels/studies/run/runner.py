@@ -61,7 +61,9 @@ def bind_all(study: Study) -> None:
                 fit_of(study, cell, method)
     for i, estimand in enumerate(study.estimands if study.functions() else ()):
         if not any(estimand.name in dict(fit_of(study, c, m).names) for c in study.cells() for m in study.methods):
-            raise study.mistake(f"unknown estimand {estimand.text!r}: no method has it; name a site of a function", ("estimands", i))
+            raise study.mistake(
+                f"unknown estimand {estimand.text!r}: no method has it; name a site of a function", ("estimands", i)
+            )
 
 
 def truth_regime(study: Study, cell: Cell) -> str:
@@ -93,7 +95,10 @@ def dry_run(study: Study) -> list[str]:
         As `bind_all`.
     """
     bind_all(study)
-    lines = [f"{study.name}: {len(study.cells())} cell(s) x {study.replications} replications x {len(study.methods)} method(s)"]
+    lines = [
+        f"{study.name}: {len(study.cells())} cell(s) x {study.replications} replications x {len(study.methods)} "
+        f"method(s)"
+    ]
     if drawn := predictors_text(study.mechanisms.design):
         lines.append(f"  predictors: {drawn}")
     seen = set()
@@ -108,7 +113,8 @@ def dry_run(study: Study) -> list[str]:
                 known = f" ({', '.join(n for n, _ in fit.names) or 'none of the estimands'})"
             place = ", ".join(f"{k}={v}" for k, v in cell.factors.items()) or "the only cell"
             lines.append(
-                f"  {place}: {truth_regime(study, cell)} truths; {name}: {len(fit.positions)} numbers{known}; lanes {lanes}, chunk {chunk}"
+                f"  {place}: {truth_regime(study, cell)} truths; {name}: {len(fit.positions)} numbers{known}; lanes "
+                f"{lanes}, chunk {chunk}"
             )
     return [*lines, "ok"]
 
@@ -134,7 +140,9 @@ def read_study(
         folder = Path(source)
         manifest = results.read_manifest(folder) if folder.is_dir() else None
         if manifest is not None:
-            resolved = manifest["config"] if replications is None else {**manifest["config"], "replications": replications}
+            resolved = (
+                manifest["config"] if replications is None else {**manifest["config"], "replications": replications}
+            )
             file = folder / "config.yaml"
             text = file.read_bytes() if file.is_file() else b""
             name = str(manifest.get("name", folder.name))
@@ -161,7 +169,8 @@ def run(
     Parameters
     ----------
     config : path, name or mapping
-        A YAML file, the name of a shipped one (``"eight_schools"``), its content, or a run folder, to go on with what was
+        A YAML file, the name of a shipped one (``"eight_schools"``), its content, or a run folder, to go on with what
+        was
         begun there.
     out : path, optional
         Run folder; by default ``runs/<config's stem>``, or the run folder that was given.
@@ -177,13 +186,15 @@ def run(
         Python functions that a file or a run folder cannot hold, by the name of their method or by place
         (``mechanisms.formula``, ``methods.mine.formula``).
     shard : str, optional
-        ``"I/N"``: compute one N-th of the chunks; I counts from 0 or from 1. ``"auto"`` takes the numbers of a Slurm job
+        ``"I/N"``: compute one N-th of the chunks; I counts from 0 or from 1. ``"auto"`` takes the numbers of a Slurm
+        job
         array, where there is one. Shards may share a run folder, on any number of machines, and the last to finish
         summarises; or have folders of their own, which `hiermodels.studies.run.merge.merge` joins.
     time_limit : float or str, optional
         Seconds, or ``"HH:MM:SS"``, after which the run ends: no chunk is begun that would not be done by then.
     scheduler : str, optional
-        Address of a Dask scheduler, ``"tcp://host:port"``, whose workers compute in the place of threads. It is trusted: see
+        Address of a Dask scheduler, ``"tcp://host:port"``, whose workers compute in the place of threads. It is
+        trusted: see
         `hiermodels.studies.run.cluster`.
 
     Returns
@@ -198,19 +209,25 @@ def run(
     - ``mechanisms.formula``: a NumPyro function, called with keywords named as its parameters (numeric column -> array,
       other -> integer codes, ``n_<column>`` -> count). Its one parameter with default None is the outcome; called with
       None it simulates. ``truth`` and ``grid`` name its latent sites: a number or a law for every entry, or label ->
-      number; what is not named comes from its priors. True values go by site name, ``mean(<site>)`` included. Numbers of
+      number; what is not named comes from its priors. True values go by site name, ``mean(<site>)`` included. Numbers
+      of
       a generated design are floats: write ``trials.astype(int)`` where NumPyro wants whole numbers.
-    - A method's ``formula``: the same kind of function, fitted by NUTS on all its sites. Estimands are its site names; a
+    - A method's ``formula``: the same kind of function, fitted by NUTS on all its sites. Estimands are its site names;
+      a
       plate with the name of a column gives its site that column's group labels.
     - A method itself: ``(key, data) -> Estimates``, compiled and mapped over datasets. ``data`` is the
       `hiermodels.models.data.Data` of the mechanism's formula (of a NumPyro function its arguments, by name), outcome
       filled in. Fields of `hiermodels.inference.draws.Estimates` have shape (target,): all estimands in the study's
-      order, a scalar as one entry, group values as one entry a group on the padded axis of ``data.real`` (what stands at
+      order, a scalar as one entry, group values as one entry a group on the padded axis of ``data.real`` (what stands
+      at
       padding is ignored). Entries that do not apply are NaN.
-    - The function of a method with ``host: true``: ``(seed, DataFrame) -> mapping``, any Python, in processes of its own; see
-      `hiermodels.studies.methods.host`. A file may say ``mine: {host: true}`` and get its function through ``functions={"mine": f}``.
+    - The function of a method with ``host: true``: ``(seed, DataFrame) -> mapping``, any Python, in processes of its
+      own; see
+      `hiermodels.studies.methods.host`. A file may say ``mine: {host: true}`` and get its function through
+      ``functions={"mine": f}``.
 
-    The manifest has a digest of each function: of its source without comments, of the values that it closes over or takes from its
+    The manifest has a digest of each function: of its source without comments, of the values that it closes over or
+    takes from its
     module, and of the functions beside it that it calls. A folder whose functions were edited since is refused.
 
     Raises
@@ -227,7 +244,11 @@ def run(
     >>> run.performance.query("measure == 'cover'")  # doctest: +SKIP
     """
     refuse_fork("run")
-    deadline = time_limit if isinstance(time_limit, Deadline) else Deadline(None if time_limit is None else read_duration(time_limit))
+    deadline = (
+        time_limit
+        if isinstance(time_limit, Deadline)
+        else Deadline(None if time_limit is None else read_duration(time_limit))
+    )
     part = _shard(shard)
     _check_workers(workers)
     with terminable():
@@ -243,7 +264,9 @@ def run(
             chunks, fits = _left(schedule, folder)
             with Progress(fits, progress) as bar:
                 if 0 < chunks < schedule.count():
-                    bar.say(f"{schedule.count() - chunks} of {schedule.count()} chunks are there; going on with {chunks}")
+                    bar.say(
+                        f"{schedule.count() - chunks} of {schedule.count()} chunks are there; going on with {chunks}"
+                    )
                 began = time.perf_counter()
                 timings = Timings()
 
@@ -267,7 +290,9 @@ def _shard(shard: str | Shard | None) -> Shard:
 
 def _check_workers(workers: int | None) -> None:
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise ValueError(f"workers: expected a whole number of at least 1, found {workers!r}; leave it out for one a core")
+        raise ValueError(
+            f"workers: expected a whole number of at least 1, found {workers!r}; leave it out for one a core"
+        )
 
 
 @contextmanager
@@ -315,7 +340,9 @@ def _manifest(study: Study) -> dict[str, Any]:
 
 
 def _scales(fit: Fit) -> dict[str, Any]:
-    """Centres and scales that a method's defaults and programs use, the same in every replicate; empty where there are none."""
+    """Centres and scales that a method's defaults and programs use, the same in every replicate; empty where there are
+    none.
+    """
     found = fit.problem.scales.plain() if isinstance(fit.problem, Problem) else {}
     return {name: value for name, value in found.items() if value}
 

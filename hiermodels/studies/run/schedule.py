@@ -2,7 +2,8 @@
 
 A study is cells x methods, its *combinations*, each cut into chunks of replicates. A shard I/N has of combination c the
 chunks i with ``(start(c) + i) mod N = I``, where the starts are spread over the shards by multiples of the golden ratio
-(Knuth, The Art of Computer Programming 3, section 6.4). So every chunk belongs to one shard, shards differ by few chunks
+(Knuth, The Art of Computer Programming 3, section 6.4). So every chunk belongs to one shard, shards differ by few
+chunks
 of each method, and more replications, or cells at the end of the grid, move no chunk to another shard.
 """
 
@@ -84,7 +85,9 @@ def read_shard(text: str) -> Shard:
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip())
     index, count = map(int, found.groups()) if found else (0, 0)
     if count < 1 or index > count:
-        raise ValueError(f"--shard {text!r}: expected I/N with I from 0 to N-1, or from 1 to N; write e.g. --shard 3/20")
+        raise ValueError(
+            f"--shard {text!r}: expected I/N with I from 0 to N-1, or from 1 to N; write e.g. --shard 3/20"
+        )
     return Shard(index % count, count)
 
 
@@ -108,7 +111,9 @@ def shard_of_array(environment: Mapping[str, str] | None = None) -> Shard | None
     def number(name: str, default: int = 0) -> int:
         text = found.get(f"SLURM_ARRAY_TASK_{name}", str(default))
         if not re.fullmatch(r"\d{1,9}", text.strip()):
-            raise ValueError(f"SLURM_ARRAY_TASK_{name}: expected a whole number, found {text[:40]!r}; write --shard I/N, or unset it")
+            raise ValueError(
+                f"SLURM_ARRAY_TASK_{name}: expected a whole number, found {text[:40]!r}; write --shard I/N, or unset it"
+            )
         return int(text)
 
     index, count = number("ID"), number("COUNT")
@@ -126,7 +131,9 @@ def shard_of_array(environment: Mapping[str, str] | None = None) -> Shard | None
 
 @dataclass(frozen=True)
 class Task:
-    """One chunk: a cell's hash, a method, a number, how many of its replicates count, and what its file says of who made it."""
+    """One chunk: a cell's hash, a method, a number, how many of its replicates count, and what its file says of who
+    made it.
+    """
 
     cell: str
     method: str
@@ -139,7 +146,8 @@ class Task:
 class Combination:
     """A cell and a method, with the datasets in one step and the replicates in one file.
 
-    ``limit`` is the number of replicates at which the cell ends before the study does; ``place`` orders first chunks; ``maker``
+    ``limit`` is the number of replicates at which the cell ends before the study does; ``place`` orders first chunks;
+    ``maker``
     is what its files say of who made them.
     """
 
@@ -158,7 +166,9 @@ class Combination:
 
     def task(self, index: int, replications: int) -> Task:
         """One of its chunks."""
-        return Task(self.cell, self.method, index, min(self.chunk, self._most(replications) - index * self.chunk), self.maker)
+        return Task(
+            self.cell, self.method, index, min(self.chunk, self._most(replications) - index * self.chunk), self.maker
+        )
 
     def _most(self, replications: int) -> int:
         return replications if self.limit is None else min(replications, self.limit)
@@ -201,7 +211,9 @@ class Schedule:
         return cls(tuple(combinations), manifest["config"]["replications"], shard)
 
     def tasks(self) -> Iterator[Task]:
-        """Every chunk, the first ones of all cells and methods before the second ones; the longest compilation begins first."""
+        """Every chunk, the first ones of all cells and methods before the second ones; the longest compilation begins
+        first.
+        """
         longest = max((c.chunks(self.replications) for c in self.combinations), default=0)
         for index in range(longest):
             numbered = list(enumerate(self.combinations))
@@ -242,7 +254,9 @@ def _sampler(method: Mapping[str, Any]) -> str | None:
 
 
 def _place(combination: Combination) -> int:
-    """What takes longest to compile begins, in one cell; other methods use the time, other cells find the program there."""
+    """What takes longest to compile begins, in one cell; other methods use the time, other cells find the program
+    there.
+    """
     if combination.sampler not in those_that("slow_to_compile"):
         return 1
     return 0 if combination.first else 2
@@ -270,9 +284,13 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 def say_missing(manifest: Mapping[str, Any], folder: Path, most: int = 8) -> str:
-    """What a run folder lacks, by cell, method, chunk and replicate, and the command that makes it; empty if nothing."""
+    """What a run folder lacks, by cell, method, chunk and replicate, and the command that makes it; empty if
+    nothing.
+    """
     schedule, lines, lacking = Schedule.of(manifest), [], 0
-    names = {c["hash"]: ", ".join(f"{k}={_shown(v)}" for k, v in c.get("factors", {}).items()) for c in manifest["cells"]}
+    names = {
+        c["hash"]: ", ".join(f"{k}={_shown(v)}" for k, v in c.get("factors", {}).items()) for c in manifest["cells"]
+    }
     for c, indices in schedule.missing(folder):
         lacking += len(indices)
         reps = ranges([r for i in indices for r in range(i * c.chunk, min((i + 1) * c.chunk, schedule.replications))])
@@ -281,7 +299,9 @@ def say_missing(manifest: Mapping[str, Any], folder: Path, most: int = 8) -> str
     if not lacking:
         return ""
     more = [f"and {len(lines) - most} more of this kind"] if len(lines) > most else []
-    head = f"{folder}: {lacking} of {schedule.count()} chunks are missing; `hiermodels run {quoted(folder)}` makes them:"
+    head = (
+        f"{folder}: {lacking} of {schedule.count()} chunks are missing; `hiermodels run {quoted(folder)}` makes them:"
+    )
     return "\n  ".join([head, *lines[:most], *more])
 
 

@@ -88,5 +88,7 @@ def table_files(run: Run, config: Mapping[str, Any]) -> dict[str, bytes]:
     table, notes = further.decisions(scored.table, scored.notes)
     common, _ = further.decisions(scored.common, [], common=True)
     tests = further.calibration()
-    found = results.performance_files(table, notes, common=common, failures=scored.failures, stamp=results.stamp_of(config))
+    found = results.performance_files(
+        table, notes, common=common, failures=scored.failures, stamp=results.stamp_of(config)
+    )
     return found if tests is None else {"calibration.csv": tests, **found}

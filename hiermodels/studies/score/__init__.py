@@ -2,9 +2,11 @@
 
 - `measures`: the menu, one class a measure; `measure`, what such a class says of itself.
 - `scoring.performance`: the long table of estimates in, the long table of performance out.
-- `errors.Errors`, `montecarlo.Measure`: what a measure reads and what it returns; `functions`: what measures are made of.
+- `errors.Errors`, `montecarlo.Measure`: what a measure reads and what it returns; `functions`: what measures are made
+  of.
 - `power`: decisions and how often they are right; `rules`: when a decision fires.
-- `tables`, `scores`, `folds`, `order`, `told`: blocks of the long table, each scored once, in as few passes as it takes.
+- `tables`, `scores`, `folds`, `order`, `told`: blocks of the long table, each scored once, in as few passes as it
+  takes.
 
 Nothing is imported here before it is asked for.
 """

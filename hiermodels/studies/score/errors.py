@@ -119,9 +119,7 @@ class Errors:
         for name, array in (arrays | {"reference": reference}).items():
             filled = np.asarray(np.nan if array is None else array, float)
             if filled.shape not in ((), shape):
-                raise ValueError(
-                    f"Errors: `{name}` must have the shape {shape} of `estimate`, found {filled.shape}"
-                )
+                raise ValueError(f"Errors: `{name}` must have the shape {shape} of `estimate`, found {filled.shape}")
             found[name] = np.broadcast_to(filled, shape)
         if average and len(shape) != 2:
             raise ValueError(f"Errors: average=True needs arrays (replicate, group), found the shape {shape}")
@@ -129,7 +127,15 @@ class Errors:
         found["present"] = answered if present is None else present
         found["_failed"] = ~found["present"] if failed is None else failed
         found["kept"] = np.ones_like(found["present"]) if kept is None else kept
-        found |= {"interval": interval, "average": average, "worst": worst, "robust": robust, "fixed": fixed, "support": support, "cut": cut}
+        found |= {
+            "interval": interval,
+            "average": average,
+            "worst": worst,
+            "robust": robust,
+            "fixed": fixed,
+            "support": support,
+            "cut": cut,
+        }
         self._fill({**found, "folds": AT_ONCE, "given": None})
 
     def _fill(self, values: Mapping[str, Any]) -> None:
@@ -161,7 +167,8 @@ class Errors:
     def known(self, part: str) -> NDArray[np.bool_]:
         """Where a part of an answer is there: ``estimate, se, interval, rank, decision, true, reference``.
 
-        An interval has two ends, each of which may be infinite; a decision is what `cut` is read on: the estimate or the
+        An interval has two ends, each of which may be infinite; a decision is what `cut` is read on: the estimate or
+        the
         interval.
         """
         if part == "decision":
@@ -179,7 +186,8 @@ class Errors:
     def having(self, parts: Sequence[str], *, whole: bool = True) -> Errors:
         """The errors as a measure sees them that needs these parts of an answer.
 
-        An answer is present where all parts are known and it is kept, and failed where a part is not known that the method
+        An answer is present where all parts are known and it is kept, and failed where a part is not known that the
+        method
         gives elsewhere. A part that the method never gives is no failure, nor is a truth that is not known.
 
         Parameters

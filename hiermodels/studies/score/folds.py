@@ -1,8 +1,12 @@
-"""Numbers that are folded over replicates, such as sums: at once, or in passes where replicates arrive window by window.
+"""Numbers that are folded over replicates, such as sums: at once, or in passes where replicates arrive window by
+window.
 
-Whatever a measure needs of all replicates together it asks for as a fold, and reads the value where it needs it. Of replicates
-in memory the value is there at once. Where they arrive window by window, it is there after the pass in which it was asked
-for: to read it before raises `Pending`, and the measure is called again with every window of the next pass, until it has all
+Whatever a measure needs of all replicates together it asks for as a fold, and reads the value where it needs it. Of
+replicates
+in memory the value is there at once. Where they arrive window by window, it is there after the pass in which it was
+asked
+for: to read it before raises `Pending`, and the measure is called again with every window of the next pass, until it
+has all
 values that it reads. What it computes replicate by replicate is never kept. Windows do not depend on how estimates are
 stored, so neither do sums.
 """
@@ -17,7 +21,19 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["APPEND", "AT_ONCE", "AtOnce", "Fold", "Folds", "InPasses", "Join", "Pending", "Programs", "at_once", "in_passes"]
+__all__ = [
+    "APPEND",
+    "AT_ONCE",
+    "AtOnce",
+    "Fold",
+    "Folds",
+    "InPasses",
+    "Join",
+    "Pending",
+    "Programs",
+    "at_once",
+    "in_passes",
+]
 
 
 class Pending(Exception):
@@ -92,7 +108,9 @@ AT_ONCE = AtOnce()
 
 @dataclass
 class _Memory:
-    """Folds of one program in the order in which it asks for them: those that are known, and those of this pass so far."""
+    """Folds of one program in the order in which it asks for them: those that are known, and those of this pass so
+    far.
+    """
 
     known: list[Any] = field(default_factory=list)
     making: list[tuple[Any, Any]] = field(default_factory=list)

@@ -27,11 +27,27 @@ from hiermodels.studies.score.order import order_statistics
 if TYPE_CHECKING:
     from hiermodels.studies.score.folds import Fold
 
-__all__ = ["BOUNDARY", "STILL", "always", "coverage", "ends", "influences", "mean", "mean_of_two_ended", "median", "mse_ratio_of", "ratio_of", "reference_error", "relative", "root", "spreads", "two_at_least", "with_ratio"]
+__all__ = [
+    "BOUNDARY",
+    "STILL",
+    "always",
+    "coverage",
+    "ends",
+    "influences",
+    "mean",
+    "mean_of_two_ended",
+    "median",
+    "mse_ratio_of",
+    "ratio_of",
+    "reference_error",
+    "relative",
+    "root",
+    "spreads",
+    "two_at_least",
+    "with_ratio",
+]
 
-BOUNDARY = (
-    "the truth is on the boundary of the space, which an interval with two ends inside it never contains"
-)
+BOUNDARY = "the truth is on the boundary of the space, which an interval with two ends inside it never contains"
 ENDLESS = "every interval has an infinite end"
 SOME_ENDLESS = "intervals with an infinite end are left out, and n counts the others"
 STILL = "the errors do not vary"
@@ -54,9 +70,14 @@ def mean(values: Floats, errors: Errors, floor: float = -np.inf) -> Measure:
 
 
 def mean_of_two_ended(values: Floats, errors: Errors) -> Measure:
-    """A mean of numbers that are not negative, of intervals with two finite ends: where an end is infinite, so is the number."""
+    """A mean of numbers that are not negative, of intervals with two finite ends: where an end is infinite, so is the
+    number.
+    """
     finite = errors.only(np.isfinite(values))
-    there, left, endless = (errors.some(part) for part in (lambda: errors.present, lambda: finite.present, lambda: errors.present & np.isinf(values)))
+    there, left, endless = (
+        errors.some(part)
+        for part in (lambda: errors.present, lambda: finite.present, lambda: errors.present & np.isinf(values))
+    )
     measure = undefined(mean(values, finite, floor=0.0), there.value & ~left.value, ENDLESS)
     return remarked(measure, endless.value.any() if errors.average else endless.value, SOME_ENDLESS)
 
@@ -86,7 +107,9 @@ def influences(values: Floats, errors: Errors) -> Mean:
 
 
 def spreads(errors: Errors, *several: Floats) -> list[Mean]:
-    """Variances with the divisor n - 1, as means of squares with their influences; 0 where values are all the same, to the last bit."""
+    """Variances with the divisor n - 1, as means of squares with their influences; 0 where values are all the same, to
+    the last bit.
+    """
     centres = [influences(values, errors) for values in several]
     reach = [ends(np.where(errors.present, values, np.nan), errors) for values in several]
     found = []
@@ -123,7 +146,9 @@ def mse_ratio_of(errors: Errors) -> Function:
 
 
 def coverage(errors: Errors, shift: Mean | None = None) -> Measure:
-    """Share of intervals, moved by the bias where it is given, that hold the truth; undefined where the truth is on the boundary."""
+    """Share of intervals, moved by the bias where it is given, that hold the truth; undefined where the truth is on
+    the boundary.
+    """
     low, high = errors.support
     below = always(errors, lambda: (errors.true == low) & (errors.lower > low))
     above = always(errors, lambda: (errors.true == high) & (errors.upper < high))

@@ -1,7 +1,9 @@
 """A measure of performance: its formula, what it needs of an answer, and its words.
 
-An answer of a method to one dataset has parts (`Errors.known`): a point estimate, a standard error, an interval, a rank. They
-may be missing separately, so each measure names those that it needs, and uses the replicates that have them. Whatever tables, reports
+An answer of a method to one dataset has parts (`Errors.known`): a point estimate, a standard error, an interval, a
+rank. They
+may be missing separately, so each measure names those that it needs, and uses the replicates that have them. Whatever
+tables, reports
 and figures say or do about a measure, they read off it; nothing asks for its name.
 """
 
@@ -58,7 +60,8 @@ class Drawn(NamedTuple):
 
 
 class PerformanceMeasure(ABC):
-    """A measure of performance; called with `Errors` it gives a `Measure`, restricted to the replicates that have what it needs.
+    """A measure of performance; called with `Errors` it gives a `Measure`, restricted to the replicates that have what
+    it needs.
 
     Attributes
     ----------
@@ -69,11 +72,13 @@ class PerformanceMeasure(ABC):
     needs : tuple of str
         Parts of an answer, as in `Errors.known`.
     share : bool
-        A share of replicates, in which failed fits count under ``errors.worst``: incomplete replicates are then used too. It has Wilson's interval, and figures show percentages.
+        A share of replicates, in which failed fits count under ``errors.worst``: incomplete replicates are then used
+        too. It has Wilson's interval, and figures show percentages.
     over_groups : bool
         It exists only for the average over groups.
     better : str
-        The good direction: ``lower``, ``higher``, ``zero``, ``level`` (that of the interval), or empty where there is none.
+        The good direction: ``lower``, ``higher``, ``zero``, ``level`` (that of the interval), or empty where there is
+        none.
     line : float or None
         Where figures draw a line, unless told otherwise.
     figure : Drawn or None
@@ -103,7 +108,9 @@ class PerformanceMeasure(ABC):
 
     @abstractmethod
     def of(self, errors: Errors) -> Measure:
-        """Value, Monte Carlo standard error and interval, of errors in which every present answer has all that is needed."""
+        """Value, Monte Carlo standard error and interval, of errors in which every present answer has all that is
+        needed.
+        """
 
     @property
     def paired(self) -> bool:

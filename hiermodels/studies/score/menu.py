@@ -9,8 +9,15 @@ from hiermodels.studies.score.measure import PerformanceMeasure
 
 __all__ = ["Menu"]
 
-_COLUMNS = {"interval": ("lower", "upper"), "rank": ("rank", "max_rank"), "reference": ("estimate",), "decision": ("estimate", "true", "lower", "upper")}
-"""Columns of the estimates that a part of an answer is read from, where it is not its own; a decision may be on an estimate or an interval, and is told by the truth."""
+_COLUMNS = {
+    "interval": ("lower", "upper"),
+    "rank": ("rank", "max_rank"),
+    "reference": ("estimate",),
+    "decision": ("estimate", "true", "lower", "upper"),
+}
+"""Columns of the estimates that a part of an answer is read from, where it is not its own; a decision may be on an
+estimate or an interval, and is told by the truth.
+"""
 
 
 @dataclass(frozen=True)
@@ -24,7 +31,11 @@ class Menu:
     def of(cls, asked: Iterable[PerformanceMeasure], known: Mapping[str, PerformanceMeasure]) -> Menu:
         """The measures asked for; beside those that compare methods by another one, that one."""
         wanted = {measure.name: measure for measure in asked}
-        beside = {measure.beside: known[measure.beside] for measure in wanted.values() if measure.beside and measure.beside not in wanted}
+        beside = {
+            measure.beside: known[measure.beside]
+            for measure in wanted.values()
+            if measure.beside and measure.beside not in wanted
+        }
         return cls(wanted, beside)
 
     @property
@@ -51,4 +62,8 @@ class Menu:
     def columns(self) -> Sequence[str]:
         """Columns of the estimates that are read."""
         names = [name for part in self.parts for name in _COLUMNS.get(part, (part,))]
-        return list(dict.fromkeys([*names, "n_try", *(("ess_tail",) if any(measure.by_ranks for measure in self.all.values()) else ())]))
+        return list(
+            dict.fromkeys(
+                [*names, "n_try", *(("ess_tail",) if any(measure.by_ranks for measure in self.all.values()) else ())]
+            )
+        )

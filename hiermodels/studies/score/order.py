@@ -21,10 +21,13 @@ _FEW = 8192
 _SIGN = np.uint64(1) << np.uint64(63)
 
 
-def order_statistics(values: NDArray[np.float64], ranks: NDArray[np.int64], n: NDArray[np.int64], folds: Folds) -> NDArray[np.float64]:
+def order_statistics(
+    values: NDArray[np.float64], ranks: NDArray[np.int64], n: NDArray[np.int64], folds: Folds
+) -> NDArray[np.float64]:
     """Order statistics of each column.
 
-    An interval around the ranks that are wanted is narrowed, a pass a time, until it holds few numbers; these are sorted.
+    An interval around the ranks that are wanted is narrowed, a pass a time, until it holds few numbers; these are
+    sorted.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ def order_statistics(values: NDArray[np.float64], ranks: NDArray[np.int64], n: N
     >>> from hiermodels.studies.score.folds import AT_ONCE
     >>> order_statistics(np.array([[3.0], [np.nan], [1.0]]), np.array([[0], [1]]), np.array([2]), AT_ONCE).ravel().tolist()
     [1.0, 3.0]
-    """
+    """  # noqa: E501
     groups = np.arange(values.shape[1])
     keys, real = _keys(values), np.isfinite(values)
     low, high = np.zeros(len(groups), np.uint64), np.full(len(groups), np.iinfo(np.uint64).max)
@@ -54,9 +57,13 @@ def order_statistics(values: NDArray[np.float64], ranks: NDArray[np.int64], n: N
     while (wide := (within > _FEW) & (low < high)).any():
         width = (high - low) // np.uint64(_BINS) + np.uint64(1)
 
-        def histogram(low: NDArray[np.uint64] = low, high: NDArray[np.uint64] = high, width: NDArray[np.uint64] = width) -> NDArray[np.int64]:
+        def histogram(
+            low: NDArray[np.uint64] = low, high: NDArray[np.uint64] = high, width: NDArray[np.uint64] = width
+        ) -> NDArray[np.int64]:
             place = groups * _BINS + ((keys - low) // width).astype(np.int64)
-            return np.bincount(place[real & (keys >= low) & (keys <= high)], minlength=len(groups) * _BINS).reshape(1, len(groups), _BINS)
+            return np.bincount(place[real & (keys >= low) & (keys <= high)], minlength=len(groups) * _BINS).reshape(
+                1, len(groups), _BINS
+            )
 
         reached = before[:, None] + np.cumsum(folds.fold(np.add, histogram).value, 1)
         first, last = ((reached <= rank[:, None]).sum(1).clip(max=_BINS - 1) for rank in (ranks.min(0), ranks.max(0)))

@@ -9,10 +9,11 @@ A *rule* says when a decision fires, from estimates that are stored, so that rul
 | ``{estimand: treated, excludes: 0, side: above}`` | the interval lies above 0 | treated > 0 |
 | ``{estimand: benefit, type1: 0.05, null: {treated: 0}}`` | ``benefit`` exceeds what 5% do in the cells with treated = 0 | the event |
 
-Where the claim is false, firing is a type I error; where it is true, it is power; where truths are drawn from a prior, the
+Where the claim is false, firing is a type I error; where it is true, it is power; where truths are drawn from a prior,
+the
 share that fires is the assurance. Rules on groups are judged group by group, averaged (``[mean]``), and as a family
 (``[any]``, ``[all]``): any false claim is the family-wise error.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -105,27 +106,46 @@ class _Evidence:
                     open_ends[key] = (old[0] and found[0], old[1] or found[1])
         for rule in rules:
             if rule.estimand not in seen:
-                raise ValueError(f"decisions: {rule.name}: no estimand {rule.estimand!r} in the estimates; it has {', '.join(map(str, seen))}")
+                raise ValueError(
+                    f"decisions: {rule.name}: no estimand {rule.estimand!r} in the estimates; it has "
+                    f"{', '.join(map(str, seen))}"
+                )
         self.open_ends = open_ends
-        self.thresholds = {rule.name: calibrated(lambda: _frames(batches, THRESHOLD_READS, factors), rule, factors) for rule in rules if rule.type1 is not None}
+        self.thresholds = {
+            rule.name: calibrated(lambda: _frames(batches, THRESHOLD_READS, factors), rule, factors)
+            for rule in rules
+            if rule.type1 is not None
+        }
 
     def blind(self, rule: Rule, rows: pd.DataFrame) -> Any:
         """Rows whose claim the method cannot make: its intervals have no end on the side away from the truth."""
         found = np.zeros(len(rows), bool)
         for end, _, side in _of_side(rule):
-            always = [m for (name, e, m), (all_of_them, _) in self.open_ends.items() if (name, e) == (rule.name, end) and all_of_them]
+            always = [
+                m
+                for (name, e, m), (all_of_them, _) in self.open_ends.items()
+                if (name, e) == (rule.name, end) and all_of_them
+            ]
             if always:
                 found |= rows["method"].astype(str).isin(always).to_numpy(bool) & _claims(rule, rows, end, side)
         return found
 
     def one_sided(self, rule: Rule) -> list[str]:
         """A note where intervals with one end cannot make the rule's claim."""
-        methods = sorted({m for (name, _, m), (all_of_them, some) in self.open_ends.items() if name == rule.name and all_of_them and some})
+        methods = sorted(
+            {
+                m
+                for (name, _, m), (all_of_them, some) in self.open_ends.items()
+                if name == rule.name and all_of_them and some
+            }
+        )
         if not methods:
             return []
         return [
-            f"{rule.name} is NA for {', '.join(methods[:6])} where its claim is on the side without an end: intervals of {rule.estimand} have one end, "
-            f"which never passes {rule.excludes:g}; take an interval with two ends, or decide by a probability such as P({rule.estimand} > {rule.excludes:g})."
+            f"{rule.name} is NA for {', '.join(methods[:6])} where its claim is on the side without an end: "
+            f"intervals of {rule.estimand} have one end, "
+            f"which never passes {rule.excludes:g}; take an interval with two ends, or decide by a probability such "
+            f"as P({rule.estimand} > {rule.excludes:g})."
         ]
 
 
@@ -153,7 +173,9 @@ def _open_ends(rule: Rule, rows: pd.DataFrame) -> dict[tuple[str, str, str], tup
     return found
 
 
-def _decided(estimates: pd.DataFrame, rules: Sequence[Rule], factors: Sequence[str], evidence: _Evidence) -> pd.DataFrame:
+def _decided(
+    estimates: pd.DataFrame, rules: Sequence[Rule], factors: Sequence[str], evidence: _Evidence
+) -> pd.DataFrame:
     """As `decide`, of some of the rows."""
     parts, names = [], pd.CategoricalDtype([rule.name for rule in rules])
     for i, rule in enumerate(rules):
@@ -178,7 +200,10 @@ def _applied(rule: Rule, rows: pd.DataFrame, evidence: _Evidence) -> tuple[Any, 
     estimate = rows["estimate"].to_numpy(float)
     seen = estimate[np.isfinite(estimate)]
     if len(seen) and not ((seen >= 0) & (seen <= 1)).all():
-        raise ValueError(f"decisions: {rule.name}: expected a posterior probability such as P({rule.estimand} > 0), found numbers outside 0 to 1; use excludes: 0")
+        raise ValueError(
+            f"decisions: {rule.name}: expected a posterior probability such as P({rule.estimand} > 0), found numbers "
+            f"outside 0 to 1; use excludes: 0"
+        )
     threshold: Any = rule.above
     if rule.type1 is not None:
         table = evidence.thresholds[rule.name]
@@ -187,24 +212,34 @@ def _applied(rule: Rule, rows: pd.DataFrame, evidence: _Evidence) -> tuple[Any, 
         threshold = wanted["value"].to_numpy(float)
         if np.isnan(threshold).any():
             null = ", ".join(f"{k}={v}" for k, v in rule.null.items())
-            raise ValueError(f"decisions: {rule.name}: null: no cell with {null} beside every other cell; add it to the grid")
+            raise ValueError(
+                f"decisions: {rule.name}: null: no cell with {null} beside every other cell; add it to the grid"
+            )
     return np.where(np.isfinite(estimate), estimate > threshold, np.nan), true
 
 
 def _plain_keys(table: pd.DataFrame) -> pd.DataFrame:
     """Texts as texts, so that tables with and without categories can be joined."""
-    return table.assign(**{str(c): table[c].astype(str) for c in table if not pd.api.types.is_numeric_dtype(table[c].dtype)})
+    return table.assign(
+        **{str(c): table[c].astype(str) for c in table if not pd.api.types.is_numeric_dtype(table[c].dtype)}
+    )
 
 
 def operating(
-    estimates: pd.DataFrame | Sequence[Batch], rules: Sequence[Rule], *, factors: Sequence[str] = (), regime: str = "population", failures: str = "complete-case"
+    estimates: pd.DataFrame | Sequence[Batch],
+    rules: Sequence[Rule],
+    *,
+    factors: Sequence[str] = (),
+    regime: str = "population",
+    failures: str = "complete-case",
 ) -> tuple[pd.DataFrame, list[str]]:
     """Operating characteristics of decision rules, in the form of the table of performance.
 
     Parameters
     ----------
     estimates : DataFrame or sequence
-        The long table of estimates; or in batches of whole cells, each a table or a `hiermodels.studies.store.large.LargeCell`.
+        The long table of estimates; or in batches of whole cells, each a table or a
+        `hiermodels.studies.store.large.LargeCell`.
     rules : sequence of Rule
     factors : sequence of str
         Columns whose values identify a cell.
@@ -216,8 +251,10 @@ def operating(
     Returns
     -------
     table : DataFrame
-        Columns of the table of performance; ``measure`` is ``type1`` (share that fires where the claim is false), ``power``
-        (where it is true), ``assurance`` (whatever the truth, in the prior regime) or ``threshold`` (of a calibrated rule).
+        Columns of the table of performance; ``measure`` is ``type1`` (share that fires where the claim is false),
+        ``power``
+        (where it is true), ``assurance`` (whatever the truth, in the prior regime) or ``threshold`` (of a calibrated
+        rule).
         ``group`` ``[any]`` and ``[all]``: any, all of the groups for which the claim is false (type1) or true (power).
         Shares have binomial MCSEs and Wilson intervals, the replicate as the unit.
     notes : list of str
@@ -230,7 +267,7 @@ def operating(
     >>> table, notes = operating(rows, read_rules({"benefit": 0.975}))
     >>> table[["measure", "value", "n_sim"]].to_dict("records")
     [{'measure': 'power', 'value': 0.75, 'n_sim': 4}]
-    """
+    """  # noqa: E501
     batches: Sequence[Batch] = [estimates] if isinstance(estimates, pd.DataFrame) else estimates
     evidence = _Evidence(batches, rules, factors)
 
@@ -239,11 +276,20 @@ def operating(
 
     decided = [_large(batch, parted, factors) if isinstance(batch, LargeCell) else parted(batch) for batch in batches]
     names = {_tag(part, rule.name): 0.5 for part in _PARTS for rule in rules}
-    table = performance(decided, factors=factors, measures=["power"], failures=failures, regime=regime, decisions=names)[0]
+    table = performance(
+        decided, factors=factors, measures=["power"], failures=failures, regime=regime, decisions=names
+    )[0]
     table = _untagged(table)
-    parts = [table, *(threshold_rows(evidence.thresholds[rule.name], rule, factors) for rule in rules if rule.type1 is not None)]
+    parts = [
+        table,
+        *(threshold_rows(evidence.thresholds[rule.name], rule, factors) for rule in rules if rule.type1 is not None),
+    ]
     table = pd.concat(parts, ignore_index=True)
-    cells = table.groupby([*factors], sort=False, observed=True, dropna=False).ngroup() if factors else np.zeros(len(table), int)
+    cells = (
+        table.groupby([*factors], sort=False, observed=True, dropna=False).ngroup()
+        if factors
+        else np.zeros(len(table), int)
+    )
     place = table["estimand"].map({rule.name: i for i, rule in enumerate(rules)})
     table = table.assign(_cell=cells, _rule=place).sort_values(["_cell", "method", "_rule"], kind="stable")
     notes = [note for rule in rules for note in evidence.one_sided(rule)]
@@ -262,7 +308,9 @@ def _tag(part: tuple[str, str], name: str) -> str:
 
 def _large(cell: LargeCell, parted: Callable[[pd.DataFrame], pd.DataFrame], factors: Sequence[str]) -> LargeCell:
     """A cell whose chunks become decisions as they are read."""
-    return cell.mapped(lambda table: pa.Table.from_pandas(parted(table.to_pandas()), preserve_index=False), {*_READ, *factors})
+    return cell.mapped(
+        lambda table: pa.Table.from_pandas(parted(table.to_pandas()), preserve_index=False), {*_READ, *factors}
+    )
 
 
 def _parted(decided: pd.DataFrame, factors: Sequence[str], regime: str) -> pd.DataFrame:
@@ -274,7 +322,10 @@ def _parted(decided: pd.DataFrame, factors: Sequence[str], regime: str) -> pd.Da
     sides = {"type1": decided[false], "power": decided[~false], **({"assurance": decided} if regime == "prior" else {})}
     found = []
     for measure, rows in sides.items():
-        found += [((measure, ""), rows), *(((measure, group), whole) for group, whole in _families(rows, factors, measure))]
+        found += [
+            ((measure, ""), rows),
+            *(((measure, group), whole) for group, whole in _families(rows, factors, measure)),
+        ]
     tags = {name: _tags(decided[name]) for name in ("estimand", "group")}
     parts = [rows.assign(**{name: _tagged(rows[name], tags[name], part) for name in tags}) for part, rows in found]
     return pd.concat(parts, ignore_index=True)
@@ -289,7 +340,9 @@ def _tags(column: pd.Series) -> pd.CategoricalDtype:
 def _tagged(column: pd.Series, tags: pd.CategoricalDtype, part: tuple[str, str]) -> Any:
     """Texts with the tags of a part."""
     coded = column.astype("category")
-    place = tags.categories.get_indexer(pd.Index([_tag(part, str(text)) if text else "" for text in coded.cat.categories]))
+    place = tags.categories.get_indexer(
+        pd.Index([_tag(part, str(text)) if text else "" for text in coded.cat.categories])
+    )
     return pd.Categorical.from_codes(place[coded.cat.codes.to_numpy()], dtype=tags)
 
 
@@ -299,7 +352,11 @@ def _untagged(table: pd.DataFrame) -> pd.DataFrame:
     place = tags.str[0].astype(int)
     families = place.map(lambda i: _PARTS[i][1])
     group = table["group"].str.split(_BY, n=1).str[-1].where(families == "", families)
-    table = table.assign(estimand=tags.str[1].astype("str"), group=group.astype("str"), measure=place.map(lambda i: _PARTS[i][0]).astype("str"))
+    table = table.assign(
+        estimand=tags.str[1].astype("str"),
+        group=group.astype("str"),
+        measure=place.map(lambda i: _PARTS[i][0]).astype("str"),
+    )
     return table.iloc[np.argsort(place.to_numpy(), kind="stable")]
 
 

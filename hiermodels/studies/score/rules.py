@@ -81,17 +81,27 @@ def _rule(name: str, value: Any) -> Rule:
     kinds = [key for key in ("above", "excludes", "type1") if key in given]
     if len(kinds) != 1:
         found = " and ".join(kinds) or "none"
-        raise ValueError(f"{name}: expected one of above, excludes and type1, found {found}; write e.g. {{above: 0.975}}")
+        raise ValueError(
+            f"{name}: expected one of above, excludes and type1, found {found}; write e.g. {{above: 0.975}}"
+        )
     kind = kinds[0]
     number = given[kind]
     real = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
     if not real or (kind != "excludes" and not 0 < number < 1):
         wanted = "a number" if kind == "excludes" else "a number between 0 and 1"
-        raise ValueError(f"{name}: {kind}: expected {wanted}, found {number!r}; write e.g. {0 if kind == 'excludes' else 0.975}")
+        raise ValueError(
+            f"{name}: {kind}: expected {wanted}, found {number!r}; write e.g. {0 if kind == 'excludes' else 0.975}"
+        )
     side = given.get("side", "both")
     if side not in _SIDES or (side != "both" and kind != "excludes"):
-        raise ValueError(f"{name}: side: expected one of {', '.join(_SIDES)}, of an interval that excludes a value, found {side!r}; mend it")
+        raise ValueError(
+            f"{name}: side: expected one of {', '.join(_SIDES)}, of an interval that excludes a value, found "
+            f"{side!r}; mend it"
+        )
     null = given.get("null", {})
     if (kind == "type1") != bool(null) or not isinstance(null, Mapping):
-        raise ValueError(f"{name}: null: expected the factors of the null cell beside type1 and nowhere else, found {null!r}; write e.g. null: {{treated: 0}}")
+        raise ValueError(
+            f"{name}: null: expected the factors of the null cell beside type1 and nowhere else, found {null!r}; "
+            f"write e.g. null: {{treated: 0}}"
+        )
     return Rule(name, str(given.get("estimand", name)), **{kind: float(number)}, side=side, null=dict(null))

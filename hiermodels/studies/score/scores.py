@@ -1,8 +1,11 @@
 """Measures applied to the blocks of a cell: rows of the tables of performance, each method's own and side by side.
 
-Blocks come in windows of replicates (`hiermodels.studies.store.blocks.Layout.parts`). Every number is a *program* that is run on windows
-(`hiermodels.studies.score.folds`): a measure of one method and estimand, of its groups or their average; counts; what the policies and
-notes must know of all replicates (`Facts`). Programs run side by side, so that few passes are needed, whatever their number.
+Blocks come in windows of replicates (`hiermodels.studies.store.blocks.Layout.parts`). Every number is a *program* that
+is run on windows
+(`hiermodels.studies.score.folds`): a measure of one method and estimand, of its groups or their average; counts; what
+the policies and
+notes must know of all replicates (`Facts`). Programs run side by side, so that few passes are needed, whatever their
+number.
 """
 
 from __future__ import annotations
@@ -84,7 +87,9 @@ class Facts(NamedTuple):
 
     def gives(self, part: str) -> bool:
         """Whether the method gives a part; a decision is on an estimate or an interval."""
-        return ("interval" if self.cut is None else "estimate") in self.given if part == "decision" else part in self.given
+        return (
+            ("interval" if self.cut is None else "estimate") in self.given if part == "decision" else part in self.given
+        )
 
     def loses(self, parts: Sequence[str]) -> bool:
         """Whether the method lacks some replicate, or a part of an answer that it gives elsewhere."""
@@ -93,7 +98,9 @@ class Facts(NamedTuple):
 
 
 class _Counts(NamedTuple):
-    """Replicates attempted, without what a measure needs, and tried more than once; with an estimate, and with one of the reference."""
+    """Replicates attempted, without what a measure needs, and tried more than once; with an estimate, and with one of
+    the reference.
+    """
 
     n_sim: Any
     n_failed: Any
@@ -105,7 +112,9 @@ class _Counts(NamedTuple):
 class _View:
     """The blocks of one estimand, a window of replicates, as measures see them; what they share is made once."""
 
-    def __init__(self, rules: Rules, name: str, blocks: Sequence[Block], reference: int, folds: Folds, facts: list[Facts]) -> None:
+    def __init__(
+        self, rules: Rules, name: str, blocks: Sequence[Block], reference: int, folds: Folds, facts: list[Facts]
+    ) -> None:
         self.rules, self.name, self.blocks, self.reference, self.folds = rules, name, blocks, reference, folds
         self._facts = facts  # empty until they are known
         self._seen: dict[tuple[int, bool], Errors] = {}
@@ -153,7 +162,9 @@ class _View:
         return self.raw[place].replaced(cut=self.fact(place).cut if cut is None else float(cut))
 
     def seen(self, place: int, average: bool, side: str, parts: tuple[str, ...] | None) -> Errors:
-        """The errors of the groups that a method has; ``parts``: on the replicates that methods have in common, for what needs these parts."""
+        """The errors of the groups that a method has; ``parts``: on the replicates that methods have in common, for
+        what needs these parts.
+        """
         if (place, average) not in self._seen:
             here, errors = self.blocks[place].here, self.errors(place)
             errors = errors if here.all() else errors.groups(here)
@@ -204,10 +215,18 @@ class Scores:
         Makes the windows; of each, blocks of some cells and estimands, one a method.
     """
 
-    def __init__(self, rules: Rules, names: Names, group_labels: NDArray[Any], windows: Callable[[], Iterator[list[list[Block]]]]) -> None:
+    def __init__(
+        self, rules: Rules, names: Names, group_labels: NDArray[Any], windows: Callable[[], Iterator[list[list[Block]]]]
+    ) -> None:
         self.rules, self.group_labels, self.windows = rules, group_labels, windows
         self.methods, self.estimands = ([str(name) for name in some] for some in (names.methods, names.estimands))
-        self.reference = 0 if rules.reference is None else self.methods.index(rules.reference) if rules.reference in self.methods else -1
+        self.reference = (
+            0
+            if rules.reference is None
+            else self.methods.index(rules.reference)
+            if rules.reference in self.methods
+            else -1
+        )
         self.facts: list[list[Facts]] = []
         self.found: dict[tuple[Any, ...], Any] = {}
 
@@ -234,17 +253,24 @@ class Scores:
     def _views(self, window: list[list[Block]], folds: Folds) -> list[_View]:
         names = [self.estimands[blocks[0].estimand] for blocks in window]
         return [
-            _View(self.rules, name, blocks, self.reference, folds, facts) for name, blocks, facts in zip(names, window, self.facts, strict=True)
+            _View(self.rules, name, blocks, self.reference, folds, facts)
+            for name, blocks, facts in zip(names, window, self.facts, strict=True)
         ]
 
     def _more(self, key: tuple[Any, ...], found: Any) -> dict[tuple[Any, ...], _Program]:
-        """Keep what a program found; programs of the table side by side, once it is known that methods lack different replicates."""
+        """Keep what a program found; programs of the table side by side, once it is known that methods lack different
+        replicates.
+        """
         self.found[key] = found
         if key[0] != "facts":
             return {}
         e, rules = key[1], self.rules
         self.facts[e].extend(found)
-        differ = rules.failures != "paired-complete" and len(found) > 1 and any(fact.loses(rules.menu.parts) for fact in found)
+        differ = (
+            rules.failures != "paired-complete"
+            and len(found) > 1
+            and any(fact.loses(rules.menu.parts) for fact in found)
+        )
         if not differ:
             return {}
         self.found["side", e] = True
@@ -278,7 +304,10 @@ class Scores:
 
     def _row(self, e: int, place: int, side: str, told: Told | None) -> Row:
         """Rows of a block: its groups, and their average."""
-        parts = [self._part(e, place, average, labels, side, told) for average, labels in self._versions(self.blocks[e][place])]
+        parts = [
+            self._part(e, place, average, labels, side, told)
+            for average, labels in self._versions(self.blocks[e][place])
+        ]
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
     def _part(self, e: int, place: int, average: bool, labels: NDArray[Any], side: str, told: Told | None) -> Row:
@@ -304,7 +333,8 @@ class Scores:
         return found
 
 
-# programs -----------------------------------------------------------------------------------------------------------------
+# programs
+# -----------------------------------------------------------------------------------------------------------------
 
 
 type _Of = tuple[int, bool, str, tuple[str, ...] | None]
@@ -339,7 +369,11 @@ def _asked(view: _View, place: int) -> Callable[[], Facts]:
             bool(answers.value.any()),
             any(bool(fold.value.any()) for fold in ragged),
             cut(),
-            {**{part: known[part] for part in PARTS if part in rules.menu.parts}, "tried": attempted.value, "present": answers.value},
+            {
+                **{part: known[part] for part in PARTS if part in rules.menu.parts},
+                "tried": attempted.value,
+                "present": answers.value,
+            },
         )
 
     return facts
@@ -376,7 +410,11 @@ def _counts(e: int, of: _Of, function: PerformanceMeasure, views: list[_View]) -
 
     paired = function.paired
     folds = [count(lambda: tried), count(retried)]
-    compared = [seen.fold(np.add, part) for part in (lambda: seen.known("estimate") & seen.present, lambda: seen.known("reference") & tried) if paired]
+    compared = [
+        seen.fold(np.add, part)
+        for part in (lambda: seen.known("estimate") & seen.present, lambda: seen.known("reference") & tried)
+        if paired
+    ]
     folds.insert(1, count(lambda: function.seen(seen).failed))
     return _Counts(*(fold.value for fold in folds), *([fold.value for fold in compared] or [None, None]))
 

@@ -61,7 +61,8 @@ def performance(
     regime : str
         Truth regime: ``fixed``, ``population`` or ``prior``.
     exclude_flagged : bool
-        Leave out flagged fits (any status but ``ok`` and ``singular``) to show how the table depends on them. It conditions on
+        Leave out flagged fits (any status but ``ok`` and ``singular``) to show how the table depends on them. It
+        conditions on
         convergence: not for conclusions.
     robust : bool
         MCSEs of standard deviations by the kurtosis form.
@@ -95,8 +96,22 @@ def performance(
     >>> table[["measure", "value"]].to_dict("list")
     {'measure': ['bias', 'cover'], 'value': [0.5, 1.0]}
     """
-    given: dict[str, Any] = {"regime": regime, "exclude_flagged": exclude_flagged, "robust": robust, "decisions": decisions, "supports": supports}
-    found = score(estimates, factors=factors, measures=measures, interval=interval, failures=failures, reference=reference, **given)
+    given: dict[str, Any] = {
+        "regime": regime,
+        "exclude_flagged": exclude_flagged,
+        "robust": robust,
+        "decisions": decisions,
+        "supports": supports,
+    }
+    found = score(
+        estimates,
+        factors=factors,
+        measures=measures,
+        interval=interval,
+        failures=failures,
+        reference=reference,
+        **given,
+    )
     return found.table, found.notes
 
 

@@ -20,7 +20,17 @@ from hiermodels.studies.store.blocks import Layout, Names, known
 from hiermodels.studies.store.failures import count_failures
 from hiermodels.studies.store.large import Filled, LargeCell
 
-__all__ = ["AVERAGE", "POLICIES", "POLICY_NOTES", "REGIMES", "Scored", "count_failures", "failure_note", "known", "tabulate"]
+__all__ = [
+    "AVERAGE",
+    "POLICIES",
+    "POLICY_NOTES",
+    "REGIMES",
+    "Scored",
+    "count_failures",
+    "failure_note",
+    "known",
+    "tabulate",
+]
 
 POLICIES = ("complete-case", "paired-complete", "worst-case", "retry-with-escalation")
 """What can be done about failed fits."""
@@ -30,8 +40,14 @@ REGIMES = {
     "from the same truth. Coverage of one group need not be nominal: shrinkage trades it for a smaller MSE.",
     "population": "Hyperparameters are fixed, groups are redrawn (regime: population): bias and coverage of "
     "a group are averages over the population of groups.",
-    "prior": "Hyperparameters are drawn anew for each dataset (regime: prior): coverage checks calibration where truths and priors agree.",
-    "mixed": "Truth regimes differ between cells (regime: mixed): bias and coverage mean something else in each; compare like with like.",
+    "prior": (
+        "Hyperparameters are drawn anew for each dataset (regime: prior): coverage checks calibration where "
+        "truths and priors agree."
+    ),
+    "mixed": (
+        "Truth regimes differ between cells (regime: mixed): bias and coverage mean something else in each; "
+        "compare like with like."
+    ),
 }
 """Truth regimes and what they mean for the reader."""
 
@@ -48,7 +64,8 @@ class Scored:
         Performance, each method on the replicates that it has.
     notes : list of str
     common : DataFrame
-        The same, all methods on the replicates that every one of them has: what may be set side by side. With `rmse_ratio`
+        The same, all methods on the replicates that every one of them has: what may be set side by side. With
+        `rmse_ratio`
         where errors are judged and there are several methods.
     failures : DataFrame
         See `count_failures`.
@@ -80,9 +97,7 @@ def tabulate(
     known("failures", failures, POLICIES)
     known("regime", regime, REGIMES)
     if not 0 < settings["interval"] < 1:
-        raise ValueError(
-            f"interval: expected a number between 0 and 1, such as 0.95, found {settings['interval']!r}"
-        )
+        raise ValueError(f"interval: expected a number between 0 and 1, such as 0.95, found {settings['interval']!r}")
     scorer = _Scorer(factors, regime, Rules(menu, failures, reference, exclude_flagged, decisions, supports, settings))
     batches: Iterable[Any] = [estimates] if hasattr(estimates, "columns") else estimates
     for batch in batches:
@@ -140,7 +155,9 @@ class _Scorer:
         own = table[table["measure"].isin(list(rules.menu.asked))].reset_index(drop=True)
         return Scored(own, notes, self._table(self.common, cells, methods) if len(methods) > 1 else own, failures)
 
-    def _table(self, rows: Mapping[tuple[int, int, int], Row], cells: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    def _table(
+        self, rows: Mapping[tuple[int, int, int], Row], cells: pd.DataFrame, methods: Sequence[str]
+    ) -> pd.DataFrame:
         order = sorted(rows)
         parts = [rows[who] for who in order]
         lengths = [len(part["value"]) for part in parts]

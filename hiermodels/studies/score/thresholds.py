@@ -1,7 +1,9 @@
 """Thresholds of decisions that are calibrated: what so small a share of the null cells exceeds.
 
-Null cells may be larger than memory: their rows arrive in tables, each with whole replicates of a method, as often as it takes
-(`hiermodels.studies.score.folds`). Kept are a few order statistics, and how many replicates have so many groups above the threshold.
+Null cells may be larger than memory: their rows arrive in tables, each with whole replicates of a method, as often as
+it takes
+(`hiermodels.studies.score.folds`). Kept are a few order statistics, and how many replicates have so many groups above
+the threshold.
 """
 
 from __future__ import annotations
@@ -31,11 +33,14 @@ _NOTHING = (np.zeros(0, np.int64), np.zeros(0))
 
 
 def calibrate_thresholds(estimates: pd.DataFrame, rule: Rule, factors: Sequence[str] = ()) -> pd.DataFrame:
-    """Thresholds at which a rule has its type I error in the null cells: one for each method and setting of the other factors.
+    """Thresholds at which a rule has its type I error in the null cells: one for each method and setting of the other
+    factors.
 
-    The least stored probability t with ``share(estimate > t) <= type1`` over all replicates (and groups) of the null cell. For
+    The least stored probability t with ``share(estimate > t) <= type1`` over all replicates (and groups) of the null
+    cell. For
     continuous estimates the error of a threshold chosen so has mean type1 and the standard deviation
-    ``sqrt(type1 (1 - type1) / n)`` (a beta law), which is the MCSE of the resulting error; with groups the replicate is the unit.
+    ``sqrt(type1 (1 - type1) / n)`` (a beta law), which is the MCSE of the resulting error; with groups the replicate is
+    the unit.
 
     Parameters
     ----------
@@ -86,17 +91,27 @@ def calibrated(frames: Callable[[], Iterable[pd.DataFrame]], rule: Rule, factors
 
     in_passes(windows, folds, {key: program(key) for key, n in counts.items() if n}, found)
     names = [*free, "method"]
-    return pd.DataFrame([{**dict(zip(names, key, strict=True)), **numbers} for key, numbers in rows.items()], columns=[*names, *_NUMBERS])
+    return pd.DataFrame(
+        [{**dict(zip(names, key, strict=True)), **numbers} for key, numbers in rows.items()],
+        columns=[*names, *_NUMBERS],
+    )
 
 
 def _null(rows: pd.DataFrame, rule: Rule, factors: Sequence[str]) -> pd.DataFrame:
     """Rows of the null cells."""
     unknown = [name for name in rule.null if name not in factors]
     if unknown:
-        raise ValueError(f"decisions: {rule.name}: null: {unknown[0]!r} is no factor of the grid ({', '.join(factors) or 'none'}); name one of them")
+        raise ValueError(
+            f"decisions: {rule.name}: null: {unknown[0]!r} is no factor of the grid "
+            f"({', '.join(factors) or 'none'}); name one of them"
+        )
     for name, value in rule.null.items():
         codes, levels = rows[name].factorize()
-        rows = rows[np.array([_same(level) == _same(value) for level in levels], bool)[codes] if len(levels) else np.zeros(len(rows), bool)]
+        rows = rows[
+            np.array([_same(level) == _same(value) for level in levels], bool)[codes]
+            if len(levels)
+            else np.zeros(len(rows), bool)
+        ]
     return rows
 
 
@@ -131,8 +146,11 @@ _TALLY: Join = _Tally()
 
 def _threshold(rep: NDArray[Any], values: NDArray[np.float64], n: int, type1: float, folds: Folds) -> dict[str, float]:
     """The threshold of one method and setting with so many finite estimates, of which some are in this window."""
+
     def at(*shares: float) -> list[float]:
-        places = np.array([[max(0, n - 1 - math.floor(share * n + 1e-9))] for share in shares])  # the least that at most this share exceeds
+        places = np.array(
+            [[max(0, n - 1 - math.floor(share * n + 1e-9))] for share in shares]
+        )  # the least that at most this share exceeds
         return [float(v) for v in order_statistics(values[:, None], places, np.array([n]), folds)[:, 0]]
 
     (value,) = at(type1)
@@ -141,7 +159,9 @@ def _threshold(rep: NDArray[Any], values: NDArray[np.float64], n: int, type1: fl
         """Groups above the threshold, and groups, of each replicate."""
         _, place = np.unique(rep, return_inverse=True)
         groups = np.bincount(place)
-        return np.column_stack([np.bincount(place, values > value, len(groups)).astype(np.int64), groups, np.ones_like(groups)])
+        return np.column_stack(
+            [np.bincount(place, values > value, len(groups)).astype(np.int64), groups, np.ones_like(groups)]
+        )
 
     fired, groups, times = folds.fold(_TALLY, above).value.T
     within, replicates = fired / groups, int(times.sum())
@@ -155,7 +175,23 @@ def _threshold(rep: NDArray[Any], values: NDArray[np.float64], n: int, type1: fl
 
 def threshold_rows(table: pd.DataFrame, rule: Rule, factors: Sequence[str]) -> pd.DataFrame:
     """Calibrated thresholds as rows of the null cells."""
-    table = table.assign(**rule.null, estimand=rule.name, group="", measure="threshold", n=table["n_sim"], n_failed=0, n_retried=0)
+    table = table.assign(
+        **rule.null, estimand=rule.name, group="", measure="threshold", n=table["n_sim"], n_failed=0, n_retried=0
+    )
     table["mcse"] = (table["upper"] - table["lower"]) / (2 * Z95)
-    columns = [*factors, "method", "estimand", "group", "measure", "value", "mcse", "lower", "upper", "n_sim", "n", "n_failed", "n_retried"]
+    columns = [
+        *factors,
+        "method",
+        "estimand",
+        "group",
+        "measure",
+        "value",
+        "mcse",
+        "lower",
+        "upper",
+        "n_sim",
+        "n",
+        "n_failed",
+        "n_retried",
+    ]
     return table[columns]

@@ -1,4 +1,6 @@
-"""What the reader of a table of performance must know: why values are missing, and how many replicates stand behind them."""
+"""What the reader of a table of performance must know: why values are missing, and how many replicates stand behind
+them.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,12 @@ class Told:
     def _compare(self, measure: Measure, counts: Any) -> None:
         n, of = np.atleast_1d(measure.n), np.atleast_1d(counts.n_sim)
         group = int(np.argmin(n / np.maximum(of, 1)))
-        found = (int(n[group]), int(of[group]), int(np.atleast_1d(counts.own)[group]), int(np.atleast_1d(counts.other)[group]))
+        found = (
+            int(n[group]),
+            int(of[group]),
+            int(np.atleast_1d(counts.own)[group]),
+            int(np.atleast_1d(counts.other)[group]),
+        )
         old = self.compared.get(self.method)
         if found[0] and (old is None or found[0] * old[1] < old[0] * found[1]):
             self.compared[self.method] = found
@@ -111,7 +118,10 @@ class Told:
             notes.append("Flagged fits are left out, which conditions on convergence: compare with the full table.")
         if self.parts:
             parts = "; ".join(f"{PARTS[part]}: {_counts(found)}" for part, found in self.parts.items())
-            notes.append(f"Some answers lack a part that their method gives elsewhere. {parts}. Column n counts what each value stands on.")
+            notes.append(
+                f"Some answers lack a part that their method gives elsewhere. {parts}. Column n counts what each "
+                f"value stands on."
+            )
         if short := {who: pair for who, pair in self.incomplete.items() if pair[0] < pair[1]}:
             notes.append(f"Rows [mean] stand on complete replicates, in which no group is missing: {_counts(short)}.")
         if any(measure.paired for measure in self.menu.asked.values()):
@@ -137,7 +147,10 @@ class Told:
         text = f"{text}, on the replicates that both methods have: at the least {_listed(parts)}."
         if less:
             names = _listed([repr(name) for name in dict.fromkeys(less)], " and ")
-            text += f" More than {100 * CONDITIONAL:g}% are missing from {names}: such a comparison is conditional on having an estimate there."
+            text += (
+                f" More than {100 * CONDITIONAL:g}% are missing from {names}: such a comparison is conditional "
+                f"on having an estimate there."
+            )
         return text
 
     def _bias_note(self, nominal: float) -> list[str]:
@@ -145,7 +158,8 @@ class Told:
         for name, lost in self.lost.items():
             worst = max(lost.values())
             notes.append(
-                f"Few draws bias {name} of {', '.join(lost)}: at a tail ESS of {2 * nominal / worst - 1:.0f} an interval between "
+                f"Few draws bias {name} of {', '.join(lost)}: at a tail ESS of {2 * nominal / worst - 1:.0f} an "
+                f"interval between "
                 f"sample quantiles covers {nominal - worst:.3f} for {nominal:g}, more than half an MCSE less. "
                 f"Take more draws, or read {self.menu.all[name].by_ranks}, which has no such bias."
             )
@@ -156,7 +170,10 @@ class Told:
         if len(found) == len(self.cells):
             return ""
         rows = cells.iloc[sorted(found)[:3]]
-        words = [" ".join(f"{k}={_plain(v)}" for k, v in zip(rows.columns, row, strict=True)) for row in rows.itertuples(index=False)]
+        words = [
+            " ".join(f"{k}={_plain(v)}" for k, v in zip(rows.columns, row, strict=True))
+            for row in rows.itertuples(index=False)
+        ]
         more = f" and {len(found) - 3} more cells" if len(found) > 3 else ""
         return f" at {', '.join(words)}{more}"
 

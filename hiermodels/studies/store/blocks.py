@@ -80,7 +80,9 @@ def cells_of(frame: pd.DataFrame, factors: Sequence[str]) -> tuple[Axis, pd.Data
 
 @dataclass(frozen=True)
 class Block:
-    """One cell x method x estimand, as matrices (replicate, group) on axes shared by its methods; ``here``: groups that the method has."""
+    """One cell x method x estimand, as matrices (replicate, group) on axes shared by its methods; ``here``: groups
+    that the method has.
+    """
 
     cell: int
     method: int
@@ -107,7 +109,10 @@ class Layout:
 
     def __init__(self, frame: pd.DataFrame, factors: Sequence[str], names: Names, columns: Collection[str]) -> None:
         self.cells, self.cell_values = cells_of(frame, factors)
-        self.methods, self.estimands = axis_of(frame["method"], names.methods), axis_of(frame["estimand"], names.estimands)
+        self.methods, self.estimands = (
+            axis_of(frame["method"], names.methods),
+            axis_of(frame["estimand"], names.estimands),
+        )
         self.groups = axis_of(frame["group"], names.groups)
         self.group_labels = group_text(self.groups.labels)
         self.status = severity(frame["status"])
@@ -124,17 +129,13 @@ class Layout:
         if len(twice):
             row = frame.iloc[self.order[twice[0]]]
             where = ", ".join(f"{name} {row[name]!r}" for name in ("method", "estimand", "group"))
-            raise ValueError(
-                f"estimates: replicate {row['rep']} is there twice ({where}); expected one row each"
-            )
-        self.numbers = {
-            name: frame[name].to_numpy(np.float64)
-            for name in columns
-            if name in frame
-        }
+            raise ValueError(f"estimates: replicate {row['rep']} is there twice ({where}); expected one row each")
+        self.numbers = {name: frame[name].to_numpy(np.float64) for name in columns if name in frame}
 
     def parts(self) -> Iterator[Callable[[], Iterator[list[list[Block]]]]]:
-        """What makes the windows of a part: of each, blocks of some cells and estimands, one a method. Here one window of one cell and estimand."""
+        """What makes the windows of a part: of each, blocks of some cells and estimands, one a method. Here one window
+        of one cell and estimand.
+        """
         for blocks in self.shared():
             yield lambda blocks=blocks: iter([[blocks]])  # type: ignore[misc]
 

@@ -1,8 +1,11 @@
 """Chunks of estimates as Parquet files: one a cell, method and run of replicates, whole or absent.
 
-Each file carries, in its schema's metadata, who made it (`hiermodels.studies.store.identity.Makers`) and the digest of each of its
-columns' values: reading is checking. What is read and is not what was written, or is another study's, counts as absent where a
-run is gone on with, and is refused elsewhere. Tables are read a few cells at a time, so that a study may be larger than memory.
+Each file carries, in its schema's metadata, who made it (`hiermodels.studies.store.identity.Makers`) and the digest of
+each of its
+columns' values: reading is checking. What is read and is not what was written, or is another study's, counts as absent
+where a
+run is gone on with, and is refused elsewhere. Tables are read a few cells at a time, so that a study may be larger than
+memory.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "IMPORT", "Strange", "chunk_is_whole", "chunk_path", "cut", "encoded", "parquet", "read_chunk", "read_parquet", "stored_chunks",
+    "IMPORT", "Strange", "chunk_is_whole", "chunk_path", "cut", "encoded", "parquet", "read_chunk", "read_parquet", "stored_chunks",  # noqa: E501
     "stream_estimates", "wanted_files", "write_chunk",
 ]  # fmt: skip
 
@@ -72,7 +75,9 @@ def _method_folder(folder: Path, cell: str, method: str) -> Path:
     return folder / "estimates" / cell / safe
 
 
-def write_chunk(folder: str | os.PathLike[str], cell: str, method: str, index: int, table: pa.Table, maker: str | None = None) -> Path:
+def write_chunk(
+    folder: str | os.PathLike[str], cell: str, method: str, index: int, table: pa.Table, maker: str | None = None
+) -> Path:
     """Store one finished chunk, whole or not at all.
 
     Parameters
@@ -95,7 +100,9 @@ def write_chunk(folder: str | os.PathLike[str], cell: str, method: str, index: i
 
 
 def parquet(table: pa.Table, maker: str | None = None) -> bytes:
-    """A table as the bytes of a Parquet file whose pages carry checksums, and whose metadata has the digest of each column."""
+    """A table as the bytes of a Parquet file whose pages carry checksums, and whose metadata has the digest of each
+    column.
+    """
     rest = {key: value for key, value in (table.schema.metadata or {}).items() if key != _KEY}
     columns = {name: of_column(table[name]) for name in table.column_names}
     stamp = {"maker": maker, "columns": columns, "rest": _of_rest(rest)}
@@ -120,7 +127,9 @@ def _of_rest(metadata: Mapping[bytes, bytes]) -> str:
     return digest(*(part for item in sorted(metadata.items()) for part in item))
 
 
-def chunk_is_whole(folder: str | os.PathLike[str], cell: str, method: str, index: int, maker: str | None = None) -> bool:
+def chunk_is_whole(
+    folder: str | os.PathLike[str], cell: str, method: str, index: int, maker: str | None = None
+) -> bool:
     """Whether a chunk is stored, can be read back, and is what was written by its maker; a file that is not is removed.
 
     Parameters
@@ -179,8 +188,11 @@ class Strange(Exception):
     """A file that is not what was written under its name; the text says why."""
 
 
-def read_parquet(path: Path, spare: Collection[str] = (), maker: str | None = None, *, stamped: bool = False) -> pa.Table:
-    """A Parquet file that `parquet` made, checked, without the columns that can be spared; ``stamped``: it must have digests.
+def read_parquet(
+    path: Path, spare: Collection[str] = (), maker: str | None = None, *, stamped: bool = False
+) -> pa.Table:
+    """A Parquet file that `parquet` made, checked, without the columns that can be spared; ``stamped``: it must have
+    digests.
 
     Raises
     ------
@@ -193,7 +205,11 @@ def read_parquet(path: Path, spare: Collection[str] = (), maker: str | None = No
         table = file.read(columns, use_threads=False)
         metadata = dict(table.schema.metadata or {})
         stamp = json.loads(metadata.pop(_KEY, b"null"))
-        wrong = None if stamp is None else _differing(table, stamp, spare) or ("metadata" if stamp["rest"] != _of_rest(metadata) else "")
+        wrong = (
+            None
+            if stamp is None
+            else _differing(table, stamp, spare) or ("metadata" if stamp["rest"] != _of_rest(metadata) else "")
+        )
     except Exception as error:  # Arrow raises many kinds for a damaged file
         raise Strange(f"damaged ({_first_line(error)})") from None
     if wrong:
@@ -275,7 +291,9 @@ def wanted_files(
     return files, most
 
 
-def _files_within(folder: Path, manifest: Mapping[str, Any], cell: str, method: str, replications: int | None) -> list[Path]:
+def _files_within(
+    folder: Path, manifest: Mapping[str, Any], cell: str, method: str, replications: int | None
+) -> list[Path]:
     """Files of a combination that may hold replicates below a number."""
     chunk = manifest.get("chunk")
     chunk = chunk.get(cell, {}).get(method) if isinstance(chunk, Mapping) else chunk

@@ -1,4 +1,6 @@
-"""Tables as CSV, as every file of a run is written: a text that a spreadsheet would run as a formula begins with an apostrophe."""
+"""Tables as CSV, as every file of a run is written: a text that a spreadsheet would run as a formula begins with an
+apostrophe.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +47,14 @@ def csv_text(table: pd.DataFrame, *, header: bool = True) -> str:
     >>> csv_text(pd.DataFrame({"group": ["=a", None], "value": [-1.5, 2.0]}))
     "group,value\n'=a,-1.5\nNA,2.0\n"
     """
+
     def guard(cell: Any) -> Any:
         return guarded(cell) if isinstance(cell, str) else cell
 
-    texts = [c for c in table.columns if not (pd.api.types.is_numeric_dtype(table[c].dtype) or pd.api.types.is_datetime64_any_dtype(table[c].dtype))]
+    texts = [
+        c
+        for c in table.columns
+        if not (pd.api.types.is_numeric_dtype(table[c].dtype) or pd.api.types.is_datetime64_any_dtype(table[c].dtype))
+    ]
     table = table.assign(**{c: table[c].astype(object).map(guard) for c in texts}).rename(columns=guard)
     return table.to_csv(index=False, header=header, lineterminator="\n", na_rep="NA")

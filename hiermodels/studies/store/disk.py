@@ -1,13 +1,17 @@
 """Files that are whole or not there, and folders that processes do not fight over.
 
-Every file is written under a temporary name of its own, flushed to disk, and renamed: whatever stands under its own name
-is complete, also on file systems that many machines share. Temporary names end in ``.tmp-<host>-<process>-<token>``; the
+Every file is written under a temporary name of its own, flushed to disk, and renamed: whatever stands under its own
+name
+is complete, also on file systems that many machines share. Temporary names end in ``.tmp-<host>-<process>-<token>``;
+the
 token is drawn anew for each, and the file must not be there yet.
 
-A run folder carries the file ``.hiermodels``, which is made before anything else in it: a folder that has neither it nor a
+A run folder carries the file ``.hiermodels``, which is made before anything else in it: a folder that has neither it
+nor a
 manifest, and is not empty, is somebody else's and is left alone. Nothing is written through a link inside a run folder.
 
-A folder is held by one process, or by the shards of one study together. Locks are the operating system's (``flock``), so
+A folder is held by one process, or by the shards of one study together. Locks are the operating system's (``flock``),
+so
 that a process that dies in whatever way lets go of them: ``.lock`` for the whole folder, which shards take for moments
 only, and ``.lock-<shard>`` for as long as a shard computes.
 """
@@ -126,7 +130,10 @@ def _refuse_links(path: Path) -> None:
 
 
 def _is_link(path: Path) -> ValueError:
-    return ValueError(f"{path}: a link inside a run folder, through which nothing is written; remove it, or choose another folder with --out")
+    return ValueError(
+        f"{path}: a link inside a run folder, through which nothing is written; remove it, or choose another folder "
+        f"with --out"
+    )
 
 
 def _sync_folder(folder: Path) -> None:
@@ -169,12 +176,18 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         found = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise ValueError(f"{path}: expected the JSON that a run wrote, found something else ({found}); put it back, or remove it") from None
+        raise ValueError(
+            f"{path}: expected the JSON that a run wrote, found something else ({found}); put it back, or remove it"
+        ) from None
 
 
 def unwritable(path: Path, error: OSError) -> ValueError:
     """What to say of a place that cannot be written."""
-    reason = "a folder stands there: move it away" if isinstance(error, IsADirectoryError) else error.strerror or type(error).__name__
+    reason = (
+        "a folder stands there: move it away"
+        if isinstance(error, IsADirectoryError)
+        else error.strerror or type(error).__name__
+    )
     return ValueError(f"{path}: cannot be written ({reason}); choose a folder of yours with --out, or make room")
 
 
@@ -268,7 +281,10 @@ def _claim(folder: Path) -> None:
             return
         if names and "manifest.json" not in names:
             found = ", ".join(sorted(names)[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-            raise ValueError(f"{folder}: expected an empty folder or a run's, found {found}; nothing was written: choose another with --out")
+            raise ValueError(
+                f"{folder}: expected an empty folder or a run's, found {found}; nothing was written: choose another "
+                f"with --out"
+            )
         with contextlib.suppress(FileExistsError):
             os.close(os.open(folder / MARKER, _NEW, 0o666))
     except OSError as error:

@@ -1,10 +1,12 @@
 """Whether a run folder is what its manifest says, and may be continued with this configuration.
 
-A manifest carries the digest of its own content, and each chunk what made it: a hash of everything that determines the chunk's
+A manifest carries the digest of its own content, and each chunk what made it: a hash of everything that determines the
+chunk's
 numbers, so that files of one study are not taken for those of another.
 
 What determines results (mechanisms, methods, estimands, interval, seed, precision, and the lanes and chunks
-that the files were made with) must be what it was. `aim`, `performance`, the summary of failures and how long a host function
+that the files were made with) must be what it was. `aim`, `performance`, the summary of failures and how long a host
+function
 may take are free: a run that hangs is stopped, given a `timeout` and gone on with.
 More replications, cells or methods extend a run, if that is asked for. Everything else is refused, with the
 differences.
@@ -20,13 +22,28 @@ from typing import Any
 
 from hiermodels.studies.store.disk import quoted
 
-__all__ = ["FORMAT", "IDENTITY", "STREAMS", "Makers", "check_current", "check_identity", "check_sizes", "differences", "identity_of", "plain", "timeless", "verified", "with_nesting"]
+__all__ = [
+    "FORMAT",
+    "IDENTITY",
+    "STREAMS",
+    "Makers",
+    "check_current",
+    "check_identity",
+    "check_sizes",
+    "differences",
+    "identity_of",
+    "plain",
+    "timeless",
+    "verified",
+    "with_nesting",
+]
 
 IDENTITY = ("mechanisms", "methods", "estimands", "interval", "seed", "precision")
 """Keys of a resolved configuration that determine results."""
 
 STREAMS = 2
-"""Number of the streams of random numbers: the same study and seed give the same datasets under the same number; one more whenever
+"""Number of the streams of random numbers: the same study and seed give the same datasets under the same number; one
+more whenever
 that changes."""
 FORMAT = 2
 """Number of the format of a run folder; files made before 2 carry no digests."""
@@ -47,9 +64,7 @@ def plain(value: Any) -> Any:
     try:
         return json.loads(json.dumps(value))
     except TypeError as error:
-        raise ValueError(
-            f"resolved configuration: {error}; expected numbers, text, lists and mappings"
-        ) from None
+        raise ValueError(f"resolved configuration: {error}; expected numbers, text, lists and mappings") from None
 
 
 def identity_of(resolved: Mapping[str, Any]) -> str:
@@ -88,7 +103,8 @@ def with_nesting(mechanisms: Any) -> Any:
 class Makers:
     """What made the chunks of a run: a hash a cell and method, of all that determines the numbers in their files.
 
-    Neither the number of replications nor other cells and methods enter it, so that a chunk stays what it is when a study
+    Neither the number of replications nor other cells and methods enter it, so that a chunk stays what it is when a
+    study
     grows or is joined to another part; nor does any time.
 
     Parameters
@@ -105,7 +121,9 @@ class Makers:
         common["mechanisms"] = with_nesting(_without(config.get("mechanisms"), "grid"))
         common["retry"] = config.get("failures") == RETRY
         common["function"] = self._functions.get("mechanisms.formula")
-        self._common = self._hash([common, manifest.get("format"), manifest.get("streams")]) if verified(manifest) else None
+        self._common = (
+            self._hash([common, manifest.get("format"), manifest.get("streams")]) if verified(manifest) else None
+        )
 
     def of(self, cell: str, method: str) -> str | None:
         """What makes the chunks of a cell and a method; None in a folder made before digests."""
@@ -162,7 +180,8 @@ def check_current(manifest: Mapping[str, Any], folder: Path) -> None:
     ]
     if found:
         raise ValueError(
-            f"{folder}: made by another version ({'; '.join(found)}), which gives other datasets; it can be read and reported, "
+            f"{folder}: made by another version ({'; '.join(found)}), which gives other datasets; it can be read and "
+            f"reported, "
             f"not gone on with: start anew with `{anew(folder)}`"
         )
 
@@ -258,13 +277,11 @@ def check_identity(
     refused += edited(old_manifest.get("functions") or {}, functions or {})
     if refused:
         raise ValueError(
-            f"{where} holds another study; take another folder with --out, or undo what differs:\n  "
-            + listed(refused)
+            f"{where} holds another study; take another folder with --out, or undo what differs:\n  " + listed(refused)
         )
     if added and not extend:
         raise ValueError(
-            f"{where} holds a smaller study; type the command with --extend to add to it:\n  "
-            + listed(added)
+            f"{where} holds a smaller study; type the command with --extend to add to it:\n  " + listed(added)
         )
     return added
 
@@ -294,13 +311,16 @@ def check_sizes(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "th
             found += [line(f"{key}.{cell}.{m}", *pair) for m, pair in both.items() if pair[0] != pair[1]]
     if found:
         raise ValueError(
-            f"{where} was made with other lanes or chunks, as by another version or kind of device; take another folder with "
+            f"{where} was made with other lanes or chunks, as by another version or kind of device; take another "
+            f"folder with "
             "--out, or the device and versions that its manifest names:\n  " + listed(sorted(found))
         )
 
 
 def edited(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Python functions that both sides have and that are not the same, a line each part of them that both have and that differs."""
+    """Python functions that both sides have and that are not the same, a line each part of them that both have and
+    that differs.
+    """
     return [
         f"{place}: edited since: {line(part, old[place][part], new[place][part])}"
         for place in old
@@ -340,11 +360,7 @@ def _cell_name(cell: Mapping[str, Any]) -> str:
 
 
 def _without(mapping: Any, key: str) -> Any:
-    return (
-        {name: value for name, value in mapping.items() if name != key}
-        if isinstance(mapping, dict)
-        else mapping
-    )
+    return {name: value for name, value in mapping.items() if name != key} if isinstance(mapping, dict) else mapping
 
 
 def listed(found: Sequence[str], most: int = 3) -> str:

@@ -22,7 +22,10 @@ def imported_methods(folder: str | Path) -> dict[str, dict[str, Any]]:
     file = Path(folder) / "imported.json"
     found = read_json(file) if file.is_file() else {}
     if not isinstance(found, dict) or not all(isinstance(about, dict) for about in found.values()):
-        raise ValueError(f"{file}: expected method to what is known of it, found something else; put it back, or import the tables again")
+        raise ValueError(
+            f"{file}: expected method to what is known of it, found something else; put it back, or import the "
+            f"tables again"
+        )
     return found
 
 

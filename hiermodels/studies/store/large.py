@@ -2,7 +2,7 @@
 
 A window is a run of replicates of all methods, as long as keeps its rows at about `LARGE`: it depends on the number of rows of a
 replicate, and not on how they are stored. Its blocks are those that `hiermodels.studies.store.blocks.Layout` cuts from a table.
-"""
+"""  # noqa: E501
 
 from __future__ import annotations
 
@@ -64,11 +64,18 @@ class LargeCell:
 
     def methods(self) -> list[LargeCell]:
         """The cell, method by method."""
-        return [replace(self, files=tuple(files)) for _, files in itertools.groupby(self.files, lambda one: one[0].parent)]
+        return [
+            replace(self, files=tuple(files)) for _, files in itertools.groupby(self.files, lambda one: one[0].parent)
+        ]
 
     def tables(self, columns: Collection[str] | None = None) -> Iterator[pa.Table]:
-        """Tables of the chunks in order, few in memory at a time (one of those that are made, which may be larger); texts as codes. ``columns``: no others are wanted."""
-        ahead = max(1, min(_AHEAD, self.rows // max(map(_rows_of, self.files[:1]), default=1))) if self.made is None else 0
+        """Tables of the chunks in order, few in memory at a time (one that is made may be larger); texts as codes.
+
+        ``columns``: no others are wanted.
+        """
+        ahead = (
+            max(1, min(_AHEAD, self.rows // max(map(_rows_of, self.files[:1]), default=1))) if self.made is None else 0
+        )
         with concurrent.futures.ThreadPoolExecutor(min(8, cores())) as pool:
             waiting: deque[concurrent.futures.Future[pa.Table]] = deque()
             for file in self.files:
@@ -82,7 +89,6 @@ class LargeCell:
         path, spare, maker, todo = file
         columns = columns if self.made is None else self.wanted
         if columns is not None:
-
             with contextlib.suppress(Exception):  # a damaged file is refused when it is read
                 spare = [name for name in pq.read_schema(path).names if name not in columns]
         table = encoded(cut(read_chunk(path, spare, maker, todo), self.reps))
@@ -99,7 +105,11 @@ def _some(table: pa.Table) -> Iterator[pa.Table]:
 
 
 def stream_cells(
-    folder: Path, manifest: Mapping[str, Any], replications: int | None = None, spare: Collection[str] = (), large: int = LARGE
+    folder: Path,
+    manifest: Mapping[str, Any],
+    replications: int | None = None,
+    spare: Collection[str] = (),
+    large: int = LARGE,
 ) -> Iterator[pd.DataFrame | LargeCell]:
     """Stored estimates as batches of whole cells with about ``large`` rows, and cells with more as a `LargeCell`.
 
@@ -166,7 +176,10 @@ class Filled:
         self.estimands = Axis(np.zeros(0, np.int64), list(names.estimands))
         self.group_labels = group_text(names.groups)
         self.failures = self._failures(counts)
-        self._axes_of = {e: np.unique(np.concatenate([np.array(some) for some in of.values()])) for e, of in sorted(self.targets.items())}
+        self._axes_of = {
+            e: np.unique(np.concatenate([np.array(some) for some in of.values()]))
+            for e, of in sorted(self.targets.items())
+        }
 
     def _note(self, table: pa.Table, counts: dict[int, NDArray[np.int64]]) -> None:
         """Take note of a chunk's targets, and count its fits by their worst status."""
@@ -203,7 +216,10 @@ class Filled:
         """Blocks of every estimand, one a method, window by window."""
         width = self.cell.rows // sum(len(groups) for of in self.targets.values() for groups in of.values())
         width = 1 << max(width, 1).bit_length() - 1
-        methods = [_Method(self, part.tables({"rep", "estimand", "group", "method", "status", *self.columns})) for part in self.cell.methods()]
+        methods = [
+            _Method(self, part.tables({"rep", "estimand", "group", "method", "status", *self.columns}))
+            for part in self.cell.methods()
+        ]
         for start in range(0, self.cell.reps, width):
             reps = range(start, min(start + width, self.cell.reps))
             filled = {code: matrices for method in methods for code, matrices in method.fill(reps).items()}
@@ -218,7 +234,9 @@ class Filled:
             count += len(groups)
         return place, count
 
-    def _blocks(self, estimand: int, of: Mapping[int, list[int]], filled: Mapping[int, Mapping[str, NDArray[Any]]]) -> list[Block]:
+    def _blocks(
+        self, estimand: int, of: Mapping[int, list[int]], filled: Mapping[int, Mapping[str, NDArray[Any]]]
+    ) -> list[Block]:
         groups = self._axes_of[estimand]
         first = self.rows_of()[0][estimand, groups[0]]
         blocks = []
@@ -226,7 +244,11 @@ class Filled:
             matrices = {name: matrix[first : first + len(groups)].T for name, matrix in filled[method].items()}
             status = matrices["status"]
             attempted, failed = status >= 0, status == STATUS.index("nonfinite")
-            blocks.append(Block(0, method, estimand, groups, matrices, np.isin(groups, own), attempted, failed, attempted & ~failed))
+            blocks.append(
+                Block(
+                    0, method, estimand, groups, matrices, np.isin(groups, own), attempted, failed, attempted & ~failed
+                )
+            )
         return blocks
 
 
@@ -257,14 +279,18 @@ class _Method:
                 break
             self.left = next(self.tables, None)
         if (matrices["status"] >= 0).sum() < count:
-            raise ValueError(f"estimates: a replicate from {reps.start} to {reps.stop - 1} is there twice (method {list(self.cell.names.methods)[self.code]!r}); "
+            raise ValueError(f"estimates: a replicate from {reps.start} to {reps.stop - 1} is there twice (method "
+                             f"{list(self.cell.names.methods)[self.code]!r}); "
                              "expected one row each")  # fmt: skip
         return {self.code: matrices} if self.code >= 0 else {}
 
     def _put(self, table: pa.Table, reps: range, matrices: Mapping[str, NDArray[Any]]) -> None:
         if not table.num_rows:
             return
-        estimand, group = (_codes(table[name], known) for name, known in (("estimand", self.cell.names.estimands), ("group", self.cell.names.groups)))
+        estimand, group = (
+            _codes(table[name], known)
+            for name, known in (("estimand", self.cell.names.estimands), ("group", self.cell.names.groups))
+        )
         at = self.place[estimand, group] * len(reps) + (table["rep"].to_numpy() - reps.start)
         matrices["status"].reshape(-1)[at] = _status(table)
         for name in self.cell.columns:
@@ -292,4 +318,6 @@ def _codes(column: Any, known: dict[Any, int]) -> NDArray[np.int64]:
 
 def _status(table: pa.Table) -> NDArray[np.int8]:
     labels = _labels(table["status"])
-    return np.array([STATUS.index(known("status", word, STATUS)) for word in labels], np.int8)[_indices(table["status"])]
+    return np.array([STATUS.index(known("status", word, STATUS)) for word in labels], np.int8)[
+        _indices(table["status"])
+    ]

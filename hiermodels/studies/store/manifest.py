@@ -1,4 +1,6 @@
-"""The manifest of a run folder: what a study is, how it is cut into chunks, what computed it, and a digest of all of that."""
+"""The manifest of a run folder: what a study is, how it is cut into chunks, what computed it, and a digest of all of
+that.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,14 @@ def make_manifest(
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-    manifest = {"format": FORMAT, "streams": STREAMS, "config": resolved, "identity": identity_of(resolved), "lanes": lanes, "chunk": chunk}
+    manifest = {
+        "format": FORMAT,
+        "streams": STREAMS,
+        "config": resolved,
+        "identity": identity_of(resolved),
+        "lanes": lanes,
+        "chunk": chunk,
+    }
     return plain({**manifest, "versions": versions, "device": device, "cells": list(cells), **more})
 
 
@@ -122,7 +131,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 _TODO = (
-    "put back what was written, or remove the file and type the command that made the run again: it keeps the chunks that "
+    "put back what was written, or remove the file and type the command that made the run again: it keeps the chunks "
+    "that "
     "are of its study"
 )
 
@@ -156,19 +166,27 @@ def _cell(value: Any) -> bool:
     if not isinstance(value, dict) or not isinstance(value.get("factors", {}), dict):
         return False
     factors = value.get("factors", {}).values()
-    return re.fullmatch("[0-9a-f]{1,64}", str(value.get("hash"))) is not None and all(isinstance(v, float | int | str) for v in factors)
+    return re.fullmatch("[0-9a-f]{1,64}", str(value.get("hash"))) is not None and all(
+        isinstance(v, float | int | str) for v in factors
+    )
 
 
 _Check = Callable[[Any], bool]
 _CONFIG: dict[str, tuple[_Check, str]] = {
     "mechanisms": (lambda v: isinstance(v, dict), "a mapping"),
-    "methods": (lambda v: bool(v) and isinstance(v, dict) and all(isinstance(m, dict) for m in v.values()), "a mapping of method to settings"),
+    "methods": (
+        lambda v: bool(v) and isinstance(v, dict) and all(isinstance(m, dict) for m in v.values()),
+        "a mapping of method to settings",
+    ),
     "estimands": (lambda v: bool(v) and isinstance(v, list), "a list of estimands"),
     "performance": (_texts, "a list of measures"),
     "replications": (_whole, "a whole number of at least 1"),
     "failures": (lambda v: isinstance(v, str), "a word"),
     "interval": (lambda v: _share(v.get("level") if isinstance(v, dict) else v), "a level between 0 and 1"),
-    "seed": (lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 2**32, "a whole number from 0 to 4294967295"),
+    "seed": (
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 2**32,
+        "a whole number from 0 to 4294967295",
+    ),
 }
 _MANIFEST: dict[str, tuple[_Check, str]] = {
     "cells": (_cells, "a list of cells, each with its hash and factors"),

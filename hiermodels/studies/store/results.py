@@ -12,7 +12,8 @@
              .hiermodels                     says that the folder is a run's
              .lock, .lock-<shard>            held, by the operating system, while a process works here
 
-How files are written and folders held: `hiermodels.studies.store.disk`. Manifest, chunks and table carry digests of their content, and
+How files are written and folders held: `hiermodels.studies.store.disk`. Manifest, chunks and table carry digests of
+their content, and
 reading is checking: `hiermodels.studies.store.manifest`, `hiermodels.studies.store.chunks`.
 """
 
@@ -48,7 +49,14 @@ from hiermodels.studies.store.disk import locked, quoted, read_json, remove, wri
 from hiermodels.studies.store.failures import count_failures
 from hiermodels.studies.store.identity import check_identity, identity_of, plain, verified
 from hiermodels.studies.store.imported import imported_methods
-from hiermodels.studies.store.manifest import factors_of, make_manifest, read_manifest, with_files, with_machine, write_manifest
+from hiermodels.studies.store.manifest import (
+    factors_of,
+    make_manifest,
+    read_manifest,
+    with_files,
+    with_machine,
+    write_manifest,
+)
 
 __all__ = [
     "Run",
@@ -113,7 +121,9 @@ class Run:
 
     def first_replicates(self, count: int) -> pd.DataFrame:
         """`estimates` of replicates 0 to count - 1 alone; files that hold others are not read."""
-        return self._with_methods(read_estimates(self.path, min(count, self.config["replications"]), manifest=self.manifest))
+        return self._with_methods(
+            read_estimates(self.path, min(count, self.config["replications"]), manifest=self.manifest)
+        )
 
     def _with_methods(self, table: pd.DataFrame) -> pd.DataFrame:
         """A table that knows the order of all methods, so that parts of it keep their colours in figures."""
@@ -127,9 +137,11 @@ class Run:
 
     @cached_property
     def common(self) -> pd.DataFrame:
-        """`performance` of all methods on the replicates that every one of them has: what may be compared, side by side.
+        """`performance` of all methods on the replicates that every one of them has: what may be compared, side by
+        side.
 
-        A method that gives no standard errors, say, does not bar the others from theirs. Of a run with one method, or made by
+        A method that gives no standard errors, say, does not bar the others from theirs. Of a run with one method, or
+        made by
         an earlier version, `performance` itself.
         """
         stamp, file = (self._stored.schema.metadata or {}).get(b"study"), self.path / "common.parquet"
@@ -167,7 +179,9 @@ class Run:
         return False
 
     def report(self, out: str | os.PathLike[str] | None = None) -> Path:
-        """Write ``report.html`` and the figures again from what is stored, here or in another folder; the report's path."""
+        """Write ``report.html`` and the figures again from what is stored, here or in another folder; the report's
+        path.
+        """
         from hiermodels.reporting.report import write_report
 
         return write_report(self) if out is None else write_report(self, Path(out))
@@ -182,7 +196,9 @@ class Run:
         table = self._read(file)
         if (table.schema.metadata or {}).get(b"study", stamp := stamp_of(self.config).encode()) != stamp:
             todo = "type the command that extended it again, or `hiermodels report` if nothing is missing"
-            raise ValueError(f"{self.path}: the table of performance here is of the study before it was changed; {todo}")
+            raise ValueError(
+                f"{self.path}: the table of performance here is of the study before it was changed; {todo}"
+            )
         return table
 
     def _read(self, file: Path) -> pa.Table:
@@ -243,9 +259,7 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     folder = Path(path)
     manifest = read_manifest(folder)
     if manifest is None:
-        raise ValueError(
-            f"{folder}: no run here: expected a folder with manifest.json, such as runs/eight_schools"
-        )
+        raise ValueError(f"{folder}: no run here: expected a folder with manifest.json, such as runs/eight_schools")
     if not verified(manifest):
         warnings.warn(f"{folder}: {UNVERIFIED}", stacklevel=2)
     return Run(folder, manifest["config"], manifest)
@@ -282,7 +296,9 @@ def read_estimates(
     return next(stream_estimates(Path(path), manifest, replications, rows=None))
 
 
-def write_performance(folder: str | os.PathLike[str], table: pd.DataFrame, notes: Sequence[str] = (), **more: Any) -> None:
+def write_performance(
+    folder: str | os.PathLike[str], table: pd.DataFrame, notes: Sequence[str] = (), **more: Any
+) -> None:
     """Store the table of performance in a run folder: the files that `performance_files` makes."""
     write_tables(Path(folder), performance_files(table, notes, **more))
 
@@ -332,23 +348,40 @@ def performance_files(
         return parquet(arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **about}))
 
     files = {"performance.csv": text.encode(), "performance.parquet": stored(table, {**more, **metadata})}
-    return files if common is None or common["method"].nunique() < 2 else {"common.parquet": stored(common, metadata), **files}
+    return (
+        files
+        if common is None or common["method"].nunique() < 2
+        else {"common.parquet": stored(common, metadata), **files}
+    )
 
 
 def join_timings(folder: Path, folders: Sequence[Path]) -> None:
     """Sum up in ``timings.json`` what processes that worked apart have written in theirs."""
-    files = sorted({file for place in folders for file in place.glob("timings*.json") if file != folder / "timings.json"})
+    files = sorted(
+        {file for place in folders for file in place.glob("timings*.json") if file != folder / "timings.json"}
+    )
     parts = [part for file in files if _is_timing(part := read_json(file))]
     if not parts:
         return
     programs = dict(item for part in parts for item in part["compile_seconds"].items())
-    summed = {key: sum(part[key] for part in parts) for key in ("wall_seconds", "writing_seconds", "fits") if all(key in p for p in parts)}
+    summed = {
+        key: sum(part[key] for part in parts)
+        for key in ("wall_seconds", "writing_seconds", "fits")
+        if all(key in p for p in parts)
+    }
     chunks = [second for part in parts for second in part["chunk_seconds"]]
-    write_json(folder / "timings.json", {"processes": len(parts), **summed, "compile_seconds": programs, "chunk_seconds": chunks})
+    write_json(
+        folder / "timings.json",
+        {"processes": len(parts), **summed, "compile_seconds": programs, "chunk_seconds": chunks},
+    )
 
 
 def _is_timing(part: Any) -> bool:
-    return isinstance(part, dict) and isinstance(part.get("compile_seconds"), dict) and isinstance(part.get("chunk_seconds"), list)
+    return (
+        isinstance(part, dict)
+        and isinstance(part.get("compile_seconds"), dict)
+        and isinstance(part.get("chunk_seconds"), list)
+    )
 
 
 def drop_performance(folder: Path) -> None:

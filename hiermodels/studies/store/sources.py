@@ -1,7 +1,10 @@
-"""What a Python function of a study is, as digests: two runs of one study with another function between them are told apart.
+"""What a Python function of a study is, as digests: two runs of one study with another function between them are told
+apart.
 
-A function is its source, comments and layout apart; what it closes over; of its own module the functions, classes and constants
-that it names, and what those name in turn; of another module of the user's that it names, the whole. Libraries are told by their
+A function is its source, comments and layout apart; what it closes over; of its own module the functions, classes and
+constants
+that it names, and what those name in turn; of another module of the user's that it names, the whole. Libraries are told
+by their
 versions, not by their sources.
 """
 
@@ -40,7 +43,8 @@ def describe(function: Callable[..., Any]) -> dict[str, str]:
     Returns
     -------
     dict
-        ``source``, ``code <version of Python>`` of what is loaded, ``closure.<name>``, and ``<name>`` of what the source names in
+        ``source``, ``code <version of Python>`` of what is loaded, ``closure.<name>``, and ``<name>`` of what the
+        source names in
         its own module.
 
     Examples
@@ -68,7 +72,9 @@ def describe(function: Callable[..., Any]) -> dict[str, str]:
 
 
 def importable(function: Callable[..., Any]) -> bool:
-    """Whether another process gets a function by its name, from a module of its own, and so perhaps another version of it."""
+    """Whether another process gets a function by its name, from a module of its own, and so perhaps another version of
+    it.
+    """
     found: Any = sys.modules.get(getattr(function, "__module__", None) or "")
     if found is None or found.__name__ == "__main__":
         return False
@@ -143,7 +149,8 @@ def _code(code: CodeType) -> Iterator[bytes | str]:
             yield repr(sorted(constant, key=repr) if isinstance(constant, frozenset) else constant)
 
 
-# the module beside it ---------------------------------------------------------------------------------------------------
+# the module beside it
+# ---------------------------------------------------------------------------------------------------
 
 
 def _of_module(function: FunctionType) -> dict[str, str]:

@@ -13,7 +13,8 @@ depends on its responses and patients alone. So with a quadrature over the param
 
     p(y) = sum_q w_q prod_k L(y_k | q),    P(p_k > c | y) = sum_q w_q prod_j L(y_j | q) A(y_k | q) / L(y_k | q) / p(y),
 
-L and A are tables by distinct (y, n), and thousands of outcome tables cost a matrix product. Source of EXNEX: Neuenschwander,
+L and A are tables by distinct (y, n), and thousands of outcome tables cost a matrix product. Source of EXNEX:
+Neuenschwander,
 Wandel, Roychoudhury and Bailey (2016), Pharmaceutical Statistics 15(2), 123-134, doi 10.1002/pst.1730.
 """
 
@@ -182,9 +183,11 @@ _REACH = 8.5
 
 
 def _logit_normal(y: Floats, n: Floats, centre: Floats, spread: Floats, cut: float) -> tuple[Floats, Floats, Floats]:
-    """Likelihood of y of n, its part above the cut, and times the rate: logit p ~ N(centre, spread^2); each (basket, node).
+    """Likelihood of y of n, its part above the cut, and times the rate: logit p ~ N(centre, spread^2); each (basket,
+    node).
 
-    Gauss-Legendre on both sides of the cut, so that each integrand is smooth, and scaled to the range where the normal law lives.
+    Gauss-Legendre on both sides of the cut, so that each integrand is smooth, and scaled to the range where the normal
+    law lives.
     """
     low, high = centre - _REACH * spread, centre + _REACH * spread
     middle = np.clip(cut, low, high)
@@ -192,7 +195,12 @@ def _logit_normal(y: Floats, n: Floats, centre: Floats, spread: Floats, cut: flo
     for start, stop, over in ((low, middle, False), (middle, high, True)):
         half = (stop - start) / 2
         at = (start + half)[:, None] + half[:, None] * _LEGENDRE[0]
-        weight = half[:, None] * _LEGENDRE[1] * np.exp(-0.5 * ((at - centre[:, None]) / spread[:, None]) ** 2) / (spread[:, None] * np.sqrt(2 * np.pi))
+        weight = (
+            half[:, None]
+            * _LEGENDRE[1]
+            * np.exp(-0.5 * ((at - centre[:, None]) / spread[:, None]) ** 2)
+            / (spread[:, None] * np.sqrt(2 * np.pi))
+        )
         log_p, log_q = special.log_expit(at), special.log_expit(-at)
         rate = np.exp(log_p)
         for i in range(len(y)):
@@ -206,6 +214,7 @@ def _logit_normal(y: Floats, n: Floats, centre: Floats, spread: Floats, cut: flo
 
 def _by_quadrature(basket: Callable[[Floats, Floats], tuple[Floats, Floats, Floats]], log_weight: Floats) -> Analysis:
     """An analysis from likelihoods of single baskets at the nodes of the population's parameters."""
+
     def analysis(y: Counts, n: Counts) -> Posterior:
         pairs, index = np.unique(np.stack([y.ravel(), n.ravel()], 1), axis=0, return_inverse=True)
         log_l, above, mean = basket(pairs[:, 0].astype(float), pairs[:, 1].astype(float))
@@ -225,7 +234,8 @@ def _by_quadrature(basket: Callable[[Floats, Floats], tuple[Floats, Floats, Floa
 
 
 def _prior_nodes(text: str, kind: str, count: int) -> tuple[Floats, Floats]:
-    """Points of a parameter and log weights of its prior: equally spaced on the unconstrained scale, where the density is seen.
+    """Points of a parameter and log weights of its prior: equally spaced on the unconstrained scale, where the density
+    is seen.
 
     The trapezoidal rule converges geometrically there, as the density and its derivatives vanish at both ends.
     """
@@ -239,7 +249,8 @@ def _prior_nodes(text: str, kind: str, count: int) -> tuple[Floats, Floats]:
 def _split_nodes(text: str, kind: str, count: int, cut: float) -> tuple[Floats, Floats]:
     """Points of the population's centre and log weights of its prior: Gauss-Legendre on either side of the null rate.
 
-    Where the baskets hardly differ the probability of exceeding the null rate is a step in the centre; the rule's points crowd there.
+    Where the baskets hardly differ the probability of exceeding the null rate is a step in the centre; the rule's
+    points crowd there.
     """
     law, low, high = _seen(text, kind)
     if low == high:
@@ -255,12 +266,16 @@ _CONSTRAIN: dict[str, Callable[[Floats], Floats]] = {"real": lambda u: u, "posit
 
 
 def _seen(text: str, kind: str) -> tuple[Prior, float, float]:
-    """A proper prior and the range of the unconstrained value that holds all but e^-18 of its density; one point if fixed."""
+    """A proper prior and the range of the unconstrained value that holds all but e^-18 of its density; one point if
+    fixed.
+    """
     law = parse(text, kind)
     if law.known:
         return law, 0.0, 0.0
     if not law.proper:
-        raise ValueError(f"prior {law}: expected a proper one for a quadrature, found an improper one; e.g. half_normal(1)")
+        raise ValueError(
+            f"prior {law}: expected a proper one for a quadrature, found an improper one; e.g. half_normal(1)"
+        )
     wide = np.linspace(-60.0, 60.0, 24_001)
     density = _log_density(law, kind, wide)
     seen = wide[density > np.nanmax(density) - 18]
@@ -277,13 +292,16 @@ def _log_density(law: Prior, kind: str, u: Floats) -> Floats:
     return np.where((x > low) & (x < high) & np.isfinite(value), value, -np.inf)
 
 
-def by_model(model: Model, null: float, group: str | None = None, sampler: str = "exact", seed: int = 0, **settings: Any) -> Analysis:
+def by_model(
+    model: Model, null: float, group: str | None = None, sampler: str = "exact", seed: int = 0, **settings: Any
+) -> Analysis:
     """Any declared binomial model with one grouping, the baskets, by the library's own samplers.
 
     Parameters
     ----------
     model : Model
-        Family binomial, e.g. ``hm.Model("responses ~ 1 + (1 | basket)", family="binomial", trials="patients", priors=...)``.
+        Family binomial, e.g. ``hm.Model("responses ~ 1 + (1 | basket)", family="binomial", trials="patients",
+        priors=...)``.
     null : float
     group : str, optional
         The grouping; by default the model's only one.
@@ -306,7 +324,10 @@ def by_model(model: Model, null: float, group: str | None = None, sampler: str =
     """
     groups = [g.name for g in model.parsed.groups]
     if model.family != Binomial.name or len(groups) != 1 or (group or groups[0]) != groups[0]:
-        raise ValueError(f"model: expected family binomial with one grouping, found {model.family} with {', '.join(groups) or 'none'}; write responses ~ 1 + (1 | basket)")
+        raise ValueError(
+            f"model: expected family binomial with one grouping, found {model.family} with "
+            f"{', '.join(groups) or 'none'}; write responses ~ 1 + (1 | basket)"
+        )
     _check_null(null)
 
     def analysis(y: Counts, n: Counts) -> Posterior:
@@ -315,16 +336,21 @@ def by_model(model: Model, null: float, group: str | None = None, sampler: str =
     return analysis
 
 
-def _by_sampler(model: Model, group: str, null: float, y: Counts, n: Counts, sampler: str, seed: int, settings: dict[str, Any]) -> Posterior:
-
+def _by_sampler(
+    model: Model, group: str, null: float, y: Counts, n: Counts, sampler: str, seed: int, settings: dict[str, Any]
+) -> Posterior:
 
     baskets = y.shape[1]
     frame = pd.DataFrame({group: [f"b{k + 1}" for k in range(baskets)], str(model.trials): int(n.max())})
     theta = f"theta_{group}"
     with jax.enable_x64(True):
         problem = bind(model, frame, outcome=False)
-        fit = estimator(problem.layout, Settings(sampler, **settings), (Target(theta, threshold=null), Target(theta)), Interval())
-        keys = jax.vmap(lambda r: jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), r))(jnp.arange(len(y), dtype=jnp.uint32))
+        fit = estimator(
+            problem.layout, Settings(sampler, **settings), (Target(theta, threshold=null), Target(theta)), Interval()
+        )
+        keys = jax.vmap(lambda r: jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), r))(
+            jnp.arange(len(y), dtype=jnp.uint32)
+        )
         rows = (keys, jnp.asarray(y, float), jnp.asarray(n, float))
 
         def one(row: tuple[Any, Any, Any], data: Any) -> Any:

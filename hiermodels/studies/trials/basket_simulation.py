@@ -10,13 +10,25 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from hiermodels.studies.score.montecarlo import Z95, wilson
-from hiermodels.studies.trials.basket_states import ACTIVE, EFFICACIOUS, FUTILE, Analysis, Posterior, analysed, code, decode, stop
+from hiermodels.studies.trials.basket_states import (
+    ACTIVE,
+    EFFICACIOUS,
+    FUTILE,
+    Analysis,
+    Posterior,
+    analysed,
+    code,
+    decode,
+    stop,
+)
 from hiermodels.studies.trials.baskets import Trial, check_rates
 
 __all__ = ["simulate_trial"]
 
 
-def simulate_trial(trial: Trial, analysis: Analysis, rates: ArrayLike, replications: int = 10_000, seed: int = 0) -> pd.DataFrame:
+def simulate_trial(
+    trial: Trial, analysis: Analysis, rates: ArrayLike, replications: int = 10_000, seed: int = 0
+) -> pd.DataFrame:
     """Operating characteristics by simulation, for designs too large to enumerate; distinct tables are analysed once.
 
     Parameters
@@ -52,12 +64,14 @@ def simulate_trial(trial: Trial, analysis: Analysis, rates: ArrayLike, replicati
         y, n = y + rng.binomial(more, rates), n + more
         posterior = analysed(code(doing, n, y, size), analysis, cache, size)
         if look < plan.shape[1] - 1:
-            doing = decode(stop(code(doing, n, y, size), posterior.above, trial.futility, trial.efficacy, size), size)[0]
+            doing = decode(stop(code(doing, n, y, size), posterior.above, trial.futility, trial.efficacy, size), size)[
+                0
+            ]
     fires = (doing == EFFICACIOUS) | ((doing == ACTIVE) & (posterior.above > trial.threshold))
     good, rows = rates > trial.null, []
     for k, rate in enumerate(rates):
         columns = {
-            "power" if good[k] else "type1": fires[:, k], "futile": doing[:, k] == FUTILE, "early": doing[:, k] == EFFICACIOUS,
+            "power" if good[k] else "type1": fires[:, k], "futile": doing[:, k] == FUTILE, "early": doing[:, k] == EFFICACIOUS,  # noqa: E501
             "patients": n[:, k], "estimate": posterior.mean[:, k], "mse": (posterior.mean[:, k] - rate) ** 2,
         }  # fmt: skip
         rows += [{"basket": str(k + 1), "rate": rate, "measure": name, **_estimated(x)} for name, x in columns.items()]

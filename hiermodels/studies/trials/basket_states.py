@@ -1,6 +1,7 @@
 """States of a basket trial: what every basket is doing, its patients and its responses, as one integer each.
 
-States are kept sorted within each class of baskets that are planned alike, with the logarithm of the number of ways of reaching
+States are kept sorted within each class of baskets that are planned alike, with the logarithm of the number of ways of
+reaching
 them: a look's patients are added one basket of every state at a time, and equal states merge.
 """
 
@@ -13,7 +14,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ACTIVE", "EFFICACIOUS", "FUTILE", "Analysis", "Counts", "Floats", "Posterior", "analysed", "code", "decode", "recruit", "stop"]
+__all__ = [
+    "ACTIVE",
+    "EFFICACIOUS",
+    "FUTILE",
+    "Analysis",
+    "Counts",
+    "Floats",
+    "Posterior",
+    "analysed",
+    "code",
+    "decode",
+    "recruit",
+    "stop",
+]
 
 type Floats = NDArray[np.float64]
 type Counts = NDArray[np.int64]
@@ -43,7 +57,6 @@ Analysis = Callable[[Counts, Counts], Posterior]
 """``(responses, patients) -> Posterior``, each (table, basket); permuting baskets must permute the answer."""
 
 
-
 def code(doing: Any, n: Any, y: Any, size: int) -> Any:
     """One integer for what a basket does, its patients and responses."""
     return (doing * size + n) * size + y
@@ -56,7 +69,9 @@ def decode(states: Counts, size: int) -> tuple[Counts, Counts, Counts]:
     return doing, n, y
 
 
-def recruit(states: Counts, log_weight: Floats, target: Counts, segments: list[slice], size: int) -> tuple[Counts, Floats]:
+def recruit(
+    states: Counts, log_weight: Floats, target: Counts, segments: list[slice], size: int
+) -> tuple[Counts, Floats]:
     """All recruiting baskets grow to the look's size, one basket of every state at a time, equal states merged."""
     doing, n, y = decode(states, size)
     states = code(np.where(doing == ACTIVE, PENDING, doing), n, y, size)
@@ -79,7 +94,10 @@ def recruit(states: Counts, log_weight: Floats, target: Counts, segments: list[s
                 weights.append(log_weight[part] + _log_choose(int(extra), d))
         states, log_weight = _merged(np.concatenate(grown), np.concatenate(weights), segments)
         if len(states) > MAX_STATES:
-            raise ValueError(f"trial: expected at most {MAX_STATES:,} distinct states, found more; simulate it with basket_simulation, or fewer baskets or looks")
+            raise ValueError(
+                f"trial: expected at most {MAX_STATES:,} distinct states, found more; simulate it with "
+                f"basket_simulation, or fewer baskets or looks"
+            )
 
 
 def _log_choose(n: int, k: int) -> float:
@@ -122,4 +140,3 @@ def stop(states: Counts, above: Floats, futility: float | None, efficacy: float 
     if efficacy is not None:
         doing = np.where((doing == ACTIVE) & (above > efficacy), EFFICACIOUS, doing)
     return code(doing, n, y, size)
-

@@ -1,12 +1,16 @@
 """Basket trials, exactly: every outcome table is analysed once and reweighted by its probability.
 
-With K baskets of n patients there are finitely many tables of responses. Decisions depend on the table, its probability on
-the response rates: so the tables are enumerated and analysed once (`enumerate_trial`), and error rates, power and expected
+With K baskets of n patients there are finitely many tables of responses. Decisions depend on the table, its probability
+on
+the response rates: so the tables are enumerated and analysed once (`enumerate_trial`), and error rates, power and
+expected
 sizes under any rates are sums (`Outcomes.characteristics`), without Monte Carlo error. Baskets planned alike are
-exchangeable under the analyses of `hiermodels.studies.trials.basket_models`, so a table counts sorted: 1,771 for three times twenty
+exchangeable under the analyses of `hiermodels.studies.trials.basket_models`, so a table counts sorted: 1,771 for three
+times twenty
 patients instead of 9,261.
 
-Interim looks are steps of the same walk: after a look a basket may stop for futility or for efficacy, its patients stay in
+Interim looks are steps of the same walk: after a look a basket may stop for futility or for efficacy, its patients stay
+in
 the analysis, and the walk goes on from the distinct states. A state's weight counts the ways of reaching it; given the
 rates, a state in which basket k has y_k responses of n_k patients has the probability ``weight prod_k p_k^y_k (1 -
 p_k)^(n_k - y_k)``, summed over the ways to give its baskets the rates.
@@ -78,17 +82,31 @@ class Trial:
         growing = all(all(a < b for a, b in itertools.pairwise((0, *s))) for s in self.sizes)
         whole = all(isinstance(n, int) and not isinstance(n, bool) for s in self.sizes for n in s)
         if len(looks) != 1 or not growing or not whole or 0 in looks:
-            raise ValueError(f"sizes: expected growing numbers of patients at as many looks for every basket, found {self.sizes!r}; e.g. ((10, 20), (10, 20))")
+            raise ValueError(
+                f"sizes: expected growing numbers of patients at as many looks for every basket, found "
+                f"{self.sizes!r}; e.g. ((10, 20), (10, 20))"
+            )
         for name in ("null", "threshold", "futility", "efficacy"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, int | float) and 0 < value < 1):
-                raise ValueError(f"{name}: expected a number between 0 and 1, found {value!r}; e.g. {0.15 if name == 'null' else 0.95}")
+                raise ValueError(
+                    f"{name}: expected a number between 0 and 1, found {value!r}; e.g. "
+                    f"{0.15 if name == 'null' else 0.95}"
+                )
         if (self.futility is not None or self.efficacy is not None) and looks == {1}:
             raise ValueError("futility, efficacy: expected at least one interim look, found none; give looks=(10,)")
 
     @classmethod
     def equal(
-        cls, baskets: int, n: int, *, null: float, threshold: float, looks: Sequence[int] = (), futility: float | None = None, efficacy: float | None = None
+        cls,
+        baskets: int,
+        n: int,
+        *,
+        null: float,
+        threshold: float,
+        looks: Sequence[int] = (),
+        futility: float | None = None,
+        efficacy: float | None = None,
     ) -> Trial:
         """A trial with as many patients in every basket.
 
@@ -140,7 +158,9 @@ class Outcomes:
     @property
     def fires(self) -> NDArray[np.bool_]:
         """Which baskets are called effective, shape (state, basket)."""
-        return (self.stopped == EFFICACIOUS) | ((self.stopped == ACTIVE) & (self.posterior.above > self.trial.threshold))
+        return (self.stopped == EFFICACIOUS) | (
+            (self.stopped == ACTIVE) & (self.posterior.above > self.trial.threshold)
+        )
 
     def with_threshold(self, threshold: float) -> Outcomes:
         """The same outcomes judged at another final threshold; nothing is analysed again."""
@@ -157,9 +177,12 @@ class Outcomes:
         Returns
         -------
         DataFrame
-            ``basket, rate, measure, value``. A basket's measures are ``type1`` (rate up to the null) or ``power``, ``futile`` and
-            ``early`` (chances of stopping at a look for futility, efficacy), ``patients`` (expected), ``estimate`` and ``mse`` of its
-            posterior mean; of the trial (basket ``all``) ``fwer``, ``power_any``, ``power_all``, ``correct`` (every decision
+            ``basket, rate, measure, value``. A basket's measures are ``type1`` (rate up to the null) or ``power``,
+            ``futile`` and
+            ``early`` (chances of stopping at a look for futility, efficacy), ``patients`` (expected), ``estimate`` and
+            ``mse`` of its
+            posterior mean; of the trial (basket ``all``) ``fwer``, ``power_any``, ``power_all``, ``correct`` (every
+            decision
             right) and ``patients``.
 
         Raises
@@ -176,7 +199,14 @@ class Outcomes:
             for c, members in enumerate(self._members()):
                 for j in members:
                     fired, error = fires[:, j], self.posterior.mean[:, j] - assigned[j]
-                    row = [fired, self.stopped[:, j] == FUTILE, self.stopped[:, j] == EFFICACIOUS, self.patients[:, j], self.posterior.mean[:, j], error**2]
+                    row = [
+                        fired,
+                        self.stopped[:, j] == FUTILE,
+                        self.stopped[:, j] == EFFICACIOUS,
+                        self.patients[:, j],
+                        self.posterior.mean[:, j],
+                        error**2,
+                    ]
                     key = (c, float(assigned[j]))
                     sums[key] = sums.get(key, np.zeros(6)) + np.array([probability @ x for x in row])
             wrong = fires[:, ~good].any(1) if (~good).any() else np.zeros(len(fires), bool)
@@ -190,9 +220,17 @@ class Outcomes:
             alike = sum(rates[m] == rate for m in self.trial.classes[c])
             values = sums[c, float(rate)] / alike
             names = ("power" if rate > null else "type1", "futile", "early", "patients", "estimate", "mse")
-            rows += [{"basket": str(k + 1), "rate": rate, "measure": name, "value": float(v)} for name, v in zip(names, values, strict=True)]
+            rows += [
+                {"basket": str(k + 1), "rate": rate, "measure": name, "value": float(v)}
+                for name, v in zip(names, values, strict=True)
+            ]
         some_null, some_good = bool((rates <= null).any()), bool((rates > null).any())
-        for name, value, defined in zip(("fwer", "power_any", "power_all", "correct", "patients"), family, (some_null, some_good, some_good, True, True), strict=True):
+        for name, value, defined in zip(
+            ("fwer", "power_any", "power_all", "correct", "patients"),
+            family,
+            (some_null, some_good, some_good, True, True),
+            strict=True,
+        ):
             if defined:
                 rows.append({"basket": "all", "rate": np.nan, "measure": name, "value": float(value)})
         return pd.DataFrame(rows)
@@ -205,7 +243,9 @@ class Outcomes:
             total += float(probability @ fires[:, assigned <= self.trial.null].any(1))
         return total
 
-    def worst_family_error(self, nulls: Sequence[float] | None = None, alternatives: Sequence[float] = ()) -> pd.DataFrame:
+    def worst_family_error(
+        self, nulls: Sequence[float] | None = None, alternatives: Sequence[float] = ()
+    ) -> pd.DataFrame:
         """Family-wise error over a grid of rates, largest first.
 
         Parameters
@@ -218,7 +258,8 @@ class Outcomes:
         Returns
         -------
         DataFrame
-            ``rates, fwer``: every combination with at least one basket without effect, baskets planned alike in any order once.
+            ``rates, fwer``: every combination with at least one basket without effect, baskets planned alike in any
+            order once.
 
         Notes
         -----
@@ -226,10 +267,15 @@ class Outcomes:
         """
         nulls = [self.trial.null] if nulls is None else list(nulls)
         if any(r > self.trial.null for r in nulls) or any(r <= self.trial.null for r in alternatives):
-            raise ValueError(f"nulls, alternatives: expected rates up to the null rate {self.trial.null:g} and above it, found {nulls} and {list(alternatives)}; mend them")
+            raise ValueError(
+                f"nulls, alternatives: expected rates up to the null rate {self.trial.null:g} and above it, found "
+                f"{nulls} and {list(alternatives)}; mend them"
+            )
         values = sorted({*nulls, *alternatives})
         rows = []
-        for parts in itertools.product(*(itertools.combinations_with_replacement(values, len(members)) for members in self.trial.classes)):
+        for parts in itertools.product(
+            *(itertools.combinations_with_replacement(values, len(members)) for members in self.trial.classes)
+        ):
             rates = np.empty(len(self.order))
             for members, part in zip(self.trial.classes, parts, strict=True):
                 rates[list(members)] = part
@@ -255,11 +301,17 @@ class Outcomes:
         """
         rates = check_rates(rates, len(self.order))
         if not (rates <= self.trial.null).any():
-            raise ValueError(f"rates: expected at least one rate up to the null rate {self.trial.null:g}, found {rates.tolist()}; add one")
+            raise ValueError(
+                f"rates: expected at least one rate up to the null rate {self.trial.null:g}, found {rates.tolist()}; "
+                f"add one"
+            )
         candidates = np.unique(np.concatenate([[1e-12], self.posterior.above[self.stopped == ACTIVE], [1 - 1e-12]]))
         low, high = -1, len(candidates) - 1
         if self._error(candidates[high], rates, family) > error:
-            raise ValueError(f"error: stopping for efficacy alone has a larger error than {error:g}; raise the efficacy bound {self.trial.efficacy!r}")
+            raise ValueError(
+                f"error: stopping for efficacy alone has a larger error than {error:g}; raise the efficacy bound "
+                f"{self.trial.efficacy!r}"
+            )
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if self._error(candidates[middle], rates, family) <= error else (middle, high)
@@ -320,7 +372,8 @@ def check_rates(rates: ArrayLike, baskets: int) -> Floats:
     return found
 
 
-# enumeration -----------------------------------------------------------------------------------------------------------
+# enumeration
+# -----------------------------------------------------------------------------------------------------------
 
 
 def enumerate_trial(trial: Trial, analysis: Analysis) -> Outcomes:

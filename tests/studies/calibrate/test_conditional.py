@@ -25,7 +25,9 @@ CASES = {
 
 
 @pytest.mark.slow_cases("normal")
-@pytest.mark.parametrize("name", ["normal", *(pytest.param(n, marks=pytest.mark.slow) for n in ("binomial", "poisson"))])
+@pytest.mark.parametrize(
+    "name", ["normal", *(pytest.param(n, marks=pytest.mark.slow) for n in ("binomial", "poisson"))]
+)
 def test_the_conditional_coverage_is_the_coverage_with_a_smaller_error(name, tmp_path):
     mechanism, theta, priors = CASES[name]
     study = {
@@ -61,7 +63,10 @@ def test_trap_9_group_coverage_is_nominal_under_the_prior_and_not_under_a_fixed_
     priors = {"Intercept": "normal(0, 10)", "sd_school": "half_normal(5)"}
     mechanism = {"formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools"}
     found = {}
-    for regime, truth in (("prior", priors), ("fixed", {"theta_school": {g: 40 if g == "A" else 0 for g in "ABCDEFGH"}})):
+    for regime, truth in (
+        ("prior", priors),
+        ("fixed", {"theta_school": {g: 40 if g == "A" else 0 for g in "ABCDEFGH"}}),
+    ):
         study = {
             "mechanisms": {**mechanism, "truth": truth}, "estimands": ["theta_school"], "methods": {"m": {"sampler": "exact", "priors": priors}},
             "performance": ["cover", "rank_cover"], "replications": 1024, "failures": "complete-case", "seed": 6,

@@ -1,4 +1,6 @@
-"""Studies of every family: configs, templates, intraclass correlations on the scale of the link, and tiny studies that are run."""
+"""Studies of every family: configs, templates, intraclass correlations on the scale of the link, and tiny studies that
+are run.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def planned(law):
     mean = law.link.typical
     if not law.population.normal:
         return {"mean_g": mean, f"{law.precision}_g": law.population.planned}
-    return {"Intercept": float(law.link.host_forward(np.asarray(mean))), "sd_g": 1} | {q.name: q.planned for q in law.own}
+    return {"Intercept": float(law.link.host_forward(np.asarray(mean))), "sd_g": 1} | {
+        q.name: q.planned for q in law.own
+    }
 
 
 OWN = {name: GIVEN.get(name, planned(law)) for name, law in families.MENU.items()}
@@ -92,10 +96,18 @@ def test_templates(family):
     formula = "y ~ 1 + treated + (1 | a/b)"
     law = families.lookup(family)
     if not law.population.normal and not law.columns:
-        with pytest.raises(ValueError, match=f"family: the outcomes of a group share one rate under {family}, and so their predictors; use {law.linked}"):
+        with pytest.raises(
+            ValueError,
+            match=(
+                f"family: the outcomes of a group share one rate under {family}, and so their predictors; use "
+                f"{law.linked}"
+            ),
+        ):
             template(formula, None, family)
     else:
-        assert read_config(_yaml(template(formula, None, family))).mechanisms.design["predictors"]["treated"] == "half(a)"
+        assert (
+            read_config(_yaml(template(formula, None, family))).mechanisms.design["predictors"]["treated"] == "half(a)"
+        )
 
 
 def _yaml(text):
@@ -105,13 +117,24 @@ def _yaml(text):
 
 
 def truth_of(family, **truth):
-    found = read_config(study(family, mechanisms={"truth": {k: v for k, v in OWN[family].items() if k != "sd_g"} | truth, "grid": {}}, estimands=["sd_g"]))
+    found = read_config(
+        study(
+            family,
+            mechanisms={"truth": {k: v for k, v in OWN[family].items() if k != "sd_g"} | truth, "grid": {}},
+            estimands=["sd_g"],
+        )
+    )
     return found.cells()[0].truth
 
 
 @pytest.mark.parametrize(
     ("family", "law"),
-    [("student_t", stats.t(5, scale=0.5)), ("binomial_logit", stats.logistic), ("bernoulli_logit", stats.logistic), ("normal", stats.norm)],
+    [
+        ("student_t", stats.t(5, scale=0.5)),
+        ("binomial_logit", stats.logistic),
+        ("bernoulli_logit", stats.logistic),
+        ("normal", stats.norm),
+    ],
 )
 def test_intraclass_correlations_are_shares_on_the_scale_of_the_link(family, law):
     sd = truth_of(family, icc_g=0.2)["sd_g"]
@@ -128,17 +151,40 @@ def test_coefficients_of_variation_are_of_lognormal_rates(family):
 
 
 def test_an_intraclass_correlation_needs_a_variance():
-    with pytest.raises(ConfigError, match=r"expected nu above 2 beside icc_g, so that there is a variance; found nu: 2; give sd_g instead"):
+    with pytest.raises(
+        ConfigError,
+        match=r"expected nu above 2 beside icc_g, so that there is a variance; found nu: 2; give sd_g instead",
+    ):
         truth_of("student_t", icc_g=0.2, nu=2)
     with pytest.raises(ConfigError, match=r"expected a number for sigma beside icc_g; found known standard errors"):
-        read_config(study("student_t", mechanisms={"known_se": "se", "design": {"g": 8, "predictors": {"se": 1}}, "truth": {"Intercept": 1, "nu": 5, "icc_g": 0.1}, "grid": {}}, estimands=["nu"]))
+        read_config(
+            study(
+                "student_t",
+                mechanisms={
+                    "known_se": "se",
+                    "design": {"g": 8, "predictors": {"se": 1}},
+                    "truth": {"Intercept": 1, "nu": 5, "icc_g": 0.1},
+                    "grid": {},
+                },
+                estimands=["nu"],
+            )
+        )
     with pytest.raises(ConfigError, match=r"expected icc_g or sd_g; found both"):
         truth_of("binomial_logit", icc_g=0.2, sd_g=1)
 
 
 def test_nuts_draws_from_a_posterior_without_hyperparameters(tmp_path):
-    mechanisms = {"formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools", "truth": {"Intercept": 8, "sd_school": 10}}
-    config = study("normal") | {"mechanisms": mechanisms, "methods": {"none": {"pooling": "none"} | FEW}, "estimands": ["theta_school"]}
+    mechanisms = {
+        "formula": "effect ~ 1 + (1 | school)",
+        "known_se": "se",
+        "design": "eight_schools",
+        "truth": {"Intercept": 8, "sd_school": 10},
+    }
+    config = study("normal") | {
+        "mechanisms": mechanisms,
+        "methods": {"none": {"pooling": "none"} | FEW},
+        "estimands": ["theta_school"],
+    }
     table = hm.run(config, tmp_path / "run", progress=False, workers=1).estimates
     assert len(table) == 4 * 8 and (table["status"] == "ok").all()
     np.testing.assert_allclose(table["se"], np.tile(hm.load_dataset("eight_schools")["se"], 4), rtol=0.2)
@@ -159,7 +205,10 @@ def test_a_tiny_study(family, tmp_path):
     assert len(theta) == 2 * 4 * 8
     means = theta.groupby([spread, "rep"])["true"].mean().to_numpy()
     np.testing.assert_allclose(table[table["estimand"] == "mean(theta_g)"].sort_values([spread, "rep"])["true"], means)
-    assert np.isfinite(table[["estimate", "median", "lower", "upper", "true"]]).all(axis=None) and (table["lower"] <= table["upper"]).all()
+    assert (
+        np.isfinite(table[["estimate", "median", "lower", "upper", "true"]]).all(axis=None)
+        and (table["lower"] <= table["upper"]).all()
+    )
     assert np.isfinite(theta["se"]).all()  # a kappa or shape may have no sd
     assert "nonfinite" not in set(table["status"]) and (table["status"] == "divergent").mean() < 0.5
     assert np.corrcoef(theta["estimate"], theta["true"])[0, 1] > 0.5
@@ -170,7 +219,12 @@ def test_a_tiny_study(family, tmp_path):
 
 
 CALIBRATED = {
-    "student_t": {"Intercept": "normal(0, 2)", "sd_g": "half_normal(1)", "sigma": "half_normal(1)", "nu": "gamma(2, 0.1)"},
+    "student_t": {
+        "Intercept": "normal(0, 2)",
+        "sd_g": "half_normal(1)",
+        "sigma": "half_normal(1)",
+        "nu": "gamma(2, 0.1)",
+    },
     "bernoulli": {"mean_g": "beta(2, 2)", "kappa_g": "gamma(2, 0.1)"},
     "binomial_logit": {"Intercept": "normal(0, 1)", "sd_g": "half_normal(1)"},
     "bernoulli_logit": {"Intercept": "normal(0, 1)", "sd_g": "half_normal(1)"},
@@ -179,7 +233,14 @@ CALIBRATED = {
 }
 
 
-OTHERS = {"Intercept": "normal(0, 1)", "sd_g": "half_normal(1)", "shape": "half_normal_cv(1)", "precision": "gamma(2, 0.1)", "mean_g": "gamma(2, 1)", "shape_g": "gamma(2, 0.5)"}
+OTHERS = {
+    "Intercept": "normal(0, 1)",
+    "sd_g": "half_normal(1)",
+    "shape": "half_normal_cv(1)",
+    "precision": "gamma(2, 0.1)",
+    "mean_g": "gamma(2, 1)",
+    "shape_g": "gamma(2, 0.5)",
+}
 PROPER = CALIBRATED | {name: {q: OTHERS[q] for q in OWN[name]} for name in families.__all__ if name not in GIVEN}
 
 

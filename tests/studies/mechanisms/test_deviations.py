@@ -1,4 +1,5 @@
-"""Mechanisms beyond the model: the stated laws, matched moments, missing and small groups, and nothing changed without the key.
+"""Mechanisms beyond the model: the stated laws, matched moments, missing and small groups, and nothing changed without
+the key.
 
 Kolmogorov-Smirnov tests fail a correct law once in ten thousand; the keys are fixed, so that a pass stays a pass.
 """
@@ -29,7 +30,12 @@ from hiermodels.studies.run.runner import bind_all
 
 R = 20_000
 LIMIT = 1e-4
-SCHOOLS = {"formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools", "truth": {"Intercept": 8, "sd_school": 10}}
+SCHOOLS = {
+    "formula": "effect ~ 1 + (1 | school)",
+    "known_se": "se",
+    "design": "eight_schools",
+    "truth": {"Intercept": 8, "sd_school": 10},
+}
 NESTED = {
     "formula": "y ~ 1 + (1 | a/b)",
     "design": {"a": 4, "b": 3, "obs": 4},
@@ -43,7 +49,12 @@ VISITS = {"formula": "y ~ 1 + (1 | g)", "family": "poisson_log", "exposure": "t"
           "truth": {"Intercept": 0.5, "sd_g": 0.8}}  # fmt: skip
 TRIALS = {"formula": "y ~ 1 + (1 | g)", "family": "binomial_logit", "trials": "n", "design": {"g": 6, "predictors": {"n": 20}},
           "truth": {"Intercept": -1, "sd_g": 0.8}}  # fmt: skip
-ANSWERS = {"formula": "y ~ 1 + (1 | g)", "family": "bernoulli_logit", "design": {"g": 6, "obs": 8}, "truth": {"Intercept": -1, "sd_g": 0.8}}
+ANSWERS = {
+    "formula": "y ~ 1 + (1 | g)",
+    "family": "bernoulli_logit",
+    "design": {"g": 6, "obs": 8},
+    "truth": {"Intercept": -1, "sd_g": 0.8},
+}
 STUDENT = {**SCHOOLS, "family": "student_t", "truth": {**SCHOOLS["truth"], "nu": 4}}
 
 
@@ -80,7 +91,8 @@ def of_law(name, *numbers):
         return np.asarray(getattr(deviations, name)(jax.random.key(7), (R,), *numbers))
 
 
-# laws with mean 0 and variance 1 ----------------------------------------------------------------------------------------
+# laws with mean 0 and variance 1
+# ----------------------------------------------------------------------------------------
 
 
 def contaminated(x, share, times):
@@ -136,7 +148,8 @@ def test_lognormal_has_the_moments_of_the_gamma_law(mean, shape):
     assert (law.mean(), law.var()) == (pytest.approx(mean), pytest.approx(mean**2 / shape))
 
 
-# mechanisms: groups -----------------------------------------------------------------------------------------------------
+# mechanisms: groups
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_student_t_effects_keep_the_meaning_of_their_sd():
@@ -161,7 +174,10 @@ def test_each_grouping_has_its_own_law():
     assert ks(true["new(a)"] - 1, stats.norm(0, 2).cdf) > LIMIT
     assert (true["new(a:b)"] - 1).std() == pytest.approx(np.sqrt(5), rel=0.03)
     _, _, both = drawn(NESTED, {"effects": "skewed(2)"})
-    for z in (both["theta_a"][:, 0] / 2 - 0.5, (both["theta_a:b"].reshape(R, 4, 3) - both["theta_a"][:, :, None])[:, 0, 0]):
+    for z in (
+        both["theta_a"][:, 0] / 2 - 0.5,
+        (both["theta_a:b"].reshape(R, 4, 3) - both["theta_a"][:, :, None])[:, 0, 0],
+    ):
         assert ks(z, stats.pearson3(2).cdf) > LIMIT
 
 
@@ -187,7 +203,8 @@ def test_slopes_keep_their_correlation():
     assert (a.std(), b.std()) == (pytest.approx(1, rel=0.04), pytest.approx(2, rel=0.04))
 
 
-# mechanisms: errors -----------------------------------------------------------------------------------------------------
+# mechanisms: errors
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_errors_have_their_law_and_their_sd():
@@ -211,12 +228,16 @@ def test_error_variances_differ_between_groups_and_average_to_the_given_one():
     assert np.mean(e[:, 0] ** 4) == pytest.approx(3 * (1 + 1 / a), rel=0.1)
 
 
-# mechanisms: counts -----------------------------------------------------------------------------------------------------
+# mechanisms: counts
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
 def test_overdispersed_proportions():
-    _, y, true = drawn({**BATTERS, "truth": {"theta_player": dict.fromkeys(hm.load_dataset("baseball")["player"], 0.3)}}, {"overdispersion": 0.1})
+    _, y, true = drawn(
+        {**BATTERS, "truth": {"theta_player": dict.fromkeys(hm.load_dataset("baseball")["player"], 0.3)}},
+        {"overdispersion": 0.1},
+    )
     law = stats.betabinom(45, 0.3 * 9, 0.7 * 9)
     counts = np.bincount(y[:, 0].astype(int), minlength=46)
     expected = law.pmf(np.arange(46)) * R
@@ -273,7 +294,8 @@ def test_dependent_groups_on_the_scale_of_a_link():
     assert y.mean() == pytest.approx(4 * np.exp(0.5 + 0.045), rel=0.02)
 
 
-# mechanisms: rows -------------------------------------------------------------------------------------------------------
+# mechanisms: rows
+# -------------------------------------------------------------------------------------------------------
 
 
 def test_missing_groups():
@@ -317,7 +339,9 @@ def test_informative_numbers_of_rows_and_trials():
     assert (trials == np.maximum(np.round(45 * share), 1)).all() and (rows.y <= trials).all()
 
 
-@pytest.mark.parametrize(("mechanisms", "whole"), [(ANSWERS, 8), pytest.param(VISITS, 1, marks=pytest.mark.slow)], ids=["one trial", "log"])
+@pytest.mark.parametrize(
+    ("mechanisms", "whole"), [(ANSWERS, 8), pytest.param(VISITS, 1, marks=pytest.mark.slow)], ids=["one trial", "log"]
+)
 def test_one_trial_rows_go_and_exposures_shrink(mechanisms, whole):
     _, rows, true = drawn(mechanisms, {"sizes": "informative(1)", "missing": 0.5}, 200)
     theta = true["theta_g"]
@@ -331,7 +355,8 @@ def test_one_trial_rows_go_and_exposures_shrink(mechanisms, whole):
         assert (there.sum(2)[~gone] == np.maximum(np.ceil(8 * share), 1)[~gone]).all()
 
 
-# what methods see -------------------------------------------------------------------------------------------------------
+# what methods see
+# -------------------------------------------------------------------------------------------------------
 
 
 def seen_by(config: dict, method: str):
@@ -343,16 +368,29 @@ def seen_by(config: dict, method: str):
     whole = bind(found.methods[method].model(), table, priors=found.methods[method].kind == "posterior")
     with jax.enable_x64(True):
         first = jax.tree.map(lambda a: jnp.asarray(a[0]), rows)
-        return fit, first.onto(fit.problem.layout, as_jax(fit.problem.data)), whole, as_jax(whole.data), np.asarray(rows.weight[0]) > 0
+        return (
+            fit,
+            first.onto(fit.problem.layout, as_jax(fit.problem.data)),
+            whole,
+            as_jax(whole.data),
+            np.asarray(rows.weight[0]) > 0,
+        )
 
 
 GAPS = {"missing": 0.5, "sizes": "informative(1)"}
 WITH_GAPS = [
     (SCHOOLS, {"priors": {"Intercept": "flat()", "sd_school": "half_normal(10)"}}, "theta_school"),
     pytest.param(BATTERS, {"priors": {"player": "bda3()"}}, "theta_player", marks=pytest.mark.slow),
-    pytest.param(COUNTS, {"priors": {"mean_g": "gamma(1, 1)", "shape_g": "half_normal(5)"}}, "theta_g", marks=pytest.mark.slow),
+    pytest.param(
+        COUNTS, {"priors": {"mean_g": "gamma(1, 1)", "shape_g": "half_normal(5)"}}, "theta_g", marks=pytest.mark.slow
+    ),
     (
-        {**NESTED, "formula": "y ~ 1 + (1 | a)", "design": {"a": 6, "obs": 4}, "truth": {"Intercept": 1, "sd_a": 2, "sigma": 3}},
+        {
+            **NESTED,
+            "formula": "y ~ 1 + (1 | a)",
+            "design": {"a": 6, "obs": 4},
+            "truth": {"Intercept": 1, "sd_a": 2, "sigma": 3},
+        },
         {"priors": {"Intercept": "flat()", "sd_a": "half_normal(5)", "sigma": "half_normal(5)"}},
         "theta_a",
     ),
@@ -376,14 +414,18 @@ def test_likelihoods_see_the_rows_that_are_there(mechanisms, method, theta):
 
 
 @pytest.mark.parametrize(
-    "mechanisms", [VISITS, *(pytest.param(m, marks=pytest.mark.slow) for m in (TRIALS, ANSWERS))], ids=["log", "logit", "one trial"]
+    "mechanisms",
+    [VISITS, *(pytest.param(m, marks=pytest.mark.slow) for m in (TRIALS, ANSWERS))],
+    ids=["log", "logit", "one trial"],
 )
 def test_likelihoods_of_links_see_the_rows_that_are_there(mechanisms):
     fit, gaps, whole, table, there = seen_by(study(mechanisms, GAPS), "m")
     assert 0 < there.sum() < len(there)
     with jax.enable_x64(True):
         found = [
-            np.asarray(outcome_law(layout, jnp.full(layout.obs, 0.3), {}, data).log_prob(data.y))[np.asarray(data.weight) > 0]
+            np.asarray(outcome_law(layout, jnp.full(layout.obs, 0.3), {}, data).log_prob(data.y))[
+                np.asarray(data.weight) > 0
+            ]
             for layout, data in ((fit.problem.layout, gaps), (whole.layout, table))
         ]
     np.testing.assert_allclose(found[0], found[1], rtol=1e-10)
@@ -391,18 +433,27 @@ def test_likelihoods_of_links_see_the_rows_that_are_there(mechanisms):
 
 
 def test_estimators_see_the_rows_that_are_there():
-    config = study(SCHOOLS, {"missing": 0.25, "sizes": "informative(1)"}, methods={"m": {"estimator": "morris"}}, estimands=["theta_school"])
+    config = study(
+        SCHOOLS,
+        {"missing": 0.25, "sizes": "informative(1)"},
+        methods={"m": {"estimator": "morris"}},
+        estimands=["theta_school"],
+    )
     fit, gaps, whole, _, there = seen_by(config, "m")
     with jax.enable_x64(True):
         found = fit.function(None, gaps)
     data = whole.data
-    np.testing.assert_allclose(np.asarray(found.estimate)[there], estimators.morris(data.y, 1 / data.weight).theta, rtol=1e-8)
+    np.testing.assert_allclose(
+        np.asarray(found.estimate)[there], estimators.morris(data.y, 1 / data.weight).theta, rtol=1e-8
+    )
     assert (np.asarray(found.status) == 0).all()  # a missing school is predicted by the mean
     binomial = study(BATTERS, GAPS, methods={"m": {"estimator": "arcsine_james_stein"}}, estimands=["theta_player"])
     fit, gaps, whole, _, there = seen_by(binomial, "m")
     with jax.enable_x64(True):
         found = np.asarray(fit.function(None, gaps).estimate)
-    np.testing.assert_allclose(found[there], estimators.arcsine_james_stein(whole.data.y, whole.data.size).theta, rtol=1e-8)
+    np.testing.assert_allclose(
+        found[there], estimators.arcsine_james_stein(whole.data.y, whole.data.size).theta, rtol=1e-8
+    )
     assert np.isnan(found[~there]).all()
 
 
@@ -417,7 +468,9 @@ SHRUNK = [
 @pytest.mark.parametrize(("mechanisms", "method"), SHRUNK, ids=[method["estimator"] for _, method in SHRUNK])
 def test_averages_have_the_centre_for_a_missing_group(mechanisms, method):
     level = "school" if mechanisms is SCHOOLS else "player"
-    config = study(mechanisms, {"missing": 0.25}, methods={"m": method}, estimands=[f"theta_{level}", f"mean(theta_{level})"])
+    config = study(
+        mechanisms, {"missing": 0.25}, methods={"m": method}, estimands=[f"theta_{level}", f"mean(theta_{level})"]
+    )
     fit, gaps, whole, _, there = seen_by(config, "m")
     with jax.enable_x64(True):
         found = fit.function(None, gaps)
@@ -451,25 +504,39 @@ def test_no_pooling_has_no_estimate_of_a_missing_group():
 
 def test_emptiness_spreads_through_nested_groups():
     methods = {"none": {"pooling": "none", "sampler": "exact"}}
-    config = study({**NESTED, "design": {"a": 3, "b": 2, "obs": 2}}, methods=methods, estimands=["theta_a", "theta_a:b", "mean(theta_a)", "mean(theta_a:b)"])
+    config = study(
+        {**NESTED, "design": {"a": 3, "b": 2, "obs": 2}},
+        methods=methods,
+        estimands=["theta_a", "theta_a:b", "mean(theta_a)", "mean(theta_a:b)"],
+    )
     found = read_config(config)
     fit = fit_of(found, found.cells()[0], "none")
     present = np.ones((2, 12), bool)
     present[1, 4:6] = False  # the first class of the second school
     zeros, one = np.zeros((2, 11)), np.ones(2, np.int32)
-    blank = without_empty(fit.problem, fit.targets, present, Estimates(*(zeros,) * 10, zeros.astype(np.int32), one, one))
+    blank = without_empty(
+        fit.problem, fit.targets, present, Estimates(*(zeros,) * 10, zeros.astype(np.int32), one, one)
+    )
     assert [name for name, _ in fit.names] == config["estimands"]
     expected = np.zeros((2, 11), bool)
     expected[1, [1, 3 + 2, 9, 10]] = True  # its school, itself, both averages
     assert (np.isnan(blank.estimate) == expected).all() and ((blank.status == 5) == expected).all()
 
 
-# the key ----------------------------------------------------------------------------------------------------------------
+# the key
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def test_what_changes_nothing_changes_no_bit():
     plain = drawn(SCHOOLS, None, 64)
-    neutral = {"effects": "normal", "errors": "none", "missing": 0, "sizes": "none", "dependence": "none", "heteroscedastic": 0}
+    neutral = {
+        "effects": "normal",
+        "errors": "none",
+        "missing": 0,
+        "sizes": "none",
+        "dependence": "none",
+        "heteroscedastic": 0,
+    }
     same = drawn(SCHOOLS, neutral, 64)
     assert (plain[1] == same[1]).all() and all((plain[2][k] == same[2][k]).all() for k in plain[2])
     assert "deviation" not in read_config(study(SCHOOLS)).resolved()["mechanisms"]
@@ -480,9 +547,17 @@ def test_a_grid_over_deviations():
     grid = {"deviation.effects": ["normal", "student_t(3)"], "deviation.missing": [0, 0.25], "sd_school": [5]}
     found = read_config(study({**SCHOOLS, "grid": grid, "deviation": {"errors": "skewed(1)"}}))
     cells = found.cells()
-    assert [c.factors for c in cells][3] == {"deviation.effects": "student_t(3)", "deviation.missing": 0.25, "sd_school": 5.0}
+    assert [c.factors for c in cells][3] == {
+        "deviation.effects": "student_t(3)",
+        "deviation.missing": 0.25,
+        "sd_school": 5.0,
+    }
     assert cells[0].deviation == {"errors": "skewed(1)"}
-    assert cells[3].deviation == {"errors": "skewed(1)", "effects": {"school": "student_t(3)"}, "missing": {"school": 0.25}}
+    assert cells[3].deviation == {
+        "errors": "skewed(1)",
+        "effects": {"school": "student_t(3)"},
+        "missing": {"school": 0.25},
+    }
     assert cells[3].truth == {"Intercept": 8.0, "sd_school": 5.0}
     bind_all(found)
     again = read_config(found.resolved())
@@ -491,31 +566,87 @@ def test_a_grid_over_deviations():
 
 MISTAKES = [
     (SCHOOLS, {"efects": "none"}, r"mechanisms\.deviation\.efects: unknown key 'efects'; did you mean 'effects'\?"),
-    (SCHOOLS, {"effects": "student(3)"}, r"deviation\.effects: expected none or student_t\(3\), .*did you mean 'student_t\(3\)'\?"),
-    (SCHOOLS, {"effects": "student_t(2)"}, r"deviation\.effects: expected more than 2 degrees of freedom.*found 'student_t\(2\)'"),
-    (SCHOOLS, {"effects": "student_t"}, r"deviation\.effects: expected student_t\(3\); found 'student_t'; give its numbers"),
+    (
+        SCHOOLS,
+        {"effects": "student(3)"},
+        r"deviation\.effects: expected none or student_t\(3\), .*did you mean 'student_t\(3\)'\?",
+    ),
+    (
+        SCHOOLS,
+        {"effects": "student_t(2)"},
+        r"deviation\.effects: expected more than 2 degrees of freedom.*found 'student_t\(2\)'",
+    ),
+    (
+        SCHOOLS,
+        {"effects": "student_t"},
+        r"deviation\.effects: expected student_t\(3\); found 'student_t'; give its numbers",
+    ),
     (SCHOOLS, {"effects": 3}, r"deviation\.effects: expected none or .*found 3"),
-    (SCHOOLS, {"effects": {"scool": "skewed(1)"}}, r"deviation\.effects\.scool: unknown group term 'scool'; did you mean 'school'\?"),
+    (
+        SCHOOLS,
+        {"effects": {"scool": "skewed(1)"}},
+        r"deviation\.effects\.scool: unknown group term 'scool'; did you mean 'school'\?",
+    ),
     (SCHOOLS, {"errors": {"school": "skewed(1)"}}, r"deviation\.errors: expected one text; found a mapping"),
     (SCHOOLS, {"errors": "outliers(2, 3)"}, r"deviation\.errors: expected a share between 0 and 1"),
-    (SCHOOLS, {"overdispersion": 0.2}, r"deviation\.overdispersion: expected family binomial or binomial_logit or poisson or poisson_log for overdispersion; found normal"),
-    (BATTERS, {"errors": "skewed(1)"}, r"deviation\.errors: expected family normal for errors; found binomial; remove it"),
-    (BATTERS, {"effects": "student_t(3)"}, r"deviation\.effects: expected none or logit_normal; found 'student_t\(3\)'"),
+    (
+        SCHOOLS,
+        {"overdispersion": 0.2},
+        r"deviation\.overdispersion: expected family binomial or binomial_logit or poisson or poisson_log for overdispersion; found normal",
+    ),
+    (
+        BATTERS,
+        {"errors": "skewed(1)"},
+        r"deviation\.errors: expected family normal for errors; found binomial; remove it",
+    ),
+    (
+        BATTERS,
+        {"effects": "student_t(3)"},
+        r"deviation\.effects: expected none or logit_normal; found 'student_t\(3\)'",
+    ),
     (BATTERS, {"overdispersion": 1.5}, r"deviation\.overdispersion: .*below 1 \(a correlation\)"),
     (VISITS, {"effects": "lognormal"}, r"deviation\.effects: expected none or student_t\(3\), .*found 'lognormal'"),
-    (VISITS, {"errors": "skewed(1)"}, r"deviation\.errors: expected family normal for errors; found poisson_log; remove it, or use overdispersion"),
-    (ANSWERS, {"overdispersion": 0.1}, r"deviation\.overdispersion: .*found bernoulli_logit; remove it: one trial cannot be overdispersed"),
-    ({**VISITS, "family": "negative_binomial", "truth": {**VISITS["truth"], "shape": 3}}, {"overdispersion": 0.1}, r"found negative_binomial; remove it: shape is its overdispersion"),
+    (
+        VISITS,
+        {"errors": "skewed(1)"},
+        r"deviation\.errors: expected family normal for errors; found poisson_log; remove it, or use overdispersion",
+    ),
+    (
+        ANSWERS,
+        {"overdispersion": 0.1},
+        r"deviation\.overdispersion: .*found bernoulli_logit; remove it: one trial cannot be overdispersed",
+    ),
+    (
+        {**VISITS, "family": "negative_binomial", "truth": {**VISITS["truth"], "shape": 3}},
+        {"overdispersion": 0.1},
+        r"found negative_binomial; remove it: shape is its overdispersion",
+    ),
     (STUDENT, {"errors": "skewed(1)"}, r"found student_t; remove it: nu says how heavy the tails are"),
     (STUDENT, {"heteroscedastic": 0.5}, r"expected family normal for heteroscedastic; found student_t; remove it"),
     (SCHOOLS, {"missing": 1}, r"deviation\.missing: expected a share from 0 to below 1; found 1"),
-    (NESTED, {"missing": 0.2}, r"deviation\.missing: expected to be told which grouping is meant; found 0\.2; write \{a: 0\.2\}"),
+    (
+        NESTED,
+        {"missing": 0.2},
+        r"deviation\.missing: expected to be told which grouping is meant; found 0\.2; write \{a: 0\.2\}",
+    ),
     (SCHOOLS, {"dependence": "clustered(2.5, 0.5)"}, r"deviation\.dependence: expected a whole number of clusters"),
     (SCHOOLS, {"sizes": "informative(0)"}, r"deviation\.sizes: expected a strength that is not 0"),
     (SCHOOLS, "heavy", r"mechanisms\.deviation: expected key: value; found 'heavy'"),
-    ({**SCHOOLS, "grid": {"deviation.efects": ["none"]}}, None, r"mechanisms\.grid\.deviation\.efects\[0\]: unknown deviation 'efects'; did you mean 'effects'\?"),
-    ({**SCHOOLS, "grid": {"deviation.missing": [0, 2]}}, None, r"mechanisms\.grid\.deviation\.missing\[1\]: expected a share"),
-    ({**SCHOOLS, "formula": "effect ~ 1", "truth": {"Intercept": 1}}, {"missing": 0.2}, r"deviation\.missing: expected a formula with a group term"),
+    (
+        {**SCHOOLS, "grid": {"deviation.efects": ["none"]}},
+        None,
+        r"mechanisms\.grid\.deviation\.efects\[0\]: unknown deviation 'efects'; did you mean 'effects'\?",
+    ),
+    (
+        {**SCHOOLS, "grid": {"deviation.missing": [0, 2]}},
+        None,
+        r"mechanisms\.grid\.deviation\.missing\[1\]: expected a share",
+    ),
+    (
+        {**SCHOOLS, "formula": "effect ~ 1", "truth": {"Intercept": 1}},
+        {"missing": 0.2},
+        r"deviation\.missing: expected a formula with a group term",
+    ),
 ]
 
 
@@ -537,7 +668,8 @@ def own(se, effect=None):
         (study(SCHOOLS, {"missing": 0.75}, methods={"m": {"priors": {"Intercept": "flat()", "sd_school": "flat()"}}}), r"methods\.m.*with 6 of 8 school missing"),
         (study(SCHOOLS, {"missing": 0.99}), r"methods\.m.*with 8 of 8 school missing: no school is left"),
         (study(SCHOOLS, {"missing": 0.25}, methods={"m": {"formula": own}}), r"methods\.m.*a NumPyro function cannot be told which groups are missing"),
-        (study({**BATTERS, "formula": "hits ~ 1 + se + (1 | player)", "truth": {"Intercept": 0, "se": 0, "kappa_player": 9}}, {"effects": "logit_normal"}),
+        (study({**BATTERS, "formula": ("hits ~ 1 + se + (1 | "
+                                      "player)"), "truth": {"Intercept": 0, "se": 0, "kappa_player": 9}}, {"effects": "logit_normal"}),
          r"effects: expected rates without predictors"),
     ],
 )  # fmt: skip
@@ -547,6 +679,8 @@ def test_refusals(config, message):
 
 
 def test_a_function_writes_its_own_deviation():
-    config = study({"formula": own, "design": "eight_schools", "truth": {}, "deviation": {"missing": 0.2}} | {"truth": {"x": 1}})
+    config = study(
+        {"formula": own, "design": "eight_schools", "truth": {}, "deviation": {"missing": 0.2}} | {"truth": {"x": 1}}
+    )
     with pytest.raises(ConfigError, match=r"mechanisms\.deviation: expected a formula; found a NumPyro function"):
         read_config(config)

@@ -25,7 +25,12 @@ from hiermodels.studies.run.runner import bind_all, dry_run
 
 LIBRARY = {"priors": {"Intercept": "normal(0, 20)", "sd_school": "half_normal(10)"}, "sampler": "exact"}
 FORMULA = "effect ~ 1 + (1 | school)"
-MECHANISM = {"formula": FORMULA, "known_se": "se", "design": "eight_schools", "truth": {"Intercept": 8, "sd_school": 10}}
+MECHANISM = {
+    "formula": FORMULA,
+    "known_se": "se",
+    "design": "eight_schools",
+    "truth": {"Intercept": 8, "sd_school": 10},
+}
 
 
 def schools(school, n_school, se, effect=None):
@@ -88,7 +93,9 @@ def test_function_as_model_agrees_with_the_library(both):
     assert set(run.estimates["status"]) <= {"ok", "divergent"}
     estimate = side_by_side(run, "estimate")
     assert len(estimate) == 8 * 12 and estimate.notna().all().all()
-    means = [e in ("Intercept", "theta_school", "mean(theta_school)") for e in estimate.index.get_level_values("estimand")]
+    means = [
+        e in ("Intercept", "theta_school", "mean(theta_school)") for e in estimate.index.get_level_values("estimand")
+    ]
     estimates = estimate[means]
     se, ess = (side_by_side(run, column).loc[estimates.index] for column in ("se", "ess_bulk"))
     z = (estimates["own"] - estimates["partial"]) / (se["partial"] / np.sqrt(ess["own"]))
@@ -118,7 +125,11 @@ def test_function_is_named_in_the_manifest_and_traced_once(both, caplog):
 @pytest.mark.slow
 def test_function_as_method_is_the_library_s(tmp_path):
     flat = {"sampler": "exact", "priors": {"Intercept": "flat()"}}
-    methods = {"mine": weighted, "complete": {"pooling": "complete"} | flat, "none": {"pooling": "none", "sampler": "exact"}}
+    methods = {
+        "mine": weighted,
+        "complete": {"pooling": "complete"} | flat,
+        "none": {"pooling": "none", "sampler": "exact"},
+    }
     run = hm.run(study(methods=methods), tmp_path / "run", workers=1, progress=False)
     for column in ("estimate", "se", "lower", "upper", "true"):
         found = side_by_side(run, column)
@@ -147,7 +158,9 @@ def test_function_as_mechanism(tmp_path):
     assert theta.loc[10.0].to_numpy().std() == pytest.approx(10, rel=0.09)  # 1024 draws: a standard error of 2.2%
     average = found.query("estimand == 'mean(theta_school)'").set_index(["sd_school", "rep"])["true"]
     np.testing.assert_allclose(average, theta.mean(axis=1).loc[average.index])
-    cover = run.performance.query("measure == 'cover' and estimand == 'theta_school' and sd_school == 10 and group == '[mean]'")
+    cover = run.performance.query(
+        "measure == 'cover' and estimand == 'theta_school' and sd_school == 10 and group == '[mean]'"
+    )
     assert cover["value"].astype(float).between(0.92, 0.98).all()
 
 
@@ -160,7 +173,9 @@ def test_truth_of_a_function_laws_labels_and_its_own_priors(tmp_path):
     run = hm.run(config | {"replications": 200, "chunk": 200}, tmp_path / "run", workers=1, progress=False)
     assert run.manifest["regime"] == ["prior"]
     true = {name: rows["true"] for name, rows in run.estimates.groupby("estimand", observed=True)}
-    assert true["Intercept"].mean() == pytest.approx(100, abs=0.35) and true["Intercept"].std() == pytest.approx(1, rel=0.25)
+    assert true["Intercept"].mean() == pytest.approx(100, abs=0.35) and true["Intercept"].std() == pytest.approx(
+        1, rel=0.25
+    )
     assert (true["sd_school"] ** 2).mean() == pytest.approx(100, rel=0.5)  # half normal of scale 10
     z = run.estimates.query("estimand == 'z'")
     assert (z["true"] == z["group"].astype(str).map(given)).all()
@@ -251,7 +266,12 @@ def test_refusals(changes, message):
 
 
 def test_models_are_bound_while_no_other_thread_traces_one(monkeypatch):
-    found = read_config(study(mechanisms=mechanism(Intercept=8, sd_school=10), methods={"own": {"formula": schools, "draws": 8, "tune": 8}}))
+    found = read_config(
+        study(
+            mechanisms=mechanism(Intercept=8, sd_school=10),
+            methods={"own": {"formula": schools, "draws": 8, "tune": 8}},
+        )
+    )
     entered, leave, begun = threading.Event(), threading.Event(), threading.Event()
     bind_own = own.bind_own
 

@@ -10,7 +10,14 @@ import pytest
 
 from hiermodels.models.data import as_jax
 from hiermodels.models.spec import Model
-from hiermodels.studies.mechanisms.simulate import bind_design, data_key, design_frame, method_key, read_truth, simulator
+from hiermodels.studies.mechanisms.simulate import (
+    bind_design,
+    data_key,
+    design_frame,
+    method_key,
+    read_truth,
+    simulator,
+)
 
 R = 20_000
 
@@ -96,7 +103,9 @@ def test_fixed_thetas_stay_and_need_nothing_above_them():
     ],
 )
 def test_truths_that_cannot_be_simulated_are_refused(truth, message):
-    problem = bind_design(Model("y ~ 1 + (1 | school)", known_se="se"), pd.DataFrame({"school": ["B", "A"], "se": [1.0, 2.0]}))
+    problem = bind_design(
+        Model("y ~ 1 + (1 | school)", known_se="se"), pd.DataFrame({"school": ["B", "A"], "se": [1.0, 2.0]})
+    )
     with pytest.raises(ValueError, match="truth") as error:
         read_truth(truth, problem)
     assert message in str(error.value)

@@ -45,7 +45,8 @@ def simulated(found, reps):
     return mechanism, np.asarray(y), true
 
 
-# designs ----------------------------------------------------------------------------------------------------------------
+# designs
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def test_labels_of_a_nested_level_are_unique():
@@ -53,7 +54,9 @@ def test_labels_of_a_nested_level_are_unique():
     assert frame["clinic"].nunique() == 24
     assert (frame.groupby("clinic")["region"].nunique() == 1).all()
     assert frame.groupby("clinic")["arm"].first().sum() == 12
-    found = study("y ~ 1 + (1 | clinic)", {"region": 4, "clinic": 6, "obs": 2}, {"Intercept": 0, "sd_clinic": 1, "sigma": 1})
+    found = study(
+        "y ~ 1 + (1 | clinic)", {"region": 4, "clinic": 6, "obs": 2}, {"Intercept": 0, "sd_clinic": 1, "sigma": 1}
+    )
     assert len(mechanism_of(found, found.cells()[0]).problem.labels["clinic"]) == 24
 
 
@@ -75,7 +78,8 @@ def test_order_of_levels_is_nesting_and_part_of_the_identity():
     assert identity_of(one) == identity_of(turned)
 
 
-# nesting ----------------------------------------------------------------------------------------------------------------
+# nesting
+# ----------------------------------------------------------------------------------------------------------------
 
 CROSSED = pd.DataFrame([(i, j, k) for i in "uvwx" for j in "pq" for k in "rst"], columns=["a", "b", "c"])
 
@@ -107,11 +111,20 @@ def test_what_lies_above_a_given_group_value_is_needed_only_where_it_reaches_the
     assert np.isfinite(y).all()
 
 
-# streams ----------------------------------------------------------------------------------------------------------------
+# streams
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def test_the_order_of_keys_never_decides_the_data():
-    truth = {"Intercept": "normal(0, 1)", "x": "normal(0, 1)", "sd_a": "half_normal(1)", "sd_a_x": 1, "sd_b": 1, "cor_a": 0.5, "sigma": "half_normal(2)"}
+    truth = {
+        "Intercept": "normal(0, 1)",
+        "x": "normal(0, 1)",
+        "sd_a": "half_normal(1)",
+        "sd_a_x": 1,
+        "sd_b": 1,
+        "cor_a": 0.5,
+        "sigma": "half_normal(2)",
+    }
     predictors = {"x": "normal(0, 1)", "z": {"law": "normal(0, 1)", "drawn": "fixed"}}
     design = {"a": 4, "b": 3, "obs": "integers(2, 4)", "predictors": predictors}
     one, y, true = simulated(study("y ~ 1 + x + (1 + x | a) + (1 | b)", design, truth), 3)
@@ -126,20 +139,33 @@ def test_counts_and_deviations_have_streams_by_name_too():
     truth = {"Intercept": 0, "sd_a": 1, "log_kappa": 2, "sd_a_log_kappa": 0.3}
     design = {"a": 4, "b": 3, "obs": 1, "predictors": {"n": 9}}
     one, other = (
-        simulated(study("r ~ 1 + (1 | a/b)", design, t, COMPLETE | {"c": {**COMPLETE["c"], "formula": "r ~ 1"}}, family="binomial", trials="n"), 3)[1]
+        simulated(
+            study(
+                "r ~ 1 + (1 | a/b)",
+                design,
+                t,
+                COMPLETE | {"c": {**COMPLETE["c"], "formula": "r ~ 1"}},
+                family="binomial",
+                trials="n",
+            ),
+            3,
+        )[1]
         for t in (truth, dict(reversed(truth.items())))
     )
     assert np.array_equal(one, other)
     assert _manifest(study("y ~ 1", {"obs": 3}, {"Intercept": 0, "sigma": 1}))["streams"] == 2
 
 
-# supports ---------------------------------------------------------------------------------------------------------------
+# supports
+# ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("correlation", [1, -1, 0.5])
 def test_correlations_of_one_are_laws(correlation):
     truth = {"Intercept": 0, "x": 0, "sd_g": 1, "sd_g_x": 2, "cor_g": correlation, "sigma": 1}
-    _, y, true = simulated(study("y ~ 1 + x + (1 + x | g)", {"g": 5, "obs": 2, "predictors": {"x": "normal(0, 1)"}}, truth), 2000)
+    _, y, true = simulated(
+        study("y ~ 1 + x + (1 + x | g)", {"g": 5, "obs": 2, "predictors": {"x": "normal(0, 1)"}}, truth), 2000
+    )
     assert np.isfinite(y).all()
     assert np.corrcoef(true["theta_g"].ravel(), true["theta_g_x"].ravel())[0, 1] == pytest.approx(correlation, abs=0.03)
 
@@ -153,7 +179,9 @@ def test_the_range_of_a_correlation_is_that_of_the_whole_matrix():
     formula = "y ~ 1 + x + z + (1 + x + z | g)"
     _, y, true = simulated(study(formula, TWO, {**SLOPES, "cor_g": -0.5}), 2000)
     assert np.isfinite(y).all()
-    assert true["theta_g"] + true["theta_g_x"] + true["theta_g_z"] == pytest.approx(0, abs=1e-9)  # the only law with such correlations
+    assert true["theta_g"] + true["theta_g_x"] + true["theta_g_z"] == pytest.approx(
+        0, abs=1e-9
+    )  # the only law with such correlations
     with pytest.raises(ValueError, match=r"cor_g: expected a number from -0\.5 to 1"):
         bind_all(study(formula, TWO, {**SLOPES, "cor_g": -0.6}))
 
@@ -161,9 +189,21 @@ def test_the_range_of_a_correlation_is_that_of_the_whole_matrix():
 @pytest.mark.parametrize(
     ("truth", "mechanisms", "words"),
     [
-        ({"theta_b": {"A": 150_000, "B": 0.1}}, {"family": "binomial", "trials": "n"}, "theta_b: A: expected a probability from 0 to 1, found 150000"),
-        ({"theta_b": {"A": 0.1, "B": -3}}, {"family": "binomial", "trials": "n"}, "theta_b: B: expected a probability from 0 to 1, found -3"),
-        ({"theta_b": "rate"}, {"family": "binomial", "trials": "n"}, "theta_b: B: expected a probability from 0 to 1, found 1.5"),
+        (
+            {"theta_b": {"A": 150_000, "B": 0.1}},
+            {"family": "binomial", "trials": "n"},
+            "theta_b: A: expected a probability from 0 to 1, found 150000",
+        ),
+        (
+            {"theta_b": {"A": 0.1, "B": -3}},
+            {"family": "binomial", "trials": "n"},
+            "theta_b: B: expected a probability from 0 to 1, found -3",
+        ),
+        (
+            {"theta_b": "rate"},
+            {"family": "binomial", "trials": "n"},
+            "theta_b: B: expected a probability from 0 to 1, found 1.5",
+        ),
         ({"theta_b": {"A": -5, "B": 1}}, {"family": "poisson"}, "theta_b: A: expected a rate of at least 0, found -5"),
         ({"mean_b": 1, "kappa_b": 5}, {"family": "binomial", "trials": "n"}, "mean_b"),
         ({"mean_b": 0.2, "kappa_b": 0}, {"family": "binomial", "trials": "n"}, "kappa_b"),
@@ -181,30 +221,46 @@ def test_truths_are_held_against_their_supports(truth, mechanisms, words):
 def test_a_truth_outside_its_support_is_refused_with_its_line(tmp_path):
     file = tmp_path / "rates.yaml"
     file.write_text(
-        "mechanisms:\n  formula: r ~ 1 + (1 | b)\n  family: binomial\n  trials: n\n  design: {table: {b: [A, B], n: [9, 9]}}\n"
+        "mechanisms:\n  formula: r ~ 1 + (1 | b)\n  family: binomial\n  trials: n\n  design: {table: {b: [A, B], n: "
+        "[9, 9]}}\n"
         "  truth:\n    theta_b:\n      A: 0.2\n      B: -3\nestimands: [theta_b]\nmethods: {p: {sampler: exact}}\n"
         "performance: [bias]\nreplications: 2\nfailures: complete-case\nseed: 1\n"
     )
-    with pytest.raises(ValueError, match=r"rates.yaml:9: mechanisms.truth.theta_b.B: expected a probability from 0 to 1, found -3"):
+    with pytest.raises(
+        ValueError, match=r"rates.yaml:9: mechanisms.truth.theta_b.B: expected a probability from 0 to 1, found -3"
+    ):
         bind_all(read_config(str(file)))
 
 
-# messages ---------------------------------------------------------------------------------------------------------------
+# messages
+# ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("design", "words"),
     [
         ({"obs": 10, "predictors": 3}, "design.predictors: expected a mapping of name to law; found 3"),
-        ({"g": 3, "obs": 2, "predictors": {"y": "half(g)"}}, "design.predictors.y: expected a name other than the outcome's"),
+        (
+            {"g": 3, "obs": 2, "predictors": {"y": "half(g)"}},
+            "design.predictors.y: expected a name other than the outcome's",
+        ),
         ({"y": 3, "obs": 2}, "design.y: expected a name other than the outcome's"),
         ({"g": "unequal(2.5, 0.1)"}, "expected a coefficient of variation of at least 0.2"),
         ({"g": "unequal(1, 0.5)"}, "expected a mean above 1"),
-        ({"g": 3, "predictors": {"x": {"law": "normal(0, 1)", "drawn": "each"}}}, "x.drawn: expected one of redrawn, fixed"),
-        ({"g": 3, "predictors": {"x": {"law": "half(g)", "drawn": "redrawn"}}}, "half(), the same in every dataset; leave drawn out"),
+        (
+            {"g": 3, "predictors": {"x": {"law": "normal(0, 1)", "drawn": "each"}}},
+            "x.drawn: expected one of redrawn, fixed",
+        ),
+        (
+            {"g": 3, "predictors": {"x": {"law": "half(g)", "drawn": "redrawn"}}},
+            "half(), the same in every dataset; leave drawn out",
+        ),
         ({"g": 3, "predictors": {"x": {"law": "normal(0, 1)", "level": "h"}}}, "x.level: expected one of g, obs"),
         ({"g": 3, "predictors": {"x": {"level": "g"}}}, "expected the key law"),
-        ({"g": 3, "predictors": {"x": {"law": "normal(0, 1)", "draw": "fixed"}}}, "unknown key 'draw'; did you mean 'drawn'?"),
+        (
+            {"g": 3, "predictors": {"x": {"law": "normal(0, 1)", "draw": "fixed"}}},
+            "unknown key 'draw'; did you mean 'drawn'?",
+        ),
     ],
 )
 def test_designs_that_cannot_be_are_answered(design, words):
@@ -223,17 +279,28 @@ def test_errors_and_exposures_that_are_redrawn_stay_above_zero():
     truth, design = {"Intercept": 0, "sd_g": 1}, {"g": 8, "predictors": {"se": "normal(5, 1)"}}
     with pytest.raises(ValueError, match=r"predictors\.se: expected numbers above 0 in every dataset"):
         study("y ~ 1 + (1 | g)", design, truth, known_se="se")
-    study("y ~ 1 + (1 | g)", {"g": 8, "predictors": {"se": {"law": "normal(5, 1)", "drawn": "fixed"}}}, truth, known_se="se")
+    study(
+        "y ~ 1 + (1 | g)",
+        {"g": 8, "predictors": {"se": {"law": "normal(5, 1)", "drawn": "fixed"}}},
+        truth,
+        known_se="se",
+    )
 
 
-# predictors with a law --------------------------------------------------------------------------------------------------
+# predictors with a law
+# --------------------------------------------------------------------------------------------------
 
 SCHOOLS = {"school": 6, "obs": 5, "predictors": {"treated": "half(school)", "pretest": "normal(50, 10)"}}
 PUPILS = {"Intercept": 0, "treated": 1, "pretest": 0.5, "sigma": 1}
 
 
 def test_laws_are_redrawn_at_the_level_that_owns_them():
-    laws = {"x": "normal(50, 10)", "b": {"law": "bernoulli(0.3)", "level": "school"}, "k": "integers(1, 6)", "f": {"law": "normal(0, 1)", "drawn": "fixed"}}
+    laws = {
+        "x": "normal(50, 10)",
+        "b": {"law": "bernoulli(0.3)", "level": "school"},
+        "k": "integers(1, 6)",
+        "f": {"law": "normal(0, 1)", "drawn": "fixed"},
+    }
     found = study("y ~ 1 + x", {"school": 8, "obs": 5, "predictors": laws}, {"Intercept": 0, "x": 0, "sigma": 1})
     mechanism = mechanism_of(found, found.cells()[0])
     drawn = redrawn_columns(found, mechanism, np.arange(400))
@@ -244,7 +311,11 @@ def test_laws_are_redrawn_at_the_level_that_owns_them():
     assert np.unique(drawn["k"], return_counts=True)[1] / drawn["k"].size == pytest.approx(np.full(6, 1 / 6), abs=0.012)
     alone = redrawn_columns(found, mechanism, np.arange(7, 8))
     assert all(np.array_equal(alone[name][0], drawn[name][7]) for name in drawn)
-    assert found.resolved()["mechanisms"]["design"]["predictors"]["x"] == {"law": "normal(50, 10)", "level": "obs", "drawn": "redrawn"}
+    assert found.resolved()["mechanisms"]["design"]["predictors"]["x"] == {
+        "law": "normal(50, 10)",
+        "level": "obs",
+        "drawn": "redrawn",
+    }
     assert Study.from_resolved(found.resolved()).resolved() == found.resolved()
 
 
@@ -265,9 +336,17 @@ def test_every_method_meets_the_predictors_of_its_replicate(tmp_path):
     flat = {"Intercept": "flat()", "treated": "flat()", "pretest": "flat()"}
     methods = {
         "adjusted": {"sampler": "exact", "priors": {**flat, "sigma": "power(1)"}},
-        "not": {"sampler": "exact", "formula": "y ~ 1 + treated", "priors": {"Intercept": "flat()", "treated": "flat()", "sigma": "power(1)"}},
+        "not": {
+            "sampler": "exact",
+            "formula": "y ~ 1 + treated",
+            "priors": {"Intercept": "flat()", "treated": "flat()", "sigma": "power(1)"},
+        },
     }
-    run = hm.run(config("y ~ 1 + treated + pretest", SCHOOLS, PUPILS, methods, ["treated", "pretest"], 6), tmp_path / "run", progress=False)
+    run = hm.run(
+        config("y ~ 1 + treated + pretest", SCHOOLS, PUPILS, methods, ["treated", "pretest"], 6),
+        tmp_path / "run",
+        progress=False,
+    )
     tables = next(datasets(run))
     for rep, table in tables.groupby("rep"):
         for method, columns in (("adjusted", ["treated", "pretest"]), ("not", ["treated"])):
@@ -276,7 +355,9 @@ def test_every_method_meets_the_predictors_of_its_replicate(tmp_path):
             rows = run.estimates[(run.estimates["rep"] == rep) & (run.estimates["method"] == method)]
             assert rows["estimate"].to_numpy() == pytest.approx(right, rel=1e-6)
     again = replicate(run, 3)
-    assert again.data["pretest"].to_numpy() == pytest.approx(tables.loc[tables["rep"] == 3, "pretest"].to_numpy(), abs=0)
+    assert again.data["pretest"].to_numpy() == pytest.approx(
+        tables.loc[tables["rep"] == 3, "pretest"].to_numpy(), abs=0
+    )
     assert again.differences == {"adjusted": [], "not": []}
     scales = run.manifest["scales"][run.manifest["cells"][0]["hash"]]["adjusted"]["columns"]["pretest"]
     assert (scales["centre"], scales["scale"]) == (50.0, 10.0)
@@ -285,7 +366,16 @@ def test_every_method_meets_the_predictors_of_its_replicate(tmp_path):
 def test_a_formula_is_computed_of_each_datasets_own_predictors():
     laws = {"t": "half(g)", "x": "normal(50, 10)", "e": "integers(1, 6)"}
     formula = "y ~ 1 + t * standardise(x) + log(e) + (1 + e | g)"
-    truth = {"Intercept": 0, "t": 1, "standardise(x)": 1, "t:standardise(x)": 0, "log(e)": 0, "sd_g": 1, "sd_g_e": 1, "sigma": 1}
+    truth = {
+        "Intercept": 0,
+        "t": 1,
+        "standardise(x)": 1,
+        "t:standardise(x)": 0,
+        "log(e)": 0,
+        "sd_g": 1,
+        "sd_g_e": 1,
+        "sigma": 1,
+    }
     found = study(formula, {"g": 3, "obs": "integers(2, 5)", "predictors": laws}, truth, {"p": {"sampler": "nuts"}})
     cell = found.cells()[0]
     mechanism, fit = mechanism_of(found, cell), fit_of(found, cell, "p")
@@ -297,7 +387,11 @@ def test_a_formula_is_computed_of_each_datasets_own_predictors():
 
 
 def test_labels_are_not_redrawn():
-    found = study("y ~ 1 + C(k)", {"g": 5, "obs": 4, "predictors": {"k": "integers(1, 3)"}}, {"Intercept": 0, "C(k)[2.0]": 0, "C(k)[3.0]": 0, "sigma": 1})
+    found = study(
+        "y ~ 1 + C(k)",
+        {"g": 5, "obs": 4, "predictors": {"k": "integers(1, 3)"}},
+        {"Intercept": 0, "C(k)[2.0]": 0, "C(k)[3.0]": 0, "sigma": 1},
+    )
     with pytest.raises(ValueError, match="'k' is drawn anew with each dataset, so its labels would differ"):
         bind_all(found)
 
@@ -309,7 +403,11 @@ def test_a_true_sigma_of_zero_is_refused_in_the_words_of_fit():
     truth = {"Intercept": 2, "sd_g": 1, "sigma": 0}
     found = study("y ~ 1 + (1 | g)", {"g": 6, "obs": 4}, truth, {"e": {"sampler": "exact"}}, replications=64)
     table = run_chunk(found, found.cells()[0].hash, "e", 0).to_pandas()
-    assert (table["status"] == "nonfinite").all() and table["estimate"].isna().all() and table["message"].str.contains(EXACTLY).all()
+    assert (
+        (table["status"] == "nonfinite").all()
+        and table["estimate"].isna().all()
+        and table["message"].str.contains(EXACTLY).all()
+    )
 
 
 @pytest.mark.parametrize("family", ["normal", "student_t"])
@@ -319,7 +417,11 @@ def test_datasets_are_looked_at_once_more_wherever_fit_refuses_them(family):
     frame = pd.DataFrame({"g": np.repeat(list("abc"), 3), "x": rng.normal(5, 2, 9)})
     y = rng.choice([0.0, 3.0], (200, 3)).repeat(3, axis=1)
     y[::2] += rng.normal(size=(100, 9))
-    for formula, weight, x in (("y ~ 1 + (1 | g)", None, None), ("y ~ x + (1 | g)", None, rng.normal(5, 2, (200, 9))), ("y ~ x + (1 | g)", 1, None)):
+    for formula, weight, x in (
+        ("y ~ 1 + (1 | g)", None, None),
+        ("y ~ x + (1 | g)", None, rng.normal(5, 2, (200, 9))),
+        ("y ~ x + (1 | g)", 1, None),
+    ):
         problem = bind(hm.Model(formula, family), frame, outcome=False)
         gone = np.ones_like(y) if weight is None else (rng.random(y.shape) < 0.8).astype(float)
         rows = Rows(y) if weight is None else Rows(y, gone, gone)
@@ -336,7 +438,9 @@ def test_datasets_are_looked_at_once_more_wherever_fit_refuses_them(family):
 def test_a_design_that_fit_refuses_is_a_replicate_without_estimates_in_its_words():
     laws = {"arm": {"law": "bernoulli(0.3)", "level": "g"}}
     methods = {"c": {"sampler": "closed_form", "priors": {"Intercept": "flat()", "arm": "flat()", "sigma": "power(1)"}}}
-    found = study("y ~ 1 + arm", {"g": 4, "obs": 3, "predictors": laws}, {"Intercept": 0, "arm": 1, "sigma": 1}, methods, ["arm"])
+    found = study(
+        "y ~ 1 + arm", {"g": 4, "obs": 3, "predictors": laws}, {"Intercept": 0, "arm": 1, "sigma": 1}, methods, ["arm"]
+    )
     cell = found.cells()[0]
     table = run_chunk(found, cell.hash, "c", 0).to_pandas()
     drawn = redrawn_columns(found, mechanism_of(found, cell), table["rep"].to_numpy())["arm"]
@@ -348,15 +452,26 @@ def test_a_design_that_fit_refuses_is_a_replicate_without_estimates_in_its_words
 
 
 def test_redrawn_trials_and_errors_are_those_of_the_dataset():
-    found = study("r ~ 1 + (1 | g)", {"g": 8, "predictors": {"n": "integers(5, 20)"}}, {"mean_g": 0.5, "kappa_g": 20}, {"p": {"sampler": "exact"}}, ["mean_g"], family="binomial", trials="n")
+    found = study(
+        "r ~ 1 + (1 | g)",
+        {"g": 8, "predictors": {"n": "integers(5, 20)"}},
+        {"mean_g": 0.5, "kappa_g": 20},
+        {"p": {"sampler": "exact"}},
+        ["mean_g"],
+        family="binomial",
+        trials="n",
+    )
     mechanism, y, _ = simulated(found, 50)
     n = redrawn_columns(found, mechanism, np.arange(50))["n"]
     assert (y[:, :8] <= n).all()
     assert np.corrcoef(y[:, :8].ravel(), n.ravel())[0, 1] > 0.5
-    assert rows_of(mechanism, fit_of(found, found.cells()[0], "p").problem, y, {"n": n}).design["size"][:, :8] == pytest.approx(n)
+    assert rows_of(mechanism, fit_of(found, found.cells()[0], "p").problem, y, {"n": n}).design["size"][
+        :, :8
+    ] == pytest.approx(n)
 
 
-# without functions, templates -------------------------------------------------------------------------------------------
+# without functions, templates
+# -------------------------------------------------------------------------------------------
 
 
 def by_hand(seed, data):
@@ -375,7 +490,10 @@ def test_a_new_config_has_truths_on_the_scale_of_every_column(tmp_path):
     data["y"] = 100 + 0.8 * data["pretest"] + rng.normal(0, 5, 120)
     data["k"], data["n"] = rng.binomial(20, 1 / (1 + np.exp(-(data["pretest"] - 50) / 10))), 20
     data.to_csv(tmp_path / "s.csv", index=False)
-    for formula, family, spread in (("y ~ 1 + pretest + (1 | school)", "normal", data["y"].std()), ("k ~ 1 + pretest + (1 | school)", "binomial_logit", 0.5)):
+    for formula, family, spread in (
+        ("y ~ 1 + pretest + (1 | school)", "normal", data["y"].std()),
+        ("k ~ 1 + pretest + (1 | school)", "binomial_logit", 0.5),
+    ):
         config = tmp_path / "config.yaml"
         config.write_text(template(formula, tmp_path / "s.csv", family))
         truth = read_config(str(config)).mechanisms.truth

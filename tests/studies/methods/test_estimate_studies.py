@@ -1,4 +1,6 @@
-"""`estimator: reml` and `ml` in studies: the numbers of `hm.estimate` and of the estimators that were there, mapped over datasets."""
+"""`estimator: reml` and `ml` in studies: the numbers of `hm.estimate` and of the estimators that were there, mapped
+over datasets.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,20 @@ def alone(name, model, frame, *variables):
     with jax.enable_x64(True):
         problem = bind(model, frame, priors=False)
         check_design(name, problem)
-        found = jax.jit(direct_estimator(name, (), problem.layout, tuple(map(Target, variables)), Interval()))(None, as_jax(problem.data))
+        found = jax.jit(direct_estimator(name, (), problem.layout, tuple(map(Target, variables)), Interval()))(
+            None, as_jax(problem.data)
+        )
     return np.stack([np.asarray(getattr(found, part)) for part in ("estimate", "se", "lower", "upper")], 1)
 
 
 @pytest.mark.parametrize("name", ["reml", "ml"])
 def test_known_variances_keep_the_numbers_of_the_estimator(name):
-    """Mean, interval, sd and the new group's prediction interval are those of `frequentist.reml` on the groups' means."""
-    frame = pd.DataFrame({"g": list("abcdefg"), "y": [0.1, 1.9, -0.8, 2.5, 0.4, 3.1, 1.0], "se": [0.5, 0.7, 0.4, 1.1, 0.6, 0.9, 0.5]})
+    """Mean, interval, sd and the new group's prediction interval are those of `frequentist.reml` on the groups'
+    means.
+    """
+    frame = pd.DataFrame(
+        {"g": list("abcdefg"), "y": [0.1, 1.9, -0.8, 2.5, 0.4, 3.1, 1.0], "se": [0.5, 0.7, 0.4, 1.1, 0.6, 0.9, 0.5]}
+    )
     model = hm.Model("y ~ 1 + (1 | g)", known_se="se")
     found = alone(name, model, frame, "Intercept", "sd_g", "new(g)")
     old = getattr(frequentist, name)(frame["y"], frame["se"] ** 2)
@@ -40,10 +48,14 @@ def test_cluster_trials_keep_the_numbers_of_satterthwaite():
     rng = np.random.default_rng(3)
     sizes = [3, 5, 4, 6, 2, 5, 7, 4]
     cluster = np.repeat(np.arange(8), sizes)
-    frame = pd.DataFrame({"c": cluster, "treated": cluster % 2, "y": rng.normal(size=len(cluster)) + rng.normal(size=8)[cluster]})
+    frame = pd.DataFrame(
+        {"c": cluster, "treated": cluster % 2, "y": rng.normal(size=len(cluster)) + rng.normal(size=8)[cluster]}
+    )
     found = alone("reml", hm.Model("y ~ 1 + treated + (1 | c)"), frame, "treated", "Intercept", "sd_c", "sigma")
     old = frequentist.satterthwaite(**frequentist.cluster_summaries(frame["y"], frame["c"], frame["treated"]))
-    assert found[0] == pytest.approx([float(old.effect), float(old.effect_se), *map(float, old.interval("effect"))], rel=1e-6)
+    assert found[0] == pytest.approx(
+        [float(old.effect), float(old.effect_se), *map(float, old.interval("effect"))], rel=1e-6
+    )
     assert found[1] == pytest.approx([float(old.mean), float(old.mean_se), *map(float, old.interval("mean"))], rel=1e-6)
     assert found[2:, 0] == pytest.approx([float(old.sd), float(old.sigma)], rel=1e-7)
 
@@ -69,13 +81,19 @@ def test_a_study_gives_the_numbers_of_estimate_and_counts_singular_fits_apart(tm
     assert counts["singular"] > 5 and counts["ok"] + counts["singular"] == 60 and counts["nonfinite"] == 0
     rows = run.estimates.query("estimand == 'sd_cluster'")
     assert ((rows["status"] == "singular") == (rows["estimate"] == 0)).all()
-    assert rows.loc[rows["status"] == "singular", "lower"].isna().all() and rows.loc[rows["status"] == "ok", "lower"].notna().all()
+    assert (
+        rows.loc[rows["status"] == "singular", "lower"].isna().all()
+        and rows.loc[rows["status"] == "ok", "lower"].notna().all()
+    )
     treated = run.estimates.query("estimand == 'treated'")
     assert treated[["lower", "upper"]].notna().all(axis=None)
 
 
 def test_what_a_likelihood_needs_of_a_design_is_said_before_computing():
-    for design, words in (({"cluster": 6, "obs": 1}, "reml: .* cannot be told apart"), ({"cluster": 1, "obs": 9}, "reml: cluster: expected at least 2 groups")):
+    for design, words in (
+        ({"cluster": 6, "obs": 1}, "reml: .* cannot be told apart"),
+        ({"cluster": 1, "obs": 9}, "reml: cluster: expected at least 2 groups"),
+    ):
         bad = {**STUDY, "mechanisms": {**STUDY["mechanisms"], "formula": "y ~ 1 + (1 | cluster)", "design": design}}
         bad["mechanisms"]["truth"] = {"Intercept": 0, "sd_cluster": 1, "sigma": 1}
         with pytest.raises(ValueError, match=words):
@@ -83,9 +101,13 @@ def test_what_a_likelihood_needs_of_a_design_is_said_before_computing():
 
 
 def test_power_of_an_f_test_is_a_decision(tmp_path):
-    """`test(arm)` is 1 - p of the test of all contrasts of a factor; the share beyond .95 is its power, or its type I error."""
+    """`test(arm)` is 1 - p of the test of all contrasts of a factor; the share beyond .95 is its power, or its type I
+    error.
+    """
     rng = np.random.default_rng(5)
-    design = pd.DataFrame({"site": np.repeat(np.arange(6), 6), "arm": np.tile(["a", "b", "c"], 12), "y": rng.normal(size=36)})
+    design = pd.DataFrame(
+        {"site": np.repeat(np.arange(6), 6), "arm": np.tile(["a", "b", "c"], 12), "y": rng.normal(size=36)}
+    )
     design.to_csv(tmp_path / "design.csv", index=False)
     study = {
         "mechanisms": {
@@ -106,17 +128,30 @@ def test_power_of_an_f_test_is_a_decision(tmp_path):
     assert rows["estimate"].between(0, 1).all() and set(rows["true"]) == {0.0, 1.0}
     share = rows.assign(fires=rows["estimate"] > 0.95).groupby("arm[c]")["fires"].mean()
     assert share[0] < 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5 and share[1.5] > 0.85
-    with pytest.raises(ValueError, match=r"estimands\[0\]: expected test\(\) of a term or a coefficient; found 'arms'; did you mean 'arm'"):
+    with pytest.raises(
+        ValueError,
+        match=r"estimands\[0\]: expected test\(\) of a term or a coefficient; found 'arms'; did you mean 'arm'",
+    ):
         hm.run({**study, "estimands": [{"differs": "test(arms)"}]}, out=tmp_path / "other")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("clusters", [6, 10, 20])
 def test_type_one_error_of_the_f_test(clusters, tmp_path):
-    """1,000 null trials: the t test with Satterthwaite's degrees of freedom rejects near 5%, where the normal test of ML rejects more."""
-    mechanisms = {**STUDY["mechanisms"], "design": {"cluster": clusters, "obs": 10, "predictors": {"treated": "half(cluster)"}}}
+    """1,000 null trials: the t test with Satterthwaite's degrees of freedom rejects near 5%, where the normal test of
+    ML rejects more.
+    """
+    mechanisms = {
+        **STUDY["mechanisms"],
+        "design": {"cluster": clusters, "obs": 10, "predictors": {"treated": "half(cluster)"}},
+    }
     mechanisms["truth"] = {**mechanisms["truth"], "sd_cluster": 0.6}
-    study = {**STUDY, "mechanisms": mechanisms, "estimands": ["treated"], "methods": {"reml": {"estimator": "reml"}, "ml": {"estimator": "ml"}}}
+    study = {
+        **STUDY,
+        "mechanisms": mechanisms,
+        "estimands": ["treated"],
+        "methods": {"reml": {"estimator": "reml"}, "ml": {"estimator": "ml"}},
+    }
     run = hm.run({**study, "performance": ["cover"]}, out=tmp_path / "run", replications=1000)
     cover = run.performance.set_index(["method", "measure"])["value"]
     assert abs(cover["reml", "cover"] - 0.95) < 0.021 + 0.004  # 3 MCSE, and what singular fits cost

@@ -23,7 +23,12 @@ from hiermodels.studies.run.runner import bind_all, dry_run
 from hiermodels.studies.store.identity import check_identity
 from hiermodels.studies.store.results import Run
 
-SCHOOLS = {"formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools", "truth": {"Intercept": 8, "sd_school": 10}}
+SCHOOLS = {
+    "formula": "effect ~ 1 + (1 | school)",
+    "known_se": "se",
+    "design": "eight_schools",
+    "truth": {"Intercept": 8, "sd_school": 10},
+}
 
 
 def study(function=host_methods.averages, **changes) -> dict:
@@ -63,7 +68,9 @@ def no_report():
 @pytest.fixture(scope="module")
 def run(no_report, tmp_path_factory):
     folder = tmp_path_factory.mktemp("host") / "run"
-    config = study(methods={"mine": {"host": True, "function": host_methods.averages}, "js": {"estimator": "james_stein"}})
+    config = study(
+        methods={"mine": {"host": True, "function": host_methods.averages}, "js": {"estimator": "james_stein"}}
+    )
     return config, hm.run(config, folder, workers=1, progress=False)
 
 
@@ -101,10 +108,16 @@ def test_any_number_of_workers_and_a_resumed_run_give_the_same_bytes(run, tmp_pa
 
 @pytest.mark.slow
 def test_what_goes_wrong_is_a_row_with_its_reason():
-    config = study(host_methods.moody, estimands=["Intercept"], mechanisms=SCHOOLS | {"truth": {"Intercept": 0, "sd_school": 10}})
+    config = study(
+        host_methods.moody, estimands=["Intercept"], mechanisms=SCHOOLS | {"truth": {"Intercept": 0, "sd_school": 10}}
+    )
     rows = chunk(config, 0, 1, 2)
     y = data(config, 12)[0]
-    died, raised, nothing = (y[:, 0] < 0) & (y[:, 1] < 0), (y[:, 0] < 0) & (y[:, 1] >= 0), (y[:, 0] >= 0) & (y[:, 1] < 0)
+    died, raised, nothing = (
+        (y[:, 0] < 0) & (y[:, 1] < 0),
+        (y[:, 0] < 0) & (y[:, 1] >= 0),
+        (y[:, 0] >= 0) & (y[:, 1] < 0),
+    )
     assert died.any() and raised.any() and nothing.any() and not (died | raised | nothing).all()
     assert ((rows["status"] == "nonfinite") == (died | raised | nothing)).all()
     assert rows["message"][raised].unique().tolist() == ["RuntimeError: the first school is negative"]
@@ -143,7 +156,10 @@ def wait_for_end(number: int) -> None:
 
 
 def test_a_run_that_hung_goes_on_with_a_timeout():
-    old, new = (study(methods={"mine": {"host": True, "function": host_methods.averages} | more}) for more in ({}, {"timeout": 60}))
+    old, new = (
+        study(methods={"mine": {"host": True, "function": host_methods.averages} | more})
+        for more in ({}, {"timeout": 60})
+    )
     before, now = (read_config(c).resolved() for c in (old, new))
     assert "timeout" not in before["methods"]["mine"] and now["methods"]["mine"]["timeout"] == 60
     assert check_identity({"config": before}, now) == []
@@ -164,30 +180,55 @@ def test_results_that_cannot_be_read_say_so(function, message):
 
 @pytest.mark.slow
 def test_it_sees_the_rows_that_are_there():
-    config = study(host_methods.by_rows, estimands=["Intercept", "mean(theta_school)"], mechanisms=SCHOOLS | {"deviation": {"missing": 0.25}})
+    config = study(
+        host_methods.by_rows,
+        estimands=["Intercept", "mean(theta_school)"],
+        mechanisms=SCHOOLS | {"deviation": {"missing": 0.25}},
+    )
     rows = chunk(config)
     assert (rows[rows["estimand"] == "Intercept"]["estimate"] == 6).all()
 
 
 def test_estimands_that_it_does_not_give():
-    config = study(methods={"mine": {"host": True, "function": host_methods.averages, "estimands": ["Intercept", "noise", "theta_school"]}})
+    config = study(
+        methods={
+            "mine": {
+                "host": True,
+                "function": host_methods.averages,
+                "estimands": ["Intercept", "noise", "theta_school"],
+            }
+        }
+    )
     assert (chunk(config)["status"] == "ok").all()
     config = study(host_methods.by_rows, estimands=["Intercept", "sd_school"])
     rows = chunk(config)
-    assert rows["message"].tolist() == ["ValueError: 'mean(theta_school)' is none of the estimands asked for; they are Intercept, sd_school"] * 8
+    assert (
+        rows["message"].tolist()
+        == ["ValueError: 'mean(theta_school)' is none of the estimands asked for; they are Intercept, sd_school"] * 8
+    )
     only = study(methods={"mine": {"host": True, "function": host_methods.by_rows, "estimands": ["Intercept"]}})
     assert set(chunk(only)["estimand"]) == {"Intercept"}
     assert read_config(only).resolved()["methods"]["mine"]["estimands"] == ["Intercept"]
-    with pytest.raises(ConfigError, match=r"methods\.mine\.estimands\[0\]: unknown estimand 'Intercpt'; did you mean 'Intercept'"):
+    with pytest.raises(
+        ConfigError, match=r"methods\.mine\.estimands\[0\]: unknown estimand 'Intercpt'; did you mean 'Intercept'"
+    ):
         read_config(study(methods={"mine": {"host": True, "estimands": ["Intercpt"]}}))
 
 
 def test_a_file_gets_its_function_from_python(tmp_path):
     path = tmp_path / "mine.yaml"
-    text = "mechanisms: {formula: effect ~ 1 + (1 | school), known_se: se, design: eight_schools, truth: {Intercept: 8, sd_school: 10}}\n"
-    text += "estimands: [Intercept]\nmethods:\n  mine: {host: true}\nperformance: [bias]\nreplications: 2\nfailures: complete-case\nseed: 1\n"
+    text = (
+        "mechanisms: {formula: effect ~ 1 + (1 | school), known_se: se, design: eight_schools, truth: {Intercept: "
+        "8, sd_school: 10}}\n"
+    )
+    text += (
+        "estimands: [Intercept]\nmethods:\n  mine: {host: true}\nperformance: [bias]\nreplications: 2\nfailures: "
+        "complete-case\nseed: 1\n"
+    )
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"mine\.yaml:4: methods\.mine\.host: expected a Python function; run it with hiermodels.run"):
+    with pytest.raises(
+        ConfigError, match=r"mine\.yaml:4: methods\.mine\.host: expected a Python function; run it with hiermodels.run"
+    ):
         bind_all(read_config(path))
     found = read_config(path, functions={"mine": host_methods.averages})
     assert found.methods["mine"].function is host_methods.averages
@@ -205,11 +246,17 @@ def test_a_file_gets_its_function_from_python(tmp_path):
         ({"host": False}, r"methods\.mine\.host: expected true; found false"),
         ({"host": True, "sampler": "nuts"}, r"methods\.mine\.sampler: expected no sampler beside host"),
         ({"host": True, "weight": 3}, r"methods\.mine\.weight: unknown key 'weight' beside host"),
-        ({"host": True, "timeout": 0}, r"methods\.mine\.timeout: expected a number of seconds above 0; found 0; write e\.g\. 60"),
+        (
+            {"host": True, "timeout": 0},
+            r"methods\.mine\.timeout: expected a number of seconds above 0; found 0; write e\.g\. 60",
+        ),
         ({"host": True, "timeout": float("inf")}, r"methods\.mine\.timeout: expected a number of seconds above 0"),
         ({"host": True, "timeout": True}, r"methods\.mine\.timeout: expected a number of seconds above 0; found true"),
         ({"host": True, "timeout": "1 min"}, r"methods\.mine\.timeout: expected a number of seconds above 0"),
-        ({"sampler": "nuts", "timeout": 5}, r"methods\.mine\.timeout: expected no timeout but of a host function; found some"),
+        (
+            {"sampler": "nuts", "timeout": 5},
+            r"methods\.mine\.timeout: expected no timeout but of a host function; found some",
+        ),
         ({"host": True, "estimands": []}, r"methods\.mine\.estimands: expected a list of estimands"),
     ],
 )
@@ -220,7 +267,9 @@ def test_mistakes(method, message):
 
 @pytest.mark.parametrize("function", [lambda seed, data: {}, host_methods.outer()])
 def test_functions_that_no_other_process_can_import(function):
-    with pytest.raises(ConfigError, match=r"methods\.mine.*function: .* cannot be sent to another process; define it with def"):
+    with pytest.raises(
+        ConfigError, match=r"methods\.mine.*function: .* cannot be sent to another process; define it with def"
+    ):
         bind_all(read_config(study(function)))
 
 
@@ -234,14 +283,18 @@ def test_a_script_without_a_guard_is_told_so(tmp_path):
         "try:\n    hm.run(config, 'run', functions={'mine': f}, progress=False)\n"
         "except ValueError as error:\n    print('refused:', error)\n"
     )
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run(
+        [sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
+    )
     assert "refused: methods.mine: function: it cannot be used in another process" in done.stdout
     assert "if __name__ == '__main__':" in done.stdout
 
 
 def test_results_in_all_their_forms():
     wanted = (("a", ("",)), ("b", ("x", "y")))
-    numbers, messages = read_result({"a": np.float64(2), "b": {"x": {"estimate": 1, "se": 0.5}, "y": (3, None, 1, 5)}}, wanted)
+    numbers, messages = read_result(
+        {"a": np.float64(2), "b": {"x": {"estimate": 1, "se": 0.5}, "y": (3, None, 1, 5)}}, wanted
+    )
     np.testing.assert_array_equal(numbers, [[2, np.nan, np.nan, np.nan], [1, 0.5, np.nan, np.nan], [3, np.nan, 1, 5]])
     assert messages == ["", "", ""]
     assert read_result({"b": {"x": 1.0}}, wanted)[1] == ["no value of 'a'", "", "no value of 'b' of 'y'"]

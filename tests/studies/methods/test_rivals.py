@@ -42,7 +42,14 @@ BATTERS = {
 def study(mechanisms=SCHOOLS, **changes) -> dict:
     return {
         "mechanisms": mechanisms,
-        "estimands": ["Intercept", "sd_school", "theta_school", "mean(theta_school)", "new(school)", {"benefit": "P(Intercept > 0)"}],
+        "estimands": [
+            "Intercept",
+            "sd_school",
+            "theta_school",
+            "mean(theta_school)",
+            "new(school)",
+            {"benefit": "P(Intercept > 0)"},
+        ],
         "methods": {"js": {"estimator": "james_stein"}},
         "performance": ["bias", "mse", "cover"],
         "replications": 6,
@@ -113,7 +120,9 @@ def test_estimates_are_the_functions_on_the_same_datasets(schools):
         np.testing.assert_allclose(column(run, "morris", "theta_school", "lower")[r], lower, rtol=1e-9)
         np.testing.assert_allclose(column(run, "morris", "theta_school", "upper")[r], upper, rtol=1e-9)
         hksj = frequentist.hksj(y, variance, heterogeneity="paule_mandel")
-        ends = [column(run, "hksj", name, end)[r] for name in ("Intercept", "new(school)") for end in ("lower", "upper")]
+        ends = [
+            column(run, "hksj", name, end)[r] for name in ("Intercept", "new(school)") for end in ("lower", "upper")
+        ]
         np.testing.assert_allclose(ends, [*hksj.interval("mean"), *hksj.interval("new")], rtol=1e-9)
         np.testing.assert_allclose(column(run, "hksj", "sd_school", "estimate")[r], hksj.sd, rtol=1e-9)
     assert np.isnan(column(run, "js", "theta_school", "se")).all()
@@ -122,19 +131,27 @@ def test_estimates_are_the_functions_on_the_same_datasets(schools):
 
 def test_the_extremes_are_the_library_s_own(schools):
     run = schools[1].estimates
-    for mine, theirs, names in (("separate", "none", ["theta_school"]), ("weighted", "complete", ["Intercept", "theta_school"])):
+    for mine, theirs, names in (
+        ("separate", "none", ["theta_school"]),
+        ("weighted", "complete", ["Intercept", "theta_school"]),
+    ):
         for name in names:
             sd = column(run, mine, name, "se")
             for what in ("estimate", "se", "lower", "upper", "true"):
                 ours, library = column(run, mine, name, what), column(run, theirs, name, what)
-                assert (np.abs(ours - library) <= 1e-6 * (np.abs(library) + sd)).all(), what  # an end near zero is as exact as its posterior is wide
+                assert (np.abs(ours - library) <= 1e-6 * (np.abs(library) + sd)).all(), (
+                    what
+                )  # an end near zero is as exact as its posterior is wide
 
 
 def test_what_a_method_lacks_is_na_with_its_reason(schools):
     run = schools[1]
     cover = run.performance.query("measure == 'cover'").set_index(["method", "estimand", "group"])["value"]
     assert cover.xs("js").isna().all() and cover.xs("mix").isna().all()
-    assert cover.xs("morris").xs("theta_school").notna().all() and cover.loc["hksj", "sd_school", ""] != cover.loc["hksj", "sd_school", ""]
+    assert (
+        cover.xs("morris").xs("theta_school").notna().all()
+        and cover.loc["hksj", "sd_school", ""] != cover.loc["hksj", "sd_school", ""]
+    )
     assert any("cover is NA" in note and "the method gives no interval" in note for note in run.notes)
     assert (run.performance["n_failed"] == 0).all()
     bias = run.performance.query("measure == 'bias'")
@@ -144,7 +161,12 @@ def test_what_a_method_lacks_is_na_with_its_reason(schools):
 def test_point_estimates_between_0_and_1_are_no_decision():
     # power of an estimate without interval is NA, not the share above 0.975
     config = study(
-        {"formula": "avg ~ 1 + (1 | player)", "known_se": "se", "design": "baseball", "truth": {"Intercept": 0.27, "sd_player": 0.02}},
+        {
+            "formula": "avg ~ 1 + (1 | player)",
+            "known_se": "se",
+            "design": "baseball",
+            "truth": {"Intercept": 0.27, "sd_player": 0.02},
+        },
         estimands=["theta_player"],
     )
     table, notes = performance(estimates(config), factors=[], measures=["power"], regime="population")
@@ -153,7 +175,10 @@ def test_point_estimates_between_0_and_1_are_no_decision():
 
 def test_a_run_names_its_estimators(schools):
     config, run = schools
-    assert run.manifest["models"]["js"] == {"text": "james_stein: James-Stein estimator that shrinks to the mean, positive part.", "latex": ""}
+    assert run.manifest["models"]["js"] == {
+        "text": "james_stein: James-Stein estimator that shrinks to the mean, positive part.",
+        "latex": "",
+    }
     assert run.config["methods"]["mix"]["weight"] == 0.25
     assert {"sampler", "pooling", "priors", "settings", "draws"}.isdisjoint(run.config["methods"]["mix"])
     again = Study.from_resolved(json.loads(json.dumps(read_config(config).resolved())))
@@ -172,14 +197,20 @@ def test_intervals_follow_the_study_s():
             column(run, "s", "theta_school", "upper"), outcomes + stats.norm.ppf(p) * frame["se"].to_numpy(), rtol=1e-9
         )
         found = frequentist.hksj(outcomes[0], frame["se"].to_numpy() ** 2)
-        assert column(run, "h", "Intercept", "upper")[0] == pytest.approx(float(found.mean + stats.t.ppf(p, 7) * found.mean_se))
+        assert column(run, "h", "Intercept", "upper")[0] == pytest.approx(
+            float(found.mean + stats.t.ppf(p, 7) * found.mean_se)
+        )
         lower = column(run, "s", "theta_school", "lower")
         assert np.isneginf(lower).all() if p == 0.8 else np.isfinite(lower).all()
 
 
 @pytest.mark.slow
 def test_clusters():
-    methods = {"t": {"estimator": "cluster_t"}, "welch": {"estimator": "cluster_t", "equal_variances": False}, "mixed": {"estimator": "satterthwaite"}}
+    methods = {
+        "t": {"estimator": "cluster_t"},
+        "welch": {"estimator": "cluster_t", "equal_variances": False},
+        "mixed": {"estimator": "satterthwaite"},
+    }
     config = study(TRIAL, methods=methods, estimands=["Intercept", "treated", "sd_clinic", "sigma", "theta_clinic"])
     run = estimates(config)
     outcomes, frame = datasets(config)
@@ -188,7 +219,9 @@ def test_clusters():
         mixed = frequentist.satterthwaite(**found)
         del found["within"]
         for method, function in (("t", frequentist.cluster_t(**found)), ("mixed", mixed)):
-            ends = [column(run, method, name, end)[r] for name in ("treated", "Intercept") for end in ("lower", "upper")]
+            ends = [
+                column(run, method, name, end)[r] for name in ("treated", "Intercept") for end in ("lower", "upper")
+            ]
             np.testing.assert_allclose(ends, [*function.interval("effect"), *function.interval("mean")], rtol=1e-6)
         assert column(run, "mixed", "sd_clinic", "estimate")[r] == pytest.approx(float(mixed.sd), rel=1e-6, abs=1e-9)
         assert column(run, "mixed", "sigma", "estimate")[r] == pytest.approx(float(mixed.sigma), rel=1e-6)
@@ -203,7 +236,9 @@ def test_proportions_and_rates():
     hits, frame = datasets(config)
     trials = frame["at_bats"].to_numpy()
     for r, s in enumerate(hits):
-        np.testing.assert_allclose(column(run, "arcsine", "theta_player", "estimate")[r], estimators.arcsine_james_stein(s, trials).theta)
+        np.testing.assert_allclose(
+            column(run, "arcsine", "theta_player", "estimate")[r], estimators.arcsine_james_stein(s, trials).theta
+        )
         p = s.sum() / trials.sum()
         raw = estimators.james_stein(s / trials, p * (1 - p) / trials)
         np.testing.assert_allclose(column(run, "raw", "theta_player", "estimate")[r], raw.theta)
@@ -213,7 +248,8 @@ def test_proportions_and_rates():
 def test_rows_of_a_group_are_combined_by_precision():
     frame = pd.DataFrame({"g": list("aabbbccdd"), "se": [1.0, 2, 1, 1, 3, 2, 2, 1, 4]})
     config = study(
-        SCHOOLS | {"formula": "effect ~ 1 + (1 | g)", "design": frame, "truth": {"Intercept": 0, "sd_g": 3}}, estimands=["theta_g"]
+        SCHOOLS | {"formula": "effect ~ 1 + (1 | g)", "design": frame, "truth": {"Intercept": 0, "sd_g": 3}},
+        estimands=["theta_g"],
     )
     found = read_config(config)
     bind_all(found)
@@ -243,16 +279,37 @@ def test_every_estimator_runs_where_it_applies():
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ({"estimator": "james_stien"}, r"methods\.m\.estimator: expected the name of an estimator; found 'james_stien'; did you mean 'james_stein'\?"),
+        (
+            {"estimator": "james_stien"},
+            r"methods\.m\.estimator: expected the name of an estimator; found 'james_stien'; did you mean 'james_stein'\?",
+        ),
         ({"estimator": 3}, r"methods\.m\.estimator: expected the name of an estimator; found 3"),
-        ({"estimator": "compromise", "wieght": 0.5}, r"methods\.m\.wieght: compromise has no setting 'wieght'; did you mean 'weight'\?"),
-        ({"estimator": "james_stein", "weight": 0.5}, r"methods\.m\.weight: james_stein has no setting 'weight'; it has no settings"),
+        (
+            {"estimator": "compromise", "wieght": 0.5},
+            r"methods\.m\.wieght: compromise has no setting 'wieght'; did you mean 'weight'\?",
+        ),
+        (
+            {"estimator": "james_stein", "weight": 0.5},
+            r"methods\.m\.weight: james_stein has no setting 'weight'; it has no settings",
+        ),
         ({"estimator": "compromise", "weight": 2}, r"methods\.m\.weight: expected a number from 0 to 1; found 2"),
-        ({"estimator": "hksj", "heterogeneity": "remel"}, r"methods\.m\.heterogeneity: expected one of .*found 'remel'; did you mean 'reml'\?"),
-        ({"estimator": "cluster_t", "equal_variances": 1}, r"methods\.m\.equal_variances: expected true or false; found 1"),
-        ({"estimator": "hksj", "sampler": "nuts"}, r"methods\.m\.sampler: expected no sampler beside an estimator, which has no posterior; found 'nuts'"),
+        (
+            {"estimator": "hksj", "heterogeneity": "remel"},
+            r"methods\.m\.heterogeneity: expected one of .*found 'remel'; did you mean 'reml'\?",
+        ),
+        (
+            {"estimator": "cluster_t", "equal_variances": 1},
+            r"methods\.m\.equal_variances: expected true or false; found 1",
+        ),
+        (
+            {"estimator": "hksj", "sampler": "nuts"},
+            r"methods\.m\.sampler: expected no sampler beside an estimator, which has no posterior; found 'nuts'",
+        ),
         ({"estimator": "hksj", "pooling": "none"}, r"methods\.m\.pooling: expected no pooling beside an estimator"),
-        ({"estimator": "hksj", "priors": {"Intercept": "flat()"}}, r"methods\.m\.priors: expected no priors beside an estimator"),
+        (
+            {"estimator": "hksj", "priors": {"Intercept": "flat()"}},
+            r"methods\.m\.priors: expected no priors beside an estimator",
+        ),
         ({"estimator": "hksj", "draws": 100}, r"methods\.m\.draws: expected no draws beside an estimator"),
         ({"estimator": "hksj", "host": True}, r"methods\.m\.host: expected one of estimator and host; found both"),
         ({"settings": {"weight": 1}}, r"methods\.m\.settings: unknown key 'settings'"),
@@ -283,7 +340,8 @@ BY_ROW = {"design": {"clinic": 9, "obs": 4, "predictors": {"treated": "half(obs)
         ({"formula": "y ~ 1", "design": {"a": 8}, "truth": {"Intercept": 0, "sigma": 1}}, "james_stein", r"expected a group term such as"),
         (TRIAL | BY_ROW, "satterthwaite", r"treated varies within clinic"),
         (TRIAL | {"design": {**TRIAL["design"], "obs": 1}}, "satterthwaite", r"expected clusters with more than one outcome"),
-        (TRIAL | {"design": {**TRIAL["design"], "predictors": {"treated": "integers(0, 5)"}}}, "cluster_t", r"treated varies within clinic"),
+        (TRIAL | {"design": {**TRIAL["design"], "predictors": {"treated": ("integers(0, "
+                                                                          "5)")}}}, "cluster_t", r"treated varies within clinic"),
         ({"formula": "y ~ 1 + (1 | g)", "design": {"g": 8, "obs": 3}, "truth": {"Intercept": 0, "sd_g": 1, "sigma": 1}}, "cluster_t", r"one predictor of clusters, found no predictor"),
     ],
 )  # fmt: skip

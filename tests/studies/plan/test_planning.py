@@ -32,11 +32,23 @@ STUDY = {
 }  # fmt: skip
 
 
-# plans -----------------------------------------------------------------------------------------------------------------
+# plans
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def row(measure, mcse, n=100, **more):
-    return {"method": "m", "estimand": "mu", "group": "", "measure": measure, "value": 0.5, "mcse": mcse, "lower": 0.5 - 1.96 * mcse, "upper": 0.5 + 1.96 * mcse, "n_sim": n, **more}
+    return {
+        "method": "m",
+        "estimand": "mu",
+        "group": "",
+        "measure": measure,
+        "value": 0.5,
+        "mcse": mcse,
+        "lower": 0.5 - 1.96 * mcse,
+        "upper": 0.5 + 1.96 * mcse,
+        "n_sim": n,
+        **more,
+    }
 
 
 def test_replications_needed_are_by_hand():
@@ -73,7 +85,12 @@ def test_a_plan_is_kept_by_the_study(tmp_path):
 
 @pytest.mark.parametrize(
     ("targets", "message"),
-    [(["cover"], "expected MEASURE=NUMBER"), (["cov=0.1"], "did you mean 'cover'"), (["cover=-1"], "expected a positive number"), ({}, "expected a target")],
+    [
+        (["cover"], "expected MEASURE=NUMBER"),
+        (["cov=0.1"], "did you mean 'cover'"),
+        (["cover=-1"], "expected a positive number"),
+        ({}, "expected a target"),
+    ],
 )
 def test_targets_that_cannot_be_read(targets, message):
     with pytest.raises(ValueError, match=message):
@@ -81,10 +98,17 @@ def test_targets_that_cannot_be_read(targets, message):
 
 
 def test_durations_are_in_words():
-    assert [duration(s) for s in (5, 59, 61, 5000, 7300)] == ["5 seconds", "59 seconds", "1 minutes", "83 minutes", "2 hours"]
+    assert [duration(s) for s in (5, 59, 61, 5000, 7300)] == [
+        "5 seconds",
+        "59 seconds",
+        "1 minutes",
+        "83 minutes",
+        "2 hours",
+    ]
 
 
-# stopping --------------------------------------------------------------------------------------------------------------
+# stopping
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_checkpoints_are_multiples_of_the_largest_chunk():
@@ -125,7 +149,9 @@ def test_cells_end_at_their_targets_and_methods_stay_paired(stopped):
     path = pd.read_csv(stopped.path / "stopping.csv")
     assert path.groupby("sd_school")["n"].max().to_dict() == {k: v for k, v in at.items()}
     ends = path[path.groupby("sd_school")["n"].transform("max") == path["n"]]
-    assert ends["reached"].all() and not path[path["n"] < path.groupby("sd_school")["n"].transform("max")]["reached"].all()
+    assert (
+        ends["reached"].all() and not path[path["n"] < path.groupby("sd_school")["n"].transform("max")]["reached"].all()
+    )
 
 
 @pytest.mark.slow
@@ -157,17 +183,28 @@ def test_shards_do_not_stop_by_themselves(tmp_path):
         hm.run({**STUDY, "stop": {"cover": 0.01}}, tmp_path / "run", shard="1/2", progress=False)
 
 
-# designs that share programs -------------------------------------------------------------------------------------------
+# designs that share programs
+# -------------------------------------------------------------------------------------------
 
 
 def nested(schools: int, classrooms: int, students: int) -> pd.DataFrame:
     rng = np.random.default_rng(schools)
     rows = [(f"s{i}", f"c{k}") for i in range(schools) for k in range(classrooms or 1 + i % 3) for _ in range(students)]
     frame = pd.DataFrame(rows, columns=["school", "classroom"])
-    return frame.assign(treated=(pd.factorize(frame["school"])[0] % 2).astype(float), y=rng.normal(size=len(frame)), k=rng.integers(0, 9, len(frame)), t=10)
+    return frame.assign(
+        treated=(pd.factorize(frame["school"])[0] % 2).astype(float),
+        y=rng.normal(size=len(frame)),
+        k=rng.integers(0, 9, len(frame)),
+        t=10,
+    )
 
 
-PRIORS = {"Intercept": "normal(0, 3)", "sd_school": "half_normal(1)", "sd_school:classroom": "half_normal(1)", "sigma": "half_normal(2)"}
+PRIORS = {
+    "Intercept": "normal(0, 3)",
+    "sd_school": "half_normal(1)",
+    "sd_school:classroom": "half_normal(1)",
+    "sigma": "half_normal(2)",
+}
 THREE = hm.Model("y ~ 1 + treated + (1 | school/classroom)", priors=PRIORS)
 
 
@@ -176,7 +213,11 @@ THREE = hm.Model("y ~ 1 + treated + (1 | school/classroom)", priors=PRIORS)
     ("model", "frame"),
     [
         (THREE, nested(6, 0, 4)),
-        pytest.param(hm.Model("k ~ 1 + treated + (1 | school)", family="binomial", trials="t"), nested(6, 1, 2), marks=pytest.mark.slow),
+        pytest.param(
+            hm.Model("k ~ 1 + treated + (1 | school)", family="binomial", trials="t"),
+            nested(6, 1, 2),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_padding_the_coarsest_level_changes_no_estimate(model, frame):
@@ -197,7 +238,8 @@ def test_numbers_of_schools_between_powers_of_two_share_a_layout():
     assert len(layouts) == 1
 
 
-# the command -----------------------------------------------------------------------------------------------------------
+# the command
+# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

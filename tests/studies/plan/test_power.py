@@ -17,11 +17,22 @@ from hiermodels.studies.score.power import calibrate_thresholds, decide, operati
 def table(fires: np.ndarray, true: np.ndarray, groups: bool = False) -> pd.DataFrame:
     """Estimates whose probability is .99 where a decision fires at .975 and .5 where it does not."""
     n, g = fires.shape
-    rows = pd.DataFrame({"rep": np.repeat(np.arange(n), g), "group": np.tile([f"g{k}" if groups else "" for k in range(g)], n)})
-    return rows.assign(method="m", estimand="benefit", true=true.ravel().astype(float), estimate=np.where(fires.ravel(), 0.99, 0.5), lower=np.nan, upper=np.nan, status="ok")
+    rows = pd.DataFrame(
+        {"rep": np.repeat(np.arange(n), g), "group": np.tile([f"g{k}" if groups else "" for k in range(g)], n)}
+    )
+    return rows.assign(
+        method="m",
+        estimand="benefit",
+        true=true.ravel().astype(float),
+        estimate=np.where(fires.ravel(), 0.99, 0.5),
+        lower=np.nan,
+        upper=np.nan,
+        status="ok",
+    )
 
 
-# rules -----------------------------------------------------------------------------------------------------------------
+# rules
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_type_one_error_and_power_are_shares_among_false_and_true_claims():
@@ -63,8 +74,25 @@ def test_a_fit_that_gave_nothing_is_no_decision():
 
 
 def test_intervals_that_exclude_a_value():
-    rows = pd.DataFrame({"rep": range(4), "method": "m", "estimand": "treated", "group": "", "true": [0.0, 0.0, 1.0, -1.0], "estimate": 0.0, "lower": [0.1, -1.0, 0.5, -2.0], "upper": [1.0, 1.0, 2.0, -0.5], "status": "ok"})
-    rules = read_rules({"differs": {"estimand": "treated", "excludes": 0}, "better": {"estimand": "treated", "excludes": 0, "side": "above"}})
+    rows = pd.DataFrame(
+        {
+            "rep": range(4),
+            "method": "m",
+            "estimand": "treated",
+            "group": "",
+            "true": [0.0, 0.0, 1.0, -1.0],
+            "estimate": 0.0,
+            "lower": [0.1, -1.0, 0.5, -2.0],
+            "upper": [1.0, 1.0, 2.0, -0.5],
+            "status": "ok",
+        }
+    )
+    rules = read_rules(
+        {
+            "differs": {"estimand": "treated", "excludes": 0},
+            "better": {"estimand": "treated", "excludes": 0, "side": "above"},
+        }
+    )
     found = decide(rows, rules).set_index(["estimand", "rep"])
     assert found.loc["differs", "estimate"].tolist() == [1, 0, 1, 1]
     assert found.loc["differs", "true"].tolist() == [0, 0, 1, 1]
@@ -96,15 +124,29 @@ def test_a_rule_needs_its_estimand_and_a_probability():
         decide(rows.assign(estimate=3.0), read_rules({"benefit": 0.9}))
 
 
-# calibrated thresholds -------------------------------------------------------------------------------------------------
+# calibrated thresholds
+# -------------------------------------------------------------------------------------------------
 
 
 def test_a_calibrated_threshold_has_its_error_and_says_how_well_it_is_known():
-    """Uniform probabilities under the null: the threshold for 5% is .95; its error over repetitions has the stated MCSE."""
+    """Uniform probabilities under the null: the threshold for 5% is .95; its error over repetitions has the stated
+    MCSE.
+    """
     rule = read_rules({"b": {"type1": 0.05, "null": {"x": 0}}})[0]
     rng, found = np.random.default_rng(4), []
     for _ in range(400):
-        null = pd.DataFrame({"rep": range(500), "x": 0.0, "method": "m", "estimand": "b", "group": "", "true": 0.0, "estimate": rng.random(500), "status": "ok"})
+        null = pd.DataFrame(
+            {
+                "rep": range(500),
+                "x": 0.0,
+                "method": "m",
+                "estimand": "b",
+                "group": "",
+                "true": 0.0,
+                "estimate": rng.random(500),
+                "status": "ok",
+            }
+        )
         found.append(calibrate_thresholds(null, rule, ["x"]).iloc[0])
     thresholds = np.array([f["value"] for f in found])
     errors = 1 - thresholds  # the true error of each threshold
@@ -121,7 +163,23 @@ def test_thresholds_are_calibrated_for_each_setting_of_the_other_factors():
     for school, shift in ((10, 1.0), (20, 2.0)):
         for treated in (0, 1):
             p = rng.random(1000) ** (shift if treated == 0 else 0.1)
-            parts.append(pd.DataFrame({"rep": range(1000), "school": float(school), "treated": float(treated), "method": "m", "estimand": "b", "group": "", "true": float(treated), "estimate": p, "lower": np.nan, "upper": np.nan, "status": "ok"}))
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "rep": range(1000),
+                        "school": float(school),
+                        "treated": float(treated),
+                        "method": "m",
+                        "estimand": "b",
+                        "group": "",
+                        "true": float(treated),
+                        "estimate": p,
+                        "lower": np.nan,
+                        "upper": np.nan,
+                        "status": "ok",
+                    }
+                )
+            )
     rows = pd.concat(parts)
     found, _ = operating(rows, read_rules({"b": {"type1": 0.1, "null": {"treated": 0}}}), factors=["school", "treated"])
     null = found[found["measure"] == "type1"]
@@ -132,7 +190,8 @@ def test_thresholds_are_calibrated_for_each_setting_of_the_other_factors():
         operating(rows, read_rules({"b": {"type1": 0.1, "null": {"treated": 2}}}), factors=["school", "treated"])
 
 
-# against closed forms --------------------------------------------------------------------------------------------------
+# against closed forms
+# --------------------------------------------------------------------------------------------------
 
 
 def cluster_trial(schools: int, students: int, effect: float, replications: int) -> dict:
@@ -145,7 +204,9 @@ def cluster_trial(schools: int, students: int, effect: float, replications: int)
             "truth": {"Intercept": 0, "treated": effect, "sd_school": tau, "sigma": sigma},
         },
         "estimands": ["treated", {"benefit": "P(treated > 0)"}],
-        "methods": {"known": {"sampler": "exact", "priors": {"sd_school": f"fixed({tau})", "sigma": f"fixed({sigma})"}}},
+        "methods": {
+            "known": {"sampler": "exact", "priors": {"sd_school": f"fixed({tau})", "sigma": f"fixed({sigma})"}}
+        },
         "performance": ["power"],
         "replications": replications,
         "failures": "complete-case",
@@ -154,7 +215,8 @@ def cluster_trial(schools: int, students: int, effect: float, replications: int)
 
 
 @pytest.mark.parametrize(
-    ("schools", "students"), [(10, 5), *(pytest.param(j, n, marks=pytest.mark.slow) for j in (6, 20, 40) for n in (3, 10, 30))]
+    ("schools", "students"),
+    [(10, 5), *(pytest.param(j, n, marks=pytest.mark.slow) for j in (6, 20, 40) for n in (3, 10, 30))],
 )
 def test_power_of_a_cluster_randomised_trial_is_the_closed_form(schools, students):
     """Var(difference) = 4 (tau^2 + sigma^2 / n) / J; a flat prior decides at the one-sided 2.5% level."""
@@ -169,11 +231,17 @@ def test_power_of_a_cluster_randomised_trial_is_the_closed_form(schools, student
 @pytest.mark.slow
 def test_type_one_error_of_a_cluster_randomised_trial_is_nominal(tmp_path):
     study = cluster_trial(16, 4, 0.0, 2000)
-    run = hm.run({**study, "decisions": {"benefit": 0.975, "differs": {"estimand": "treated", "excludes": 0}}}, tmp_path / "run", progress=False)
+    run = hm.run(
+        {**study, "decisions": {"benefit": 0.975, "differs": {"estimand": "treated", "excludes": 0}}},
+        tmp_path / "run",
+        progress=False,
+    )
     rows = run.performance[run.performance["measure"] == "type1"].set_index("estimand")
     assert abs(rows.loc["benefit", "value"] - 0.025) < 4 * rows.loc["benefit", "mcse"]
     assert abs(rows.loc["differs", "value"] - 0.05) < 4 * rows.loc["differs", "mcse"]
-    again = hm.run({**study, "decisions": {"benefit": 0.9}}, tmp_path / "run", progress=False)  # another threshold refits nothing
+    again = hm.run(
+        {**study, "decisions": {"benefit": 0.9}}, tmp_path / "run", progress=False
+    )  # another threshold refits nothing
     assert abs(again.performance.query("measure == 'type1'")["value"].iloc[0] - 0.1) < 0.03
 
 
@@ -193,11 +261,17 @@ def test_assurance_is_the_closed_form():
 
 
 @pytest.mark.slow_cases("classroom")
-@pytest.mark.parametrize("level", ["classroom", *(pytest.param(name, marks=pytest.mark.slow) for name in ("school", "obs"))])
+@pytest.mark.parametrize(
+    "level", ["classroom", *(pytest.param(name, marks=pytest.mark.slow) for name in ("school", "obs"))]
+)
 def test_treatments_are_assigned_at_any_level(level):
     """Known variances: the variance of the difference is that of the level's means."""
     tau, kappa, sigma, j, k, n = 0.5, 0.4, 1.0, 10, 4, 6
-    within = {"school": tau**2 + kappa**2 / k + sigma**2 / (k * n), "classroom": kappa**2 + sigma**2 / n, "obs": sigma**2}[level]
+    within = {
+        "school": tau**2 + kappa**2 / k + sigma**2 / (k * n),
+        "classroom": kappa**2 + sigma**2 / n,
+        "obs": sigma**2,
+    }[level]
     count = {"school": j, "classroom": j * k, "obs": j * k * n}[level]
     se, effect = math.sqrt(4 * within / count), {"school": 0.9, "classroom": 0.45, "obs": 0.35}[level]
     study = {
@@ -214,7 +288,8 @@ def test_treatments_are_assigned_at_any_level(level):
     assert abs(row["power"] - stats.norm.sf(1.959964 - effect / se)) < 3 * row["mcse"]
 
 
-# curves ----------------------------------------------------------------------------------------------------------------
+# curves
+# ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -263,7 +338,8 @@ def test_bad_requests(estimand, target, message):
         power_curve(cluster_trial(8, 5, 0.5, 100), estimand, target=target)
 
 
-# cluster trials as they are planned ------------------------------------------------------------------------------------
+# cluster trials as they are planned
+# ------------------------------------------------------------------------------------
 
 
 def counts_trial(family: str, clusters: int, size: float, truth: dict, priors: dict, replications: int) -> dict:
@@ -284,9 +360,13 @@ def test_intraclass_correlations_stand_for_the_spread_between_clusters():
     study = cluster_trial(10, 5, 0.5, 10)
     study["mechanisms"]["truth"] = {"Intercept": 0, "treated": 0.5, "sigma": 2, "icc_school": 0.2}
     assert read_config(study).cells()[0].truth["sd_school"] == pytest.approx(1)
-    binary = counts_trial("binomial", 10, 20, {"Intercept": 0, "treated": 0, "icc_cluster": 0.05}, {"kappa_cluster": "gamma(2, 0.1)"}, 10)
+    binary = counts_trial(
+        "binomial", 10, 20, {"Intercept": 0, "treated": 0, "icc_cluster": 0.05}, {"kappa_cluster": "gamma(2, 0.1)"}, 10
+    )
     assert read_config(binary).cells()[0].truth["kappa_cluster"] == pytest.approx(19)
-    counts = counts_trial("poisson", 10, 20, {"Intercept": 0, "treated": 0, "cv_cluster": 0.25}, {"shape_cluster": "gamma(2, 0.1)"}, 10)
+    counts = counts_trial(
+        "poisson", 10, 20, {"Intercept": 0, "treated": 0, "cv_cluster": 0.25}, {"shape_cluster": "gamma(2, 0.1)"}, 10
+    )
     assert read_config(counts).cells()[0].truth["shape_cluster"] == pytest.approx(16)
 
 
@@ -294,7 +374,10 @@ def test_unequal_clusters_have_the_mean_and_the_coefficient_of_variation_asked_f
     from hiermodels.studies.mechanisms.simulate import design_frame
 
     for cv in (0.0, 0.3, 0.8):
-        sizes = [design_frame({"school": 60, "obs": f"unequal(20, {cv})"}, seed, 5).groupby("school").size() for seed in range(5)]
+        sizes = [
+            design_frame({"school": 60, "obs": f"unequal(20, {cv})"}, seed, 5).groupby("school").size()
+            for seed in range(5)
+        ]
         assert np.mean([s.mean() for s in sizes]) == pytest.approx(20, abs=0.5)
         assert np.mean([s.std(ddof=0) / s.mean() for s in sizes]) == pytest.approx(cv, abs=0.03)
         assert cv == 0 or (sizes[0].to_numpy() != sizes[1].to_numpy()).any()
@@ -323,7 +406,9 @@ def test_unequal_clusters_cost_power_as_the_information_says():
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["binomial", "poisson"])
 def test_binary_and_count_outcomes_have_the_power_of_the_design_effect(family):
-    """Clusters of n: Var = 4 p (1 - p) (1 + (n - 1) icc) / (J n) of a difference of shares; 4 (1 / (lambda n) + cv^2) / J of log rates."""
+    """Clusters of n: Var = 4 p (1 - p) (1 + (n - 1) icc) / (J n) of a difference of shares; 4 (1 / (lambda n) + cv^2)
+    / J of log rates.
+    """
     clusters, size = 40, 30
     if family == "binomial":
         p, icc = 0.3, 0.05
@@ -339,4 +424,6 @@ def test_binary_and_count_outcomes_have_the_power_of_the_design_effect(family):
     study = counts_trial(family, clusters, size, truth, {"Intercept": "flat()", "treated": "flat()", **kappa}, 2000)
     row = power_curve(study, "benefit", replications=2000).table.iloc[0]
     expected = stats.norm.sf(1.959964 - truth["treated"] / math.sqrt(sum(arms)))
-    assert abs(row["power"] - expected) < 3 * row["mcse"] + 0.015  # the normal approximation to the log odds and the log rate
+    assert (
+        abs(row["power"] - expected) < 3 * row["mcse"] + 0.015
+    )  # the normal approximation to the log odds and the log rate

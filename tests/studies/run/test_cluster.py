@@ -37,7 +37,12 @@ STUDY = {
     "estimands": ["Intercept", "theta_school"],
     "methods": {
         "complete": {"pooling": "complete", "sampler": "exact"},
-        "partial": {"priors": {"Intercept": "flat()", "sd_school": "half_normal(20)"}, "draws": 400, "tune": 400, "chains": 2},
+        "partial": {
+            "priors": {"Intercept": "flat()", "sd_school": "half_normal(20)"},
+            "draws": 400,
+            "tune": 400,
+            "chains": 2,
+        },
     },
     "performance": ["bias", "cover"],
     "replications": 64,
@@ -63,7 +68,14 @@ def test_an_address_that_is_none_is_refused_within_seconds():
     deaf = socket.socket()
     deaf.bind(("127.0.0.1", 0))
     deaf.listen()
-    addresses = ["nonsense", "http://x:1", "tcp://1.2.3.4", "tcp://nonsense.invalid:8786", "", f"tcp://127.0.0.1:{deaf.getsockname()[1]}"]
+    addresses = [
+        "nonsense",
+        "http://x:1",
+        "tcp://1.2.3.4",
+        "tcp://nonsense.invalid:8786",
+        "",
+        f"tcp://127.0.0.1:{deaf.getsockname()[1]}",
+    ]
     for address in addresses:
         began = time.monotonic()
         with pytest.raises(ValueError, match=r"--scheduler .*: expected"):
@@ -74,13 +86,21 @@ def test_an_address_that_is_none_is_refused_within_seconds():
 
 def test_without_distributed_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ValueError, match=r"expected the package distributed, found none; pip install 'hiermodels\[cluster\]'"), cluster.cluster("tcp://127.0.0.1:9", None, lambda task: (1, 1), print):
+    with (
+        pytest.raises(
+            ValueError, match=r"expected the package distributed, found none; pip install 'hiermodels\[cluster\]'"
+        ),
+        cluster.cluster("tcp://127.0.0.1:9", None, lambda task: (1, 1), print),
+    ):
         pass
 
 
 def test_a_worker_that_would_cut_otherwise_refuses():
     study = read_config(STUDY)
-    with pytest.raises(ValueError, match=r"--scheduler: expected lanes and chunk \(8, 8\) for complete, found \(4, 4\) on a worker with cpu"):
+    with pytest.raises(
+        ValueError,
+        match=r"--scheduler: expected lanes and chunk \(8, 8\) for complete, found \(4, 4\) on a worker with cpu",
+    ):
         remote_chunk(json.dumps(study.resolved()), pickle.dumps(({}, {})), study.cells()[0].hash, "complete", 0, (8, 8))
 
 
@@ -89,7 +109,10 @@ def test_functions_that_a_worker_does_not_find(monkeypatch):
     exec("def f(seed, data): return {}", vars(module))
     whole = pickle.dumps(({"methods.mine.function": module.f}, {}))
     monkeypatch.delitem(sys.modules, "nowhere")
-    with pytest.raises(ValueError, match=r"--scheduler: a worker cannot import the functions of this study \(No module named 'nowhere'\); put their module"):
+    with pytest.raises(
+        ValueError,
+        match=r"--scheduler: a worker cannot import the functions of this study \(No module named 'nowhere'\); put their module",
+    ):
         remote_chunk("{}", whole, "", "mine", 0, (1, 1))
 
 
@@ -124,15 +147,47 @@ def test_a_worker_killed_in_the_middle_loses_nothing(tmp_path):
     file.write_text(json.dumps(STUDY))
     place = tmp_path / "scheduler.json"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    one = ("distributed.cli.dask_worker", "--scheduler-file", str(place), "--nthreads", "1", "--no-dashboard", "--no-nanny", "--host", "127.0.0.1")
+    one = (
+        "distributed.cli.dask_worker",
+        "--scheduler-file",
+        str(place),
+        "--nthreads",
+        "1",
+        "--no-dashboard",
+        "--no-nanny",
+        "--host",
+        "127.0.0.1",
+    )
     with (
-        process("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(place), **quiet),
+        process(
+            "distributed.cli.dask_scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--no-dashboard",
+            "--scheduler-file",
+            str(place),
+            **quiet,
+        ),
         process(*one, **quiet) as first,
         process(*one, **quiet),
     ):
         wait_for(place.exists)
         address = json.loads(place.read_text())["address"]
-        with process("hiermodels.cli", "run", str(file), "--out", str(folder), "--scheduler", address, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as run:
+        with process(
+            "hiermodels.cli",
+            "run",
+            str(file),
+            "--out",
+            str(folder),
+            "--scheduler",
+            address,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        ) as run:
             wait_for(lambda: len(list(folder.rglob("estimates/**/*.parquet"))) >= 20 or run.poll() is not None)
             assert run.poll() is None
             first.send_signal(signal.SIGKILL)
@@ -143,7 +198,10 @@ def test_a_worker_killed_in_the_middle_loses_nothing(tmp_path):
     for cell in local.manifest["cells"]:
         for method in STUDY["methods"]:
             for index in sorted(results.stored_chunks(local.path, cell["hash"], method)):
-                pair = [results.read_chunk(results.chunk_path(path, cell["hash"], method, index)) for path in (local.path, folder)]
+                pair = [
+                    results.read_chunk(results.chunk_path(path, cell["hash"], method, index))
+                    for path in (local.path, folder)
+                ]
                 assert unequal_columns(*pair) == []
     assert (folder / "performance.csv").read_bytes() == Path(local.path / "performance.csv").read_bytes()
 
@@ -153,13 +211,49 @@ def test_a_worker_killed_in_the_middle_loses_nothing(tmp_path):
 def test_a_scheduler_that_goes_away_leaves_a_run_that_can_go_on(tmp_path, how):
     pytest.importorskip("distributed", reason="needs the extra `cluster`")
     file, folder, place = tmp_path / "study.yaml", tmp_path / "run", tmp_path / "scheduler.json"
-    file.write_text(json.dumps({**STUDY, "methods": {"complete": STUDY["methods"]["complete"]}, "replications": 20_000}))
+    file.write_text(
+        json.dumps({**STUDY, "methods": {"complete": STUDY["methods"]["complete"]}, "replications": 20_000})
+    )
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    with process("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(place), **quiet) as scheduler:
+    with process(
+        "distributed.cli.dask_scheduler",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--no-dashboard",
+        "--scheduler-file",
+        str(place),
+        **quiet,
+    ) as scheduler:
         wait_for(place.exists)
-        with process("distributed.cli.dask_worker", "--scheduler-file", str(place), "--nthreads", "1", "--no-dashboard", "--no-nanny", "--host", "127.0.0.1", **quiet):
+        with process(
+            "distributed.cli.dask_worker",
+            "--scheduler-file",
+            str(place),
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+            "--no-nanny",
+            "--host",
+            "127.0.0.1",
+            **quiet,
+        ):
             address = json.loads(place.read_text())["address"]
-            with process("hiermodels.cli", "run", str(file), "--out", str(folder), "--scheduler", address, "--quiet", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as run:
+            with process(
+                "hiermodels.cli",
+                "run",
+                str(file),
+                "--out",
+                str(folder),
+                "--scheduler",
+                address,
+                "--quiet",
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=tmp_path,
+            ) as run:
                 wait_for(lambda: len(list(folder.rglob("estimates/**/*.parquet"))) >= 5 or run.poll() is not None)
                 scheduler.send_signal(how)
                 _, error = run.communicate(timeout=60)
@@ -175,14 +269,38 @@ def test_a_function_in_processes_of_a_worker_under_its_nanny(tmp_path, monkeypat
     found = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}  # the scheduler has no such path
     config = {
         **{k: v for k, v in STUDY.items() if k != "lanes"},
-        "mechanisms": {**{k: v for k, v in STUDY["mechanisms"].items() if k != "grid"}, "truth": {"Intercept": 0, "sd_school": 10}},
+        "mechanisms": {
+            **{k: v for k, v in STUDY["mechanisms"].items() if k != "grid"},
+            "truth": {"Intercept": 0, "sd_school": 10},
+        },
         "estimands": ["Intercept"],
         "methods": {"mine": {"host": True, "function": host_methods.moody, "timeout": 60}},
         "replications": 12,
     }
     with (
-        process("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(place), **quiet),
-        process("distributed.cli.dask_worker", "--scheduler-file", str(place), "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1", **quiet, env=found) as worker,
+        process(
+            "distributed.cli.dask_scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--no-dashboard",
+            "--scheduler-file",
+            str(place),
+            **quiet,
+        ),
+        process(
+            "distributed.cli.dask_worker",
+            "--scheduler-file",
+            str(place),
+            "--nthreads",
+            "1",
+            "--no-dashboard",
+            "--host",
+            "127.0.0.1",
+            **quiet,
+            env=found,
+        ) as worker,
     ):
         wait_for(place.exists)
         far = hm.run(config, tmp_path / "far", progress=False, scheduler=json.loads(place.read_text())["address"])

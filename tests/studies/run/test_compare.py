@@ -1,4 +1,6 @@
-"""Two runs side by side: differences against their Monte Carlo errors, checked on tables written by hand and on real runs."""
+"""Two runs side by side: differences against their Monte Carlo errors, checked on tables written by hand and on real
+runs.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,16 @@ STUDY = {
 
 def by_hand(folder, numbers, seed=1, versions="0.12"):
     """A run folder with a table of performance of these (measure, value, mcse, lower, upper)."""
-    config = {"mechanisms": {"grid": {}}, "methods": {"m": {}}, "estimands": ["Intercept"], "seed": seed, "replications": 10, "performance": ["bias"], "failures": "complete-case", "interval": {"level": 0.95, "kind": "equal_tailed"}}
+    config = {
+        "mechanisms": {"grid": {}},
+        "methods": {"m": {}},
+        "estimands": ["Intercept"],
+        "seed": seed,
+        "replications": 10,
+        "performance": ["bias"],
+        "failures": "complete-case",
+        "interval": {"level": 0.95, "kind": "equal_tailed"},
+    }
     cells = [{"hash": "0a", "factors": {"sd": 1.0}}]
     made = results.make_manifest(config, cells=cells, lanes=4, chunk=4, device="cpu", regime=["population"])
     results.write_manifest(folder, {**made, "versions": {"jax": versions}})
@@ -45,8 +56,21 @@ def by_hand(folder, numbers, seed=1, versions="0.12"):
 
 def test_z_is_the_difference_over_the_combined_error(tmp_path):
     nan = math.nan
-    one = by_hand(tmp_path / "one", [("bias", 1.0, 0.3, 0.4, 1.6), ("cover", 1.0, 0.0, 0.9, 1.0), ("nsim", 10, nan, nan, nan), ("mse", 2.0, 0.5, 1, 3)])
-    two = by_hand(tmp_path / "two", [("cover", 0.8, 0.04, 0.7, 0.9), ("bias", 2.0, 0.4, 1.2, 2.8), ("nsim", 12, nan, nan, nan)], seed=2, versions="0.13")
+    one = by_hand(
+        tmp_path / "one",
+        [
+            ("bias", 1.0, 0.3, 0.4, 1.6),
+            ("cover", 1.0, 0.0, 0.9, 1.0),
+            ("nsim", 10, nan, nan, nan),
+            ("mse", 2.0, 0.5, 1, 3),
+        ],
+    )
+    two = by_hand(
+        tmp_path / "two",
+        [("cover", 0.8, 0.04, 0.7, 0.9), ("bias", 2.0, 0.4, 1.2, 2.8), ("nsim", 12, nan, nan, nan)],
+        seed=2,
+        versions="0.13",
+    )
     found = compare(one, two)
     table = found.table.set_index("measure")
     assert list(table.index) == ["bias", "cover", "nsim"]
@@ -55,10 +79,17 @@ def test_z_is_the_difference_over_the_combined_error(tmp_path):
     assert table.loc["cover", ["difference", "mcse", "z"]].tolist() == pytest.approx([-0.2, share, -0.2 / share])
     assert np.isnan(table.loc["nsim", "z"]) and table.loc["nsim", "difference"] == 2
     assert found.only == (1, 0) and not found.paired
-    assert found.identity == ("seed: 1 -> 2",) and found.versions == ("versions.jax: 0.12 -> 0.13",) and found.summary == ()
+    assert (
+        found.identity == ("seed: 1 -> 2",)
+        and found.versions == ("versions.jax: 0.12 -> 0.13",)
+        and found.summary == ()
+    )
     largest = 0.2 / share
     chance = 1 - (1 - math.erfc(largest / math.sqrt(2))) ** 2
-    assert f"100.0% of 2 comparisons (5% by chance); the largest is {largest:.2f}, as large as that by chance in {100 * chance:.2g}%" in found.words[1]
+    assert (
+        f"100.0% of 2 comparisons (5% by chance); the largest is {largest:.2f}, as large as that by chance in "
+        f"{100 * chance:.2g}%" in found.words[1]
+    )
 
 
 def test_what_does_not_vary_is_equal_up_to_rounding(tmp_path):
@@ -79,14 +110,20 @@ def runs(tmp_path_factory):
 def test_runs_of_other_seeds_differ_by_chance(runs):
     found = compare(runs / "one", runs / "two")
     assert found.identity == ("seed: 3 -> 4",) and not found.paired and found.only == (0, 0)
-    shared = found.table.query("sd_school == 0 and measure != 'ciwidth' and group != '[mean]'").groupby(["estimand", "measure"])["z"].first()
+    shared = (
+        found.table.query("sd_school == 0 and measure != 'ciwidth' and group != '[mean]'")
+        .groupby(["estimand", "measure"])["z"]
+        .first()
+    )
     assert (shared.abs() < 4.5).all() and (shared != 0).any()  # complete pooling gives every school one estimate
 
 
 def test_a_run_equals_itself_and_shares_datasets_with_a_longer_one(runs, capsys):
     same = compare(runs / "one", runs / "one")
     assert (same.identity, same.summary, same.versions) == ((), (), ()) and (same.table["z"].dropna() == 0).all()
-    assert f"{len(same.table)} of them the same to the last bit" in same.words[0] and "by chance" not in " ".join(same.words)
+    assert f"{len(same.table)} of them the same to the last bit" in same.words[0] and "by chance" not in " ".join(
+        same.words
+    )
     longer = compare(runs / "one", runs / "longer")
     assert longer.paired and longer.identity == () and "replications: 256 -> 512" in longer.summary
     assert longer.only == (3 * len(longer.table), 0)

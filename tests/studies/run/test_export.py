@@ -77,7 +77,9 @@ def test_datasets_are_those_that_methods_met(exported):
     assert len(exported) == 4 * 10 * 8
     found = read_config(CONFIG)
     for cell in found.cells():
-        rows = exported[(exported[FACTORS[0]] == cell.factors[FACTORS[0]]) & (exported[FACTORS[1]] == cell.factors[FACTORS[1]])]
+        rows = exported[
+            (exported[FACTORS[0]] == cell.factors[FACTORS[0]]) & (exported[FACTORS[1]] == cell.factors[FACTORS[1]])
+        ]
         outcomes, _ = simulate_chunk(found, mechanism_of(found, cell), np.arange(8))
         np.testing.assert_array_equal(rows["effect"].to_numpy().reshape(10, 8)[:8], outcomes)
         assert rows["rep"].tolist() == np.repeat(np.arange(10), 8).tolist()
@@ -97,7 +99,9 @@ def test_a_method_that_goes_round_is_itself(folder, exported):
     run = hm.load_run(folder)
     keys = [*FACTORS, "estimand", "group", "measure"]
     table = run.performance.set_index(["method", *keys])["value"].astype(float)
-    mine = pd.concat([table.xs("separate").drop("mean(theta_school)", level="estimand", errors="ignore"), table.xs("weighted")])
+    mine = pd.concat(
+        [table.xs("separate").drop("mean(theta_school)", level="estimand", errors="ignore"), table.xs("weighted")]
+    )
     theirs = table.xs("elsewhere")
     theta = theirs.xs("theta_school", level="estimand", drop_level=False)
     pd.testing.assert_series_equal(theta.sort_index(), table.xs("separate").loc[theta.index].sort_index(), rtol=1e-9)
@@ -151,9 +155,18 @@ def broken(exported, **changes) -> pd.DataFrame:
         ({"rep": (4, "x")}, r"row 4: expected a whole number from 0 to 9 as rep, found 'x'"),
         ({"estimate": (2, "high")}, r"row 2: expected a number as estimate, found 'high'"),
         ({"estimand": (7, "theta_schol")}, r"row 7: unknown estimand 'theta_schol'; did you mean 'theta_school'\?"),
-        ({"group": (0, "Z"), "estimand": (0, "theta_school")}, r"row 0: unknown group 'Z' of 'theta_school'; use one of A, B"),
-        ({"group": (1, "A"), "estimand": (1, "Intercept")}, r"row 1: unknown group 'A' of 'Intercept'; it has no groups; leave group empty"),
-        ({"sd_school": (3, 5.0)}, r"row 3: no cell of the run has sd_school=5\.0, .*its cells are sd_school=0\.0, deviation\.errors=none"),
+        (
+            {"group": (0, "Z"), "estimand": (0, "theta_school")},
+            r"row 0: unknown group 'Z' of 'theta_school'; use one of A, B",
+        ),
+        (
+            {"group": (1, "A"), "estimand": (1, "Intercept")},
+            r"row 1: unknown group 'A' of 'Intercept'; it has no groups; leave group empty",
+        ),
+        (
+            {"sd_school": (3, 5.0)},
+            r"row 3: no cell of the run has sd_school=5\.0, .*its cells are sd_school=0\.0, deviation\.errors=none",
+        ),
     ],
 )
 def test_rows_that_do_not_fit(folder, exported, changes, message):
@@ -196,7 +209,10 @@ def test_cells_by_their_factors(folder):
 
 def test_the_command_line(folder, exported, tmp_path, capsys):
     out = tmp_path / "d.csv"
-    assert _code(["datasets", str(folder), "--cell", "sd_school=10,deviation.errors=outliers(0.1, 3)", "--out", str(out)]) == 0
+    assert (
+        _code(["datasets", str(folder), "--cell", "sd_school=10,deviation.errors=outliers(0.1, 3)", "--out", str(out)])
+        == 0
+    )
     assert len(pd.read_csv(out)) == 80 and f"wrote {out}" in capsys.readouterr().out
     file = tmp_path / "r.csv"
     elsewhere(exported).to_csv(file, index=False)
@@ -244,4 +260,8 @@ def test_counts_are_whole_numbers_and_sizes_those_of_the_replicate():
     found = read_config(config)
     (table,) = _simulated(found, found.cells())
     assert table["hits"].dtype == table["at_bats"].dtype == np.int64
-    assert table["at_bats"].between(1, 45).all() and table["at_bats"].nunique() > 5 and (table["hits"] <= table["at_bats"]).all()
+    assert (
+        table["at_bats"].between(1, 45).all()
+        and table["at_bats"].nunique() > 5
+        and (table["hits"] <= table["at_bats"]).all()
+    )

@@ -1,4 +1,6 @@
-"""A run ends when it is asked to, and when it is done, whatever a user's function left behind or an address does not answer."""
+"""A run ends when it is asked to, and when it is done, whatever a user's function left behind or an address does not
+answer.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,12 @@ if __name__ == "__main__":
     print(run.estimates["estimate"].tolist(), flush=True)
 """
 STUDY = {
-    "mechanisms": {"formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools", "truth": {"Intercept": 8, "sd_school": 10}},
+    "mechanisms": {
+        "formula": "effect ~ 1 + (1 | school)",
+        "known_se": "se",
+        "design": "eight_schools",
+        "truth": {"Intercept": 8, "sd_school": 10},
+    },
     "estimands": ["Intercept"],
     "performance": ["bias"],
     "replications": 2,
@@ -44,7 +51,9 @@ posix = pytest.mark.skipif(sys.platform != "linux", reason="groups of processes,
 def begin(folder: Path, *names: str) -> subprocess.Popen:
     file = folder / "script.py"
     file.write_text(SCRIPT.format(tests=str(Path(__file__).parents[2]), study=STUDY, names=names))
-    return subprocess.Popen([sys.executable, str(file)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, str(file)], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 @posix
@@ -93,7 +102,9 @@ trials.renames(2)
 trials.full((60,))
 print(trials.failures, trials.stopped > 1)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)  # a process in which JAX has not begun
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=600
+    )  # a process in which JAX has not begun
     assert done.stdout.strip() == "[] True", done.stdout + done.stderr
 
 

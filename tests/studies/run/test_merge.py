@@ -1,4 +1,6 @@
-"""Joining runs that are odd but legal: of Python functions, of targets at which cells stop, of other numbers of replications."""
+"""Joining runs that are odd but legal: of Python functions, of targets at which cells stop, of other numbers of
+replications.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,10 @@ def test_runs_of_python_functions_are_joined(tmp_path):
     parts = [run(tmp_path / "a", (0,), **mine), run(tmp_path / "b", (5,), **mine), run(tmp_path / "c", (0, 5))]
     joined = merge(tmp_path / "joined", [part.path for part in parts])
     assert list(joined.config["methods"]) == ["mine", "mean"] and set(joined.performance["n_sim"]) == {8}
-    with pytest.raises(ValueError, match=r"methods\.mine\.function: expected a Python function, which a file cannot hold; found 'host_methods:averages'"):
+    with pytest.raises(
+        ValueError,
+        match=r"methods\.mine\.function: expected a Python function, which a file cannot hold; found 'host_methods:averages'",
+    ):
         replicate(joined, 1, {"sd_school": 5})
     found = replicate(joined, 1, {"sd_school": 5}, functions={"mine": host_methods.averages})
     assert found.differences == {"mine": [], "mean": []}
@@ -94,4 +99,8 @@ def test_runs_of_python_functions_are_joined(tmp_path):
 
 def test_a_factor_that_is_a_number_in_one_run_and_text_in_another_is_compared(tmp_path):
     found = compare(run(tmp_path / "a", (0.5, 5)), run(tmp_path / "b", (5, "half_normal(2)")))
-    assert set(found.table["sd_school"]) == {"5"} and (found.table["one"] == found.table["two"]).all() and found.only == (2, 2)
+    assert (
+        set(found.table["sd_school"]) == {"5"}
+        and (found.table["one"] == found.table["two"]).all()
+        and found.only == (2, 2)
+    )

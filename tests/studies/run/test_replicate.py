@@ -26,7 +26,12 @@ STUDY = {
     "estimands": ["Intercept", "sd_school", "theta_school", {"benefit": "P(Intercept > 0)"}],
     "methods": {
         "complete": {"pooling": "complete", "sampler": "exact"},
-        "partial": {"priors": {"Intercept": "flat()", "sd_school": "half_normal(20)"}, "draws": 60, "tune": 60, "chains": 2},
+        "partial": {
+            "priors": {"Intercept": "flat()", "sd_school": "half_normal(20)"},
+            "draws": 60,
+            "tune": 60,
+            "chains": 2,
+        },
     },
     "performance": ["bias"],
     "replications": 12,
@@ -79,7 +84,9 @@ def test_its_draws_are_those_that_were_summarised(ninth):
     assert rows["Intercept", ""] == pytest.approx(float(posterior["Intercept"].mean()), rel=1e-12)
     assert rows["benefit", ""] == float((posterior["Intercept"] > 0).mean())
     for school in "AH":
-        assert rows["theta_school", school] == pytest.approx(float(posterior["theta_school"].sel(school=school).mean()), rel=1e-12)
+        assert rows["theta_school", school] == pytest.approx(
+            float(posterior["theta_school"].sel(school=school).mean()), rel=1e-12
+        )
 
 
 def test_draws_of_an_exact_method_are_from_its_posterior(ninth):
@@ -112,12 +119,21 @@ def test_a_changed_row_is_told(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--rep", "3"], r"cell: expected the factors of one cell, found 2 that fit; name one, e\.g\. sd_school=0; sd_school=10"),
+        (
+            ["--rep", "3"],
+            r"cell: expected the factors of one cell, found 2 that fit; name one, e\.g\. sd_school=0; sd_school=10",
+        ),
         (["--rep", "3", "--cell", "sd_school=7"], r"cell: no cell has sd_school=7"),
         (["--rep", "3", "--cell", "sd_scool=0"], r"cell: unknown factor 'sd_scool'; did you mean 'sd_school'\?"),
         (["--rep", "3", "--cell", "sd_school"], r"cell: expected FACTOR=VALUE,\.\.\., found 'sd_school'"),
-        (["--rep", "-1", "--cell", "sd_school=0"], r"rep: expected a whole number from 0, found -1; the run has 0 to 11"),
-        (["--rep", "1", "--cell", "sd_school=0", "--method", "partal"], r"method: unknown method 'partal'; did you mean 'partial'\?"),
+        (
+            ["--rep", "-1", "--cell", "sd_school=0"],
+            r"rep: expected a whole number from 0, found -1; the run has 0 to 11",
+        ),
+        (
+            ["--rep", "1", "--cell", "sd_school=0", "--method", "partal"],
+            r"method: unknown method 'partal'; did you mean 'partial'\?",
+        ),
     ],
 )
 def test_what_is_not_there_is_refused(run, arguments, message, capsys):
@@ -129,9 +145,29 @@ def test_what_is_not_there_is_refused(run, arguments, message, capsys):
 
 def test_the_command_prints_and_saves(run, tmp_path, capsys):
     out = tmp_path / "one"
-    assert _code(["replicate", str(run.path), "--rep", "9", "--cell", "sd_school=10", "--method", "partial", "--out", str(out)]) == 0
+    assert (
+        _code(
+            [
+                "replicate",
+                str(run.path),
+                "--rep",
+                "9",
+                "--cell",
+                "sd_school=10",
+                "--method",
+                "partial",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
     said = capsys.readouterr().out
-    assert "truth: Intercept = 8" in said and "the stored rows, to the last bit" in said and said.endswith(f"saved {out}\n")
+    assert (
+        "truth: Intercept = 8" in said
+        and "the stored rows, to the last bit" in said
+        and said.endswith(f"saved {out}\n")
+    )
     assert {p.name for p in out.iterdir()} == {"data.csv", "truth.csv", "estimates.csv", "partial.nc"}
     data = pd.read_csv(out / "data.csv")
     assert list(data.columns) == ["school", "effect", "se"] and len(data) == 8

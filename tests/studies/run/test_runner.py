@@ -30,11 +30,23 @@ STUDY = {
         "truth": {"Intercept": 8, "sd_school": 10},
         "grid": {"sd_school": [0, 10]},
     },
-    "estimands": ["Intercept", "sd_school", "theta_school", "mean(theta_school)", "new(school)", {"benefit": "P(Intercept > 0)"}],
+    "estimands": [
+        "Intercept",
+        "sd_school",
+        "theta_school",
+        "mean(theta_school)",
+        "new(school)",
+        {"benefit": "P(Intercept > 0)"},
+    ],
     "methods": {
         "complete": {"pooling": "complete", "sampler": "exact"},
         "none": {"pooling": "none", "sampler": "exact"},
-        "partial": {"priors": {"Intercept": "flat()", "sd_school": "reference()"}, "draws": 50, "tune": 50, "chains": 2},
+        "partial": {
+            "priors": {"Intercept": "flat()", "sd_school": "reference()"},
+            "draws": 50,
+            "tune": 50,
+            "chains": 2,
+        },
     },
     "performance": ["bias", "mse", "cover", "ciwidth"],
     "replications": 20,
@@ -63,7 +75,16 @@ def whole(tmp_path_factory) -> Path:
 def test_run_folder_holds_what_it_should(whole):
     write_report(hm.load_run(whole))
     names = {p.name for p in whole.iterdir()}
-    assert {"config.yaml", "manifest.json", "estimates", "performance.csv", "performance.parquet", "figures", "report.html", "timings.json"} <= names
+    assert {
+        "config.yaml",
+        "manifest.json",
+        "estimates",
+        "performance.csv",
+        "performance.parquet",
+        "figures",
+        "report.html",
+        "timings.json",
+    } <= names
     run = hm.load_run(whole)
     rows = {"complete": 12, "none": 9, "partial": 13}  # scalars and eight schools, where a method has them
     assert run.estimates["method"].value_counts().to_dict() == {m: 2 * 20 * n for m, n in rows.items()}
@@ -82,8 +103,15 @@ def test_all_methods_meet_the_same_datasets(whole):
     true = found.pivot_table(index=["sd_school", "rep", "group"], columns="method", values="true", observed=True)
     assert (true["partial"] == true["none"]).all()
     assert (true["partial"] == true["complete"]).all()
-    none = found[found.method == "none"].sort_values(["sd_school", "rep", "group"])["estimate"].to_numpy().reshape(-1, 8)
-    complete = found[found.method == "complete"].sort_values(["sd_school", "rep", "group"])["estimate"].to_numpy().reshape(-1, 8)
+    none = (
+        found[found.method == "none"].sort_values(["sd_school", "rep", "group"])["estimate"].to_numpy().reshape(-1, 8)
+    )
+    complete = (
+        found[found.method == "complete"]
+        .sort_values(["sd_school", "rep", "group"])["estimate"]
+        .to_numpy()
+        .reshape(-1, 8)
+    )
     weight = hm.load_dataset("eight_schools").sort_values("school")["se"].to_numpy() ** -2.0
     assert np.allclose(none @ weight / weight.sum(), complete[:, 0], rtol=1e-10)
 
@@ -120,7 +148,9 @@ def _chunks(folder: Path) -> dict[str, float]:
     return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("estimates/**/*.parquet")}
 
 
-@pytest.mark.parametrize("share", [pytest.param(0.1, marks=pytest.mark.slow), 0.5, pytest.param(0.9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "share", [pytest.param(0.1, marks=pytest.mark.slow), 0.5, pytest.param(0.9, marks=pytest.mark.slow)]
+)
 def test_killed_run_resumes_to_the_same_bytes(whole, tmp_path, share):
     config = tmp_path / "study.yaml"
     config.write_bytes((whole / "config.yaml").read_bytes())
@@ -171,7 +201,9 @@ def test_extension_needs_the_word_and_changes_no_old_row(whole, tmp_path):
     longer = hm.load_run(folder).estimates
     keys = ["sd_school", "method", "estimand", "group", "rep"]
     old = longer[longer.rep < 8].sort_values(keys).reset_index(drop=True)
-    pd.testing.assert_frame_equal(first.sort_values(keys).reset_index(drop=True), old, check_categorical=False, check_exact=True)
+    pd.testing.assert_frame_equal(
+        first.sort_values(keys).reset_index(drop=True), old, check_categorical=False, check_exact=True
+    )
 
 
 def test_adding_a_cell_leaves_the_others_bit_identical(whole, tmp_path):
@@ -180,7 +212,9 @@ def test_adding_a_cell_leaves_the_others_bit_identical(whole, tmp_path):
     mine, theirs = hm.load_run(tmp_path / "run").estimates, hm.load_run(whole).estimates
     keys = ["sd_school", "method", "estimand", "group", "rep"]
     mine = mine[mine.sd_school != 5].sort_values(keys).reset_index(drop=True)
-    pd.testing.assert_frame_equal(mine, theirs.sort_values(keys).reset_index(drop=True), check_categorical=False, check_exact=True)
+    pd.testing.assert_frame_equal(
+        mine, theirs.sort_values(keys).reset_index(drop=True), check_categorical=False, check_exact=True
+    )
 
 
 def test_another_study_is_refused_with_the_difference(whole):
@@ -210,7 +244,9 @@ def test_a_folder_in_use_is_left_alone(whole):
 
 def test_bad_study_leaves_no_folder(tmp_path):
     bad = study(methods={"partial": {"priors": {"sd_school": "power(2)"}}})
-    with pytest.raises(ValueError, match=r"methods\.partial: priors: sd_school: power\(2\) gives an improper posterior"):
+    with pytest.raises(
+        ValueError, match=r"methods\.partial: priors: sd_school: power\(2\) gives an improper posterior"
+    ):
         hm.run(bad, tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 

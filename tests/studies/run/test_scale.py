@@ -56,7 +56,12 @@ def grid(*sds: float) -> dict:
 
 
 def rows(folder: Path) -> pd.DataFrame:
-    return hm.load_run(folder).estimates.sort_values(KEYS).reset_index(drop=True).astype({k: "str" for k in ("method", "estimand", "group")})
+    return (
+        hm.load_run(folder)
+        .estimates.sort_values(KEYS)
+        .reset_index(drop=True)
+        .astype({k: "str" for k in ("method", "estimand", "group")})
+    )
 
 
 def same(one: pd.DataFrame, two: pd.DataFrame) -> None:
@@ -81,11 +86,16 @@ def test_every_chunk_belongs_to_one_shard_and_shards_are_alike(cells, methods, r
     together = [task for part in parts for task in part]
     everything = list(Schedule(combinations, replications).tasks())
     assert len(together) == len(everything) == len(set(together)) and set(together) == set(everything)
-    assert [Schedule(combinations, replications, Shard(i, count)).count() for i in range(count)] == [len(p) for p in parts]
+    assert [Schedule(combinations, replications, Shard(i, count)).count() for i in range(count)] == [
+        len(p) for p in parts
+    ]
     sizes = [len(part) for part in parts]
     assert max(sizes) - min(sizes) <= 0.5 * len(everything) / count + 2
     longer = [set(Schedule(combinations, 2 * replications, Shard(i, count)).tasks()) for i in range(count)]
-    assert all({(t.cell, t.method, t.index) for t in a} <= {(t.cell, t.method, t.index) for t in b} for a, b in zip(parts, longer, strict=True))
+    assert all(
+        {(t.cell, t.method, t.index) for t in a} <= {(t.cell, t.method, t.index) for t in b}
+        for a, b in zip(parts, longer, strict=True)
+    )
 
 
 def test_the_longest_compilation_begins_first():
@@ -214,7 +224,9 @@ def test_parts_that_disagree_about_a_row_are_not_joined(whole, tmp_path):
     hm.run(study(replications=4), other, progress=False)
     cell = hm.load_run(other).manifest["cells"][1]["hash"]
     table = results.read_chunk(results.chunk_path(other, cell, "none", 0))
-    changed = table.set_column(table.column_names.index("estimate"), "estimate", pa.array(table["estimate"].to_numpy() * (1 + 2e-16)))
+    changed = table.set_column(
+        table.column_names.index("estimate"), "estimate", pa.array(table["estimate"].to_numpy() * (1 + 2e-16))
+    )
     results.write_chunk(other, cell, "none", 0, changed, Makers(hm.load_run(other).manifest).of(cell, "none"))
     with pytest.raises(ValueError, match=r"00000\.parquet: expected the same rows, found other values of estimate"):
         merge(tmp_path / "out", [whole, other])
@@ -242,21 +254,31 @@ def test_other_lanes_or_chunks_are_refused(tmp_path, monkeypatch):
         hm.run(study(replications=4), folder, progress=False)
 
 
-# ---------------------------------------------------------------------------------------------------- one folder, many processes
+# ---------------------------------------------------------------------------------------------------- one folder, many
+# processes
 
 
 def test_shards_work_beside_one_another_but_not_beside_a_whole_run(tmp_path):
     with results.locked(tmp_path, "0-of-2"), results.locked(tmp_path, "1-of-2"):
-        with pytest.raises(ValueError, match=rf"process {os.getpid()} on .* is at work here \(0-of-2\)"), results.locked(tmp_path, "0-of-2"):
+        with (
+            pytest.raises(ValueError, match=rf"process {os.getpid()} on .* is at work here \(0-of-2\)"),
+            results.locked(tmp_path, "0-of-2"),
+        ):
             pass
         with pytest.raises(ValueError, match=r"is at work here \(0-of-2\); wait"), results.locked(tmp_path):
             pass
 
 
 def test_a_shard_leaves_the_files_that_others_are_writing(tmp_path):
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True).stdout.strip()
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     host = disk._HOST
-    names = {"mine": f"x.tmp-{host}-{os.getpid()}-00000000", "dead": f"x.tmp-{host}-{dead}-00000000", "far": f"x.tmp-elsewhere-{dead}-00000000"}
+    names = {
+        "mine": f"x.tmp-{host}-{os.getpid()}-00000000",
+        "dead": f"x.tmp-{host}-{dead}-00000000",
+        "far": f"x.tmp-elsewhere-{dead}-00000000",
+    }
     for name in names.values():
         (tmp_path / name).write_bytes(b"half")
     with results.locked(tmp_path, "0-of-2"):
@@ -290,7 +312,9 @@ def test_cores_follow_control_groups(tmp_path, monkeypatch):
 # ---------------------------------------------------------------------------------------------------- ending early
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), (1.5, 1.5), ("01:30:00", 5400), ("2-00:00:01", 172801), ("00:00:05", 5)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), (1.5, 1.5), ("01:30:00", 5400), ("2-00:00:01", 172801), ("00:00:05", 5)]
+)
 def test_durations(text, seconds):
     assert interruption.read_duration(text) == seconds
 
@@ -302,7 +326,14 @@ def test_durations_that_are_none(text):
 
 
 def _start(arguments: list[str], cwd: Path, **more) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "hiermodels.cli", *arguments], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+    return subprocess.Popen(
+        [sys.executable, "-m", "hiermodels.cli", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
 
 
 def _chunks(folder: Path) -> int:
@@ -326,7 +357,10 @@ def test_sigterm_and_the_time_limit_end_with_75_and_the_same_command_goes_on(tmp
     process.send_signal(signal.SIGTERM)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 75, error
-    assert error.splitlines()[-1] == "stopped by SIGTERM; type the same command again to go on from run" and "Traceback" not in error
+    assert (
+        error.splitlines()[-1] == "stopped by SIGTERM; type the same command again to go on from run"
+        and "Traceback" not in error
+    )
     first = _chunks(tmp_path / "run")
     assert first >= 2 and not (tmp_path / "run" / "performance.csv").exists()
 
@@ -334,7 +368,10 @@ def test_sigterm_and_the_time_limit_end_with_75_and_the_same_command_goes_on(tmp
     process = _start([*command, "--time-limit", "00:00:06"], tmp_path)
     _, error = process.communicate(timeout=240)
     assert process.returncode == 75, error
-    assert error.splitlines()[-1] == "stopped at the time limit; type the same command again to go on from run" and "Traceback" not in error
+    assert (
+        error.splitlines()[-1] == "stopped at the time limit; type the same command again to go on from run"
+        and "Traceback" not in error
+    )
     assert f"{first} of 316 chunks are there" in error
     assert time.time() - started < 60
     assert _chunks(tmp_path / "run") >= first

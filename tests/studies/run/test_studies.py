@@ -29,8 +29,11 @@ PRIOR_STUDIES = {
         ["Intercept", "sd_g", "sigma", "theta_g", "new(g)"], {"nuts": NUTS, "exact": EXACT},
     ),
     "three levels, unbalanced, with a treatment": (
-        {"formula": "score ~ 1 + treated + (1 | school/classroom)", "design": {"school": 6, "classroom": 3, "obs": "integers(2, 6)", "predictors": {"treated": "half(school)"}}},
-        {"Intercept": "normal(0, 5)", "treated": "normal(0, 2)", "sd_school": "half_normal(2)", "sd_school:classroom": "half_normal(1)", "sigma": "half_normal(3)"},
+        {"formula": ("score ~ 1 + treated + (1 | "
+                    "school/classroom)"), "design": {"school": 6, "classroom": 3, "obs": ("integers(2, "
+                                                                                                                   "6)"), "predictors": {"treated": "half(school)"}}},
+        {"Intercept": "normal(0, 5)", "treated": ("normal(0, "
+                                                 "2)"), "sd_school": "half_normal(2)", "sd_school:classroom": "half_normal(1)", "sigma": "half_normal(3)"},
         ["Intercept", "treated", "sd_school", "sd_school:classroom", "sigma", "theta_school", "theta_school:classroom", "new(school:classroom)"],
         {"nuts": NUTS, "exact": EXACT},
     ),
@@ -92,7 +95,9 @@ def test_intervals_cover_under_the_prior(name, tmp_path):
 @pytest.mark.slow
 def test_two_samplers_give_the_same_estimates_dataset_by_dataset(tmp_path):
     run = hm.run(prior_study("three levels, unbalanced, with a treatment", 200), tmp_path / "run", progress=False)
-    wide = run.estimates.pivot_table(index=["rep", "estimand", "group"], columns="method", values=["estimate", "se"], observed=True)
+    wide = run.estimates.pivot_table(
+        index=["rep", "estimand", "group"], columns="method", values=["estimate", "se"], observed=True
+    )
     difference = (wide["estimate"]["nuts"] - wide["estimate"]["exact"]) / wide["se"]["exact"]
     # 1,000 draws of NUTS, effective sizes of several hundred
     assert difference.abs().mean() < 0.08
@@ -164,7 +169,11 @@ def test_methods_with_other_chunks_share_one_simulation_and_nuts_is_compiled_bef
     partial = {"pooling": "partial", "sampler": "nuts", "draws": 10, "tune": 10, "chains": 1}
     study = read_config(
         {
-            "mechanisms": {"formula": "y ~ 1 + (1 | g)", "design": {"g": 19, "obs": 2}, "truth": {"Intercept": 0, "sd_g": 1, "sigma": 1}},
+            "mechanisms": {
+                "formula": "y ~ 1 + (1 | g)",
+                "design": {"g": 19, "obs": 2},
+                "truth": {"Intercept": 0, "sd_g": 1, "sigma": 1},
+            },
             "estimands": ["Intercept"],
             "methods": {"partial": partial, "complete": {"pooling": "complete", "sampler": "exact"}},
             "performance": ["bias"],

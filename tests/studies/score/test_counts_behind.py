@@ -1,4 +1,6 @@
-"""Every number stands on the count in its row: parts of answers that are missing separately, and what is said of them."""
+"""Every number stands on the count in its row: parts of answers that are missing separately, and what is said of
+them.
+"""
 
 import math
 
@@ -17,7 +19,16 @@ def rows(reps=12, method="some", estimand="Intercept", group="", true=2.0, **col
     """Estimates of one method: whatever is not given is an answer that covers."""
     given = {"estimate": 2.0, "se": 0.4, "lower": 1.2, "upper": 2.8} | columns
     return pd.DataFrame(
-        {"rep": range(reps), "method": method, "estimand": estimand, "group": group, "true": true, "status": "ok", "n_try": 1} | given
+        {
+            "rep": range(reps),
+            "method": method,
+            "estimand": estimand,
+            "group": group,
+            "true": true,
+            "status": "ok",
+            "n_try": 1,
+        }
+        | given
     )
 
 
@@ -86,23 +97,33 @@ def test_a_measure_of_two_parts_stands_on_replicates_with_both(missing):
 
 def test_averages_stand_on_complete_replicates_and_say_so():
     rng = np.random.default_rng(1)
-    frame = pd.concat([rows(20, estimand="theta_g", group=g, estimate=rng.normal(k, 1, 20), true=k) for k, g in enumerate("abc")], ignore_index=True)
+    frame = pd.concat(
+        [rows(20, estimand="theta_g", group=g, estimate=rng.normal(k, 1, 20), true=k) for k, g in enumerate("abc")],
+        ignore_index=True,
+    )
     frame.loc[(frame["group"] == "c") & (frame["rep"] < 8), "estimate"] = np.nan
     table, notes = scored(frame, ["bias", "thetamedian", "thetamean", "cover"])
     complete = frame[frame["rep"] >= 8]
     wide = complete.pivot(index="rep", columns="group", values="estimate")
     assert row(table, "thetamedian", group="[mean]")["value"] == pytest.approx(wide.mean(axis=1).median())
     assert row(table, "thetamean", group="[mean]")["value"] == pytest.approx(wide.to_numpy().mean())
-    assert row(table, "bias", group="[mean]")["value"] == pytest.approx((complete["estimate"] - complete["true"]).mean())
+    assert row(table, "bias", group="[mean]")["value"] == pytest.approx(
+        (complete["estimate"] - complete["true"]).mean()
+    )
     assert counts(row(table, "bias", group="[mean]")) == (20, 12, 8)
     assert counts(row(table, "bias", group="a")) == (20, 20, 0)
     assert counts(row(table, "cover", group="[mean]")) == (20, 20, 0)
-    assert any(note.startswith("Rows [mean] stand on complete replicates") and "theta_g (some) has them in 12 of 20" in note for note in notes)
+    assert any(
+        note.startswith("Rows [mean] stand on complete replicates") and "theta_g (some) has them in 12 of 20" in note
+        for note in notes
+    )
 
 
 def test_no_complete_replicate_is_said():
     frame = pd.concat([rows(4, estimand="theta_g", group=g) for g in "ab"], ignore_index=True)
-    frame.loc[(frame["group"] == "a") & (frame["rep"] < 2) | (frame["group"] == "b") & (frame["rep"] >= 2), "estimate"] = np.nan
+    frame.loc[
+        (frame["group"] == "a") & (frame["rep"] < 2) | (frame["group"] == "b") & (frame["rep"] >= 2), "estimate"
+    ] = np.nan
     table, notes = scored(frame, ["bias"])
     found = row(table, "bias", group="[mean]")
     assert math.isnan(found["value"]) and found["n"] == 0
@@ -153,9 +174,18 @@ def test_infinite_intervals_are_counted():
 
 @pytest.mark.parametrize(("sign", "lower", "upper"), [(1, -np.inf, 6.5), (-1, -6.5, np.inf)])
 def test_an_interval_with_one_end_has_power_on_its_own_side_only(sign, lower, upper):
-    blind = measures.power(Errors(np.full(9, 6.0 * sign), np.full(9, 6.0 * sign), lower=np.full(9, lower), upper=np.full(9, upper)))
+    blind = measures.power(
+        Errors(np.full(9, 6.0 * sign), np.full(9, 6.0 * sign), lower=np.full(9, lower), upper=np.full(9, upper))
+    )
     assert math.isnan(blind.value) and "one end" in blind.note and blind.n == 9
-    fires = measures.power(Errors(np.full(9, -6.0 * sign), np.full(9, -6.0 * sign), lower=np.full(9, lower) - 10 * sign, upper=np.full(9, upper) - 10 * sign))
+    fires = measures.power(
+        Errors(
+            np.full(9, -6.0 * sign),
+            np.full(9, -6.0 * sign),
+            lower=np.full(9, lower) - 10 * sign,
+            upper=np.full(9, upper) - 10 * sign,
+        )
+    )
     assert fires.value == 1
     null = measures.power(Errors(np.zeros(9), np.zeros(9), lower=np.full(9, lower), upper=np.full(9, upper)))
     assert null.value == 0
@@ -167,7 +197,9 @@ def test_a_decision_on_the_side_without_an_end_is_undefined_and_said():
     frame = rows(20, true=6.0, lower=-np.inf, upper=6.5)
     table, notes = operating(frame, read_rules({"differs": {"estimand": "Intercept", "excludes": 0}}))
     assert math.isnan(table["value"].iloc[0]) and any("one end" in note for note in notes)
-    below, notes = operating(frame.assign(true=-6.0, upper=-5.5), read_rules({"differs": {"estimand": "Intercept", "excludes": 0}}))
+    below, notes = operating(
+        frame.assign(true=-6.0, upper=-5.5), read_rules({"differs": {"estimand": "Intercept", "excludes": 0}})
+    )
     assert below["value"].iloc[0] == 1 and not notes
 
 
@@ -206,11 +238,16 @@ def test_a_name_says_nothing_of_the_support():
 
 
 def test_failures_are_counted_as_fits_everywhere():
-    frame = pd.concat([rows(10, estimand=e, group=g) for e, g in (("Intercept", ""), ("theta_g", "a"), ("theta_g", "b"))], ignore_index=True)
+    frame = pd.concat(
+        [rows(10, estimand=e, group=g) for e, g in (("Intercept", ""), ("theta_g", "a"), ("theta_g", "b"))],
+        ignore_index=True,
+    )
     frame.loc[frame["rep"] == 3, "n_try"] = 2
     frame.loc[(frame["rep"] == 4) & (frame["estimand"] == "theta_g"), ["estimate", "status"]] = [np.nan, "nonfinite"]
     _, notes = scored(frame, ["bias"])
-    assert [n for n in notes if "retried" in n] == [n for n in notes if "of 10 fits attempted, 1 are missing (not finite) and 1 were retried" in n]
+    assert [n for n in notes if "retried" in n] == [
+        n for n in notes if "of 10 fits attempted, 1 are missing (not finite) and 1 were retried" in n
+    ]
     assert sum("retried" in n for n in notes) == 1
 
 
@@ -231,7 +268,14 @@ def a_run(tmp_path_factory):
 
 
 def answers(**columns):
-    given = {"rep": range(12), "estimand": "Intercept", "estimate": 2.0, "se": 0.4, "lower": 1.2, "upper": 2.8} | columns
+    given = {
+        "rep": range(12),
+        "estimand": "Intercept",
+        "estimate": 2.0,
+        "se": 0.4,
+        "lower": 1.2,
+        "upper": 2.8,
+    } | columns
     return pd.DataFrame(given)
 
 
@@ -248,9 +292,11 @@ def changed(column, row, value):
         (changed("lower", 7, 3.0), "row 7: Intercept: expected lower <= upper, found 3 and 2.8"),
         (changed("se", 3, -0.4), "row 3: Intercept: expected a finite se of at least 0, found -0.4"),
         (changed("estimate", 4, np.inf), "row 4: Intercept: expected a finite estimate, found inf"),
-        (changed("upper", 11, NAN), "row 11: Intercept: expected both ends of the interval, found one; write -inf or inf"),
+        (changed("upper", 11, NAN), ("row 11: Intercept: expected both ends of the interval, found one; write -inf or "
+                                    "inf")),
         (answers(estimand="sd_g", estimate=-0.1), "row 0: sd_g: expected an estimate from 0 to inf, found -0.1"),
-        (answers(estimand="positive", estimate=1.2, lower=NAN, upper=NAN), "row 0: positive: expected an estimate from 0 to 1, found 1.2"),
+        (answers(estimand="positive", estimate=1.2, lower=NAN, upper=NAN), ("row 0: positive: expected an estimate "
+                                                                           "from 0 to 1, found 1.2")),
         (answers(estimand="sd_h"), "row 0: unknown estimand 'sd_h'; did you mean 'sd_g'"),
         (answers(rep=range(1, 13)), "row 11: expected a whole number from 0 to 11"),
     ],
@@ -293,7 +339,11 @@ def test_a_host_functions_answers_are_checked_too():
     messages = [["", ""], ["", ""]]
     without_faults(fit, numbers, messages)
     assert np.isfinite(numbers[0, :, 0]).all() and np.isnan(numbers[1]).all()
-    assert messages[0] == ["", ""] and messages[1][0].startswith("'x': expected a finite se of at least 0, found -0.5") and "from 0 to 1, found 1.5" in messages[1][1]
+    assert (
+        messages[0] == ["", ""]
+        and messages[1][0].startswith("'x': expected a finite se of at least 0, found -0.5")
+        and "from 0 to 1, found 1.5" in messages[1][1]
+    )
 
 
 # Elsewhere
@@ -322,7 +372,10 @@ def test_pooled_tests_of_calibration_lose_a_quantity_alone():
     assert any("broken in 195 fits, theta_g in 10 fits" in note for note in found.notes)
 
 
-@pytest.mark.parametrize("values", [([1.0, 1.01], [0.2, 0.3]), ([0.0, 0.0, 0.0], [0.1, 0.7, 0.3]), ([5.0, 5.001, 4.999], [1 / 3, 0.123, 9.87])])
+@pytest.mark.parametrize(
+    "values",
+    [([1.0, 1.01], [0.2, 0.3]), ([0.0, 0.0, 0.0], [0.1, 0.7, 0.3]), ([5.0, 5.001, 4.999], [1 / 3, 0.123, 9.87])],
+)
 def test_groups_that_do_not_differ_have_one_estimate(values):
     from hiermodels.inference.estimators import constrained_eb
 
@@ -381,7 +434,9 @@ def test_a_reference_prior_that_one_precise_study_makes_steep_is_said(smallest, 
     import hiermodels as hm
     from hiermodels.models.data import bind
 
-    frame = pd.DataFrame({"y": [0.1, 1.0, -0.4, 0.6, 0.2], "study": list("abcde"), "se": [smallest, 0.2, 0.3, 0.2, 0.25]})
+    frame = pd.DataFrame(
+        {"y": [0.1, 1.0, -0.4, 0.6, 0.2], "study": list("abcde"), "se": [smallest, 0.2, 0.3, 0.2, 0.25]}
+    )
     model = hm.Model("y ~ 1 + (1 | study)", known_se="se", priors={"sd_study": "reference()"})
     assert any("reference()" in w and "cover" in w for w in bind(model, frame).warnings) == warned
     half = hm.Model("y ~ 1 + (1 | study)", known_se="se", priors={"sd_study": "half_normal(1)"})
@@ -404,7 +459,9 @@ def test_a_cell_read_window_by_window_gives_the_same_table(tmp_path, failures):
     from hiermodels.studies.store.large import LargeCell, stream_cells
 
     whole = make_estimates(reps=23, sds=(0.0, 5.0))
-    whole = whole[~((whole["sd_school"] == 5) & (whole["method"] == "none") & (whole["rep"] == 7))]  # which is not there
+    whole = whole[
+        ~((whole["sd_school"] == 5) & (whole["method"] == "none") & (whole["rep"] == 7))
+    ]  # which is not there
     whole.loc[(whole["rep"] == 9) & (whole["group"] == "C"), ["lower", "upper"]] = np.nan
     cells = [{"hash": f"{i:02d}", "factors": {"sd_school": sd}} for i, sd in enumerate((0.0, 5.0))]
     methods = ("complete", "none", "partial")
@@ -416,10 +473,18 @@ def test_a_cell_read_window_by_window_gives_the_same_table(tmp_path, failures):
                 some = part[part["rep"] // 5 == index]
                 table = pa.Table.from_pandas(some, preserve_index=False)
                 results.write_chunk(tmp_path, cell["hash"], method, index, table, Makers(made).of(cell["hash"], method))
-    options = {"factors": ["sd_school"], "measures": measures.__all__, "regime": "population", "failures": failures, "reference": "none"}
+    options = {
+        "factors": ["sd_school"],
+        "measures": measures.__all__,
+        "regime": "population",
+        "failures": failures,
+        "reference": "none",
+    }
     small, large = (list(stream_cells(tmp_path, made, 23, large=rows)) for rows in (10**6, 400))
     assert len(small) == 1 and [type(one) for one in large] == [LargeCell] * 2
     expected, found = score(iter(small), **options), score(iter(large), **options)
     for name in ("table", "common", "failures"):
-        pd.testing.assert_frame_equal(getattr(found, name), getattr(expected, name), rtol=1e-12, atol=1e-12)  # sums have another order
+        pd.testing.assert_frame_equal(
+            getattr(found, name), getattr(expected, name), rtol=1e-12, atol=1e-12
+        )  # sums have another order
     assert found.notes == expected.notes

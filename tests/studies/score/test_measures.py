@@ -135,9 +135,7 @@ def test_bias_squared_plus_variance_is_mse():
 
 def test_an_average_over_groups_has_the_replicate_as_its_unit():
     rng = np.random.default_rng(1)
-    shared = rng.normal(size=(50, 1)) + 0.1 * rng.normal(
-        size=(50, 8)
-    )  # the groups of a replicate move together
+    shared = rng.normal(size=(50, 1)) + 0.1 * rng.normal(size=(50, 8))  # the groups of a replicate move together
     errors = Errors(shared, np.zeros((50, 8)), lower=shared - 1, upper=shared + 1, average=True)
     within = shared.mean(1)
     got = measures.bias(errors)
@@ -165,8 +163,7 @@ def test_rms_bias_takes_the_noise_away():
     biased = measures.rms_bias(Errors(**simulated(400, 9, bias=groups), average=True, fixed=True))
     assert abs(biased.value - np.sqrt(np.mean(groups**2))) < 4 * biased.mcse
     unbiased = [
-        measures.rms_bias(Errors(**simulated(50, 9, seed=s, bias=0.0), average=True, fixed=True))
-        for s in range(40)
+        measures.rms_bias(Errors(**simulated(50, 9, seed=s, bias=0.0), average=True, fixed=True)) for s in range(40)
     ]
     assert sum(m.lower == 0 for m in unbiased) >= 33  # two-sided 95%, skew
     assert sum(m.value == 0 for m in unbiased) >= 8  # about half: noise is subtracted
@@ -411,9 +408,7 @@ def test_values_by_groupby():
     for keys, part in frame.groupby(["sd_school", "method", "estimand", "group"]):
         where = dict(zip(["sd_school", "method", "estimand", "group"], keys, strict=True))
         assert one(table, measure="bias", **where)["value"] == pytest.approx(part["e"].mean(), rel=1e-12)
-        assert one(table, measure="mse", **where)["value"] == pytest.approx(
-            (part["e"] ** 2).mean(), rel=1e-12
-        )
+        assert one(table, measure="mse", **where)["value"] == pytest.approx((part["e"] ** 2).mean(), rel=1e-12)
     theta = frame[frame["estimand"] == "theta_school"].groupby(["sd_school", "method", "rep"])["e"].mean()
     for (cell, method), part in theta.groupby(level=[0, 1]):
         row = one(table, measure="bias", sd_school=cell, method=method, group="[mean]")
@@ -427,9 +422,7 @@ def test_numbers_do_not_depend_on_the_order_of_rows_or_on_categories():
     table, _ = table_of(frame, MENU, reference="none")
     shuffled = pd.concat([frame.drop_duplicates(subset=first[0]), frame]).drop_duplicates()
     assert not shuffled.reset_index(drop=True).equals(frame)
-    coded = shuffled.astype(
-        {name: "category" for name in ("method", "estimand", "group", "status", "sd_school")}
-    )
+    coded = shuffled.astype({name: "category" for name in ("method", "estimand", "group", "status", "sd_school")})
     for other in (shuffled, coded):
         again, _ = table_of(other, MENU, reference="none")
         pd.testing.assert_frame_equal(again, table, check_exact=True)
@@ -441,11 +434,7 @@ def test_groups_of_different_cells_and_missing_rows_are_ragged():
     frame = frame[~((frame["method"] == "none") & (frame["group"] == "B"))]
     frame = frame[~((frame["method"] == "partial") & (frame["rep"] == 5))]
     table, _ = table_of(frame, ["bias", "mse_ratio"], reference="partial")
-    groups = (
-        table.drop_duplicates(["sd_school", "method", "group"])
-        .groupby(["sd_school", "method"])["group"]
-        .agg(list)
-    )
+    groups = table.drop_duplicates(["sd_school", "method", "group"]).groupby(["sd_school", "method"])["group"].agg(list)
     assert groups[0.0, "none"] == ["", "A", "[mean]"]
     assert groups[10.0, "partial"] == ["", "A", "B", "C", "[mean]"]
     assert set(table[table["method"] == "partial"]["n_sim"]) == {5}
@@ -465,16 +454,11 @@ def test_undefined_values_have_their_reason_in_the_notes():
     table, notes = table_of(long_table(), ["cover", "pctbias"], regime="fixed")
     row = one(table, sd_school=0.0, method="none", estimand="sd_school", measure="cover")
     assert math.isnan(row["value"])
-    assert math.isfinite(
-        one(table, sd_school=10.0, method="none", estimand="sd_school", measure="cover")["value"]
-    )
+    assert math.isfinite(one(table, sd_school=10.0, method="none", estimand="sd_school", measure="cover")["value"])
     assert any(
-        note.startswith("cover is NA for sd_school at sd_school=0: the truth is on the boundary")
-        for note in notes
+        note.startswith("cover is NA for sd_school at sd_school=0: the truth is on the boundary") for note in notes
     )
-    assert any(
-        note.startswith("pctbias is NA for sd_school at sd_school=0: the truth is 0") for note in notes
-    )
+    assert any(note.startswith("pctbias is NA for sd_school at sd_school=0: the truth is 0") for note in notes)
     assert "fixed" in notes[0]
 
 
@@ -537,9 +521,7 @@ def test_trap_6_policies():
     assert nsims(table) == {"none": {10}, "partial": {8}}
     partial = table[table["method"] == "partial"]
     assert (set(partial["n_sim"]), set(partial["n_failed"]), set(partial["n_retried"])) == ({10}, {2}, {1})
-    assert any(
-        "of 20 fits attempted, 2 are missing (not finite) and 1 were retried" in note for note in notes
-    )
+    assert any("of 20 fits attempted, 2 are missing (not finite) and 1 were retried" in note for note in notes)
     pd.testing.assert_frame_equal(
         table_of(frame, ["nsim", "bias", "cover"], failures="retry-with-escalation")[0], table
     )

@@ -1,4 +1,6 @@
-"""Files know whose they are: what is read is what was written, by the study that it says, or it is refused and named."""
+"""Files know whose they are: what is read is what was written, by the study that it says, or it is refused and
+named.
+"""
 
 from __future__ import annotations
 
@@ -55,17 +57,27 @@ def chunk_of(folder: Path, method: str = "mean", index: int = 1) -> Path:
     return next(folder.glob(f"estimates/*/{method}/{index:05d}.parquet"))
 
 
-# what a digest is of ----------------------------------------------------------------------------------------------------
+# what a digest is of
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_a_digest_is_of_values_whatever_holds_them():
     words = pa.chunked_array([pa.array(["a", "b", "a"])])
-    coded = pa.chunked_array([pa.array(["a", "b"]).dictionary_encode(), pa.DictionaryArray.from_arrays(pa.array([1], pa.int32()), ["c", "a"])])
+    coded = pa.chunked_array(
+        [
+            pa.array(["a", "b"]).dictionary_encode(),
+            pa.DictionaryArray.from_arrays(pa.array([1], pa.int32()), ["c", "a"]),
+        ]
+    )
     assert of_column(words) == of_column(coded) == of_column(words.cast(pa.large_string()))
     assert of_column(words) != of_column(pa.chunked_array([["a", "b", None]]))
     numbers, odd = np.array([1.0, np.nan]), np.array([1.0, -np.nan])
-    assert of_array(numbers) == of_array(odd) != of_array(numbers.astype(np.float32)) and of_array(numbers) != of_array(numbers[::-1])
-    assert of_array(np.array([0.0])) != of_array(np.array([-0.0])) and of_array(np.zeros((2, 3))) != of_array(np.zeros((3, 2)))
+    assert of_array(numbers) == of_array(odd) != of_array(numbers.astype(np.float32)) and of_array(numbers) != of_array(
+        numbers[::-1]
+    )
+    assert of_array(np.array([0.0])) != of_array(np.array([-0.0])) and of_array(np.zeros((2, 3))) != of_array(
+        np.zeros((3, 2))
+    )
     assert of_column(pa.chunked_array([[1, None]])) != of_column(pa.chunked_array([[1, 0]]))
 
 
@@ -80,19 +92,42 @@ def test_what_made_a_chunk_is_what_determines_its_numbers():
     same = maker()
     for free in ({"replications": 99}, {"aim": "x"}, {"performance": ["mse"]}, {"failures": "worst-case"}):
         assert maker(config=base | free) == same
-    more = base | {"methods": {**base["methods"], "other": {"estimator": "reml"}}, "mechanisms": base["mechanisms"] | {"grid": {"sd_school": [1, 2]}}}
+    more = base | {
+        "methods": {**base["methods"], "other": {"estimator": "reml"}},
+        "mechanisms": base["mechanisms"] | {"grid": {"sd_school": [1, 2]}},
+    }
     assert maker(config=more) == same
-    assert maker(config=base | {"mechanisms": base["mechanisms"] | {"truth": {"Intercept": 8.0, "sd_school": 10.0}}}) == same
+    assert (
+        maker(config=base | {"mechanisms": base["mechanisms"] | {"truth": {"Intercept": 8.0, "sd_school": 10.0}}})
+        == same
+    )
     others = [
         maker(config=base | change)
-        for change in ({"seed": 4}, {"interval": 0.9}, {"estimands": []}, {"precision": "float32"}, {"failures": "retry-with-escalation"}, {"mechanisms": base["mechanisms"] | {"truth": {"Intercept": 9}}})
+        for change in (
+            {"seed": 4},
+            {"interval": 0.9},
+            {"estimands": []},
+            {"precision": "float32"},
+            {"failures": "retry-with-escalation"},
+            {"mechanisms": base["mechanisms"] | {"truth": {"Intercept": 9}}},
+        )
     ]
-    others += [maker(chunk=8), maker(lanes=8), maker(streams=99), maker("apart"), maker("elsewhere"), maker(functions={"mechanisms.formula": {"source": "x"}})]
+    others += [
+        maker(chunk=8),
+        maker(lanes=8),
+        maker(streams=99),
+        maker("apart"),
+        maker("elsewhere"),
+        maker(functions={"mechanisms.formula": {"source": "x"}}),
+    ]
     assert len({same, *others}) == 1 + len(others)
-    assert maker(format=1) is None and maker(functions={"mechanisms.formula": {"code 3.11": "x"}}) == maker(functions={"mechanisms.formula": {}})
+    assert maker(format=1) is None and maker(functions={"mechanisms.formula": {"code 3.11": "x"}}) == maker(
+        functions={"mechanisms.formula": {}}
+    )
 
 
-# single bits ------------------------------------------------------------------------------------------------------------
+# single bits
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_a_few_hundred_flipped_bits(made):
@@ -108,13 +143,16 @@ def test_ten_thousand_flipped_bits(made):
     assert flips.flip_fit(made / "fit.nc", 10_000)[2] == 0
 
 
-# a run --------------------------------------------------------------------------------------------------------------------
+# a run
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def coded(texts: pa.ChunkedArray, how: pa.DataType) -> pa.ChunkedArray:
     """Texts as codes of a type."""
     one = texts.combine_chunks().dictionary_encode()
-    return pa.chunked_array([pa.DictionaryArray.from_arrays(one.indices.cast(how.index_type), one.dictionary, ordered=how.ordered)])
+    return pa.chunked_array(
+        [pa.DictionaryArray.from_arrays(one.indices.cast(how.index_type), one.dictionary, ordered=how.ordered)]
+    )
 
 
 def edited(table: pa.Table, how: str) -> pa.Table:
@@ -122,17 +160,29 @@ def edited(table: pa.Table, how: str) -> pa.Table:
         return table.slice(1)
     if how == "column":
         return table.drop_columns(["se"])
-    return table.set_column(table.column_names.index("estimate"), "estimate", pa.array(table["estimate"].to_numpy() + 1e-9))
+    return table.set_column(
+        table.column_names.index("estimate"), "estimate", pa.array(table["estimate"].to_numpy() + 1e-9)
+    )
 
 
-@pytest.mark.parametrize("how", [pa.string(), pa.large_string(), pa.dictionary(pa.uint32(), pa.string()), pa.dictionary(pa.int32(), pa.string(), ordered=True)])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pa.string(),
+        pa.large_string(),
+        pa.dictionary(pa.uint32(), pa.string()),
+        pa.dictionary(pa.int32(), pa.string(), ordered=True),
+    ],
+)
 def test_texts_are_read_alike_whatever_the_schema_of_a_chunk_calls_them(run, how):
     """Digests are of values; one bit of a schema makes a text an ordered category, or none."""
     path, before = chunk_of(run), hm.load_run(run).estimates
     table = results.read_chunk(path)
     for name in ("group", "status"):
         texts = table[name].cast(pa.string())
-        table = table.set_column(table.column_names.index(name), name, coded(texts, how) if pa.types.is_dictionary(how) else texts.cast(how))
+        table = table.set_column(
+            table.column_names.index(name), name, coded(texts, how) if pa.types.is_dictionary(how) else texts.cast(how)
+        )
     cell = path.parent.parent.name
     results.write_chunk(run, cell, "mean", 1, table, Makers(results.read_manifest(run)).of(cell, "mean"))
     assert results.read_chunk(path).schema.field("group").type == how
@@ -146,7 +196,14 @@ def test_an_edited_chunk_is_refused_and_made_again(run, how):
     kept, table = path.read_bytes(), results.read_chunk(path)
     if how == "rewritten":
         cell = path.parent.parent.name
-        results.write_chunk(run, cell, "mean", 1, edited(table, "numbers"), Makers({**results.read_manifest(run), "streams": 99}).of(cell, "mean"))
+        results.write_chunk(
+            run,
+            cell,
+            "mean",
+            1,
+            edited(table, "numbers"),
+            Makers({**results.read_manifest(run), "streams": 99}).of(cell, "mean"),
+        )
     else:
         import pyarrow.parquet as pq
 
@@ -173,15 +230,25 @@ def test_chunks_of_another_seed_are_not_this_study_s(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [('"seed": 3', '"seed": 4'), ('"Intercept": 8', '"Intercept": 9'), ('"estimator": "weighted"', '"estimator": "pooled"'), ('"mean": 4', '"mean": 8'), ('"replications": 6', '"replications": 4')],
+    [('"seed": 3', '"seed": 4'), ('"Intercept": 8', '"Intercept": 9'), ('"estimator": "weighted"', ('"estimator": '
+                                                                                                   '"pooled"')), ('"mean": 4', '"mean": 8'), (('"replications": '
+                                                                                                                                                          '6'), ('"replications": '
+                                                                                                                                                                               '4'))],
 )  # fmt: skip
 def test_an_edited_manifest_is_refused(run, old, new):
     file = run / "manifest.json"
     text = file.read_text()
     assert old in text
     file.write_text(text.replace(old, new, 1))
-    for act in (lambda: hm.load_run(run), lambda: hm.run(flips.study(), run, progress=False), lambda: merge(run.parent / "out", [run])):
-        with pytest.raises(ValueError, match=r"manifest\.json: edited or damaged: .*remove the file and type the command that made the run again"):
+    for act in (
+        lambda: hm.load_run(run),
+        lambda: hm.run(flips.study(), run, progress=False),
+        lambda: merge(run.parent / "out", [run]),
+    ):
+        with pytest.raises(
+            ValueError,
+            match=r"manifest\.json: edited or damaged: .*remove the file and type the command that made the run again",
+        ):
             act()
     file.unlink()  # the advice
     chunks_before = {p: p.stat().st_mtime_ns for p in run.rglob("*.parquet") if "estimates" in p.parts}
@@ -193,11 +260,19 @@ def test_an_edited_manifest_is_refused(run, old, new):
 def test_report_makes_the_tables_again_and_check_names_what_differs(run, capsys):
     assert _code(["report", str(run), "--check"]) == 0 and "every file is what was written" in capsys.readouterr().out
     whole = (run / "performance.csv").read_bytes()
-    for name, data in (("performance.csv", whole.replace(b"6", b"7")), ("config.yaml", b"seed: 1\n"), ("figures/bias.svg", b"x"), ("estimates/stray.txt", b"x")):
+    for name, data in (
+        ("performance.csv", whole.replace(b"6", b"7")),
+        ("config.yaml", b"seed: 1\n"),
+        ("figures/bias.svg", b"x"),
+        ("estimates/stray.txt", b"x"),
+    ):
         (run / name).write_bytes(data)
     assert _code(["report", str(run), "--check"]) == 2
     said = capsys.readouterr()
-    assert all(f"{run / name}: " in said.out for name in ("performance.csv", "config.yaml", "figures/bias.svg", "estimates/stray.txt"))
+    assert all(
+        f"{run / name}: " in said.out
+        for name in ("performance.csv", "config.yaml", "figures/bias.svg", "estimates/stray.txt")
+    )
     assert "5 of its files or parts differ" in said.err  # the page shows the config
     assert _code(["report", str(run)]) == 0
     assert (run / "performance.csv").read_bytes() == whole
@@ -219,11 +294,20 @@ def test_a_run_made_before_digests_is_read_and_not_gone_on_with(tmp_path, capsys
     old = Path(shutil.copytree(BEFORE / "run", tmp_path / "old"))
     with pytest.warns(UserWarning, match=OLD):
         run = hm.load_run(old)
-    assert run.performance.loc[0, "value"] == pd.read_csv(BEFORE / "run" / "performance.csv").loc[0, "value"] and len(run.estimates) == 12
+    assert (
+        run.performance.loc[0, "value"] == pd.read_csv(BEFORE / "run" / "performance.csv").loc[0, "value"]
+        and len(run.estimates) == 12
+    )
     assert any(OLD in note for note in run.notes)
     assert _code(["report", str(old)]) == 0
     assert OLD in (old / "report.html").read_text() and OLD in capsys.readouterr().err
-    for command in (["run", str(old)], ["run", str(old), "--extend", "--replications", "8"], ["merge", str(tmp_path / "out"), str(old)], ["replicate", str(old), "--rep", "0"], ["datasets", str(old)]):
+    for command in (
+        ["run", str(old)],
+        ["run", str(old), "--extend", "--replications", "8"],
+        ["merge", str(tmp_path / "out"), str(old)],
+        ["replicate", str(old), "--rep", "0"],
+        ["datasets", str(old)],
+    ):
         assert _code(command) == 2
         said = capsys.readouterr().err.splitlines()[-1]
         anew = f"hiermodels run {old}/config.yaml --out {old}-again"
@@ -232,11 +316,18 @@ def test_a_run_made_before_digests_is_read_and_not_gone_on_with(tmp_path, capsys
 
 
 def test_digests_cost_next_to_nothing():
-    """At most 2% of the time in which the rows are written as Parquet would still be too much to notice: 200 bytes a row at 1 GB/s."""
+    """At most 2% of the time in which the rows are written as Parquet would still be too much to notice: 200 bytes a
+    row at 1 GB/s.
+    """
     import time
 
     n = 100_000
-    table = pa.table({"method": pa.array(["a", "b"] * (n // 2)).dictionary_encode(), **{f"x{i}": np.random.default_rng(i).normal(size=n) for i in range(12)}})
+    table = pa.table(
+        {
+            "method": pa.array(["a", "b"] * (n // 2)).dictionary_encode(),
+            **{f"x{i}": np.random.default_rng(i).normal(size=n) for i in range(12)},
+        }
+    )
     began = time.process_time()
     chunks.parquet(table)
     whole = time.process_time() - began
@@ -246,7 +337,8 @@ def test_digests_cost_next_to_nothing():
     assert time.process_time() - began < 0.4 * whole
 
 
-# a fit --------------------------------------------------------------------------------------------------------------------
+# a fit
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_fit_made_before_digests_is_read_and_says_so():
@@ -256,12 +348,18 @@ def test_a_fit_made_before_digests_is_read_and_says_so():
 
 
 def test_a_fit_made_before_scales_were_kept_describes_its_own_prior(tmp_path):
-    """Its defaults stood at zero, in the units of the predictors; what is written on the parameter as shown is what it says."""
+    """Its defaults stood at zero, in the units of the predictors; what is written on the parameter as shown is what it
+    says.
+    """
     import h5py
 
     rng = np.random.default_rng(3)
-    frame = pd.DataFrame({"g": np.repeat(list("abc"), 4), "x": rng.normal(285, 2, 12), "n": 12, "r": rng.binomial(12, 0.4, 12)})
-    fit = hm.fit(hm.Model("r ~ x + (1 | g)", "binomial_logit", trials="n"), frame, draws=10, tune=10, chains=2, progress=False)
+    frame = pd.DataFrame(
+        {"g": np.repeat(list("abc"), 4), "x": rng.normal(285, 2, 12), "n": 12, "r": rng.binomial(12, 0.4, 12)}
+    )
+    fit = hm.fit(
+        hm.Model("r ~ x + (1 | g)", "binomial_logit", trials="n"), frame, draws=10, tune=10, chains=2, progress=False
+    )
     assert "normal(0, 10) at the predictors' means (x = 28" in str(fit)
     path = tmp_path / "fit.nc"
     fit.save(path)
@@ -277,7 +375,9 @@ def test_a_fit_made_before_scales_were_kept_describes_its_own_prior(tmp_path):
 
 
 def test_damaged_bytes_of_a_fit_never_reach_hdf5(made, tmp_path, monkeypatch):
-    """It came to no end of one flipped bit of 10,000; what is sealed is still a netCDF file to others, who may write to it."""
+    """It came to no end of one flipped bit of 10,000; what is sealed is still a netCDF file to others, who may write
+    to it.
+    """
     import h5py
     import xarray as xr
 
@@ -309,7 +409,8 @@ def test_another_fit_s_draws_are_not_taken_for_this_one_s(made, tmp_path):
         hm.load_fit(path)
 
 
-# functions ----------------------------------------------------------------------------------------------------------------
+# functions
+# ----------------------------------------------------------------------------------------------------------------
 
 MODULE = """
 import numpy as np
@@ -336,7 +437,9 @@ def module(tmp_path, monkeypatch):
     del sys.modules["edited_method"]
 
 
-@pytest.mark.parametrize(("change", "part"), [({"value": 105.8}, "source"), ({"scale": 100.0}, "SCALE"), ({"comment": "b"}, "")])
+@pytest.mark.parametrize(
+    ("change", "part"), [({"value": 105.8}, "source"), ({"scale": 100.0}, "SCALE"), ({"comment": "b"}, "")]
+)
 def test_an_edited_function_is_refused_with_what_differs(tmp_path, module, change, part):
     study = flips.study(methods={"mine": {"host": True, "function": module.mine}})
     hm.run(study, tmp_path / "run", workers=1, progress=False)
@@ -346,7 +449,9 @@ def test_an_edited_function_is_refused_with_what_differs(tmp_path, module, chang
     if not part:
         assert set(hm.run(longer, tmp_path / "run", extend=True, progress=False).estimates["estimate"]) == {5.6}
         return
-    with pytest.raises(ValueError, match=rf"holds another study; .*\n  methods\.mine\.function: edited since: {part}: \w"):
+    with pytest.raises(
+        ValueError, match=rf"holds another study; .*\n  methods\.mine\.function: edited since: {part}: \w"
+    ):
         hm.run(longer, tmp_path / "run", extend=True, progress=False)
 
 

@@ -23,6 +23,7 @@ from hiermodels.studies.store.identity import Makers, check_identity, difference
 
 REPORTS = True
 
+
 def chunk(index, cell=0.0, method="none", size=4):
     rep = np.arange(index * size, (index + 1) * size)
     return pa.table(
@@ -82,7 +83,11 @@ def test_the_name_appears_only_after_the_bytes_are_on_disk(tmp_path, monkeypatch
 
     def renamed(old, new):
         steps.append("rename")
-        assert old.read_bytes() == b"whole" and re.fullmatch(rf"x\.tmp-\w+-{os.getpid()}-[0-9a-f]{{8}}", old.name) and not new.exists()
+        assert (
+            old.read_bytes() == b"whole"
+            and re.fullmatch(rf"x\.tmp-\w+-{os.getpid()}-[0-9a-f]{{8}}", old.name)
+            and not new.exists()
+        )
         replace(old, new)
 
     monkeypatch.setattr(os, "replace", renamed)
@@ -112,9 +117,7 @@ def test_method_folders_are_safe_and_distinct(method, tmp_path):
     names = ["DL", "dl", "a/b", "a b", "..", "con", "Ünder", "x" * 300, "x" * 299, "a_b"]
     path = results.chunk_path(tmp_path, "0a", method, 7)
     assert path.parent.parent == tmp_path / "estimates" / "0a" and path.name == "00007.parquet"
-    others = [
-        results.chunk_path(tmp_path, "0a", name, 7).as_posix().lower() for name in names if name != method
-    ]
+    others = [results.chunk_path(tmp_path, "0a", name, 7).as_posix().lower() for name in names if name != method]
     assert path.as_posix().lower() not in others
     results.write_chunk(tmp_path, "0a", method, 7, chunk(7))
     assert results.stored_chunks(tmp_path, "0a", method) == {7}
@@ -171,9 +174,7 @@ def test_estimates_are_cut_to_the_replications(folder):
 def test_a_run_reads_itself(folder):
     run = results.load_run(folder)
     assert run.config == resolved() and run.factors == ["sd_school"]
-    table, notes = performance(
-        run.estimates, factors=run.factors, measures=["bias", "cover"], regime="population"
-    )
+    table, notes = performance(run.estimates, factors=run.factors, measures=["bias", "cover"], regime="population")
     results.write_performance(folder, table, notes)
     pd.testing.assert_frame_equal(run.performance, table, check_exact=True)
     assert run.notes == notes and len(notes) == 2
@@ -188,9 +189,7 @@ def test_a_run_reads_itself(folder):
 
 def test_the_same_table_gives_the_same_bytes(folder):
     frame = results.read_estimates(folder)
-    table, notes = performance(
-        frame, factors=["sd_school"], measures=["bias", "pctbias", "cover"], regime="fixed"
-    )
+    table, notes = performance(frame, factors=["sd_school"], measures=["bias", "pctbias", "cover"], regime="fixed")
     results.write_performance(folder, table, notes)
     first = {name: (folder / name).read_bytes() for name in ("performance.csv", "performance.parquet")}
     again, notes = performance(
@@ -247,7 +246,18 @@ def test_an_unfinished_run(tmp_path):
 
 def test_the_manifest_says_what_made_it():
     made = manifest()
-    assert list(made) == ["format", "streams", "config", "identity", "lanes", "chunk", "versions", "device", "cells", "regime"]
+    assert list(made) == [
+        "format",
+        "streams",
+        "config",
+        "identity",
+        "lanes",
+        "chunk",
+        "versions",
+        "device",
+        "cells",
+        "regime",
+    ]
     assert {"python", "jax", "numpyro", "hiermodels"} <= made["versions"].keys()
     with pytest.raises(ValueError, match="expected numbers, text, lists and mappings"):
         manifest(seed=np.zeros(3))
@@ -257,9 +267,7 @@ def test_the_manifest_says_what_made_it():
 
 
 def python(script, cwd):
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)], cwd=cwd, stdout=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], cwd=cwd, stdout=subprocess.PIPE, text=True)
 
 
 HOLD = """
@@ -449,7 +457,13 @@ def test_cells_read_a_few_at_a_time_give_the_same_table(tmp_path, rows, failures
                 some = part[part["rep"] // 5 == index]
                 table = pa.Table.from_pandas(some, preserve_index=False)
                 results.write_chunk(tmp_path, cell["hash"], method, index, table, Makers(made).of(cell["hash"], method))
-    options = {"factors": ["sd_school"], "measures": MEASURES, "regime": "population", "failures": failures, "reference": "none"}
+    options = {
+        "factors": ["sd_school"],
+        "measures": MEASURES,
+        "regime": "population",
+        "failures": failures,
+        "reference": "none",
+    }
     frame = results.read_estimates(tmp_path, manifest=made)
     assert len(frame) == len(whole)
     batches = list(results.stream_estimates(tmp_path, made, 12, rows))
@@ -489,7 +503,9 @@ def test_a_table_of_a_smaller_study_is_not_taken_for_that_of_a_larger_one(folder
         results.write_manifest(folder, manifest(**changes))
         other = results.load_run(folder)
         assert not other.finished
-        with pytest.raises(ValueError, match="is of the study before it was changed; type the command that extended it again"):
+        with pytest.raises(
+            ValueError, match="is of the study before it was changed; type the command that extended it again"
+        ):
             _ = other.performance
     results.write_manifest(folder, manifest(aim="Another"))
     assert results.load_run(folder).finished

@@ -14,14 +14,20 @@ from hiermodels.studies.trials.basket_models import beta_binomial, by_model, exn
 from hiermodels.studies.trials.basket_simulation import simulate_trial
 from hiermodels.studies.trials.baskets import Trial, enumerate_trial
 
-MODEL = hm.Model("responses ~ 1 + (1 | basket)", family="binomial", trials="patients", priors={"mean_basket": "beta(1, 3)", "kappa_basket": "gamma(2, 0.2)"})
+MODEL = hm.Model(
+    "responses ~ 1 + (1 | basket)",
+    family="binomial",
+    trials="patients",
+    priors={"mean_basket": "beta(1, 3)", "kappa_basket": "gamma(2, 0.2)"},
+)
 
 
 def value(table, basket, measure):
     return float(table.query("basket == @basket and measure == @measure")["value"].iloc[0])
 
 
-# analyses --------------------------------------------------------------------------------------------------------------
+# analyses
+# --------------------------------------------------------------------------------------------------------------
 
 TABLES = np.array([[1, 1, 1], [1, 5, 9], [3, 3, 3], [2, 2, 12], [20, 4, 10]])
 PATIENTS = np.array([[20, 20, 20], [20, 20, 20], [20, 20, 20], [10, 20, 20], [20, 20, 20]])
@@ -52,7 +58,9 @@ def test_exnex_is_what_weighted_draws_from_its_prior_say():
     p = 1 / (1 + np.exp(-logit))
     weight = stats.binom.pmf(y, size, p).prod(1)
     weight /= weight.sum()
-    found = exnex(0.2, mu="normal(-1.7, 2)", tau="half_normal(1)", exchangeable=0.6, own=(-1.0, 1.5))(y[None], size[None])
+    found = exnex(0.2, mu="normal(-1.7, 2)", tau="half_normal(1)", exchangeable=0.6, own=(-1.0, 1.5))(
+        y[None], size[None]
+    )
     ess = 1 / np.sum(weight**2)
     for k in range(3):
         assert found.above[0, k] == pytest.approx(weight @ (p[:, k] > 0.2), abs=4 * 0.5 / math.sqrt(ess))
@@ -74,7 +82,8 @@ def test_permuting_baskets_permutes_the_answer(analysis):
     assert np.abs(there.above - back.above[:, ::-1]).max() < 1e-12
 
 
-# enumeration -----------------------------------------------------------------------------------------------------------
+# enumeration
+# -----------------------------------------------------------------------------------------------------------
 
 
 def walked(trial, analysis, rates):
@@ -87,21 +96,34 @@ def walked(trial, analysis, rates):
             known[key] = analysis(y[None], n[None]).above[0]
         return known[key]
 
-    total = {"fired": np.zeros(len(rates)), "patients": np.zeros(len(rates)), "futile": np.zeros(len(rates)), "fwer": 0.0, "mass": 0.0}
+    total = {
+        "fired": np.zeros(len(rates)),
+        "patients": np.zeros(len(rates)),
+        "futile": np.zeros(len(rates)),
+        "fwer": 0.0,
+        "mass": 0.0,
+    }
 
     def step(look, y, n, doing, probability):
         sizes = [s[look] for s in trial.sizes]
         choices = [range(sizes[k] - n[k] + 1) if doing[k] == "on" else [0] for k in range(len(y))]
         for extra in itertools.product(*choices):
             more = [sizes[k] - n[k] if doing[k] == "on" else 0 for k in range(len(y))]
-            p = probability * math.prod(math.comb(m, e) * r**e * (1 - r) ** (m - e) for e, m, r in zip(extra, more, rates, strict=True))
+            p = probability * math.prod(
+                math.comb(m, e) * r**e * (1 - r) ** (m - e) for e, m, r in zip(extra, more, rates, strict=True)
+            )
             here, count = np.add(y, extra), np.add(n, more)
             above = probability_above(here, count)
             if look + 1 < len(trial.sizes[0]):
-                then = ["futile" if d == "on" and a < trial.futility else "early" if d == "on" and a > trial.efficacy else d for d, a in zip(doing, above, strict=True)]
+                then = [
+                    "futile" if d == "on" and a < trial.futility else "early" if d == "on" and a > trial.efficacy else d
+                    for d, a in zip(doing, above, strict=True)
+                ]
                 step(look + 1, here, count, then, p)
                 continue
-            fires = np.array([d == "early" or (d == "on" and a > trial.threshold) for d, a in zip(doing, above, strict=True)])
+            fires = np.array(
+                [d == "early" or (d == "on" and a > trial.threshold) for d, a in zip(doing, above, strict=True)]
+            )
             total["fired"] += p * fires
             total["patients"] += p * count
             total["futile"] += p * np.array([d == "futile" for d in doing])
@@ -113,7 +135,9 @@ def walked(trial, analysis, rates):
 
 
 @pytest.mark.slow_cases("sizes1")
-@pytest.mark.parametrize("sizes", [pytest.param(((3, 6), (3, 6), (3, 6)), marks=pytest.mark.slow), ((3, 6), (2, 5), (3, 6))])
+@pytest.mark.parametrize(
+    "sizes", [pytest.param(((3, 6), (3, 6), (3, 6)), marks=pytest.mark.slow), ((3, 6), (2, 5), (3, 6))]
+)
 def test_sorted_states_give_what_all_ordered_outcomes_give(sizes):
     trial = Trial(sizes, null=0.2, threshold=0.9, futility=0.3, efficacy=0.97)
     rates = [0.2, 0.1, 0.6]
@@ -160,11 +184,17 @@ def test_three_baskets_of_twenty_patients_equal_a_study_that_fits_every_dataset(
             "design": {"table": {"basket": ["A", "B", "C"], "patients": [20, 20, 20]}}, "truth": {"theta_basket": {"A": 0.2, "B": 0.2, "C": 0.45}},
         },
         "estimands": [{"active": "P(theta_basket > 0.2)"}],
-        "methods": {"partial": {"sampler": "exact", "priors": {"mean_basket": "beta(1, 3)", "kappa_basket": "gamma(2, 0.2)"}}},
+        "methods": {"partial": {"sampler": "exact", "priors": {"mean_basket": "beta(1, 3)", "kappa_basket": ("gamma(2, "
+                                                                                                            "0.2)")}}},
         "decisions": {"active": 0.9}, "performance": ["power"], "replications": 4000, "failures": "complete-case", "seed": 2,
     }  # fmt: skip
     rows = hm.run(study, tmp_path / "run", progress=False).performance.set_index(["measure", "group"])
-    for basket, group, measure in (("1", "A", "type1"), ("2", "B", "type1"), ("3", "C", "power"), ("all", "[any]", "fwer")):
+    for basket, group, measure in (
+        ("1", "A", "type1"),
+        ("2", "B", "type1"),
+        ("3", "C", "power"),
+        ("all", "[any]", "fwer"),
+    ):
         brute = rows.loc["type1" if measure == "fwer" else measure, group]
         assert abs(value(exact, basket, measure) - brute["value"]) < 3 * brute["mcse"], (basket, measure)
 
@@ -173,7 +203,10 @@ def test_enumeration_equals_its_own_simulation_with_looks():
     trial = Trial.equal(3, 20, null=0.2, threshold=0.92, looks=(10,), futility=0.25, efficacy=0.99)
     analysis = exnex(0.2, nodes=(24, 24))
     found = enumerate_trial(trial, analysis)
-    exact, brute = found.characteristics([0.2, 0.2, 0.5]), simulate_trial(trial, analysis, [0.2, 0.2, 0.5], 20_000, seed=3)
+    exact, brute = (
+        found.characteristics([0.2, 0.2, 0.5]),
+        simulate_trial(trial, analysis, [0.2, 0.2, 0.5], 20_000, seed=3),
+    )
     both = exact.merge(brute, on=["basket", "measure"])
     assert len(both) == len(exact)
     z = (both["value_x"] - both["value_y"]) / both["mcse"]
@@ -181,7 +214,8 @@ def test_enumeration_equals_its_own_simulation_with_looks():
     assert value(exact, "all", "patients") < 60
 
 
-# error rates -----------------------------------------------------------------------------------------------------------
+# error rates
+# -----------------------------------------------------------------------------------------------------------
 
 
 def test_borrowing_makes_the_lone_inactive_basket_err():
@@ -211,8 +245,14 @@ def test_a_calibrated_threshold_keeps_the_family_wise_error():
         (lambda: Trial.equal(3, 20, null=2, threshold=0.9), "null: expected a number between 0 and 1"),
         (lambda: Trial.equal(3, 20, null=0.2, threshold=0.9, futility=0.1), "expected at least one interim look"),
         (lambda: Trial(((20, 10),), 0.2, 0.9), "expected growing numbers of patients"),
-        (lambda: enumerate_trial(Trial.equal(2, 5, null=0.2, threshold=0.9), pooled(0.2)).characteristics([0.1]), "expected 2 numbers from 0 to 1"),
-        (lambda: enumerate_trial(Trial.equal(2, 5, null=0.2, threshold=0.9), pooled(0.2)).worst_family_error([0.3]), "expected rates up to the null rate"),
+        (
+            lambda: enumerate_trial(Trial.equal(2, 5, null=0.2, threshold=0.9), pooled(0.2)).characteristics([0.1]),
+            "expected 2 numbers from 0 to 1",
+        ),
+        (
+            lambda: enumerate_trial(Trial.equal(2, 5, null=0.2, threshold=0.9), pooled(0.2)).worst_family_error([0.3]),
+            "expected rates up to the null rate",
+        ),
         (lambda: by_model(hm.Model("y ~ 1 + (1 | g)"), 0.2), "expected family binomial"),
         (lambda: beta_binomial(0.2, kappa="power(1)"), "expected a proper one"),
     ],

@@ -1,6 +1,8 @@
-"""Kinds of methods, a class each, which knows how it is made ready on a cell's design and how it is run on a chunk of datasets.
+"""Kinds of methods, a class each, which knows how it is made ready on a cell's design and how it is run on a chunk of
+datasets.
 
-The menu: a kind is a class in a file of its own and one line here; a config tells them apart (`hiermodels.studies.config.methods.Method.kind`).
+The menu: a kind is a class in a file of its own and one line here; a config tells them apart
+(`hiermodels.studies.config.methods.Method.kind`).
 """
 
 from __future__ import annotations
@@ -14,7 +16,12 @@ from hiermodels.studies.methods.kinds.posterior import Posterior
 
 __all__ = ["MENU", "Chunk", "Kind", "kind_of"]
 
-MENU: dict[str, type[Kind]] = {"posterior": Posterior, "estimator": DirectEstimator, "function": CompiledFunction, "host": HostFunction}
+MENU: dict[str, type[Kind]] = {
+    "posterior": Posterior,
+    "estimator": DirectEstimator,
+    "function": CompiledFunction,
+    "host": HostFunction,
+}
 """Kinds by the word that a config's method has for its own."""
 
 

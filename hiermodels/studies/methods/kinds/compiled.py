@@ -1,4 +1,6 @@
-"""Methods whose estimates come from one compiled program: bound to a design, mapped over datasets a lane at a time, tried again where they fail."""
+"""Methods whose estimates come from one compiled program: bound to a design, mapped over datasets a lane at a time,
+tried again where they fail.
+"""
 
 from __future__ import annotations
 
@@ -50,14 +52,31 @@ class Compiled(Kind):
         except ValueError as error:
             raise ValueError(f"methods.{self.name}: {error}") from None
         known = self.available(problem)
-        given = [(e, self.test(e, problem, mechanism) if e.kind == "test" else target_of(e, problem)) for e in study.estimands]
-        wanted = [(e, t) for e, t in given if t is not None and (t.rows or known is None or (t.variable in known and self.judges(t)))]
+        given = [
+            (e, self.test(e, problem, mechanism) if e.kind == "test" else target_of(e, problem))
+            for e in study.estimands
+        ]
+        wanted = [
+            (e, t)
+            for e, t in given
+            if t is not None and (t.rows or known is None or (t.variable in known and self.judges(t)))
+        ]
         targets = tuple(t for _, t in wanted)
         names = tuple((e.name, labels_of(t.variable, problem)) for e, t in wanted)
         sources = tuple(source_of(t.variable, problem, mechanism.problem) for t in targets)
         interval = Interval(study.interval.level, study.interval.kind)
         function = self.function(study, problem, targets, interval)
-        return Fit(problem, self.settings(), targets, interval, names, real_positions(problem, targets), sources, function, self)
+        return Fit(
+            problem,
+            self.settings(),
+            targets,
+            interval,
+            names,
+            real_positions(problem, targets),
+            sources,
+            function,
+            self,
+        )
 
     def meet(self, study: Study, mechanism: Mechanism) -> Any:
         """Its model on the design."""
@@ -65,7 +84,9 @@ class Compiled(Kind):
             return self.meet_own(study, mechanism)
         model, outcome = self.method.model(), outcome_of(study.mechanisms.formula)
         if model.parsed.outcome != outcome:
-            raise ValueError(f"formula: expected the outcome that is simulated, {outcome!r}, found {model.parsed.outcome!r}; mend it")
+            raise ValueError(
+                f"formula: expected the outcome that is simulated, {outcome!r}, found {model.parsed.outcome!r}; mend it"
+            )
         problem = without_reference(self.bind(model, mechanism), mechanism.redrawn)
         if mechanism.deviation is not None and mechanism.deviation.changes_rows:
             problem = any_rows(problem)
@@ -77,7 +98,9 @@ class Compiled(Kind):
     def meet_own(self, study: Study, mechanism: Mechanism) -> Any:
         """A NumPyro function on the design."""
         if mechanism.deviation is not None and mechanism.deviation.changes_rows:
-            raise ValueError("formula: a NumPyro function cannot be told which groups are missing or small; write a formula")
+            raise ValueError(
+                "formula: a NumPyro function cannot be told which groups are missing or small; write a formula"
+            )
         return own.bind_own(self.method.formula, mechanism.frame, outcome_of(study.mechanisms.formula))
 
     def bind(self, model: Model, mechanism: Mechanism) -> Problem:
@@ -102,7 +125,9 @@ class Compiled(Kind):
         """Whether it gives such a target."""
         return True
 
-    def function(self, study: Study, problem: Any, targets: tuple[Target, ...], interval: Interval) -> Callable[..., Any] | None:
+    def function(
+        self, study: Study, problem: Any, targets: tuple[Target, ...], interval: Interval
+    ) -> Callable[..., Any] | None:
         """What stands in its program in the place of a sampler."""
         return None
 
@@ -114,11 +139,14 @@ class Compiled(Kind):
         try:
             if gone >= count:
                 raise ValueError(f"no {level} is left; lower missing")
-            self.check_design(bind(model, mechanism.frame[code >= gone], self.method.pooling, outcome=False, priors=self.priors))
+            self.check_design(
+                bind(model, mechanism.frame[code >= gone], self.method.pooling, outcome=False, priors=self.priors)
+            )
         except ValueError as error:
             raise ValueError(f"with {gone} of {count} {level} missing: {error}") from None
 
-    # running ---------------------------------------------------------------------------------------------------------------
+    # running
+    # ---------------------------------------------------------------------------------------------------------------
 
     def trace(self, study: Study, mechanism: Mechanism, fit: Fit) -> None:
         """Trace its program on shapes alone."""
@@ -138,7 +166,9 @@ class Compiled(Kind):
         columns = redrawn_columns(chunk.study, mechanism, chunk.reps)
         rows = rows_of(mechanism, fit.problem, outcomes, columns)
         found = jax.tree.map(np.asarray, self._estimate(chunk, fit, chunk.reps, rows, truth, chunk.lanes))
-        refused = self.refused(chunk, outcomes, columns, self.unlikely(fit, outcomes, rows))  # what cannot be fitted is not tried again
+        refused = self.refused(
+            chunk, outcomes, columns, self.unlikely(fit, outcomes, rows)
+        )  # what cannot be fitted is not tried again
         found = self._again(chunk, rows, truth, found, list(refused))
         if isinstance(rows, Rows) and not rows.complete:
             found = without_empty(fit.problem, fit.targets, np.asarray(rows.weight) > 0, found)
@@ -154,28 +184,38 @@ class Compiled(Kind):
         """Replicates that `hiermodels.fit` may refuse, as their data look."""
         return np.zeros(0, bool)
 
-    def refused(self, chunk: Chunk, outcomes: Any, columns: Mapping[str, np.ndarray], doubtful: np.ndarray) -> dict[int, str]:
+    def refused(
+        self, chunk: Chunk, outcomes: Any, columns: Mapping[str, np.ndarray], doubtful: np.ndarray
+    ) -> dict[int, str]:
         """Those of the doubtful replicates to which the model cannot be fitted, and why."""
         return {}
 
     def _what(self, fit: Fit) -> str:
         return f"{self.name} ({fit.settings.sampler})"
 
-    def _estimate(self, chunk: Chunk, fit: Fit, reps: np.ndarray, outcomes: Any, truth: np.ndarray, lanes: int, attempt: int = 0) -> Estimates:
+    def _estimate(
+        self, chunk: Chunk, fit: Fit, reps: np.ndarray, outcomes: Any, truth: np.ndarray, lanes: int, attempt: int = 0
+    ) -> Estimates:
         with jax.enable_x64(True):
             keys = method_key(chunk.study.seed, chunk.mechanism.key, self.name, jnp.asarray(reps, jnp.uint32))
             if attempt:
                 keys = jax.vmap(lambda k: jax.random.fold_in(k, attempt))(keys)
         with jax.enable_x64(chunk.study.precision == "float64"):
             dtype = jnp.result_type(float)
-            args = (keys, jax.tree.map(lambda a: a.astype(dtype), outcomes), jnp.asarray(truth, dtype), as_jax(fit.problem.data))
+            args = (
+                keys,
+                jax.tree.map(lambda a: a.astype(dtype), outcomes),
+                jnp.asarray(truth, dtype),
+                as_jax(fit.problem.data),
+            )
             found: Estimates = compiled(_estimation(fit, lanes), args, self._what(fit), chunk.announce)(*args)
             return found
 
     def _again(self, chunk: Chunk, outcomes: Any, truth: np.ndarray, found: Estimates, refused: list[int]) -> Estimates:
         """Second tries: of fits that distrust themselves; under `retry-with-escalation` of every fit that is not ok.
 
-        Replicates that are refused are not tried again. Datasets are retried in groups of eight, so that one program serves any number of them.
+        Replicates that are refused are not tried again. Datasets are retried in groups of eight, so that one program
+        serves any number of them.
         """
         fit, every = chunk.fit, chunk.study.failures == "retry-with-escalation"
         for attempt, settings in enumerate(_escalations(fit, every), 1):
@@ -190,7 +230,11 @@ class Compiled(Kind):
                 eight = np.resize(some, 8)
                 data = jax.tree.map(lambda a, eight=eight: a[eight], outcomes)
                 new = self._estimate(chunk, harder, chunk.reps[eight], data, truth[eight], 8, attempt)
-                found = jax.tree.map(lambda old, fresh, some=some, alone=alone: _replaced(old, np.asarray(fresh), some, alone), found, new)
+                found = jax.tree.map(
+                    lambda old, fresh, some=some, alone=alone: _replaced(old, np.asarray(fresh), some, alone),
+                    found,
+                    new,
+                )
                 found.n_try[some] = attempt + 1
         return found
 
@@ -206,9 +250,17 @@ def _estimation_call(mechanism: Mechanism, fit: Fit, rows: int, lanes: int) -> t
     outcomes: Any = jax.ShapeDtypeStruct((rows, fit.problem.layout.obs), dtype)
     factor = outcomes if mechanism.deviation is not None and mechanism.deviation.changes_rows else None
     data = fit.problem.data
-    design = {name: data[name] if isinstance(data, dict) else getattr(data, name) for name in varying(fit.problem, mechanism.redrawn)}
+    design = {
+        name: data[name] if isinstance(data, dict) else getattr(data, name)
+        for name in varying(fit.problem, mechanism.redrawn)
+    }
     if factor is not None or design:
-        outcomes = Rows(outcomes, factor, factor, {name: jax.ShapeDtypeStruct((rows, *np.shape(a)), dtype) for name, a in design.items()})
+        outcomes = Rows(
+            outcomes,
+            factor,
+            factor,
+            {name: jax.ShapeDtypeStruct((rows, *np.shape(a)), dtype) for name, a in design.items()},
+        )
     truth = jax.ShapeDtypeStruct((rows, sum(target_sizes(fit.problem.layout, fit.targets))), dtype)
     return _estimation(fit, lanes), keys, outcomes, truth, as_jax(fit.problem.data)
 

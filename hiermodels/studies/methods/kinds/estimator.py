@@ -38,7 +38,9 @@ class DirectEstimator(Compiled):
 
     def meet_own(self, study: Study, mechanism: Mechanism) -> Any:
         """Refuse a NumPyro function."""
-        raise ValueError(f"formula: {self.estimator} needs a formula, found a NumPyro function; write e.g. y ~ 1 + (1 | group)")
+        raise ValueError(
+            f"formula: {self.estimator} needs a formula, found a NumPyro function; write e.g. y ~ 1 + (1 | group)"
+        )
 
     def check_design(self, problem: Problem) -> None:
         """Refuse designs that it has no answer for."""
@@ -56,10 +58,14 @@ class DirectEstimator(Compiled):
         """No probability."""
         return target.threshold is None
 
-    def function(self, study: Study, problem: Any, targets: tuple[Target, ...], interval: Interval) -> Callable[..., Any]:
+    def function(
+        self, study: Study, problem: Any, targets: tuple[Target, ...], interval: Interval
+    ) -> Callable[..., Any]:
         """The estimator in canonical names."""
         renamed = canonical(problem.layout)
-        return direct_estimator(self.estimator, self._given(), renamed.layout, canonical_targets(renamed, targets), interval)
+        return direct_estimator(
+            self.estimator, self._given(), renamed.layout, canonical_targets(renamed, targets), interval
+        )
 
     def described(self, fit: Fit) -> dict[str, str]:
         """What it is."""

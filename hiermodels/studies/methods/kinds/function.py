@@ -27,7 +27,9 @@ class CompiledFunction(Compiled):
         """Only the function knows."""
         return None
 
-    def function(self, study: Study, problem: Any, targets: tuple[Target, ...], interval: Interval) -> Callable[..., Any]:
+    def function(
+        self, study: Study, problem: Any, targets: tuple[Target, ...], interval: Interval
+    ) -> Callable[..., Any]:
         """The function, traced once on shapes."""
         function: Callable[..., Any] = self.method.function
         with jax.enable_x64(study.precision == "float64"):

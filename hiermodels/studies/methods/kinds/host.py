@@ -30,7 +30,10 @@ class HostFunction(Kind):
     def ready(self, study: Study, mechanism: Mechanism) -> Fit:
         """Estimands as they stand in the mechanism."""
         if self.method.function is None:
-            raise ValueError(f"methods.{self.name}: host: expected a Python function; run it with hiermodels.run(..., functions={{{self.name!r}: f}})")
+            raise ValueError(
+                f"methods.{self.name}: host: expected a Python function; run it with hiermodels.run(..., "
+                f"functions={{{self.name!r}: f}})"
+            )
         host.portable(self.method.function)
         return plain_fit(study, mechanism, self.method.estimands, self.method.function, self)
 
@@ -55,7 +58,9 @@ class HostFunction(Kind):
             keys = method_key(study.seed, mechanism.key, self.name, jnp.asarray(chunk.reps, jnp.uint32))
             halves = np.asarray(jax.random.key_data(keys)).astype(object)
         seeds = [int(a) << 32 | int(b) for a, b in halves]
-        tables = list(frames(mechanism.problem, mechanism.frame, outcomes, redrawn_columns(study, mechanism, chunk.reps)))
+        tables = list(
+            frames(mechanism.problem, mechanism.frame, outcomes, redrawn_columns(study, mechanism, chunk.reps))
+        )
         try:
             numbers, messages = host.estimate_all(self.method.function, fit.names, seeds, tables, self.method.timeout)
         except ValueError as error:

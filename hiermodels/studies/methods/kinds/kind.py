@@ -50,7 +50,8 @@ class Kind(ABC):
     draws : bool
         It has a posterior that draws can be had from.
     chunk : int or None
-        Replicates a file, before rounding up to whole lanes: a few seconds of work, so that a killed run loses little; None: as the sampler says.
+        Replicates a file, before rounding up to whole lanes: a few seconds of work, so that a killed run loses little;
+        None: as the sampler says.
     """
 
     name: str
@@ -61,7 +62,9 @@ class Kind(ABC):
 
     @abstractmethod
     def ready(self, study: Study, mechanism: Mechanism) -> Fit:
-        """Bind the method to a cell's design and sort out which estimands it has; ``ValueError`` starts with ``methods.<name>``."""
+        """Bind the method to a cell's design and sort out which estimands it has; ``ValueError`` starts with
+        ``methods.<name>``.
+        """
 
     @abstractmethod
     def estimates(self, chunk: Chunk, outcomes: Any, truth: np.ndarray) -> Answer:

@@ -80,11 +80,15 @@ class Posterior(Compiled):
             found |= refused_counts(fit.problem, np.asarray(outcomes))
         return found
 
-    def refused(self, chunk: Chunk, outcomes: Any, columns: Mapping[str, np.ndarray], doubtful: np.ndarray) -> dict[int, str]:
+    def refused(
+        self, chunk: Chunk, outcomes: Any, columns: Mapping[str, np.ndarray], doubtful: np.ndarray
+    ) -> dict[int, str]:
         """The words of `hiermodels.fit`; nothing of a NumPyro function."""
         if not isinstance(chunk.fit.problem, Problem):
             return {}
         places, mechanism = np.flatnonzero(doubtful), chunk.mechanism
         some = jax.tree.map(lambda a: np.asarray(a)[places], outcomes)
-        tables = frames(mechanism.problem, mechanism.frame, some, {name: values[places] for name, values in columns.items()})
+        tables = frames(
+            mechanism.problem, mechanism.frame, some, {name: values[places] for name, values in columns.items()}
+        )
         return refusals(chunk.fit.problem, dict(zip(places.tolist(), tables, strict=True)))

@@ -74,7 +74,9 @@ class PercentBias(PerformanceMeasure):
         least, most = ends(true, errors)
         measure = relative(true, 100.0, errors)
         with np.errstate(all="ignore"):
-            return undefined(measure, most.value > least.value, "the truth varies between replicates; rbias averages e / true")
+            return undefined(
+                measure, most.value > least.value, "the truth varies between replicates; rbias averages e / true"
+            )
 
 
 class RmsBias(PerformanceMeasure):
@@ -102,7 +104,11 @@ class RmsBias(PerformanceMeasure):
         per_group = influences(errors.error, errors)
         replicates = errors.fold(np.add, lambda: errors.present.any(-1))
         if not errors.fixed:
-            return undefined(estimate(np.nan, np.nan, replicates.value), True, "biases of groups need truths that are fixed in every replicate")
+            return undefined(
+                estimate(np.nan, np.nan, replicates.value),
+                True,
+                "biases of groups need truths that are fixed in every replicate",
+            )
         b, psi, groups = per_group.value, per_group.psi, errors.present.shape[-1]
         with np.errstate(all="ignore"):
             slope = errors.fold(np.add, lambda: np.square(psi @ b))

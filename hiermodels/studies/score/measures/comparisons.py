@@ -50,7 +50,12 @@ class RMSERatio(PerformanceMeasure):
     needs = ("estimate", "true", "reference")
     better = "lower"
     default = True
-    figure = Drawn("rmse_ratio", "Root mean squared error of each method relative to the reference method's, paired by replicate.", 3, "plot_rmse_ratio")
+    figure = Drawn(
+        "rmse_ratio",
+        "Root mean squared error of each method relative to the reference method's, paired by replicate.",
+        3,
+        "plot_rmse_ratio",
+    )
 
     def of(self, errors: Errors) -> Measure:
         ratio = mse_ratio_of(errors)
@@ -88,7 +93,11 @@ class RelativePrecision(PerformanceMeasure):
         own, other = errors.error, reference_error(errors)
         centres = [influences(values, errors) for values in (own, other)]
         a, b = spreads(errors, other, own)
-        cross = None if errors.robust or errors.average else mean_over((own - centres[0].value) * (other - centres[1].value), errors)
+        cross = (
+            None
+            if errors.robust or errors.average
+            else mean_over((own - centres[0].value) * (other - centres[1].value), errors)
+        )
         ratio = ratio_of(a, b)
         value = 100 * (ratio.value - 1)
         if cross is None:

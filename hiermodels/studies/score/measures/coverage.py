@@ -33,7 +33,12 @@ class Cover(PerformanceMeasure):
     default = True
     overview = 3
     by_ranks = "rank_cover"
-    figure = Drawn("coverage", "Coverage of the {level:.6g}% intervals; the dashed line is the nominal level. Bars are 95% Monte Carlo intervals.", 1)
+    figure = Drawn(
+        "coverage",
+        "Coverage of the {level:.6g}% intervals; the dashed line is the nominal level. Bars are 95% Monte Carlo "
+        "intervals.",
+        1,
+    )
 
     def of(self, errors: Errors) -> Measure:
         return coverage(errors)

@@ -35,7 +35,11 @@ class Power(PerformanceMeasure):
         "power",
         "Share of replicates whose decision fires.",
         5,
-        along=("plot_power", "Share of replicates whose decision fires; the dashed line is a power of 80%. Bars are 95% Monte Carlo intervals."),
+        along=(
+            "plot_power",
+            "Share of replicates whose decision fires; the dashed line is a power of 80%. Bars are 95% Monte Carlo "
+            "intervals.",
+        ),
     )
 
     def of(self, errors: Errors) -> Measure:
@@ -44,16 +48,25 @@ class Power(PerformanceMeasure):
         low, high = errors.support
         lower, upper, true = errors.lower, errors.upper, errors.true
         above, below = always(errors, lambda: lower > 0), always(errors, lambda: upper < 0)
-        blind = [always(errors, lambda: (lower == -np.inf) & (true > 0)), always(errors, lambda: (upper == np.inf) & (true < 0))]
+        blind = [
+            always(errors, lambda: (lower == -np.inf) & (true > 0)),
+            always(errors, lambda: (upper == np.inf) & (true < 0)),
+        ]
         measure = share_over(((lower > 0) | (upper < 0)).astype(float), errors)
         at_the_edge = ((low == 0) & above()) | ((high == 0) & below())
         return undefined(undefined(measure, at_the_edge, EXCLUDED), blind[0]() | blind[1](), ONE_SIDED)
 
 
 class TypeOneError(Power):
-    """Power where the claim of the decision is false; rows of `hiermodels.studies.score.power`, not asked for by name."""
+    """Power where the claim of the decision is false; rows of `hiermodels.studies.score.power`, not asked for by
+    name.
+    """
 
     name = "type1"
     label = "type I error"
     better = "lower"
-    figure = Drawn("type1", "Share of replicates in which a decision fires though its claim is false. Bars are 95% Monte Carlo intervals.", 6)
+    figure = Drawn(
+        "type1",
+        "Share of replicates in which a decision fires though its claim is false. Bars are 95% Monte Carlo intervals.",
+        6,
+    )

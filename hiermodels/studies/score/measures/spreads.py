@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from hiermodels.studies.score.errors import Errors
-from hiermodels.studies.score.functions import STILL, influences, mean, ratio_of, root, spreads, two_at_least, with_ratio
+from hiermodels.studies.score.functions import (
+    STILL,
+    influences,
+    mean,
+    ratio_of,
+    root,
+    spreads,
+    two_at_least,
+    with_ratio,
+)
 from hiermodels.studies.score.measure import PerformanceMeasure
 from hiermodels.studies.score.montecarlo import Measure, estimate, estimate_with, mean_over
 
