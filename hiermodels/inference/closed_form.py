@@ -119,9 +119,8 @@ def _only(factorised: Factorised) -> Parameter:
     way = "use sampler='exact' or 'nuts'"
     if not layout.gaussian:
         names = ", ".join(p.name for p in free)
-        groups = f"family {layout.family}" if layout.normal_groups else "rates"
         raise ValueError(
-            f"sampler: 'closed_form': the population of groups of {groups} ({names}) has no closed form; {way}"
+            f"sampler: 'closed_form': the population of {layout.family} groups ({names}) has no closed form; {way}"
         )
     others = [p for p in free if p.role != "residual sd"]
     if not others:

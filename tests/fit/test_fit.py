@@ -481,7 +481,7 @@ def test_users_function(users, schools):
 
 
 def test_users_function_refuses(users, schools, tmp_path):
-    with pytest.raises(ValueError, match="sampler: expected 'nuts' for a NumPyro function"):
+    with pytest.raises(ValueError, match="sampler: expected 'elliptical_slice' or 'nuts' for a NumPyro function"):
         hm.fit(own, schools, sampler="exact")
     with pytest.raises(ValueError, match="expected one parameter with default None that is a column"):
         hm.fit(lambda effect, se: None, schools)

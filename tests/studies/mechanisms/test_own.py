@@ -247,7 +247,10 @@ def impure(key, data):
         ({"mechanisms": mechanism(unnamed)}, r"one parameter with default None, the outcome, found effect, extra"),
         ({"mechanisms": mechanism(improper)}, r"cannot be drawn from; name that site"),
         ({"mechanisms": mechanism(deaf)}, r"expected one outcome a row, shape \(8,\), found \(\)"),
-        ({"methods": {"m": {"formula": schools, "sampler": "exact"}}}, r"methods\.m\.?.*sampler: expected 'nuts'"),
+        (
+            {"methods": {"m": {"formula": schools, "sampler": "exact"}}},
+            r"methods\.m\.?.*sampler: expected 'elliptical_slice' or 'nuts'",
+        ),
         (
             {"methods": {"m": {"formula": schools, "priors": {"z": "normal(0, 1)"}}}},
             r"methods\.m.*a NumPyro function has its own",
