@@ -66,7 +66,7 @@ def test_every_row_of_ours_beside_others_is_shown_by_a_test():
     rows = [line for line in body.splitlines() if line.startswith("| ") and not line.startswith("| |")]
     assert len(rows) > 40
     for row in rows:
-        shown = re.findall(r"\[(test_\w+)\]\(\.\./tests/(test_\w+\.py)#(test_\w+)\)", row.split(" | ")[1])
+        shown = re.findall(r"\[(test_\w+)\]\(\.\./tests/(?:\w+/)*(test_\w+\.py)#(test_\w+)\)", row.split(" | ")[1])
         assert shown and all(label == function for label, _, function in shown), row
 
 

@@ -120,7 +120,8 @@ def _only(factorised: Factorised) -> Parameter:
     if not layout.gaussian:
         names = ", ".join(p.name for p in free)
         raise ValueError(
-            f"sampler: 'closed_form': the population of {layout.family} groups ({names}) has no closed form; {way}"
+            f"sampler: 'closed_form': the population of groups of family {layout.family} ({names}) "
+            f"has no closed form; {way}"
         )
     others = [p for p in free if p.role != "residual sd"]
     if not others:

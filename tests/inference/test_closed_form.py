@@ -509,7 +509,7 @@ SCHOOLS = hm.load_dataset("eight_schools")
         (hm.Model("y ~ 1 + (1 | g)", priors={"sd_g": "half_normal(5)"}), ROWS, r"sd_g has a closed form only as the one sd between"),
         (hm.Model("y ~ 1 + (1 | g)", priors={"sd_g": 2}), ROWS, r"sigma has no closed form beside partially pooled g groups"),
         (hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats"), hm.load_dataset("rats"),
-         r"the population of binomial groups \(mean_experiment, kappa_experiment\) has no closed form"),
+         r"the population of groups of family binomial \(mean_experiment, kappa_experiment\) has no closed form"),
     ],
 )  # fmt: skip
 def test_what_has_no_closed_form_says_why(model, frame, message):
