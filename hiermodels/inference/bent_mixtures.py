@@ -40,7 +40,7 @@ class BentMixture(NormalMixture):
         below = self._sums(x)[0]
         return jnp.sum(below, 0), self._error(below)
 
-    def wrong(self) -> Array:
+    def unseen(self) -> Array:
         """What the components' series leave out of a distribution function, on average over them; (group,)."""
 
         def add(weight: Array, law: Component) -> tuple[Array]:

@@ -89,9 +89,8 @@ def count_law(
     least: float,
     precision: str,
     likelihood: tuple[Array, Array] | None,
-) -> tuple[Table, Array, Array, Array, Array]:
-    """Mixtures of beta or gamma laws as a table; also their means, standard deviations, the errors of these in sds, the
-    weight left out.
+) -> tuple[Table, Array, Array, Array]:
+    """Mixtures of beta or gamma laws as a table; also their means, standard deviations, and the errors of these in sds.
 
     Parameters
     ----------
@@ -137,7 +136,7 @@ def count_law(
     start, step = (jnp.broadcast_to(x, (groups,)) for x in (grid.start, grid.step))
     on_grid = jnp.einsum("hxg,xg->hg", densities[0], _rim(jnp.broadcast_to(step, densities[0].shape[1:])))
     lost = jnp.abs(1 - jnp.sum(on_grid + densities[1] + densities[2], 0))
-    return density_table(start, step, *densities, *_maps(beta, grid)), mean, sd, error, lost
+    return density_table(start, step, *densities, *_maps(beta, grid), unseen=lost), mean, sd, error
 
 
 def _place(beta: bool, sweep: Sweep, points: int, reach: float, least: float, shared: bool) -> _Grid:

@@ -58,8 +58,8 @@ class Table(eqx.Module):
         F and its derivative, on the coordinate's scale.
     error : Array, shape (group,)
         Estimated error of F, of the halves of the nodes.
-    grid_error : Array, shape (group,)
-        Estimated error of F, of the grid.
+    beside : Array, shape (group,)
+        Estimated error of F that the halves do not see: of the grid, and of how its densities were made.
     value, position : callable
         Coordinate to value and back, shapes (k, group).
     log_jacobian : callable
@@ -71,7 +71,7 @@ class Table(eqx.Module):
     below: Array
     slope: Array
     error: Array
-    grid_error: Array
+    beside: Array
     value: Callable[[Array], Array] = eqx.field(static=True)
     position: Callable[[Array], Array] = eqx.field(static=True)
     log_jacobian: Callable[[Array], Array] = eqx.field(static=True)
@@ -84,6 +84,10 @@ class Table(eqx.Module):
         # 238-246)
         limit = 3 * jnp.maximum(f1 - f0, 0.0)
         return f0, f1, jnp.clip(d0 * self.step, 0.0, limit), jnp.clip(d1 * self.step, 0.0, limit)
+
+    def unseen(self) -> Array:
+        """Error of F that the halves of the nodes do not see, (group,)."""
+        return self.beside
 
     def quantile_at(self, p: Array) -> Array:
         """Coordinates with probability p below, p of shape (k, group)."""
@@ -143,7 +147,13 @@ def halves_error(one: Array, other: Array) -> Array:
 
 
 def density_table(
-    start: Array, step: Array, halves: Array, left: Array, right: Array, *maps: Callable[[Array], Array]
+    start: Array,
+    step: Array,
+    halves: Array,
+    left: Array,
+    right: Array,
+    *maps: Callable[[Array], Array],
+    unseen: Array | float = 0.0,
 ) -> Table:
     """Table from densities on the grid, known up to a factor: cell integrals of the polynomial through six neighbours.
 
@@ -156,6 +166,8 @@ def density_table(
         Mass before and after the grid, in the same units.
     *maps : callable
         ``value``, ``position``, ``log_jacobian`` as in `Table`.
+    unseen : Array or float
+        What F is off by for another reason, known from how the densities were made; shape (group,).
     """
     size = halves.shape[1] - 1
     padded = jnp.pad(halves, ((0, 0), (2, 2), (0, 0)))
@@ -174,7 +186,7 @@ def density_table(
     coarse = jnp.sum(left, 0) + cumulated(_COARSE_CELL, jnp.sum(padded, 0))
     below = jnp.sum(below, 0) / total
     grid_error = _BESIDE * jnp.max(jnp.abs(below - coarse / jnp.maximum(coarse[-1] + jnp.sum(right, 0), 1e-300)), 0)
-    return Table(start, step, below, jnp.sum(halves, 0) / total, error, grid_error, *maps)
+    return Table(start, step, below, jnp.sum(halves, 0) / total, error, jnp.maximum(grid_error, unseen), *maps)
 
 
 @lru_cache(maxsize=16)

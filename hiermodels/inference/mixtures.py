@@ -163,6 +163,10 @@ class NormalMixture(eqx.Module):
         """Error of F from its parts by half, (half, k, group) -> (k, group)."""
         return halves_error(*(below / jnp.maximum(self.mass, 1e-300)[:, None, None]))
 
+    def unseen(self) -> Array:
+        """Error of the distribution function that the halves of the nodes do not see, (group,): none."""
+        return jnp.zeros_like(self.error)
+
     def cdf(self, x: Array) -> Array:
         """F at x, shape (k, group)."""
         return self.cdf_error(x)[0]

@@ -99,27 +99,15 @@ class _Asked(NamedTuple):
         return 2 * error**2 if self.dim == 1 else error
 
     def of(
-        self,
-        law: NormalMixture | Table,
-        mean: Array,
-        sd: Array,
-        off: Array,
-        thresholds: Array | None,
-        lost: Array | float = 0.0,
+        self, law: NormalMixture | Table, mean: Array, sd: Array, off: Array, thresholds: Array | None
     ) -> list[Array]:
-        """Mean, median, sd, lower, upper, both errors (group,) and probabilities (k, group); ``lost`` is weight that
-        the law is without.
-        """
+        """Mean, median, sd, lower, upper, both errors (group,) and probabilities (k, group)."""
         middle, lower, upper, wrong = _interval(law, mean.shape[0], self.interval, self.kind)
         below = jnp.zeros((0, *mean.shape), mean.dtype)
         if thresholds is not None:
             below, more = law.cdf_error(thresholds.astype(mean.dtype))
             wrong = jnp.maximum(wrong, jnp.max(jnp.where(jnp.isnan(more), 0.0, more), 0))
-        wrong, off = jnp.maximum(self._whole(wrong), lost), self._whole(off)
-        if isinstance(law, BentMixture):
-            wrong = jnp.maximum(wrong, law.wrong())
-        if isinstance(law, Table):
-            wrong = jnp.maximum(wrong, law.grid_error)
+        wrong, off = jnp.maximum(self._whole(wrong), law.unseen()), self._whole(off)
         return [mean, middle, sd, lower, upper, wrong / self.accuracy.probability, off / self.accuracy.allowed, below]
 
 
@@ -222,9 +210,9 @@ def _count_law(name: str, held: _Held, asked: _Asked, thresholds: Sequence[Array
         likelihood = more_a, more_b
         points = accuracy.shared_points(held.factorised.layout.count_bound)
     numbers = (points, accuracy.table_reach, accuracy.least, accuracy.precision)
-    law, mean, sd, off, lost = count_law(one.kind, held.sweep([name]), groups, *numbers, likelihood)
+    law, mean, sd, off = count_law(one.kind, held.sweep([name]), groups, *numbers, likelihood)
     rows = _rows(thresholds, one.a.shape, len(thresholds)) if thresholds else None
-    return _summary(asked.of(law, mean, sd, off, rows, lost), one.a.shape, len(thresholds))
+    return _summary(asked.of(law, mean, sd, off, rows), one.a.shape, len(thresholds))
 
 
 def _summary(columns: Sequence[Array], shape: tuple[int, ...], count: int) -> Summary:
@@ -263,14 +251,14 @@ def _summarise_point(name: str, held: _Held, asked: _Asked, thresholds: Sequence
     centre = flat[jnp.argmax(weight)]
     mean, sd = _moments(weight, flat)
     off = _moments_error(held.weight, flat - centre, sd)
-    place, lost = _coordinate(held.factorised, name), jnp.zeros(())
+    place = _coordinate(held.factorised, name)
     if place is not None and held.nodes.coordinates is not None:
         layout = held.factorised.layout
         law = _coordinate_table(
             held.nodes, held.weight, *place, shown_factor(layout, held.stats, place[1]), stands_of(layout, held.stats)
         )
         if held.nodes.marginals is not None:
-            _, _, density, lost = held.nodes.marginals[place[0]]
+            density = held.nodes.marginals[place[0]].density
             at = law.start + law.step * jnp.arange(len(density))[:, None]
             mean, sd = _moments(density / jnp.sum(density), jnp.where(density[:, None] > 0, law.value(at), centre))
             off = jnp.zeros_like(mean)
@@ -285,7 +273,7 @@ def _summarise_point(name: str, held: _Held, asked: _Asked, thresholds: Sequence
     else:
         law = _value_table(held.nodes, held.weight, flat, mean, sd)
     rows = _rows(thresholds, shape, len(thresholds)) if thresholds else None
-    return _summary(asked.of(law, mean, sd, off, rows, lost), shape, len(thresholds))
+    return _summary(asked.of(law, mean, sd, off, rows), shape, len(thresholds))
 
 
 def _moments_error(weight: Array, x: Array, sd: Array) -> Array:
@@ -344,7 +332,8 @@ def _coordinate_table(
     maps = (natural, position, log_jacobian)
     if nodes.marginals is not None:
         found, none = nodes.marginals[i], jnp.zeros((1, 1))
-        return density_table(found.start[None], found.step[None], found.density[None, :, None], none, none, *maps)
+        density = found.density[None, :, None]
+        return density_table(found.start[None], found.step[None], density, none, none, *maps, unseen=found.error)
     centre, ends = nodes.centre[i][None], (reach * grid.radius)[None]
     return point_table(
         weight,
