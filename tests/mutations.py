@@ -9,14 +9,10 @@ import string
 from typing import Any
 
 WORDS = [
-    "", " ", "x", "nan", "NA", "inf", "no", "true", "normal", "flat()", "half_normal(5)", "half_normal(-5)", ("normal(0, "
-                                                                                                             "1)"), "normal(1)",
-    "uniform(2, 1)", "beta(0, 0)", "reference()", "fixed(0)", "integers(5, 2)", ("integers(1, "
-                                                                                "3)"), "half(school)", ("P(Intercept > "
-                                                                                                                  "0)"),
+    "", " ", "x", "nan", "NA", "inf", "no", "true", "normal", "flat()", "half_normal(5)", "half_normal(-5)", "normal(0, 1)", "normal(1)",
+    "uniform(2, 1)", "beta(0, 0)", "reference()", "fixed(0)", "integers(5, 2)", "integers(1, 3)", "half(school)", "P(Intercept > 0)",
     "P(sd_school > nan)", "mean(theta_school)", "new(school)", "theta_school", "sd_school", "exact", "nuts", "partial", "complete", "none",
-    "eight_schools", "./absent.csv", "effect ~ 1 + (1 | school)", "y ~ x", "~", ("effect ~ 1 + log(se) + (1 | "
-                                                                                "school)"), "a" * 300, "\u0000", "\u202e", "é", "1e-3",
+    "eight_schools", "./absent.csv", "effect ~ 1 + (1 | school)", "y ~ x", "~", "effect ~ 1 + log(se) + (1 | school)", "a" * 300, "\u0000", "\u202e", "é", "1e-3",
     "0x10", "__import__('os')", "!!python/none", "&a *a", "[", "{", "- -", "'", "%",
 ]  # fmt: skip
 NUMBERS = [
@@ -218,13 +214,9 @@ def mutated_table(source: bytes, number: int) -> bytes:
 
 TERMS = [
     "1", "0", "-1", "x", "z", "arm", "x:z", "x*z", "arm*x", "x:arm", "log(w)", "exp(z)", "standardise(x)", "C(n)", "C(arm, 'b')", "`my x`", "I(x**2)",
-    "x**2", "x^2", "poly(x, 2)", "x/arm", "x//z", "2*x", "x - z", "(x + z)", "(x + z)**2", "(1 | g)", ("(1 + x | "
-                                                                                                      "g)"), ("(1 + x || "
-                                                                                                                     "g)"), ("(0 + x | "
-                                                                                                                                     "g)"),
+    "x**2", "x^2", "poly(x, 2)", "x/arm", "x//z", "2*x", "x - z", "(x + z)", "(x + z)**2", "(1 | g)", "(1 + x | g)", "(1 + x || g)", "(0 + x | g)",
     "(1 | g/h)", "(1 | g:h)", "(1 | h) + (1 | k)", "(x | g)", "(1 | `a b`)", "(1 | x)", "(1 g)", "(| g)", "(1 |)", "((1 | g))", "g", "y", "~", "",
-    ".", "%", "x z", "max(x)", "__import__('os').system('true')", ("x if z else "
-                                                                  "w"), "lambda: x", "é", "x" * 500, "(" * 200, "1" * 400, "1e999*x", "'b'", "\u202e", "\n",
+    ".", "%", "x z", "max(x)", "__import__('os').system('true')", "x if z else w", "lambda: x", "é", "x" * 500, "(" * 200, "1" * 400, "1e999*x", "'b'", "\u202e", "\n",
 ]  # fmt: skip
 """Terms of formulas: right, wrong, and neither."""
 

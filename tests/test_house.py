@@ -78,18 +78,11 @@ def test_no_branch_on_the_name_of_a_family_a_prior_a_sampler_or_a_measure():
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("if prior.name == 'flat': pass", 1), ("x = family in ('binomial', 'poisson')", 1), (("layout.family != "
-                                                                                             "'normal'"), 1),
+        ("if prior.name == 'flat': pass", 1), ("x = family in ('binomial', 'poisson')", 1), ("layout.family != 'normal'", 1),
         ("model.family == other", 0),
-        ("settings.sampler == 'exact'", 1), (("x = sampler in ('exact', "
-                                             "'gibbs')"), 1), (("{'gibbs': f}.get(settings.sampler, "
-                                                                                       "g)"), 1), (("{'gibbs': "
-                                                                                                                                     "f}[how]"), 1),
-        ("{'study': 'refined', 'fit': 'finest'}[accuracy]", 0), (("settings.sampler not in "
-                                                                 "able"), 0), ("FUNCTIONS[name]", 0),
-        ("measure == 'mse'", 1), ("'cover' in there", 1), (("table['measure'] == "
-                                                           "'power'"), 1), (("rows['measure'].isin(['mse', "
-                                                                                               "'rmse'])"), 1),
+        ("settings.sampler == 'exact'", 1), ("x = sampler in ('exact', 'gibbs')", 1), ("{'gibbs': f}.get(settings.sampler, g)", 1), ("{'gibbs': f}[how]", 1),
+        ("{'study': 'refined', 'fit': 'finest'}[accuracy]", 0), ("settings.sampler not in able", 0), ("FUNCTIONS[name]", 0),
+        ("measure == 'mse'", 1), ("'cover' in there", 1), ("table['measure'] == 'power'", 1), ("rows['measure'].isin(['mse', 'rmse'])", 1),
         ("name == 'variance'", 0), ("measure in MENU", 0),
         ("law == 'half'", 0), ("word == 'partial'", 0),
     ],

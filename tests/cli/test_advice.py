@@ -102,104 +102,281 @@ def filled(call: str) -> str:
 
 MODELS = {
     # formulas
-    "no tilde": (lambda: m("y"), lambda t: m(read(t, r"write e\.g\. (.+)$"), data=hm.load_dataset("eight_schools"), known_se="se")),
-    "two tildes": (lambda: m("y ~ x ~ z"), lambda t: m(read(t, r"write e\.g\. (.+)$"), data=hm.load_dataset("eight_schools"), known_se="se")),
-    "an operator is missing": (lambda: m("y ~ x z"), lambda t: [m(f"y ~ x {op} "
-                                                                  f"z") for op in read(t, r"write (\+ : or \*) between").replace("or", "").split()]),
-    "a name with blanks": (lambda: m("y ~ my x + (1 | g)"), lambda t: m(f"y ~ {read(t, r'as in (`[^`]+`)')} + (1 | "
-                                                                        f"g)")),
+    "no tilde": (
+        lambda: m("y"),
+        lambda t: m(read(t, r"write e\.g\. (.+)$"), data=hm.load_dataset("eight_schools"), known_se="se"),
+    ),
+    "two tildes": (
+        lambda: m("y ~ x ~ z"),
+        lambda t: m(read(t, r"write e\.g\. (.+)$"), data=hm.load_dataset("eight_schools"), known_se="se"),
+    ),
+    "an operator is missing": (
+        lambda: m("y ~ x z"),
+        lambda t: [m(f"y ~ x {op} z") for op in read(t, r"write (\+ : or \*) between").replace("or", "").split()],
+    ),
+    "a name with blanks": (
+        lambda: m("y ~ my x + (1 | g)"),
+        lambda t: m(f"y ~ {read(t, r'as in (`[^`]+`)')} + (1 | g)"),
+    ),
     "an outcome with blanks": (lambda: m("y y ~ 1"), lambda t: "backticks" in t and m("`y y` ~ 1")),
     "a power": (lambda: m("y ~ x + x**2"), lambda t: m(f"y ~ x + {read(t, r'write (.+)$')}")),
     "a factor of 2": (lambda: m("y ~ 2*x"), lambda t: m(f"y ~ {read(t, r'inside (I.*)$').replace('...', '2*x')}")),
     "division twice": (lambda: m("y ~ x // z"), lambda t: m(read(t, r"write e\.g\. (.+)$").replace("group", "g"))),
-    "no brackets": (lambda: m("y ~ x + 1 | g"), lambda t: m("y ~ x + " + read(t, r"write (\(.+\))$").replace("school", "g"))),
-    "no bar": (lambda: m("y ~ 1 + (1 g)"), lambda t: [m(f"y ~ 1 + (1 {op} "
-                                                        f"z)") for op in read(t, r"write (\+ : or \*) between").replace("or", "").replace(":", "").replace("*", "").split()]),
+    "no brackets": (
+        lambda: m("y ~ x + 1 | g"),
+        lambda t: m("y ~ x + " + read(t, r"write (\(.+\))$").replace("school", "g")),
+    ),
+    "no bar": (
+        lambda: m("y ~ 1 + (1 g)"),
+        lambda t: [
+            m(f"y ~ 1 + (1 {op} z)")
+            for op in read(t, r"write (\+ : or \*) between").replace("or", "").replace(":", "").replace("*", "").split()
+        ],
+    ),
     "a term twice": (lambda: m("y ~ (1 | g) + (1 | g)"), lambda t: "once" in t and m("y ~ (1 | g)")),
-    "correlated twice": (lambda: m("y ~ (1 | g) + (x | g)"), lambda t: "keep it in one of them" in t and m("y ~ (x | "
-                                                                                                           "g)")),
+    "correlated twice": (
+        lambda: m("y ~ (1 | g) + (x | g)"),
+        lambda t: "keep it in one of them" in t and m("y ~ (x | g)"),
+    ),
     "nothing": (lambda: m("y ~ 0"), lambda t: m(read(t, r"write e\.g\. (.+)$"))),
-    "a function": (lambda: m("y ~ max(w)"), lambda t: [m(f"y ~ {name}({'arm' if name == 'C' else 'w'})") for name in listed(t, r"use one of (.+), or compute")]),
-    "a reference": (lambda: m("y ~ C(arm, 'd')"), lambda t: [m(f"y ~ C(arm, "
-                                                               f"{word!r})") for word in listed(t, r"reference \((.+)\), found")]),
-    "a reference without quotes": (lambda: m("y ~ C(arm, b)"), lambda t: m("y ~ " + read(t, r"write (C\(.+\))").replace("placebo", "b"))),
-    "a number of a kind": (lambda: m("y ~ 1.5*x"), lambda t: m(f"y ~ {read(t, r'inside (I.*)$').replace('...', '1.5*x')}")),
+    "a function": (
+        lambda: m("y ~ max(w)"),
+        lambda t: [
+            m(f"y ~ {name}({'arm' if name == 'C' else 'w'})") for name in listed(t, r"use one of (.+), or compute")
+        ],
+    ),
+    "a reference": (
+        lambda: m("y ~ C(arm, 'd')"),
+        lambda t: [m(f"y ~ C(arm, {word!r})") for word in listed(t, r"reference \((.+)\), found")],
+    ),
+    "a reference without quotes": (
+        lambda: m("y ~ C(arm, b)"),
+        lambda t: m("y ~ " + read(t, r"write (C\(.+\))").replace("placebo", "b")),
+    ),
+    "a number of a kind": (
+        lambda: m("y ~ 1.5*x"),
+        lambda t: m(f"y ~ {read(t, r'inside (I.*)$').replace('...', '1.5*x')}"),
+    ),
     "a column": (lambda: m("y ~ xx + (1 | g)"), lambda t: m(f"y ~ {read(t, "mean '(.+)'")} + (1 | g)")),
     "a group": (lambda: m("y ~ 1 + (1 | gg)"), lambda t: m(f"y ~ 1 + (1 | {read(t, "mean '(.+)'")})")),
     "the outcome on both sides": (lambda: m("y ~ y + x"), lambda t: "drop it" in t and m("y ~ x")),
     # families and their columns
     "gaussian": (lambda: m(G, "gaussian"), lambda t: m(G, read(t, "called '(.+?)'"))),
-    "logistic": (lambda: m("b ~ 1", "logistic"), lambda t: (m("b ~ 1", read(t, "called '(.+?)'")), m("k ~ 1", read(t, r"\('(.+?)' with trials"), trials="n"))),
+    "logistic": (
+        lambda: m("b ~ 1", "logistic"),
+        lambda t: (m("b ~ 1", read(t, "called '(.+?)'")), m("k ~ 1", read(t, r"\('(.+?)' with trials"), trials="n")),
+    ),
     "poissn": (lambda: m("k ~ 1", "poissn"), lambda t: m("k ~ 1", read(t, "mean '(.+)'"))),
-    "no trials": (lambda: m("k ~ 1", "binomial"), lambda t: m("k ~ 1", "binomial", **{read(t, r"give (\w+)=<column>"): "n"})),
-    "trials of a normal family": (lambda: m("y ~ 1", trials="n", known_se="w"), lambda t: m("y ~ 1", **{k: v for k, v in {"trials": "n", "known_se": "w"}.items() if k != read(t, r"leave (\w+) out")})),
-    "weights beside errors": (lambda: m(G, known_se="w", weights="n"), lambda t: m(G, **{k: v for k, v in {"weights": "n", "known_se": "w"}.items() if k != read(t, r"leave (\w+) out")})),
-    "counts without trials": (lambda: m("k ~ 1", "bernoulli_logit"), lambda t: m("k ~ 1", read(t, r"are family (\w+)"), **{read(t, r"with (\w+)=<"): "n"})),
-    "counts without trials, beta": (lambda: m("k ~ 1", "bernoulli"), lambda t: m("k ~ 1", read(t, r"are family (\w+)"), **{read(t, r"with (\w+)=<"): "n"})),
-    "a slope of rates": (lambda: m("k ~ 1 + (x | g)", "binomial", trials="n"), lambda t: m(("k ~ 1 + (x | "
-                                                                                           "g)"), read(t, r"use family (\w+)"), trials="n")),
-    "a slope of truth values": (lambda: m("b ~ 1 + (x | g)", "bernoulli"), lambda t: m(("b ~ 1 + (x | "
-                                                                                       "g)"), read(t, r"use family (\w+)"))),
-    "a predictor within rates": (lambda: m("k ~ x + (1 | g)", "poisson"), lambda t: (m(("k ~ x + (1 | "
-                                                                                       "g)"), read(t, r"use family (\w+)")), m(("k ~ gx + (1 | "
-                                                                                                                                           "g)"), "poisson"))),
-    "crossed counts": (lambda: m("k ~ 1 + (1 | g) + (1 | h)", "poisson"), lambda t: m(("k ~ 1 + (1 | g) + (1 | "
-                                                                                      "h)"), read(t, r"use family (\w+)"))),
-    "too few successes": (lambda: m("k ~ 1", "binomial", trials="n", data=d(k=9)), lambda t: ("which column holds the "
-                                                                                             "trials") in t and m("n ~ 1", "binomial", trials="big", data=d(big=9))),
+    "no trials": (
+        lambda: m("k ~ 1", "binomial"),
+        lambda t: m("k ~ 1", "binomial", **{read(t, r"give (\w+)=<column>"): "n"}),
+    ),
+    "trials of a normal family": (
+        lambda: m("y ~ 1", trials="n", known_se="w"),
+        lambda t: m(
+            "y ~ 1", **{k: v for k, v in {"trials": "n", "known_se": "w"}.items() if k != read(t, r"leave (\w+) out")}
+        ),
+    ),
+    "weights beside errors": (
+        lambda: m(G, known_se="w", weights="n"),
+        lambda t: m(
+            G, **{k: v for k, v in {"weights": "n", "known_se": "w"}.items() if k != read(t, r"leave (\w+) out")}
+        ),
+    ),
+    "counts without trials": (
+        lambda: m("k ~ 1", "bernoulli_logit"),
+        lambda t: m("k ~ 1", read(t, r"are family (\w+)"), **{read(t, r"with (\w+)=<"): "n"}),
+    ),
+    "counts without trials, beta": (
+        lambda: m("k ~ 1", "bernoulli"),
+        lambda t: m("k ~ 1", read(t, r"are family (\w+)"), **{read(t, r"with (\w+)=<"): "n"}),
+    ),
+    "a slope of rates": (
+        lambda: m("k ~ 1 + (x | g)", "binomial", trials="n"),
+        lambda t: m("k ~ 1 + (x | g)", read(t, r"use family (\w+)"), trials="n"),
+    ),
+    "a slope of truth values": (
+        lambda: m("b ~ 1 + (x | g)", "bernoulli"),
+        lambda t: m("b ~ 1 + (x | g)", read(t, r"use family (\w+)")),
+    ),
+    "a predictor within rates": (
+        lambda: m("k ~ x + (1 | g)", "poisson"),
+        lambda t: (m("k ~ x + (1 | g)", read(t, r"use family (\w+)")), m("k ~ gx + (1 | g)", "poisson")),
+    ),
+    "crossed counts": (
+        lambda: m("k ~ 1 + (1 | g) + (1 | h)", "poisson"),
+        lambda t: m("k ~ 1 + (1 | g) + (1 | h)", read(t, r"use family (\w+)")),
+    ),
+    "too few successes": (
+        lambda: m("k ~ 1", "binomial", trials="n", data=d(k=9)),
+        lambda t: "which column holds the trials" in t and m("n ~ 1", "binomial", trials="big", data=d(big=9)),
+    ),
     # priors
-    "a prior's name": (lambda: m(G, priors={"sd": "half_normal(5)"}), lambda t: m(G, priors={read(t, "mean '(.+)'"): "half_normal(5)"})),
-    "a prior of tau": (lambda: m(G, priors={"tau": "half_normal(5)"}), lambda t: [m(G, priors={p: "fixed(1)"}) for p in listed(t, r"parameters are (.+)$")]),
-    "a prior's word": (lambda: m(G, priors={"sd_g": "halfnormal(5)"}), lambda t: m(G, priors={"sd_g": read(t, r"mean (\w+)") + "(5)"})),
-    "a prior's brackets": (lambda: m(G, priors={"sd_g": "half_normal"}), lambda t: m(G, priors={"sd_g": read(t, r"write e\.g\. (.+)$")})),
-    "a prior's numbers": (lambda: m(G, priors={"sd_g": "half_t()"}), lambda t: m(G, priors={"sd_g": filled(read(t, r"expected (.+?), found"))})),
-    "a prior of another kind": (lambda: m(G, priors={"sd_g": ("normal(0, "
-                                                             "5)")}), lambda t: [m(G, priors={"sd_g": filled(name)}) for name in listed(t, r"use one of (.+)$")]),
-    "a prior of a coefficient": (lambda: m("y ~ x", priors={"x": "half_normal(5)"}), lambda t: [m("y ~ x", priors={"x": filled(name)}) for name in listed(t, r"use one of (.+)$")]),
-    "a prior of a correlation": (lambda: m("y ~ x + (x | g)", priors={"cor_g": ("uniform(-1, "
-                                                                               "1)")}), lambda t: [m(("y ~ x + (x | "
-                                                                                                                "g)"), priors={"cor_g": filled(name)}) for name in listed(t, r"use one of (.+)$")]),
-    "a prior in units of nothing": (lambda: m(G, known_se="w", priors={"sd_g": ("scaled_half_t(3, "
-                                                                               "2.5)")}), lambda t: m(G, known_se="w", priors={"sd_g": filled(read(t, r"use (\w+)\("))})),
-    "two groups": (lambda: m(G, data=T[T.g < "c"], priors={"sd_g": "flat()"}), lambda t: m(G, data=T[T.g < "c"], priors={"sd_g": filled(read(t, r"e\.g\. (\w+)"))})),
-    "one row": (lambda: m("y ~ 1", data=T[:1]), lambda t: [m("y ~ 1", data=T[:1], priors={"sigma": p if p.endswith("()") else filled(p.partition("(")[0])}) for p in listed(t, r"; use (.+)$")]),
-    "a group a row": (lambda: m("y ~ 1 + (1 | row)", data=d(row=range(24))), lambda t: "give known_se" in t and (m(("y ~ 1 + (1 | "
-                                                                                                                   "row)"), data=d(row=range(24)), known_se="w"), m(("y ~ 1 + (1 | "
-                                                                                                                                                                                "row)"), data=d(row=range(24)), priors={"sigma": "half_normal(1)", "sd_row": "half_normal(1)"}))),
-    "every row is fitted": (lambda: m("y ~ x + z", data=T[:3]), lambda t: [m("y ~ x + z", data=T[:3], priors={"sigma": filled(p.partition("(")[0])}) for p in listed(t, r"; use (.+)$")]),
-    "only zeros": (lambda: m("k ~ 1 + (1 | g)", "poisson", data=d(k=0)), lambda t: m(("k ~ 1 + (1 | "
-                                                                                     "g)"), "poisson", data=d(k=0), priors={read(t, r"so (\w+) ~"): ("gamma(2, "
-                                                                                                                                                                "2)")})),
-    "dependent predictors": (lambda: m("y ~ x + x2"), lambda t: ("drop one, or give one a normal "
-                                                                "prior") in t and (m("y ~ x"), m("y ~ x + x2", priors={"x2": ("normal(0, "
-                                                                                                                                                           "1)")}))),
-    "nearly the same": (lambda: m("y ~ x + q", data=d(q=T.x + 1e-9 * T.z)), lambda t: ("drop one, or give one a normal "
-                                                                                      "prior") in t and m("y ~ x + q", data=d(q=T.x + 1e-9 * T.z), priors={"q": ("normal(0, "
-                                                                                                                                                                                              "1)")})),
+    "a prior's name": (
+        lambda: m(G, priors={"sd": "half_normal(5)"}),
+        lambda t: m(G, priors={read(t, "mean '(.+)'"): "half_normal(5)"}),
+    ),
+    "a prior of tau": (
+        lambda: m(G, priors={"tau": "half_normal(5)"}),
+        lambda t: [m(G, priors={p: "fixed(1)"}) for p in listed(t, r"parameters are (.+)$")],
+    ),
+    "a prior's word": (
+        lambda: m(G, priors={"sd_g": "halfnormal(5)"}),
+        lambda t: m(G, priors={"sd_g": read(t, r"mean (\w+)") + "(5)"}),
+    ),
+    "a prior's brackets": (
+        lambda: m(G, priors={"sd_g": "half_normal"}),
+        lambda t: m(G, priors={"sd_g": read(t, r"write e\.g\. (.+)$")}),
+    ),
+    "a prior's numbers": (
+        lambda: m(G, priors={"sd_g": "half_t()"}),
+        lambda t: m(G, priors={"sd_g": filled(read(t, r"expected (.+?), found"))}),
+    ),
+    "a prior of another kind": (
+        lambda: m(G, priors={"sd_g": "normal(0, 5)"}),
+        lambda t: [m(G, priors={"sd_g": filled(name)}) for name in listed(t, r"use one of (.+)$")],
+    ),
+    "a prior of a coefficient": (
+        lambda: m("y ~ x", priors={"x": "half_normal(5)"}),
+        lambda t: [m("y ~ x", priors={"x": filled(name)}) for name in listed(t, r"use one of (.+)$")],
+    ),
+    "a prior of a correlation": (
+        lambda: m("y ~ x + (x | g)", priors={"cor_g": "uniform(-1, 1)"}),
+        lambda t: [m("y ~ x + (x | g)", priors={"cor_g": filled(name)}) for name in listed(t, r"use one of (.+)$")],
+    ),
+    "a prior in units of nothing": (
+        lambda: m(G, known_se="w", priors={"sd_g": "scaled_half_t(3, 2.5)"}),
+        lambda t: m(G, known_se="w", priors={"sd_g": filled(read(t, r"use (\w+)\("))}),
+    ),
+    "two groups": (
+        lambda: m(G, data=T[T.g < "c"], priors={"sd_g": "flat()"}),
+        lambda t: m(G, data=T[T.g < "c"], priors={"sd_g": filled(read(t, r"e\.g\. (\w+)"))}),
+    ),
+    "one row": (
+        lambda: m("y ~ 1", data=T[:1]),
+        lambda t: [
+            m("y ~ 1", data=T[:1], priors={"sigma": p if p.endswith("()") else filled(p.partition("(")[0])})
+            for p in listed(t, r"; use (.+)$")
+        ],
+    ),
+    "a group a row": (
+        lambda: m("y ~ 1 + (1 | row)", data=d(row=range(24))),
+        lambda t: (
+            "give known_se" in t
+            and (
+                m("y ~ 1 + (1 | row)", data=d(row=range(24)), known_se="w"),
+                m(
+                    "y ~ 1 + (1 | row)",
+                    data=d(row=range(24)),
+                    priors={"sigma": "half_normal(1)", "sd_row": "half_normal(1)"},
+                ),
+            )
+        ),
+    ),
+    "every row is fitted": (
+        lambda: m("y ~ x + z", data=T[:3]),
+        lambda t: [
+            m("y ~ x + z", data=T[:3], priors={"sigma": filled(p.partition("(")[0])}) for p in listed(t, r"; use (.+)$")
+        ],
+    ),
+    "only zeros": (
+        lambda: m("k ~ 1 + (1 | g)", "poisson", data=d(k=0)),
+        lambda t: m("k ~ 1 + (1 | g)", "poisson", data=d(k=0), priors={read(t, r"so (\w+) ~"): "gamma(2, 2)"}),
+    ),
+    "dependent predictors": (
+        lambda: m("y ~ x + x2"),
+        lambda t: (
+            "drop one, or give one a normal prior" in t and (m("y ~ x"), m("y ~ x + x2", priors={"x2": "normal(0, 1)"}))
+        ),
+    ),
+    "nearly the same": (
+        lambda: m("y ~ x + q", data=d(q=T.x + 1e-9 * T.z)),
+        lambda t: (
+            "drop one, or give one a normal prior" in t
+            and m("y ~ x + q", data=d(q=T.x + 1e-9 * T.z), priors={"q": "normal(0, 1)"})
+        ),
+    ),
     "a constant predictor": (lambda: m("y ~ one + x"), lambda t: "drop one" in t and m("y ~ x")),
     "a zero predictor": (lambda: m("y ~ x", data=d(x=0.0)), lambda t: "drop it" in t and m("y ~ 1", data=d(x=0.0))),
     # names and labels
-    "sigma": (lambda: m("y ~ sigma + (1 | g)", data=T.rename(columns={"x": "sigma"})), lambda t: [m(("y ~ s + (1 | "
-                                                                                                    "g)"), data=T.rename(columns={"x": "s"})) for s in ["s"] if s not in listed(t, r"taken are (.+)\)")]),
-    "an unused category": (lambda: m(G, data=d(g=pd.Categorical(T.g, list("abcdefz")))), lambda t: m(G, data=d(g=eval("g" + read(t, r"call (\.cat\.\w+\(\))"), {"g": pd.Series(pd.Categorical(T.g, list("abcdefz")))})))),
-    "labels of two kinds": (lambda: m(G, data=d(g=[1, "a", "b"] * 8)), lambda t: m(G, data=d(g=eval("g" + read(t, r"with (\.map\(str\))"), {"g": pd.Series([1, "a", "b"] * 8), "str": str})))),
-    "a column twice": (lambda: m("y ~ x", data=pd.concat([T, T[["x"]]], axis=1)), lambda t: ("drop the "
-                                                                                            "others") in t and m("y ~ x")),
+    "sigma": (
+        lambda: m("y ~ sigma + (1 | g)", data=T.rename(columns={"x": "sigma"})),
+        lambda t: [
+            m("y ~ s + (1 | g)", data=T.rename(columns={"x": "s"}))
+            for s in ["s"]
+            if s not in listed(t, r"taken are (.+)\)")
+        ],
+    ),
+    "an unused category": (
+        lambda: m(G, data=d(g=pd.Categorical(T.g, list("abcdefz")))),
+        lambda t: m(
+            G,
+            data=d(
+                g=eval("g" + read(t, r"call (\.cat\.\w+\(\))"), {"g": pd.Series(pd.Categorical(T.g, list("abcdefz")))})
+            ),
+        ),
+    ),
+    "labels of two kinds": (
+        lambda: m(G, data=d(g=[1, "a", "b"] * 8)),
+        lambda t: m(
+            G, data=d(g=eval("g" + read(t, r"with (\.map\(str\))"), {"g": pd.Series([1, "a", "b"] * 8), "str": str}))
+        ),
+    ),
+    "a column twice": (
+        lambda: m("y ~ x", data=pd.concat([T, T[["x"]]], axis=1)),
+        lambda t: "drop the others" in t and m("y ~ x"),
+    ),
     # cells
-    "a decimal comma": (lambda: m("y ~ 1", data=one_wrong("y", "1,5")), lambda t: m("y ~ 1", data=one_wrong("y", float(read(t, r"point: (.+)$"))))),
-    "a percentage": (lambda: m("y ~ x", data=one_wrong("x", "0.5%")), lambda t: m("y ~ x", data=one_wrong("x", float(read(t, r"alone: (.+)$"))))),
-    "one bad cell": (lambda: m("y ~ x", data=one_wrong("x", "?")), lambda t: (m("y ~ x", data=one_wrong("x", "?")[1:].astype({"x": float})), m(f"y ~ {read(t, r'write (C.+?) where')}", data=d(x=["?", "a", "b"] * 8)))),
-    "a date": (lambda: m("y ~ x", data=d(x=pd.date_range("2020", periods=24))), lambda t: m("y ~ x", data=d(x=eval(read(t, r"first, (.+)$"), {"t": pd.Series(pd.date_range("2020", periods=24))})))),
-    "a missing outcome": (lambda: m("y ~ 1", data=one_wrong("y", np.nan)), lambda t: m("y ~ 1", data=one_wrong("y", np.nan).drop(index=int(read(t, r"row (\d+)"))))),
-    "a missing label": (lambda: m(G, data=one_wrong("g", None)), lambda t: m(G, data=one_wrong("g", None).drop(index=int(read(t, r"row (\d+)"))))),
-    "a standard error of 0": (lambda: m(G, known_se="w", data=one_wrong("w", 0.0)), lambda t: m(G, known_se="w", data=one_wrong("w", 0.0).drop(index=int(read(t, r"row (\d+)"))))),
+    "a decimal comma": (
+        lambda: m("y ~ 1", data=one_wrong("y", "1,5")),
+        lambda t: m("y ~ 1", data=one_wrong("y", float(read(t, r"point: (.+)$")))),
+    ),
+    "a percentage": (
+        lambda: m("y ~ x", data=one_wrong("x", "0.5%")),
+        lambda t: m("y ~ x", data=one_wrong("x", float(read(t, r"alone: (.+)$")))),
+    ),
+    "one bad cell": (
+        lambda: m("y ~ x", data=one_wrong("x", "?")),
+        lambda t: (
+            m("y ~ x", data=one_wrong("x", "?")[1:].astype({"x": float})),
+            m(f"y ~ {read(t, r'write (C.+?) where')}", data=d(x=["?", "a", "b"] * 8)),
+        ),
+    ),
+    "a date": (
+        lambda: m("y ~ x", data=d(x=pd.date_range("2020", periods=24))),
+        lambda t: m(
+            "y ~ x", data=d(x=eval(read(t, r"first, (.+)$"), {"t": pd.Series(pd.date_range("2020", periods=24))}))
+        ),
+    ),
+    "a missing outcome": (
+        lambda: m("y ~ 1", data=one_wrong("y", np.nan)),
+        lambda t: m("y ~ 1", data=one_wrong("y", np.nan).drop(index=int(read(t, r"row (\d+)")))),
+    ),
+    "a missing label": (
+        lambda: m(G, data=one_wrong("g", None)),
+        lambda t: m(G, data=one_wrong("g", None).drop(index=int(read(t, r"row (\d+)")))),
+    ),
+    "a standard error of 0": (
+        lambda: m(G, known_se="w", data=one_wrong("w", 0.0)),
+        lambda t: m(G, known_se="w", data=one_wrong("w", 0.0).drop(index=int(read(t, r"row (\d+)")))),
+    ),
     # pooling
-    "a word of pooling": (lambda: m(G, pooling="full"), lambda t: [m(G, pooling=word) for word in listed(t, r"expected (.+), found")]),
-    "pooling of another group": (lambda: m(G, pooling={"h": "none"}), lambda t: [m(G, pooling={term: "none"}) for term in listed(t, r"terms are (.+)$")]),
-    "constant within groups": (lambda: m("y ~ gx + (1 | g)", pooling="none"), lambda t: ("drop the predictor or pool g "
-                                                                                        "partially") in t and (m(G, pooling="none"), m(("y ~ gx + (1 | "
-                                                                                                                                                                   "g)"), pooling="partial"))),
-}  # fmt: skip
+    "a word of pooling": (
+        lambda: m(G, pooling="full"),
+        lambda t: [m(G, pooling=word) for word in listed(t, r"expected (.+), found")],
+    ),
+    "pooling of another group": (
+        lambda: m(G, pooling={"h": "none"}),
+        lambda t: [m(G, pooling={term: "none"}) for term in listed(t, r"terms are (.+)$")],
+    ),
+    "constant within groups": (
+        lambda: m("y ~ gx + (1 | g)", pooling="none"),
+        lambda t: (
+            "drop the predictor or pool g partially" in t
+            and (m(G, pooling="none"), m("y ~ gx + (1 | g)", pooling="partial"))
+        ),
+    ),
+}
 
 
 @pytest.mark.parametrize("mistake", MODELS)
@@ -250,31 +427,94 @@ DESIGN, TRUTH, GRID, PARTIAL = (
     ("methods", "partial"),
 )
 CONFIGS = [
-    *[(BASE, place, value) for place, value in [
-        (("metods",), {}), (("estimands",), []), (("estimands",), "Intercept"), (("estimands", 0), "Intercpt"), (("estimands", 1), "Intercept"),
-        (("estimands", 1), {"a": 1, "b": 2}), (("estimands", 0), {"estimand": "Intercept", "point": "mode"}), (("methods",), []), (("methods",), {}),
-        ((*PARTIAL, "sampler"), "nutz"), ((*PARTIAL, "sampler"), "gibs"), ((*PARTIAL, "pooling"), "some"), ((*PARTIAL, "smapler"), "exact"), ((*PARTIAL, "priors"), "flat"),
-        ((*PARTIAL, "priors", "sd_school"), "half_norml(5)"), ((*PARTIAL, "priors", "sd_school"), "half_normal"), ((*PARTIAL, "priors", "sd_schol"), "half_normal(5)"),
-        ((*PARTIAL, "draws"), "many"), ((*PARTIAL, "draws"), 0), ((*PARTIAL, "target_accept"), 2), ((*PARTIAL, "accuracy"), "high"), ((*PARTIAL, "estimator"), "dersimonian_laird"),
-        (("performance",), []), (("performance",), "bias"), (("performance", 0), "biass"), (("performance", 1), "bias"), (("interval",), 95), (("interval",), "wide"),
-        (("interval",), {"level": 95}), (("replications",), -1), (("replications",), "lots"), (("failures",), "drop"), (("seed",), "x"), (("seed",), -1), (("precision",), "double"),
-        (("lanes",), 0), (("chunk",), "big"), (("aim",), 3), (("mechanisms", "formula"), "effect"), (("mechanisms", "formula"), ("effect ~ 1 + (1 | "
-                                                                                                                                "scool)")),
-        (("mechanisms", "family"), "gaussian"), (("mechanisms", "known_se"), "sd"), (DESIGN, "eight_school"), (TRUTH, 3), ((*TRUTH, "Intercept"), GONE), ((*TRUTH, "Intercept"), ("norml(0, "
-                                                                                                                                                                                 "1)")),
-        ((*TRUTH, "sd_shool"), 3), ((*GRID, "sd_school"), 3), ((*GRID, "sd_school"), []), ((*GRID, "sd_school"), [1, 1]), ((*GRID, "sd_scool"), [1, 2]),
-        ((*GRID, "sd_school"), [[1], 2]), (("mechanisms", "deviation"), {"effects": "cauchy"}), (("mechanisms", "deviation"), 3), (("mechanisms", "deviation"), {"effcts": "student_t(3)"}),
-        (("mechanisms", "deviation"), {"missing": 3}), (("stop",), 3), (("stop",), {"cover": "x"}), (("decisions",), {"benefit": 3}), ((*PARTIAL, "family"), "student"),
-    ]],
-    *[(GROWN, place, value) for place, value in [
-        ((*DESIGN, "g"), 0), ((*DESIGN, "predictors"), 3), ((*DESIGN, "predictors", "x"), {"drawn": "fixed"}), ((*DESIGN, "predictors", "x"), {"law": ("normal(0, "
-                                                                                                                                                      "1)"), "drawn": "sometimes"}),
-        ((*DESIGN, "predictors", "x"), {"law": "half(g)", "drawn": "redrawn"}), ((*DESIGN, "predictors", "x"), "half(h)"), ((*DESIGN, "predictors", "x"), "normal(0)"), ((*DESIGN, "obs"), "integers(5)"),
-        ((*TRUTH, "sigma"), GONE), ((*TRUTH, "x"), GONE), ((*TRUTH, "icc_g"), 0.1), (("mechanisms", "formula"), ("y ~ 1 + z + (1 | "
-                                                                                                                "g)")), (("mechanisms", "family"), "poison"),
-        ((*PARTIAL, "formula"), "z ~ 1 + x + (1 | g)"), ((*PARTIAL, "sampler"), "closed_form"), (DESIGN, {"table": 3}), ((*DESIGN, "g"), "many"),
-    ]],
-]  # fmt: skip
+    *[
+        (BASE, place, value)
+        for place, value in [
+            (("metods",), {}),
+            (("estimands",), []),
+            (("estimands",), "Intercept"),
+            (("estimands", 0), "Intercpt"),
+            (("estimands", 1), "Intercept"),
+            (("estimands", 1), {"a": 1, "b": 2}),
+            (("estimands", 0), {"estimand": "Intercept", "point": "mode"}),
+            (("methods",), []),
+            (("methods",), {}),
+            ((*PARTIAL, "sampler"), "nutz"),
+            ((*PARTIAL, "sampler"), "gibs"),
+            ((*PARTIAL, "pooling"), "some"),
+            ((*PARTIAL, "smapler"), "exact"),
+            ((*PARTIAL, "priors"), "flat"),
+            ((*PARTIAL, "priors", "sd_school"), "half_norml(5)"),
+            ((*PARTIAL, "priors", "sd_school"), "half_normal"),
+            ((*PARTIAL, "priors", "sd_schol"), "half_normal(5)"),
+            ((*PARTIAL, "draws"), "many"),
+            ((*PARTIAL, "draws"), 0),
+            ((*PARTIAL, "target_accept"), 2),
+            ((*PARTIAL, "accuracy"), "high"),
+            ((*PARTIAL, "estimator"), "dersimonian_laird"),
+            (("performance",), []),
+            (("performance",), "bias"),
+            (("performance", 0), "biass"),
+            (("performance", 1), "bias"),
+            (("interval",), 95),
+            (("interval",), "wide"),
+            (("interval",), {"level": 95}),
+            (("replications",), -1),
+            (("replications",), "lots"),
+            (("failures",), "drop"),
+            (("seed",), "x"),
+            (("seed",), -1),
+            (("precision",), "double"),
+            (("lanes",), 0),
+            (("chunk",), "big"),
+            (("aim",), 3),
+            (("mechanisms", "formula"), "effect"),
+            (("mechanisms", "formula"), "effect ~ 1 + (1 | scool)"),
+            (("mechanisms", "family"), "gaussian"),
+            (("mechanisms", "known_se"), "sd"),
+            (DESIGN, "eight_school"),
+            (TRUTH, 3),
+            ((*TRUTH, "Intercept"), GONE),
+            ((*TRUTH, "Intercept"), "norml(0, 1)"),
+            ((*TRUTH, "sd_shool"), 3),
+            ((*GRID, "sd_school"), 3),
+            ((*GRID, "sd_school"), []),
+            ((*GRID, "sd_school"), [1, 1]),
+            ((*GRID, "sd_scool"), [1, 2]),
+            ((*GRID, "sd_school"), [[1], 2]),
+            (("mechanisms", "deviation"), {"effects": "cauchy"}),
+            (("mechanisms", "deviation"), 3),
+            (("mechanisms", "deviation"), {"effcts": "student_t(3)"}),
+            (("mechanisms", "deviation"), {"missing": 3}),
+            (("stop",), 3),
+            (("stop",), {"cover": "x"}),
+            (("decisions",), {"benefit": 3}),
+            ((*PARTIAL, "family"), "student"),
+        ]
+    ],
+    *[
+        (GROWN, place, value)
+        for place, value in [
+            ((*DESIGN, "g"), 0),
+            ((*DESIGN, "predictors"), 3),
+            ((*DESIGN, "predictors", "x"), {"drawn": "fixed"}),
+            ((*DESIGN, "predictors", "x"), {"law": "normal(0, 1)", "drawn": "sometimes"}),
+            ((*DESIGN, "predictors", "x"), {"law": "half(g)", "drawn": "redrawn"}),
+            ((*DESIGN, "predictors", "x"), "half(h)"),
+            ((*DESIGN, "predictors", "x"), "normal(0)"),
+            ((*DESIGN, "obs"), "integers(5)"),
+            ((*TRUTH, "sigma"), GONE),
+            ((*TRUTH, "x"), GONE),
+            ((*TRUTH, "icc_g"), 0.1),
+            (("mechanisms", "formula"), "y ~ 1 + z + (1 | g)"),
+            (("mechanisms", "family"), "poison"),
+            ((*PARTIAL, "formula"), "z ~ 1 + x + (1 | g)"),
+            ((*PARTIAL, "sampler"), "closed_form"),
+            (DESIGN, {"table": 3}),
+            ((*DESIGN, "g"), "many"),
+        ]
+    ],
+]
 
 
 def put(config: dict, place: tuple, value) -> dict:
@@ -446,8 +686,7 @@ SHELL = {
     "a kind of list": (["list", "datsets"], lambda c, t: ["list", read(t, r'mean "(\w+)"')]),
     "a prior": ([*FIT, "--prior", "sd_school"], lambda c, t: with_option(c, read(t, r"write e\.g\. (.+)$"))),
     "pooling": ([*FIT, "--pooling", "school=none=2,"], lambda c, t: with_option(c, read(t, r"write e\.g\. (\S+ \w+=\w+)"))),
-    "a word of pooling": ([*FIT, "--pooling", "school"], lambda c, t: with_option(c, (f"--pooling "
-                                                                                     f"{read(t, r'expected (\w+),')}"))),
+    "a word of pooling": ([*FIT, "--pooling", "school"], lambda c, t: with_option(c, f"--pooling {read(t, r'expected (\w+),')}")),
     "a sampler": ([*FIT[:6], "--sampler", "gibs", "--quiet"], lambda c, t: ["list", "samplers"] if read(t, r"mean '(\w+)'") == "gibbs" else []),
     "a plan of nothing": (["plan", "s.yaml"], lambda c, t: [*with_option(c, read(t, r"write e\.g\. (.+)$")), "--replications", "20"]),
     "a target": (["plan", "s.yaml", "--mcse", "cover", "--replications", "20"], lambda c, t: with_option(c, "--mcse " + read(t, r"write e\.g\. (.+)$"))),
@@ -457,16 +696,13 @@ SHELL = {
     "a folder of others": (["run", "s.yaml", "--quiet", "--out", "."], lambda c, t: [*c[:-2], *read(t, r"with (--out)").split(), "runs/other"]),
     "a shard": (["run", "s.yaml", "--quiet", "--out", "runs/shards", "--shard", "9"], lambda c, t: with_option(c, read(t, r"write e\.g\. (--shard .+)$"))),
     "a time limit": (["run", "s.yaml", "--quiet", "--out", "runs/limit", "--time-limit", "x"], lambda c, t: with_option(c, "--time-limit " + read(t, r"or ([\d:]+)$"))),
-    "workers": (["run", "s.yaml", "--quiet", "--out", "runs/workers", "--workers", "0"], lambda c, t: c[:-2] if ("leave it "
-                                                                                                                "out") in t else []),
+    "workers": (["run", "s.yaml", "--quiet", "--out", "runs/workers", "--workers", "0"], lambda c, t: c[:-2] if "leave it out" in t else []),
     "a device": (["run", "s.yaml", "--quiet", "--out", "runs/device", "--device", "tpu"], lambda c, t: with_option(c, "--device " + read(t, r'from: "(\w+)"'))),
     "an old file": (["new", "s.yaml"], lambda c, t: ["new", "another.yaml"] if "another name" in t else []),
     "no such method": (["replicate", "runs/s", "--rep", "1", "--method", "x"], lambda c, t: with_option(c, "--method " + read(t, r"one of (\w+)"))),
-    "a cell of a study with one": (["replicate", "runs/s", "--rep", "2", "--cell", "a=1"], lambda c, t: c[:-2] if ("leave it "
-                                                                                                                  "out") in t else []),
+    "a cell of a study with one": (["replicate", "runs/s", "--rep", "2", "--cell", "a=1"], lambda c, t: c[:-2] if "leave it out" in t else []),
     "a name of a table": (["datasets", "runs/s", "--out", "d.txt"], lambda c, t: with_option(c, "--out d" + read(t, r"ends in (\.\w+)"))),
-    "a section": (["verify", "--section", "99"], lambda c, t: ["verify", "--help"] if ("leave it out for "
-                                                                                      "all") in t else []),
+    "a section": (["verify", "--section", "99"], lambda c, t: ["verify", "--help"] if "leave it out for all" in t else []),
 }  # fmt: skip
 
 

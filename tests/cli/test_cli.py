@@ -395,38 +395,26 @@ BINOMIAL = ("--family", "binomial", "--trials", "at_bats")
 BAD = {
     # the study
     "unknown key": (changed("known_se: se", "know_se: se"), r"study\.yaml:4: mechanisms\.know_se: unknown key 'know_se'; did you mean 'known_se'\?"),
-    "wrong type": (changed("replications: 4", ("replications: "
-                                              "four")), r"study\.yaml:13: replications: expected a whole number of at least 1; found 'four'; write e\.g\. 1"),
-    "zero replications": (changed("replications: 4", ("replications: "
-                                                     "0")), r"study\.yaml:13: replications: expected a whole number of at least 1; found 0"),
-    "missing key": (changed(("estimands: [Intercept, sd_school, "
-                            "theta_school]\n"), ""), r"study\.yaml:1: expected the key 'estimands'; found nothing; add e\.g\. `estimands: \["),
-    "missing key below": (changed(("  formula: effect ~ 1 + (1 | "
-                                  "school)\n"), ""), r"study\.yaml:2: mechanisms: expected the key 'formula'; found nothing"),
+    "wrong type": (changed("replications: 4", "replications: four"), r"study\.yaml:13: replications: expected a whole number of at least 1; found 'four'; write e\.g\. 1"),
+    "zero replications": (changed("replications: 4", "replications: 0"), r"study\.yaml:13: replications: expected a whole number of at least 1; found 0"),
+    "missing key": (changed("estimands: [Intercept, sd_school, theta_school]\n", ""), r"study\.yaml:1: expected the key 'estimands'; found nothing; add e\.g\. `estimands: \["),
+    "missing key below": (changed("  formula: effect ~ 1 + (1 | school)\n", ""), r"study\.yaml:2: mechanisms: expected the key 'formula'; found nothing"),
     "unknown measure": (changed("mse, cover", "mse, covr"), r"study\.yaml:12: performance\[2\]: unknown measure 'covr'; did you mean 'cover'\?"),
-    "unknown sampler": (changed("partial, sampler: exact", ("partial, sampler: "
-                                                           "nutz")), r"study\.yaml:11: methods\.partial\.sampler: .*found 'nutz'; did you mean 'nuts'\?"),
+    "unknown sampler": (changed("partial, sampler: exact", "partial, sampler: nutz"), r"study\.yaml:11: methods\.partial\.sampler: .*found 'nutz'; did you mean 'nuts'\?"),
     "unknown prior": (changed("half_normal(20)", "half_norml(20)"), r"study\.yaml:11: methods\.partial\.priors\.sd_school: unknown prior 'half_norml'; did you mean half_normal\?"),
     "prior of no parameter": (changed("{sd_school: half", "{tau: half"), r"study\.yaml:11: methods\.partial\.priors\.tau: unknown parameter 'tau' .*; use one of Intercept, sd_school"),
     "prior that does not fit": (changed("half_normal(20)", "lkj(2)"), r"study\.yaml:11: methods\.partial\.priors\.sd_school: lkj\(2\) does not fit a positive parameter; use one of"),
     "unknown dataset": (changed("schools.csv", "eight_scools"), r"study\.yaml:5: mechanisms\.design: .*unknown name 'eight_scools'; did you mean 'eight_schools'\?"),
     "unknown family": (changed("known_se: se", "family: norml"), r"study\.yaml:4: mechanisms\.family: unknown family 'norml'; did you mean 'normal'\?"),
-    "missing truth": (changed((", sd_school: 10}\n  grid: {sd_school: [0, "
-                              "10]}"), "}"), r"study\.yaml:6: mechanisms\.truth: expected a true value of 'sd_school'; found none; add e\.g\. `sd_school: 1`"),
+    "missing truth": (changed(", sd_school: 10}\n  grid: {sd_school: [0, 10]}", "}"), r"study\.yaml:6: mechanisms\.truth: expected a true value of 'sd_school'; found none; add e\.g\. `sd_school: 1`"),
     "negative true sd": (changed("[0, 10]", "[0, -1]"), r"study\.yaml:7: mechanisms\.grid\.sd_school\[1\]: expected 0 or more; found -1; mend it"),
     "the same cell twice": (changed("[0, 10]", "[10, 1e1]"), r"study\.yaml:7: mechanisms\.grid\.sd_school\[1\]: expected every cell once; found the same values twice; remove one"),
-    "code in a formula": (changed("~ 1 +", ("~ 1 + os.system('touch ran') "
-                                           "+")), r"study\.yaml:3: mechanisms\.formula: \"effect .*function 'os\.system' is not allowed; use one of log"),
-    "call in a formula": (changed("~ 1 +", ("~ 1 + eval(se) "
-                                           "+")), r"study\.yaml:3: mechanisms\.formula: .*function 'eval' is not allowed; use one of log"),
-    "a tag that names code": (changed("seed: 1", ("seed: !!python/object/apply:os.system ['touch "
-                                                 "ran']")), r"study\.yaml:15: seed: expected plain YAML; found the tag '!!python/object/apply:os\.system'; remove it"),
-    "code as a prior": (changed("half_normal(20)", ("\"__import__('os').system('touch "
-                                                   "ran')\"")), r"study\.yaml:11: methods\.partial\.priors\.sd_school: .*expected"),
+    "code in a formula": (changed("~ 1 +", "~ 1 + os.system('touch ran') +"), r"study\.yaml:3: mechanisms\.formula: \"effect .*function 'os\.system' is not allowed; use one of log"),
+    "call in a formula": (changed("~ 1 +", "~ 1 + eval(se) +"), r"study\.yaml:3: mechanisms\.formula: .*function 'eval' is not allowed; use one of log"),
+    "a tag that names code": (changed("seed: 1", "seed: !!python/object/apply:os.system ['touch ran']"), r"study\.yaml:15: seed: expected plain YAML; found the tag '!!python/object/apply:os\.system'; remove it"),
+    "code as a prior": (changed("half_normal(20)", "\"__import__('os').system('touch ran')\""), r"study\.yaml:11: methods\.partial\.priors\.sd_school: .*expected"),
     "improper with two groups": (changed("half_normal(20)", "flat()", TWO), r"study\.yaml:11: methods\.partial\.priors\.sd_school: flat\(\) gives an improper posterior with 2 school groups: at least 3 are needed; use a proper prior"),
-    "default that tells two sds apart": (changed(("sampler: exact, priors: {sd_school: "
-                                                 "half_normal(20)}"), ("known_se: null, priors: {sigma: "
-                                                                                                         "half_normal(9)}")), r"study\.yaml:11: methods\.partial\.priors\.sigma: half_normal\(9\): there are no repeated observations to keep sigma from zero"),
+    "default that tells two sds apart": (changed("sampler: exact, priors: {sd_school: half_normal(20)}", "known_se: null, priors: {sigma: half_normal(9)}"), r"study\.yaml:11: methods\.partial\.priors\.sigma: half_normal\(9\): there are no repeated observations to keep sigma from zero"),
     # the design's table
     "negative standard error": (table(SCHOOLS.replace("8,10", "8,-10")), r"study\.yaml:4: mechanisms\.known_se: expected positive numbers in column 'se' of schools\.csv; found -10 in row 1 \(from 0\); mend the table"),
     "missing column of a design": (table(SCHOOLS.replace("school", "scool")), r"study\.yaml:3: mechanisms\.formula: no column 'school' in the design; did you mean 'scool'\?"),
@@ -452,8 +440,7 @@ BAD = {
     "negative count": (fitted(COUNTS.format(-2), *BINOMIAL, formula=HITS), r"\./d\.csv: column 'hits', row 1: expected a count .*found -2"),
     "family without its column": (fitted(COUNTS.format(4), "--family", "binomial", formula=HITS), r"trials: family binomial needs the column of its trials; give trials=<column>"),
     "improper posterior": (fitted(TWO, *SE, "--prior", "sd_school=flat()"), r"priors: sd_school: flat\(\) gives an improper posterior with 2 school groups: at least 3 are needed; use a proper prior"),
-    "code in a fit's formula": (fitted(SCHOOLS, formula=("effect ~ 1 + os.system('touch ran') + (1 | "
-                                                        "school)")), r"formula .*function 'os\.system' is not allowed"),
+    "code in a fit's formula": (fitted(SCHOOLS, formula="effect ~ 1 + os.system('touch ran') + (1 | school)"), r"formula .*function 'os\.system' is not allowed"),
     "prior without =": (fitted(SCHOOLS, *SE, "--prior", "sd_school"), r"--prior 'sd_school': expected NAME=PRIOR; write e\.g\. --prior sd_school='half_normal\(5\)'"),
     "prior that reaches nothing": (fitted(SCHOOLS, *SE, "--prior", "tau=half_normal(5)"), r"priors: 'tau' does not reach the likelihood .*; the parameters are Intercept, sd_school$"),
     "unknown sampler of a fit": (fitted(SCHOOLS, *SE, "--sampler", "nutz"), r"sampler: unknown sampler 'nutz'; did you mean 'nuts'\?"),
@@ -474,8 +461,7 @@ BAD = {
     "ragged table": (fitted("school,effect\nA,1\nB,2,3,4\n"), r"d\.csv: line 3: expected 2 fields as in the header, found 4; put double quotes around a text with a comma in it"),
     "column twice": (fitted("school,effect,effect\nA,1,2\n"), r"d\.csv: expected every column name once, found 'effect' twice; rename one"),
     "no such table": (command("fit", FORMULA, "--data", "./school.csv"), r"school\.csv: no such file; did you mean 'schools\.csv'\?"),
-    "logarithm of a negative number": (fitted(SCHOOLS.replace("8,10", "8,-10"), formula=("effect ~ 1 + log(se) + (1 | "
-                                                                                        "school)")), r"formula .*term 'log\(se\)' is not finite at row 1 \(se = -10\); check that column's values"),
+    "logarithm of a negative number": (fitted(SCHOOLS.replace("8,10", "8,-10"), formula="effect ~ 1 + log(se) + (1 | school)"), r"formula .*term 'log\(se\)' is not finite at row 1 \(se = -10\); check that column's values"),
     "name too long": (command("fit", FORMULA, "--data", "a" * 300 + ".csv"), r"a{60}\.\.\.: File name too long; check the path"),
     # places that cannot be written
     "run folder below a file": (command("run", "study.yaml", "--out", "schools.csv/run"), r"schools\.csv/run: cannot be written \(Not a directory\); choose a folder of yours with --out"),

@@ -108,29 +108,119 @@ def test_configs_as_people_paste_them(tmp_path, monkeypatch):
 
 
 BAD = {
-    "counts": [-1, 0.5, -0.5, 1e-9, np.nan, np.inf, None, pd.NA, "many", "", 1j, [1], {"a": 1}, datetime.date(2020, 1, 1), pd.Timestamp("2020"), pd.Timedelta(1), np.datetime64("2020"), b"1", 10**400, decimal.Decimal("NaN"), fractions.Fraction(1, 3), (1,), range(2), object, print],
-    "positive": [0, -1, -0.0, -1e-300, np.nan, np.inf, -np.inf, None, pd.NA, pd.NaT, "wide", "", 1j, [1], (1,), {"a": 1}, datetime.datetime(2020, 1, 1), pd.Timedelta(1), b"1", 10**400, decimal.Decimal("Infinity"), decimal.Decimal("-1"), fractions.Fraction(-1, 3), set(), object()],
-    "outcome": [np.nan, np.inf, -np.inf, None, pd.NA, pd.NaT, "high", "", "1,5", "5%", 1j, [1], np.array([1, 2]), {"a": 1}, datetime.date(2020, 1, 1), pd.Timestamp("2020", tz="UTC"), pd.Period("2020"), pd.Interval(0, 1), b"1", 10**400, decimal.Decimal("sNaN"), frozenset(), object(), ...],
-    "label": [np.nan, None, pd.NA, pd.NaT, [1], {"a": 1}, {1}, np.array([1, 2]), 1j, float("inf"), bytearray(b"a"), lambda: 1],
-}  # fmt: skip
+    "counts": [
+        -1,
+        0.5,
+        -0.5,
+        1e-9,
+        np.nan,
+        np.inf,
+        None,
+        pd.NA,
+        "many",
+        "",
+        1j,
+        [1],
+        {"a": 1},
+        datetime.date(2020, 1, 1),
+        pd.Timestamp("2020"),
+        pd.Timedelta(1),
+        np.datetime64("2020"),
+        b"1",
+        10**400,
+        decimal.Decimal("NaN"),
+        fractions.Fraction(1, 3),
+        (1,),
+        range(2),
+        object,
+        print,
+    ],
+    "positive": [
+        0,
+        -1,
+        -0.0,
+        -1e-300,
+        np.nan,
+        np.inf,
+        -np.inf,
+        None,
+        pd.NA,
+        pd.NaT,
+        "wide",
+        "",
+        1j,
+        [1],
+        (1,),
+        {"a": 1},
+        datetime.datetime(2020, 1, 1),
+        pd.Timedelta(1),
+        b"1",
+        10**400,
+        decimal.Decimal("Infinity"),
+        decimal.Decimal("-1"),
+        fractions.Fraction(-1, 3),
+        set(),
+        object(),
+    ],
+    "outcome": [
+        np.nan,
+        np.inf,
+        -np.inf,
+        None,
+        pd.NA,
+        pd.NaT,
+        "high",
+        "",
+        "1,5",
+        "5%",
+        1j,
+        [1],
+        np.array([1, 2]),
+        {"a": 1},
+        datetime.date(2020, 1, 1),
+        pd.Timestamp("2020", tz="UTC"),
+        pd.Period("2020"),
+        pd.Interval(0, 1),
+        b"1",
+        10**400,
+        decimal.Decimal("sNaN"),
+        frozenset(),
+        object(),
+        ...,
+    ],
+    "label": [
+        np.nan,
+        None,
+        pd.NA,
+        pd.NaT,
+        [1],
+        {"a": 1},
+        {1},
+        np.array([1, 2]),
+        1j,
+        float("inf"),
+        bytearray(b"a"),
+        lambda: 1,
+    ],
+}
 ROLES = [
-    ("k ~ 1 + (1 | g)", "poisson", {}, "k", "counts"), (("k ~ 1 + (1 | "
-                                                        "g)"), "binomial", {"trials": "n"}, "k", "counts"), (("k ~ 1 + (1 | "
-                                                                                                                         "g)"), "negative_binomial", {}, "k", "counts"), (("k ~ 1 + (1 | "
-                                                                                                                                                                                      "g)"), "binomial", {"trials": "n"}, "n", "counts"),
-    ("y ~ 1 + (1 | g)", "normal", {"known_se": "w"}, "w", "positive"), (("y ~ 1 + (1 | "
-                                                                        "g)"), "normal", {"weights": "w"}, "w", "positive"), (("k ~ 1 + (1 | "
-                                                                                                                                          "g)"), "poisson", {"exposure": "w"}, "w", "positive"), (("k ~ 1 + (1 | "
-                                                                                                                                                                                                              "g)"), "poisson_log", {"exposure": "w"}, "w", "positive"), (("y ~ 1 + (1 | "
-                                                                                                                                                                                                                                                                                      "g)"), "student_t", {"known_se": "w"}, "w", "positive"),
-    ("y ~ 1 + (1 | g)", "normal", {}, "y", "outcome"), (("y ~ 1 + x + (1 | "
-                                                        "g)"), "normal", {}, "x", "outcome"), (("y ~ 1 + (1 + x | "
-                                                                                                               "g)"), "normal", {}, "x", "outcome"), (("y ~ 1 + log(w) + (1 | "
-                                                                                                                                                                      "g)"), "normal", {}, "w", "positive"), (("b ~ 1 + (1 | "
-                                                                                                                                                                                                                                   "g)"), "bernoulli_logit", {}, "b", "outcome"), (("y ~ 1 + (1 | "
-                                                                                                                                                                                                                                                                                               "g)"), "normal", {}, "g", "label"), (("y ~ 1 + (1 | "
-                                                                                                                                                                                                                                                                                                                                                "g/h)"), "normal", {}, "h", "label"),
-]  # fmt: skip
+    ("k ~ 1 + (1 | g)", "poisson", {}, "k", "counts"),
+    ("k ~ 1 + (1 | g)", "binomial", {"trials": "n"}, "k", "counts"),
+    ("k ~ 1 + (1 | g)", "negative_binomial", {}, "k", "counts"),
+    ("k ~ 1 + (1 | g)", "binomial", {"trials": "n"}, "n", "counts"),
+    ("y ~ 1 + (1 | g)", "normal", {"known_se": "w"}, "w", "positive"),
+    ("y ~ 1 + (1 | g)", "normal", {"weights": "w"}, "w", "positive"),
+    ("k ~ 1 + (1 | g)", "poisson", {"exposure": "w"}, "w", "positive"),
+    ("k ~ 1 + (1 | g)", "poisson_log", {"exposure": "w"}, "w", "positive"),
+    ("y ~ 1 + (1 | g)", "student_t", {"known_se": "w"}, "w", "positive"),
+    ("y ~ 1 + (1 | g)", "normal", {}, "y", "outcome"),
+    ("y ~ 1 + x + (1 | g)", "normal", {}, "x", "outcome"),
+    ("y ~ 1 + (1 + x | g)", "normal", {}, "x", "outcome"),
+    ("y ~ 1 + log(w) + (1 | g)", "normal", {}, "w", "positive"),
+    ("b ~ 1 + (1 | g)", "bernoulli_logit", {}, "b", "outcome"),
+    ("y ~ 1 + (1 | g)", "normal", {}, "g", "label"),
+    ("y ~ 1 + (1 | g/h)", "normal", {}, "h", "label"),
+]
 
 
 def ordinary() -> pd.DataFrame:
@@ -176,11 +266,20 @@ def test_one_impossible_cell_of_each_role():
 
 
 KINDS = {
-    "floats": lambda c: c.astype(float), "text": lambda c: c.astype(str), "objects": lambda c: c.astype(object), "nullable": lambda c: c.convert_dtypes(), "decimals": lambda c: pd.Series([decimal.Decimal(str(v)) for v in c], dtype=object), "fractions": lambda c: pd.Series([fractions.Fraction(float(v)) for v in c], dtype=object), "numpy scalars": lambda c: pd.Series([np.float64(v) for v in c], dtype=object),
-    "categories of numbers": lambda c: pd.Series(pd.Categorical(c)), ("ordered categories of "
-                                                                     "numbers"): lambda c: pd.Series(pd.Categorical(c, ordered=True)), "Arrow": lambda c: c.convert_dtypes(dtype_backend="pyarrow"), "sparse": lambda c: c.astype(pd.SparseDtype(c.dtype)), "wide floats": lambda c: c.astype(np.longdouble), ("text with "
-                                                                                                                                                                                                                                                                                                                                   "blanks"): lambda c: (" " + c.astype(str) + " "),
-}  # fmt: skip
+    "floats": lambda c: c.astype(float),
+    "text": lambda c: c.astype(str),
+    "objects": lambda c: c.astype(object),
+    "nullable": lambda c: c.convert_dtypes(),
+    "decimals": lambda c: pd.Series([decimal.Decimal(str(v)) for v in c], dtype=object),
+    "fractions": lambda c: pd.Series([fractions.Fraction(float(v)) for v in c], dtype=object),
+    "numpy scalars": lambda c: pd.Series([np.float64(v) for v in c], dtype=object),
+    "categories of numbers": lambda c: pd.Series(pd.Categorical(c)),
+    "ordered categories of numbers": lambda c: pd.Series(pd.Categorical(c, ordered=True)),
+    "Arrow": lambda c: c.convert_dtypes(dtype_backend="pyarrow"),
+    "sparse": lambda c: c.astype(pd.SparseDtype(c.dtype)),
+    "wide floats": lambda c: c.astype(np.longdouble),
+    "text with blanks": lambda c: " " + c.astype(str) + " ",
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -214,24 +313,34 @@ def test_frames_of_odd_shapes():
     frame, model = ordinary(), hm.Model("y ~ 1 + x + (1 | g)")
     right = content(bind(model, frame))
     same = {
-        "an index of labels": frame.set_index(pd.Index(list("abcdefghijklmnopqrstuvwx"))), ("an index with "
-                                                                                           "repeats"): frame.set_index(pd.Index([0] * 24)), ("an index of "
-                                                                                                                                                         "dates"): frame.set_index(pd.date_range("2020", periods=24)), ("an index of two "
-                                                                                                                                                                                                                                  "levels"): frame.set_index(["h", "b"], drop=False),
-        "another order of columns": frame[frame.columns[::-1]], ("columns of "
-                                                                "categories"): frame.set_axis(pd.CategoricalIndex(frame.columns), axis=1), "more columns": pd.concat([frame, pd.DataFrame(0, frame.index, [f"c{i}" for i in range(300)])], axis=1), ("a column of "
-                                                                                                                                                                                                                                                              "lists"): frame.assign(more=[[1]] * 24), ("a column without "
-                                                                                                                                                                                                                                                                                                                  "name"): frame.assign(**{"": 1}),
-    }  # fmt: skip
+        "an index of labels": frame.set_index(pd.Index(list("abcdefghijklmnopqrstuvwx"))),
+        "an index with repeats": frame.set_index(pd.Index([0] * 24)),
+        "an index of dates": frame.set_index(pd.date_range("2020", periods=24)),
+        "an index of two levels": frame.set_index(["h", "b"], drop=False),
+        "another order of columns": frame[frame.columns[::-1]],
+        "columns of categories": frame.set_axis(pd.CategoricalIndex(frame.columns), axis=1),
+        "more columns": pd.concat([frame, pd.DataFrame(0, frame.index, [f"c{i}" for i in range(300)])], axis=1),
+        "a column of lists": frame.assign(more=[[1]] * 24),
+        "a column without name": frame.assign(**{"": 1}),
+    }
     for what, table in same.items():
         assert the_same(content(bind(model, table)), right), what
     bad = {
-        "no rows": frame[:0], "no columns": frame[[]], ("columns of two "
-                                                       "levels"): pd.concat([frame], axis=1, keys=["a"]), ("columns of "
-                                                                                                                        "numbers"): frame.set_axis(range(frame.shape[1]), axis=1), "a series": frame["y"], "a dict": frame.to_dict("list"), "an array": frame.to_numpy(), "records": frame.to_records(),
-        "groups as index": frame.set_index("g"), "a path": "eight_schools", "nothing": None, "transposed": frame.T, ("a column "
-                                                                                                                    "twice"): pd.concat([frame, frame[["x"]]], axis=1), "a group twice": pd.concat([frame, frame[["g"]]], axis=1),
-    }  # fmt: skip
+        "no rows": frame[:0],
+        "no columns": frame[[]],
+        "columns of two levels": pd.concat([frame], axis=1, keys=["a"]),
+        "columns of numbers": frame.set_axis(range(frame.shape[1]), axis=1),
+        "a series": frame["y"],
+        "a dict": frame.to_dict("list"),
+        "an array": frame.to_numpy(),
+        "records": frame.to_records(),
+        "groups as index": frame.set_index("g"),
+        "a path": "eight_schools",
+        "nothing": None,
+        "transposed": frame.T,
+        "a column twice": pd.concat([frame, frame[["x"]]], axis=1),
+        "a group twice": pd.concat([frame, frame[["g"]]], axis=1),
+    }
     for what, table in bad.items():
         with pytest.raises(ValueError) as caught:
             hm.fit(model, table, sampler="exact", progress=False)

@@ -291,10 +291,8 @@ def test_bernoulli_is_shown_without_trials():
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("gaussian", "it is called 'normal' here"), ("lognormal", "take logarithms"), ("weibull", ("'exponential_log' and 'gamma' are "
-                                                                                                  "nearest")), ("ordinal", "bernoulli_logit"),
-        ("Beta-Binomial", "it is called 'binomial' here"), ("poison", ("did you mean "
-                                                                      "'poisson'?")), ("zzz", "use one of bernoulli, "),
+        ("gaussian", "it is called 'normal' here"), ("lognormal", "take logarithms"), ("weibull", "'exponential_log' and 'gamma' are nearest"), ("ordinal", "bernoulli_logit"),
+        ("Beta-Binomial", "it is called 'binomial' here"), ("poison", "did you mean 'poisson'?"), ("zzz", "use one of bernoulli, "),
     ],
 )  # fmt: skip
 def test_absent_families_are_refused_with_a_way_on(name, hint):

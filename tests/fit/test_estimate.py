@@ -22,7 +22,7 @@ DYESTUFF2 = {  # Box & Tiao 1973, Bayesian Inference in Statistical Analysis, ta
     "D": (2.212, 4.852, 7.092, 9.288, 4.980), "E": (0.282, 9.014, 4.458, 9.446, 7.198), "F": (1.722, 4.782, 8.106, 0.758, 3.758),
 }  # fmt: skip
 # Konstantopoulos 2011, Research Synthesis Methods 2, 61-76, table 2: (effect, variance) of schools in districts
-KONSTANTOPOULOS = {
+KONSTANTOPOULOS = {  # Konstantopoulos 2011, Research Synthesis Methods 2, 61-76, table 2: (effect, variance) of schools in districts
     11: ((-0.18, 0.118), (-0.22, 0.118), (0.23, 0.144), (-0.30, 0.144)),
     12: ((0.13, 0.014), (-0.26, 0.014), (0.19, 0.015), (0.32, 0.024)),
     18: ((0.45, 0.023), (0.38, 0.043), (0.29, 0.012)),

@@ -159,16 +159,9 @@ def _counts() -> Iterator[Case]:
 # --------------------------------------------------------------------------------------------------
 
 KNOBS = (
-    "beta(2, 3)", "beta(0, 0)", "exponential(0.7)", "fixed(0.6)", "flat()", "flat_variance()", ("gamma(2, "
-                                                                                               "0.5)"), ("gamma_rate(2, "
-                                                                                                                "0.5)"), "half_cauchy(1.5)",
-    "half_normal(2)", "half_normal_cv(1.5)", "half_t(4, 1.5)", ("inverse_gamma_variance(2, "
-                                                               "1.5)"), "jeffreys2()", "lkj(2.5)", ("log_normal(0.3, "
-                                                                                                                            "0.8)"),
-    "normal(0.5, 2)", "power(1)", "power(0.5)", "reference()", "scaled_half_t(3, 2.5)", ("scaled_normal(0.5, "
-                                                                                        "2)"), ("student_t(4, 0.5, "
-                                                                                                                 "2)"), ("uniform(0.1, "
-                                                                                                                                         "3)"),
+    "beta(2, 3)", "beta(0, 0)", "exponential(0.7)", "fixed(0.6)", "flat()", "flat_variance()", "gamma(2, 0.5)", "gamma_rate(2, 0.5)", "half_cauchy(1.5)",
+    "half_normal(2)", "half_normal_cv(1.5)", "half_t(4, 1.5)", "inverse_gamma_variance(2, 1.5)", "jeffreys2()", "lkj(2.5)", "log_normal(0.3, 0.8)",
+    "normal(0.5, 2)", "power(1)", "power(0.5)", "reference()", "scaled_half_t(3, 2.5)", "scaled_normal(0.5, 2)", "student_t(4, 0.5, 2)", "uniform(0.1, 3)",
     "uniform(0.05, 0.9)", "uniform(1.5, 30)", "bda3()", "rgbp()",
 )  # fmt: skip
 """Every prior of the menu, with numbers that are no special values."""

@@ -50,20 +50,16 @@ FITS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
     "eight schools gibbs": (EIGHT | {"priors": {"sd_school": "half_cauchy(5)"}}, "eight_schools", {"sampler": "gibbs"}),
     "eight schools metropolis": (EIGHT, "eight_schools", {"sampler": "metropolis"}),
     "eight schools t": (EIGHT | {"family": "student_t"}, "eight_schools", {"sampler": "nuts"}),
-    "baseball": ({"formula": "avg ~ 1 + (1 | player)", "known_se": "se", "priors": {"Intercept": ("normal(0.25, "
-                                                                                                 "0.05)"), "sd_player": "jeffreys2()"}},
+    "baseball": ({"formula": "avg ~ 1 + (1 | player)", "known_se": "se", "priors": {"Intercept": "normal(0.25, 0.05)", "sd_player": "jeffreys2()"}},
                  "baseball", {"sampler": "exact"}),
     # normal, unknown variance
     "one sample": ({"formula": "score ~ 1", "priors": CONJUGATE}, "scores", {"sampler": "closed_form"}),
     "scores": ({"formula": "score ~ 1 + (1 | school/classroom)"}, "scores", {"sampler": "exact"}),
     "scores gibbs": ({"formula": "score ~ 1 + (1 | school/classroom)"}, "scores", {"sampler": "gibbs"}),
-    "scores complete": ({"formula": ("score ~ 1 + (1 | "
-                                    "school/classroom)")}, "scores", {"sampler": "exact", "pooling": "complete"}),
+    "scores complete": ({"formula": "score ~ 1 + (1 | school/classroom)"}, "scores", {"sampler": "exact", "pooling": "complete"}),
     "individuals": ({"formula": "y ~ 1 + x + (1 + x || id)"}, "individuals", {"sampler": "exact"}),
-    "growth": ({"formula": "weight ~ 1 + day + (1 | rat)", "priors": {"sd_rat": ("half_t(3, "
-                                                                                "20)"), "sigma": "half_cauchy(10)"}}, "growth", {"sampler": "exact"}),
-    "growth slopes": ({"formula": ("weight ~ 1 + day + (1 + day | "
-                                  "rat)"), "priors": {"cor_rat": "lkj(2)"}}, "growth", {"sampler": "nuts"}),
+    "growth": ({"formula": "weight ~ 1 + day + (1 | rat)", "priors": {"sd_rat": "half_t(3, 20)", "sigma": "half_cauchy(10)"}}, "growth", {"sampler": "exact"}),
+    "growth slopes": ({"formula": "weight ~ 1 + day + (1 + day | rat)", "priors": {"cor_rat": "lkj(2)"}}, "growth", {"sampler": "nuts"}),
     "pastes": (PASTES, "pastes", {"sampler": "exact"}),
     "pastes none": (PASTES, "pastes", {"sampler": "exact", "pooling": "none"}),
     "pastes mixed": (PASTES, "pastes", {"sampler": "exact", "pooling": {"batch": "complete"}}),
@@ -79,19 +75,15 @@ FITS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
                   {"sampler": "exact"}),
     "patients": ({"formula": "responds ~ 1 + (1 | basket)", "family": "bernoulli"}, "patients", {"sampler": "exact"}),
     "pumps": (PUMPS, "pumps", {"sampler": "exact"}),
-    "pumps gamma rate": (PUMPS | {"priors": {"mean_pump": ("gamma_rate(0.1, "
-                                                          "1)"), "shape_pump": "exponential(1)"}}, "pumps", {"sampler": "exact"}),
+    "pumps gamma rate": (PUMPS | {"priors": {"mean_pump": "gamma_rate(0.1, 1)", "shape_pump": "exponential(1)"}}, "pumps", {"sampler": "exact"}),
     "pumps none": (PUMPS, "pumps", {"sampler": "exact", "pooling": "none"}),
     "pumps nuts on all": (PUMPS, "pumps", {"sampler": "nuts", "marginalize": False}),
-    "counties": ({"formula": ("deaths ~ 1 + (1 | "
-                             "state/county)"), "family": "poisson", "exposure": "exposure"}, "counties", {"sampler": "nuts"}),
+    "counties": ({"formula": "deaths ~ 1 + (1 | state/county)", "family": "poisson", "exposure": "exposure"}, "counties", {"sampler": "nuts"}),
     # other links
     "baskets": ({"formula": "responses ~ 1 + (1 | basket)", "family": "binomial_logit", "trials": "patients"}, "baskets", {"sampler": "nuts"}),
-    "patients logit": ({"formula": ("responds ~ 1 + (1 | "
-                                   "basket)"), "family": "bernoulli_logit"}, "patients", {"sampler": "nuts", "pooling": "none"}),
+    "patients logit": ({"formula": "responds ~ 1 + (1 | basket)", "family": "bernoulli_logit"}, "patients", {"sampler": "nuts", "pooling": "none"}),
     "pumps log": (PUMPS | {"family": "poisson_log"}, "pumps", {"sampler": "nuts"}),
-    "counties overdispersed": ({"formula": ("deaths ~ 1 + (1 | "
-                                           "state)"), "family": "negative_binomial", "exposure": "exposure"}, "counties", {"sampler": "nuts"}),
+    "counties overdispersed": ({"formula": "deaths ~ 1 + (1 | state)", "family": "negative_binomial", "exposure": "exposure"}, "counties", {"sampler": "nuts"}),
 }  # fmt: skip
 """Name to (declaration, dataset, settings of the fit)."""
 

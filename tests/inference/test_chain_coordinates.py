@@ -31,30 +31,24 @@ CASES = {
     "sigma": (hm.Model("y ~ 1"), NORMAL),
     "sigma and a group sd": (hm.Model("y ~ 1 + (1 | g)"), NORMAL),
     "sigma of single rows": (
-        hm.Model("y ~ 1 + (1 | g)", priors={"Intercept": ("normal(0, "
-                                                         "5)"), "sigma": "half_normal(3)", "sd_g": "half_normal(3)"}),
+        hm.Model("y ~ 1 + (1 | g)", priors={"Intercept": "normal(0, 5)", "sigma": "half_normal(3)", "sd_g": "half_normal(3)"}),
         NORMAL.iloc[::2],
     ),
     "light mean and shape": (
-        hm.Model("k ~ 1 + (1 | g)", "poisson", exposure="e", priors={"mean_g": ("gamma(2, "
-                                                                               "1)"), "shape_g": "exponential(0.1)"}), COUNTS,
+        hm.Model("k ~ 1 + (1 | g)", "poisson", exposure="e", priors={"mean_g": "gamma(2, 1)", "shape_g": "exponential(0.1)"}), COUNTS,
     ),
     "coefficient of variation": (hm.Model("k ~ 1 + (1 | g)", "binomial", trials="n"), COUNTS),
-    "groups of rates": (hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={"Intercept": ("normal(0, "
-                                                                                                    "2)")}), COUNTS),
+    "groups of rates": (hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={"Intercept": "normal(0, 2)"}), COUNTS),
     "groups with a fixed spread": (
         hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={
             "Intercept": "normal(0, 2)", "log_shape": "fixed(1)", "sd_s_log_shape": "fixed(0.5)", "sd_s": "fixed(0.8)",
         }), STATES,
     ),
-    "groups of rates that differ": (hm.Model(("k ~ 1 + (1 | "
-                                             "s/g)"), "poisson", exposure="e", priors={"Intercept": ("normal(0, "
-                                                                                                                "2)")}), STATES),
+    "groups of rates that differ": (hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={"Intercept": "normal(0, 2)"}), STATES),
     "groups around a fixed mean": (
         hm.Model("k ~ 1 + (1 | s/g)", "poisson", exposure="e", priors={"Intercept": "fixed(0.5)"}), STATES,
     ),
-    "groups of probabilities": (hm.Model("k ~ 1 + (1 | s/g)", "binomial", trials="n", priors={"Intercept": ("normal(0, "
-                                                                                                           "2)")}), COUNTS),
+    "groups of probabilities": (hm.Model("k ~ 1 + (1 | s/g)", "binomial", trials="n", priors={"Intercept": "normal(0, 2)"}), COUNTS),
 }  # fmt: skip
 
 

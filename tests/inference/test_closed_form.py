@@ -422,8 +422,7 @@ CLOSED = {
     "bounded sigma": (hm.Model("y ~ 1 + x", priors={"sigma": "uniform(0, 2)"}), ROWS, "partial"),
     "bounded sigma, hard": (hm.Model("y ~ 1", priors={"sigma": "uniform(0.5, 1)"}), ROWS, "partial"),
     "flat variance, unpooled": (hm.Model("y ~ 1 + (1 | g)", priors={"sigma": "flat_variance()"}), ROWS, "none"),
-    "pooled": (hm.Model("y ~ 1 + (1 | g)", priors={"sigma": "flat()", "Intercept": ("scaled_normal(2, "
-                                                                                   "3)")}), ROWS, "complete"),
+    "pooled": (hm.Model("y ~ 1 + (1 | g)", priors={"sigma": "flat()", "Intercept": "scaled_normal(2, 3)"}), ROWS, "complete"),
     "baseball": (hm.Model("avg ~ 1 + (1 | player)", known_se="se", priors={"sd_player": "flat_variance()"}), BALANCED, "partial"),
     "known spread": (
         hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": 20}), hm.load_dataset("eight_schools"), "partial"
@@ -498,14 +497,11 @@ SCHOOLS = hm.load_dataset("eight_schools")
          r"sd_school ~ half_normal\(5\) has no closed form; use sd_school ~ flat_variance\(\)"),
         (hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "flat_variance()"}), SCHOOLS,
          r"needs the same standard error in every school, found 9 to 18; use sampler='exact'"),
-        (hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "flat_variance()", "Intercept": ("normal(0, "
-                                                                                                                   "5)")}),
+        (hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "flat_variance()", "Intercept": "normal(0, 5)"}),
          SCHOOLS, r"use sd_school ~ flat_variance\(\) with Intercept ~ flat\(\)"),
         (hm.Model("y ~ 1", priors={"sigma": "half_normal(5)"}), ROWS, r"sigma ~ half_normal\(5\) has no closed form; use inverse_gamma"),
-        (hm.Model("y ~ 1", priors={"Intercept": ("normal(0, "
-                                                "5)")}), ROWS, r"Intercept ~ normal\(0, 5\) is not in units of sigma"),
-        (hm.Model("y ~ 1", priors={"Intercept": ("student_t(3, 0, "
-                                                "5)")}), ROWS, r"Intercept ~ student_t\(3, 0, 5\) has no closed form"),
+        (hm.Model("y ~ 1", priors={"Intercept": "normal(0, 5)"}), ROWS, r"Intercept ~ normal\(0, 5\) is not in units of sigma"),
+        (hm.Model("y ~ 1", priors={"Intercept": "student_t(3, 0, 5)"}), ROWS, r"Intercept ~ student_t\(3, 0, 5\) has no closed form"),
         (hm.Model("y ~ 1 + (1 | g)", priors={"sd_g": "half_normal(5)"}), ROWS, r"sd_g has a closed form only as the one sd between"),
         (hm.Model("y ~ 1 + (1 | g)", priors={"sd_g": 2}), ROWS, r"sigma has no closed form beside partially pooled g groups"),
         (hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats"), hm.load_dataset("rats"),

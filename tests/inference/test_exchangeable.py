@@ -106,8 +106,7 @@ MODELS = {
     ),
     "two levels, unknown variance": (hm.Model("score ~ 1 + (1 | school)", priors={"sd_school": HALF}), SCORES),
     "two levels, in units of sigma": (
-        hm.Model("score ~ 1 + (1 | school)", priors={"sd_school": HALF, "Intercept": ("scaled_normal(50, "
-                                                                                     "2)"), "sigma": HALF}), SCORES,
+        hm.Model("score ~ 1 + (1 | school)", priors={"sd_school": HALF, "Intercept": "scaled_normal(50, 2)", "sigma": HALF}), SCORES,
     ),
     "three levels": (
         hm.Model("score ~ 1 + (1 | school/classroom)", priors=dict.fromkeys(("sd_school", "sd_school:classroom", "sigma"), HALF)), SCORES,
@@ -119,8 +118,7 @@ MODELS = {
     ),
     "gamma-Poisson": (hm.Model("failures ~ 1 + (1 | pump)", family="poisson", exposure="hours"), hm.load_dataset("pumps")),
     "counts in three levels": (
-        hm.Model("deaths ~ 1 + (1 | state/county)", family="poisson", exposure="exposure", priors={"Intercept": ("normal(0, "
-                                                                                                                "1.5)")}),
+        hm.Model("deaths ~ 1 + (1 | state/county)", family="poisson", exposure="exposure", priors={"Intercept": "normal(0, 1.5)"}),
         hm.load_dataset("counties"),
     ),
     "crossed": (hm.Model("y ~ 1 + (1 | a) + (1 | b)", priors={"sd_a": HALF, "sd_b": HALF, "sigma": HALF}), crossed()),

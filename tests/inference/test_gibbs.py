@@ -219,8 +219,7 @@ def test_seventy_five_individuals():
 @pytest.mark.slow
 def test_counties_in_states():
     priors = {
-        "Intercept": "normal(0, 1.5)", "sd_state": "half_normal(1)", "log_shape": ("normal(1, "
-                                                                                  "1)"), "sd_state_log_shape": "half_normal(0.5)",
+        "Intercept": "normal(0, 1.5)", "sd_state": "half_normal(1)", "log_shape": "normal(1, 1)", "sd_state_log_shape": "half_normal(0.5)",
     }  # fmt: skip
     frame = hm.load_dataset("counties")
     problem = bind(
@@ -243,22 +242,17 @@ def test_counties_in_states():
 # everything that stays in phi: coefficients with a t prior, correlations, units of sigma, no groups at all
 INDIVIDUALS = hm.load_dataset("individuals").query("id <= 8")
 OTHERS = {
-    "a t prior": (hm.Model("score ~ 1 + (1 | school)", priors={"Intercept": ("student_t(4, 45, "
-                                                                            "3)"), "sd_school": "half_normal(6)"}), hm.load_dataset("scores")),
+    "a t prior": (hm.Model("score ~ 1 + (1 | school)", priors={"Intercept": "student_t(4, 45, 3)", "sd_school": "half_normal(6)"}), hm.load_dataset("scores")),
     "correlated slopes": (
         hm.Model("y ~ 1 + x + (1 + x | id)", priors={"sd_id": "half_normal(2)", "sd_id_x": "half_normal(2)", "sigma": "half_normal(4)"}), INDIVIDUALS,
     ),
     "units of sigma": (
-        hm.Model("score ~ 1 + (1 | school)", priors={"Intercept": ("scaled_normal(50, "
-                                                                  "2)"), "sd_school": "half_normal(6)", "sigma": ("inverse_gamma_variance(3, "
-                                                                                                                                  "50)")}),
+        hm.Model("score ~ 1 + (1 | school)", priors={"Intercept": "scaled_normal(50, 2)", "sd_school": "half_normal(6)", "sigma": "inverse_gamma_variance(3, 50)"}),
         hm.load_dataset("scores"),
     ),
     "a regression": (hm.Model("y ~ 1 + x", priors={"sigma": "half_normal(3)"}), INDIVIDUALS),
     "counts, one rate and a predictor": (
-        hm.Model("failures ~ 1 + log(hours)", family="poisson", exposure="hours", priors={"Intercept": ("normal(0, "
-                                                                                                       "3)"), "log(hours)": ("normal(0, "
-                                                                                                                                     "3)")}),
+        hm.Model("failures ~ 1 + log(hours)", family="poisson", exposure="hours", priors={"Intercept": "normal(0, 3)", "log(hours)": "normal(0, 3)"}),
         hm.load_dataset("pumps"),
     ),
 }  # fmt: skip

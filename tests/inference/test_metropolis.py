@@ -134,9 +134,7 @@ LECTURE = {
     "unpooled": ("none", {"sigma": "uniform(0, 10)"}, 0.125, 0.29, 11),
     "hierarchical": (
         "partial",
-        {"Intercept": "normal(0, 3)", "x": "normal(0, 3)", "sd_id": "uniform(0, 10)", "sd_id_x": ("uniform(0, "
-                                                                                                 "10)"), "sigma": ("uniform(0, "
-                                                                                                                            "10)")},
+        {"Intercept": "normal(0, 3)", "x": "normal(0, 3)", "sd_id": "uniform(0, 10)", "sd_id_x": "uniform(0, 10)", "sigma": "uniform(0, 10)"},
         0.1, 0.13, 10,
     ),
 }  # fmt: skip

@@ -105,8 +105,7 @@ NORMAL = {
         {"Intercept": 47, "sd_school": 3, "sd_school:classroom": 2.5, "sigma": 5},
     ),
     "varying slopes": Normal(
-        hm.Model("y ~ 1 + x + (1 + x || id)", priors={**OF_ID, "Intercept": "normal(0, 3)", "x": ("normal(0, "
-                                                                                                 "3)")}), INDIVIDUALS, SLOPES,
+        hm.Model("y ~ 1 + x + (1 + x || id)", priors={**OF_ID, "Intercept": "normal(0, 3)", "x": "normal(0, 3)"}), INDIVIDUALS, SLOPES,
         [("id", ["id"], ["Intercept", "x"])], {"population": ("Intercept", "x"), "normal": {"Intercept": (0, 3), "x": (0, 3)}, "count": 32},
         SLOPE_TRUTH,
     ),
@@ -227,8 +226,7 @@ def test_one_level():
 
 COUNTS = {
     "beta-binomial": (
-        hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors={"kappa_experiment": ("gamma(2, "
-                                                                                                                "0.1)")}),
+        hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors={"kappa_experiment": "gamma(2, 0.1)"}),
         hm.load_dataset("rats"), "rats", (1.0, 15.0), lambda m, c: stats.gamma.logpdf(c, 2, scale=10),
     ),
     "gamma-Poisson": (
@@ -290,8 +288,7 @@ def county_density(y, x, state, priors):
 def test_counties_in_states():
     """Twelve unknowns: the reference is importance sampling, whose standard error joins the chains'."""
     priors = {
-        "Intercept": "normal(0, 1.5)", "sd_state": "half_normal(1)", "log_shape": ("normal(1, "
-                                                                                  "1)"), "sd_state_log_shape": "half_normal(0.5)",
+        "Intercept": "normal(0, 1.5)", "sd_state": "half_normal(1)", "log_shape": "normal(1, 1)", "sd_state_log_shape": "half_normal(0.5)",
     }  # fmt: skip
     frame = hm.load_dataset("counties")
     model = hm.Model("deaths ~ 1 + (1 | state/county)", family="poisson", exposure="exposure", priors=priors)

@@ -210,8 +210,7 @@ def test_every_sampler_in_one_study(tmp_path):
 
 def test_a_study_refuses_what_has_no_closed_form():
     study = {
-        "mechanisms": {"formula": ("effect ~ 1 + (1 | "
-                                  "school)"), "known_se": "se", "design": "eight_schools", "truth": {"Intercept": 8, "sd_school": 5}},
+        "mechanisms": {"formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools", "truth": {"Intercept": 8, "sd_school": 5}},
         "estimands": ["Intercept"], "methods": {"m": {"sampler": "closed_form", "priors": {"sd_school": "flat_variance()"}}},
         "performance": ["bias"], "replications": 4, "failures": "complete-case", "seed": 1,
     }  # fmt: skip

@@ -48,21 +48,16 @@ EXAMPLES = {
                   partial(catalogue.one_level, sigma="half_t(3, 5)"), lambda f: {}),
     "two_levels_known": ("schools", Model("y ~ 1 + (1 | school)", known_se="se"),
                          catalogue.two_levels_known, lambda f: {"se": f["se"]}),
-    "two_levels": ("scores", Model("y ~ 1 + (1 | school)", priors={"sd_school": "half_cauchy(5)", "Intercept": ("normal(40, "
-                                                                                                               "9)")}),
+    "two_levels": ("scores", Model("y ~ 1 + (1 | school)", priors={"sd_school": "half_cauchy(5)", "Intercept": "normal(40, 9)"}),
                    partial(catalogue.two_levels, sd_school="half_cauchy(5)", Intercept="normal(40, 9)"),
                    lambda f: {"school": pd.factorize(f["school"])[0], "n_school": 4}),
     "three_levels": ("scores", Model("y ~ 1 + (1 | school/classroom)", priors={
-                         "sd_school": "inverse_gamma_variance(2, 9)", "sd_school:classroom": ("uniform(0, "
-                                                                                             "20)"), "sigma": 5.0}),
-                     partial(catalogue.three_levels, sd_school=("inverse_gamma_variance(2, "
-                                                               "9)"), sd_classroom=("uniform(0, "
-                                                                                                            "20)"), sigma=5.0),
+                         "sd_school": "inverse_gamma_variance(2, 9)", "sd_school:classroom": "uniform(0, 20)", "sigma": 5.0}),
+                     partial(catalogue.three_levels, sd_school="inverse_gamma_variance(2, 9)", sd_classroom="uniform(0, 20)", sigma=5.0),
                      lambda f: {"school": pd.factorize(f["school"])[0], "n_school": 4, "n_classroom": 8,
                                 "classroom": pd.factorize(f["school"] + f["classroom"])[0]}),
     "varying_slopes": ("people", Model("y ~ 1 + x + (1 + x || individual)", priors={
-                           "sd_individual": "half_normal(2)", "sd_individual_x": "gamma(2, 1)", "x": ("student_t(3, 0, "
-                                                                                                     "2)")}),
+                           "sd_individual": "half_normal(2)", "sd_individual_x": "gamma(2, 1)", "x": "student_t(3, 0, 2)"}),
                        partial(catalogue.varying_slopes, sd_individual="half_normal(2)", sd_individual_x="gamma(2, 1)",
                                slope="student_t(3, 0, 2)"),
                        lambda f: {"individual": pd.factorize(f["individual"])[0], "n_individual": 6, "x": f["x"]}),

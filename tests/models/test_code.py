@@ -45,22 +45,15 @@ def rows():
 ROWS = rows()
 SD = {"sd_g": "half_normal(2)"}
 MODELS = {
-    "known variances, reference prior": (Model(("effect ~ 1 + (1 | "
-                                               "school)"), known_se="se"), load_dataset("eight_schools"), "partial"),
-    "known variances, jeffreys2": (Model(("effect ~ 1 + (1 | "
-                                         "school)"), known_se="se", priors={"sd_school": "jeffreys2()"}), load_dataset("eight_schools"),
+    "known variances, reference prior": (Model("effect ~ 1 + (1 | school)", known_se="se"), load_dataset("eight_schools"), "partial"),
+    "known variances, jeffreys2": (Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": "jeffreys2()"}), load_dataset("eight_schools"),
                                    "partial"),
-    "unknown variance": (Model("y ~ 1 + x + (1 | g)", weights="w", priors=SD | {"x": ("student_t(3, 0, "
-                                                                                     "2)")}), ROWS, "partial"),
-    "correlated slopes": (Model("y ~ 1 + x + (1 + x | g)", priors=SD | {"sd_g_x": ("half_t(3, "
-                                                                                  "2)"), "cor_g": "lkj(2)"}), ROWS, "partial"),
+    "unknown variance": (Model("y ~ 1 + x + (1 | g)", weights="w", priors=SD | {"x": "student_t(3, 0, 2)"}), ROWS, "partial"),
+    "correlated slopes": (Model("y ~ 1 + x + (1 + x | g)", priors=SD | {"sd_g_x": "half_t(3, 2)", "cor_g": "lkj(2)"}), ROWS, "partial"),
     "independent slopes": (Model("y ~ 1 + (1 + x || g)", priors=SD | {"sd_g_x": "exponential(1)", "sigma": 2.0}), ROWS, "partial"),
-    "three levels": (Model("y ~ 1 + (1 | town/g)", priors={"sd_town": ("inverse_gamma_variance(2, "
-                                                                      "1)"), "sd_town:g": ("gamma(2, "
-                                                                                                                   "1)")}), ROWS,
+    "three levels": (Model("y ~ 1 + (1 | town/g)", priors={"sd_town": "inverse_gamma_variance(2, 1)", "sd_town:g": "gamma(2, 1)"}), ROWS,
                      "partial"),
-    "ragged levels": (Model("score ~ 1 + (1 | school/classroom)", priors={"sd_school": ("uniform(0, "
-                                                                                       "9)"), "sd_school:classroom": "half_cauchy(2)"}),
+    "ragged levels": (Model("score ~ 1 + (1 | school/classroom)", priors={"sd_school": "uniform(0, 9)", "sd_school:classroom": "half_cauchy(2)"}),
                       load_dataset("scores"), "partial"),
     "a slope that skips a level": (Model("y ~ 1 + (1 + x || town) + (1 | town:g) + (1 + x || town:g:class)", priors={
         f"sd_{k}": "half_normal(1)" for k in ("town", "town_x", "town:g", "town:g:class", "town:g:class_x")} | {"sigma": "half_normal(2)"}), ROWS, "partial"),
@@ -77,9 +70,7 @@ MODELS = {
     "poisson log": (Model("count ~ 1 + x + (1 | town/g)", "poisson_log", exposure="hours"), ROWS, "partial"),
     "negative binomial": (Model("count ~ 1 + (1 | g)", "negative_binomial", exposure="hours"), ROWS, "partial"),
     "binomial": (Model("tumors ~ 1 + (1 | experiment)", "binomial", trials="rats"), load_dataset("rats").tail(9), "partial"),
-    "binomial, units with a predictor": (Model(("count ~ 1 + hour + (1 | "
-                                               "g)"), "binomial", trials="n", priors={"hour": ("normal(0, "
-                                                                                                                     "1)")}),
+    "binomial, units with a predictor": (Model("count ~ 1 + hour + (1 | g)", "binomial", trials="n", priors={"hour": "normal(0, 1)"}),
                                          ROWS.assign(hour=ROWS.g.str[1:].astype(float)), "partial"),
     "bernoulli": (Model("yes ~ 1 + (1 | g)", "bernoulli", priors={"mean_g": "beta(2, 3)", "kappa_g": "half_normal_cv(1)"}), ROWS, "partial"),
     "binomial, unpooled": (Model("count ~ 1 + (1 | town/g)", "binomial", trials="n"), ROWS, "none"),
@@ -93,17 +84,14 @@ MODELS = {
 }  # fmt: skip
 
 QUICK = {
-    "known variances, reference prior", "correlated slopes", "three levels", "crossed", ("one predictor "
-                                                                                        "alone"), "student t", ("binomial "
-                                                                                                                            "logit"),
+    "known variances, reference prior", "correlated slopes", "three levels", "crossed", "one predictor alone", "student t", "binomial logit",
     "bernoulli logit, unpooled", "negative binomial", "binomial, three levels", "poisson",
 }  # fmt: skip
 
 
 SCALES = np.random.default_rng(8).normal(size=len(ROWS))
 MODELS |= {
-    f"measured, {name}": (Model("m ~ 1 + (1 | g)" if law.conjugate else ("m ~ 1 + x + (1 | "
-                                                                        "town/g)"), name), ROWS.assign(m=law.link.host_inverse(SCALES)), "partial")
+    f"measured, {name}": (Model("m ~ 1 + (1 | g)" if law.conjugate else "m ~ 1 + x + (1 | town/g)", name), ROWS.assign(m=law.link.host_inverse(SCALES)), "partial")
     for name, law in families.MENU.items() if law.measured and not law.link.identity
 }  # fmt: skip
 

@@ -215,11 +215,8 @@ def test_a_written_prior_stands_on_what_is_shown():
 
 
 @pytest.mark.parametrize(("formula", "moved"), [
-    ("y ~ x + (1 + x || g)", False), ("y ~ x + (1 | g) + (0 + x | g)", False), (("y ~ 0 + x + (1 | "
-                                                                                "g)"), False), (("y ~ x + (0 + x | "
-                                                                                                                "g)"), False),
-    ("y ~ 0 + arm + x + (1 | g)", True), ("y ~ x + (1 + x | g)", True), (("y ~ x + (1 + x | g) + (1 + x || "
-                                                                         "h)"), False), ("y ~ x", True),
+    ("y ~ x + (1 + x || g)", False), ("y ~ x + (1 | g) + (0 + x | g)", False), ("y ~ 0 + x + (1 | g)", False), ("y ~ x + (0 + x | g)", False),
+    ("y ~ 0 + arm + x + (1 | g)", True), ("y ~ x + (1 + x | g)", True), ("y ~ x + (1 + x | g) + (1 + x || h)", False), ("y ~ x", True),
 ])  # fmt: skip
 def test_an_origin_that_is_part_of_the_model_is_left_alone(formula, moved):
     model = hm.Model(formula)

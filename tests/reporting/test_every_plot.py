@@ -192,11 +192,9 @@ def wrong_things():
     text = performance.assign(value="high", estimate="3,5", lower="low")
     nullable = performance.convert_dtypes()
     things = {
-        "a Fit": fit, "a Run": Run(None, {}, {}), "estimates": estimates, "performance": performance, ("words for "
-                                                                                                      "numbers"): text, "nullable": nullable,
+        "a Fit": fit, "a Run": Run(None, {}, {}), "estimates": estimates, "performance": performance, "words for numbers": text, "nullable": nullable,
         "data": fit.data, "twice": pd.concat([performance, performance[["value"]]], axis=1), "no rows": estimates[:0], "no columns": pd.DataFrame(),
-        "a tree": fit.to_datatree(), "a summary": fit.summary(), "a model": fit.model, "a mapping": {"m": fit}, ("mapping of "
-                                                                                                                "numbers"): {"m": 1},
+        "a tree": fit.to_datatree(), "a summary": fit.summary(), "a model": fit.model, "a mapping": {"m": fit}, "mapping of numbers": {"m": 1},
         "nothing": None, "a text": "performance", "a number": 3, "a list": [1, 2], "an array": np.zeros((2, 2)), "a series": pd.Series([1.0]), "a class": pd.DataFrame, "a function": fitted,
     }  # fmt: skip
     failures = pd.DataFrame(

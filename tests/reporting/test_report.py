@@ -141,12 +141,8 @@ def test_well_formed_and_in_the_order_of_ademp(page):
 def test_says_what_it_must(page):
     for words in (
         "How do three ways of pooling compare?", "effect ~ 1 + (1 | school)", "theta_j ~ N(mu, tau^2) [partial]",
-        r"\theta_j \sim N", "P(Intercept > 0)", "Truth regime: population", ("truth regime: population; 20 replicates "
-                                                                            "attempted"),
-        "missing: 3 of partial; flagged and kept: 3 of complete, 3 of none, 3 of "
-        "partial", ("cover is NA at sd_school=0: "
-                                                                                           "reason."), "complete-case", "9.9.9", ("cpu: test, 2 "
-                                                                                                                                                            "core(s)"),
+        r"\theta_j \sim N", "P(Intercept > 0)", "Truth regime: population", "truth regime: population; 20 replicates attempted",
+        "missing: 3 of partial; flagged and kept: 3 of complete, 3 of none, 3 of partial", "cover is NA at sd_school=0: reason.", "complete-case", "9.9.9", "cpu: test, 2 core(s)",
         "complete: 5, none: 5, partial: 5", "12.5", "3.5 in 2 programs", "aim: as written & kept",
         "--cell sd_school=0 --rep 0 --method complete", "attempted", "missing (nonfinite)", "retried",
     ):  # fmt: skip

@@ -200,8 +200,7 @@ def test_cells_that_cannot_be(change, message):
     [
         ("ORR", COUNTS, "no measure 'ORR'; the measures are OR, RR, RD, "),
         (None, COUNTS, "no measure None"),
-        ("OR", {"events": "a"}, ("n: measure OR needs this column, found none; it takes events, n, control_events, "
-                                "control_n")),
+        ("OR", {"events": "a"}, "n: measure OR needs this column, found none; it takes events, n, control_events, control_n"),
         ("OR", COUNTS | {"events": "aa"}, "no column 'aa' in the data; did you mean 'a'"),
         ("OR", COUNTS | {"time": "a"}, "time: measure OR has no such column"),
         ("OR", COUNTS | {"non_events": "a"}, "expected n or non_events, found both"),

@@ -370,8 +370,7 @@ def test_nested_groupings_and_other_priors():
         ({"level": 2}, "level: expected a number between 0 and 1"),
         ({"interval": "hpd"}, "interval: expected one of central, shortest"),
         ({"study": "trial"}, "study: no column 'trial' in the data"),
-        ({"study": "pair"}, ("study: expected one row per study, found 2 of '1'; name what tells them apart, e.g. "
-                            "study='pair/outcome'")),
+        ({"study": "pair"}, "study: expected one row per study, found 2 of '1'; name what tells them apart, e.g. study='pair/outcome'"),
         ({"effect": "y"}, "no column 'y' in the data"),
         ({"priors": {"tua": "flat()"}}, "tua"),
     ],

@@ -504,40 +504,84 @@ def test_a_numpyro_function_is_calibrated_against_itself():
 MODELS = {
     "normal, known variance": (EIGHT, "eight_schools"),
     "normal, unknown variance": (
-        hm.Model("y ~ 1 + (1 | g)", priors={"Intercept": ("normal(0, "
-                                                         "5)"), "sd_g": "half_normal(2)", "sigma": "half_normal(3)"}), {"g": 8, "obs": 5},
+        hm.Model(
+            "y ~ 1 + (1 | g)", priors={"Intercept": "normal(0, 5)", "sd_g": "half_normal(2)", "sigma": "half_normal(3)"}
+        ),
+        {"g": 8, "obs": 5},
     ),
     "three levels": (
-        hm.Model("score ~ 1 + treated + (1 | school/classroom)", priors={"Intercept": ("normal(0, "
-                                                                                      "5)"), "treated": ("normal(0, "
-                                                                                                                 "2)"), "sd_school": "half_normal(2)", "sd_school:classroom": "half_normal(1)", "sigma": "half_normal(3)"}),
+        hm.Model(
+            "score ~ 1 + treated + (1 | school/classroom)",
+            priors={
+                "Intercept": "normal(0, 5)",
+                "treated": "normal(0, 2)",
+                "sd_school": "half_normal(2)",
+                "sd_school:classroom": "half_normal(1)",
+                "sigma": "half_normal(3)",
+            },
+        ),
         {"school": 6, "classroom": 3, "obs": "integers(2, 6)", "predictors": {"treated": "half(school)"}},
     ),
     "slopes, independent": (
-        hm.Model("y ~ 1 + x + (1 + x || id)", priors={"Intercept": "normal(0, 3)", "x": ("normal(0, "
-                                                                                        "3)"), "sd_id": "half_normal(1)", "sd_id_x": "half_normal(1)", "sigma": "half_normal(2)"}),
+        hm.Model(
+            "y ~ 1 + x + (1 + x || id)",
+            priors={
+                "Intercept": "normal(0, 3)",
+                "x": "normal(0, 3)",
+                "sd_id": "half_normal(1)",
+                "sd_id_x": "half_normal(1)",
+                "sigma": "half_normal(2)",
+            },
+        ),
         {"id": 12, "obs": 5, "predictors": {"x": "normal(0, 1)"}},
     ),
     "slopes, correlated": (
-        hm.Model("y ~ 1 + x + (1 + x | id)", priors={"Intercept": "normal(0, 3)", "x": ("normal(0, "
-                                                                                       "3)"), "sd_id": "half_normal(1)", "sd_id_x": "half_normal(1)", "cor_id": "lkj(2)", "sigma": "half_normal(2)"}),
+        hm.Model(
+            "y ~ 1 + x + (1 + x | id)",
+            priors={
+                "Intercept": "normal(0, 3)",
+                "x": "normal(0, 3)",
+                "sd_id": "half_normal(1)",
+                "sd_id_x": "half_normal(1)",
+                "cor_id": "lkj(2)",
+                "sigma": "half_normal(2)",
+            },
+        ),
         {"id": 12, "obs": 5, "predictors": {"x": "normal(0, 1)"}},
     ),
     "beta-binomial": (
-        hm.Model("tumors ~ 1 + (1 | experiment)", family="binomial", trials="rats", priors={"mean_experiment": "beta(2, 8)", "kappa_experiment": ("gamma(4, "
-                                                                                                                                                 "0.25)")}), "rats",
+        hm.Model(
+            "tumors ~ 1 + (1 | experiment)",
+            family="binomial",
+            trials="rats",
+            priors={"mean_experiment": "beta(2, 8)", "kappa_experiment": "gamma(4, 0.25)"},
+        ),
+        "rats",
     ),
     "gamma-Poisson": (
-        hm.Model("failures ~ 1 + (1 | pump)", family="poisson", exposure="hours", priors={"mean_pump": ("gamma(4, "
-                                                                                                       "8)"), "shape_pump": ("gamma(3, "
-                                                                                                                                    "2)")}), "pumps",
+        hm.Model(
+            "failures ~ 1 + (1 | pump)",
+            family="poisson",
+            exposure="hours",
+            priors={"mean_pump": "gamma(4, 8)", "shape_pump": "gamma(3, 2)"},
+        ),
+        "pumps",
     ),
     "counties within states": (
-        hm.Model("deaths ~ 1 + (1 | state/county)", family="poisson", exposure="exposure", priors={"Intercept": ("normal(1, "
-                                                                                                                "0.5)"), "sd_state": "half_normal(0.5)", "log_shape": ("normal(1, "
-                                                                                                                                                                               "0.5)"), "sd_state_log_shape": "half_normal(0.3)"}), "counties",
+        hm.Model(
+            "deaths ~ 1 + (1 | state/county)",
+            family="poisson",
+            exposure="exposure",
+            priors={
+                "Intercept": "normal(1, 0.5)",
+                "sd_state": "half_normal(0.5)",
+                "log_shape": "normal(1, 0.5)",
+                "sd_state_log_shape": "half_normal(0.3)",
+            },
+        ),
+        "counties",
     ),
-}  # fmt: skip
+}
 CASES = [
     (name, sampler)
     for name in MODELS

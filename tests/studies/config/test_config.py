@@ -338,27 +338,20 @@ MISTAKES = {
     "unknown prior": (("half_normal(5)", "half_norml(5)"), r":10: methods\.partial\.priors\.sd_school: unknown prior .*half_normal\?"),
     "prior without numbers": (("half_normal(5)", "half_normal()"), r"priors\.sd_school: expected half_normal\(scale\)"),
     "prior as code": (("half_normal(5)", "'__import__(\"os\")'"), r"priors\.sd_school: unknown prior '__import__'"),
-    "prior of nothing": (("{sd_school: half", ("{sd_scool: "
-                                              "half")), r"priors\.sd_scool: unknown parameter .*'sd_school'\?"),
+    "prior of nothing": (("{sd_school: half", "{sd_scool: half"), r"priors\.sd_scool: unknown parameter .*'sd_school'\?"),
     "prior of sigma": (("{sd_school: half", "{sigma: half"), r"priors\.sigma: unknown parameter 'sigma'"),
     "negative draws": (("pooling: partial,", "draws: -5,"), r"methods\.partial\.draws: .*at least 4; found -5"),
-    "target accept": (("pooling: partial,", ("target_accept: "
-                                            "2,")), r"partial\.target_accept: expected a number between 0 and 1"),
+    "target accept": (("pooling: partial,", "target_accept: 2,"), r"partial\.target_accept: expected a number between 0 and 1"),
     "flag as word": (("pooling: partial,", "centred: yes,"), r"partial\.centred: expected true or false; found 'yes'"),
     "pooling": (("pooling: partial,", "pooling: partal,"), r"partial\.pooling: .*found 'partal'; did you mean 'partial'\?"),
-    "pooling of a term": (("pooling: partial,", ("pooling: {scool: "
-                                                "none},")), r"pooling\.scool: unknown group term .*'school'\?"),
-    "pooling word": (("pooling: partial,", ("pooling: {school: "
-                                           "nn},")), r"pooling\.school: expected one of complete, none"),
+    "pooling of a term": (("pooling: partial,", "pooling: {scool: none},"), r"pooling\.scool: unknown group term .*'school'\?"),
+    "pooling word": (("pooling: partial,", "pooling: {school: nn},"), r"pooling\.school: expected one of complete, none"),
     "prior list": (("{sd_school: half_normal(5)}", "[1]"), r"partial\.priors: expected parameter: prior; found a list"),
-    "method without settings": ((("{pooling: none, sampler: "
-                                 "exact}"), ""), r"methods\.none: expected a mapping .*found nothing"),
+    "method without settings": (("{pooling: none, sampler: exact}", ""), r"methods\.none: expected a mapping .*found nothing"),
     "no methods": ((STUDY[STUDY.index("methods:"):STUDY.index("perf")], "methods: {}\n"), r":8: methods: .*found none"),
     "method name": (("  none:", "  ../x:"), r"expected letters, digits and .*found '\.\./x'"),
-    "method function": (("{pooling: none, sampler: exact}", ("{function: "
-                                                            "'os:system'}")), r"methods\.none\.function: .*from Python"),
-    "method outcome": (("pooling: partial,", ("formula: se ~ "
-                                             "1,")), r"partial\.formula: expected the outcome that is simulated; found 'se'"),
+    "method function": (("{pooling: none, sampler: exact}", "{function: 'os:system'}"), r"methods\.none\.function: .*from Python"),
+    "method outcome": (("pooling: partial,", "formula: se ~ 1,"), r"partial\.formula: expected the outcome that is simulated; found 'se'"),
     "formula as code": (("1 + (1 |", "1 + os.system('x') + (1 |"), r":2: mechanisms\.formula: .*"),
     "formula function": (("1 + (1 |", "1 + eval(se) + (1 |"), r":2: mechanisms\.formula: .*'eval' is not allowed"),
     "formula without a tilde": (("effect ~ 1", "effect 1"), r":2: mechanisms\.formula: .*expected one ~"),
@@ -368,33 +361,24 @@ MISTAKES = {
     "family": (("known_se: se", "family: norml"), r":3: mechanisms\.family: unknown family 'norml'; did you mean 'normal'\?"),
     "dataset": (("eight_schools", "eight_school"), r":4: mechanisms\.design: .*'eight_school'; did you mean 'eight_schools'\?"),
     "design file": (("eight_schools", "./nowhere.csv"), r":4: mechanisms\.design: .*nowhere\.csv: no such file"),
-    "design of nothing": (("eight_schools", ("{predictors: {x: 'normal(0, "
-                                            "1)'}}")), r"mechanisms\.design: .*found no level"),
+    "design of nothing": (("eight_schools", "{predictors: {x: 'normal(0, 1)'}}"), r"mechanisms\.design: .*found no level"),
     "level size": (("eight_schools", "{school: 0}"), r"mechanisms\.design\.school: .*at least 1.*found 0"),
     "obs": (("eight_schools", "{school: 4, obs: 'normal(0, 1)'}"), r"design\.obs: .*found 'normal\(0, 1\)'"),
     "level law": (("eight_schools", "{school: 'normal(1, 1)'}"), r"design\.school: .*found 'normal\(1, 1\)'"),
     "obs of none": (("eight_schools", "{school: 4, obs: 'integers(0, 3)'}"), r"design\.obs: .*at least 1"),
-    "predictor": (("eight_schools", ("{school: 4, predictors: {x: "
-                                    "half(scool)}}")), r"predictors\.x: .*'scool'; did you mean 'school'"),
-    "predictor named as a level": (("eight_schools", ("{school: 4, predictors: {school: "
-                                                     "1}}")), r"predictors\.school: .*rename"),
+    "predictor": (("eight_schools", "{school: 4, predictors: {x: half(scool)}}"), r"predictors\.x: .*'scool'; did you mean 'school'"),
+    "predictor named as a level": (("eight_schools", "{school: 4, predictors: {school: 1}}"), r"predictors\.school: .*rename"),
     "predictors as a list": (("eight_schools", "{school: 4, predictors: [x]}"), r"design\.predictors: .*found a list"),
-    "predictor arguments": (("eight_schools", ("{school: 4, predictors: {x: "
-                                              "'normal(1)'}}")), r"predictors\.x: expected normal\(0, 1\); .*2 arg"),
-    "predictor words": (("eight_schools", ("{school: 4, predictors: {x: 'normal(a, "
-                                          "b)'}}")), r"predictors\.x: .*with numbers"),
+    "predictor arguments": (("eight_schools", "{school: 4, predictors: {x: 'normal(1)'}}"), r"predictors\.x: expected normal\(0, 1\); .*2 arg"),
+    "predictor words": (("eight_schools", "{school: 4, predictors: {x: 'normal(a, b)'}}"), r"predictors\.x: .*with numbers"),
     "predictor law": (("eight_schools", "{school: 4, predictors: {x: 'norml(0, 1)'}}"), r"predictors\.x: .*'normal'\?"),
-    "predictor numbers": (("eight_schools", ("{school: 4, predictors: {x: "
-                                            "'bernoulli(3)'}}")), r"predictors\.x: expected a share"),
+    "predictor numbers": (("eight_schools", "{school: 4, predictors: {x: 'bernoulli(3)'}}"), r"predictors\.x: expected a share"),
     "huge design": (("eight_schools", "{school: 1e6, obs: 1e6}"), r"design: expected at most 100,000,000 units"),
     "negative sd": (("[0, 5, 10, 20]", "[0, -5]"), r":6: mechanisms\.grid\.sd_school\[1\]: expected 0 or more; found -5"),
     "wrong correlation": (("Intercept: 8", "cor_school: 2"), r"truth\.cor_school: unknown parameter .cor_school. for"),
-    "theta value": (("sd_school: 10}", ("theta_school: {A: "
-                                       "high}}")), r"truth\.theta_school\.A: expected a number; found 'high'"),
-    "truth that is no law": (("Intercept: 8", ("Intercept: "
-                                              "norml(3)")), r"truth\.Intercept: unknown prior 'norml'; did you mean normal\?"),
-    "factor named as a column": (("grid: {sd_school: [0, 5, 10, 20]}", ("grid: {rep: [1, "
-                                                                       "2]}")), r"grid\.rep\[0\]: .*a column of the tables"),
+    "theta value": (("sd_school: 10}", "theta_school: {A: high}}"), r"truth\.theta_school\.A: expected a number; found 'high'"),
+    "truth that is no law": (("Intercept: 8", "Intercept: norml(3)"), r"truth\.Intercept: unknown prior 'norml'; did you mean normal\?"),
+    "factor named as a column": (("grid: {sd_school: [0, 5, 10, 20]}", "grid: {rep: [1, 2]}"), r"grid\.rep\[0\]: .*a column of the tables"),
     "factor of a list": (("[0, 5, 10, 20]", "[[0], 5]"), r"grid\.sd_school\[0\]: expected a number or text; found a list"),
     "grid row": (("grid: {sd_school: [0, 5, 10, 20]}", "grid: [5]"), r"mechanisms\.grid\[0\]: expected a mapping of factor to value"),
     "infinite truth": (("Intercept: 8", "Intercept: .inf"), r":5: mechanisms\.truth\.Intercept: expected a finite number"),
@@ -403,23 +387,18 @@ MISTAKES = {
     "unknown truth": (("Intercept: 8", "Intercept: 8, tau: 1"), r"truth\.tau: unknown parameter 'tau'"),
     "theta label": (("sd_school: 10}", "theta_school: {A: 1, J: 2}}"), r"truth\.theta_school\.J: unknown group 'J'"),
     "theta missing": (("sd_school: 10}", "theta_school: {A: 1}}"), r"truth\.theta_school: .*found none for 'B'"),
-    "theta column": (("sd_school: 10}", ("theta_school: "
-                                        "efect}")), r"truth\.theta_school: no column 'efect' .*'effect'\?"),
-    "theta text column": (("sd_school: 10}", ("theta_school: "
-                                             "school}")), r"truth\.theta_school: expected a column of numbers"),
+    "theta column": (("sd_school: 10}", "theta_school: efect}"), r"truth\.theta_school: no column 'efect' .*'effect'\?"),
+    "theta text column": (("sd_school: 10}", "theta_school: school}"), r"truth\.theta_school: expected a column of numbers"),
     "unknown factor": (("grid: {sd_school:", "grid: {sd_scool:"), r":6: mechanisms\.grid\.sd_scool\[0\]: unknown factor .*'sd_school'\?"),
     "grid of a number": (("[0, 5, 10, 20]", "5"), r":6: mechanisms\.grid\.sd_school: expected a list of values; found 5"),
     "grid twice": (("[0, 5, 10, 20]", "[5, 5.0]"), r"mechanisms\.grid\.sd_school\[1\]: expected every cell once"),
-    "grid rows": (("grid: {sd_school: [0, 5, 10, 20]}", ("grid: [{sd_school: 1}, {Intercept: "
-                                                        "1}]")), r"grid\[1\]: expected the same factors"),
+    "grid rows": (("grid: {sd_school: [0, 5, 10, 20]}", "grid: [{sd_school: 1}, {Intercept: 1}]"), r"grid\[1\]: expected the same factors"),
     "grid word": (("grid: {sd_school: [0, 5, 10, 20]}", "grid: all"), r"mechanisms\.grid: expected .*found 'all'"),
     "huge grid": (("[0, 5, 10, 20]", (f"[{'1,' * 400}2], Intercept: "
                                      f"[{'1,' * 400}2]")), r"mechanisms\.grid: expected at most 100,000 cells"),
     "estimand": (("[Intercept, sd", "[Intercpt, sd"), r":7: estimands\[0\]: unknown estimand 'Intercpt'; did you mean 'Intercept'\?"),
-    "estimand form": (("[Intercept, sd", ("[max(theta_school), "
-                                         "sd")), r"estimands\[0\]: expected a variable .*found 'max"),
-    "estimand of two": (("[Intercept, sd", ("[P(Intercept > sd_school), "
-                                           "sd")), r"estimands\[0\]: .*one < or > and a number"),
+    "estimand form": (("[Intercept, sd", "[max(theta_school), sd"), r"estimands\[0\]: expected a variable .*found 'max"),
+    "estimand of two": (("[Intercept, sd", "[P(Intercept > sd_school), sd"), r"estimands\[0\]: .*one < or > and a number"),
     "estimand as a list": (("[Intercept, sd", "[[a], sd"), r"estimands\[0\]: expected .*found a list"),
     "estimand of nothing": (("[Intercept, sd", "[{a: }, sd"), r"estimands\[0\]\.a: expected .*found nothing"),
     "no estimands": (("[Intercept, sd_school, theta_school]", "[]"), r":7: estimands: expected a list such as"),
@@ -427,12 +406,9 @@ MISTAKES = {
     "column as a number": (("known_se: se", "known_se: 3"), r":3: mechanisms\.known_se: expected text; found 3"),
     "truth as a list": (("{Intercept: 8, sd_school: 10}", "[8]"), r":5: mechanisms\.truth: expected name: value; found a list"),
     "estimand twice": (("[Intercept, sd", "[sd_school, sd"), r"estimands\[1\]: expected every estimand once"),
-    "mean of a scalar": (("[Intercept, sd", ("[mean(Intercept), "
-                                            "sd")), r"estimands\[0\]: expected mean\(\) of group values"),
-    "new of a variable": (("[Intercept, sd", ("[new(theta_school), "
-                                             "sd")), r"estimands\[0\]: expected new\(\) of a group term"),
-    "point": (("[Intercept, sd", ("[{a: Intercept, point: mode}, "
-                                 "sd")), r"estimands\[0\]\.point: expected mean or median; found 'mode'"),
+    "mean of a scalar": (("[Intercept, sd", "[mean(Intercept), sd"), r"estimands\[0\]: expected mean\(\) of group values"),
+    "new of a variable": (("[Intercept, sd", "[new(theta_school), sd"), r"estimands\[0\]: expected new\(\) of a group term"),
+    "point": (("[Intercept, sd", "[{a: Intercept, point: mode}, sd"), r"estimands\[0\]\.point: expected mean or median; found 'mode'"),
     "interval": (("seed: 1", "seed: 1\ninterval: 95"), r":15: interval: expected a number between 0 and 1; found 95"),
     "interval level": (("seed: 1", "seed: 1\ninterval: {level: 95}"), r":15: interval\.level: .*found 95"),
     "interval key": (("seed: 1", "seed: 1\ninterval: {prob: 95}"), r":15: interval\.prob: unknown key 'prob'"),
@@ -441,12 +417,9 @@ MISTAKES = {
     "lanes": (("seed: 1", "seed: 1\nlanes: all"), r":15: lanes: expected auto or a whole number"),
     "precision": (("seed: 1", "seed: 1\nprecision: float46"), r"precision: .*did you mean 'float64'\?"),
     "key twice": (("seed: 1", "seed: 1\nseed: 2"), r":15: expected every key once; found 'seed' twice"),
-    "comma in braces": (("Intercept: 8", ("Intercept: normal(0, "
-                                         "20)")), r':5: mechanisms\.truth\.Intercept: .*write "normal\(0, 20\)"'),
-    "comma in brackets": (("[0, 5, 10, 20]", ("[0, student_t(3, 0, 1), "
-                                             "5]")), r':6: .*sd_school\[1\]: .*write "student_t\(3, 0, 1\)"'),
-    "tag": (("seed: 1", ("seed: !!python/object/apply:os.system ['echo "
-                        "X']")), r":14: seed: .*the tag '!!python/object/apply:os\.system'"),
+    "comma in braces": (("Intercept: 8", "Intercept: normal(0, 20)"), r':5: mechanisms\.truth\.Intercept: .*write "normal\(0, 20\)"'),
+    "comma in brackets": (("[0, 5, 10, 20]", "[0, student_t(3, 0, 1), 5]"), r':6: .*sd_school\[1\]: .*write "student_t\(3, 0, 1\)"'),
+    "tag": (("seed: 1", "seed: !!python/object/apply:os.system ['echo X']"), r":14: seed: .*the tag '!!python/object/apply:os\.system'"),
     "local tag": (("seed: 1", "seed: !mine 1"), r":14: seed: expected plain YAML; found the tag '!mine'"),
     "binary tag": (("seed: 1", "seed: !!binary aGk="), r":14: seed: expected plain YAML; found the tag '!!binary'"),
     "merge": (("seed: 1", "<<: {seed: 1}"), r":14: .*found << \(merging is YAML 1\.1\)"),

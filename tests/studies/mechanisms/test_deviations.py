@@ -670,8 +670,7 @@ def own(se, effect=None):
         (study(SCHOOLS, {"missing": 0.75}, methods={"m": {"priors": {"Intercept": "flat()", "sd_school": "flat()"}}}), r"methods\.m.*with 6 of 8 school missing"),
         (study(SCHOOLS, {"missing": 0.99}), r"methods\.m.*with 8 of 8 school missing: no school is left"),
         (study(SCHOOLS, {"missing": 0.25}, methods={"m": {"formula": own}}), r"methods\.m.*a NumPyro function cannot be told which groups are missing"),
-        (study({**BATTERS, "formula": ("hits ~ 1 + se + (1 | "
-                                      "player)"), "truth": {"Intercept": 0, "se": 0, "kappa_player": 9}}, {"effects": "logit_normal"}),
+        (study({**BATTERS, "formula": "hits ~ 1 + se + (1 | player)", "truth": {"Intercept": 0, "se": 0, "kappa_player": 9}}, {"effects": "logit_normal"}),
          r"effects: expected rates without predictors"),
     ],
 )  # fmt: skip

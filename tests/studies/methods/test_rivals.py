@@ -340,8 +340,7 @@ BY_ROW = {"design": {"clinic": 9, "obs": 4, "predictors": {"treated": "half(obs)
         ({"formula": "y ~ 1", "design": {"a": 8}, "truth": {"Intercept": 0, "sigma": 1}}, "james_stein", r"expected a group term such as"),
         (TRIAL | BY_ROW, "satterthwaite", r"treated varies within clinic"),
         (TRIAL | {"design": {**TRIAL["design"], "obs": 1}}, "satterthwaite", r"expected clusters with more than one outcome"),
-        (TRIAL | {"design": {**TRIAL["design"], "predictors": {"treated": ("integers(0, "
-                                                                          "5)")}}}, "cluster_t", r"treated varies within clinic"),
+        (TRIAL | {"design": {**TRIAL["design"], "predictors": {"treated": "integers(0, 5)"}}}, "cluster_t", r"treated varies within clinic"),
         ({"formula": "y ~ 1 + (1 | g)", "design": {"g": 8, "obs": 3}, "truth": {"Intercept": 0, "sd_g": 1, "sigma": 1}}, "cluster_t", r"one predictor of clusters, found no predictor"),
     ],
 )  # fmt: skip

@@ -29,11 +29,8 @@ PRIOR_STUDIES = {
         ["Intercept", "sd_g", "sigma", "theta_g", "new(g)"], {"nuts": NUTS, "exact": EXACT},
     ),
     "three levels, unbalanced, with a treatment": (
-        {"formula": ("score ~ 1 + treated + (1 | "
-                    "school/classroom)"), "design": {"school": 6, "classroom": 3, "obs": ("integers(2, "
-                                                                                                                   "6)"), "predictors": {"treated": "half(school)"}}},
-        {"Intercept": "normal(0, 5)", "treated": ("normal(0, "
-                                                 "2)"), "sd_school": "half_normal(2)", "sd_school:classroom": "half_normal(1)", "sigma": "half_normal(3)"},
+        {"formula": "score ~ 1 + treated + (1 | school/classroom)", "design": {"school": 6, "classroom": 3, "obs": "integers(2, 6)", "predictors": {"treated": "half(school)"}}},
+        {"Intercept": "normal(0, 5)", "treated": "normal(0, 2)", "sd_school": "half_normal(2)", "sd_school:classroom": "half_normal(1)", "sigma": "half_normal(3)"},
         ["Intercept", "treated", "sd_school", "sd_school:classroom", "sigma", "theta_school", "theta_school:classroom", "new(school:classroom)"],
         {"nuts": NUTS, "exact": EXACT},
     ),

@@ -292,11 +292,9 @@ def changed(column, row, value):
         (changed("lower", 7, 3.0), "row 7: Intercept: expected lower <= upper, found 3 and 2.8"),
         (changed("se", 3, -0.4), "row 3: Intercept: expected a finite se of at least 0, found -0.4"),
         (changed("estimate", 4, np.inf), "row 4: Intercept: expected a finite estimate, found inf"),
-        (changed("upper", 11, NAN), ("row 11: Intercept: expected both ends of the interval, found one; write -inf or "
-                                    "inf")),
+        (changed("upper", 11, NAN), "row 11: Intercept: expected both ends of the interval, found one; write -inf or inf"),
         (answers(estimand="sd_g", estimate=-0.1), "row 0: sd_g: expected an estimate from 0 to inf, found -0.1"),
-        (answers(estimand="positive", estimate=1.2, lower=NAN, upper=NAN), ("row 0: positive: expected an estimate "
-                                                                           "from 0 to 1, found 1.2")),
+        (answers(estimand="positive", estimate=1.2, lower=NAN, upper=NAN), "row 0: positive: expected an estimate from 0 to 1, found 1.2"),
         (answers(estimand="sd_h"), "row 0: unknown estimand 'sd_h'; did you mean 'sd_g'"),
         (answers(rep=range(1, 13)), "row 11: expected a whole number from 0 to 11"),
     ],

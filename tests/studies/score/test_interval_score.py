@@ -73,8 +73,7 @@ def test_intervals_with_one_end_are_left_out_and_said():
 def test_it_comes_along_every_door(tmp_path):
     """A study in YAML, its table, the report and its figure, the table for people."""
     config = {
-        "mechanisms": {"formula": ("effect ~ 1 + (1 | "
-                                  "school)"), "known_se": "se", "design": "eight_schools", "truth": {"Intercept": 8, "sd_school": 10}},
+        "mechanisms": {"formula": "effect ~ 1 + (1 | school)", "known_se": "se", "design": "eight_schools", "truth": {"Intercept": 8, "sd_school": 10}},
         "estimands": ["Intercept", "theta_school"],
         "methods": {"complete": {"pooling": "complete", "sampler": "exact"}, "none": {"pooling": "none", "sampler": "exact"}},
         "performance": ["cover", "interval_score"],

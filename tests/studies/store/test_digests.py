@@ -230,10 +230,7 @@ def test_chunks_of_another_seed_are_not_this_study_s(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [('"seed": 3', '"seed": 4'), ('"Intercept": 8', '"Intercept": 9'), ('"estimator": "weighted"', ('"estimator": '
-                                                                                                   '"pooled"')), ('"mean": 4', '"mean": 8'), (('"replications": '
-                                                                                                                                                          '6'), ('"replications": '
-                                                                                                                                                                               '4'))],
+    [('"seed": 3', '"seed": 4'), ('"Intercept": 8', '"Intercept": 9'), ('"estimator": "weighted"', '"estimator": "pooled"'), ('"mean": 4', '"mean": 8'), ('"replications": 6', '"replications": 4')],
 )  # fmt: skip
 def test_an_edited_manifest_is_refused(run, old, new):
     file = run / "manifest.json"

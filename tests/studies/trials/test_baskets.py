@@ -184,8 +184,7 @@ def test_three_baskets_of_twenty_patients_equal_a_study_that_fits_every_dataset(
             "design": {"table": {"basket": ["A", "B", "C"], "patients": [20, 20, 20]}}, "truth": {"theta_basket": {"A": 0.2, "B": 0.2, "C": 0.45}},
         },
         "estimands": [{"active": "P(theta_basket > 0.2)"}],
-        "methods": {"partial": {"sampler": "exact", "priors": {"mean_basket": "beta(1, 3)", "kappa_basket": ("gamma(2, "
-                                                                                                            "0.2)")}}},
+        "methods": {"partial": {"sampler": "exact", "priors": {"mean_basket": "beta(1, 3)", "kappa_basket": "gamma(2, 0.2)"}}},
         "decisions": {"active": 0.9}, "performance": ["power"], "replications": 4000, "failures": "complete-case", "seed": 2,
     }  # fmt: skip
     rows = hm.run(study, tmp_path / "run", progress=False).performance.set_index(["measure", "group"])
