@@ -75,7 +75,7 @@ def _menu(kind: str) -> list[tuple[str, str]]:
 def _list_models() -> None:
     from rich.table import Table
 
-    from hiermodels.models.catalogue import table
+    from hiermodels.models.coverage import table
 
     rows = table()
     shown = Table(box=None, title="levels x family x variance x pooling", title_justify="left")

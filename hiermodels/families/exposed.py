@@ -14,8 +14,9 @@ from jax import Array
 from jax.scipy.special import gammaln, xlogy
 from numpyro import distributions as dist
 
-from hiermodels.families.family import Columns, Family, Refusal, Rows
+from hiermodels.families.family import Family
 from hiermodels.families.link import LOG
+from hiermodels.families.rows import Columns, Refusal, Rows
 from hiermodels.families.style import Style
 from hiermodels.families.trials import refused_counts
 

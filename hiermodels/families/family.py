@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,50 +19,11 @@ from hiermodels.families.link import IDENTITY, Link
 from hiermodels.families.own import Own
 from hiermodels.families.populations.normal import NormalGroups
 from hiermodels.families.populations.population import Population
+from hiermodels.families.rows import Columns, Refusal, Rows
 from hiermodels.families.style import Style
 from hiermodels.quantities import support
 
 __all__ = ["Columns", "Family", "Own", "Refusal", "Rows"]
-
-
-class Rows(NamedTuple):
-    """What a family may need of the rows beside their linear predictors, NumPy or JAX; shape (row,).
-
-    Attributes
-    ----------
-    weight : array
-        Precision weights; 1 / se^2 where variances are known.
-    size : array
-        Trials or exposure; 1 where there are none.
-    known : bool
-        Whether the variances are known.
-    """
-
-    weight: Any
-    size: Any
-    known: bool
-
-
-class Columns(NamedTuple):
-    """Symbols of a row's columns, in source or in a line of a model; empty where the model has none.
-
-    Attributes
-    ----------
-    se, weights, trials, exposure : str
-    """
-
-    se: str = ""
-    weights: str = ""
-    trials: str = ""
-    exposure: str = ""
-
-
-class Refusal(NamedTuple):
-    """Outcomes that a family does not have: which, what was expected, what to do."""
-
-    bad: np.ndarray
-    expected: str
-    hint: str
 
 
 @dataclass(frozen=True)

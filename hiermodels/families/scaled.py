@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from hiermodels.families.family import Columns, Family, Own, Rows
+from hiermodels.families.family import Family
+from hiermodels.families.own import Own
+from hiermodels.families.rows import Columns, Rows
 from hiermodels.families.style import Style
 from hiermodels.priors import power
 

@@ -15,8 +15,9 @@ from jax import Array
 from jax.scipy.special import gammaln, xlog1py, xlogy
 from numpyro import distributions as dist
 
-from hiermodels.families.family import Columns, Family, Refusal, Rows
+from hiermodels.families.family import Family
 from hiermodels.families.link import LOGIT
+from hiermodels.families.rows import Columns, Refusal, Rows
 from hiermodels.families.style import Style
 
 __all__ = ["Trials", "refused_binary", "refused_counts"]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from hiermodels.families.family import Rows
+from hiermodels.families.rows import Rows
 from hiermodels.inference.group_messages import deviations, information
 from hiermodels.models.outcomes import log_density, row_law
 from hiermodels.models.problem import Problem

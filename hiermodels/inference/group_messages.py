@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hiermodels.families.family import Rows
+from hiermodels.families.rows import Rows
 from hiermodels.models.layout import LevelLayout
 from hiermodels.models.problem import Problem
 from hiermodels.quantities import cor_name, sd_name, theta_name

@@ -6,7 +6,7 @@ import keyword
 import re
 from dataclasses import dataclass, field
 
-from hiermodels.families.family import Columns
+from hiermodels.families.rows import Columns
 from hiermodels.models.declaration import Declaration
 from hiermodels.models.layout import Layout, LevelLayout, Parameter
 

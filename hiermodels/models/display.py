@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hiermodels.families.family import Columns
+from hiermodels.families.rows import Columns
 from hiermodels.models import defaults, standing
 from hiermodels.models.counts import count_tree, log_precision, rate_name
 from hiermodels.models.declaration import Declaration

@@ -15,7 +15,7 @@ from jax import Array
 from numpyro import distributions as dist
 from numpyro.distributions import constraints
 
-from hiermodels.families.family import Rows
+from hiermodels.families.rows import Rows
 from hiermodels.models.defaults import UNPOOLED
 from hiermodels.models.layout import Layout
 from hiermodels.models.problem import Data

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from hiermodels.families.component import Component, bent_cdf
-from hiermodels.families.family import Rows
+from hiermodels.families.rows import Rows
 from hiermodels.models import hyper, starting
 from hiermodels.models.cells import Cells, Sheet, sheets
 from hiermodels.models.layout import Layout, Parameter

@@ -13,7 +13,8 @@ from numpyro.infer.util import log_density as log_density_of
 from scipy import integrate, stats
 
 from hiermodels import families
-from hiermodels.families.family import Columns, Family, Rows
+from hiermodels.families.family import Family
+from hiermodels.families.rows import Columns, Rows
 from hiermodels.models.outcomes import log_density
 from hiermodels.models.styles import Latex, Plain
 from hiermodels.quantities import support

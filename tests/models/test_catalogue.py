@@ -13,7 +13,7 @@ from numpyro.infer.util import log_density
 
 from hiermodels import families, priors
 from hiermodels.models import catalogue
-from hiermodels.models.catalogue import table
+from hiermodels.models.coverage import table
 
 SCHOOL = jnp.array([0, 0, 1, 1, 2, 2, 2])
 ROOM = jnp.array([0, 1, 2, 2, 3, 4, 4])

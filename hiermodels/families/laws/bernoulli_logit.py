@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from hiermodels.families.family import Refusal
 from hiermodels.families.laws.binomial_logit import BinomialLogit
+from hiermodels.families.rows import Refusal
 from hiermodels.families.trials import refused_binary
 
 __all__ = ["BernoulliLogit"]

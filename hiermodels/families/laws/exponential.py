@@ -12,9 +12,10 @@ import numpyro.distributions as dist
 import scipy  # its parts load when they are used
 from jax import Array
 
-from hiermodels.families.family import Columns, Family
+from hiermodels.families.family import Family
 from hiermodels.families.link import LOG
 from hiermodels.families.populations.gamma import GammaGroups
+from hiermodels.families.rows import Columns
 from hiermodels.families.style import Style
 
 __all__ = ["Exponential"]

@@ -13,8 +13,9 @@ import numpyro.distributions as dist
 import scipy  # its parts load when they are used
 from jax import Array
 
-from hiermodels.families.family import Columns, Family, Rows
+from hiermodels.families.family import Family
 from hiermodels.families.link import LOG
+from hiermodels.families.rows import Columns, Rows
 from hiermodels.families.style import Style
 
 __all__ = ["ExponentialLog"]

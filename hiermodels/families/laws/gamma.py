@@ -12,8 +12,10 @@ import numpyro.distributions as dist
 import scipy  # its parts load when they are used
 from jax import Array
 
-from hiermodels.families.family import Columns, Family, Own, Rows
+from hiermodels.families.family import Family
 from hiermodels.families.link import LOG
+from hiermodels.families.own import Own
+from hiermodels.families.rows import Columns, Rows
 from hiermodels.families.style import Style
 from hiermodels.priors import half_normal_cv
 

@@ -15,7 +15,8 @@ from jax.scipy.special import gammaln
 from numpyro import distributions as dist
 
 from hiermodels.families.exposed import Exposed
-from hiermodels.families.family import Columns, Own, Rows
+from hiermodels.families.own import Own
+from hiermodels.families.rows import Columns, Rows
 from hiermodels.families.style import Style
 from hiermodels.priors import half_normal_cv
 

@@ -11,7 +11,7 @@ import scipy  # its parts load when they are used
 from jax import Array
 from numpyro import distributions as dist
 
-from hiermodels.families.family import Columns, Rows
+from hiermodels.families.rows import Columns, Rows
 from hiermodels.families.scaled import SIGMA, Scaled
 from hiermodels.families.style import Style
 
