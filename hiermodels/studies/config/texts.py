@@ -11,7 +11,7 @@ from typing import Any
 from hiermodels.models.expressions import CALLS, plain
 from hiermodels.studies.config.errors import nearest, problem, shown, within
 
-__all__ = ["Estimand", "read_estimand", "read_estimands", "read_law"]
+__all__ = ["Estimand", "cuts_of_tests", "read_estimand", "read_estimands", "read_law"]
 
 _COMPUTED = rf"(?:{'|'.join(CALLS)}|C)\((?:[^()<>=]|\([^()<>=]*\))*\)"
 _VARIABLE = rf"(?:{_COMPUTED}|`[^`]*`|[^\s()<>=,`])+"
@@ -65,6 +65,28 @@ class Estimand:
         if self.kind == "probability":
             return f"P({written} {self.direction} {self.threshold:.17g})"
         return written if self.kind == "value" else f"{self.kind}({written})"
+
+    @property
+    def quantity(self) -> str:
+        """Name of the quantity that it is, or is an event of: a variable, ``mean(theta_school)``, ``new(school)``."""
+        return self.variable if self.kind in ("value", "probability") else f"{self.kind}({self.variable})"
+
+    def fires_above(self, level: float) -> float | None:
+        """Where it decides unless a rule says otherwise: as an interval of this level does that excludes 0.
+
+        A posterior probability decides above (1 + level) / 2, a test where p < 1 - level; None of what has an interval.
+
+        Examples
+        --------
+        >>> read_estimand("P(treated > 0)").fires_above(0.95), read_estimand("test(treated)").fires_above(0.95)
+        (0.975, 0.95)
+        """
+        return {"probability": (1 + level) / 2, "test": level}.get(self.kind)
+
+
+def cuts_of_tests(estimands: Iterable[Estimand], level: float) -> dict[str, float]:
+    """Where tests of terms decide, by name: numbers alone do not tell them from posterior probabilities."""
+    return {e.name: cut for e in estimands if e.kind == "test" and (cut := e.fires_above(level)) is not None}
 
 
 def read_estimand(entry: Any) -> Estimand:

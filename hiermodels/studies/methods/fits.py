@@ -105,11 +105,8 @@ def plain_fit(
 
 def target_of(estimand: Estimand, problem: AnyProblem) -> Target:
     """What an estimand is of a model's variables."""
-    variable = (
-        estimand.variable if estimand.kind in ("value", "probability") else f"{estimand.kind}({estimand.variable})"
-    )
-    moment = problem.missing_moments.get(variable, "")
-    return Target(variable, estimand.point or "mean", estimand.threshold, estimand.direction != "<", moment)
+    moment = problem.missing_moments.get(estimand.quantity, "")
+    return Target(estimand.quantity, estimand.point or "mean", estimand.threshold, estimand.direction != "<", moment)
 
 
 def _level_index(variable: str, layout: AnyLayout) -> int | None:

@@ -38,13 +38,8 @@ def supports_of(study: Study) -> dict[str, tuple[float, float]]:
     for estimand in study.estimands:
         if estimand.kind in ("probability", "test"):
             continue
-        variable = estimand.variable if estimand.kind == "value" else f"{estimand.kind}({estimand.variable})"
-        low, high = (
-            pick(ends)
-            for pick, ends in zip(
-                (max, min), zip(*(support_of(variable, layout) for layout in layouts), strict=True), strict=True
-            )
-        )
+        lows, highs = zip(*(support_of(estimand.quantity, layout) for layout in layouts), strict=True)
+        low, high = max(lows), min(highs)
         if math.isfinite(low) or math.isfinite(high):
             found[estimand.name] = (low, high)
     return found

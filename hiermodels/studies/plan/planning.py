@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from hiermodels.studies.config import Cell, Study, read_config
 from hiermodels.studies.config.targets import read_targets
+from hiermodels.studies.config.texts import cuts_of_tests
 from hiermodels.studies.machine import cores
 from hiermodels.studies.methods import programs, ready
 from hiermodels.studies.methods.ready import lanes_of
@@ -208,7 +209,8 @@ def plan(
     regimes = {truth_regime(study, cell) for cell in study.cells()}
     table, _ = performance(
         estimates, factors=factors, measures=list(wanted), interval=study.interval.level, failures=study.failures,
-        regime=regimes.pop() if len(regimes) == 1 else "mixed", supports=supports_of(study),
+        decisions=cuts_of_tests(study.estimands, study.interval.level), supports=supports_of(study),
+        regime=regimes.pop() if len(regimes) == 1 else "mixed",
     )  # fmt: skip
     needed = required(table, wanted, factors)
     counts = needed["n_sim"].to_numpy()

@@ -101,7 +101,7 @@ def power_curve(
         written.
     estimand : str
         A decision of the config's ``decisions``; or an estimand: a posterior probability is decided at (1 + interval) / 2,
-        any other by whether its interval excludes 0.
+        a test of a term at the level of the interval, any other by whether its interval excludes 0.
     target : float
         Power wanted.
     vary : mapping of str to iterable of int, optional
@@ -223,8 +223,8 @@ def _rule(study: Study, estimand: str) -> Rule:
         return decisions[estimand]
     found = {e.name: e for e in study.estimands}
     known("estimand", estimand, [*decisions, *found])
-    if found[estimand].kind == "probability":
-        return Rule(estimand, estimand, above=(1 + study.interval.level) / 2)
+    if (above := found[estimand].fires_above(study.interval.level)) is not None:
+        return Rule(estimand, estimand, above=above)
     return Rule(estimand, estimand, excludes=0.0)
 
 

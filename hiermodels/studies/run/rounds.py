@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from hiermodels.studies.config.texts import cuts_of_tests
 from hiermodels.studies.methods.supports import supports_of
 from hiermodels.studies.run.schedule import Schedule, Shard
 from hiermodels.studies.run.sequential import checkpoints, judge, read_stop
@@ -116,6 +117,7 @@ def _table(study: Study, manifest: Mapping[str, Any], folder: Path, cell: str, n
         interval=study.interval.level,
         failures=study.failures,
         regime=here[0]["regime"],
+        decisions=cuts_of_tests(study.estimands, study.interval.level),
         supports=supports_of(study),
     )
     return table

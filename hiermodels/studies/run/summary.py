@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hiermodels.studies.config.texts import cuts_of_tests, read_estimands
 from hiermodels.studies.methods.supports import supports_of_run
 from hiermodels.studies.run.further import Further
 from hiermodels.studies.run.schedule import say_missing
@@ -76,13 +77,16 @@ def table_files(run: Run, config: Mapping[str, Any]) -> dict[str, bytes]:
             yield batch
 
     regimes = run.manifest["regime"]
+    interval = config["interval"]
+    level = interval["level"] if isinstance(interval, Mapping) else interval
     scored = score(
         batches(),
         factors=run.factors,
         measures=config["performance"],
-        interval=level["level"] if isinstance(level := config["interval"], Mapping) else level,
+        interval=level,
         failures=config["failures"],
         regime=regimes[0] if len(regimes) == 1 else "mixed",
+        decisions=cuts_of_tests(read_estimands(config["estimands"]), level),
         supports=supports_of_run(run),
     )
     table, notes = further.decisions(scored.table, scored.notes)

@@ -119,7 +119,7 @@ def test_power_of_an_f_test_is_a_decision(tmp_path):
         "estimands": ["arm[b]", {"differs": "test(arm)"}],
         "methods": {"reml": {"estimator": "reml"}},
         "decisions": {"found": {"estimand": "differs", "above": 0.95}},
-        "performance": ["bias"],
+        "performance": ["bias", "power"],
         "replications": 200,
         "seed": 1,
     }
@@ -128,6 +128,8 @@ def test_power_of_an_f_test_is_a_decision(tmp_path):
     assert rows["estimate"].between(0, 1).all() and set(rows["true"]) == {0.0, 1.0}
     share = rows.assign(fires=rows["estimate"] > 0.95).groupby("arm[c]")["fires"].mean()
     assert share[0] < 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5 and share[1.5] > 0.85
+    power = run.performance.query("estimand == 'differs' and measure == 'power'").set_index("arm[c]")["value"]
+    assert power.to_dict() == share.to_dict()  # without a rule a test decides at p < .05 too, as an interval does
     with pytest.raises(
         ValueError,
         match=r"estimands\[0\]: expected test\(\) of a term or a coefficient; found 'arms'; did you mean 'arm'",

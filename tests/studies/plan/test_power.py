@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 import hiermodels as hm
-from hiermodels.studies.plan.power_curves import crossings, power_curve, vary_sizes
+from hiermodels.studies.config import read_config
+from hiermodels.studies.plan.power_curves import _rule, crossings, power_curve, vary_sizes
 from hiermodels.studies.score.power import calibrate_thresholds, decide, operating, read_rules
 
 
@@ -427,3 +428,21 @@ def test_binary_and_count_outcomes_have_the_power_of_the_design_effect(family):
     assert (
         abs(row["power"] - expected) < 3 * row["mcse"] + 0.015
     )  # the normal approximation to the log odds and the log rate
+
+
+def test_a_test_of_a_term_decides_at_the_level_of_the_interval():
+    study = read_config(
+        {
+            "mechanisms": {
+                "formula": "y ~ 1 + treated + (1 | cluster)",
+                "design": {"cluster": 6, "obs": 2, "predictors": {"treated": "half(cluster)"}},
+                "truth": {"Intercept": 0, "treated": 1, "sd_cluster": 1, "sigma": 1},
+            },
+            "estimands": ["treated", {"benefit": "P(treated > 0)"}, {"differs": "test(treated)"}],
+            "methods": {"reml": {"estimator": "reml"}},
+            "interval": 0.9,
+            "replications": 2,
+            "seed": 1,
+        }
+    )
+    assert [_rule(study, name).above for name in ("treated", "benefit", "differs")] == [None, 0.95, 0.9]
