@@ -20,6 +20,14 @@ METHODS = ("reml", "ml")
 MOST_NODES = 101
 
 
+LINKED = tuple(
+    name
+    for name, law in families.MENU.items()
+    if law.population.normal and not (law.conjugate or law.peaks or law.own_parameters(known=False))
+)
+"""Families of one grouping, integrated out by quadrature, whose likelihood is maximised."""
+
+
 def check_arguments(model: Any, method: Any, nodes: Any, level: Any) -> None:
     """Refuse arguments that say nothing.
 
@@ -44,9 +52,9 @@ def check_arguments(model: Any, method: Any, nodes: Any, level: Any) -> None:
             )
         return
     if method != "ml":
+        way = "method='ml', or " if model.family in LINKED else ""
         raise ValueError(
-            f"method: REML is of family normal, found {model.family}; use method='ml', or hm.fit(model, data) for "
-            f"its posterior"
+            f"method: REML is of family normal, found {model.family}; use {way}hm.fit(model, data) for its posterior"
         )
     if nodes is not None and (isinstance(nodes, bool) or not isinstance(nodes, int) or not 1 <= nodes <= MOST_NODES):
         raise ValueError(
@@ -63,14 +71,12 @@ def check_groups(model: Model, problem: Problem) -> None:
         With what is, and the way on.
     """
     layout = problem.layout
-    if layout.gaussian or (layout.by_quadrature and not layout.law.own_parameters(layout.known)):
+    if layout.gaussian or (layout.by_quadrature and model.family in LINKED):
         return
     raise ValueError(
         f"formula {model.formula!r}: beside family normal, hm.estimate takes one group term of one effect, (1 | g), "
-        f"under binomial_logit, "
-        f"bernoulli_logit or poisson_log; found family {model.family} with "
-        f"{', '.join(v.name for v in layout.levels) or 'no groups'}; "
-        "use hm.fit(model, data)"
+        f"under {', '.join(LINKED[:-1])} or {LINKED[-1]}; found family {model.family} with "
+        f"{', '.join(v.name for v in layout.levels) or 'no groups'}; use hm.fit(model, data)"
     )
 
 

@@ -45,16 +45,15 @@ def estimate(
     variances or not.
 
     Coefficients and sigma are profiled out, the likelihood is maximised over the relative Cholesky factors of the group
-    terms (Bates,
-    Maechler, Bolker & Walker 2015, Journal of Statistical Software 67(1)), from cross products of the rows. Priors are
-    not used.
+    terms (Bates, Maechler, Bolker & Walker 2015, Journal of Statistical Software 67(1)), from cross products of the
+    rows. Priors are not used.
 
     Parameters
     ----------
     model : Model
         Of family ``normal``; or, with ``method="ml"``, of a link-scale family with one ``(1 | g)``.
     data : DataFrame
-        One row an observation.
+        One row per observation.
     method : str
         ``reml`` or ``ml``.
     nodes : int, optional
@@ -176,15 +175,14 @@ class Estimate:
         """Every parameter and group value.
 
         Coefficients: generalised least squares, (X'V^-1X)^-1, Satterthwaite's degrees of freedom (infinite, that is
-        normal intervals, for
-        maximum likelihood and known variances). Group sds, sigma: delta method, intervals on the log scale;
-        correlations: on Fisher's z;
-        without either at a boundary (`profile` has intervals there too). Groups: see `theta`.
+        normal intervals, for maximum likelihood and known variances). Group sds, sigma: delta method, intervals on the
+        log scale; correlations: on Fisher's z; without either at a boundary (`profile` has intervals there too).
+        Groups: see `theta`.
 
         Returns
         -------
         DataFrame
-            Columns ``estimate se df lower upper``, a row a scalar, named as in a fit's summary.
+            Columns ``estimate se df lower upper``, one row per scalar, named as in a fit's summary.
 
         Examples
         --------
@@ -208,10 +206,9 @@ class Estimate:
         -------
         DataFrame
             ``estimate se lower upper`` of theta, population coefficient and deviations together; ``mode``, the own
-            deviation u alone, with
-            ``mode_se``, its standard error of prediction (metafor's ``ranef``), and ``conditional_sd``, its sd given
-            the coefficients
-            (lme4's ``condVar``). Given the variances, whose error is not in them.
+            deviation u alone, with ``mode_se``, its standard error of prediction (metafor's ``ranef``), and
+            ``conditional_sd``, its sd given the coefficients (lme4's ``condVar``). Given the variances, whose error is
+            not in them.
 
         Examples
         --------
@@ -233,8 +230,8 @@ class Estimate:
         """Profile likelihood intervals of the group sds, correlations and sigma.
 
         All values c for which the best fit with that value has a deviance of at most the least plus the chi-square
-        quantile of ``level``;
-        of REML, the restricted likelihood is profiled, as metafor does (lme4 profiles the ordinary one).
+        quantile of ``level``; of REML, the restricted likelihood is profiled, as metafor does (lme4 profiles the
+        ordinary one).
 
         Parameters
         ----------
@@ -255,19 +252,15 @@ class Estimate:
         """
         if not self.problem.layout.gaussian:
             raise ValueError(
-                "profile: expected an estimate of family normal, found another; summary() has intervals by the delta "
-                "method"
+                f"profile: expected family normal, found {self.model.family}; summary() has delta-method intervals"
             )
         return profile_table(self.problem, self.maximum, self.method == "reml", self.level, parameters)
-
-    # tests ------------------------------------------------------------------------------------------------------
 
     def test(self, term: str | None = None, ddf: str = "satterthwaite") -> pd.DataFrame:
         """F tests that terms have no effect: of a factor all its contrasts jointly.
 
         A term within an interaction is tested averaged over the labels of the others, each with the same weight (type
-        III), whatever the
-        reference labels; a coefficient's name tests that coefficient.
+        III), whatever the reference labels; a coefficient's name tests that coefficient.
 
         Parameters
         ----------
@@ -275,15 +268,14 @@ class Estimate:
             A term of the formula, e.g. ``recipe`` or ``recipe:temp``, or a coefficient; by default every term.
         ddf : str
             ``satterthwaite``; ``kenward-roger`` (its covariance too); ``residual``: n - p; ``hksj``: n - p and the
-            covariance times the
-            weighted residual variance, for known variances; ``normal``: infinite, Wald's chi-square over its degrees of
-            freedom. The first
-            applies to REML with an unknown sigma: for maximum likelihood and known variances it is ``normal``.
+            covariance times the weighted residual variance, for known variances; ``normal``: infinite, Wald's
+            chi-square over its degrees of freedom. The first applies to REML with an unknown sigma: for maximum
+            likelihood and known variances it is ``normal``.
 
         Returns
         -------
         DataFrame
-            Columns ``F ndf ddf p``, a row a term.
+            Columns ``F ndf ddf p``, one row per term.
 
         Examples
         --------
@@ -295,9 +287,8 @@ class Estimate:
         """
         import pandas as pd
 
-        hypotheses = self._hypotheses
-        names = hypotheses.tested if term is None else [term]
-        found = {name: self._linear.joint(hypotheses.rows(name), ddf) for name in names}
+        names = self._hypotheses.tested if term is None else [term]
+        found = {name: self._linear.joint(self._hypotheses.rows(name), ddf) for name in names}
         return pd.DataFrame.from_dict(found, orient="index", columns=["F", "ndf", "ddf", "p"])
 
     def contrast(self, weights: Mapping[str, Any], ddf: str = "satterthwaite") -> pd.DataFrame:
@@ -313,7 +304,7 @@ class Estimate:
         Returns
         -------
         DataFrame
-            Columns ``estimate se df t p lower upper``, a row a contrast.
+            Columns ``estimate se df t p lower upper``, one row per contrast.
 
         Examples
         --------
@@ -341,7 +332,7 @@ class Estimate:
         Returns
         -------
         DataFrame
-            Columns ``estimate se df t p lower upper``, a row a label.
+            Columns ``estimate se df t p lower upper``, one row per label.
         """
         names, rows = self._hypotheses.means(term)
         return self._linear.table(names, rows, ddf)
@@ -358,15 +349,14 @@ class Estimate:
         -------
         DataFrame
             One row: ``statistic df p reference``; ``reference`` says which law the p-value is from: chi-square, or,
-            where one variance (with
-            its k covariances) is zero in the smaller model, half chi-square with k and half with k + 1 degrees of
-            freedom (Self & Liang 1987,
-            Journal of the American Statistical Association 82, 605-610; Stram & Lee 1994, Biometrics 50, 1171-1177).
+            where one variance (with its k covariances) is zero in the smaller model, half chi-square with k and half
+            with k + 1 degrees of freedom (Self & Liang 1987, Journal of the American Statistical Association 82,
+            605-610; Stram & Lee 1994, Biometrics 50, 1171-1177).
 
         Raises
         ------
         ValueError
-            For fits that do not compare.
+            For fits that do not compare: of other rows, families or methods, or not nested.
 
         Examples
         --------
@@ -387,8 +377,7 @@ class Estimate:
 
     @property
     def _fitted(self) -> Fitted:
-        y = np.asarray(self.problem.data.y)
-        return Fitted(self.problem, y, self.method, bool(self.maximum.converged), self.deviance, self.parameters)
+        return Fitted(self.problem, self.method, bool(self.maximum.converged), self.deviance, self.parameters)
 
     @cached_property
     def _hypotheses(self) -> Hypotheses:
@@ -401,9 +390,10 @@ class Estimate:
 
     def __str__(self) -> str:
         word = "REML" if self.method == "reml" else "maximum likelihood"
+        layout = self.problem.layout
+        groups = tuple(f"{name}[" for here in layout.levels for name in layout.effect_names(here))
         table = self.summary()
-        groups = [f"{name}[" for here in self.problem.layout.levels for name in self.problem.layout.effect_names(here)]
-        table = table[[not any(row.startswith(g) for g in groups) for row in table.index]]
+        table = table[[not row.startswith(groups) for row in table.index]]
         head = f"{self.model.formula}  by {word}; -2 log likelihood {self.deviance:.4f}"
         shown = table.to_string(float_format="{:.4g}".format)
         return "\n".join([head, "", shown, "", f"status: {self.status}", *(f"- {w}" for w in self.warnings)])

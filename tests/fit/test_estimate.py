@@ -12,6 +12,8 @@ from scipy.optimize import minimize
 from scipy.stats import chi2
 
 import hiermodels as hm
+from hiermodels.inference.mixed.ratios import Fitted, compare
+from hiermodels.models.data import bind
 
 DYESTUFF = {  # Davies & Goldsmith 1972, Statistical Methods in Research and Production, table 6.1: yield of dyestuff, g
     "A": (1545, 1440, 1440, 1520, 1580), "B": (1540, 1555, 1490, 1560, 1495), "C": (1595, 1550, 1605, 1510, 1560),
@@ -384,12 +386,17 @@ ROWS = pd.DataFrame(
         (
             hm.Model("k ~ 1 + (1 | g)", "binomial", trials="n"),
             {},
-            r"method: REML is of family normal, found binomial; use method='ml'",
+            r"method: REML is of family normal, found binomial; use hm.fit",
+        ),
+        (
+            hm.Model("k ~ 1 + (1 | g)", "poisson_log"),
+            {},
+            r"method: REML is of family normal, found poisson_log; use method='ml', or hm.fit",
         ),
         (
             hm.Model("k ~ 1 + (1 | g)", "binomial", trials="n"),
             {"method": "ml"},
-            r"takes one group term of one effect, .* use hm.fit",
+            r"takes one group term of one effect, .* under bernoulli_logit, .* or poisson_log; .* use hm.fit",
         ),
         (
             hm.Model("k ~ 1 + (1 | g)", "poisson_log"),
@@ -448,6 +455,43 @@ def test_tests_refuse_what_does_not_compare():
         reml.marginal_means("x")
     with pytest.raises(ValueError, match=r"profile: .*found 'sd_G'; did you mean 'sd_g'"):
         reml.profile("sd_G")
+    for odd in (3, [["sd_g"]]):
+        with pytest.raises(ValueError, match="profile: expected a group sd, a correlation or sigma"):
+            reml.profile(odd)
+    with pytest.raises(ValueError, match="hksj rescales known variances, found a model without them; use 'satterth"):
+        ml.test("x", ddf="hksj")
+
+
+def unfitted(text: str, frame: pd.DataFrame, deviance: float, parameters: int, **of) -> Fitted:
+    """As if this model had been estimated by maximum likelihood."""
+    return Fitted(bind(hm.Model(text, **of), frame, priors=False), "ml", True, deviance, parameters)
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "words"),
+    [
+        (
+            {"family": "binomial_logit", "trials": "n"},
+            {"n": 12},
+            "different weights, known errors, trials or exposures",
+        ),
+        ({"family": "poisson_log"}, {}, "one fit is of family binomial_logit and one of poisson_log"),
+        ({"family": "normal"}, {}, "one fit is of family binomial_logit and one of normal"),
+        ({"family": "binomial_logit", "trials": "n"}, {"k": 2}, "different outcomes"),
+        ({"family": "binomial_logit", "trials": "n"}, {"g": list("abcabc")}, "groups of the same name with other rows"),
+    ],
+)
+def test_likelihoods_of_different_data_or_families_do_not_compare(options, change, words):
+    small = unfitted("k ~ 1 + (1 | g)", ROWS, 9.0, 2, family="binomial_logit", trials="n")
+    large = unfitted("k ~ 1 + x + (1 | g)", ROWS.assign(**change), 7.0, 3, **options)
+    with pytest.raises(ValueError, match=f"likelihood_ratio: .*{words}"):
+        compare(large, small)
+
+
+def test_the_same_groups_under_other_labels_compare():
+    other = ROWS.assign(g=pd.Categorical(list("zzyyxx")))
+    small, large = unfitted("y ~ 1 + (1 | g)", ROWS, 9.0, 3), unfitted("y ~ 1 + x + (1 | g)", other, 7.0, 4)
+    assert compare(small, large)[:3] == (2.0, 1, pytest.approx(chi2.sf(2, 1)))
 
 
 def test_a_variance_at_zero_is_compared_with_the_mixture():

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hiermodels.inference.mixed.identified import spans
 from hiermodels.models.expressions import Factor
 from hiermodels.models.predictors import FactorCode, factor_codes
 from hiermodels.models.terms import Term, Terms, term_name
@@ -60,10 +61,10 @@ class Hypotheses:
         them.
         """
         ones = np.ones((len(self.x), 1))
-        parts: dict[Term | None, np.ndarray] = {None: ones} if _spans(self.x, ones) else {}
+        parts: dict[Term | None, np.ndarray] = {None: ones} if spans(self.x, ones) else {}
         parts |= {term: _products([_sum_coded(self._codes[f]) for f in term]) for term in self.terms.terms}
         other = np.concatenate(list(parts.values()), 1)
-        if other.shape[1] != self.x.shape[1] or not _spans(other, self.x):
+        if other.shape[1] != self.x.shape[1] or not spans(other, self.x):
             return None
         ends = np.cumsum([part.shape[1] for part in parts.values()])
         places = {
@@ -166,13 +167,3 @@ def _products(parts: list[np.ndarray]) -> np.ndarray:
     for part in parts[1:]:
         found = (found[:, :, None] * part[:, None, :]).reshape(len(found), -1)
     return found
-
-
-def _spans(x: np.ndarray, wanted: np.ndarray) -> bool:
-    """Whether columns lie in the span of others."""
-    if not x.shape[1]:
-        return False
-    size = np.linalg.norm(x, axis=0)
-    scaled = x / np.where(size > 0, size, 1.0)
-    left = wanted - scaled @ np.linalg.lstsq(scaled, wanted, rcond=None)[0]
-    return bool(np.all(np.linalg.norm(left, axis=0) <= 1e-8 * np.linalg.norm(wanted, axis=0)))

@@ -7,8 +7,10 @@ import numpy as np
 from hiermodels.models.problem import Problem
 from hiermodels.models.told_apart import untold
 
-__all__ = ["check_identified"]
+__all__ = ["check_identified", "spans"]
 
+_OUTSIDE = 1e-8
+"""Share of its length that a column within the span of others may have outside it."""
 _DEPENDENT = 1e-9
 """Share of its length by which a column must differ from combinations of those before it."""
 
@@ -58,6 +60,20 @@ def check_identified(problem: Problem) -> None:
             f"groupings that are "
             "the same); drop one of these terms"
         )
+
+
+def spans(x: np.ndarray, wanted: np.ndarray) -> bool:
+    """Whether every column of ``wanted`` is a combination of the columns of ``x``.
+
+    Examples
+    --------
+    >>> spans(np.array([[1.0], [2.0]]), np.array([[3.0], [6.0]])), spans(np.zeros((2, 0)), np.ones((2, 1)))
+    (True, False)
+    """
+    size = np.linalg.norm(x, axis=0)
+    scaled = x / np.where(size > 0, size, 1.0)
+    left = wanted - scaled @ np.linalg.lstsq(scaled, wanted, rcond=None)[0]
+    return bool(np.all(np.linalg.norm(left, axis=0) <= _OUTSIDE * np.linalg.norm(wanted, axis=0)))
 
 
 def _dependent(x: np.ndarray, names: list[str]) -> str | None:

@@ -99,9 +99,7 @@ class Linear:
             hint = f"did you mean {near[0]!r}?" if near else "choose one"
             raise ValueError(f"ddf: expected one of {', '.join(DDF)}, found {ddf!r}; {hint}")
         if ddf == "hksj" and not self.problem.layout.known:
-            raise ValueError(
-                "ddf: hksj rescales known variances, found an unknown sigma; use 'satterthwaite' or 'kenward-roger'"
-            )
+            raise ValueError("ddf: hksj rescales known variances, found a model without them; use 'satterthwaite'")
         if ddf == "kenward-roger" and not self.approximate:
             raise ValueError(
                 "ddf: kenward-roger is defined for REML with an unknown sigma; use 'normal', or 'hksj' where "

@@ -22,10 +22,8 @@ from jax import Array
 from hiermodels.inference.mixed.eliminate import deviance
 from hiermodels.inference.mixed.maximise import lowest
 from hiermodels.inference.mixed.maximum import covariances
-from hiermodels.inference.mixed.products import Products, cross_products
-from hiermodels.inference.mixed.shape import Shape, shape_of
-from hiermodels.models.layout import Layout
-from hiermodels.models.problem import Data
+from hiermodels.inference.mixed.products import Products
+from hiermodels.inference.mixed.shape import Shape
 
 __all__ = ["profile_interval"]
 
@@ -50,9 +48,7 @@ def _variance(shape: Shape, products: Products, place: Array) -> Array:
 
 
 @lru_cache(maxsize=64)
-def _program(layout: Layout, restricted: bool) -> Callable[..., tuple[Array, Array, Array, Array]]:
-    shape = shape_of(layout)
-
+def _program(shape: Shape, restricted: bool) -> Callable[..., tuple[Array, Array, Array, Array]]:
     def at(
         products: Products, place: Array, weights: Array, goal: Array, pull: Array
     ) -> tuple[Array, Array, Array, Array]:
@@ -70,14 +66,14 @@ def _program(layout: Layout, restricted: bool) -> Callable[..., tuple[Array, Arr
 
 
 def profile_interval(
-    layout: Layout, data: Data, restricted: bool, place: np.ndarray, which: int, least: float, critical: float
+    shape: Shape, products: Products, restricted: bool, place: np.ndarray, which: int, least: float, critical: float
 ) -> tuple[float, float]:
     """Lower and upper end for one quantity, on its own scale (variances as variances).
 
     Parameters
     ----------
-    layout, data
-        Of a normal model; JAX arrays.
+    shape, products
+        Of a normal model and its data.
     restricted : bool
     place : ndarray
         Relative factors and log variance at the maximum.
@@ -97,16 +93,14 @@ def profile_interval(
     """
     from scipy.optimize import brentq
 
-    shape = shape_of(layout)
-    products = cross_products(shape, data)
-    place = place[: shape.dim] if layout.known else place
+    place = place[: shape.dim] if shape.layout.known else place
     sizes = np.asarray(_quantities(shape, products, jnp.asarray(place)))
     correlation = _is_correlation(shape)[which]
     scale = 1.0 if correlation else float(sizes[which]) or float(np.max(sizes))
     weights = np.zeros(len(sizes))
     weights[which] = 1 / scale
     centre = float(sizes[which] / scale)
-    program = _program(layout, restricted)
+    program = _program(shape, restricted)
     pull, best = 4.0 * critical, centre
     latest: dict[str, Any] = {"place": jnp.asarray(place)}
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 from scipy.stats import chi2
 
 from hiermodels.inference.mixed.maximum import Maximum
+from hiermodels.inference.mixed.products import cross_products
 from hiermodels.inference.mixed.profile import profile_interval
+from hiermodels.inference.mixed.shape import shape_of
 from hiermodels.models.problem import Problem, as_jax
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ __all__ = ["profile_table"]
 
 
 def profile_table(
-    problem: Problem, found: Maximum, restricted: bool, level: float, wanted: str | Sequence[str] | None
+    problem: Problem, found: Maximum, restricted: bool, level: float, wanted: str | Iterable[str] | None
 ) -> pd.DataFrame:
     """Columns ``estimate lower upper``, a row a parameter.
 
@@ -33,20 +35,22 @@ def profile_table(
     import pandas as pd
 
     rows = _places(problem, found)
-    names = list(rows) if wanted is None else [wanted] if isinstance(wanted, str) else list(wanted)
+    one = isinstance(wanted, str) or not isinstance(wanted, Iterable)
+    names: list[Any] = list(rows) if wanted is None else [wanted] if one else list(wanted)
     for name in names:
-        if name not in rows:
+        if not isinstance(name, str) or name not in rows:
             near = difflib.get_close_matches(str(name), rows, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(rows)[:300]}"
             raise ValueError(f"profile: expected a group sd, a correlation or sigma, found {name!r}; {hint}")
     place, critical, table = np.append(found.theta, np.log(found.variance)), float(chi2.ppf(level, 1)), {}
     with jax.enable_x64(True):
-        data = as_jax(problem.data)
+        shape = shape_of(problem.layout)
+        products = cross_products(shape, as_jax(problem.data))
         for name in names:
             which, value, root = rows[name]
             ends: tuple[float, float] = (np.nan, np.nan)
             if found.converged and np.isfinite(value):
-                ends = profile_interval(problem.layout, data, restricted, place, which, float(found.deviance), critical)
+                ends = profile_interval(shape, products, restricted, place, which, float(found.deviance), critical)
             table[name] = (value, *(float(np.sqrt(end)) if root else end for end in ends))
     return pd.DataFrame.from_dict(table, orient="index", columns=["estimate", "lower", "upper"])
 

@@ -1,6 +1,4 @@
-"""Likelihood ratio tests of nested normal models, with the law that holds where a variance is zero in the smaller
-one.
-"""
+"""Likelihood ratio tests of nested models, with the law that holds where a variance is zero in the smaller one."""
 
 from __future__ import annotations
 
@@ -9,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import chi2
 
+from hiermodels.inference.mixed.identified import spans
 from hiermodels.models.problem import Problem
 
 __all__ = ["Fitted", "compare"]
@@ -18,7 +17,6 @@ class Fitted(NamedTuple):
     """What the comparison needs of one estimate."""
 
     problem: Problem
-    y: np.ndarray
     method: str
     converged: bool
     deviance: float
@@ -31,9 +29,8 @@ def compare(one: Fitted, two: Fitted) -> tuple[float, int, float, str]:
     Raises
     ------
     ValueError
-        For fits of other rows or by other methods, REML fits with different coefficients, fits with as many parameters,
-        models that are not
-        nested, and fits without a maximum.
+        For fits of other rows, of other families or by other methods, REML fits with different coefficients, fits with
+        as many parameters, models that are not nested, and fits without a maximum.
     """
     small, large = sorted((one, two), key=lambda fitted: fitted.parameters)
     if small.method != large.method:
@@ -41,34 +38,41 @@ def compare(one: Fitted, two: Fitted) -> tuple[float, int, float, str]:
             "likelihood_ratio: one fit is by REML and one by maximum likelihood, so they do not compare; use one "
             "method for both"
         )
-    if small.problem.layout.known != large.problem.layout.known or not np.array_equal(small.y, large.y):
+    first, second = small.problem, large.problem
+    if first.layout.family != second.layout.family:
+        raise ValueError(
+            f"likelihood_ratio: one fit is of family {first.model.family} and one of {second.model.family}, so they do "
+            f"not compare; use one family for both"
+        )
+    if first.layout.known != second.layout.known or not np.array_equal(first.data.y, second.data.y):
         raise ValueError(
             "likelihood_ratio: the fits have different outcomes, so they do not compare; estimate both on the same rows"
         )
-    if not np.array_equal(small.problem.data.weight, large.problem.data.weight):
+    if not all(np.array_equal(getattr(first.data, c), getattr(second.data, c)) for c in ("weight", "size")):
         raise ValueError(
-            "likelihood_ratio: the fits have different weights or known errors, so they do not compare; give both "
-            "the same"
+            "likelihood_ratio: the fits have different weights, known errors, trials or exposures, so they do not "
+            "compare; give both the same"
+        )
+    if not _sorted_alike(first, second):
+        raise ValueError(
+            "likelihood_ratio: the fits have groups of the same name with other rows in them, so they do not compare; "
+            "estimate both on the same rows"
         )
     if not small.converged or not large.converged:
         raise ValueError(
             "likelihood_ratio: a fit has no maximum (status no_convergence), so there is no ratio; simplify its "
             "group terms"
         )
-    x, wider = (_coefficients(fitted.problem) for fitted in (small, large))
-    same = x.shape[1] == wider.shape[1] and _within(x, wider)
-    if small.method == "reml" and not same:
+    x, wider = (_coefficients(problem) for problem in (first, second))
+    inside = spans(wider, x)
+    if small.method == "reml" and not (inside and x.shape[1] == wider.shape[1]):
         raise ValueError(
             "likelihood_ratio: two REML fits with different coefficients are likelihoods of different contrasts of "
             "y, so they do not compare; "
             "estimate both with method='ml', or use test(...)"
         )
-    fewer = _variances(large.problem) - _variances(small.problem)
-    if (
-        small.parameters == large.parameters
-        or not _within(x, wider)
-        or _variances(small.problem) - _variances(large.problem)
-    ):
+    fewer = _variances(second) - _variances(first)
+    if small.parameters == large.parameters or not inside or _variances(first) - _variances(second):
         raise ValueError(
             "likelihood_ratio: expected one model within the other, found parameters in each that the other has not; "
             "nest them"
@@ -97,16 +101,18 @@ def _coefficients(problem: Problem) -> np.ndarray:
     return np.asarray(problem.data.x)[rows][:, list(problem.layout.population)]
 
 
-def _within(x: np.ndarray, wider: np.ndarray) -> bool:
-    """Whether columns lie in the span of others."""
-    if not x.shape[1]:
-        return True
-    if x.shape[1] > wider.shape[1]:
-        return False
-    size = np.linalg.norm(wider, axis=0)
-    scaled = wider / np.where(size > 0, size, 1.0)
-    left = x - scaled @ np.linalg.lstsq(scaled, x, rcond=None)[0]
-    return bool(np.all(np.linalg.norm(left, axis=0) <= 1e-8 * np.linalg.norm(x, axis=0)))
+def _sorted_alike(small: Problem, large: Problem) -> bool:
+    """Whether each grouping that both models have sorts the rows alike."""
+    rows = np.asarray(small.data.weight) > 0
+    sorted_by = {
+        level.name: np.asarray(group)[rows] for level, group in zip(large.layout.levels, large.data.group, strict=True)
+    }
+    pairs = [
+        np.stack([np.asarray(group)[rows], sorted_by[level.name]])
+        for level, group in zip(small.layout.levels, small.data.group, strict=True)
+        if level.name in sorted_by
+    ]
+    return all(np.unique(pair, axis=1).shape[1] == len(np.unique(one)) for pair in pairs for one in pair)
 
 
 def _variances(problem: Problem) -> set[tuple[str, str, str]]:
