@@ -1,16 +1,19 @@
-"""Modules that moved: importable at their old paths for one version, with a sentence of deprecation."""
+"""Modules and names that moved: importable at their old paths for one version, with a sentence of deprecation."""
 
 from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["MOVED", "install"]
+__all__ = ["ELSEWHERE", "MOVED", "NAMES", "install", "moved_name"]
 
 MOVED = {
     "hiermodels.models.component": "hiermodels.families.component",
@@ -19,7 +22,9 @@ MOVED = {
     "hiermodels.models.quantities": "hiermodels.quantities",
     "hiermodels.models.rising": "hiermodels.families.rising",
     "hiermodels.models.variates": "hiermodels.variates",
+    "hiermodels.studies.config.count_template": "hiermodels.studies.plan.count_template",
     "hiermodels.studies.config.template": "hiermodels.studies.plan.template",
+    "hiermodels.studies.config.template_text": "hiermodels.studies.plan.template_text",
     "hiermodels.studies.answers": "hiermodels.studies.methods.answers",
     "hiermodels.studies.basket_models": "hiermodels.studies.trials.basket_models",
     "hiermodels.studies.basket_simulation": "hiermodels.studies.trials.basket_simulation",
@@ -83,10 +88,25 @@ MOVED = {
     "hiermodels.studies.tables": "hiermodels.studies.score.tables",
     "hiermodels.studies.tasks": "hiermodels.studies.methods.tasks",
     "hiermodels.studies.told": "hiermodels.studies.score.told",
-    "hiermodels.studies.tree": "hiermodels.studies.mechanisms.tree",
     "hiermodels.studies.widened": "hiermodels.studies.methods.widened",
 }
 """Old path to new path."""
+
+ELSEWHERE = {
+    "hiermodels.studies.deviant": ("hiermodels.studies.methods.emptied",),
+    "hiermodels.studies.export": ("hiermodels.studies.run.exporting",),
+    "hiermodels.studies.measures": ("hiermodels.studies.score.functions",),
+    "hiermodels.studies.needs": ("hiermodels.studies.score.menu",),
+    "hiermodels.studies.own": ("hiermodels.studies.config.mechanisms",),
+    "hiermodels.studies.ready": ("hiermodels.studies.methods.fits",),
+    "hiermodels.studies.sbc_tests": ("hiermodels.studies.calibrate.pooled_tests",),
+    "hiermodels.studies.supports": ("hiermodels.studies.methods.fits",),
+    "hiermodels.studies.tasks": ("hiermodels.studies.methods.fits",),
+}
+"""Old path to the modules that some of its names went to."""
+
+NAMES = {("hiermodels.studies.config", "template"): "hiermodels.studies.plan.template"}
+"""Module and a name that it lost, to the module that has the name now."""
 
 
 class _Moved(MetaPathFinder, Loader):
@@ -94,13 +114,33 @@ class _Moved(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self) if fullname in MOVED else None
 
     def exec_module(self, module: ModuleType) -> None:
-        new = MOVED[module.__name__]
-        warnings.warn(
-            f"{module.__name__} is {new} now; the old path will go with the next version",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        sys.modules[module.__name__] = import_module(new)
+        places = (MOVED[module.__name__], *ELSEWHERE.get(module.__name__, ()))
+        _warn(module.__name__, " and ".join(places))
+        if len(places) == 1:
+            sys.modules[module.__name__] = import_module(*places)
+        else:
+            module.__getattr__ = partial(_first, module.__name__, places)  # type: ignore[method-assign]
+
+
+def _first(old: str, places: Sequence[str], name: str) -> Any:
+    """A name in the first module that has it."""
+    for place in () if name.startswith("_") else places:
+        with suppress(AttributeError):
+            return getattr(import_module(place), name)
+    raise AttributeError(f"module {old!r} has no attribute {name!r}")
+
+
+def _warn(old: str, new: str) -> None:
+    sentence = f"{old} is {new} now; the old path will go with the next version"
+    warnings.warn(sentence, DeprecationWarning, stacklevel=3)
+
+
+def moved_name(module: str, name: str) -> Any:
+    """What a module that lost a name gives for it: the `__getattr__` of such a module."""
+    if (module, name) not in NAMES:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    _warn(f"{module}.{name}", f"{NAMES[module, name]}.{name}")
+    return getattr(import_module(NAMES[module, name]), name)
 
 
 def install() -> None:

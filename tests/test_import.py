@@ -71,3 +71,34 @@ def test_arviz_may_be_imported_first():
         "'distribution'))"
     )
     assert out.split() == ["True"]
+
+
+def test_what_moved_is_found_at_its_old_path_with_a_warning():
+    """Every row of the tables of `hiermodels._moved`: the module is there, its names too, and each old path warns."""
+    out = _fresh(
+        """
+import importlib, json, warnings
+from hiermodels._moved import ELSEWHERE, MOVED, NAMES
+warnings.simplefilter("always")
+found = {}
+for (module, name), new in NAMES.items():
+    with warnings.catch_warnings(record=True) as said:
+        value = getattr(importlib.import_module(module), name)
+    assert value is getattr(importlib.import_module(new), name) and "old path" in str(said[-1].message), name
+for old, new in MOVED.items():
+    with warnings.catch_warnings(record=True) as said:
+        module = importlib.import_module(old)
+    mine = [str(w.message) for w in said if str(w.message).startswith(old + " is ")]
+    assert len(mine) == 1 and new in mine[0], (old, mine)
+    for place in (new, *ELSEWHERE.get(old, ())):
+        there = importlib.import_module(place)
+        names = getattr(there, "__all__", [])
+        assert all(getattr(module, name) is not None for name in names), (old, place)
+assert set(ELSEWHERE) <= set(MOVED)
+from hiermodels.studies.measures import bias, performance
+from hiermodels.studies.sbc_tests import pit, pooled_ecdf
+import hiermodels.studies.config as config, hiermodels.studies.measures as measures
+assert not hasattr(config, "no_such_name") and not hasattr(measures, "no_such_name")
+"""
+    )
+    assert out == ""

@@ -11,11 +11,13 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
+from hiermodels._moved import moved_name
 from hiermodels.datasets import is_file
 from hiermodels.studies.config.cells import Cell, cell_hash, data_key_material, method_key_material, regime
 from hiermodels.studies.config.designs import design_levels, design_table
@@ -51,6 +53,8 @@ __all__ = [
     "to_schema",
     "write_schema",
 ]
+
+__getattr__ = partial(moved_name, __name__)  # `template`, for one version
 
 _PACKAGE = Path(__file__).parents[2]
 _SCHEMA = Path(__file__).parents[1] / "schema.json"
