@@ -37,6 +37,7 @@ from hiermodels.studies.methods.ready import mechanism_of
 from hiermodels.studies.methods.tasks import redrawn_columns, rows_of, simulate_chunk
 from hiermodels.studies.score.errors import Errors
 from hiermodels.studies.score.measures.biases import Bias
+from hiermodels.studies.score.scores import PERFORMANCE
 
 if TYPE_CHECKING:
     from hiermodels.studies.store.results import Run
@@ -118,23 +119,7 @@ def _cell(study: Study, cell: Cell, estimates: pd.DataFrame, factors: list[str])
     if not rows:
         return pd.DataFrame()
     table = pd.concat(rows, ignore_index=True)
-    return table[
-        [
-            *factors,
-            "method",
-            "estimand",
-            "group",
-            "measure",
-            "value",
-            "mcse",
-            "lower",
-            "upper",
-            "n_sim",
-            "n",
-            "n_failed",
-            "n_retried",
-        ]
-    ]
+    return table[[*factors, *PERFORMANCE]]
 
 
 def _matrix(part: pd.DataFrame, column: str, reps: Any, labels: list[str]) -> Floats:

@@ -1,100 +1,42 @@
 """Measures applied to the blocks of a cell: rows of the tables of performance, each method's own and side by side.
 
 Blocks come in windows of replicates (`hiermodels.studies.store.blocks.Layout.parts`). Every number is a *program* that
-is run on windows
-(`hiermodels.studies.score.folds`): a measure of one method and estimand, of its groups or their average; counts; what
-the policies and
-notes must know of all replicates (`Facts`). Programs run side by side, so that few passes are needed, whatever their
-number.
+is run on windows (`hiermodels.studies.score.folds`): a measure of one method and estimand, of its groups or their
+average; counts; what the policies and notes must know of all replicates (`Facts`). Programs run side by side, so that
+few passes are needed, whatever their number.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hiermodels.inference.draws import FLAGGED
 from hiermodels.studies.score.errors import Errors
-from hiermodels.studies.score.folds import AT_ONCE, Folds, InPasses, Pending, at_once, in_passes
+from hiermodels.studies.score.folds import AT_ONCE, Folds, InPasses, at_once, in_passes
 from hiermodels.studies.score.measure import PerformanceMeasure
-from hiermodels.studies.score.menu import Menu
 from hiermodels.studies.score.montecarlo import Z95, Measure, mean_over, undefined
 from hiermodels.studies.score.told import PARTS, Told
-from hiermodels.studies.store.blocks import MATRICES, Block, Names
+from hiermodels.studies.score.views import OWN, SIDE, Facts, Rules, View
+from hiermodels.studies.store.blocks import Block, Names
 
-__all__ = ["AVERAGE", "Row", "Rules", "Scores"]
+__all__ = ["AVERAGE", "PERFORMANCE", "Row", "Rules", "Scores"]
 
 AVERAGE = "[mean]"
 """Group of rows about the average of all groups."""
 
 type Row = dict[str, NDArray[Any]]
 """Columns of a table of performance, of one cell, method and estimand."""
-type _Program = Callable[[list[_View]], Any]
+type _Program = Callable[[list[View]], Any]
 
 _NUMBERS = ("value", "mcse", "lower", "upper")
 _COUNTS = ("n_sim", "n", "n_failed", "n_retried")
-_OWN, _SIDE = "own", "side by side"
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What is scored, and how; see `hiermodels.studies.score.scoring.performance`."""
-
-    menu: Menu
-    failures: str
-    reference: str | None
-    exclude_flagged: bool
-    decisions: Mapping[str, float]
-    supports: Mapping[str, tuple[float, float]]
-    settings: Mapping[str, Any]
-
-    @cached_property
-    def parts(self) -> list[str]:
-        """Parts of an answer that measures may need, that of a decision being an estimate or an interval."""
-        named = (("estimate", "interval") if part == "decision" else (part,) for part in self.menu.parts)
-        return list(dict.fromkeys(part for some in named for part in some))
-
-
-class Facts(NamedTuple):
-    """What must be known of all replicates of a block.
-
-    Attributes
-    ----------
-    given, lacking : set of str
-        Parts of an answer that the method gives in some replicate, and those that an answer lacks somewhere.
-    some : bool
-        Whether there is an answer.
-    ragged : bool
-        Whether fits failed or were not attempted somewhere.
-    cut : float or None
-        See `hiermodels.studies.score.montecarlo.Errors`.
-    known : dict of str to array, shape (group,)
-        Answers that have a part; as ``tried``, fits attempted, and as ``present``, answers.
-    """
-
-    given: frozenset[str]
-    lacking: frozenset[str]
-    some: bool
-    ragged: bool
-    cut: float | None
-    known: dict[str, NDArray[np.int64]]
-
-    def gives(self, part: str) -> bool:
-        """Whether the method gives a part; a decision is on an estimate or an interval."""
-        return (
-            ("interval" if self.cut is None else "estimate") in self.given if part == "decision" else part in self.given
-        )
-
-    def loses(self, parts: Sequence[str]) -> bool:
-        """Whether the method lacks some replicate, or a part of an answer that it gives elsewhere."""
-        words = [("interval" if self.cut is None else "estimate") if part == "decision" else part for part in parts]
-        return self.ragged or any(word in self.given and word in self.lacking for word in words)
+PERFORMANCE = ("method", "estimand", "group", "measure", *_NUMBERS, *_COUNTS)
+"""Columns of a table of performance, after the factors."""
 
 
 class _Counts(NamedTuple):
@@ -107,99 +49,6 @@ class _Counts(NamedTuple):
     n_retried: Any
     own: Any
     other: Any
-
-
-class _View:
-    """The blocks of one estimand, a window of replicates, as measures see them; what they share is made once."""
-
-    def __init__(
-        self, rules: Rules, name: str, blocks: Sequence[Block], reference: int, folds: Folds, facts: list[Facts]
-    ) -> None:
-        self.rules, self.name, self.blocks, self.reference, self.folds = rules, name, blocks, reference, folds
-        self._facts = facts  # empty until they are known
-        self._seen: dict[tuple[int, bool], Errors] = {}
-        self._common: dict[tuple[bool, tuple[str, ...]], NDArray[np.bool_]] = {}
-        self._restricted: dict[tuple[Any, ...], Errors] = {}
-
-    def fact(self, place: int) -> Facts:
-        """What is known of a block, or `Pending`."""
-        return _fact(self._facts, place)
-
-    @cached_property
-    def _against(self) -> NDArray[np.float64] | None:
-        """Estimates of the reference method."""
-        if "reference" not in self.rules.menu.parts:
-            return None
-        return next((_present_estimates(block) for block in self.blocks if block.method == self.reference), None)
-
-    @cached_property
-    def raw(self) -> list[Errors]:
-        """What measures read of each block, on the axes that blocks share."""
-        return [self._errors(place, block) for place, block in enumerate(self.blocks)]
-
-    def _errors(self, place: int, block: Block) -> Errors:
-        numbers: dict[str, Any] = {"estimate": np.full(block.present.shape, np.nan), "true": np.nan}
-        numbers |= {key: block.columns[key] for key in MATRICES if key in block.columns}
-        rules = self.rules
-        errors = Errors(
-            **numbers,
-            reference=self._against,
-            present=block.present,
-            failed=block.failed,
-            kept=block.columns["status"] < FLAGGED if rules.exclude_flagged else None,
-            worst=rules.failures == "worst-case",
-            support=rules.supports.get(self.name, (-np.inf, np.inf)),
-            **rules.settings,
-        )
-        facts = self._facts  # and not the view, which holds the errors: what is in circles is not let go of at once
-        return errors.replaced(folds=self.folds, given=lambda part: _fact(facts, place).gives(part))
-
-    def errors(self, place: int) -> Errors:
-        """As `raw`, with the threshold of a decision."""
-        if not self.rules.menu.decides:
-            return self.raw[place]
-        cut = self.rules.decisions.get(self.name)
-        return self.raw[place].replaced(cut=self.fact(place).cut if cut is None else float(cut))
-
-    def seen(self, place: int, average: bool, side: str, parts: tuple[str, ...] | None) -> Errors:
-        """The errors of the groups that a method has; ``parts``: on the replicates that methods have in common, for
-        what needs these parts.
-        """
-        if (place, average) not in self._seen:
-            here, errors = self.blocks[place].here, self.errors(place)
-            errors = errors if here.all() else errors.groups(here)
-            self._seen[place, average] = errors.replaced(average=True) if average else errors
-        errors = self._seen[place, average]
-        paired = self.rules.failures == "paired-complete"
-        if parts is None or (side == _OWN and not paired):
-            return errors
-        key = (place, average, side, parts)
-        if key not in self._restricted:
-            kept = errors.kept & self.common(parts, strict=paired)[:, self.blocks[place].here]
-            self._restricted[key] = errors.replaced(kept=kept)
-        return self._restricted[key]
-
-    def common(self, parts: tuple[str, ...], *, strict: bool) -> NDArray[np.bool_]:
-        """Replicates (replicate, group) where every method has these parts of an answer that gives them at all.
-
-        A method without a single answer counts where the policy asks for it (``strict``): nothing is left then.
-        """
-        if (strict, parts) not in self._common:
-            each = [self._having(place, parts, strict) for place in range(len(self.blocks))]
-            self._common[strict, parts] = np.logical_and.reduce(each)
-        return self._common[strict, parts]
-
-    def _having(self, place: int, parts: tuple[str, ...], strict: bool) -> NDArray[np.bool_]:
-        errors, fact = self.errors(place), self.fact(place)
-        if not all(fact.gives(part) for part in parts) and (fact.some or not strict):
-            return np.ones_like(errors.present)
-        return errors.having(parts).present | ~self.blocks[place].here
-
-
-def _fact(facts: Sequence[Facts], place: int) -> Facts:
-    if not facts:
-        raise Pending
-    return facts[place]
 
 
 class Scores:
@@ -236,7 +85,7 @@ class Scores:
         self.blocks, self.facts = first, [[] for _ in first]
         programs: dict[tuple[Any, ...], _Program] = {("facts", e): partial(_facts, e) for e in range(len(first))}
         for e in range(len(first)):
-            programs |= self._programs(e, _OWN)
+            programs |= self._programs(e, OWN)
         if not more:
             at_once(self._views(first, AT_ONCE), programs, self._more)
         else:
@@ -247,13 +96,13 @@ class Scores:
                 who = (cells + block.cell, block.method, block.estimand)
                 told.now(who[0], self.estimands[block.estimand], self.methods[block.method])
                 told.block(self.facts[e][place].known, self.facts[e][place].given)
-                row = self._row(e, place, _OWN, told)
-                yield who, row, row if ("side", e) not in self.found else self._row(e, place, _SIDE, None)
+                row = self._row(e, place, OWN, told)
+                yield who, row, row if ("side", e) not in self.found else self._row(e, place, SIDE, None)
 
-    def _views(self, window: list[list[Block]], folds: Folds) -> list[_View]:
+    def _views(self, window: list[list[Block]], folds: Folds) -> list[View]:
         names = [self.estimands[blocks[0].estimand] for blocks in window]
         return [
-            _View(self.rules, name, blocks, self.reference, folds, facts)
+            View(self.rules, name, blocks, self.reference, folds, facts)
             for name, blocks, facts in zip(names, window, self.facts, strict=True)
         ]
 
@@ -274,7 +123,7 @@ class Scores:
         if not differ:
             return {}
         self.found["side", e] = True
-        return self._programs(e, _SIDE)
+        return self._programs(e, SIDE)
 
     def _versions(self, block: Block) -> list[tuple[bool, NDArray[Any]]]:
         """Whether groups are averaged, and labels of the rows."""
@@ -298,7 +147,7 @@ class Scores:
                     of = (place, average, side, None if worst else parts)
                     programs["measure", e, *of[:3], name] = partial(_measure, e, of, function)
                     programs["counts", e, *of, parts] = partial(_counts, e, of, function)
-                    if function.by_ranks and side == _OWN and "ess_tail" in block.columns:
+                    if function.by_ranks and side == OWN and "ess_tail" in block.columns:
                         programs["loss", e, *of[:2], name] = partial(_loss, e, of)
         return programs
 
@@ -338,21 +187,21 @@ class Scores:
 
 
 type _Of = tuple[int, bool, str, tuple[str, ...] | None]
-"""Arguments of `_View.seen`."""
+"""Arguments of `View.seen`."""
 
 
-def _measure(e: int, of: _Of, function: PerformanceMeasure, views: list[_View]) -> Measure:
+def _measure(e: int, of: _Of, function: PerformanceMeasure, views: list[View]) -> Measure:
     """A measure of an estimand."""
     return function(views[e].seen(*of))
 
 
-def _facts(e: int, views: list[_View]) -> list[Facts]:
+def _facts(e: int, views: list[View]) -> list[Facts]:
     """What must be known of each block of an estimand."""
     view = views[e]
     return [asked() for asked in [_asked(view, place) for place in range(len(view.blocks))]]
 
 
-def _asked(view: _View, place: int) -> Callable[[], Facts]:
+def _asked(view: View, place: int) -> Callable[[], Facts]:
     rules, block, errors = view.rules, view.blocks[place], view.raw[place]
     tried = block.present | block.failed
     ragged = [errors.some(lambda: ~tried & block.here), errors.some(lambda: errors.failed)]
@@ -379,7 +228,7 @@ def _asked(view: _View, place: int) -> Callable[[], Facts]:
     return facts
 
 
-def _cut(view: _View, errors: Errors) -> Callable[[], float | None]:
+def _cut(view: View, errors: Errors) -> Callable[[], float | None]:
     """Threshold of a posterior probability: as asked, else that of the interval where estimates look like one."""
     if (asked := view.rules.decisions.get(view.name)) is not None:
         return lambda: float(asked)
@@ -396,7 +245,7 @@ def _cut(view: _View, errors: Errors) -> Callable[[], float | None]:
     return cut
 
 
-def _counts(e: int, of: _Of, function: PerformanceMeasure, views: list[_View]) -> _Counts:
+def _counts(e: int, of: _Of, function: PerformanceMeasure, views: list[View]) -> _Counts:
     """Counts beside a measure."""
     view = views[e]
     seen, block = view.seen(*of), view.blocks[of[0]]
@@ -419,7 +268,7 @@ def _counts(e: int, of: _Of, function: PerformanceMeasure, views: list[_View]) -
     return _Counts(*(fold.value for fold in folds), *([fold.value for fold in compared] or [None, None]))
 
 
-def _loss(e: int, of: _Of, views: list[_View]) -> Any:
+def _loss(e: int, of: _Of, views: list[View]) -> Any:
     """Coverage that quantiles of few draws lose."""
     view = views[e]
     seen, block = view.seen(*of), view.blocks[of[0]]
@@ -431,8 +280,3 @@ def _few_draws(told: Told, name: str, cover: Measure, loss: NDArray[np.float64])
     mcse = np.where(cover.mcse > 0, cover.mcse, (cover.upper - cover.lower) / (2 * Z95))
     if (short := loss > mcse / 2).any():
         told.few_draws(name, float(loss[short].max()))
-
-
-def _present_estimates(block: Block) -> NDArray[np.float64]:
-    estimate = block.columns["estimate"]
-    return estimate if block.present.all() else np.where(block.present, estimate, np.nan)

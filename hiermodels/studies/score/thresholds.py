@@ -20,6 +20,7 @@ from hiermodels.studies.score.folds import Folds, InPasses, Join, in_passes
 from hiermodels.studies.score.montecarlo import Z95
 from hiermodels.studies.score.order import order_statistics
 from hiermodels.studies.score.rules import Rule
+from hiermodels.studies.score.scores import PERFORMANCE
 
 __all__ = ["THRESHOLD_READS", "calibrate_thresholds", "calibrated", "threshold_rows"]
 
@@ -179,19 +180,4 @@ def threshold_rows(table: pd.DataFrame, rule: Rule, factors: Sequence[str]) -> p
         **rule.null, estimand=rule.name, group="", measure="threshold", n=table["n_sim"], n_failed=0, n_retried=0
     )
     table["mcse"] = (table["upper"] - table["lower"]) / (2 * Z95)
-    columns = [
-        *factors,
-        "method",
-        "estimand",
-        "group",
-        "measure",
-        "value",
-        "mcse",
-        "lower",
-        "upper",
-        "n_sim",
-        "n",
-        "n_failed",
-        "n_retried",
-    ]
-    return table[columns]
+    return table[[*factors, *PERFORMANCE]]

@@ -1,18 +1,14 @@
 """Basket trials, exactly: every outcome table is analysed once and reweighted by its probability.
 
 With K baskets of n patients there are finitely many tables of responses. Decisions depend on the table, its probability
-on
-the response rates: so the tables are enumerated and analysed once (`enumerate_trial`), and error rates, power and
-expected
-sizes under any rates are sums (`Outcomes.characteristics`), without Monte Carlo error. Baskets planned alike are
-exchangeable under the analyses of `hiermodels.studies.trials.basket_models`, so a table counts sorted: 1,771 for three
-times twenty
-patients instead of 9,261.
+on the response rates: so the tables are enumerated and analysed once (`enumerate_trial`), and error rates, power and
+expected sizes under any rates are sums (`Outcomes.characteristics`), without Monte Carlo error. Baskets planned alike
+are exchangeable under the analyses of `hiermodels.studies.trials.basket_models`, so a table counts sorted: 1,771 for
+three times twenty patients instead of 9,261.
 
 Interim looks are steps of the same walk: after a look a basket may stop for futility or for efficacy, its patients stay
-in
-the analysis, and the walk goes on from the distinct states. A state's weight counts the ways of reaching it; given the
-rates, a state in which basket k has y_k responses of n_k patients has the probability ``weight prod_k p_k^y_k (1 -
+in the analysis, and the walk goes on from the distinct states. A state's weight counts the ways of reaching it; given
+the rates, a state in which basket k has y_k responses of n_k patients has the probability ``weight prod_k p_k^y_k (1 -
 p_k)^(n_k - y_k)``, summed over the ways to give its baskets the rates.
 
 Designs too large to enumerate are simulated, with the same rules: `hiermodels.studies.trials.basket_simulation`.
@@ -44,86 +40,9 @@ from hiermodels.studies.trials.basket_states import (
     recruit,
     stop,
 )
+from hiermodels.studies.trials.trial import Trial
 
 __all__ = ["Outcomes", "Posterior", "Trial", "enumerate_trial"]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A basket trial and its decision rules.
-
-    Attributes
-    ----------
-    sizes : tuple of tuple of int
-        For each basket its cumulative numbers of patients at the looks, the last one final.
-    null : float
-        Response rate up to which a basket's drug is called ineffective.
-    threshold : float
-        A basket fires where the probability of exceeding `null` is above it at the end.
-    futility : float or None
-        At an interim look a basket stops where that probability is below.
-    efficacy : float or None
-        At an interim look a basket stops, and fires, where that probability is above.
-
-    Examples
-    --------
-    >>> Trial.equal(3, 20, null=0.15, threshold=0.95, looks=(10,), futility=0.1).sizes
-    ((10, 20), (10, 20), (10, 20))
-    """
-
-    sizes: tuple[tuple[int, ...], ...]
-    null: float
-    threshold: float
-    futility: float | None = None
-    efficacy: float | None = None
-
-    def __post_init__(self) -> None:
-        looks = {len(s) for s in self.sizes}
-        growing = all(all(a < b for a, b in itertools.pairwise((0, *s))) for s in self.sizes)
-        whole = all(isinstance(n, int) and not isinstance(n, bool) for s in self.sizes for n in s)
-        if len(looks) != 1 or not growing or not whole or 0 in looks:
-            raise ValueError(
-                f"sizes: expected growing numbers of patients at as many looks for every basket, found "
-                f"{self.sizes!r}; e.g. ((10, 20), (10, 20))"
-            )
-        for name in ("null", "threshold", "futility", "efficacy"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and 0 < value < 1):
-                raise ValueError(
-                    f"{name}: expected a number between 0 and 1, found {value!r}; e.g. "
-                    f"{0.15 if name == 'null' else 0.95}"
-                )
-        if (self.futility is not None or self.efficacy is not None) and looks == {1}:
-            raise ValueError("futility, efficacy: expected at least one interim look, found none; give looks=(10,)")
-
-    @classmethod
-    def equal(
-        cls,
-        baskets: int,
-        n: int,
-        *,
-        null: float,
-        threshold: float,
-        looks: Sequence[int] = (),
-        futility: float | None = None,
-        efficacy: float | None = None,
-    ) -> Trial:
-        """A trial with as many patients in every basket.
-
-        Parameters
-        ----------
-        baskets, n : int
-        null, threshold, futility, efficacy
-            As in `Trial`.
-        looks : sequence of int
-            Patients of a basket at the interim looks.
-        """
-        return cls(((*looks, n),) * baskets, null, threshold, futility, efficacy)
-
-    @property
-    def classes(self) -> tuple[tuple[int, ...], ...]:
-        """Baskets that are planned alike."""
-        return tuple(tuple(k for k, s in enumerate(self.sizes) if s == size) for size in dict.fromkeys(self.sizes))
 
 
 @dataclass(frozen=True)
