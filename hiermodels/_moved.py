@@ -97,9 +97,10 @@ ELSEWHERE = {
     "hiermodels.studies.export": ("hiermodels.studies.run.exporting",),
     "hiermodels.studies.measures": ("hiermodels.studies.score.functions",),
     "hiermodels.studies.needs": ("hiermodels.studies.score.menu",),
-    "hiermodels.studies.own": ("hiermodels.studies.config.mechanisms",),
+    "hiermodels.studies.own": ("hiermodels.studies.config.mechanisms", "hiermodels.studies.methods.own_functions"),
     "hiermodels.studies.ready": ("hiermodels.studies.methods.fits",),
     "hiermodels.studies.sbc_tests": ("hiermodels.studies.calibrate.pooled_tests",),
+    "hiermodels.studies.simulate": ("hiermodels.studies.mechanisms.designs",),
     "hiermodels.studies.supports": ("hiermodels.studies.methods.fits",),
     "hiermodels.studies.tasks": ("hiermodels.studies.methods.fits",),
 }

@@ -27,6 +27,7 @@ from hiermodels.studies.config.errors import within
 from hiermodels.studies.config.mechanisms import outcome_of
 from hiermodels.studies.machine import cores
 from hiermodels.studies.mechanisms import own
+from hiermodels.studies.mechanisms.designs import design_frame
 from hiermodels.studies.mechanisms.deviant import Deviation, any_rows, read_deviation
 from hiermodels.studies.mechanisms.predictors import (
     Redrawn,
@@ -37,7 +38,7 @@ from hiermodels.studies.mechanisms.predictors import (
     without_reference,
 )
 from hiermodels.studies.mechanisms.rows import Rows, redesigned
-from hiermodels.studies.mechanisms.simulate import Truth, design_frame, simulate_given, simulator
+from hiermodels.studies.mechanisms.simulate import Truth, simulate_given, simulator
 
 __all__ = ["posterior_ranks", "prior_ranks", "settings_of"]
 

@@ -1,9 +1,8 @@
-"""A user's own Python functions in a study: as mechanism, as model of a method, as method.
+"""A user's own NumPyro function in a study, as mechanism or as model of a method.
 
-A NumPyro function that meets a design is given the shape of a `Problem`: each of its sites with an axis is a level of
-its
-own whose groups are the labels of the site's plates, each scalar site is a parameter. All else in a study goes on as it
-does for a formula.
+Where it meets a design it is given the shape of a `Problem`: each of its sites with an axis is a level of its own whose
+groups are the labels of the site's plates, each scalar site is a parameter. All else in a study goes on as it does for
+a formula.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import difflib
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -22,11 +21,7 @@ from jax import Array
 from numpyro import handlers
 
 from hiermodels import priors
-from hiermodels.inference import samplers
 from hiermodels.inference.describe import axes
-from hiermodels.inference.draws import Estimates
-from hiermodels.inference.samplers import Settings, Steps
-from hiermodels.inference.summaries import Interval, Target, summarise
 from hiermodels.models.labels import join, label_text, match_labels
 from hiermodels.models.streams import stream
 from hiermodels.models.user import UserModel, user_model
@@ -35,18 +30,14 @@ from hiermodels.studies.mechanisms.simulate import Truth
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hiermodels.studies.config.methods import Method
 
 __all__ = [
     "OwnLayout",
     "OwnProblem",
     "bind_own",
-    "check_estimates",
-    "check_method",
-    "method_steps",
+    "means",
     "own_regime",
     "own_simulator",
-    "own_steps",
     "own_truth",
 ]
 
@@ -184,7 +175,7 @@ def _middle(message: dict[str, Any]) -> Array | None:
     return jnp.ones(message["fn"].shape(message["kwargs"].get("sample_shape", ())))
 
 
-def _means(layout: OwnLayout, values: Mapping[str, Array], lead: int) -> dict[str, Array]:
+def means(layout: OwnLayout, values: Mapping[str, Array], lead: int) -> dict[str, Array]:
     """Sites flattened after ``lead`` axes, and the average of each that has an axis."""
     found: dict[str, Array] = {}
     for name, shape in layout.shapes.items():
@@ -285,7 +276,7 @@ def own_simulator(layout: OwnLayout, truth: Truth) -> Callable[..., tuple[Array,
             known[name] = jax.vmap(law.sample)(keys).reshape(shape)
         found = layout.model.simulate(value_key, design, known)
         y = found[_outcome_site(layout, found)]
-        return y.astype(jnp.result_type(float)), _means(layout, found, 0)
+        return y.astype(jnp.result_type(float)), means(layout, found, 0)
 
     return simulate
 
@@ -313,95 +304,3 @@ def own_regime(problem: OwnProblem, truth: Truth) -> str:
         return "fixed"
     laws = {name for name, _ in truth.laws}
     return "population" if all(problem.layout.shapes[n] and n not in laws for n in free) else "prior"
-
-
-# a method's model
-# ------------------------------------------------------------------------------------------------------
-
-
-def check_method(method: Method) -> None:
-    """Refuse what a NumPyro function cannot be told.
-
-    Raises
-    ------
-    ValueError
-        Starting with the key.
-    """
-    able = samplers.those_that("functions")
-    for key, words in (("pooling", ["partial"]), ("sampler", able), ("marginalize", [True]), ("centred", [False])):
-        if getattr(method, key) not in words:
-            expected = " or ".join(map(repr, words))
-            raise ValueError(
-                f"{key}: expected {expected} for a NumPyro function, found {getattr(method, key)!r}; write a formula "
-                f"to choose"
-            )
-    if method.priors:
-        raise ValueError("priors: a NumPyro function has its own; change them there")
-
-
-def own_steps(layout: OwnLayout, settings: Settings, targets: tuple[Target, ...], interval: Interval) -> Steps:
-    """Estimates of one dataset by a sampler on all sites of a NumPyro function."""
-    how = samplers.of(settings)
-    wanted = {target.variable for target in targets}
-
-    def draws(key: Array, data: Any, truth: Array) -> tuple[dict[str, Array], Array]:
-        found = how.draw(layout.model, jax.random.split(key)[0], data)
-        kept = {name: x for name, x in _means(layout, found.values, 2).items() if name in wanted}
-        return kept, jnp.sum(found.stats.get("diverging", jnp.zeros(()))).astype(jnp.int32)
-
-    def summaries(state: tuple[dict[str, Array], Array], key: Array, data: Any, truth: Array) -> Estimates:
-        values, divergences = state
-        return summarise(values, targets, interval, jax.random.split(key)[1], truth, divergences)
-
-    return Steps(draws, summaries, lambda state, key, data: state[0])
-
-
-# a method
-# --------------------------------------------------------------------------------------------------------------
-
-
-def method_steps(function: Callable[..., Estimates], size: int) -> Steps:
-    """A user's ``(key, data) -> Estimates`` as an estimator; what it returns is checked while it is traced.
-
-    Parameters
-    ----------
-    function : callable
-    size : int
-        Targets, padding included.
-    """
-
-    def estimate(key: Array, data: Any, truth: Array) -> Estimates:
-        found = function(key, data)
-        if not isinstance(found, Estimates):
-            raise ValueError(
-                f"function: expected hiermodels.inference.draws.Estimates, found {type(found).__name__}; return one"
-            )
-        for name in (f.name for f in fields(found)):
-            shape, wanted = jnp.shape(getattr(found, name)), () if name in ("divergences", "n_try") else (size,)
-            if shape != wanted:
-                raise ValueError(
-                    f"function: {name}: expected shape {wanted}, found {shape}; give one entry a target in the order "
-                    f"of "
-                    "the study's estimands, a padded group axis for each group value"
-                )
-        return jax.tree.map(jnp.asarray, found)
-
-    return Steps(estimate, None)
-
-
-def check_estimates(function: Callable[..., Estimates], size: int, data: Any) -> None:
-    """Trace a user's method once on shapes, before anything is written.
-
-    Raises
-    ------
-    ValueError
-        Where it does not return `Estimates` of one entry a target, or is not written in `jax.numpy`.
-    """
-    truth = jnp.zeros(size)
-    try:
-        jax.eval_shape(method_steps(function, size).first, jax.random.key(0), data, truth)
-    except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
-        what = str(error).split("\n")[0].rstrip(".")
-        raise ValueError(
-            f"function: it cannot be compiled ({what}); write it with jax.numpy, without if or float() on data"
-        ) from None

@@ -14,9 +14,10 @@ from hiermodels.studies.config import Cell, Study, data_key_material
 from hiermodels.studies.config.deviating import read_deviations
 from hiermodels.studies.config.mechanisms import outcome_of
 from hiermodels.studies.mechanisms import own
+from hiermodels.studies.mechanisms.designs import design_frame
 from hiermodels.studies.mechanisms.deviant import Deviation, read_deviation
 from hiermodels.studies.mechanisms.predictors import Redrawn, redrawn, without_reference
-from hiermodels.studies.mechanisms.simulate import Truth, bind_design, design_frame, read_truth
+from hiermodels.studies.mechanisms.simulate import Truth, bind_design, read_truth
 
 __all__ = ["Mechanism", "cached", "mechanism_of"]
 

@@ -17,7 +17,7 @@ from jax import Array
 from hiermodels._forks import refuse_fork
 from hiermodels.inference.draws import Estimates
 from hiermodels.inference.naming import canonical_settings, canonical_targets
-from hiermodels.inference.samplers import Settings, estimation_steps, target_sizes
+from hiermodels.inference.samplers import Settings, Steps, estimation_steps, target_sizes
 from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.canonical import canonical
 from hiermodels.models.sites import TRACING
@@ -27,9 +27,10 @@ from hiermodels.studies.mechanisms.deviant import Deviation
 from hiermodels.studies.mechanisms.own import OwnLayout
 from hiermodels.studies.mechanisms.rows import Rows, redesigned
 from hiermodels.studies.mechanisms.simulate import Truth, data_key, simulator
+from hiermodels.studies.methods import own_functions
 from hiermodels.studies.methods.fits import AnyLayout
 
-__all__ = ["compile_seconds", "compiled", "estimation", "simulation"]
+__all__ = ["compile_seconds", "compiled", "dataset", "estimation", "simulation", "steps_of"]
 
 log = logging.getLogger("hiermodels.studies")
 
@@ -93,11 +94,9 @@ def _estimation(
     Summaries of draws sort, which wants fewer datasets side by side than chains do: a few million numbers at a time.
     """
     if function is not None:
-        steps = own.method_steps(function, sum(target_sizes(layout, targets)))
-    elif isinstance(layout, OwnLayout):
-        steps = own.own_steps(layout, settings, targets, interval)
+        steps = own_functions.method_steps(function, sum(target_sizes(layout, targets)))
     else:
-        steps = estimation_steps(layout, settings, targets, interval)
+        steps = steps_of(layout, settings, targets, interval)
     numbers = settings.chains * settings.draws * max(1, sum(target_sizes(layout, targets)))
     few = max(1, min(lanes, _NUMBERS // numbers))
 
@@ -105,13 +104,7 @@ def _estimation(
         log.debug("tracing estimation with %s", settings.sampler)
 
         def data(y: Any) -> Any:
-            if isinstance(y, Rows):
-                return y.onto(layout, design)
-            return (
-                layout.with_outcome(design, y)
-                if isinstance(layout, OwnLayout)
-                else eqx.tree_at(lambda d: d.y, design, y)
-            )
+            return dataset(layout, design, y)
 
         rows = (keys, outcomes, truth)
         state = jax.lax.map(lambda r: steps.first(r[0], data(r[1]), r[2]), rows, batch_size=min(lanes, len(keys)))
@@ -123,6 +116,19 @@ def _estimation(
         )
 
     return jax.jit(chunk)
+
+
+def steps_of(layout: AnyLayout, settings: Settings, targets: tuple[Target, ...], interval: Interval) -> Steps:
+    """Estimation of one dataset by a sampler, of a declared model or a NumPyro function."""
+    make = own_functions.own_steps if isinstance(layout, OwnLayout) else estimation_steps
+    return make(layout, settings, targets, interval)
+
+
+def dataset(layout: AnyLayout, design: Any, y: Any) -> Any:
+    """The arrays of a design with one simulated outcome, an array or `Rows`."""
+    if isinstance(y, Rows):
+        return y.onto(layout, design)
+    return layout.with_outcome(design, y) if isinstance(layout, OwnLayout) else eqx.tree_at(lambda d: d.y, design, y)
 
 
 MOST_PROGRAMS, MOST_MAPS, LEAST_PROGRAMS = 256, 32_000, 16

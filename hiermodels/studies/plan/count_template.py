@@ -13,7 +13,8 @@ from hiermodels.families.family import Family
 from hiermodels.families.link import Link
 from hiermodels.models.spec import Model
 from hiermodels.quantities import INTERCEPT, theta_name
-from hiermodels.studies.mechanisms.simulate import bind_design, design_frame
+from hiermodels.studies.mechanisms.designs import design_frame
+from hiermodels.studies.mechanisms.simulate import bind_design
 from hiermodels.studies.plan.template_text import TEMPLATE, as_text, sizes_text
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,11 +32,10 @@ from hiermodels.models.data import bind as bind_data
 from hiermodels.models.problem import Problem, as_jax
 from hiermodels.studies.config import Cell, Study
 from hiermodels.studies.config.errors import nearest
-from hiermodels.studies.mechanisms import own
 from hiermodels.studies.mechanisms.frames import frames
 from hiermodels.studies.mechanisms.own import OwnLayout
-from hiermodels.studies.mechanisms.rows import Rows
 from hiermodels.studies.mechanisms.simulate import method_key
+from hiermodels.studies.methods.programs import dataset, steps_of
 from hiermodels.studies.methods.ready import Fit, Mechanism, fit_of, lanes_of, mechanism_of, truth_of
 from hiermodels.studies.methods.tasks import redrawn_columns, rows_of, run_chunk, simulate_chunk
 from hiermodels.studies.run.exporting import matching
@@ -273,23 +271,15 @@ def _chain_draws(study: Study, cell: Cell, fit: Fit, method: str, rep: int) -> d
 
 @lru_cache(maxsize=16)
 def _draw_program(layout: Any, settings: Any, targets: Any, interval: Any, lanes: int) -> Any:
-    make = own.own_steps if isinstance(layout, OwnLayout) else samplers.estimation_steps
-    steps = make(layout, settings, targets, interval)
-
-    def data(design: Any, y: Any) -> Any:
-        if isinstance(y, Rows):
-            return y.onto(layout, design)
-        return (
-            layout.with_outcome(design, y) if isinstance(layout, OwnLayout) else eqx.tree_at(lambda d: d.y, design, y)
-        )
+    steps = steps_of(layout, settings, targets, interval)
 
     def chunk(keys: Array, outcomes: Any, truth: Array, design: Any, row: Any) -> dict[str, Array]:
         states = jax.lax.map(
-            lambda r: steps.first(r[0], data(design, r[1]), r[2]), (keys, outcomes, truth), batch_size=lanes
+            lambda r: steps.first(r[0], dataset(layout, design, r[1]), r[2]), (keys, outcomes, truth), batch_size=lanes
         )
         state, y = jax.tree.map(lambda a: a[row], (states, outcomes))
         assert steps.draws is not None
-        return steps.draws(state, keys[row], data(design, y))
+        return steps.draws(state, keys[row], dataset(layout, design, y))
 
     return jax.jit(chunk)
 
@@ -298,8 +288,7 @@ def _exact_draws(study: Study, cell: Cell, fit: Fit, method: str, rep: int) -> d
     keys, outcomes, _ = _call(study, cell, fit, method, np.arange(rep, rep + 1))
     with jax.enable_x64(study.precision == "float64"):
         y = jax.tree.map(lambda a: a[0].astype(jnp.result_type(float)), outcomes)
-        design = as_jax(fit.problem.data)
-        data = y.onto(fit.problem.layout, design) if isinstance(y, Rows) else eqx.tree_at(lambda d: d.y, design, y)
+        data = dataset(fit.problem.layout, as_jax(fit.problem.data), y)
         return draw(fit.problem.layout, fit.settings, keys[0], data, progress=False)[0].values
 
 

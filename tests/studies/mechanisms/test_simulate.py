@@ -10,10 +10,10 @@ import pytest
 
 from hiermodels.models.data import as_jax
 from hiermodels.models.spec import Model
+from hiermodels.studies.mechanisms.designs import design_frame
 from hiermodels.studies.mechanisms.simulate import (
     bind_design,
     data_key,
-    design_frame,
     method_key,
     read_truth,
     simulator,

@@ -8,9 +8,9 @@ from scipy import stats
 import hiermodels as hm
 from hiermodels.models.data import bind, design_columns
 from hiermodels.studies.config import Study, read_config
+from hiermodels.studies.mechanisms.designs import design_frame
 from hiermodels.studies.mechanisms.frames import frames
 from hiermodels.studies.mechanisms.rows import Rows
-from hiermodels.studies.mechanisms.simulate import design_frame
 from hiermodels.studies.methods.ready import fit_of, mechanism_of
 from hiermodels.studies.methods.refusals import exactly_fitted, refusals
 from hiermodels.studies.methods.tasks import redrawn_columns, rows_of, run_chunk, simulate_chunk

@@ -372,7 +372,7 @@ def test_intraclass_correlations_stand_for_the_spread_between_clusters():
 
 
 def test_unequal_clusters_have_the_mean_and_the_coefficient_of_variation_asked_for():
-    from hiermodels.studies.mechanisms.simulate import design_frame
+    from hiermodels.studies.mechanisms.designs import design_frame
 
     for cv in (0.0, 0.3, 0.8):
         sizes = [

@@ -180,6 +180,11 @@ class Compiled(Kind):
         gone = np.isin(np.arange(len(chunk.reps)), list(refused))[:, None]
         return blanked(found, gone), [[refused.get(i, "")] * len(fit.positions) for i in range(len(chunk.reps))]
 
+    def dimension(self, fit: Fit) -> int:
+        """Coordinates that a sampler with its settings moves."""
+        layout = fit.problem.layout
+        return layout.model.dim if isinstance(layout, own.OwnLayout) else samplers.dimension(layout, fit.settings)
+
     def unlikely(self, fit: Fit, outcomes: Any, rows: Any) -> np.ndarray:
         """Replicates that `hiermodels.fit` may refuse, as their data look."""
         return np.zeros(0, bool)

@@ -36,6 +36,10 @@ class DirectEstimator(Compiled):
         given.pop("pooling")
         return Settings(**given)
 
+    def dimension(self, fit: Fit) -> int:
+        """Nothing moves."""
+        return 1
+
     def meet_own(self, study: Study, mechanism: Mechanism) -> Any:
         """Refuse a NumPyro function."""
         raise ValueError(

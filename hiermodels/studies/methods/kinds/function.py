@@ -7,15 +7,14 @@ from typing import Any
 
 import jax
 
-from hiermodels.inference.samplers import dimension, target_sizes
+from hiermodels.inference.samplers import target_sizes
 from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.problem import as_jax
 from hiermodels.studies.config import Study
-from hiermodels.studies.mechanisms import own
-from hiermodels.studies.mechanisms.own import OwnLayout
 from hiermodels.studies.methods.fits import Fit
 from hiermodels.studies.methods.kinds.compiled import Compiled
 from hiermodels.studies.methods.kinds.kind import python
+from hiermodels.studies.methods.own_functions import check_estimates
 
 __all__ = ["CompiledFunction"]
 
@@ -33,13 +32,8 @@ class CompiledFunction(Compiled):
         """The function, traced once on shapes."""
         function: Callable[..., Any] = self.method.function
         with jax.enable_x64(study.precision == "float64"):
-            own.check_estimates(function, sum(target_sizes(problem.layout, targets)), as_jax(problem.data))
+            check_estimates(function, sum(target_sizes(problem.layout, targets)), as_jax(problem.data))
         return function
-
-    def dimension(self, fit: Fit) -> int:
-        """As of a posterior with its settings."""
-        layout = fit.problem.layout
-        return layout.model.dim if isinstance(layout, OwnLayout) else dimension(layout, fit.settings)
 
     def described(self, fit: Fit) -> dict[str, str]:
         """Its name."""

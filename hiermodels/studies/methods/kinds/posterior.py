@@ -9,13 +9,12 @@ import jax
 import numpy as np
 
 from hiermodels.inference import samplers
-from hiermodels.inference.samplers import available, dimension
+from hiermodels.inference.samplers import available
 from hiermodels.models.data import bind
 from hiermodels.models.display import latex, text
 from hiermodels.models.problem import Problem
 from hiermodels.models.spec import Model
 from hiermodels.studies.config import Study
-from hiermodels.studies.mechanisms import own
 from hiermodels.studies.mechanisms.frames import frames
 from hiermodels.studies.mechanisms.own import OwnLayout
 from hiermodels.studies.mechanisms.predictors import declared_scales
@@ -24,6 +23,7 @@ from hiermodels.studies.methods.bound import Mechanism
 from hiermodels.studies.methods.fits import Fit
 from hiermodels.studies.methods.kinds.compiled import Compiled
 from hiermodels.studies.methods.kinds.kind import Chunk, python
+from hiermodels.studies.methods.own_functions import check_method
 from hiermodels.studies.methods.refusals import exactly_fitted, refusals, refused_counts, smaller_designs
 from hiermodels.studies.methods.widened import sizes_vary, widened
 
@@ -39,7 +39,7 @@ class Posterior(Compiled):
     def meet_own(self, study: Study, mechanism: Mechanism) -> Any:
         """A NumPyro function on the design, which cannot be told how to pool or sample."""
         if mechanism.deviation is None or not mechanism.deviation.changes_rows:
-            own.check_method(self.method)
+            check_method(self.method)
         return super().meet_own(study, mechanism)
 
     def bind(self, model: Model, mechanism: Mechanism) -> Problem:
@@ -56,11 +56,6 @@ class Posterior(Compiled):
     def available(self, problem: Any) -> set[str] | None:
         """Variables that the sampler gives."""
         return problem.layout.available() if isinstance(problem.layout, OwnLayout) else available(problem.layout)
-
-    def dimension(self, fit: Fit) -> int:
-        """Coordinates that the sampler moves."""
-        layout = fit.problem.layout
-        return layout.model.dim if isinstance(layout, OwnLayout) else dimension(layout, fit.settings)
 
     def described(self, fit: Fit) -> dict[str, str]:
         """The model, as text and LaTeX."""
