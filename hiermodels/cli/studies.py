@@ -129,7 +129,7 @@ def check(config: str, /) -> None:
     """
     prepare_jax()
     from hiermodels.studies.config import read_config
-    from hiermodels.studies.run.runner import dry_run
+    from hiermodels.studies.run.binding import dry_run
 
     for line in dry_run(read_config(config)):
         print(line)

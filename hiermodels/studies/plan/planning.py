@@ -34,7 +34,7 @@ from hiermodels.studies.methods import programs, ready
 from hiermodels.studies.methods.ready import lanes_of
 from hiermodels.studies.methods.supports import supports_of
 from hiermodels.studies.methods.tasks import run_chunk
-from hiermodels.studies.run.runner import bind_all, truth_regime
+from hiermodels.studies.run.binding import bind_all, truth_regime
 from hiermodels.studies.score.measures import about
 from hiermodels.studies.score.montecarlo import Z95
 from hiermodels.studies.score.scoring import performance

@@ -20,7 +20,7 @@ from hiermodels.studies.machine import cores
 from hiermodels.studies.methods.ready import mechanism_of
 from hiermodels.studies.plan.planning import pilot
 from hiermodels.studies.plan.power_lines import crossings, outside
-from hiermodels.studies.run.runner import bind_all, truth_regime
+from hiermodels.studies.run.binding import bind_all, truth_regime
 from hiermodels.studies.score.power import Rule, operating, read_rules
 from hiermodels.studies.score.tables import count_failures, failure_note, known
 

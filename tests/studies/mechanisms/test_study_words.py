@@ -15,9 +15,9 @@ from hiermodels.studies.methods.ready import fit_of, mechanism_of
 from hiermodels.studies.methods.refusals import exactly_fitted, refusals
 from hiermodels.studies.methods.tasks import redrawn_columns, rows_of, run_chunk, simulate_chunk
 from hiermodels.studies.plan.template import template
+from hiermodels.studies.run.binding import bind_all, manifest_of
 from hiermodels.studies.run.export import datasets
 from hiermodels.studies.run.replicate import replicate
-from hiermodels.studies.run.runner import _manifest, bind_all
 from hiermodels.studies.store.identity import check_identity, identity_of
 
 COMPLETE = {"c": {"pooling": "complete", "sampler": "closed_form", "formula": "y ~ 1", "family": "normal"}}
@@ -153,7 +153,7 @@ def test_counts_and_deviations_have_streams_by_name_too():
         for t in (truth, dict(reversed(truth.items())))
     )
     assert np.array_equal(one, other)
-    assert _manifest(study("y ~ 1", {"obs": 3}, {"Intercept": 0, "sigma": 1}))["streams"] == 2
+    assert manifest_of(study("y ~ 1", {"obs": 3}, {"Intercept": 0, "sigma": 1}))["streams"] == 2
 
 
 # supports
