@@ -19,7 +19,7 @@ from hiermodels.studies.config.errors import nearest, problem, shown
 from hiermodels.studies.config.texts import Estimand, read_estimands
 from hiermodels.studies.score.measures import MENU
 
-__all__ = ["FAILURES", "ROLES", "Interval", "Part", "sampler_names", "samplers_that"]
+__all__ = ["FAILURES", "ROLES", "Interval", "Part", "sampler_names"]
 
 FAILURES = ("complete-case", "paired-complete", "worst-case", "retry-with-escalation")
 KINDS = ("equal_tailed", "hdi", "upper")
@@ -31,11 +31,6 @@ ROLES = ("known_se", "trials", "exposure", "weights")
 def sampler_names() -> tuple[str, ...]:
     """Names of the samplers that a config may ask for."""
     return tuple(samplers.MENU)
-
-
-def samplers_that(what: str) -> list[str]:
-    """Names of the samplers of which an attribute is true, or that take a setting of this name."""
-    return samplers.those_that(what)
 
 
 def _word(menu: Callable[[], tuple[str, ...]]) -> BeforeValidator:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema, model_validator
 
+from hiermodels.inference import samplers
 from hiermodels.inference.settings import Settings
 from hiermodels.models.spec import Model
 from hiermodels.studies.config.errors import problem, shown
@@ -20,7 +21,6 @@ from hiermodels.studies.config.fields import (
     Priors,
     Sampler,
     Share,
-    samplers_that,
     whole,
     words,
 )
@@ -98,7 +98,7 @@ class Method(Declared):
                 if data.get(key) is not None and "host" not in data:
                     raise problem(f"expected no {key} but of a host function; found some; add host: true", (key,))
             if data.get("accuracy") is not None and data.get("sampler", Settings.sampler) not in (
-                able := samplers_that("accuracy")
+                able := samplers.those_that("accuracy")
             ):
                 those = " or ".join(able)
                 raise problem(

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hiermodels.inference import samplers
-from hiermodels.inference.draws import STATUS, Estimates
+from hiermodels.inference.draws import FLAGGED, STATUS, Estimates
 from hiermodels.inference.samplers import Settings, target_sizes
 from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.data import bind
@@ -217,14 +217,14 @@ class Compiled(Kind):
             return found
 
     def _again(self, chunk: Chunk, outcomes: Any, truth: np.ndarray, found: Estimates, refused: list[int]) -> Estimates:
-        """Second tries: of fits that distrust themselves; under `retry-with-escalation` of every fit that is not ok.
+        """Second tries: of fits that distrust themselves; under `retry-with-escalation` of all that are missing or flagged.
 
         Replicates that are refused are not tried again. Datasets are retried in groups of eight, so that one program
         serves any number of them.
         """
         fit, every = chunk.fit, chunk.study.failures == "retry-with-escalation"
         for attempt, settings in enumerate(_escalations(fit, every), 1):
-            bad = found.status != 0 if every else found.status == STATUS.index("heavy_weights")
+            bad = found.status >= FLAGGED if every else found.status == STATUS.index("heavy_weights")
             bad[refused] = False
             rows = np.flatnonzero(bad[:, fit.positions].any(1))
             # a quadrature judges each estimand alone: one that is right stays as it is, whatever else is asked for
