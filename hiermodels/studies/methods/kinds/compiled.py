@@ -217,7 +217,7 @@ class Compiled(Kind):
             return found
 
     def _again(self, chunk: Chunk, outcomes: Any, truth: np.ndarray, found: Estimates, refused: list[int]) -> Estimates:
-        """Second tries: of fits that distrust themselves; under `retry-with-escalation` of all that are missing or flagged.
+        """Second tries: of fits that distrust themselves; under `retry-with-escalation` of all missing or flagged ones.
 
         Replicates that are refused are not tried again. Datasets are retried in groups of eight, so that one program
         serves any number of them.
