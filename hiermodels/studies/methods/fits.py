@@ -20,7 +20,7 @@ from hiermodels.models.problem import Problem
 from hiermodels.studies.config import Estimand, Study
 from hiermodels.studies.methods.answers import there
 from hiermodels.studies.methods.bound import Mechanism
-from hiermodels.studies.methods.term_tests import whether_an_effect
+from hiermodels.studies.methods.term_tests import tested, whether_an_effect
 from hiermodels.studies.score.power import ALL, ANY
 from hiermodels.studies.score.tables import AVERAGE
 
@@ -86,7 +86,9 @@ def plain_fit(
     """
     problem = mechanism.problem
     wanted = [e for e in study.estimands if names is None or e.name in names]
-    targets = tuple(target_of(e, problem) for e in wanted)
+    known = isinstance(problem, Problem)
+    tests = {e.name: tested(problem, mechanism.frame, e) for e in wanted if known and e.kind == "test"}
+    targets = tuple(tests.get(e.name) or target_of(e, problem) for e in wanted)
     labels = tuple((e.name, labels_of(t.variable, problem)) for e, t in zip(wanted, targets, strict=True))
     sources = tuple(source_of(t.variable, problem, problem) for t in targets)
     interval = Interval(study.interval.level, study.interval.kind)

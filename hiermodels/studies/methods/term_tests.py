@@ -11,12 +11,13 @@ from hiermodels.inference.direct import has_tests
 from hiermodels.inference.mixed.hypotheses import Hypotheses
 from hiermodels.inference.summaries import Target
 from hiermodels.models.layout import Layout
+from hiermodels.models.problem import Problem
 from hiermodels.studies.config import Estimand, Method
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["test_of", "whether_an_effect"]
+__all__ = ["test_of", "tested", "whether_an_effect"]
 
 
 def test_of(method: Method, problem: Any, frame: pd.DataFrame, estimand: Estimand) -> Target | None:
@@ -29,6 +30,11 @@ def test_of(method: Method, problem: Any, frame: pd.DataFrame, estimand: Estiman
     """
     if method.estimator is None or not has_tests(method.estimator, problem):
         return None
+    return tested(problem, frame, estimand)
+
+
+def tested(problem: Problem, frame: pd.DataFrame, estimand: Estimand) -> Target | None:
+    """What a test of a term tests in a formula on its design; None where the formula has no such term."""
     layout = problem.layout
     names = tuple(layout.columns[c] for c in layout.population)
     x = np.asarray(problem.data.x)[: len(frame), list(layout.population)]
@@ -36,9 +42,7 @@ def test_of(method: Method, problem: Any, frame: pd.DataFrame, estimand: Estiman
     if not hypotheses.has(estimand.variable):
         return None
     rows = hypotheses.rows(estimand.variable)
-    return Target(
-        f"test({estimand.variable})", rows=tuple(map(tuple, np.where(np.abs(rows) < 1e-12, 0.0, rows).tolist()))
-    )
+    return Target(estimand.quantity, rows=tuple(map(tuple, np.where(np.abs(rows) < 1e-12, 0.0, rows).tolist())))
 
 
 def whether_an_effect(layout: Layout, target: Target, true: Mapping[str, np.ndarray], count: int) -> np.ndarray:

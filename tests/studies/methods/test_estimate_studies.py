@@ -15,6 +15,7 @@ from hiermodels.inference.direct import check_design, direct_estimator
 from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.data import bind
 from hiermodels.models.problem import as_jax
+from hiermodels.studies.run.export import import_estimates
 
 
 def alone(name, model, frame, *variables):
@@ -130,6 +131,14 @@ def test_power_of_an_f_test_is_a_decision(tmp_path):
     assert share[0] < 0.05 + 3 * (0.05 * 0.95 / 200) ** 0.5 and share[1.5] > 0.85
     power = run.performance.query("estimand == 'differs' and measure == 'power'").set_index("arm[c]")["value"]
     assert power.to_dict() == share.to_dict()  # without a rule a test decides at p < .05 too, as an interval does
+    elsewhere = rows[["rep", "arm[c]", "estimand", "group", "estimate"]]
+    import_estimates(run, elsewhere, "elsewhere")  # p-values of another program: the same truths, so the same errors
+    table = hm.load_run(run.path).performance.query("estimand == 'found'").set_index(["method", "measure"])["value"]
+    assert table["elsewhere", "type1"] == table["reml", "type1"] == share[0]
+    assert table["elsewhere", "power"] == table["reml", "power"] == share[1.5]
+    wrong = elsewhere.assign(estimate=1.5)
+    with pytest.raises(ValueError, match=r"differs: .*1"):
+        import_estimates(run, wrong, "wrong")
     with pytest.raises(
         ValueError,
         match=r"estimands\[0\]: expected test\(\) of a term or a coefficient; found 'arms'; did you mean 'arm'",
