@@ -91,21 +91,16 @@ def read_table(
     ----------
     name_or_path : str or Path
         A value with a dot or a slash is a file: Parquet where it ends so, else CSV with a header line (UTF-8; fields
-        separated
-        by commas, semicolons, tabs or bars; lines that begin with ``#`` above the header are skipped). Where another
-        mark than
-        a comma separates fields, a decimal comma is read as one, unless every number with a comma is written like
-        1,234.
+        separated by commas, semicolons, tabs or bars; lines that begin with ``#`` above the header are skipped). Where
+        another mark than a comma separates fields, a decimal comma is read as one, unless every number with a comma is
+        written like 1,234.
     labels : collection of str, optional
         Columns whose values are labels of groups: they stay text as written in a CSV (``1``, ``01`` and ``001`` are
-        three
-        groups). Other columns are numbers where every cell is one; one with a cell such as ``01`` stays text, which is
-        read as numbers
-        where it is used as numbers.
+        three groups). Other columns are numbers where every cell is one; one with a cell such as ``01`` stays text,
+        which is read as numbers where it is used as numbers.
     missing : str or collection of str, optional
         Texts that stand for a missing value, beside an empty cell; ``""`` for empty cells alone, so that ``NA`` is a
-        label. By
-        default ``NA``, ``NaN``, ``NULL``, ``None`` and what pandas takes for missing.
+        label. By default ``NA``, ``NaN``, ``NULL``, ``None`` and what pandas takes for missing.
     way : str
         How a user says so, for the message about a label that reads as missing.
 
@@ -117,8 +112,7 @@ def read_table(
     ------
     ValueError
         For a file that is missing, empty, binary or without rows, with a column name twice, with a row of more or fewer
-        fields than
-        the header, or with a label that reads as missing.
+        fields than the header, or with a label that reads as missing.
 
     Examples
     --------

@@ -1,8 +1,7 @@
 """CSV files as cells of text: nothing is guessed, shifted or filled in here.
 
 The separator is found from the header (comma, semicolon, tab, bar); a row that does not have the header's number of
-fields is
-refused with its line. What a column means is decided afterwards, by its role, in `hiermodels.datasets.roles`.
+fields is refused with its line. What a column means is decided afterwards, by its role, in `hiermodels.datasets.roles`.
 """
 
 from __future__ import annotations
@@ -56,8 +55,7 @@ def read_cells(path: Path) -> Cells:
     ------
     ValueError
         For a file that is no text, has no header, a column name twice, a quote that stays open, or a row with more or
-        fewer
-        fields than the header: naming the line.
+        fewer fields than the header: naming the line.
     """
     lines = io.StringIO(_text(path), newline="").readlines()
     above = next((i for i, line in enumerate(lines) if not line.startswith("#") and line.strip()), len(lines))

@@ -38,8 +38,7 @@ def as_table(cells: Cells, labels: Collection[str] | None, missing: Collection[s
     cells : Cells
     labels : collection of str or None
         Columns whose values are labels: they stay text as written, unless numbers (or true and false) print as exactly
-        the
-        same text. Other columns are numbers where every cell is one, none of them written as ``01``. None for no
+        the same text. Other columns are numbers where every cell is one, none of them written as ``01``. None for no
         labels.
     missing : collection of str or None
         Texts that stand for a missing value, beside an empty cell; None for `MISSING`.
@@ -91,8 +90,7 @@ def _by_content(column: tuple[str, ...], gone: Collection[str], comma: bool) -> 
     """Numbers, or true and false, where every cell that is there is one; None for text.
 
     With ``comma`` a comma is the decimal mark: another mark separates the fields of the file, and some number in it has
-    a comma
-    that cannot stand for thousands.
+    a comma that cannot stand for thousands.
     """
     there = [text for text in column if text not in gone]
     if not there:

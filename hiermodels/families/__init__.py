@@ -1,10 +1,8 @@
 """Families: distribution of an outcome given its group's value, link and law of the groups.
 
 A conjugate family (`Family.conjugate`) has groups that integrate out of its likelihood: all levels of a normal outcome,
-the finest of
-beta and gamma populations. The others have normal groups on the scale of their link: one grouping of one varying
-coefficient
-integrates out by quadrature where the family allows it; else NUTS moves on everything.
+the finest of beta and gamma populations. The others have normal groups on the scale of their link: one grouping of one
+varying coefficient integrates out by quadrature where the family allows it; else NUTS moves on everything.
 
 The menu: a family is a class in a file of its own under ``laws/`` and one line here.
 """

@@ -128,8 +128,7 @@ class Component(eqx.Module):
         ``b - base[1]`` are free of the hyperparameters.
     more : Array, or None
         Of a bent law, first axis: centre, scale and bend (`unbent`), the coefficients of its series in t (`bent_cdf`),
-        and how far
-        the series' distribution function is off.
+        and how far the series' distribution function is off.
     """
 
     kind: str = eqx.field(static=True)
@@ -137,6 +136,11 @@ class Component(eqx.Module):
     b: Array
     base: tuple[Array, Array] | None = None
     more: Array | None = None
+
+    @classmethod
+    def point(cls, value: Array) -> Component:
+        """Law of a variable that the hyperparameters fix."""
+        return cls("point", value, jnp.zeros_like(value))
 
     def draw(self, key: Array) -> Array:
         """Independent draws, in the law's shape."""

@@ -162,8 +162,7 @@ class Family:
         """Whether outcomes are measurements rather than whole numbers."""
         return self.outcome == "measurement"
 
-    # outcomes
-    # -----------------------------------------------------------------------------------------------------------
+    # outcomes ---------------------------------------------------------------------------------------------------------
 
     def refused(self, y: np.ndarray, size: np.ndarray) -> list[Refusal]:
         """Outcomes, finite numbers, that are none of this family's; whole trials or exposure beside them.
@@ -202,8 +201,7 @@ class Family:
         y = y if low == -math.inf else jnp.maximum(y, low + float(numbers.tiny))
         return y if high == math.inf else jnp.minimum(y, high - float(numbers.epsneg))
 
-    # what rows say on their own
-    # ------------------------------------------------------------------------------------------
+    # what rows say on their own ---------------------------------------------------------------------------------------
 
     def counted(self, y: Any, size: Any) -> tuple[Any, Any]:
         """What each row adds to the sums that say all of a rate: events, and trials or exposure; works on NumPy and
@@ -237,8 +235,7 @@ class Family:
         """
         return size
 
-    # rows around a linear predictor
-    # ------------------------------------------------------------------------------------
+    # rows around a linear predictor -----------------------------------------------------------------------------------
 
     def rows(self, eta: Array, values: Mapping[str, Array], rows: Rows) -> dist.Distribution:
         """NumPyro's law of every row's outcome.
@@ -337,8 +334,7 @@ class Family:
         """
         return self.link.sds_of(shares, variance)
 
-    # rows at a mean on its natural scale
-    # ---------------------------------------------------------------------------------
+    # rows at a mean on its natural scale ------------------------------------------------------------------------------
 
     def at_rate(self, rate: Array, size: Array) -> dist.Distribution:
         """NumPyro's law of a row's outcome at a probability or a rate."""

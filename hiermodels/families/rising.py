@@ -4,11 +4,9 @@ Every beta-binomial and gamma-Poisson likelihood is built of
 
     R(a, y) = log Gamma(a + y) - log Gamma(a) - y log a = sum over i < y of log(1 + i / a),
 
-which is 0 at y = 0 and falls to 0 as a grows: population laws close to complete pooling lose no digits. Two
-ways to compute it:
-`log_rising` for any y, by Stirling's series eight steps up; `tally` and `tallied` where many groups share
-one ``a``,
-by counting once how often each i occurs.
+which is 0 at y = 0 and falls to 0 as a grows: population laws close to complete pooling lose no digits. Two ways to
+compute it: `log_rising` for any y, by Stirling's series eight steps up; `tally` and `tallied` where many groups share
+one ``a``, by counting once how often each i occurs.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ from hiermodels.models.factorise import Factorised
 from hiermodels.models.gaussian import Gaussian
 from hiermodels.models.gaussian_stats import GaussianStats
 from hiermodels.models.layout import Parameter
+from hiermodels.models.units import inner_sd
 from hiermodels.quantities import cor_name, sd_name
 
 __all__ = ["gibbs"]
@@ -244,7 +245,8 @@ def _complete(model: Gaussian, phi: dict[str, Array], sums: _Sums, stats: Gaussi
     for i, level in enumerate(layout.levels):
         for block in level.blocks if level.pooling == "partial" else ():
             at = jnp.array([level.effects[b] for b in block])
-            sds = jnp.stack([model.spread(level, level.effects[b], phi, stats) for b in block])
+            columns = [model.layout.columns[level.effects[b]] for b in block]
+            sds = jnp.stack([inner_sd(model.layout, stats.units, level.name, column, phi) for column in columns])
             scatter = sums.scatter[i][jnp.ix_(at, at)]
             if len(block) == 1:
                 total += _normal_sums(sums.groups[i], sds[0], scatter[0, 0])

@@ -13,8 +13,7 @@ hand:
 | ``y`` | the outcome; ``y_`` where a predictor is called ``y`` |
 
 and records every ``theta_<g>`` and ``cor_<g>`` that is no site with `numpyro.deterministic`. Padded groups are masked;
-a factor
-``padding_<site>`` keeps their values from drifting and is zero at zero.
+a factor ``padding_<site>`` keeps their values from drifting and is zero at zero.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ from hiermodels.models.statements import (
     statements,
 )
 from hiermodels.models.tree import tree_of
-from hiermodels.models.units import inner_design, stands_of
+from hiermodels.models.units import inner_design, inner_sd, stands_of
 from hiermodels.priors import fixed
 from hiermodels.quantities import INTERCEPT, cor_name, sd_name, theta_name
 
@@ -113,8 +112,7 @@ class _Sites:
     """Sites of group values, statement by statement.
 
     ``values`` holds what rows depend on, by level and name of the coefficient, ``shown`` means of children, and
-    ``rates`` the
-    probabilities or rates of a level's groups.
+    ``rates`` the probabilities or rates of a level's groups.
     """
 
     def __init__(self, layout: Layout, centred: Centring, phi: dict[str, Array], data: Data) -> None:
@@ -162,22 +160,12 @@ class _Sites:
 
     def above(self, i: int, column: str) -> Array:
         """What the groups of level i scatter around in one coefficient; (group,)."""
-        up = self.layout.levels[i].parent
-        while up >= 0 and (up, column) not in self.values:
-            up = self.layout.levels[up].parent
-        found = self.values[up, column] if up >= 0 else self.population.get(column, jnp.zeros(()))
-        return self.tree.spread_down(found, up, i)
-
-    def spread(self, statement: Scattered, column: str) -> Array:
-        """Standard deviation between groups of an inner coefficient."""
-        sd, units = self.phi[sd_name(statement.owner, column)], self.data.units
-        e = self.layout.columns.index(column) if column in self.layout.columns else -1
-        return sd if units is None or e < 0 or e in self.layout.origin else sd / units.inward[e, e]
+        return self.tree.inherited(self.values, i, column, self.population.get(column, jnp.zeros(())))
 
     def _scattered(self, statement: Scattered) -> None:
         real, size, columns = self.data.real[statement.level], self.outcome, statement.columns
         above = [self.above(statement.level, column) for column in columns]
-        sds = [self.spread(statement, column) for column in columns]
+        sds = [inner_sd(self.layout, self.data.units, statement.owner, column, self.phi) for column in columns]
         centred = is_centred(self.centred, statement.site)
         if len(columns) == 1:
             mean, scale = above[0], sds[0]
@@ -275,8 +263,7 @@ class _Sites:
         return there, layout.law.at_rate(rate, jnp.where(there, self.data.size, 1.0))
 
 
-# hyperparameters
-# -------------------------------------------------------------------------------------------------------
+# hyperparameters ------------------------------------------------------------------------------------------------------
 
 
 def hyperparameters(

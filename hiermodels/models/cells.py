@@ -2,12 +2,12 @@
 many cells each.
 
 Where rows of the same linear predictor add up (`hiermodels.families.family.Family.additive`) all rows of a group with
-the same predictors are one cell:
-a cluster's successes and trials, whatever the number of its members. Elsewhere every row is a cell of its own.
+the same predictors are one cell: a cluster's successes and trials, whatever the number of its members. Elsewhere every
+row is a cell of its own.
 
 Groups with at most 1, 2, 4, 8, ... cells share a *sheet* of that width, so that what is summed over cells or spread
-over them is a sum
-along an axis or a broadcast: no gather or scatter stands in a gradient. Half of a sheet at most is empty.
+over them is a sum along an axis or a broadcast: no gather or scatter stands in a gradient. Half of a sheet at most is
+empty.
 """
 
 from __future__ import annotations

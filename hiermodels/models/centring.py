@@ -2,15 +2,12 @@
 term.
 
 Write V_j for the sampling variance of a group's own estimate and tau^2 for the variance between groups. Where data
-inform a group
-more than its population does, V_j < tau^2, the centred parameters are nearly independent of tau; elsewhere the
-standardised ones
-are (Papaspiliopoulos, Roberts & Skold 2007, Statistical Science 22, 59-73). The posterior of tau has some width, and
-where it reaches
-down to V_j the centred parameters have a funnel there. So a term is centred where the lower end of a 95% interval of
-tau^2 (Q-profile:
-Viechtbauer 2007, Statistics in Medicine 26, 37-52) is above V_j in nine of ten groups, for each of its effects. All are
-moments of the data, so the choice is a rule of thumb; either is right in law.
+inform a group more than its population does, V_j < tau^2, the centred parameters are nearly independent of tau;
+elsewhere the standardised ones are (Papaspiliopoulos, Roberts & Skold 2007, Statistical Science 22, 59-73). The
+posterior of tau has some width, and where it reaches down to V_j the centred parameters have a funnel there. So a term
+is centred where the lower end of a 95% interval of tau^2 (Q-profile: Viechtbauer 2007, Statistics in Medicine 26,
+37-52) is above V_j in nine of ten groups, for each of its effects. All are moments of the data, so the choice is a rule
+of thumb; either is right in law.
 """
 
 from __future__ import annotations

@@ -358,8 +358,7 @@ def _steep_reference(layout: Layout, data: Data) -> list[str]:
     """A word on `reference` where one standard error is much smaller than the others.
 
     It then rises as 1 / sd down to that error. By quadrature, 5 studies, 1,500 datasets a setting, sd like the other
-    errors: 95%
-    intervals of the mean cover 93, 91, 88 and 86% where one error is 30, 100, 200 and 1,000 times smaller.
+    errors: 95% intervals of the mean cover 93, 91, 88 and 86% where one error is 30, 100, 200 and 1,000 times smaller.
     """
     names = [p.name for p in layout.parameters if p.role == "group sd" and p.prior.least_error]
     if not (layout.known and names):

@@ -1,8 +1,8 @@
 """A model as the source of a NumPyro function that needs nothing of this library.
 
 `text` writes what `hiermodels.models.builder.build` samples without centring: the same sites under the same names,
-group values
-as ``theta_<g>``, and the outcome under its own name; `arguments` gives the arrays that the function is called with.
+group values as ``theta_<g>``, and the outcome under its own name; `arguments` gives the arrays that the function is
+called with.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Columns of a table in the role of numbers: cells that mean a number are one, however they are stored.
 
 A column may hold numbers as text (a file is read without guessing), as objects (`decimal.Decimal`, Python's integers of
-any
-size) or in a type of their own. Where a column is used as numbers every cell must be one; what is none is named with
-its
-row.
+any size) or in a type of their own. Where a column is used as numbers every cell must be one; what is none is named
+with its row.
 """
 
 from __future__ import annotations
@@ -152,8 +150,7 @@ def numbers(frame: pd.DataFrame, name: str, role: str) -> np.ndarray:
     ------
     ValueError
         For a column that is not there or stands twice, and for a cell that is no number: naming the row, the cell and
-        the
-        ways out.
+        the ways out.
 
     Examples
     --------

@@ -1,8 +1,7 @@
 """Counts factorised: beta populations under binomial outcomes, gamma populations under Poisson ones.
 
 The finest partially pooled level integrates out in closed form. With m the population mean of a group (``mean_<g>``, or
-the inverse link
-of its predictors), kappa = alpha + beta and shape a,
+the inverse link of its predictors), kappa = alpha + beta and shape a,
 
     y_j ~ Binomial(n_j, theta_j), theta_j ~ Beta(kappa m_j, kappa (1 - m_j)):
         log p(y_j | m_j, kappa) = R(kappa m_j, y_j) + R(kappa (1 - m_j), n_j - y_j) - R(kappa, n_j)
@@ -11,10 +10,8 @@ of its predictors), kappa = alpha + beta and shape a,
         log p(y_j | m_j, a) = R(a, y_j) + y_j log m_j - (a + y_j) log(1 + m_j x_j / a),
 
 plus terms free of parameters, where R(a, y) = sum over i < y of log(1 + i / a) (`hiermodels.families.rising`); each is
-written in its
-population's class. Rows of a group add up first, so the cost of a gradient does not depend on them; where all groups
-share m and kappa
-and the trials are few, one tally of the counts replaces the groups as well.
+written in its population's class. Rows of a group add up first, so the cost of a gradient does not depend on them;
+where all groups share m and kappa and the trials are few, one tally of the counts replaces the groups as well.
 
 Given phi the groups are independent: Beta(kappa m_j + y_j, kappa (1 - m_j) + n_j - y_j) and Gamma(a + y_j, a / m_j +
 x_j).
@@ -22,18 +19,15 @@ x_j).
 Scales
 ------
 The finest grouping's ``theta`` is a probability or a rate, at the group's own predictors. A coarser grouping's
-``theta`` is on the link
-scale (logit or log), where its normal law lives: with pooled counties in pooled states,
+``theta`` is on the link scale (logit or log), where its normal law lives: with pooled counties in pooled states,
 
     log m_i ~ N(Intercept, sd_state^2),  log a_i ~ N(log_shape, sd_state_log_shape^2),
 
 ``theta_state`` is log m_i, ``theta_state_log_shape`` is log a_i (``log_kappa`` for binomial outcomes), and both stay in
-u, non-centred,
-since no level above the finest is conjugate.
+u, non-centred, since no level above the finest is conjugate.
 
 Pooling ``complete`` has one rate for all: closed form (no phi) under a beta, gamma or Jeffreys prior. ``none`` has
-independent
-Jeffreys posteriors: Beta(1/2 + y, 1/2 + n - y), Gamma(1/2 + y, x).
+independent Jeffreys posteriors: Beta(1/2 + y, 1/2 + n - y), Gamma(1/2 + y, x).
 """
 
 from __future__ import annotations
@@ -97,8 +91,7 @@ class Conjugate:
     Notes
     -----
     ``u`` holds phi first, then the standard normal deviations of every partially pooled level above the finest one,
-    then those of the
-    log concentrations. Shapes: ``u`` (dim,), group axes padded.
+    then those of the log concentrations. Shapes: ``u`` (dim,), group axes padded.
     """
 
     layout: Layout
@@ -190,11 +183,7 @@ class Conjugate:
         )
 
     def _latents(self, u: Array) -> list[Array]:
-        parts, start = [], hyper.dimension(self.parameters)
-        for size in self._latent_sizes:
-            parts.append(u[start : start + size])
-            start += size
-        return parts
+        return [u[first:end] for _, first, end in self.blocks]
 
     def _deviations(self, u: Array, stats: CountStats) -> list[Array]:
         """Link-scale deviations of groups above the units, their ancestors' included; an array a level."""
@@ -247,7 +236,7 @@ class Conjugate:
         if word == "partial":
             return self._groups.given(self._log_mean(u, stats), self._concentration(u, stats), stats)
         if word == "complete" and not self._closed:
-            return _point(jnp.exp(self._log_mean(u, stats)[0]))
+            return Component.point(jnp.exp(self._log_mean(u, stats)[0]))
         y, size = (stats.y, stats.size) if word == "none" else (stats.total[0], stats.total[1])
         return self._groups.updated(self._closed or self.layout.law.unpooled, y, size)
 
@@ -299,7 +288,7 @@ class Conjugate:
         means = {f"mean({theta})": theta for theta in self._coarse}
         for name in wanted:
             if name in points:
-                found[name] = _point(points[name])
+                found[name] = Component.point(points[name])
             elif self._closed and name in (rate_name(self.layout), f"mean({finest})"):
                 found[name] = law
             elif name == finest:
@@ -310,7 +299,7 @@ class Conjugate:
                 found[name] = self._average(law, stats)
             elif (coarse := means.get(name)) in self._coarse:
                 real = stats.real[self._coarse[coarse]]
-                found[name] = _point(jnp.sum(jnp.where(real, points[coarse], 0.0)) / jnp.sum(real))
+                found[name] = Component.point(jnp.sum(jnp.where(real, points[coarse], 0.0)) / jnp.sum(real))
             elif name in self.available():
                 found[name] = self._new(self.layout.quantities[name].owner, points, law)
             else:
@@ -328,7 +317,7 @@ class Conjugate:
         """Average over the finest groups: exact moments of a weighted sum of independent units."""
         mean, variance = law.moments()
         if mean.ndim == 0:
-            return _point(mean)
+            return Component.point(mean)
         last = len(self.layout.levels) - 1
         even = stats.real[last] / jnp.sum(stats.real[last])
         share = tree_of(self.layout, stats).sum_up(even, last, count_tree(self.layout).unit)
@@ -342,7 +331,7 @@ class Conjugate:
         tree, names = count_tree(self.layout), [v.name for v in self.layout.levels]
         if tree.word == "complete":
             common = centre(self.layout, phi) if law.a.ndim else None
-            return law if common is None else _point(self.layout.link.inverse(common))
+            return law if common is None else Component.point(self.layout.link.inverse(common))
         i = names.index(level)
         base = centre(self.layout, phi)
         if i < tree.unit:
@@ -401,7 +390,3 @@ class Conjugate:
                 for i in {*range(min(tree.above, default=tree.unit), tree.unit), len(levels) - 1}
             }
         return names
-
-
-def _point(value: Array) -> Component:
-    return Component("point", value, jnp.zeros_like(value))

@@ -27,8 +27,7 @@ class CountStats(eqx.Module):
     ----------
     y, size : Array, shape (unit,)
         Sums of events and of trials (exposure) in each group of the level that is integrated out, as the family counts
-        them
-        (`hiermodels.families.family.Family.counted`); 0 for padding.
+        them (`hiermodels.families.family.Family.counted`); 0 for padding.
     x : Array, shape (coefficient, unit)
         Predictors of each unit, the columns of ``Layout.population``.
     total : Array, shape (2,)

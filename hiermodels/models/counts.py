@@ -45,9 +45,8 @@ class CountTree(NamedTuple):
     word : str
         ``complete``, ``none`` or ``partial``: how the units are pooled.
     unit : int
-        Level whose groups are the units of the likelihood: the finest that is not pooled completely, else
-        the finest; -1 without
-        groupings, where rows are the units.
+        Level whose groups are the units of the likelihood: the finest that is not pooled completely, else the finest;
+        -1 without groupings, where rows are the units.
     above : tuple of int
         Partially pooled levels above it, coarse to fine; their group values stay explicit.
     """

@@ -19,19 +19,14 @@
 | a parameter of the outcome's own law (``nu``, ``shape``, ``precision``) | as its family's class says | no |
 
 A default stands where predictors have their means and exposures theirs (`hiermodels.models.units`), but where zero is
-part of the
-model; that matters for intercepts under a link, and for the sds and correlations of intercepts that vary with slopes. A
-prior that
-the user writes stands at zero, in the user's units.
+part of the model; that matters for intercepts under a link, and for the sds and correlations of intercepts that vary
+with slopes. A prior that the user writes stands at zero, in the user's units.
 
 None looks at the outcome, so that a fit and every dataset of a study have the same prior; the table they are chosen
-from is in
-the documents ("Default priors"). Everything else of `student_t` is as for `normal`. Without pooling, a group's
-coefficient of
-counts on a link scale has the prior ``normal(0, 10)`` too: a flat one is improper where a group has no events.
-Measurements keep
-their means from both ends, so that flat coefficients are proper under a link too, and another unit of the outcome moves
-the intercept alone.
+from is in the documents ("Default priors"). Everything else of `student_t` is as for `normal`. Without pooling, a
+group's coefficient of counts on a link scale has the prior ``normal(0, 10)`` too: a flat one is improper where a group
+has no events. Measurements keep their means from both ends, so that flat coefficients are proper under a link too, and
+another unit of the outcome moves the intercept alone.
 """  # noqa: E501
 
 from __future__ import annotations

@@ -33,9 +33,8 @@ def text(model: Declaration, layout: Layout | None = None, scales: Scales | None
     ----------
     model : Declaration
     layout : Layout, optional
-        Of a bound problem: then the priors in use (defaults with their numbers) and the pooling are shown.
-        Without it defaults that are scaled to predictors, weights or known variances are shown by their rule, and every
-        level is
+        Of a bound problem: then the priors in use (defaults with their numbers) and the pooling are shown. Without it
+        defaults that are scaled to predictors, weights or known variances are shown by their rule, and every level is
         partially pooled.
     scales : Scales, optional
         Of the bound problem: then the means are written at which a default prior stands.

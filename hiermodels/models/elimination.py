@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-__all__ = ["LOG_2PI", "Pass", "Step", "absorb", "inverse", "release", "root_of"]
+from hiermodels.models.tree import Tree
+
+__all__ = ["LOG_2PI", "Affine", "Pass", "Step", "absorb", "inverse", "root_of"]
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -52,16 +54,52 @@ def absorb(precision: Array, shift: Array, r: Array, proper: float) -> tuple[Arr
     return precision - lr[:, None] * lr[None] / q, shift - lr * (m / q), gain, step
 
 
-def release(slope: Array, constant: Array, noise: Array, step: Step) -> tuple[Array, Array, Array]:
-    """Give the direction back: moments of b_parent + r z with z | b_parent ~ N((m - lr'b) / q, 1 / q)."""
-    r, g = step.r[:, None], step.lr / step.q
-    slope = slope - r[:, None] * jnp.sum(g[:, None] * slope, 0)[None]
-    constant = constant + r * (step.m / step.q - jnp.sum(g * constant, 0))
-    gn = jnp.sum(g[:, None] * noise, 0)
-    gng = jnp.sum(g * gn, 0)
-    outer = r[:, None] * r[None]
-    noise = noise - r[:, None] * gn[None] - gn[:, None] * r[None] + outer * (gng + 1 / step.q)
-    return slope, constant, noise
+class Affine(NamedTuple):
+    """Coefficients of a level's groups given phi, as ``slope b_root + constant + noise``.
+
+    Attributes
+    ----------
+    slope : Array, shape (column, root, group)
+    constant : Array, shape (column, group)
+    noise : Array, shape (column, column, group)
+        Covariance.
+    """
+
+    slope: Array
+    constant: Array
+    noise: Array
+
+    def spread_down(self, tree: Tree, start: int, stop: int) -> Affine:
+        """Each group of level ``stop`` with what its ancestor at level ``start`` has."""
+        return Affine(*(tree.spread_down(x, start, stop) for x in self))
+
+    def release(self, step: Step) -> Affine:
+        """Give a direction back: b_parent + r z with z | b_parent ~ N((m - lr'b) / q, 1 / q)."""
+        r, g = step.r[:, None], step.lr / step.q
+        slope = self.slope - r[:, None] * jnp.sum(g[:, None] * self.slope, 0)[None]
+        constant = self.constant + r * (step.m / step.q - jnp.sum(g * self.constant, 0))
+        gn = jnp.sum(g[:, None] * self.noise, 0)
+        gng = jnp.sum(g * gn, 0)
+        outer = r[:, None] * r[None]
+        return Affine(
+            slope, constant, self.noise - r[:, None] * gn[None] - gn[:, None] * r[None] + outer * (gng + 1 / step.q)
+        )
+
+    def turned(self, matrix: Array) -> Affine:
+        """Of the coefficients ``matrix b``."""
+        noise = jnp.einsum("ij,jlg,kl->ikg", matrix, self.noise, matrix)
+        return Affine(jnp.tensordot(matrix, self.slope, 1), jnp.tensordot(matrix, self.constant, 1), noise)
+
+    def mean_of_children(self, tree: Tree, i: int) -> Affine:
+        """Of the unweighted mean of the groups of level i, independent but for the root, in each of their parents."""
+        slope, constant, noise = (tree.mean_of_children(x, i) for x in self)
+        return Affine(slope, constant, noise / jnp.maximum(tree.children(i), 1.0))
+
+    def moments(self, mean: Array, covariance: Array) -> tuple[Array, Array]:
+        """Mean and variance of every coefficient, (column, group) each, from the root's mean and covariance."""
+        spread = jnp.einsum("krg,rs,ksg->kg", self.slope, covariance, self.slope)
+        centre = jnp.einsum("krg,r->kg", self.slope, mean) + self.constant
+        return centre, spread + jnp.moveaxis(jnp.diagonal(self.noise), -1, 0)
 
 
 def inverse(matrix: Array) -> tuple[Array, Array]:

@@ -1,10 +1,8 @@
 """Exchangeable variables: the law is the same in any order. What that allows, and what it does not.
 
 De Finetti's theorem makes an infinite exchangeable sequence a mixture of independent, identically distributed ones;
-that is the
-reason to give group values a common law with unknown parameters. It does not hold for finitely many variables: a known
-total, or
-a negative correlation, is exchangeable and no such mixture.
+that is the reason to give group values a common law with unknown parameters. It does not hold for finitely many
+variables: a known total, or a negative correlation, is exchangeable and no such mixture.
 """
 
 from __future__ import annotations
@@ -47,8 +45,7 @@ def equicorrelation_limits(n: int) -> tuple[float, float]:
     """Least correlation of n exchangeable normal variables, and the least that a mixture of independent ones can have.
 
     The covariance matrix (1 - rho) I + rho 1 1' has eigenvalues 1 - rho and 1 + (n - 1) rho: it is valid iff rho >= -1
-    / (n - 1).
-    It is that of theta_j = mu + e_j with a random mu iff rho >= 0.
+    / (n - 1). It is that of theta_j = mu + e_j with a random mu iff rho >= 0.
 
     Examples
     --------

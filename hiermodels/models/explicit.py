@@ -15,7 +15,7 @@ from hiermodels.models.data import variable_names
 from hiermodels.models.layout import Layout, Parameter
 from hiermodels.models.problem import Data
 from hiermodels.models.sites import Centring, Site, find_sites, flat_log_density, in_order, to_flat
-from hiermodels.models.units import shown, with_outcome_scale
+from hiermodels.models.units import shown, start_inside, with_outcome_scale
 
 __all__ = ["Explicit", "reported"]
 
@@ -117,12 +117,8 @@ class Explicit:
         p = layout.parameter(name)
         if data.units is None or not layout.normal_groups:
             return value
-        if p is not None and p.role == "group sd":
-            c = layout.columns.index(p.effect)
-            return value if c in layout.origin else value * data.units.inward[c, c]
-        if p is not None and p.role == "coefficient":
-            c = layout.columns.index(p.effect)
-            return value / (data.units.inward[c, c] * data.units.outcome)
+        if p is not None:
+            return start_inside(layout, data.units, p, value)
         of_groups = any(name in (*layout.effect_names(v), f"coef_{v.name}") for v in layout.levels)
         return value / data.units.outcome if of_groups else value
 

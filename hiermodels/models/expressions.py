@@ -1,8 +1,7 @@
 """What a formula computes from columns: ``log(x + 1)``, ``I(x ** 2)``, ``standardise(x)``; and the labels ``C(x)``.
 
 An expression is a tree of frozen records. It prints itself in one way only, whatever blanks and brackets it was written
-with, so
-that one quantity has one name, and it is evaluated on arrays: no text is ever run.
+with, so that one quantity has one name, and it is evaluated on arrays: no text is ever run.
 """
 
 from __future__ import annotations

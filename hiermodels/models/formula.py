@@ -8,8 +8,7 @@ A grammar of its own, in which every token is used or refused at its place, and 
     path     =  name { (: | /) name }             bar      =  "|" or "||", and "-" takes terms away
 
 As in R, ``a * b`` is ``a + b + a:b``, ``a / b`` is ``a + a:b``, ``(a + b)**2`` all terms and products of two of them. A
-name that is
-no plain word stands in backticks. The design matrix is made by `hiermodels.models.predictors`.
+name that is no plain word stands in backticks. The design matrix is made by `hiermodels.models.predictors`.
 """
 
 from __future__ import annotations
@@ -270,8 +269,7 @@ def parse_formula(text: str) -> Formula:
     ----------
     text : str
         ``outcome ~ population terms + (effects | group) + ...``; ``a/b`` means nesting: groups a and a:b. A name that
-        is no
-        plain word stands in backticks.
+        is no plain word stands in backticks.
 
     Raises
     ------

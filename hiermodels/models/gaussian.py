@@ -1,27 +1,23 @@
 """Normal hierarchies factorised: Gaussian messages up the tree of groups, draws and moments back down.
 
-A group's coefficient vector is its parent's plus its own deviation, ``b_child = b_parent + sum_k r_k z_k`` with
-z_k ~ N(0, 1) and r_k the columns of the level's Cholesky factor of covariance. A message is what the data below say
-about
+A group's coefficient vector is its parent's plus its own deviation, ``b_child = b_parent + sum_k r_k z_k`` with z_k ~
+N(0, 1) and r_k the columns of the level's Cholesky factor of covariance. A message is what the data below say about
 ``b``: a quadratic ``c + h'b - b'Lb/2``. Passing it through one z_k is a rank-one step,
 
     q = 1 + r'Lr,   L <- L - Lr r'L / q,   h <- h - Lr (r'h) / q,   c <- c + (r'h)^2 / (2q) - log(q) / 2,
 
 so a level needs divisions only, no inverse of its covariance: standard deviations of zero are as good as any other.
 Without pooling z_k is flat and the 1 in q becomes 0. Messages of siblings add. The population coefficients are
-integrated
-out at the root where their priors are normal or flat. With one class mean a message this is the three-level algebra of
-precision weights: w = 1 / (t^2 + s^2 / n) and so on up.
+integrated out at the root where their priors are normal or flat. With one class mean a message this is the three-level
+algebra of precision weights: w = 1 / (t^2 + s^2 / n) and so on up.
 
 Group axes are last, coefficient axes first, so that arithmetic runs along groups. Empty (padded) groups have L = 0, h =
-0
-and pass through unchanged.
+0 and pass through unchanged.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -31,13 +27,13 @@ from jax import Array
 from hiermodels import variates
 from hiermodels.families.component import Component
 from hiermodels.models import hyper, starting
-from hiermodels.models.elimination import LOG_2PI, Pass, Step, absorb, inverse, release, root_of
+from hiermodels.models.elimination import LOG_2PI, Affine, Pass, Step, absorb, inverse, root_of
 from hiermodels.models.gaussian_stats import GaussianStats, reduce_rows, residual
 from hiermodels.models.layout import Layout, LevelLayout, Parameter
 from hiermodels.models.problem import Data
 from hiermodels.models.tree import tree_of
 from hiermodels.models.twins import TwinStats, twin_messages
-from hiermodels.models.units import shown_spreads, stands_of
+from hiermodels.models.units import inner_sd, shown_spreads, stands_of
 from hiermodels.quantities import cor_name, sd_name, theta_name
 
 __all__ = ["Gaussian"]
@@ -55,8 +51,7 @@ class Gaussian:
     Notes
     -----
     ``phi`` holds the standard deviations, correlations, sigma, and those population coefficients whose priors are
-    neither
-    normal (with an sd of their own, or in units of sigma) nor flat. Shapes: ``u`` (dim,), group axes padded.
+    neither normal (with an sd of their own, or in units of sigma) nor flat. Shapes: ``u`` (dim,), group axes padded.
     """
 
     layout: Layout
@@ -108,11 +103,6 @@ class Gaussian:
 
     # up -------------------------------------------------------------------------------------------------------------
 
-    def spread(self, level: LevelLayout, e: int, phi: dict[str, Array], stats: GaussianStats) -> Array:
-        """Standard deviation between groups of an inner coefficient."""
-        sd = phi[sd_name(level.name, self.layout.columns[e])]
-        return sd if stats.units is None or e in self.layout.origin else sd / stats.units.inward[e, e]
-
     def _directions(self, level: LevelLayout, phi: dict[str, Array], stats: GaussianStats) -> list[tuple[Array, float]]:
         """Columns of the level's Cholesky factor in coefficient space; the number is 1, or 0 for flat directions."""
         columns = self.layout.columns
@@ -127,7 +117,8 @@ class Gaussian:
             ]
         found = []
         for block in level.blocks if level.pooling == "partial" else ():
-            scaled = [self.spread(level, level.effects[b], phi, stats) * unit[level.effects[b]] for b in block]
+            effects = [level.effects[b] for b in block]
+            scaled = [inner_sd(self.layout, stats.units, level.name, columns[e], phi) * unit[e] for e in effects]
             factor = phi[cor_name(level.name)] if len(block) > 1 else None
             for k in range(len(block)):
                 r = (
@@ -212,7 +203,9 @@ class Gaussian:
         phi = self.constrain(u, stats)
         root, found, _ = self.descend(key, phi, stats)
         values = self._report(phi, root, stats)
-        found = self._average_upwards([self._shown(x, stats) for x in found], stats, lambda x, n: x / n)
+        found, tree = [self._shown(x, stats) for x in found], tree_of(self.layout, stats)
+        for i in self._averaged:
+            found[i - 1] = tree.mean_of_children(found[i], i)
         for i, level in enumerate(self.layout.levels):
             for e, name in zip(level.effects, self.layout.effect_names(level), strict=True):
                 values[name] = found[i][e] + self._offset(e, stats)
@@ -286,7 +279,7 @@ class Gaussian:
             elif name in self.layout.columns and (c := self.layout.columns.index(name)) in inside:
                 found[name] = Component("normal", *self._root_law(c, phi, root_mean, root_cov, stats))
             else:
-                found[name] = Component("point", known[name], jnp.zeros_like(known[name]))
+                found[name] = Component.point(known[name])
         return found
 
     def _offset(self, column: int, stats: GaussianStats) -> Array | float:
@@ -323,49 +316,32 @@ class Gaussian:
     def _moments(
         self, up: Pass, phi: dict[str, Array], mean: Array, cov: Array, stats: GaussianStats
     ) -> list[tuple[Array, Array]]:
-        """Mean and variance of every group's coefficients given phi; each (column, group).
-
-        The coefficients are carried as ``A b_root + c + noise``: A (column, root, group), c (column, group), noise
-        covariance N (column, column, group).
-        """
+        """Mean and variance of every group's coefficients given phi; each (column, group)."""
         k, inside = len(self.layout.columns), self._split()[0]
         slope = jnp.zeros((k, len(inside), 1))
         for n, c in enumerate(inside):
             slope = slope.at[c, n, 0].set(1.0)
-        constant, noise = self._known_coefficients(phi, stats)[:, None], jnp.zeros((k, k, 1))
-        slopes: list[Array] = []
-        constants: list[Array] = []
-        noises: list[Array] = []
+        below = Affine(slope, self._known_coefficients(phi, stats)[:, None], jnp.zeros((k, k, 1)))
+        laws: list[Affine] = []
         tree = tree_of(self.layout, stats)
         for i, level in enumerate(self.layout.levels):
-            slope, constant, noise = (tree.spread_down(x, level.parent, i) for x in (slope, constant, noise))
+            below = below.spread_down(tree, level.parent, i)
             for step in reversed(up.steps[i]):
-                slope, constant, noise = release(slope, constant, noise, step)
-            slopes, constants, noises = [*slopes, slope], [*constants, constant], [*noises, noise]
+                below = below.release(step)
+            laws.append(below)
         if stats.units is not None:
-            t = stats.units.inward
-            slopes, constants = [self._shown(x, stats) for x in slopes], [self._shown(x, stats) for x in constants]
-            noises = [jnp.einsum("ij,jlg,kl->ikg", t, x, t) for x in noises]
-        slopes = self._average_upwards(slopes, stats, lambda x, n: x / n)
-        constants = self._average_upwards(constants, stats, lambda x, n: x / n)
-        noises = self._average_upwards(noises, stats, lambda x, n: x / n**2)
-        found = []
-        for a, offset, v in zip(slopes, constants, noises, strict=True):
-            spread = jnp.einsum("krg,rs,ksg->kg", a, cov, a) if inside else jnp.zeros_like(offset)
-            centre = jnp.einsum("krg,r->kg", a, mean) + offset if inside else offset
-            found.append((centre, spread + jnp.stack([v[j, j] for j in range(k)])))
-        return found
+            laws = [law.turned(stats.units.inward) for law in laws]
+        for i in self._averaged:
+            laws[i - 1] = laws[i].mean_of_children(tree, i)
+        return [law.moments(mean, cov) for law in laws]
 
-    def _average_upwards(
-        self, values: list[Array], stats: GaussianStats, scale: Callable[[Array, Array], Array]
-    ) -> list[Array]:
-        """Above an unpooled level a coarser group's value is the unweighted mean of its children."""
-        values, tree = list(values), tree_of(self.layout, stats)
+    @property
+    def _averaged(self) -> tuple[int, ...]:
+        """Levels whose unweighted means are the values of the level above, fine to coarse: unpooled ones, and those
+        on the way to one.
+        """
         none = [i for i, level in enumerate(self.layout.levels) if level.pooling == "none"]
-        for i in reversed(range(1, max(none) + 1)) if none else ():
-            total = tree.sum_up(jnp.where(stats.real[i], values[i], 0.0), i)
-            values[i - 1] = scale(total, jnp.maximum(tree.children(i), 1.0))
-        return values
+        return tuple(reversed(range(1, max(none, default=0) + 1)))
 
     def _tilted(self, i: int, e: int, phi: dict[str, Array], stats: GaussianStats) -> tuple[Array, Array]:
         """Mean and variance of the average over real groups of a coefficient.

@@ -1,10 +1,8 @@
 r"""A label is a value: how the labels of groups are read, compared and printed.
 
 A label has a kind (text, number, truth value, date) and a value; ``1``, ``1.0`` and ``numpy.int8(1)`` are one label.
-Labels of
-several columns are tuples; they are printed with a colon between their parts, and a colon inside a part as ``\:``, so
-that two
-groups never print alike. Characters that would steer a terminal are printed as escapes (``\x1b``).
+Labels of several columns are tuples; they are printed with a colon between their parts, and a colon inside a part as
+``\:``, so that two groups never print alike. Characters that would steer a terminal are printed as escapes (``\x1b``).
 """
 
 from __future__ import annotations
@@ -40,8 +38,7 @@ _ESCAPE = re.compile(r"\\(?:x[0-9a-f]{2}|u[0-9a-f]{4}|\\|:)|\\$")
 _TRUTH = {"true": True, "false": False}
 
 
-# one label
-# ----------------------------------------------------------------------------------------------------------------
+# one label ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -143,8 +140,7 @@ def label_of(cell: Any) -> Label | None:
     raise TypeError(kind_of(cell))
 
 
-# printing
-# -----------------------------------------------------------------------------------------------------------------
+# printing -------------------------------------------------------------------------------------------------------------
 
 
 def visible(text: str, also: str = "") -> str:
@@ -208,8 +204,7 @@ def find_label(value: Any, known: Sequence[str]) -> int | None:
     ----------
     value : object
         A printed label, or the label itself; a tuple for several columns. Tables of other programs may write a label of
-        text
-        as the number it spells (``01`` as 1); it is found where no other label spells this number.
+        text as the number it spells (``01`` as 1); it is found where no other label spells this number.
     known : sequence of str
         Printed labels.
 

@@ -28,8 +28,7 @@ class Parameter(Quantity):
         As a user would write it: on the parameter as shown, where it is not at the predictors' means (`Layout.moved`).
     source : str
         ``named`` by the user, ``default`` (the same for any data), ``scaled`` (a default scaled to the predictors, the
-        weights or the
-        known variances), or ``none`` (a mechanism to simulate from).
+        weights or the known variances), or ``none`` (a mechanism to simulate from).
     core : Prior or None
         The same prior without the numbers of one fit (`hiermodels.models.units.Units.stands`); None where it has none.
 

@@ -5,16 +5,11 @@ Inside, a column is centred where its origin means nothing to the model, and div
     x~_c = (x_c - centre_c) / scale_c,        x~ = x T,        b = T b~,
 
 so that neither the units of a predictor nor where its zero lies decides what the arithmetic can resolve, or what a
-default prior
-says. A product of columns (``x:z``, ``I(x**2)``) is centred as the product of centred columns, so that its lower terms
-move too.
-T is triangular: row e holds what the coefficients of other columns add to that of column e when predictors go back to
-zero; the
-pairs (e, c) are `Layout.moves`. A column is never moved where its zero is part of the model: without an intercept in
-the span,
-where its slope varies by group independently of the intercept, as in ``(1 + x || g)``, and where a prior that the user
-wrote stands
-on what it would move.
+default prior says. A product of columns (``x:z``, ``I(x**2)``) is centred as the product of centred columns, so that
+its lower terms move too. T is triangular: row e holds what the coefficients of other columns add to that of column e
+when predictors go back to zero; the pairs (e, c) are `Layout.moves`. A column is never moved where its zero is part of
+the model: without an intercept in the span, where its slope varies by group independently of the intercept, as in ``(1
++ x || g)``, and where a prior that the user wrote stands on what it would move.
 """
 
 from __future__ import annotations

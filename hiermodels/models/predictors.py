@@ -151,9 +151,8 @@ def _codings(terms: Terms, labelled: set[Factor], formula: str) -> dict[Term, li
     """Which indicators stand for each term, so that no column repeats what others span.
 
     A term's span is that of the products of its labels' indicators without reference over all subsets of its labels;
-    those that
-    earlier terms (with the same numbers as factors) cover are dropped, and the others are joined where a smaller one
-    fills up a larger.
+    those that earlier terms (with the same numbers as factors) cover are dropped, and the others are joined where a
+    smaller one fills up a larger.
     """
     used: dict[frozenset[Factor], set[_Subterm]] = {frozenset(): {frozenset()} if terms.intercept else set()}
     found: dict[Term, list[_Subterm]] = {}

@@ -1,15 +1,11 @@
 """Is the posterior proper, and which moments exist? Tail exponents decide, before anything is sampled.
 
 At infinity, for normal hierarchies: sds of a set of group terms that grow together are weighed against the rank that
-these terms
-have beyond the flat coefficients (`hiermodels.models.ranks` has the rule). What counts is what the coefficients take
-from a level:
-a predictor that varies within groups takes nothing. With one flat mean and flat sds this is "at least 3 groups", with
-flat
-variances "at least 4"; for school / class / score with flat variances it is 4, 6 and 8. At zero the likelihood stays
-positive, so
-every prior must be integrable there (e > -1). Models of counts have their own rules:
-`hiermodels.models.propriety_counts`.
+these terms have beyond the flat coefficients (`hiermodels.models.ranks` has the rule). What counts is what the
+coefficients take from a level: a predictor that varies within groups takes nothing. With one flat mean and flat sds
+this is "at least 3 groups", with flat variances "at least 4"; for school / class / score with flat variances it is 4, 6
+and 8. At zero the likelihood stays positive, so every prior must be integrable there (e > -1). Models of counts have
+their own rules: `hiermodels.models.propriety_counts`.
 """
 
 from __future__ import annotations
@@ -218,8 +214,7 @@ def left_over(layout: Layout, data: Data, outcomes: np.ndarray) -> tuple[int, np
     """Rows less the rank of the coefficients and finest free groups, and whether each outcome leaves a residual.
 
     A coefficient in units of sigma counts as one more row, (mean - coefficient) / ratio. Coarser slopes are left out,
-    which can
-    only leave more over.
+    which can only leave more over.
 
     Parameters
     ----------

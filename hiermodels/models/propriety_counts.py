@@ -15,9 +15,8 @@ factor 1/a (K + e - 1 > -1:
 groups, x'd <= 0 where
   y = 0, x'd >= 0 where y = trials (separation; Albert & Anderson 1984, Biometrika 71, 1-10).
 
-For the same reason E[m | y] is infinite under 1/m, however many groups there are, and with it the mean rate
-of a new group; log m has a
-moment of order r iff K + e - 1 - r > -1. E[kappa | y] and E[a | y] are infinite under c^(-3/2).
+For the same reason E[m | y] is infinite under 1/m, however many groups there are, and with it the mean rate of a new
+group; log m has a moment of order r iff K + e - 1 - r > -1. E[kappa | y] and E[a | y] are infinite under c^(-3/2).
 """
 
 from __future__ import annotations

@@ -1,17 +1,13 @@
 """Propriety and moments where an outcome that is not normal has normal groups.
 
 - Logit and log links: a likelihood need not fall as a coefficient or a group sd grows (no events, or nothing else), so
-  every
-  prior must be proper. Then the posterior is. With K groups whose counts are neither none nor all, the likelihood falls
-  at least
-  as sd^-K in that level's sd, so its moment of order r exists where the prior's tail exponent e has e + r - K < -1. As
-  ``shape``
-  grows the negative binomial law becomes the Poisson law, whose likelihood is positive: the prior alone decides.
+  every prior must be proper. Then the posterior is. With K groups whose counts are neither none nor all, the likelihood
+  falls at least as sd^-K in that level's sd, so its moment of order r exists where the prior's tail exponent e has e +
+  r - K < -1. As ``shape`` grows the negative binomial law becomes the Poisson law, whose likelihood is positive: the
+  prior alone decides.
 - `student_t`: as `normal` as sigma grows. As sigma falls to zero, s rows that r coefficients can fit exactly weigh
-  sigma^-(s - r),
-  while every other row costs sigma^nu, nu >= 1: with a prior sigma^e the posterior is proper iff n - s - (s - r) + e >
-  -1
-  (compare Fernandez & Steel 1999, Biometrika 86, 153-167). Group sds need proper priors.
+  sigma^-(s - r), while every other row costs sigma^nu, nu >= 1: with a prior sigma^e the posterior is proper iff n - s
+  - (s - r) + e > -1 (compare Fernandez & Steel 1999, Biometrika 86, 153-167). Group sds need proper priors.
 """
 
 from __future__ import annotations

@@ -3,12 +3,10 @@ r"""Normal groups under outcomes that are not: every group's deviation integrate
     log p(y | phi) = sum over groups j of log integral of phi(z) prod over cells c of f(y_c | eta_c + x_c sd z)  dz
 
 The rows' law f, its derivatives by the linear predictor eta and whether rows add up are the family's
-(`hiermodels.families.family`); rows are reduced to cells
-once a dataset (`hiermodels.models.cells`); the sum is laid around each group's mode (`hiermodels.models.line_rules`).
-Coefficients stay in phi, at any
-level. Given phi groups are independent, and a group's law is the integrand itself: draws invert its distribution
-function on a finer rule, and its mean,
-variance and distribution function are sums over the same terms.
+(`hiermodels.families.family`); rows are reduced to cells once a dataset (`hiermodels.models.cells`); the sum is laid
+around each group's mode (`hiermodels.models.line_rules`). Coefficients stay in phi, at any level. Given phi groups are
+independent, and a group's law is the integrand itself: draws invert its distribution function on a finer rule, and its
+mean, variance and distribution function are sums over the same terms.
 
 ``log_marginal`` is the likelihood alone, without any prior: what maximum likelihood maximises.
 """
@@ -30,7 +28,7 @@ from hiermodels.models.cells import Cells, Sheet, sheets
 from hiermodels.models.layout import Layout, Parameter
 from hiermodels.models.line_rules import RULES, Places, Rule, cumulated, place, quantiles, scores
 from hiermodels.models.problem import Data
-from hiermodels.models.units import Units, shown, stands_of
+from hiermodels.models.units import Units, inner_sd, own_factor, shown, stands_of, start_inside
 from hiermodels.quantities import INTERCEPT, sd_name
 
 __all__ = ["Quadrature", "QuadratureStats"]
@@ -127,14 +125,7 @@ class Quadrature:
     def _start(self, data: Data) -> Array:
         values, found = starting.moments(self.layout, data), {}
         for p in self.parameters:
-            value = jnp.eye(p.size) if p.kind == "correlation" else values[p.name]
-            if data.units is not None and p.role == "coefficient":
-                c = self.layout.columns.index(p.effect)
-                value = value / data.units.inward[c, c]
-            elif data.units is not None and p.role == "group sd":
-                c = self.layout.columns.index(p.effect)
-                value = value if c in self.layout.origin else value * data.units.inward[c, c]
-            found[p.name] = value
+            found[p.name] = start_inside(self.layout, data.units, p, values[p.name])
         return hyper.unconstrain(self.parameters, found, stands_of(self.layout, data))
 
     def start(self, stats: QuadratureStats) -> Array:
@@ -185,12 +176,8 @@ class Quadrature:
 
     def _spread(self, phi: Values, stats: QuadratureStats) -> Array:
         """Standard deviation between groups of the inner coefficient."""
-        e = self._effect
-        return (
-            phi[self._sd]
-            if stats.units is None or e in self.layout.origin
-            else phi[self._sd] / stats.units.inward[e, e]
-        )
+        level = self.layout.levels[0]
+        return inner_sd(self.layout, stats.units, level.name, self.layout.columns[self._effect], phi)
 
     def _bases(self, phi: Values, stats: QuadratureStats) -> list[Array]:
         """Linear predictor of each cell without its group's deviation; a sheet each, (width, group)."""
@@ -289,13 +276,13 @@ class Quadrature:
                 )
                 found[name] = Component("normal", points[INTERCEPT], variance)
             else:
-                found[name] = Component("point", points[name], jnp.zeros_like(points[name]))
+                found[name] = Component.point(points[name])
         return found
 
     def _law(self, phi: Values, centre: Array, stats: QuadratureStats) -> Component:
         """Law of every group's value as it is shown, (group,); ``centre`` is where it would be without a deviation."""
         places, terms = self._terms(phi, stats, self.rule)
-        by = 1.0 if stats.units is None else stats.units.inward[self._effect, self._effect]
+        by = own_factor(self.layout, stats.units, self.layout.columns[self._effect])
         spread, share = by * self._spread(phi, stats), jax.nn.softmax(terms, axis=0)
         t = self.rule.nodes()[0]
         z, _ = places.at(t[:, None])

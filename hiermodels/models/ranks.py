@@ -1,24 +1,18 @@
 """Rank within a level: what the groups of some terms can follow, less what the population's coefficients can.
 
 Write X for the columns with flat coefficients (those of unpooled groups too) and Z_l for the columns of a group term's
-effect: the
-effect's values, one column for each group; sigma's are one for each row. With y = X b + sum of s_l Z_l u_l, let the sds
-of a set S grow
-together, s_l = t c_l, the others fixed. With b integrated out,
+effect: the effect's values, one column for each group; sigma's are one for each row. With y = X b + sum of s_l Z_l u_l,
+let the sds of a set S grow together, s_l = t c_l, the others fixed. With b integrated out,
 
     log p(y | s) = -rho(S) log t + O(1),    rho(S) = rank [X, Z_S] - rank X,
 
 since |V| grows as t^(2 rank Z_S) and |X'V^-1 X| falls as t^(-2 d), d = dim(span X n span Z_S), and the quadratic form
-converges. Along
-s_l = t^a_l the exponents are linear in a wherever the order of a is fixed, so the cones' corners decide, which are the
-indicators of
-sets S: **the posterior is proper at infinity iff E(S) < rho(S) for every set S**, E(S) the sum of e_l + 1 over S, where
-prior l falls
-as s^e_l; and E[s_l^r | y] exists iff E(S) + r < rho(S) for every S that has l. A linear function of coefficients and
-group values
-has variance t^2 where it is not estimable once Z_S has coefficients of its own, else O(1): its moments ask for the same
-for those S.
-Where S holds sigma, rho is rows - rank X and nothing is estimable.
+converges. Along s_l = t^a_l the exponents are linear in a wherever the order of a is fixed, so the cones' corners
+decide, which are the indicators of sets S: **the posterior is proper at infinity iff E(S) < rho(S) for every set S**,
+E(S) the sum of e_l + 1 over S, where prior l falls as s^e_l; and E[s_l^r | y] exists iff E(S) + r < rho(S) for every S
+that has l. A linear function of coefficients and group values has variance t^2 where it is not estimable once Z_S has
+coefficients of its own, else O(1): its moments ask for the same for those S. Where S holds sigma, rho is rows - rank X
+and nothing is estimable.
 """
 
 from __future__ import annotations

@@ -24,8 +24,7 @@ def linear_predictor(layout: Layout, values: Mapping[str, Array], data: Data) ->
     """Mean of each row of normal groups on the link scale, shape (obs,).
 
     A row's coefficient of a column is that of its finest group by which it varies; where groupings cross, what each
-    adds to the level
-    that it shares with those before. A given group value leaves what lies above it out of the sum.
+    adds to the level that it shares with those before. A given group value leaves what lies above it out of the sum.
 
     Parameters
     ----------

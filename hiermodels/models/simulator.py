@@ -1,8 +1,7 @@
 """The statements of a model, simulated: true values down the tree of groups, then outcomes of the rows.
 
 Hyperparameters are given, group values may be; whatever needs one that is not given is NaN. What is random comes in as
-functions, so
-that a mechanism may deviate from the model in the law of its groups' effects and say nothing else again.
+functions, so that a mechanism may deviate from the model in the law of its groups' effects and say nothing else again.
 """
 
 from __future__ import annotations
@@ -99,8 +98,7 @@ def _keys(layout: Layout, key: Array, words: Values | None) -> _Keys:
     )
 
 
-# groups
-# -----------------------------------------------------------------------------------------------------------------
+# groups ---------------------------------------------------------------------------------------------------------------
 
 
 def draw_groups(layout: Layout, design: Data, known: Values, effects: Effects, rate_key: Array) -> Groups:
@@ -168,11 +166,7 @@ class Groups:
 
     def above(self, i: int, column: str) -> Array:
         """What the groups of level i scatter around; (group,)."""
-        up = self.layout.levels[i].parent
-        while up >= 0 and (up, column) not in self.values:
-            up = self.layout.levels[up].parent
-        found = self.values[up, column] if up >= 0 else self.root.get(column, jnp.zeros(()))
-        return self.tree.spread_down(found, up, i)
+        return self.tree.inherited(self.values, i, column, self.root.get(column, jnp.zeros(())))
 
     # probabilities and rates ----------------------------------------------------------------------------------------
 
@@ -224,8 +218,7 @@ def _root(matrix: Array) -> Array:
     return factor
 
 
-# groups not in the data
-# -------------------------------------------------------------------------------------------------
+# groups not in the data -----------------------------------------------------------------------------------------------
 
 
 def new_effects(layout: Layout, i: int, known: Values) -> list[tuple[str, Array]]:

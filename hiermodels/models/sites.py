@@ -263,8 +263,7 @@ def to_flat(
 
 def natural(model: Callable[..., Any], sites: tuple[Site, ...], u: Array, *args: Any, **kwargs: Any) -> Array:
     """The flat vector with every parameter on its own scale; what has no coordinates of its own (a correlation's
-    factor) stays
-    unconstrained.
+    factor) stays unconstrained.
 
     Parameters
     ----------

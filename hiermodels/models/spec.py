@@ -40,8 +40,7 @@ class Model(Declaration):
         As in lme4: ``score ~ 1 + treated + (1 | school/classroom)``.
     family : str
         One of `hiermodels.families`, e.g. ``normal``, ``binomial`` (beta groups), ``binomial_logit`` (normal groups on
-        the logit scale);
-        ``hiermodels list families`` prints them.
+        the logit scale); ``hiermodels list families`` prints them.
     known_se, trials, exposure, weights : str, optional
         Column names: known standard errors of a normal outcome; binomial trials; Poisson exposure; weights that
         divide the residual variance (``sigma^2 / weight``).

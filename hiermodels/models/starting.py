@@ -13,7 +13,7 @@ from hiermodels.models.layout import Layout, LevelLayout, Parameter
 from hiermodels.models.problem import Data
 from hiermodels.models.statements import rate_site
 from hiermodels.models.tree import tree_of
-from hiermodels.models.units import stands_of
+from hiermodels.models.units import stands_of, start_inside
 from hiermodels.quantities import theta_name
 
 __all__ = ["moments", "of_counts", "of_sums", "working"]
@@ -33,8 +33,7 @@ def working(layout: Layout, data: Data) -> Data:
     """The data with outcomes on the scale of the linear predictor, weighted by what they tell about it.
 
     A row's weight is what it tells at the overall mean, as its family says. An outcome on that scale already is left
-    alone, in units
-    of its residual variance.
+    alone, in units of its residual variance.
     """
     if layout.link.identity:
         return data
@@ -146,9 +145,8 @@ def of_sums(layout: Layout, parameters: tuple[Parameter, ...], stats: GaussianSt
             continue
         if p.role == "residual sd":
             value = 0.5 * jnp.where(stats.yy > 0, jnp.sqrt(stats.yy / stats.rows), 1e-6)
-        elif p.kind == "positive":  # an sd between groups inside is in the user's units
-            c = layout.columns.index(p.effect) if stats.units is not None and p.role == "group sd" else -1
-            value = 0.5 * spread * (1.0 if c < 0 else stats.units.inward[c, c])  # type: ignore[union-attr]
+        elif p.kind == "positive":
+            value = start_inside(layout, stats.units, p, 0.5 * spread)
         else:
             value = stats.shift if p == layout.intercept else jnp.zeros(())
         values[p.name] = _inside(p, value, by=1.0 if stands is None else stands[p.name])

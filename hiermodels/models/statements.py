@@ -1,10 +1,8 @@
 """A bound model as a list of statements: which law the groups of a level follow, and around what.
 
 `statements` is the one reading of a layout's levels, pooling and population; whatever interprets a model (NumPyro,
-source, text and
-LaTeX, simulators) walks this list in order. Parameters and their priors are `Layout.parameters`; a row's linear
-predictor adds up what
-its groups have, or its outcome has the rate of its group.
+source, text and LaTeX, simulators) walks this list in order. Parameters and their priors are `Layout.parameters`; a
+row's linear predictor adds up what its groups have, or its outcome has the rate of its group.
 
 | statement | says |
 |---|---|

@@ -1,15 +1,11 @@
 """Which variances a design tells apart: the others are divided by their priors alone, whatever the outcome.
 
 With coefficients b, variances v_k and y = X b + errors, the contrasts of y that are free of b have the covariance sum
-of v_k M A_k M,
-M = I - X (X'X)^- X', where A_k = Z_l Z_l' for a group sd, 1 / weight for sigma and Z_l Z_m' + Z_m Z_l' for the
-covariance of two
-effects of one term. The data tell v_k apart from the others iff M A_k M is no linear combination of theirs (Rao &
-Kleffe 1988,
-Estimation of Variance Components, chapter 5); where it is zero the coefficients follow every group, and nothing is said
-about v_k.
-The products tr(M A_k M A_l) are sums over pairs of groups that share rows, and over groups: no matrix is as long as the
-rows are many.
+of v_k M A_k M, M = I - X (X'X)^- X', where A_k = Z_l Z_l' for a group sd, 1 / weight for sigma and Z_l Z_m' + Z_m Z_l'
+for the covariance of two effects of one term. The data tell v_k apart from the others iff M A_k M is no linear
+combination of theirs (Rao & Kleffe 1988, Estimation of Variance Components, chapter 5); where it is zero the
+coefficients follow every group, and nothing is said about v_k. The products tr(M A_k M A_l) are sums over pairs of
+groups that share rows, and over groups: no matrix is as long as the rows are many.
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 programs.
 
 Values of a level's groups have the group axis last, any axes before it; a value of the population (level -1) has none,
-or one of
-length one. Levels that cross are trees side by side: each level knows the one that it nests in.
+or one of length one. Levels that cross are trees side by side: each level knows the one that it nests in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,20 @@ class Tree:
             else:
                 x = x[..., self.parent[i]]
         return x
+
+    def inherited(self, values: Mapping[tuple[int, str], Any], i: int, column: str, root: Any) -> Any:
+        """What the groups of level i scatter around in one coefficient: the value of the nearest level above that has
+        one, else the population's; (group,).
+
+        Parameters
+        ----------
+        values : mapping of (int, str) to array
+            By level and name of the coefficient.
+        root : array
+            The population's.
+        """
+        up = next((j for j in reversed(lineage(self.levels, i)[:-1]) if (j, column) in values), -1)
+        return self.spread_down(values[up, column] if up >= 0 else root, up, i)
 
     def sum_up(self, x: Any, i: int, above: int | None = None) -> Any:
         """Sum groups of level i over each group of the level ``above`` (by default their parents'); the population's

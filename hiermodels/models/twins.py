@@ -1,12 +1,9 @@
 """Twins: groups with the same design share one message, so that a balanced tree costs as little as one of its branches.
 
 Two groups of a level are twins where the weighted cross products of their designs agree and, above the finest level,
-where
-all children of both are twins of one another and equally many. What they differ in is their sums ``S = sum w x y``, and
-given
-phi their messages are ``(L, h) = (L_t, B_t S)`` with matrices of the type t alone. Integrating one direction r out then
-adds,
-over the N_t groups of a type, with ``q = 1 + r'L_t r``,
+where all children of both are twins of one another and equally many. What they differ in is their sums ``S = sum w x
+y``, and given phi their messages are ``(L, h) = (L_t, B_t S)`` with matrices of the type t alone. Integrating one
+direction r out then adds, over the N_t groups of a type, with ``q = 1 + r'L_t r``,
 
     -N_t log(q) / 2 + r'B_t (sum S S') B_t'r / (2q),      L_t <- L_t - L_t r r'L_t / q,      B_t <- B_t - L_t r r'B_t / q,
 

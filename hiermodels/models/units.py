@@ -1,11 +1,9 @@
 """Units and origins: the design that programs compute with (`hiermodels.models.moves`), and the way back to the user's.
 
 Standard deviations, between groups and of rows, are in the user's units inside too; coefficients, the population's and
-the groups',
-are per sd of their column and at the predictors' means, and so are the sds and correlations of group terms whose
-intercept varies
-with its slopes. Draws and components are shown at zero. A prior that the user wrote stands on what is shown, a default
-on what is inside.
+the groups', are per sd of their column and at the predictors' means, and so are the sds and correlations of group terms
+whose intercept varies with its slopes. Draws and components are shown at zero. A prior that the user wrote stands on
+what is shown, a default on what is inside.
 """
 
 from __future__ import annotations
@@ -35,6 +33,8 @@ __all__ = [
     "from_means",
     "identity",
     "inner_design",
+    "inner_sd",
+    "own_factor",
     "per_column",
     "prior_at_zero",
     "settled",
@@ -42,6 +42,7 @@ __all__ = [
     "shown_factor",
     "shown_spreads",
     "stands_of",
+    "start_inside",
     "with_outcome_scale",
     "with_units",
 ]
@@ -94,10 +95,9 @@ def with_units(layout: Layout, data: Data, scales: Scales, priors: Mapping[str, 
 
 def per_column(layout: Layout, data: Data, quantity: Quantity) -> float:
     """One over the scale of the column whose coefficient a quantity is, or describes the spread of; 1 for any other."""
-    if quantity.role not in ("coefficient", "group sd") or quantity.effect not in layout.columns or data.units is None:
-        return 1.0
-    c = layout.columns.index(quantity.effect)
-    return float(data.units.inward[c, c])
+    return (
+        float(own_factor(layout, data.units, quantity.effect)) if quantity.role in ("coefficient", "group sd") else 1.0
+    )
 
 
 def settled(layout: Layout, data: Data, scales: Scales) -> Units | None:
@@ -156,6 +156,29 @@ def stands_of(layout: Layout, data: Any) -> dict[str, Any] | None:
     statistics.
     """
     return None if data.units is None else {p.name: data.units.stands[i] for i, p in enumerate(layout.parameters)}
+
+
+def own_factor(layout: Layout, units: Units | None, column: str) -> Any:
+    """What the coefficient of a column is multiplied by from the program to what is shown, T[c, c]; 1 for any other."""
+    if units is None or column not in layout.columns:
+        return 1.0
+    c = layout.columns.index(column)
+    return units.inward[c, c]
+
+
+def inner_sd(layout: Layout, units: Units | None, level: str, column: str, values: Mapping[str, Any]) -> Any:
+    """Standard deviation between groups of a coefficient as the program holds it, from the parameter, which is in the
+    user's units.
+    """
+    return values[sd_name(level, column)] / own_factor(layout, units, column)
+
+
+def start_inside(layout: Layout, units: Units | None, parameter: Parameter, value: Any) -> Any:
+    """A starting value of a parameter as the program holds it, from one for columns as they are inside."""
+    by = own_factor(layout, units, parameter.effect)
+    if parameter.role == "group sd":
+        return value * by
+    return value / (by * units.outcome) if units is not None and parameter.role == "coefficient" else value
 
 
 def shown(layout: Layout, data: Data, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -266,10 +289,7 @@ def prior_at_zero(layout: Layout, units: Units | None, parameter: Parameter) -> 
 
 def shown_factor(layout: Layout, data: Any, parameter: Parameter) -> Any:
     """What a parameter that does not move is multiplied by from the program to what is shown."""
-    if data.units is None or parameter.role != "coefficient":
-        return 1.0
-    c = layout.columns.index(parameter.effect)
-    return data.units.inward[c, c]
+    return own_factor(layout, data.units, parameter.effect) if parameter.role == "coefficient" else 1.0
 
 
 def shown_spreads(layout: Layout, units: Units, values: Mapping[str, Any]) -> dict[str, Any]:

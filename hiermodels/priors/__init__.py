@@ -7,16 +7,14 @@ evaluated. A density is for the standard deviation unless the name says variance
 Which one?
 
 - group standard deviations: ``half_normal``, ``half_t``, ``half_cauchy``, ``exponential`` (proper); ``scaled_half_t``,
-  in units of
-  the residual sd; ``flat`` (on the sd), ``flat_variance`` (on the variance), ``reference`` and ``jeffreys2`` (known
-  variances), ``power`` (improper; the number of groups
-  must be large enough, and the library checks it);
+  in units of the residual sd; ``flat`` (on the sd), ``flat_variance`` (on the variance), ``reference`` and
+  ``jeffreys2`` (known variances), ``power`` (improper; the number of groups must be large enough, and the library
+  checks it);
 - population coefficients: ``flat``, ``normal``, ``student_t``; ``scaled_normal``, in units of the residual sd;
 - beta and gamma populations: ``beta`` / ``uniform`` for a mean in (0, 1), ``log_normal`` / ``gamma`` for a mean rate,
-  ``gamma`` /
-  ``exponential`` / ``half_normal`` / ``half_normal_cv`` / ``power`` for ``kappa`` and ``shape``, ``gamma_rate`` for a
-  mean rate
-  whose population's rate parameter has the gamma law, or the joint rules ``bda3`` and ``rgbp``;
+  ``gamma`` / ``exponential`` / ``half_normal`` / ``half_normal_cv`` / ``power`` for ``kappa`` and ``shape``,
+  ``gamma_rate`` for a mean rate whose population's rate parameter has the gamma law, or the joint rules ``bda3`` and
+  ``rgbp``;
 - correlations: ``lkj``; anything known: ``fixed``.
 
 The menu: a prior is a class in a file of its own under ``laws/`` and one line here.

@@ -6,8 +6,7 @@ A density that behaves as ``x^e |log x|^l`` is integrable
 - at zero where e > -1, or e = -1 and l < -1.
 
 Most laws have l = 0: their exponents are plain numbers, which is what `Exponent` is too, with l beside it. Products of
-densities add
-exponents, a moment of order r adds r.
+densities add exponents, a moment of order r adds r.
 """
 
 from __future__ import annotations

@@ -39,11 +39,9 @@ class Prior:
     """A prior; equal records are equal priors.
 
     A law is a subclass in a file of its own under ``laws/``, a frozen dataclass whose fields are its numbers in the
-    order in which they are
-    written, and a line in the menu (`hiermodels.priors`). It gives `name`, `example`, `kinds` and `log_density`;
-    `sample`, `law` and `source`, where it is proper;
-    and whatever else of the below is not as it stands here. Contract tests over the menu hold density, sampler, NumPyro
-    law and source to each other.
+    order in which they are written, and a line in the menu (`hiermodels.priors`). It gives `name`, `example`, `kinds`
+    and `log_density`; `sample`, `law` and `source`, where it is proper; and whatever else of the below is not as it
+    stands here. Contract tests over the menu hold density, sampler, NumPyro law and source to each other.
 
     Attributes
     ----------
@@ -64,8 +62,7 @@ class Prior:
         For a prior in units of another parameter: what to write where there is no such parameter.
     variance_powers : tuple of int
         Powers k whose sums over groups, sum w_j^k with w_j = 1 / (V_j + sd^2), stand under the root of a density that
-        is a function of the groups'
-        known variances V_j, and is not normalised; empty for any other.
+        is a function of the groups' known variances V_j, and is not normalised; empty for any other.
     known : bool
         Whether the parameter is known, and nothing is estimated.
     constant : bool
@@ -166,8 +163,7 @@ class Prior:
             Value of the parameter (a standard deviation for scale parameters).
         context : Array, optional
             What else the density depends on: known variances se_j^2, shape (group,), where `of_variances`; the value of
-            the
-            parameter `unit`, shape (), where there is one.
+            the parameter `unit`, shape (), where there is one.
         """
         raise NotImplementedError(f"{self.name}: log_density")
 

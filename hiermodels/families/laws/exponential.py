@@ -27,10 +27,8 @@ class Exponential(Family):
     / theta.
 
     A group's n waiting times add n to the shape and their sum to the rate: as n Poisson events in that time.
-    Coefficients, too, are
-    of log rates; predictions, residuals and fitted values are waiting times. The mean waiting time of a new group does
-    not exist
-    (a rate may be close to 0); its median and quantiles do.
+    Coefficients, too, are of log rates; predictions, residuals and fitted values are waiting times. The mean waiting
+    time of a new group does not exist (a rate may be close to 0); its median and quantiles do.
     """
 
     name = "exponential"

@@ -85,8 +85,7 @@ class BetaGroups(Population):
     def concentration_of(self, share: float) -> float:
         return 1 / share - 1
 
-    # integrated out
-    # -------------------------------------------------------------------------------------------------------
+    # integrated out ---------------------------------------------------------------------------------------------------
 
     def logs_of_mean(self, mean: Array) -> tuple[Array, Array]:
         mean = jnp.minimum(positive(mean, float(jnp.finfo(mean.dtype).max) ** 0.9), 1 - jnp.finfo(mean.dtype).epsneg)
@@ -145,8 +144,7 @@ class BetaGroups(Population):
         misses, unit = trials - events, units / trials**2  # one over the effective number of groups
         return jnp.log(events / misses), (1 / events + 1 / misses) * (1 + trials * unit / (concentration + 1))
 
-    # defaults
-    # -------------------------------------------------------------------------------------------------------------
+    # defaults ---------------------------------------------------------------------------------------------------------
     def default_mean(self, unpooled: tuple[float, float] | None) -> Prior:
         return uniform(0, 1) if unpooled is None else beta(*unpooled)
 

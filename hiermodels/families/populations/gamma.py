@@ -91,8 +91,7 @@ class GammaGroups(Population):
     def concentration_of(self, share: float) -> float:
         return share**-2
 
-    # integrated out
-    # -------------------------------------------------------------------------------------------------------
+    # integrated out ---------------------------------------------------------------------------------------------------
 
     def logs_of_mean(self, mean: Array) -> tuple[Array, Array]:
         mean = positive(mean, float(jnp.finfo(mean.dtype).max) ** 0.9)
@@ -139,8 +138,7 @@ class GammaGroups(Population):
     def noisy(self, events: Array, size: Array, units: Array, concentration: Array) -> tuple[Array, Array]:
         return jnp.log(events / size), 1 / events + units / size**2 / concentration
 
-    # defaults
-    # -------------------------------------------------------------------------------------------------------------
+    # defaults ---------------------------------------------------------------------------------------------------------
     def default_mean(self, unpooled: tuple[float, float] | None) -> Prior:
         return power(1) if unpooled is None else power(1 - unpooled[0])
 

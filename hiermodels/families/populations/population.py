@@ -50,8 +50,7 @@ class Population:
     def __str__(self) -> str:
         return self.name
 
-    # one law, interpreted
-    # -------------------------------------------------------------------------------------------------
+    # one law, interpreted ---------------------------------------------------------------------------------------------
 
     def component(self, mean: Array, concentration: Array) -> Component:
         """Law of group values as a component of a mixture."""
@@ -77,8 +76,7 @@ class Population:
         """The law in a line of a model."""
         raise NotImplementedError(self.name)
 
-    # not pooled
-    # -----------------------------------------------------------------------------------------------------------
+    # not pooled -------------------------------------------------------------------------------------------------------
 
     def unpooled_law(
         self, size: int, prior: tuple[float, float]
@@ -98,8 +96,7 @@ class Population:
         """Law of groups that are not pooled in a line of a model."""
         raise NotImplementedError(self.name)
 
-    # with data
-    # ------------------------------------------------------------------------------------------------------------
+    # with data --------------------------------------------------------------------------------------------------------
 
     def own(self, y: Any, size: Any) -> Any:
         """SciPy's law that the likelihood of a group's own counts makes, normalised."""
@@ -129,8 +126,7 @@ class Population:
         """
         raise NotImplementedError(self.name)
 
-    # integrated out
-    # -------------------------------------------------------------------------------------------------------
+    # integrated out ---------------------------------------------------------------------------------------------------
     #
     # ``logs`` is a pair: log m, and log(1 - m) of a probability or m itself of a rate. ``counts`` has the sums of each
     # group, ``y`` and
@@ -190,8 +186,7 @@ class Population:
         """
         raise NotImplementedError(self.name)
 
-    # defaults
-    # -------------------------------------------------------------------------------------------------------------
+    # defaults ---------------------------------------------------------------------------------------------------------
 
     def default_mean(self, unpooled: tuple[float, float] | None) -> Prior:
         """Default prior of the population's mean; or of one common rate, that of unpooled groups."""

@@ -16,8 +16,7 @@ class BDA3(Prior):
     """Joint rule (alpha + beta)^(-5/2) of a beta population; a^(-3/2) / b of a gamma population.
 
     With m the population's mean and kappa = alpha + beta: (alpha + beta)^(-5/2) dalpha dbeta = kappa^(-3/2) dm dkappa,
-    and
-    a^(-3/2) b^(-1) da db = a^(-3/2) m^(-1) da dm.
+    and a^(-3/2) b^(-1) da db = a^(-3/2) m^(-1) da dm.
     """
 
     name = "bda3"

@@ -20,8 +20,7 @@ class ScaledHalfT(Prior):
     """Half t law of a group sd in units of sigma, the residual sd: sd / sigma has ``half_t(df, ratio)``.
 
     p(sd | sigma) = 2 t_df(sd / (ratio sigma)) / (ratio sigma). A change of the outcome's units changes nothing, so one
-    text serves any data and
-    every dataset of a study.
+    text serves any data and every dataset of a study.
 
     Examples
     --------
