@@ -31,24 +31,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark those cases of a parametrised test ``slow`` that its ``slow_cases`` names by their ids; a name without a
-    case is an error.
+    case is an error, where all cases are collected.
     """
-    there: dict[tuple[str, str], set[str]] = {}
-    marked: dict[tuple[str, str], set[str]] = {}
+    without: dict[str, set[str]] = {}
     for item in items:
-        mark = item.get_closest_marker("slow_cases")
-        if mark is not None:
-            test = item.nodeid.split("[")[0], item.originalname
-            case = item.nodeid.partition("[")[2].removesuffix("]")
-            there.setdefault(test, set()).add(case)
-            marked[test] = set(mark.args)
+        if mark := item.get_closest_marker("slow_cases"):
+            test, _, case = item.nodeid.removesuffix("]").partition("[")
+            without.setdefault(test, set(mark.args)).discard(case)
             if case in mark.args:
                 item.add_marker(pytest.mark.slow)
-    for test, names in marked.items():
-        if len(there[test]) > 1 and names - there[test]:
-            raise pytest.UsageError(f"{test[0]}: slow_cases names no case: {', '.join(sorted(names - there[test]))}")
+    some = config.getoption("lf", False) or any("[" in argument for argument in config.args)
+    wrong = [
+        f"{test}: slow_cases names no case: {', '.join(sorted(names))}" for test, names in without.items() if names
+    ]
+    if wrong and not some:
+        raise pytest.UsageError("; ".join(wrong))
 
 
 @pytest.fixture(autouse=True, scope="module")

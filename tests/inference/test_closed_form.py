@@ -434,11 +434,8 @@ CLOSED = {
 }  # fmt: skip
 
 
-QUICK = ("bounded sigma",)
-
-
-@pytest.mark.slow_cases("bounded sigma")
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in CLOSED])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLOSED)
 def test_closed_form_draws_match_the_exact_engine(name):
     """Mean, sd and three quantiles of every variable, within four standard errors of 40,000 independent draws."""
     model, frame, pooling = CLOSED[name]

@@ -170,11 +170,10 @@ def summaries(problem):
     return float(evidence), {k: np.stack([v.mean, v.sd, v.median]) for k, v in found.items()}
 
 
-QUICK = ("two levels, known variances", "two levels, in units of sigma", "gamma-Poisson")
+QUICK = ("two levels, in units of sigma",)
 BY_QUADRATURE = [n for n in MODELS if n not in ("counts in three levels", "crossed")]
 
 
-@pytest.mark.slow_cases("gamma-Poisson", "two levels, known variances")
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in BY_QUADRATURE])
 def test_relabelling_groups_permutes_the_posterior(name):
     """Hyperparameters keep their summaries, group values go where their labels went."""

@@ -117,10 +117,8 @@ def within(found, targets):
         assert (off[pick] <= near[pick]).all(), (name, off / near)
 
 
-@pytest.mark.slow_cases("flat_variance()")
-@pytest.mark.parametrize(
-    "prior", ["flat_variance()", *(pytest.param(p, marks=pytest.mark.slow) for p in EIGHT if p != "flat_variance()")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("prior", EIGHT)
 def test_eight_schools(prior):
     tau, mu, first, last = EIGHT[prior]
     problem = bind(hm.Model("effect ~ 1 + (1 | school)", known_se="se", priors={"sd_school": prior}), SCHOOLS)

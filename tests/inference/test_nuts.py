@@ -18,7 +18,7 @@ COVARIANCES = {
     2: np.array([[1.0, 0.9], [0.9, 1.0]]),
     5: np.diag([1e-4, 1e-2, 1.0, 1e2, 1e4]),
 }
-QUICK = ((1, True), (2, True))
+QUICK = ((2, True),)
 Y = np.array([28.0, 8, -3, 7, -1, 1, 18, 12])
 SE = np.array([15.0, 10, 16, 11, 9, 11, 10, 18])
 
@@ -61,7 +61,6 @@ def assert_means(x, truth, z=4.5):
     assert (gap < z).all(), gap
 
 
-@pytest.mark.slow_cases("1-True")
 @pytest.mark.parametrize(
     ("dim", "dense"),
     [
@@ -103,10 +102,8 @@ def test_eight_schools_against_quadrature():
         assert_means((chains.position[..., 0] < np.interp(p, cdf, grid)).astype(float), p)
 
 
-@pytest.mark.slow_cases("1")
-@pytest.mark.parametrize(
-    "depth", [1, pytest.param(2, marks=pytest.mark.slow), pytest.param(10, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [1, 2, 10])
 def test_short_trajectories_keep_the_target(depth):
     """A tree cut off early is slower, not wrong."""
     settings = NutsSettings(draws=250, tune=250, max_tree_depth=depth)

@@ -84,7 +84,7 @@ MODELS = {
 }  # fmt: skip
 
 QUICK = {
-    "known variances, reference prior", "correlated slopes", "three levels", "crossed", "one predictor alone", "student t", "binomial logit",
+    "known variances, reference prior", "three levels", "crossed", "one predictor alone", "student t", "binomial logit",
     "bernoulli logit, unpooled", "negative binomial", "binomial, three levels", "poisson",
 }  # fmt: skip
 
@@ -152,7 +152,6 @@ def at_zero(problem, plain, reports):
     return found
 
 
-@pytest.mark.slow_cases("correlated slopes")
 @pytest.mark.parametrize(
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
 )

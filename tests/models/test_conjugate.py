@@ -208,7 +208,7 @@ JOINT = {
 }
 
 
-@pytest.mark.slow_cases("pumps", "rats")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", JOINT)
 def test_rgbp(name):
     """Flat on the link of the mean and on one over the concentration: group means and sds against quadrature in

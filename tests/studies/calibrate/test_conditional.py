@@ -24,10 +24,8 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.slow_cases("normal")
-@pytest.mark.parametrize(
-    "name", ["normal", *(pytest.param(n, marks=pytest.mark.slow) for n in ("binomial", "poisson"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
 def test_the_conditional_coverage_is_the_coverage_with_a_smaller_error(name, tmp_path):
     mechanism, theta, priors = CASES[name]
     study = {

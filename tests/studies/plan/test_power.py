@@ -261,10 +261,8 @@ def test_assurance_is_the_closed_form():
     assert abs(found.table["power"].iloc[0] - expected) < 3 * found.table["mcse"].iloc[0]
 
 
-@pytest.mark.slow_cases("classroom")
-@pytest.mark.parametrize(
-    "level", ["classroom", *(pytest.param(name, marks=pytest.mark.slow) for name in ("school", "obs"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["classroom", "school", "obs"])
 def test_treatments_are_assigned_at_any_level(level):
     """Known variances: the variance of the difference is that of the level's means."""
     tau, kappa, sigma, j, k, n = 0.5, 0.4, 1.0, 10, 4, 6

@@ -198,7 +198,7 @@ def test_float32_studies_run_and_agree_roughly(tmp_path):
     assert np.nanmean(np.abs(a["estimate"].to_numpy() - b["estimate"].to_numpy()) / a["se"].to_numpy()) < 0.1
 
 
-@pytest.mark.slow_cases("retry-with-escalation")
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["retry-with-escalation"])
 def test_retries_are_made_and_counted(tmp_path, policy):
     study = prior_study("two levels, known variances", 16)

@@ -134,10 +134,8 @@ def walked(trial, analysis, rates):
     return total
 
 
-@pytest.mark.slow_cases("sizes1")
-@pytest.mark.parametrize(
-    "sizes", [pytest.param(((3, 6), (3, 6), (3, 6)), marks=pytest.mark.slow), ((3, 6), (2, 5), (3, 6))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [((3, 6), (3, 6), (3, 6)), ((3, 6), (2, 5), (3, 6))])
 def test_sorted_states_give_what_all_ordered_outcomes_give(sizes):
     trial = Trial(sizes, null=0.2, threshold=0.9, futility=0.3, efficacy=0.97)
     rates = [0.2, 0.1, 0.6]
