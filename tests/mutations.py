@@ -309,20 +309,10 @@ def mutated_frame(number: int) -> Any:
     return frame.set_index(index) if index in frame and rng.random() < 0.05 else frame
 
 
+FIT = ["fit", "effect ~ 1 + (1 | school)", "--data", "eight_schools", "--known-se", "se"]
+FIT += ["--sampler", "exact", "--draws", "10", "--quiet"]
 COMMANDS = [
-    [
-        "fit",
-        "effect ~ 1 + (1 | school)",
-        "--data",
-        "eight_schools",
-        "--known-se",
-        "se",
-        "--sampler",
-        "exact",
-        "--draws",
-        "10",
-        "--quiet",
-    ],
+    FIT,
     ["run", "quick", "--replications", "4", "--workers", "1", "--quiet"],
     ["check", "quick"],
     ["list", "models"],

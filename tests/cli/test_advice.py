@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from clear_words import EXACT
+from mutations import FIT
 
 import hiermodels as hm
 from hiermodels.cli import _code
@@ -388,24 +390,7 @@ def test_advice_about_models_and_tables(mistake):
 # configs
 # -------------------------------------------------------------------------------------------------------------------
 
-BASE = """
-mechanisms:
-  formula: effect ~ 1 + (1 | school)
-  family: normal
-  known_se: se
-  design: eight_schools
-  truth: {Intercept: 8, sd_school: 10}
-  grid: {sd_school: [0, 10]}
-estimands: [Intercept, sd_school, theta_school, {benefit: P(Intercept > 0)}]
-methods:
-  complete: {pooling: complete, sampler: exact}
-  partial: {pooling: partial, sampler: exact, priors: {Intercept: flat(), sd_school: half_normal(20)}}
-performance: [bias, mse, cover, ciwidth]
-interval: 0.95
-replications: 3
-failures: complete-case
-seed: 1
-"""
+BASE = EXACT.decode()
 GROWN = """
 mechanisms:
   formula: y ~ 1 + x + (1 | g)
@@ -633,19 +618,6 @@ methods:
 replications: 4
 seed: 1
 """
-FIT = [
-    "fit",
-    "effect ~ 1 + (1 | school)",
-    "--data",
-    "eight_schools",
-    "--known-se",
-    "se",
-    "--sampler",
-    "exact",
-    "--draws",
-    "10",
-    "--quiet",
-]
 
 
 @pytest.fixture(scope="module")

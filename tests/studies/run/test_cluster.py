@@ -140,59 +140,52 @@ def wait_for(condition, seconds=120):
         time.sleep(0.02)
 
 
+def scheduler(folder):
+    """A Dask scheduler that writes its address into a folder, ``scheduler.json``."""
+    words = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(folder / "scheduler.json"))
+    return process("distributed.cli.dask_scheduler", *words, **quiet(folder))
+
+
+def worker(folder, *options, **more):
+    """A worker of one thread of the scheduler of a folder."""
+    words = ("--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1", "--scheduler-file")
+    return process(
+        "distributed.cli.dask_worker", *words, str(folder / "scheduler.json"), *options, **quiet(folder), **more
+    )
+
+
+def quiet(folder):
+    return {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder}
+
+
+def address(folder):
+    """Address of the scheduler of a folder, once it is there."""
+    wait_for((folder / "scheduler.json").exists)
+    return json.loads((folder / "scheduler.json").read_text())["address"]
+
+
+def far_run(file, folder, *options, **more):
+    """The command that runs a study on the scheduler beside its file."""
+    words = ("run", str(file), "--out", str(folder), "--scheduler", address(file.parent))
+    return process("hiermodels.cli", *words, *options, stderr=subprocess.PIPE, text=True, cwd=file.parent, **more)
+
+
 @pytest.mark.slow
 def test_a_worker_killed_in_the_middle_loses_nothing(tmp_path):
     pytest.importorskip("distributed", reason="needs the extra `cluster`")
     file, folder = tmp_path / "study.yaml", tmp_path / "run"
     file.write_text(json.dumps(STUDY))
-    place = tmp_path / "scheduler.json"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    one = (
-        "distributed.cli.dask_worker",
-        "--scheduler-file",
-        str(place),
-        "--nthreads",
-        "1",
-        "--no-dashboard",
-        "--no-nanny",
-        "--host",
-        "127.0.0.1",
-    )
     with (
-        process(
-            "distributed.cli.dask_scheduler",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            "0",
-            "--no-dashboard",
-            "--scheduler-file",
-            str(place),
-            **quiet,
-        ),
-        process(*one, **quiet) as first,
-        process(*one, **quiet),
+        scheduler(tmp_path),
+        worker(tmp_path, "--no-nanny") as first,
+        worker(tmp_path, "--no-nanny"),
+        far_run(file, folder, stdout=subprocess.DEVNULL) as run,
     ):
-        wait_for(place.exists)
-        address = json.loads(place.read_text())["address"]
-        with process(
-            "hiermodels.cli",
-            "run",
-            str(file),
-            "--out",
-            str(folder),
-            "--scheduler",
-            address,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-        ) as run:
-            wait_for(lambda: len(list(folder.rglob("estimates/**/*.parquet"))) >= 20 or run.poll() is not None)
-            assert run.poll() is None
-            first.send_signal(signal.SIGKILL)
-            _, error = run.communicate(timeout=300)
-            assert run.returncode == 0, error
+        wait_for(lambda: len(list(folder.rglob("estimates/**/*.parquet"))) >= 20 or run.poll() is not None)
+        assert run.poll() is None
+        first.send_signal(signal.SIGKILL)
+        _, error = run.communicate(timeout=300)
+        assert run.returncode == 0, error
     assert "2 worker(s), 2 thread(s) behind tcp://127.0.0.1:" in error
     local = hm.run(file, tmp_path / "local", progress=False)
     for cell in local.manifest["cells"]:
@@ -210,53 +203,18 @@ def test_a_worker_killed_in_the_middle_loses_nothing(tmp_path):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_scheduler_that_goes_away_leaves_a_run_that_can_go_on(tmp_path, how):
     pytest.importorskip("distributed", reason="needs the extra `cluster`")
-    file, folder, place = tmp_path / "study.yaml", tmp_path / "run", tmp_path / "scheduler.json"
+    file, folder = tmp_path / "study.yaml", tmp_path / "run"
     file.write_text(
         json.dumps({**STUDY, "methods": {"complete": STUDY["methods"]["complete"]}, "replications": 20_000})
     )
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
-    with process(
-        "distributed.cli.dask_scheduler",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-        "--no-dashboard",
-        "--scheduler-file",
-        str(place),
-        **quiet,
-    ) as scheduler:
-        wait_for(place.exists)
-        with process(
-            "distributed.cli.dask_worker",
-            "--scheduler-file",
-            str(place),
-            "--nthreads",
-            "1",
-            "--no-dashboard",
-            "--no-nanny",
-            "--host",
-            "127.0.0.1",
-            **quiet,
-        ):
-            address = json.loads(place.read_text())["address"]
-            with process(
-                "hiermodels.cli",
-                "run",
-                str(file),
-                "--out",
-                str(folder),
-                "--scheduler",
-                address,
-                "--quiet",
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                cwd=tmp_path,
-            ) as run:
-                wait_for(lambda: len(list(folder.rglob("estimates/**/*.parquet"))) >= 5 or run.poll() is not None)
-                scheduler.send_signal(how)
-                _, error = run.communicate(timeout=60)
+    with (
+        scheduler(tmp_path) as gone,
+        worker(tmp_path, "--no-nanny"),
+        far_run(file, folder, "--quiet", stdout=subprocess.PIPE) as run,
+    ):
+        wait_for(lambda: len(list(folder.rglob("estimates/**/*.parquet"))) >= 5 or run.poll() is not None)
+        gone.send_signal(how)
+        _, error = run.communicate(timeout=60)
     assert run.returncode == 75 and error.startswith("interrupted: the scheduler at ") and error.count("\n") == 1, error
 
 
@@ -264,8 +222,6 @@ def test_a_scheduler_that_goes_away_leaves_a_run_that_can_go_on(tmp_path, how):
 def test_a_function_in_processes_of_a_worker_under_its_nanny(tmp_path, monkeypatch):
     pytest.importorskip("distributed", reason="needs the extra `cluster`")
     monkeypatch.setattr(results.Run, "report", lambda self: None)
-    place = tmp_path / "scheduler.json"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
     found = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}  # the scheduler has no such path
     config = {
         **{k: v for k, v in STUDY.items() if k != "lanes"},
@@ -277,35 +233,10 @@ def test_a_function_in_processes_of_a_worker_under_its_nanny(tmp_path, monkeypat
         "methods": {"mine": {"host": True, "function": host_methods.moody, "timeout": 60}},
         "replications": 12,
     }
-    with (
-        process(
-            "distributed.cli.dask_scheduler",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            "0",
-            "--no-dashboard",
-            "--scheduler-file",
-            str(place),
-            **quiet,
-        ),
-        process(
-            "distributed.cli.dask_worker",
-            "--scheduler-file",
-            str(place),
-            "--nthreads",
-            "1",
-            "--no-dashboard",
-            "--host",
-            "127.0.0.1",
-            **quiet,
-            env=found,
-        ) as worker,
-    ):
-        wait_for(place.exists)
-        far = hm.run(config, tmp_path / "far", progress=False, scheduler=json.loads(place.read_text())["address"])
-        worker.terminate()
-        worker.wait(30)
+    with scheduler(tmp_path), worker(tmp_path, env=found) as nanny:
+        far = hm.run(config, tmp_path / "far", progress=False, scheduler=address(tmp_path))
+        nanny.terminate()
+        nanny.wait(30)
     near = hm.run(config, tmp_path / "near", progress=False)
     assert far.estimates["message"].nunique() == 4 and (far.estimates["status"] == "ok").any()
     pd.testing.assert_frame_equal(far.estimates, near.estimates)
