@@ -71,8 +71,10 @@ def over_outcomes(family, function):
     """Sum or integral of a function of an outcome, shape (outcome, 1) -> (outcome, row), over all that a family has."""
     if not family.measured:
         return function(np.arange(4_000.0)[:, None]).sum(0)
-    reach = 200 if family.link.identity else 34
+    reach = 14 if family.link.identity else 34
     t = np.linspace(-reach, reach, 400_001)[:, None]
+    if family.link.identity:
+        return (function(np.sinh(t)) * np.cosh(t)).sum(0) * (t[1] - t[0])
     inside = t if family.link.kind != "unit" else np.clip(t, -30, 30)
     return (function(family.link.host_inverse(inside)) * family.link.slope(inside)).sum(0) * (t[1] - t[0])
 
@@ -119,9 +121,7 @@ class TestRowsAroundALinearPredictor:
         rows, values = rows_of(family, known), values_of(family, known)
         law = family.host_rows(ETA, {n: v.reshape(1) for n, v in values.items()} if values else values, rows)
         total = over_outcomes(family, lambda y: np.exp(log_density(law, y)))
-        np.testing.assert_allclose(
-            total, 1, atol=1e-5 if any(q.role == "degrees of freedom" for q in family.own) else 1e-6
-        )
+        np.testing.assert_allclose(total, 1, atol=1e-6)
         draws = np.asarray(
             family.rows(jnp.asarray(ETA), values, Rows(*map(jnp.asarray, rows[:2]), known)).sample(
                 jax.random.key(2), (20_000,)
@@ -302,7 +302,8 @@ class TestRowsAtARate:
         family = families.MENU[name]
         y = np.array([0.0, 1.0, -1.0, 0.5])
         bad = np.any([found.bad for found in family.refused(y, np.ones(4))], axis=0)
-        assert np.all(bad[np.isneginf(log_density(family.host_at_rate(np.full(4, 0.4), np.ones(4)), y))])
+        none = np.isneginf(log_density(family.host_at_rate(np.full(4, 0.4), np.ones(4)), y))
+        assert np.all(bad[none]) if family.measured else np.all(bad == none)
 
 
 @pytest.mark.parametrize("name", CONJUGATE)
@@ -397,7 +398,9 @@ class TestPopulations:
             ]
             between, within = (square - mean**2 for mean, square in moments)
             share = between / (between + within)
-        assert float(family.share(np.array(m), np.array(a), size)) == pytest.approx(share, rel=1e-7)
+        assert float(family.share(np.array(m), np.array(a), size)) == pytest.approx(
+            share, rel=1e-7 if family.measured else 1e-9
+        )
 
     def test_moments_of_mean_outcomes_end_where_the_rate_goes_to_zero(self, name):
         """E[mean(theta)^r] exists iff mean^r theta^(a - 1) is integrable at 0: r times the power by which the mean
@@ -429,6 +432,8 @@ class TestPopulations:
         with np.errstate(invalid="ignore"):
             information = over_outcomes(family, squares)
         np.testing.assert_allclose(np.diff(density - 0.5 * np.log(information)), 0, atol=1e-6)
+        if not family.measured:  # the information of a count is 1 over its variance
+            np.testing.assert_allclose(np.diff(density + 0.5 * np.log(here.var())), 0, atol=1e-9)
         first, second = family.unpooled
         kernel = (first - 1) * np.log(x) + ((second - 1) * np.log1p(-x) if family.link.bounded else -second * x)
         np.testing.assert_allclose(np.diff(density - kernel), 0, atol=1e-9)

@@ -151,7 +151,7 @@ def test_known_variances_are_metafors():
 
 
 def test_hksj_is_the_estimator_of_that_name():
-    """`frequentist.hksj` on the same eight schools; and -2 log L by hand at a variance of 0."""
+    """`frequentist.hksj` on the same eight schools."""
     from hiermodels.inference.frequentist import hksj
 
     frame = hm.load_dataset("eight_schools")

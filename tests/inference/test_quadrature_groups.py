@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from link_quadrature import Posterior, log_groups, log_likelihood
 from scipy import stats
 
 import hiermodels as hm
@@ -18,7 +19,6 @@ from hiermodels.models.factorise import factorise
 from hiermodels.models.line_rules import RULES, gauss_hermite
 from hiermodels.models.quadrature import Quadrature
 from hiermodels.models.units import shown
-from tests.link_quadrature import Posterior, log_groups, log_likelihood
 
 FAMILIES = ["bernoulli_logit", "binomial_logit", "poisson_log", "negative_binomial"]
 COLUMNS = {

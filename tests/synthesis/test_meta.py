@@ -5,6 +5,7 @@ have.
 import numpy as np
 import pandas as pd
 import pytest
+from link_quadrature import Posterior
 from scipy import integrate, optimize, stats
 
 import hiermodels as hm
@@ -78,7 +79,7 @@ def analysis(name, **settings):
 
 # metafor 3.8-1, rma(): estimate se lower upper tau2 I2 (%) H2 of DL PM REML ML; Hartung-Knapp (REML) estimate se lower
 # upper; Q and its p;
-# Q-profile of tau2; rma.mv's profile likelihood of tau2, REML and ML; leave1out (REML): means, tau2
+# Q-profile of tau2; rma.mv's profile likelihood of tau2, REML and ML
 METAFOR = {
     "bcg": (
         [[-0.71411722, 0.17874209, -1.0644453, -0.36378916, 0.30876026, 92.117347, 12.686084], [-0.71496815, 0.18089219, -1.0695103, -0.36042597, 0.31806845, 92.330338, 13.038384],
@@ -394,7 +395,7 @@ def test_correlated_effects_are_refused():
 
 @pytest.mark.slow
 def test_the_sentence_of_the_page():
-    from tests.test_docs import DOCS, blocks
+    from test_docs import DOCS, blocks
 
     page = DOCS / "meta_analysis.md"
     scope = {}
@@ -432,19 +433,44 @@ def test_one_group_by_its_binomial_law():
 
 
 @pytest.mark.slow
-def test_two_arms_by_their_binomial_law():
+@pytest.mark.parametrize(
+    ("measure", "size", "family"), [("PLO", "n", "binomial_logit"), ("IRLN", "time", "poisson_log")]
+)
+def test_one_group_by_quadrature(measure, size, family):
+    """Studies without an event are no exception: nothing is corrected."""
+    table = pd.DataFrame({"x": [5, 0, 12, 9, 2], "size": [30, 17, 40, 21, 12]})
+    priors = {"mean": "normal(0, 2)", "tau": "half_normal(1)"}
+    found = hm.meta(table, measure, events="x", **{size: "size"}, likelihood="exact", priors=priors)
+    expected = Posterior(family, table["x"].to_numpy(float), table["size"].to_numpy(float))
+    errors = found.fit.summary(["Intercept", "sd_study"])["mcse_mean"].to_numpy()
+    (mean, spread), (tau, tau_spread) = expected.intercept(), expected.sd()
+    row = found.summary().loc["mean"]
+    assert row["estimate"] == pytest.approx(mean, abs=4 * errors[0]) and row["se"] == pytest.approx(spread, rel=0.06)
+    assert found.fit.draws.values["sd_study"].mean() == pytest.approx(tau, abs=4 * errors[1])
+    assert found.summary().loc["tau", "se"] == pytest.approx(tau_spread, rel=0.06)
+    assert found.studies["theta_mean"].iloc[1] == pytest.approx(expected.theta(1)[0], abs=0.1 * expected.theta(1)[1])
+
+
+COUNT_LAWS = {
+    "OR": (COUNTS, lambda x, n, eta: stats.binom.pmf(x, n, 1 / (1 + np.exp(-eta)))),
+    "IRR": (
+        {"events": "a", "time": "n", "control_events": "c", "control_time": "m"},
+        lambda x, time, eta: stats.poisson.pmf(x, time * np.exp(eta)),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("measure", COUNT_LAWS)
+def test_two_arms_by_the_law_of_their_counts(measure):
+    columns, law_of = COUNT_LAWS[measure]
     table = pd.DataFrame({"a": [0, 1, 2], "n": [40, 55, 80], "c": [3, 4, 9], "m": [41, 52, 79]})
-    found = hm.meta(
-        table, "OR", **COUNTS, likelihood="exact", priors={"mean": "normal(0, 1)", "tau": "half_normal(0.5)"}
-    )
+    priors = {"mean": "normal(0, 1)", "tau": "half_normal(0.5)"}
+    found = hm.meta(table, measure, **columns, likelihood="exact", priors=priors)
     b, t = np.linspace(-9, 3, 601)[:, None], np.linspace(-7, 5, 481)
     likelihood = []
     for a, n, c, m in table.itertuples(index=False):
-        both = (
-            stats.binom.pmf(a, n, 1 / (1 + np.exp(-b - t)))
-            * stats.binom.pmf(c, m, 1 / (1 + np.exp(-b)))
-            * stats.norm.pdf(b, 0, 10)
-        )
+        both = law_of(a, n, b + t) * law_of(c, m, b) * stats.norm.pdf(b, 0, 10)
         likelihood.append(both.sum(0))
     mean, tau = np.linspace(-4.5, 3, 151)[:, None], np.linspace(0.01, 2.6, 131)
     log_density = stats.norm.logpdf(mean) + stats.norm.logpdf(tau, 0, 0.5)

@@ -16,6 +16,7 @@ from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.data import bind
 from hiermodels.models.problem import as_jax
 from hiermodels.studies.run.export import import_estimates
+from hiermodels.studies.run.replicate import replicate
 
 
 def alone(name, model, frame, *variables):
@@ -88,6 +89,15 @@ def test_a_study_gives_the_numbers_of_estimate_and_counts_singular_fits_apart(tm
     )
     treated = run.estimates.query("estimand == 'treated'")
     assert treated[["lower", "upper"]].notna().all(axis=None)
+    one, other = (rows["rep"][rows["status"] == word].iloc[0] for word in ("ok", "singular"))
+    columns = ["estimate", "se", "lower", "upper"]
+    for rep in (one, other):
+        alone = hm.estimate(hm.Model(STUDY["mechanisms"]["formula"]), replicate(run, int(rep)).data)
+        assert alone.status == rows.set_index("rep").loc[rep, "status"]
+        expected = alone.summary().loc["treated", columns].to_numpy(float)
+        assert treated.set_index("rep").loc[rep, columns].to_numpy(float) == pytest.approx(expected, rel=1e-6)
+        sd = rows.set_index("rep").loc[rep, "estimate"]
+        assert sd == pytest.approx(alone.summary().loc["sd_cluster", "estimate"], rel=1e-6, abs=1e-9)
 
 
 def test_what_a_likelihood_needs_of_a_design_is_said_before_computing():
