@@ -41,8 +41,8 @@ def run(
         Allow more replications, cells or methods than the folder's study has.
     shard
         I/N: compute one N-th of the study's chunks, on any machine; I counts from 0 or from 1. By default the numbers
-        of
-        a Slurm job array, where there is one, else everything. Shards may share a run folder, or `merge` joins theirs.
+        of a Slurm job array, where there is one, else everything. Shards may share a run folder, or `merge` joins
+        theirs.
     time_limit
         Seconds or HH:MM:SS, start-up counted; the run ends by then with exit code 75, and the same command goes on.
     scheduler

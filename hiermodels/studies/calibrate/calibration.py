@@ -4,13 +4,11 @@ Which function?
 
 - `calibration` reads what a study in the *prior* regime has stored: every estimand of every method, no refitting.
 - `sbc` does it in one call: truths from the model's priors, any sampler, data-dependent test quantities, the
-  data-averaged
-  posterior (prior SBC).
+  data-averaged posterior (prior SBC).
 - `posterior_sbc` asks the same question around one observed dataset, where it matters (posterior SBC).
 
 All return a `Calibration`: a table with one test a row, its p-value, and the same adjusted so that the whole table has
-one
-failure rate; PITs for figures, and ArviZ's groups ``prior_sbc`` and ``posterior_sbc``.
+one failure rate; PITs for figures, and ArviZ's groups ``prior_sbc`` and ``posterior_sbc``.
 """
 
 from __future__ import annotations
@@ -50,15 +48,13 @@ def calibration(
     """Test the calibration of every method of a study in the prior regime, from the ranks that it stored.
 
     Ranks become randomised PITs (`hiermodels.studies.calibrate.sbc_tests.pit`) on the lattice of the tail ESS; scalars
-    are tested one by
-    one, groups pooled with the replicate as the unit.
+    are tested one by one, groups pooled with the replicate as the unit.
 
     Parameters
     ----------
     estimates : Run or DataFrame
         A run, or its long table of estimates: ``rep, <factors>, method, estimand, group, rank, max_rank`` and, of
-        chains,
-        ``ess_tail``.
+        chains, ``ess_tail``.
     factors : sequence of str
         Columns whose values identify a cell; a run knows its own.
     by_group : bool
@@ -78,12 +74,10 @@ def calibration(
     Notes
     -----
     Ranks are uniform where truths come from the very priors that the method uses. Fits that gave nothing have no rank:
-    they
-    are counted in ``n_failed``, and leaving them out conditions on convergence. A method with other priors than the
-    truths'
-    is expected to fail; its row says by how much. So is one whose mechanism has a `deviation`: the study's datasets
-    have it, the
-    method knows nothing of it, and what fails is the inference under that misspecification, not the program.
+    they are counted in ``n_failed``, and leaving them out conditions on convergence. A method with other priors than
+    the truths' is expected to fail; its row says by how much. So is one whose mechanism has a `deviation`: the study's
+    datasets have it, the method knows nothing of it, and what fails is the inference under that misspecification, not
+    the program.
 
     Examples
     --------
@@ -200,8 +194,7 @@ def sbc(
     """Simulation-based calibration from the prior: does this sampler draw from this model's posterior?
 
     Truths come from the model's priors, datasets from the truths; the truth of every parameter and group value, of the
-    log
-    likelihood of the data, and of any further `quantities`, is ranked among the sampler's draws.
+    log likelihood of the data, and of any further `quantities`, is ranked among the sampler's draws.
 
     Parameters
     ----------
@@ -211,9 +204,8 @@ def sbc(
         The groups and predictors: a table without outcome, a dataset's name or file, or level sizes
         (``{"school": 20, "obs": 10}``).
     sampler : str or callable
-        ``nuts``, ``exact``, or ``(key, data) -> Draws`` for one dataset, in `jax.numpy`; values have the shapes
-        (chain, draw, *dims) with the padded group axes of ``data.real``. A sampler of one's own is thinned to its
-        effective
+        ``nuts``, ``exact``, or ``(key, data) -> Draws`` for one dataset, in `jax.numpy`; values have the shapes (chain,
+        draw, *dims) with the padded group axes of ``data.real``. A sampler of one's own is thinned to its effective
         number of draws like chains are.
     replications : int
         Datasets.
@@ -224,15 +216,12 @@ def sbc(
         ``log_likelihood`` of a declared model is always among them.
     keep : callable, optional
         ``data -> bool``: which datasets count. It sees the data alone, so the truths that are left are still draws from
-        the
-        posteriors of the data that are left.
+        the posteriors of the data that are left.
     deviation : mapping, optional
         How datasets differ from the model that is fitted, as under ``mechanisms`` of a config: ``{"errors":
-        "outliers(0.05, 5)"}``;
-        see `hiermodels.studies.mechanisms.deviations`. Truths still come from the priors, and the sampler knows nothing
-        of it: ranks then
-        show the miscalibration of a right program under a wrong model. Missing groups alone leave ranks uniform: chance
-        takes them away.
+        "outliers(0.05, 5)"}``; see `hiermodels.studies.mechanisms.deviations`. Truths still come from the priors, and
+        the sampler knows nothing of it: ranks then show the miscalibration of a right program under a wrong model.
+        Missing groups alone leave ranks uniform: chance takes them away.
     by_group : bool
         Test each group on its own as well.
     seed : int
@@ -297,8 +286,7 @@ def posterior_sbc(
     """Simulation-based calibration around one dataset: is the sampler right where this posterior lives?
 
     Truths are draws from the posterior given `data`; each makes a second dataset of the same design, groups included,
-    and is
-    ranked among draws from the posterior given both. Priors may be improper where the posterior is proper.
+    and is ranked among draws from the posterior given both. Priors may be improper where the posterior is proper.
 
     Parameters
     ----------

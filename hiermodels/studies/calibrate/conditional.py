@@ -2,14 +2,13 @@
 hyperparameters.
 
 Where hyperparameters are fixed and group values are drawn (regime: population), the law of a group's value given the
-data and
-the truth is known in closed form, so that the indicator "the interval covers" can be replaced by its expectation,
+data and the truth is known in closed form, so that the indicator "the interval covers" can be replaced by its
+expectation,
 
     P(lower <= theta <= upper | y, phi_true) = F(upper) - F(lower),
 
 with F normal, beta or gamma. The mean is the same coverage, its Monte Carlo error smaller (Morris and Tang's Rgbp
-reports both).
-Datasets are simulated again from their keys; nothing is fitted.
+reports both). Datasets are simulated again from their keys; nothing is fitted.
 """
 
 from __future__ import annotations

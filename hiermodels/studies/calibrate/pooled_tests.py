@@ -1,8 +1,7 @@
 """Tests of uniformity of PITs whose groups share hyperparameters and data: the replicate is the unit.
 
 - `pooled_chi_square`, `pooled_smooth`, `pooled_ecdf`: the groups of one replicate pooled; dependence within it is taken
-  from the
-  replicates.
+  from the replicates.
 - `sup_test`: a vector a replicate with mean zero, such as posterior probability minus indicator (the data-averaged
   posterior).
 """
@@ -155,10 +154,9 @@ def sup_test(rows: ArrayLike) -> Uniformity:
     """Test that vectors, one a replicate, have mean zero in every component.
 
     ``T = max_k sqrt(n) |mean_k| / sqrt(mean(x_k^2))``: the variance is that under the hypothesis, which holds the size
-    where
-    a component counts rare events. Its law is that of the largest component of a normal vector with the correlations
-    found, simulated; in its far tail the Bonferroni bound, which is never below. Components that do not vary are left
-    out.
+    where a component counts rare events. Its law is that of the largest component of a normal vector with the
+    correlations found, simulated; in its far tail the Bonferroni bound, which is never below. Components that do not
+    vary are left out.
 
     Parameters
     ----------

@@ -6,9 +6,8 @@ One replicate, compiled once and mapped over keys:
     posterior SBC   theta ~ p(theta | y0), y ~ p(y | theta),      theta_1..theta_L ~ p(theta | y0, y)
 
 theta is then one more draw from the posterior. A *quantity* is any function of parameters and data. Autocorrelated
-draws
-are thinned to their effective number, quantity by quantity, before the truth is ranked among them; ties are broken at
-random.
+draws are thinned to their effective number, quantity by quantity, before the truth is ranked among them; ties are
+broken at random.
 
 Sources: Talts, Betancourt, Simpson, Vehtari and Gelman (2018), arXiv 1804.06788; Modrak, Moon, Kim, Buerkner, Huurre,
 Faltejskova, Gelman and Vehtari (2023), Bayesian Analysis, doi 10.1214/23-BA1404 (quantities that depend on the data);
@@ -178,8 +177,7 @@ def log_likelihood(layout: Layout) -> Callable[[Mapping[str, Array], Data], Arra
     """Log likelihood of a dataset given every parameter and group value, up to a constant of the data.
 
     A test quantity that depends on the data: it tells a sampler that ignores the data, or part of them, from the right
-    one,
-    which ranks of parameters cannot.
+    one, which ranks of parameters cannot.
 
     Parameters
     ----------

@@ -36,12 +36,11 @@ class Calibration:
     ----------
     table : DataFrame
         ``<factors>, method, estimand, group, test, statistic, p, p_joint, n_sim, n_failed``. ``test`` is ``chi2``
-        (cells),
-        ``smooth`` (shift, width, skewness, kurtosis: least data needed for a width that is wrong), ``ecdf`` (ECDF
-        difference with its simultaneous band) or ``averaged`` (data-averaged posterior against prior).
-        ``group`` is ``[mean]`` where groups are pooled, over complete replicates, the replicate being the unit.
-        ``p_joint`` is Holm's adjustment over
-        the whole table: at ``p_joint <= a`` everywhere, right posteriors fail with probability at most a.
+        (cells), ``smooth`` (shift, width, skewness, kurtosis: least data needed for a width that is wrong), ``ecdf``
+        (ECDF difference with its simultaneous band) or ``averaged`` (data-averaged posterior against prior). ``group``
+        is ``[mean]`` where groups are pooled, over complete replicates, the replicate being the unit. ``p_joint`` is
+        Holm's adjustment over the whole table: at ``p_joint <= a`` everywhere, right posteriors fail with probability
+        at most a.
     pits : list of (dict, ndarray, tuple of str)
         Factors, method and estimand; PITs of shape (replicate, group); labels of the groups.
     notes : tuple of str

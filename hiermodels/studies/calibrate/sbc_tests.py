@@ -3,8 +3,7 @@
 With u the position of the truth among draws from its posterior, truths from the prior make u uniform on (0, 1).
 
 - `chi_square`, `smooth`, `ecdf_test`, `ecdf_band`: one PIT a replicate, independent between replicates. Their null laws
-  are exact up
-  to the chi-square approximation: the band's probability is computed, not simulated.
+  are exact up to the chi-square approximation: the band's probability is computed, not simulated.
 Those of groups pooled stand in `hiermodels.studies.calibrate.pooled_tests`. The smooth tests look at a few moments
 only: where a posterior is shifted or has a wrong width they see least evidence first; the others
 see any shape. Each returns a `Uniformity`: statistic, p-value, and the number of replicates that it stands on.
@@ -58,10 +57,9 @@ def pit(rank: ArrayLike, max_rank: ArrayLike, rng: np.random.Generator, ess: Arr
     """Randomised PITs from ranks: uniform on (0, 1) if the truth is one more draw from the posterior.
 
     ``u = (r M / L + v) / (M + 1)`` with r the rank among L draws, v uniform, and M the tail ESS, at most L. For
-    independent
-    draws (M = L) u is exactly uniform. Autocorrelated draws leave a truth outside all of them about as often as M
-    independent ones would, 2 / (M + 1) of the time and not 2 / (L + 1): on the lattice of M those ranks spread over the
-    outermost cells as they should. Good for tail ESSs of some fifty and more; thinning
+    independent draws (M = L) u is exactly uniform. Autocorrelated draws leave a truth outside all of them about as
+    often as M independent ones would, 2 / (M + 1) of the time and not 2 / (L + 1): on the lattice of M those ranks
+    spread over the outermost cells as they should. Good for tail ESSs of some fifty and more; thinning
     (`hiermodels.studies.calibrate.sbc`) is safer.
 
     Parameters
@@ -118,9 +116,8 @@ def smooth(u: ArrayLike, order: int = ORDER) -> Uniformity:
     """Neyman's smooth test of uniformity for independent PITs.
 
     ``T = n sum_k (mean of phi_k(u))^2``, phi_1 .. phi_K the Legendre polynomials orthonormal on (0, 1): the first sees
-    a shift, the
-    second a wrong width, then skewness and kurtosis. Under uniformity T is chi-square with K degrees of freedom for
-    large n.
+    a shift, the second a wrong width, then skewness and kurtosis. Under uniformity T is chi-square with K degrees of
+    freedom for large n.
 
     Parameters
     ----------
@@ -242,8 +239,7 @@ def ecdf_band(n: int, prob: float = 0.95, points: int = POINTS) -> tuple[Floats,
     """Simultaneous confidence band of the ECDF of n independent uniform PITs.
 
     The band of all counts whose pointwise p-values exceed gamma, with the largest gamma whose band holds the whole ECDF
-    with
-    a probability of at least `prob`.
+    with a probability of at least `prob`.
 
     Parameters
     ----------
@@ -290,8 +286,7 @@ def _inside(n: int, points: int, gamma: float) -> float:
     """Probability that all counts of n uniforms have pointwise p-values above gamma.
 
     Counts of n uniforms in equal cells are independent Poisson counts given their sum: a path of counts is pushed from
-    cell
-    to cell, cut to the band at each point, and divided by the chance of the sum.
+    cell to cell, cut to the band at each point, and divided by the chance of the sum.
     """
     if gamma >= 1:
         return 0.0
@@ -318,8 +313,7 @@ def holm(p: ArrayLike) -> Floats:
     """Holm's adjusted p-values: the least joint failure rate at which each test would be rejected.
 
     Rejecting where the adjusted value is at most alpha, all tests together fail by chance with probability at most
-    alpha,
-    whatever their dependence. NaN stays NaN and is not counted.
+    alpha, whatever their dependence. NaN stays NaN and is not counted.
 
     Examples
     --------

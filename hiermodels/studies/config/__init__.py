@@ -121,8 +121,7 @@ def read_config(
         which a method or formula may be a Python function and a design a data frame.
     functions : mapping, optional
         Python functions by the name of their method, or by place (``mechanisms.formula``, ``methods.mine.function``),
-        put
-        where a file cannot name them.
+        put where a file cannot name them.
     **overrides
         Top-level values that replace those of the file: ``replications``, ``seed``, ``precision``, ``lanes``,
         ``chunk``, ``interval``, ``performance``, ``failures``. None changes nothing.

@@ -11,10 +11,8 @@
 | ``cv_school: 0.25`` | normal groups, log link | ``sd_school = sqrt(log(1 + cv^2))``: the same of their lognormal means |
 
 Sources: Donner and Klar (2000), Design and Analysis of Cluster Randomization Trials in Health Research; Hayes and
-Moulton (2009),
-Cluster Randomised Trials, section 7 (cv, their k); Goldstein, Browne and Rasbash (2002), Understanding Statistics 1,
-223-231
-(the logit scale).
+Moulton (2009), Cluster Randomised Trials, section 7 (cv, their k); Goldstein, Browne and Rasbash (2002), Understanding
+Statistics 1, 223-231 (the logit scale).
 """  # noqa: E501
 
 from __future__ import annotations

@@ -188,10 +188,8 @@ def read_predictor(value: Any, levels: tuple[str, ...]) -> Any:
     """A predictor of a generated design, every default written out.
 
     A number and ``half(school)`` are the same in every dataset and stay as they are. A law becomes a mapping: ``law``,
-    the
-    ``level`` that has a number of its own for each of its groups (by default ``obs``, each row), and ``drawn``:
-    ``redrawn`` with
-    each dataset (the default) or ``fixed``, once for each cell.
+    the ``level`` that has a number of its own for each of its groups (by default ``obs``, each row), and ``drawn``:
+    ``redrawn`` with each dataset (the default) or ``fixed``, once for each cell.
 
     Examples
     --------

@@ -44,14 +44,12 @@ class Method(Declared):
         As in `hiermodels.fit`.
     accuracy : str
         Of ``exact``: ``study`` (probabilities within .01, quantiles within .05 posterior sd or .01 of probability, no
-        bias above .001
-        of probability) or ``fit`` (within .002, and .01 posterior sd or .001; slower).
+        bias above .001 of probability) or ``fit`` (within .002, and .01 posterior sd or .001; slower).
     function : callable or None
         A method written in Python, ``(key, data) -> Estimates``; never from a file.
     estimator : str or None
         An estimator without draws instead, of `hiermodels.inference.estimators` or `hiermodels.inference.frequentist`;
-        all
-        settings above but the model's are refused beside it.
+        all settings above but the model's are refused beside it.
     settings : dict
         Its settings, which a config writes beside it: ``{estimator: compromise, weight: 0.5}``.
     host : bool

@@ -46,8 +46,7 @@ class Study(Part):
     methods : dict of str to Method
     performance : tuple of str
         Measures, codes of `hiermodels.studies.score.measures`; by default bias, mse and cover, and the paired
-        rmse_ratio where there are
-        several methods.
+        rmse_ratio where there are several methods.
     interval : Interval
     decisions : dict
         Name to a threshold or a rule, as `hiermodels.studies.score.power.read_rules` reads it.

@@ -12,14 +12,10 @@ A config asks for them under ``mechanisms``, and its grid may vary them (``devia
       sizes: informative(1)          # groups with larger effects have more data
 
 Truths keep their meaning. Laws of effects and errors have mean 0 and variance 1 before they are scaled, so that
-``sd_school`` is
-the sd of the group effects and ``sigma`` (or a known standard error) that of the errors, whatever the law; dependent
-effects
-keep their marginal variance; error variances differ around the given one; overdispersion leaves means alone; missing
-and
-informative groups keep their true values, only their data go. Where there are several groupings a mapping says which is
-meant
-(``missing: {school: 0.2}``); a single law of effects is that of all of them.
+``sd_school`` is the sd of the group effects and ``sigma`` (or a known standard error) that of the errors, whatever the
+law; dependent effects keep their marginal variance; error variances differ around the given one; overdispersion leaves
+means alone; missing and informative groups keep their true values, only their data go. Where there are several
+groupings a mapping says which is meant (``missing: {school: 0.2}``); a single law of effects is that of all of them.
 """
 
 from __future__ import annotations
@@ -133,8 +129,7 @@ def clustered(key: Array, z: Array, real: Array, clusters: float, share: float) 
 
     Neighbours in the order of the groups form ``clusters`` clusters of (nearly) equal size; effects within one have the
     correlation ``share``, others are independent. The last axis of ``z`` is the group, ``real`` marks groups that are
-    not
-    padding.
+    not padding.
     """
     place = jnp.cumsum(real) - 1
     cluster = jnp.minimum((place * int(clusters)) // jnp.maximum(jnp.sum(real), 1), int(clusters) - 1)
@@ -183,8 +178,7 @@ def informative(theta: Array, real: Array, strength: float) -> Array:
     groups.
 
     A negative strength leaves larger effects less data. With one row a group and a known standard error the precision
-    is
-    multiplied by the share; trials (at least 1) and exposures are; of several rows the first ones stay (at least 1).
+    is multiplied by the share; trials (at least 1) and exposures are; of several rows the first ones stay (at least 1).
     """
     count = jnp.sum(real)
     centred = jnp.where(real, theta - jnp.sum(jnp.where(real, theta, 0.0)) / count, 0.0)

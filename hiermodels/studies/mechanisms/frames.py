@@ -29,8 +29,7 @@ def frames(
         The design.
     outcomes : Array or Rows
         Outcomes (replicate, obs), padded; with `Rows`, rows that are not there are left out, and known standard errors,
-        trials
-        and exposures are those of the replicate.
+        trials and exposures are those of the replicate.
     columns : mapping of str to ndarray, shape (replicate, row), optional
         Predictors that are redrawn with each dataset.
 

@@ -261,8 +261,7 @@ def own_simulator(layout: OwnLayout, truth: Truth) -> Callable[..., tuple[Array,
     -------
     callable
         ``simulate(key, design, values) -> (y, true)``: the outcome, shape (obs,), and the true value of every latent
-        and
-        deterministic site, with ``mean(...)`` of those with an axis.
+        and deterministic site, with ``mean(...)`` of those with an axis.
     """
 
     def simulate(

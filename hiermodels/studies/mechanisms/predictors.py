@@ -2,9 +2,8 @@
 
 A law is redrawn with each dataset, one number for each group of the level that owns it, or drawn once for each cell
 (``drawn: fixed``), as all else of a design is. Models are bound to the design with *reference values* of redrawn
-predictors:
-equally likely quantiles of their law in random order. What a formula makes of a dataset's own draws is computed on the
-host.
+predictors: equally likely quantiles of their law in random order. What a formula makes of a dataset's own draws is
+computed on the host.
 """
 
 from __future__ import annotations
@@ -189,8 +188,7 @@ def declared_scales(model: Model, frame: pd.DataFrame, laws: tuple[Redrawn, ...]
     """Centres and scales of a design whose predictors are redrawn: the same in every dataset, from the declared laws.
 
     A column that is a predictor has the mean and sd of its law. What a formula computes of predictors is measured on
-    many
-    reference designs. None where nothing that the model uses is redrawn: the cell's design then has its own.
+    many reference designs. None where nothing that the model uses is redrawn: the cell's design then has its own.
 
     Parameters
     ----------

@@ -25,8 +25,7 @@ class Rows(eqx.Module):
         are 1.
     design : dict of str to Array
         Arrays that take the place of the design's: fields of `hiermodels.models.data.Data` (``x``, ``weight``,
-        ``size``), or
-        arguments of a NumPyro function.
+        ``size``), or arguments of a NumPyro function.
     """
 
     y: Any

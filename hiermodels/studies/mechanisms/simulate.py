@@ -250,11 +250,9 @@ def simulator(
     -------
     callable
         ``simulate(key, design, values, words=None) -> (y, true)``: the outcome, shape (obs,), and the true value of
-        every variable,
-        of its average over groups (``mean(theta_school)``) and of a new group (``new(school)``); NaN where undefined.
-        Under
-        a deviation that takes rows away, y is a `hiermodels.studies.mechanisms.rows.Rows`. ``words`` as in
-        `hiermodels.models.streams.stream`.
+        every variable, of its average over groups (``mean(theta_school)``) and of a new group (``new(school)``); NaN
+        where undefined. Under a deviation that takes rows away, y is a `hiermodels.studies.mechanisms.rows.Rows`.
+        ``words`` as in `hiermodels.models.streams.stream`.
     """
 
     def drawn(

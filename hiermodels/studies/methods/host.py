@@ -4,19 +4,14 @@
     these}}
 
 It may call anything: R, a fitted package, a simulation. ``data`` has the design's columns and the outcome; ``seed``
-depends on
-the study's seed, the cell, the replicate and the method's name alone, so that results do not depend on the number of
-workers.
-What goes wrong in it is a missing estimate (status ``nonfinite``) of that replicate, with the reason in the column
-``message`` of the estimates; a process that dies, or is ended with all that it began because a replicate took longer
-than the
-method's ``timeout``, is started again for the next replicate.
+depends on the study's seed, the cell, the replicate and the method's name alone, so that results do not depend on the
+number of workers. What goes wrong in it is a missing estimate (status ``nonfinite``) of that replicate, with the reason
+in the column ``message`` of the estimates; a process that dies, or is ended with all that it began because a replicate
+took longer than the method's ``timeout``, is started again for the next replicate.
 
 Each thread of a run keeps one process, started afresh ("spawn"): the function is imported there by its module's name.
-They end
-with the run, however it ends, and with all that they began: a thread left running, a copy (``fork``) or a session of
-its own keeps
-neither the process nor the run.
+They end with the run, however it ends, and with all that they began: a thread left running, a copy (``fork``) or a
+session of its own keeps neither the process nor the run.
 """
 
 from __future__ import annotations

@@ -65,8 +65,7 @@ def refused_counts(problem: Problem, outcomes: np.ndarray) -> np.ndarray:
     quadrature.
 
     Without predictors the conditions look at three numbers only, and each combination is judged once; with predictors a
-    dataset
-    is doubtful where few rows are neither without events nor without anything else.
+    dataset is doubtful where few rows are neither without events nor without anything else.
 
     Parameters
     ----------

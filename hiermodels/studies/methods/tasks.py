@@ -1,9 +1,8 @@
 """One chunk of a study: a pure function of a study, a cell, a method and a number.
 
 `run_chunk` is the only thing that threads, a cluster, `replicate` and resume call. Inside, two programs are compiled
-per
-mechanism and method, whatever the number of replicates: one simulates a chunk's datasets, one maps the whole fit over
-them, a lane of datasets at a time.
+per mechanism and method, whatever the number of replicates: one simulates a chunk's datasets, one maps the whole fit
+over them, a lane of datasets at a time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Designs of several sizes share programs: the coarsest level is padded with empty groups to a power of two.
 
 A power curve over ten numbers of schools then compiles three or four programs instead of ten. Padding changes no
-posterior; it
-is done only where the number of groups of some level is a factor of the grid, so that no other study carries it.
+posterior; it is done only where the number of groups of some level is a factor of the grid, so that no other study
+carries it.
 """
 
 from __future__ import annotations

@@ -4,10 +4,8 @@
                                  shares                              n_0 (w_0 / m)^2, w_0 = half of Wilson's width / 1.96
 
 with MCSE_0 and w_0 those of a pilot of n_0 replicates. Wilson's width in place of the binomial MCSE keeps a coverage of
-100%
-in the pilot from asking for no replicates at all. The largest n over methods, estimands and groups counts; it is itself
-an
-estimate, good to about ``1 / sqrt(n_0)`` of itself for a share near its truth.
+100% in the pilot from asking for no replicates at all. The largest n over methods, estimands and groups counts; it is
+itself an estimate, good to about ``1 / sqrt(n_0)`` of itself for a share near its truth.
 
 `plan` runs the pilot; `required` does the arithmetic on any table of performance.
 """  # noqa: E501
@@ -75,10 +73,9 @@ class Plan:
     ----------
     table : DataFrame
         A row a cell: ``<factors>, n_sim, because, hours, memory_mb, table_mb``. ``because`` names the measure, method
-        and
-        estimand that need the most replicates; hours are wall clock with ``workers`` threads; ``memory_mb`` is the
-        working
-        memory of the compiled programs of all threads, ``table_mb`` the cell's estimates when they are summarised.
+        and estimand that need the most replicates; hours are wall clock with ``workers`` threads; ``memory_mb`` is the
+        working memory of the compiled programs of all threads, ``table_mb`` the cell's estimates when they are
+        summarised.
     performance : DataFrame
         The pilot's.
     workers : int

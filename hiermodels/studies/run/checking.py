@@ -25,8 +25,7 @@ def check_files(folder: str | Path) -> list[str]:
 
     The manifest, ``config.yaml``, ``stopping.csv`` and the chunks are read against their digests; ``performance.csv``,
     ``performance.parquet``, ``calibration.csv``, the report and the figures are made again and compared, byte by byte:
-    those of
-    another version of the library or of its packages may differ. Times (``timings.json``) are not checked.
+    those of another version of the library or of its packages may differ. Times (``timings.json``) are not checked.
 
     Parameters
     ----------

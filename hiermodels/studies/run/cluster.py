@@ -1,13 +1,11 @@
 """Chunks on the workers of a Dask cluster, through its `concurrent.futures` executor.
 
-A chunk is a pure function of a study, a cell, a method and a number: a worker needs the library and
-nothing else, any worker gives the same table, and what a lost worker had in hand is computed by another one. Tables
-come
-back to this process, which alone writes; a run on a cluster is stopped, resumed and extended as any other.
+A chunk is a pure function of a study, a cell, a method and a number: a worker needs the library and nothing else, any
+worker gives the same table, and what a lost worker had in hand is computed by another one. Tables come back to this
+process, which alone writes; a run on a cluster is stopped, resumed and extended as any other.
 
 Scheduler, workers and this process send one another pickles, which can run anything: an address is trusted. On a
-network that
-others share, use ``tls://`` with certificates, which Dask takes from its configuration.
+network that others share, use ``tls://`` with certificates, which Dask takes from its configuration.
 """
 
 from __future__ import annotations

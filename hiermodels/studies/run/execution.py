@@ -1,9 +1,8 @@
 """Chunks on an executor: a few at a time in flight, each written as it comes, until the last, a limit or a signal.
 
 Whatever computes (threads here, a Dask cluster in `hiermodels.studies.run.cluster`) is a `Pool`: it takes a task and
-gives a
-`concurrent.futures.Future` of its table. Only this process writes, beside the computing; what is queued or in flight is
-bounded, so that a study of a million chunks needs no more memory than one of ten.
+gives a `concurrent.futures.Future` of its table. Only this process writes, beside the computing; what is queued or in
+flight is bounded, so that a study of a million chunks needs no more memory than one of ten.
 """
 
 from __future__ import annotations

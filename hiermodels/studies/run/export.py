@@ -3,8 +3,7 @@ ours.
 
 - `datasets` gives the datasets of a run as tables; `export_datasets` writes them to one file.
 - `import_estimates` takes a table of estimates (from R, say), fills in the true values, stores it as a method of the
-  run, and
-  computes the table of performance again.
+  run, and computes the table of performance again.
 """
 
 from __future__ import annotations

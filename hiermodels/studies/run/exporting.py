@@ -52,8 +52,7 @@ def datasets(
     ------
     DataFrame
         One row an observation: ``rep``, the cell's factors, the design's columns with the outcome. A factor that has
-        the name of
-        a column of the design (a level's size) is called ``cell_<factor>``.
+        the name of a column of the design (a level's size) is called ``cell_<factor>``.
 
     Raises
     ------

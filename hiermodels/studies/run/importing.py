@@ -54,13 +54,10 @@ def import_estimates(
     run : Run or path
     table : DataFrame or path
         Columns ``rep, <factors>, estimand, group, estimate`` and, where there are such, ``se, lower, upper`` (CSV or
-        Parquet; no
-        ``group`` where no estimand has groups). ``rep`` counts from 0 and groups are named as in the run's own
-        estimates; a label that
-        another program has read as a number is found (1 for ``01``) where no other label is this number, and factors to
-        a relative
-        1e-12. A missing estimate is empty or NA. Rows that are absent, in a cell and of an estimand that has others,
-        count as missing.
+        Parquet; no ``group`` where no estimand has groups). ``rep`` counts from 0 and groups are named as in the run's
+        own estimates; a label that another program has read as a number is found (1 for ``01``) where no other label is
+        this number, and factors to a relative 1e-12. A missing estimate is empty or NA. Rows that are absent, in a cell
+        and of an estimand that has others, count as missing.
     method : str
         Its name in every table.
     replace : bool
@@ -78,8 +75,7 @@ def import_estimates(
     ValueError
         For a column, factor value, replicate, estimand or group that the run has not, a row twice, text where a number
         belongs, or numbers without meaning (ends of an interval exchanged, or one of them alone; a negative standard
-        error; an
-        infinite estimate, or one that the estimand cannot have): naming the row (from 0, below the header).
+        error; an infinite estimate, or one that the estimand cannot have): naming the row (from 0, below the header).
 
     Notes
     -----

@@ -1,8 +1,7 @@
 """How a run ends early: by Ctrl-C, by SIGTERM, at a time limit; what is written stays, and the run can go on.
 
 A batch system sends SIGTERM some time before it kills. It, and a time limit, end a run with exit code 75
-(``EX_TEMPFAIL``:
-try again), so that a job script can tell "not finished yet" from a mistake.
+(``EX_TEMPFAIL``: try again), so that a job script can tell "not finished yet" from a mistake.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Runs made apart, on several machines or of parts of a study, joined to one run folder.
 
 Parts may be shards of one study, or studies that differ in nothing but cells, methods and replications. Chunks are
-copied
-as they are, so that the joined run equals one made in one place, row by row; what two parts both have must be the same
-to
-the last bit.
+copied as they are, so that the joined run equals one made in one place, row by row; what two parts both have must be
+the same to the last bit.
 """
 
 from __future__ import annotations
@@ -72,8 +70,7 @@ def merge(out: str | os.PathLike[str], runs: Sequence[str | os.PathLike[str]], *
     ------
     ValueError
         A folder holds no run, parts differ in what determines results, a chunk is damaged, or two have different rows
-        of the
-        same chunk; nothing is written then.
+        of the same chunk; nothing is written then.
     Incomplete
         Chunks are missing. What is there has been joined: ``hiermodels run OUT`` makes the rest.
     """
@@ -151,8 +148,7 @@ def _stopped(parts: Sequence[Run], replications: int) -> dict[str, int]:
     """Numbers of replicates at which cells met their targets, by hash.
 
     A cell that ended because its part has no more replications is not done where the joined study has more: the most
-    counts,
-    and where no part went on, every cell is judged again by the run that makes the rest.
+    counts, and where no part went on, every cell is judged again by the run that makes the rest.
     """
     found: dict[str, int] = {}
     for part in parts:

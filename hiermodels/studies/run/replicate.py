@@ -1,8 +1,7 @@
 """One replicate of a run alone: its data, its truth, its estimates and its draws, as the run had them.
 
 The chunk that the replicate stands in is computed again, with the same lanes, so that its estimates must equal the
-stored
-ones to the last bit on the same kind of machine; the draws are those that the estimates summarise.
+stored ones to the last bit on the same kind of machine; the draws are those that the estimates summarise.
 """
 
 from __future__ import annotations

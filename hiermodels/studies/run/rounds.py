@@ -1,9 +1,8 @@
 """A run whose cells end at their target MCSEs: round by round, every cell to its next checkpoint, then judged.
 
 A round computes what is lacking up to each running cell's checkpoint, by whatever computes; the cell is judged on
-replicates 0 to
-n - 1 of all methods. So the decision depends on the data alone, and a run that was interrupted takes the same ones
-again.
+replicates 0 to n - 1 of all methods. So the decision depends on the data alone, and a run that was interrupted takes
+the same ones again.
 """
 
 from __future__ import annotations

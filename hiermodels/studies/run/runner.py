@@ -91,8 +91,7 @@ def run(
     ----------
     config : path, name or mapping
         A YAML file, the name of a shipped one (``"eight_schools"``), its content, or a run folder, to go on with what
-        was
-        begun there.
+        was begun there.
     out : path, optional
         Run folder; by default ``runs/<config's stem>``, or the run folder that was given.
     replications : int, optional
@@ -108,15 +107,13 @@ def run(
         (``mechanisms.formula``, ``methods.mine.formula``).
     shard : str, optional
         ``"I/N"``: compute one N-th of the chunks; I counts from 0 or from 1. ``"auto"`` takes the numbers of a Slurm
-        job
-        array, where there is one. Shards may share a run folder, on any number of machines, and the last to finish
+        job array, where there is one. Shards may share a run folder, on any number of machines, and the last to finish
         summarises; or have folders of their own, which `hiermodels.studies.run.merge.merge` joins.
     time_limit : float or str, optional
         Seconds, or ``"HH:MM:SS"``, after which the run ends: no chunk is begun that would not be done by then.
     scheduler : str, optional
         Address of a Dask scheduler, ``"tcp://host:port"``, whose workers compute in the place of threads. It is
-        trusted: see
-        `hiermodels.studies.run.cluster`.
+        trusted: see `hiermodels.studies.run.cluster`.
 
     Returns
     -------
@@ -131,25 +128,21 @@ def run(
       other -> integer codes, ``n_<column>`` -> count). Its one parameter with default None is the outcome; called with
       None it simulates. ``truth`` and ``grid`` name its latent sites: a number or a law for every entry, or label ->
       number; what is not named comes from its priors. True values go by site name, ``mean(<site>)`` included. Numbers
-      of
-      a generated design are floats: write ``trials.astype(int)`` where NumPyro wants whole numbers.
+      of a generated design are floats: write ``trials.astype(int)`` where NumPyro wants whole numbers.
     - A method's ``formula``: the same kind of function, fitted by NUTS on all its sites. Estimands are its site names;
-      a
-      plate with the name of a column gives its site that column's group labels.
+      a plate with the name of a column gives its site that column's group labels.
     - A method itself: ``(key, data) -> Estimates``, compiled and mapped over datasets. ``data`` is the
       `hiermodels.models.data.Data` of the mechanism's formula (of a NumPyro function its arguments, by name), outcome
       filled in. Fields of `hiermodels.inference.draws.Estimates` have shape (target,): all estimands in the study's
       order, a scalar as one entry, group values as one entry a group on the padded axis of ``data.real`` (what stands
-      at
-      padding is ignored). Entries that do not apply are NaN.
+      at padding is ignored). Entries that do not apply are NaN.
     - The function of a method with ``host: true``: ``(seed, DataFrame) -> mapping``, any Python, in processes of its
-      own; see
-      `hiermodels.studies.methods.host`. A file may say ``mine: {host: true}`` and get its function through
+      own; see `hiermodels.studies.methods.host`. A file may say ``mine: {host: true}`` and get its function through
       ``functions={"mine": f}``.
 
     The manifest has a digest of each function: of its source without comments, of the values that it closes over or
-    takes from its
-    module, and of the functions beside it that it calls. A folder whose functions were edited since is refused.
+    takes from its module, and of the functions beside it that it calls. A folder whose functions were edited since is
+    refused.
 
     Raises
     ------

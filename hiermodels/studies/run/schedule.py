@@ -3,8 +3,7 @@
 A study is cells x methods, its *combinations*, each cut into chunks of replicates. A shard I/N has of combination c the
 chunks i with ``(start(c) + i) mod N = I``, where the starts are spread over the shards by multiples of the golden ratio
 (Knuth, The Art of Computer Programming 3, section 6.4). So every chunk belongs to one shard, shards differ by few
-chunks
-of each method, and more replications, or cells at the end of the grid, move no chunk to another shard.
+chunks of each method, and more replications, or cells at the end of the grid, move no chunk to another shard.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hiermodels.inference.samplers import those_that
+from hiermodels.inference.samplers import Settings, those_that
 from hiermodels.studies.store import results
 from hiermodels.studies.store.disk import quoted
 from hiermodels.studies.store.identity import Makers
@@ -147,8 +146,7 @@ class Combination:
     """A cell and a method, with the datasets in one step and the replicates in one file.
 
     ``limit`` is the number of replicates at which the cell ends before the study does; ``place`` orders first chunks;
-    ``maker``
-    is what its files say of who made them.
+    ``maker`` is what its files say of who made them.
     """
 
     cell: str
@@ -250,7 +248,7 @@ class Schedule:
 
 def _sampler(method: Mapping[str, Any]) -> str | None:
     """Name of a method's sampler; None where it has none."""
-    return None if method.get("estimator") or method.get("host") else method.get("sampler", "nuts")
+    return None if method.get("estimator") or method.get("host") else method.get("sampler", Settings.sampler)
 
 
 def _place(combination: Combination) -> int:

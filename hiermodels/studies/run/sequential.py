@@ -3,14 +3,12 @@
     stop: {cover: 0.005, bias: 0.1, minimum: 200}
 
 asks, after every checkpoint, whether each method's MCSE of each measure of each estimand has reached its target; the
-cell
-then ends, all methods together, so that they stay paired. A share counts with half its Wilson interval over 1.96 in
-place of
-the binomial MCSE, and nothing ends before ``minimum`` replicates: a coverage of 100% after one chunk has MCSE 0.
+cell then ends, all methods together, so that they stay paired. A share counts with half its Wilson interval over 1.96
+in place of the binomial MCSE, and nothing ends before ``minimum`` replicates: a coverage of 100% after one chunk has
+MCSE 0.
 
 Checkpoints are multiples of the largest chunk among the methods, and a decision reads replicates 0 to n - 1 complete,
-never
-"the first n to finish": it is a function of the data alone, the same for any number of workers and after any
+never "the first n to finish": it is a function of the data alone, the same for any number of workers and after any
 interruption.
 """
 

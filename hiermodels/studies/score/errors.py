@@ -168,8 +168,7 @@ class Errors:
         """Where a part of an answer is there: ``estimate, se, interval, rank, decision, true, reference``.
 
         An interval has two ends, each of which may be infinite; a decision is what `cut` is read on: the estimate or
-        the
-        interval.
+        the interval.
         """
         if part == "decision":
             part = "interval" if self.cut is None else "estimate"
@@ -187,8 +186,7 @@ class Errors:
         """The errors as a measure sees them that needs these parts of an answer.
 
         An answer is present where all parts are known and it is kept, and failed where a part is not known that the
-        method
-        gives elsewhere. A part that the method never gives is no failure, nor is a truth that is not known.
+        method gives elsewhere. A part that the method never gives is no failure, nor is a truth that is not known.
 
         Parameters
         ----------

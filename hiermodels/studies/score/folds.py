@@ -2,13 +2,10 @@
 window.
 
 Whatever a measure needs of all replicates together it asks for as a fold, and reads the value where it needs it. Of
-replicates
-in memory the value is there at once. Where they arrive window by window, it is there after the pass in which it was
-asked
-for: to read it before raises `Pending`, and the measure is called again with every window of the next pass, until it
-has all
-values that it reads. What it computes replicate by replicate is never kept. Windows do not depend on how estimates are
-stored, so neither do sums.
+replicates in memory the value is there at once. Where they arrive window by window, it is there after the pass in which
+it was asked for: to read it before raises `Pending`, and the measure is called again with every window of the next
+pass, until it has all values that it reads. What it computes replicate by replicate is never kept. Windows do not
+depend on how estimates are stored, so neither do sums.
 """
 
 from __future__ import annotations

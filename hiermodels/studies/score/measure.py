@@ -1,10 +1,8 @@
 """A measure of performance: its formula, what it needs of an answer, and its words.
 
 An answer of a method to one dataset has parts (`Errors.known`): a point estimate, a standard error, an interval, a
-rank. They
-may be missing separately, so each measure names those that it needs, and uses the replicates that have them. Whatever
-tables, reports
-and figures say or do about a measure, they read off it; nothing asks for its name.
+rank. They may be missing separately, so each measure names those that it needs, and uses the replicates that have them.
+Whatever tables, reports and figures say or do about a measure, they read off it; nothing asks for its name.
 """
 
 from __future__ import annotations

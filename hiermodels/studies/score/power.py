@@ -10,8 +10,7 @@ A *rule* says when a decision fires, from estimates that are stored, so that rul
 | ``{estimand: benefit, type1: 0.05, null: {treated: 0}}`` | ``benefit`` exceeds what 5% do in the cells with treated = 0 | the event |
 
 Where the claim is false, firing is a type I error; where it is true, it is power; where truths are drawn from a prior,
-the
-share that fires is the assurance. Rules on groups are judged group by group, averaged (``[mean]``), and as a family
+the share that fires is the assurance. Rules on groups are judged group by group, averaged (``[mean]``), and as a family
 (``[any]``, ``[all]``): any false claim is the family-wise error.
 """  # noqa: E501
 
@@ -252,11 +251,9 @@ def operating(
     -------
     table : DataFrame
         Columns of the table of performance; ``measure`` is ``type1`` (share that fires where the claim is false),
-        ``power``
-        (where it is true), ``assurance`` (whatever the truth, in the prior regime) or ``threshold`` (of a calibrated
-        rule).
-        ``group`` ``[any]`` and ``[all]``: any, all of the groups for which the claim is false (type1) or true (power).
-        Shares have binomial MCSEs and Wilson intervals, the replicate as the unit.
+        ``power`` (where it is true), ``assurance`` (whatever the truth, in the prior regime) or ``threshold`` (of a
+        calibrated rule). ``group`` ``[any]`` and ``[all]``: any, all of the groups for which the claim is false (type1)
+        or true (power). Shares have binomial MCSEs and Wilson intervals, the replicate as the unit.
     notes : list of str
 
     Examples

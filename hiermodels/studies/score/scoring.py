@@ -62,8 +62,7 @@ def performance(
         Truth regime: ``fixed``, ``population`` or ``prior``.
     exclude_flagged : bool
         Leave out flagged fits (any status but ``ok`` and ``singular``) to show how the table depends on them. It
-        conditions on
-        convergence: not for conclusions.
+        conditions on convergence: not for conclusions.
     robust : bool
         MCSEs of standard deviations by the kurtosis form.
     decisions : mapping of str to float, optional

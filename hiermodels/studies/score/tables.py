@@ -65,8 +65,7 @@ class Scored:
     notes : list of str
     common : DataFrame
         The same, all methods on the replicates that every one of them has: what may be set side by side. With
-        `rmse_ratio`
-        where errors are judged and there are several methods.
+        `rmse_ratio` where errors are judged and there are several methods.
     failures : DataFrame
         See `count_failures`.
     """

@@ -1,9 +1,8 @@
 """Thresholds of decisions that are calibrated: what so small a share of the null cells exceeds.
 
 Null cells may be larger than memory: their rows arrive in tables, each with whole replicates of a method, as often as
-it takes
-(`hiermodels.studies.score.folds`). Kept are a few order statistics, and how many replicates have so many groups above
-the threshold.
+it takes (`hiermodels.studies.score.folds`). Kept are a few order statistics, and how many replicates have so many
+groups above the threshold.
 """
 
 from __future__ import annotations
@@ -38,8 +37,7 @@ def calibrate_thresholds(estimates: pd.DataFrame, rule: Rule, factors: Sequence[
     factors.
 
     The least stored probability t with ``share(estimate > t) <= type1`` over all replicates (and groups) of the null
-    cell. For
-    continuous estimates the error of a threshold chosen so has mean type1 and the standard deviation
+    cell. For continuous estimates the error of a threshold chosen so has mean type1 and the standard deviation
     ``sqrt(type1 (1 - type1) / n)`` (a beta law), which is the MCSE of the resulting error; with groups the replicate is
     the unit.
 

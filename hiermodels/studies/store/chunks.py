@@ -1,11 +1,9 @@
 """Chunks of estimates as Parquet files: one a cell, method and run of replicates, whole or absent.
 
 Each file carries, in its schema's metadata, who made it (`hiermodels.studies.store.identity.Makers`) and the digest of
-each of its
-columns' values: reading is checking. What is read and is not what was written, or is another study's, counts as absent
-where a
-run is gone on with, and is refused elsewhere. Tables are read a few cells at a time, so that a study may be larger than
-memory.
+each of its columns' values: reading is checking. What is read and is not what was written, or is another study's,
+counts as absent where a run is gone on with, and is refused elsewhere. Tables are read a few cells at a time, so that a
+study may be larger than memory.
 """
 
 from __future__ import annotations

@@ -1,19 +1,16 @@
 """Files that are whole or not there, and folders that processes do not fight over.
 
 Every file is written under a temporary name of its own, flushed to disk, and renamed: whatever stands under its own
-name
-is complete, also on file systems that many machines share. Temporary names end in ``.tmp-<host>-<process>-<token>``;
-the
-token is drawn anew for each, and the file must not be there yet.
+name is complete, also on file systems that many machines share. Temporary names end in
+``.tmp-<host>-<process>-<token>``; the token is drawn anew for each, and the file must not be there yet.
 
 A run folder carries the file ``.hiermodels``, which is made before anything else in it: a folder that has neither it
-nor a
-manifest, and is not empty, is somebody else's and is left alone. Nothing is written through a link inside a run folder.
+nor a manifest, and is not empty, is somebody else's and is left alone. Nothing is written through a link inside a run
+folder.
 
 A folder is held by one process, or by the shards of one study together. Locks are the operating system's (``flock``),
-so
-that a process that dies in whatever way lets go of them: ``.lock`` for the whole folder, which shards take for moments
-only, and ``.lock-<shard>`` for as long as a shard computes.
+so that a process that dies in whatever way lets go of them: ``.lock`` for the whole folder, which shards take for
+moments only, and ``.lock-<shard>`` for as long as a shard computes.
 """
 
 from __future__ import annotations

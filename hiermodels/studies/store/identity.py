@@ -1,15 +1,12 @@
 """Whether a run folder is what its manifest says, and may be continued with this configuration.
 
 A manifest carries the digest of its own content, and each chunk what made it: a hash of everything that determines the
-chunk's
-numbers, so that files of one study are not taken for those of another.
+chunk's numbers, so that files of one study are not taken for those of another.
 
-What determines results (mechanisms, methods, estimands, interval, seed, precision, and the lanes and chunks
-that the files were made with) must be what it was. `aim`, `performance`, the summary of failures and how long a host
-function
-may take are free: a run that hangs is stopped, given a `timeout` and gone on with.
-More replications, cells or methods extend a run, if that is asked for. Everything else is refused, with the
-differences.
+What determines results (mechanisms, methods, estimands, interval, seed, precision, and the lanes and chunks that the
+files were made with) must be what it was. `aim`, `performance`, the summary of failures and how long a host function
+may take are free: a run that hangs is stopped, given a `timeout` and gone on with. More replications, cells or methods
+extend a run, if that is asked for. Everything else is refused, with the differences.
 """
 
 from __future__ import annotations
@@ -104,8 +101,7 @@ class Makers:
     """What made the chunks of a run: a hash a cell and method, of all that determines the numbers in their files.
 
     Neither the number of replications nor other cells and methods enter it, so that a chunk stays what it is when a
-    study
-    grows or is joined to another part; nor does any time.
+    study grows or is joined to another part; nor does any time.
 
     Parameters
     ----------

@@ -13,8 +13,7 @@
              .lock, .lock-<shard>            held, by the operating system, while a process works here
 
 How files are written and folders held: `hiermodels.studies.store.disk`. Manifest, chunks and table carry digests of
-their content, and
-reading is checking: `hiermodels.studies.store.manifest`, `hiermodels.studies.store.chunks`.
+their content, and reading is checking: `hiermodels.studies.store.manifest`, `hiermodels.studies.store.chunks`.
 """
 
 from __future__ import annotations
@@ -141,8 +140,7 @@ class Run:
         side.
 
         A method that gives no standard errors, say, does not bar the others from theirs. Of a run with one method, or
-        made by
-        an earlier version, `performance` itself.
+        made by an earlier version, `performance` itself.
         """
         stamp, file = (self._stored.schema.metadata or {}).get(b"study"), self.path / "common.parquet"
         if not file.is_file():

@@ -2,10 +2,8 @@
 apart.
 
 A function is its source, comments and layout apart; what it closes over; of its own module the functions, classes and
-constants
-that it names, and what those name in turn; of another module of the user's that it names, the whole. Libraries are told
-by their
-versions, not by their sources.
+constants that it names, and what those name in turn; of another module of the user's that it names, the whole.
+Libraries are told by their versions, not by their sources.
 """
 
 from __future__ import annotations
@@ -44,8 +42,7 @@ def describe(function: Callable[..., Any]) -> dict[str, str]:
     -------
     dict
         ``source``, ``code <version of Python>`` of what is loaded, ``closure.<name>``, and ``<name>`` of what the
-        source names in
-        its own module.
+        source names in its own module.
 
     Examples
     --------

@@ -14,8 +14,7 @@ depends on its responses and patients alone. So with a quadrature over the param
     p(y) = sum_q w_q prod_k L(y_k | q),    P(p_k > c | y) = sum_q w_q prod_j L(y_j | q) A(y_k | q) / L(y_k | q) / p(y),
 
 L and A are tables by distinct (y, n), and thousands of outcome tables cost a matrix product. Source of EXNEX:
-Neuenschwander,
-Wandel, Roychoudhury and Bailey (2016), Pharmaceutical Statistics 15(2), 123-134, doi 10.1002/pst.1730.
+Neuenschwander, Wandel, Roychoudhury and Bailey (2016), Pharmaceutical Statistics 15(2), 123-134, doi 10.1002/pst.1730.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """States of a basket trial: what every basket is doing, its patients and its responses, as one integer each.
 
 States are kept sorted within each class of baskets that are planned alike, with the logarithm of the number of ways of
-reaching
-them: a look's patients are added one basket of every state at a time, and equal states merge.
+reaching them: a look's patients are added one basket of every state at a time, and equal states merge.
 """
 
 from __future__ import annotations

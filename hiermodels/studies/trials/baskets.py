@@ -97,12 +97,9 @@ class Outcomes:
         -------
         DataFrame
             ``basket, rate, measure, value``. A basket's measures are ``type1`` (rate up to the null) or ``power``,
-            ``futile`` and
-            ``early`` (chances of stopping at a look for futility, efficacy), ``patients`` (expected), ``estimate`` and
-            ``mse`` of its
-            posterior mean; of the trial (basket ``all``) ``fwer``, ``power_any``, ``power_all``, ``correct`` (every
-            decision
-            right) and ``patients``.
+            ``futile`` and ``early`` (chances of stopping at a look for futility, efficacy), ``patients`` (expected),
+            ``estimate`` and ``mse`` of its posterior mean; of the trial (basket ``all``) ``fwer``, ``power_any``,
+            ``power_all``, ``correct`` (every decision right) and ``patients``.
 
         Raises
         ------

@@ -1,22 +1,17 @@
 """Performance measures with their Monte Carlo standard errors.
 
 Each is a `hiermodels.studies.score.measure.PerformanceMeasure`: it is called with `Errors` (one factor cell x method x
-estimand) and
-returns a `Measure`. Codes and estimators are those of Stata's simsum and R's rsimsum (White 2010; Morris, White &
-Crowther 2019, table 6),
-except that every MCSE is computed from errors, estimate - truth, and so holds when the truth is redrawn in each
-replicate.
-`hiermodels.studies.score.scoring` makes the long table of performance from the long table of estimates.
+estimand) and returns a `Measure`. Codes and estimators are those of Stata's simsum and R's rsimsum (White 2010; Morris,
+White & Crowther 2019, table 6), except that every MCSE is computed from errors, estimate - truth, and so holds when the
+truth is redrawn in each replicate. `hiermodels.studies.score.scoring` makes the long table of performance from the long
+table of estimates.
 
 In the formulas ``e_i = estimate_i - true_i``, n is the number of replicates used, and sd has the divisor n - 1. Each
-measure names the
-parts of an answer that it needs (`Errors.known`), and stands on the replicates that have them: its n. Averaged over
-groups these are
-complete replicates, in which every group has them. Averaged over groups, a mean or a share is the mean of the groups'
-values, and
-whatever is a function of means (`empse`, `rmse`, `modelse`, `relerror`, `relprec`, ratios) is that function of the
-averaged means (so
-`rmse` is the root of the averaged MSE); the replicate, not the group, is the unit of every MCSE.
+measure names the parts of an answer that it needs (`Errors.known`), and stands on the replicates that have them: its n.
+Averaged over groups these are complete replicates, in which every group has them. Averaged over groups, a mean or a
+share is the mean of the groups' values, and whatever is a function of means (`empse`, `rmse`, `modelse`, `relerror`,
+`relprec`, ratios) is that function of the averaged means (so `rmse` is the root of the averaged MSE); the replicate,
+not the group, is the unit of every MCSE.
 
 The menu: a measure is a class in a file of this folder and one line here.
 """

@@ -16,14 +16,11 @@ class IntervalScore(PerformanceMeasure):
     """Interval score, mean(width + (2 / alpha) distance of the truth to the interval), alpha = 1 - level; MCSE = sd /
     sqrt(n).
 
-    With ``l`` and ``u`` the ends of a central interval and ``x`` the truth, a replicate scores
-    ``(u - l) + (2 / alpha) max(l - x, 0) + (2 / alpha) max(x - u, 0)`` (Gneiting & Raftery 2007, Strictly Proper
-    Scoring Rules,
-    Prediction, and Estimation, JASA 102, eq. 43), in the units of the estimand; the smaller the better. The score is
-    proper: its
+    With ``l`` and ``u`` the ends of a central interval and ``x`` the truth, a replicate scores ``(u - l) + (2 / alpha)
+    max(l - x, 0) + (2 / alpha) max(x - u, 0)`` (Gneiting & Raftery 2007, Strictly Proper Scoring Rules, Prediction, and
+    Estimation, JASA 102, eq. 43), in the units of the estimand; the smaller the better. The score is proper: its
     expectation over truths and datasets is least for the interval between the posterior's quantiles alpha / 2 and 1 -
-    alpha / 2.
-    Intervals with an infinite end are left out.
+    alpha / 2. Intervals with an infinite end are left out.
 
     Examples
     --------
