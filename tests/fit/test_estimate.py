@@ -365,6 +365,16 @@ def test_kenward_roger_by_rows():
     assert table["df"].item() == pytest.approx(2 / (gradient @ errors @ gradient), rel=1e-6)
 
 
+def test_profile_of_few_groups_reaches_its_far_end():
+    """Three groups of two: the best dense likelihood with that sd is worse than the best by the chi-square quantile."""
+    frame = pd.DataFrame({"g": list("aabbcc"), "y": [1.0, 3, 2, 5, 4, 6]})
+    found = hm.estimate(hm.Model("y ~ 1 + (1 | g)"), frame)
+    lower, upper = found.profile("sd_g").loc["sd_g", ["lower", "upper"]]
+    objective = dense(found.problem, True)
+    there = minimize(lambda p: objective(np.array([np.log(upper), p[0]])), np.zeros(1)).fun
+    assert lower == 0 and there - found.deviance == pytest.approx(chi2.ppf(0.95, 1), abs=1e-6)
+
+
 # what it refuses ------------------------------------------------------------------------------------------------
 
 ROWS = pd.DataFrame(

@@ -83,7 +83,9 @@ def differences(objective: Callable[[Array], Array], step: float = 1e-3) -> Deri
     return at
 
 
-def lowest(objective: Callable[[Array], Array], starts: Array, given: Derivatives | None = None) -> Lowest:
+def lowest(
+    objective: Callable[[Array], Array], starts: Array, given: Derivatives | None = None, most: int = _STEPS
+) -> Lowest:
     """The minimum that is reached from the best of several starts.
 
     Parameters
@@ -93,6 +95,8 @@ def lowest(objective: Callable[[Array], Array], starts: Array, given: Derivative
     starts : Array, shape (start, parameter)
     given : callable, optional
         Its derivatives; automatic ones by default.
+    most : int
+        Steps after which the search ends.
 
     Examples
     --------
@@ -151,7 +155,7 @@ def lowest(objective: Callable[[Array], Array], starts: Array, given: Derivative
         return chosen._replace(damping=damping, done=flat | stuck | ~jnp.isfinite(state.value), steps=state.steps + 1)
 
     def going(state: _State) -> Array:
-        return ~state.done & (state.steps < _STEPS)
+        return ~state.done & (state.steps < most)
 
     end = lax.while_loop(going, step, begin(first))
     values, vectors = jnp.linalg.eigh((end.hessian + end.hessian.T) / 2)

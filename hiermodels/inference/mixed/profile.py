@@ -28,6 +28,8 @@ from hiermodels.inference.mixed.shape import Shape
 __all__ = ["profile_interval"]
 
 _DOUBLINGS = 40
+_STEPS = 300
+"""Newton steps for one point: far out the valley of few groups is long and bent."""
 
 
 def _quantities(shape: Shape, products: Products, place: Array) -> Array:
@@ -58,7 +60,7 @@ def _program(shape: Shape, restricted: bool) -> Callable[..., tuple[Array, Array
             value = deviance(shape, products, restricted, p[: shape.dim], _variance(shape, products, p))
             return value + pull * (weights @ _quantities(shape, products, p) - goal) ** 2
 
-        found = lowest(objective, place[None])
+        found = lowest(objective, place[None], most=_STEPS)
         value = deviance(shape, products, restricted, found.place[: shape.dim], _variance(shape, products, found.place))
         return found.place, weights @ _quantities(shape, products, found.place), value, found.converged
 
