@@ -1,6 +1,9 @@
 """Properties of the house, from the syntax trees: nothing outside a noun's own class asks for its name."""
 
 import ast
+import importlib
+import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -89,3 +92,31 @@ def test_no_branch_on_the_name_of_a_family_a_prior_a_sampler_or_a_measure():
 )  # fmt: skip
 def test_the_walk_sees_a_branch(text, found):
     assert len(branches(text)) == found
+
+
+def is_there(name):
+    """Whether a dotted name is a module, or what modules and classes hold; old paths are not."""
+    parts = name.split(".")
+    for k in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:k]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[k:]:
+            if part in getattr(found, "__dataclass_fields__", {}):
+                return True
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+    return False
+
+
+def test_names_that_docstrings_and_pages_give_in_full_are_there():
+    files = [*ROOT.rglob("*.py"), *(ROOT.parent / "docs").rglob("*.md"), ROOT.parent / "CONTRIBUTING.md"]
+    names = {name for path in files for name in re.findall(r"`(hiermodels(?:\.\w+)+)`", path.read_text())}
+    assert len(names) > 100
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # of a path that moved
+        assert {name for name in names if not is_there(name)} == set()
+    assert not is_there("hiermodels.studies.calibrate.sbc_tests.Vectors")

@@ -27,7 +27,7 @@ _READ = ("rep", "method", "estimand", "group", "rank", "max_rank", "ess_tail")
 
 
 class Moments:
-    """`hiermodels.studies.calibrate.sbc_tests.Vectors` that arrive in parts, by the updating formulas of Chan, Golub
+    """`hiermodels.studies.calibrate.pooled_tests.Vectors` that arrive in parts, by the updating formulas of Chan, Golub
     and LeVeque.
 
     Examples

@@ -49,11 +49,11 @@ class Study(Part):
         rmse_ratio where there are several methods.
     interval : Interval
     decisions : dict
-        Name to a threshold or a rule, as `hiermodels.studies.score.power.read_rules` reads it.
+        Name to a threshold or a rule, as `hiermodels.studies.score.rules.read_rules` reads it.
     replications : int
         A cell, at most.
     stop : dict
-        Measure to target MCSE, and ``minimum``, as `hiermodels.studies.run.sequential.read_stop` reads it.
+        Measure to target MCSE, and ``minimum``, as `hiermodels.studies.config.targets.read_stop` reads it.
     failures : str
         What is done about fits that fail; complete-case by default.
     seed : int

@@ -200,7 +200,7 @@ class Filled:
         return (("method", self.names.methods), ("estimand", self.names.estimands), ("group", self.names.groups))
 
     def _failures(self, counts: Mapping[int, NDArray[np.int64]]) -> pd.DataFrame:
-        """As `hiermodels.studies.score.tables.count_failures`."""
+        """As `hiermodels.studies.store.failures.count_failures`."""
         methods = list(self.names.methods)
         rows = [(str(methods[m]), int(found[:-1].sum()), *map(int, found)) for m, found in sorted(counts.items())]
         names = ("method", "n_sim", *STATUS, "n_retried")
