@@ -15,6 +15,7 @@ from hiermodels.inference.direct import check_design, direct_estimator
 from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.data import bind
 from hiermodels.models.problem import as_jax
+from hiermodels.studies.methods.term_tests import whether_an_effect
 from hiermodels.studies.run.export import import_estimates
 from hiermodels.studies.run.replicate import replicate
 
@@ -154,6 +155,15 @@ def test_power_of_an_f_test_is_a_decision(tmp_path):
         match=r"estimands\[0\]: expected test\(\) of a term or a coefficient; found 'arms'; did you mean 'arm'",
     ):
         hm.run({**study, "estimands": [{"differs": "test(arms)"}]}, out=tmp_path / "other")
+
+
+def test_one_contrast_that_is_not_zero_is_an_effect():
+    frame = pd.DataFrame({"site": np.repeat(range(3), 6), "arm": ["a", "b", "c"] * 6, "y": np.arange(18.0) ** 0.5})
+    layout = bind(hm.Model("y ~ 1 + arm + (1 | site)"), frame, priors=False).layout
+    target = Target("test(arm)", rows=((0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+    true = {"Intercept": np.ones(4), "arm[b]": np.array([0, 0, 2, 1.0]), "arm[c]": np.array([0, 1.5, 0, -1.0])}
+    assert whether_an_effect(layout, target, true, 4).tolist() == [0, 1, 1, 1]
+    assert np.isnan(whether_an_effect(layout, target, {"arm[b]": np.zeros(4)}, 4)).all()
 
 
 @pytest.mark.slow
