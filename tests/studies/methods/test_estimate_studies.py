@@ -4,20 +4,26 @@ over datasets.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import hiermodels as hm
 from hiermodels.inference import frequentist
 from hiermodels.inference.direct import check_design, direct_estimator
+from hiermodels.inference.draws import STATUS
 from hiermodels.inference.summaries import Interval, Target
 from hiermodels.models.data import bind
 from hiermodels.models.problem import as_jax
 from hiermodels.studies.methods.term_tests import whether_an_effect
+from hiermodels.studies.run.execution import _troubled
 from hiermodels.studies.run.export import import_estimates
 from hiermodels.studies.run.replicate import replicate
+from hiermodels.studies.score.scoring import performance
 
 
 def alone(name, model, frame, *variables):
@@ -187,3 +193,20 @@ def test_type_one_error_of_the_f_test(clusters, tmp_path):
     cover = run.performance.set_index(["method", "measure"])["value"]
     assert abs(cover["reml", "cover"] - 0.95) < 0.021 + 0.004  # 3 MCSE, and what singular fits cost
     assert clusters > 10 or cover["ml", "cover"] < 0.93
+
+
+WORDS = ("ok", "singular", "rhat", "nonfinite")
+
+
+def test_singular_fits_are_neither_flagged_nor_counted_as_failed():
+    """Among three replicates that count, one is singular and one has a large rhat, of which the second alone is told
+    while the run goes on, and left out where flagged fits are.
+    """
+    status = pa.DictionaryArray.from_arrays(pa.array([STATUS.index(w) for w in WORDS], pa.int32()), pa.array(STATUS))
+    table = pa.table({"rep": [4, 5, 6, 7], "status": status})
+    assert _troubled(table, SimpleNamespace(fits=3)) == 1
+    numbers = {"rep": range(4), "method": "m", "estimand": "mu", "group": "", "true": 0.0, "estimate": range(4)}
+    frame = pd.DataFrame({**numbers, "lower": np.nan, "upper": np.nan, "status": WORDS})
+    given = {"factors": [], "measures": ["bias"], "regime": "population"}
+    kept, _ = performance(frame, exclude_flagged=True, **given)
+    assert kept.loc[0, ["value", "n"]].tolist() == [0.5, 2]
