@@ -12,9 +12,10 @@ import numpy as np
 from hiermodels._citations import bibtex
 from hiermodels._fit_methods import methods
 from hiermodels._fit_settings import FitSettings
-from hiermodels._fit_words import check_scale, probability, response_summary
+from hiermodels._fit_words import probability, response_summary
 from hiermodels.inference import describe
 from hiermodels.inference.draws import Draws
+from hiermodels.inference.response import check_scale
 from hiermodels.models.layout import LevelLayout
 from hiermodels.models.problem import Problem
 from hiermodels.models.user import UserModel

@@ -14,19 +14,7 @@ from hiermodels.models.problem import Problem
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_scale", "probability", "response_summary"]
-
-
-def check_scale(scale: str) -> str:
-    """Refuse a scale that is none.
-
-    Raises
-    ------
-    ValueError
-    """
-    if scale not in ("link", "response"):
-        raise ValueError(f"scale: expected 'link' or 'response', found {scale!r}; choose one")
-    return scale
+__all__ = ["probability", "response_summary"]
 
 
 def response_summary(fit: Any, names: list[str], prob: float) -> pd.DataFrame:

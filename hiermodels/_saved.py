@@ -88,15 +88,14 @@ def _seal(content: np.ndarray) -> bytes:
     return _SEAL + digest(content.data).encode()
 
 
-def _check_seal(path: Path) -> None:
-    """Refuse a file with a seal that is not that of its bytes."""
+def _seal_is_broken(path: Path) -> bool:
+    """Whether a file has a seal that is not that of its bytes."""
     length = len(_SEAL) + 2 * DIGEST_SIZE
     if path.stat().st_size <= length:
-        return
+        return False
     content = np.memmap(path, np.uint8, "r")
     seal = content[-length:].tobytes()
-    if seal.startswith(_SEAL) and seal != _seal(content[:-length]):
-        raise _damaged(path)
+    return seal.startswith(_SEAL) and seal != _seal(content[:-length])
 
 
 def _damaged(path: Path) -> ValueError:
@@ -231,14 +230,16 @@ def _read(path: Path) -> xr.DataTree:
 
     if not path.is_file():
         raise ValueError(f"{path}: expected a file that fit.save wrote, found none; check the path")
-    _check_seal(path)
     with _quiet():
         try:
-            with h5py.File(path), xr.open_datatree(path, engine="h5netcdf") as tree:
-                return tree.load()
+            if not _seal_is_broken(path):
+                with h5py.File(path), xr.open_datatree(path, engine="h5netcdf") as tree:
+                    return tree.load()
         except Exception as error:  # HDF5, netCDF and xarray raise many kinds for a damaged file
             found = (str(error).splitlines() or [type(error).__name__])[0][:150]
             error.__traceback__ = None
+        else:
+            raise _damaged(path)
     raise ValueError(f"{path}: expected a netCDF file that fit.save wrote, found something else ({found}); fit again")
 
 

@@ -25,10 +25,22 @@ from hiermodels.families.link import Link
 from hiermodels.models.layout import Layout
 from hiermodels.quantities import INTERCEPT
 
-__all__ = ["response_values"]
+__all__ = ["check_scale", "response_values"]
 
 _MEDIAN = math.sqrt(2) * 0.6744897501960817
 _ROLES = {"coefficient", "group value", "group sd", "population mean"}
+
+
+def check_scale(scale: str) -> str:
+    """Refuse a scale that is none.
+
+    Raises
+    ------
+    ValueError
+    """
+    if scale not in ("link", "response"):
+        raise ValueError(f"scale: expected 'link' or 'response', found {scale!r}; choose one")
+    return scale
 
 
 def response_values(values: Mapping[str, Any], layout: Layout) -> tuple[dict[str, Any], dict[str, str]]:

@@ -62,7 +62,7 @@ def require_column(frame: pd.DataFrame, name: str, where: str) -> None:
         )
     where, shown = (where if len(where) <= 200 else f"{where[:196]}...'"), shortened(name, 80)
     names = [str(c) for c in frame.columns]
-    near = difflib.get_close_matches(name, names, 1)
+    near = difflib.get_close_matches(str(name), names, 1)
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
     hint = _offer(near[0]) if near else f"the columns are {', '.join(names[:20])}{more}"
     raise ValueError(f"{where}: no column {shown} in the data; {hint}")

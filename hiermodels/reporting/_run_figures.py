@@ -94,6 +94,7 @@ def draw(run: Any, out: Path | None = None) -> list[Picture]:
 
 
 def figures(run: Any) -> Iterator[tuple[str, str, Callable[[], Figure]]]:
+    """Stem, caption and maker of each figure that the run's tables allow."""
     from hiermodels.reporting import plots
 
     table, regime = common_of(run), regime_of_run(run)
@@ -139,12 +140,8 @@ def _of_measures(
         options: dict[str, Any] = {"regime": regime}
         if plot == "plot_measure":
             options |= {"measure": measure.name, "reference": level if measure.better == "level" else measure.line}
-        draw = getattr(plots, plot)
-        yield (
-            stem,
-            words.format(level=100 * level) + comparison_words(run, measure.name),
-            partial(draw, table, **options),
-        )
+        caption = words.format(level=100 * level) + comparison_words(run, measure.name)
+        yield stem, caption, partial(getattr(plots, plot), table, **options)
 
 
 def _over_factors(

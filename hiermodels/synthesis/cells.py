@@ -21,7 +21,6 @@ ROLES = ("events", "non_events", "n", "time", "mean", "sd", "correlation")
 
 ZERO_CELLS = ("own", "all", "any", "none")
 
-_EXAMPLE = {"n": "n='patients'", "non_events": "non_events='survivors'"}
 _LEAST = {"events": 0.0, "non_events": 0.0, "n": 0.0, "time": 0.0, "sd": 0.0}
 
 

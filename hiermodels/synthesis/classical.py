@@ -22,17 +22,32 @@ variance
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import optimize, stats
+import scipy  # its parts load when they are used
+
+from hiermodels.quantities import INTERCEPT, sd_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ESTIMATORS", "Rows", "classical_table", "profile_likelihood", "q_profile", "typical_variance"]
+    from hiermodels.models.spec import Model
+
+__all__ = [
+    "COLUMNS",
+    "ESTIMATORS",
+    "Rows",
+    "classical_table",
+    "nested_table",
+    "profile_likelihood",
+    "q_profile",
+    "typical_variance",
+]
+
+COLUMNS = ["estimate", "se", "lower", "upper"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +98,7 @@ class Rows:
 
 
 def _root(f: Callable[[float], float], low: float, high: float) -> float:
-    return float(optimize.brentq(f, low, high, xtol=1e-300, rtol=1e-14, maxiter=500))
+    return float(scipy.optimize.brentq(f, low, high, xtol=1e-300, rtol=1e-14, maxiter=500))
 
 
 def _dersimonian_laird(rows: Rows) -> float:
@@ -146,7 +161,7 @@ def q_profile(rows: Rows, level: float = 0.95) -> tuple[float, float]:
     >>> lower, round(upper**0.5, 2)
     (0.0, 16.44)
     """
-    ends = stats.chi2.ppf([0.5 + level / 2, 0.5 - level / 2], rows.df)
+    ends = scipy.stats.chi2.ppf([0.5 + level / 2, 0.5 - level / 2], rows.df)
     return _where_q_is(rows, float(ends[0])), _where_q_is(rows, float(ends[1]))
 
 
@@ -161,7 +176,7 @@ def profile_likelihood(rows: Rows, restricted: bool = True, level: float = 0.95)
     (0.0, 15.16)
     """
     top = ESTIMATORS["REML" if restricted else "ML"](rows)
-    line = rows.log_likelihood(top, restricted) - 0.5 * float(stats.chi2.ppf(level, 1))
+    line = rows.log_likelihood(top, restricted) - 0.5 * float(scipy.stats.chi2.ppf(level, 1))
 
     def above(t: float) -> float:
         return rows.log_likelihood(t, restricted) - line
@@ -190,19 +205,44 @@ def classical_table(rows: Rows, names: list[str], level: float) -> pd.DataFrame:
     for method in methods:
         between = variances.get(method, variances["REML"])
         weight, b, covariance, residual = rows.at(between)
-        factor, quantile = 1.0, float(stats.norm.ppf(0.5 + level / 2))
+        factor, quantile = 1.0, float(scipy.stats.norm.ppf(0.5 + level / 2))
         if method not in variances:
             ratio = float(weight @ residual**2) / rows.df
             factor = max(ratio, 1.0) if method == "HKSJ modified" else ratio
-            quantile = float(stats.t.ppf(0.5 + level / 2, rows.df))
+            quantile = float(scipy.stats.t.ppf(0.5 + level / 2, rows.df))
         for i, name in enumerate(names):
             se = float(np.sqrt(factor * covariance[i, i]))
             row: dict[str, Any] = {"method": method, "term": name, "estimate": b[i], "se": se}
             row |= {"lower": b[i] - quantile * se, "upper": b[i] + quantile * se, "tau": np.sqrt(between)}
             row |= {"I2": between / (between + typical), "H2": 1 + between / typical}
             if len(names) == 1 and method != "common":
-                reach = stats.t.ppf(0.5 + level / 2, rows.df - 1) * np.sqrt(between + se**2) if rows.df > 1 else np.nan
+                reach = (
+                    scipy.stats.t.ppf(0.5 + level / 2, rows.df - 1) * np.sqrt(between + se**2)
+                    if rows.df > 1
+                    else np.nan
+                )
                 row |= {"new_lower": b[i] - reach, "new_upper": b[i] + reach}
             found.append(row)
     table = pd.DataFrame(found)
     return table.drop(columns="term").set_index("method") if len(names) == 1 else table.set_index(["method", "term"])
+
+
+def nested_table(
+    model: Model, data: pd.DataFrame, terms: Mapping[str, str], groups: list[str], level: float
+) -> pd.DataFrame:
+    """The same columns by `hiermodels.estimate` where groupings nest: REML and ML, a ``tau_<grouping>`` each.
+
+    ``terms`` are the coefficients: how a row is called to the model's own name.
+    """
+    import pandas as pd
+
+    from hiermodels.estimation import estimate
+
+    found = {}
+    for method in ("REML", "ML"):
+        table = estimate(model, data, method=method.lower(), level=level).summary()
+        taus = {f"tau_{g}": table["estimate"][sd_name(g, INTERCEPT)] for g in groups}
+        for row, name in terms.items():
+            found[method, row] = table.loc[name, COLUMNS].to_dict() | taus
+    both = pd.DataFrame.from_dict(found, orient="index").rename_axis(["method", "term"])
+    return both.droplevel("term") if list(terms) == ["mean"] else both

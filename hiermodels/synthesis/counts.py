@@ -17,8 +17,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import optimize, stats
+import scipy  # its parts load when they are used
 
+from hiermodels.inference.response import check_scale
 from hiermodels.models.spec import Model
 from hiermodels.quantities import INTERCEPT, sd_name, theta_name
 from hiermodels.synthesis.cells import read_cells
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from hiermodels.fit import Fit
 
-__all__ = ["CountMeta", "count_model"]
+__all__ = ["CountMeta", "count_model", "named_priors"]
 
 _TREATED = "treated"
 
@@ -70,10 +71,27 @@ def count_model(
     ]
     right = f"0 + C(baseline) + {_TREATED} + (0 + {_TREATED} | study)" if measure.two_arms else "1 + (1 | study)"
     effect = _TREATED if measure.two_arms else INTERCEPT
-    names = {"mean": effect, "tau": sd_name("study", effect)}
-    law = {names.get(name, name): prior for name, prior in priors.items()} if priors else None
-    model = Model(f"events ~ {right}", measure.counts, **{"trials" if size == "n" else "exposure": size}, priors=law)
+    laws = named_priors(priors, mean=effect, tau=sd_name("study", effect))
+    model = Model(f"events ~ {right}", measure.counts, **{"trials" if size == "n" else "exposure": size}, priors=laws)
     return model, pd.concat(parts, ignore_index=True)
+
+
+def named_priors(priors: Mapping[str, Any] | None, **names: str) -> dict[str, Any] | None:
+    """Priors by the model's own names; ``mean`` and ``tau`` stand for some of these.
+
+    Raises
+    ------
+    ValueError
+        For what is no mapping.
+    """
+    if priors is None:
+        return None
+    if not isinstance(priors, Mapping):
+        raise ValueError(
+            f"priors: expected a mapping such as {{'tau': 'half_normal(0.5)'}}, found {type(priors).__name__}; name "
+            f"what each prior is of"
+        )
+    return {names.get(name, name): law for name, law in priors.items()}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -133,8 +151,7 @@ class CountMeta:
         """
         import pandas as pd
 
-        if scale not in ("link", "response"):
-            raise ValueError(f"scale: expected 'link' or 'response', found {scale!r}; choose one")
+        check_scale(scale)
         mean, tau = self._draws(self._effect), self._draws(sd_name("study", self._effect))
         tails = [0.5 - self.level / 2, 0.5 + self.level / 2]
         rows = {
@@ -155,7 +172,7 @@ class CountMeta:
         """A row per study: its own effect and interval, and its true effect as the model has it."""
         theta = self._draws(theta_name("study", self._effect))
         tails = [0.5 - self.level / 2, 0.5 + self.level / 2]
-        half = stats.norm.ppf(tails[1]) * self.raw["se"]
+        half = scipy.stats.norm.ppf(tails[1]) * self.raw["se"]
         table = self.raw[["effect", "se"]].assign(lower=self.raw["effect"] - half, upper=self.raw["effect"] + half)
         ends = np.quantile(theta, tails, axis=0)
         return table.assign(
@@ -195,7 +212,7 @@ def _quantile(mean: np.ndarray, sd: np.ndarray, p: float) -> float:
     sd = np.maximum(sd, 1e-12)
     reach = 12 * float(sd.max())
     return float(
-        optimize.brentq(
-            lambda x: float(stats.norm.cdf((x - mean) / sd).mean()) - p, mean.min() - reach, mean.max() + reach
+        scipy.optimize.brentq(
+            lambda x: float(scipy.stats.norm.cdf((x - mean) / sd).mean()) - p, mean.min() - reach, mean.max() + reach
         )
     )

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hiermodels.models.columns import numbers, require_column
+from hiermodels.models.columns import numbers, require_column, shown_cell
 from hiermodels.models.data import bind
 from hiermodels.models.expressions import quoted
 from hiermodels.models.spec import Model
-from hiermodels.quantities import sd_name
-from hiermodels.synthesis.counts import CountMeta, count_model
+from hiermodels.quantities import INTERCEPT, sd_name
+from hiermodels.synthesis.counts import CountMeta, count_model, named_priors
 from hiermodels.synthesis.effect_sizes import effect_sizes
 from hiermodels.synthesis.measures import MEASURES
 from hiermodels.synthesis.result import Meta
@@ -24,7 +24,6 @@ __all__ = ["meta"]
 
 _KINDS = {"central": "equal_tailed", "shortest": "hdi"}
 _LIKELIHOODS = ("normal", "exact")
-_PLAIN = {"mean": "Intercept"}
 
 
 def meta(
@@ -69,7 +68,7 @@ def meta(
     level : float
         Probability of intervals.
     interval : str
-        Of the posterior: ``central`` or ``shortest``.
+        Of the posterior: ``central``, or ``shortest`` (not with ``likelihood="exact"``).
     likelihood : str
         ``normal``, of the effects; or ``exact``, of the counts themselves (``OR``, ``IRR``, ``PLO``, ``IRLN``): no
         correction of zero cells, which is
@@ -104,21 +103,31 @@ def meta(
     """
     if likelihood not in _LIKELIHOODS:
         raise ValueError(f"likelihood: expected one of {', '.join(_LIKELIHOODS)}, found {likelihood!r}; choose one")
+    kind = _settings(level, interval)
+    for role, text in (("study", study), ("moderators", moderators)):
+        if text is not None and not isinstance(text, str):
+            raise ValueError(
+                f"{role}: expected a text, found {shown_cell(text)}; leave it out, or write names of columns"
+            )
     if likelihood == "exact":
-        _settings(level, interval)
+        if interval != "central":
+            raise ValueError(
+                f"interval: with likelihood='exact' intervals are central, found {interval!r}; leave it out"
+            )
         return _of_counts(table, measure, columns, study, moderators, priors, level, seed)
+    if "arm" in columns:  # the column of the trials is one of theirs then
+        columns = columns | {"study": study}
     frame, measure = _with_effects(table, measure, columns)
     effect, se = (effect, se) if measure is None else ("effect", "se")
     measure = measure or frame.attrs.get("measure")
-    kind = _settings(level, interval)
     frame, groups = _with_studies(frame, study)
     for name, role in ((effect, "effects"), (se, "standard errors")):
         numbers(frame, name, role)
     right = " + ".join(
         ["1", *([moderators.strip()] if moderators else []), f"(1 | {'/'.join(quoted(g) for g in groups)})"]
     )
-    model = Model(f"{quoted(effect)} ~ {right}", known_se=se)
-    model = Model(model.formula, known_se=se, priors=_priors(priors, groups))
+    laws = named_priors(priors, mean=INTERCEPT, tau=sd_name(":".join(groups), INTERCEPT))
+    model = Model(f"{quoted(effect)} ~ {right}", known_se=se, priors=laws)
     problem = bind(model, frame)
     _one_row_each(frame, groups)
     return Meta(frame, model, problem, measure, level, kind)
@@ -217,15 +226,3 @@ def _one_row_each(frame: pd.DataFrame, groups: list[str]) -> None:
             f"{int((frame[groups] == frame[groups].iloc[i]).all(axis=1).sum())} of {label!r}; "
             f"name what tells them apart, e.g. study='{groups[-1]}/outcome'"
         )
-
-
-def _priors(priors: Mapping[str, Any] | None, groups: list[str]) -> dict[str, Any] | None:
-    """Priors by the model's own names; ``tau`` is the finest grouping's sd."""
-    if priors is None:
-        return None
-    if not isinstance(priors, Mapping):
-        raise ValueError(
-            f"priors: expected a mapping such as {{'tau': 'half_normal(0.5)'}}, found {type(priors).__name__}"
-        )
-    names = _PLAIN | {"tau": sd_name(":".join(groups), "Intercept")}
-    return {names.get(name, name): law for name, law in priors.items()}

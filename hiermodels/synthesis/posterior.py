@@ -51,25 +51,22 @@ def posterior(
     level: float,
     kind: str,
     *,
-    data: Data | None = None,
     thresholds: Mapping[str, float] | None = None,
 ) -> Posterior:
-    """Posterior of a bound model, or of other numbers in the same layout.
+    """Posterior of a bound model.
 
     Parameters
     ----------
     problem : Problem
     level, kind
         Of the intervals; ``kind`` is ``equal_tailed`` or ``hdi``.
-    data : Data, optional
-        In place of the problem's own.
     thresholds : mapping of str to float, optional
         Variable to a value: ``summaries[name].cdf[0]`` is the probability of values at or below it. Only these
         variables are summarised then.
     """
     asked = dict(thresholds or {})
     with jax.enable_x64(True):
-        arrays = as_jax(problem.data if data is None else data)
+        arrays = as_jax(problem.data)
         values = {name: jnp.asarray(float(at)) for name, at in asked.items()}
         for accuracy in ("fit", "finest"):
             found = _program(problem.layout, level, kind, tuple(asked), accuracy)(arrays, values)

@@ -8,17 +8,27 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts load when they are used
 
 from hiermodels.inference.comparisons import read_comparison
-from hiermodels.models import display
+from hiermodels.inference.response import check_scale
 from hiermodels.models.data import bind
 from hiermodels.models.merging import refitted_model
 from hiermodels.models.problem import Problem
+from hiermodels.models.propriety import has_moment
 from hiermodels.models.spec import Model
-from hiermodels.quantities import sd_name, theta_name
-from hiermodels.synthesis.classical import Rows, classical_table, profile_likelihood, q_profile, typical_variance
+from hiermodels.quantities import INTERCEPT, sd_name, theta_name
+from hiermodels.synthesis.classical import (
+    COLUMNS,
+    Rows,
+    classical_table,
+    nested_table,
+    profile_likelihood,
+    q_profile,
+    typical_variance,
+)
 from hiermodels.synthesis.measures import MEASURES
+from hiermodels.synthesis.page import page
 from hiermodels.synthesis.posterior import Posterior, posterior
 
 if TYPE_CHECKING:
@@ -29,10 +39,6 @@ if TYPE_CHECKING:
     from hiermodels.fit import Fit
 
 __all__ = ["Meta"]
-
-_COLUMNS = ["estimate", "se", "lower", "upper"]
-_TAKEN_OUT = 1e-12
-"""Weight of a study that is left out, over the smallest of the others: it is nowhere to be seen in double precision."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -109,40 +115,40 @@ class Meta:
         Returns
         -------
         DataFrame
-            Rows ``mean`` (or the coefficients of the moderators), ``tau``, ``I2``, ``H2`` and ``new``, the prediction
-            interval (where there are
-            no moderators); with nested groupings a ``tau_<grouping>`` each. Columns ``estimate se lower upper``:
-            posterior mean of coefficients
-            and of ``new`` (median where it does not exist), posterior median of the others; posterior sd.
+            Rows ``mean`` (or the coefficients of the moderators), ``tau``, ``I2``, ``H2`` (with more studies than
+            coefficients) and ``new``, the prediction interval (where there are no moderators); with nested groupings a
+            ``tau_<grouping>`` each. Columns ``estimate se lower upper``: posterior mean of coefficients and of ``new``
+            (median where it does not exist), posterior median of the others; posterior sd (NaN where it does not).
 
         Notes
         -----
         I2 = tau^2 / (tau^2 + s^2) and H2 = 1 + tau^2 / s^2 with the typical sampling variance s^2 of Higgins & Thompson
-        (2002), Statistics
-        in Medicine 21, 1539-1558. Both grow with tau, so that their medians and intervals are those of tau,
-        transformed.
+        (2002), Statistics in Medicine 21, 1539-1558. Both grow with tau, so that their medians and intervals are those
+        of tau, transformed.
         """
         import pandas as pd
 
-        _check_scale(scale)
+        check_scale(scale)
         rows = {row: self._row(name, "mean") for row, name in zip(self.terms, self.problem.layout.columns, strict=True)}
         alone, found = len(self.groups) == 1, self.posterior
         for group in self.groups:
-            rows["tau" if alone else f"tau_{group}"] = self._row(sd_name(group, "Intercept"), "median")
-        if alone and sd_name(self.groups[0], "Intercept") in found.sds:
+            rows["tau" if alone else f"tau_{group}"] = self._row(sd_name(group, INTERCEPT), "median")
+        if alone and self.rows.df and sd_name(self.groups[0], INTERCEPT) in found.sds:
             typical, tau = typical_variance(self.rows), rows["tau"]
             for word, shape in (("I2", lambda t: t**2 / (t**2 + typical)), ("H2", lambda t: 1 + t**2 / typical)):
-                at = shape(found.sds[sd_name(self.groups[0], "Intercept")])
+                at = shape(found.sds[sd_name(self.groups[0], INTERCEPT)])
                 sd = np.sqrt(max(0.0, found.weight @ at**2 - (found.weight @ at) ** 2))
                 rows[word] = [shape(tau[0]), sd, shape(tau[2]), shape(tau[3])]
+            if not has_moment(self.problem.layout, self.problem.data, sd_name(self.groups[0], INTERCEPT), 4):
+                rows["H2"][1] = np.nan
         if self.terms == ["mean"]:
             rows["new"] = self._row(f"new({self.groups[-1]})", "mean")
-        table = pd.DataFrame.from_dict(rows, orient="index", columns=_COLUMNS)
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
         return self._exponential(table) if scale == "response" else table
 
-    def _row(self, name: str, point: str, where: Posterior | None = None) -> list[float]:
+    def _row(self, name: str, point: str) -> list[float]:
         """Estimate, se and interval of a scalar; the median and no se where a moment does not exist."""
-        found = (where or self.posterior).summaries[name]
+        found = self.posterior.summaries[name]
         missing = self.problem.missing_moments.get(name)
         estimate = found.median if missing == "mean" or point == "median" else found.mean
         return [float(x) for x in (estimate, np.nan if missing else found.sd, found.lower, found.upper)]
@@ -180,9 +186,9 @@ class Meta:
         import pandas as pd
 
         names = dict(zip(self.terms, self.problem.layout.columns, strict=True)) | {
-            "theta": theta_name(self.groups[-1], "Intercept")
+            "theta": theta_name(self.groups[-1], INTERCEPT)
         }
-        names |= {"tau" if len(self.groups) == 1 else f"tau_{g}": sd_name(g, "Intercept") for g in self.groups}
+        names |= {"tau" if len(self.groups) == 1 else f"tau_{g}": sd_name(g, INTERCEPT) for g in self.groups}
         if self.terms == ["mean"]:
             names["new"] = f"new({self.groups[-1]})"
         name, below, value = read_comparison(comparison, list(names)).threshold()
@@ -204,22 +210,10 @@ class Meta:
         Satterthwaite's degrees of freedom.
         """
         if len(self.groups) > 1:
-            return self._nested_estimates()
+            terms = dict(zip(self.terms, self.problem.layout.columns, strict=True))
+            return nested_table(self.model, self.data, terms, self.groups, self.level)
+        self._estimable("classical")
         return classical_table(self.rows, self.terms, self.level)
-
-    def _nested_estimates(self) -> pd.DataFrame:
-        import pandas as pd
-
-        from hiermodels.estimation import estimate
-
-        found = {}
-        for method in ("REML", "ML"):
-            table = estimate(self.model, self.data, method=method.lower(), level=self.level).summary()
-            taus = {f"tau_{g}": table["estimate"][sd_name(g, "Intercept")] for g in self.groups}
-            for row, name in zip(self.terms, self.problem.layout.columns, strict=True):
-                found[method, row] = table.loc[name, _COLUMNS].to_dict() | taus
-        both = pd.DataFrame.from_dict(found, orient="index").rename_axis(["method", "term"])
-        return both.droplevel("term") if self.terms == ["mean"] else both
 
     @cached_property
     def tau_intervals(self) -> pd.DataFrame:
@@ -228,8 +222,8 @@ class Meta:
         """
         import pandas as pd
 
-        self._one_grouping("tau_intervals")
-        rows = {"posterior": self._row(sd_name(self.groups[0], "Intercept"), "median")[2:]}
+        self._estimable("tau_intervals")
+        rows = {"posterior": self._row(sd_name(self.groups[0], INTERCEPT), "median")[2:]}
         rows["Q-profile"] = list(np.sqrt(q_profile(self.rows, self.level)))
         for word, restricted in (("profile REML", True), ("profile ML", False)):
             rows[word] = list(np.sqrt(profile_likelihood(self.rows, restricted, self.level)))
@@ -238,13 +232,22 @@ class Meta:
     @cached_property
     def homogeneity(self) -> dict[str, float]:
         """Cochran's test that there is no variance between studies: ``Q df p``."""
+        self._estimable("homogeneity")
         q = self.rows.q(0.0)
-        return {"Q": q, "df": self.rows.df, "p": float(stats.chi2.sf(q, self.rows.df))}
+        return {"Q": q, "df": self.rows.df, "p": float(scipy.stats.chi2.sf(q, self.rows.df))}
 
     def _one_grouping(self, what: str) -> None:
         if len(self.groups) > 1:
             raise ValueError(
                 f"{what}: these methods are for one variance between studies, found {', '.join(self.groups)}; use "
+                f"summary()"
+            )
+
+    def _estimable(self, what: str) -> None:
+        self._one_grouping(what)
+        if not self.rows.df:
+            raise ValueError(
+                f"{what}: expected more studies than coefficients, found {len(self.rows.y)} and {len(self.terms)}; use "
                 f"summary()"
             )
 
@@ -259,14 +262,14 @@ class Meta:
         """
         import pandas as pd
 
-        rows, name = self.rows, theta_name(self.groups[-1], "Intercept")
-        half = stats.norm.ppf(0.5 + self.level / 2) * np.sqrt(rows.variance)
+        rows, name = self.rows, theta_name(self.groups[-1], INTERCEPT)
+        half = scipy.stats.norm.ppf(0.5 + self.level / 2) * np.sqrt(rows.variance)
         table = {"effect": rows.y, "se": np.sqrt(rows.variance), "lower": rows.y - half, "upper": rows.y + half}
         found = self.posterior
         if len(self.groups) == 1 and self.terms == ["mean"]:
             tau = found.sds.get(
-                sd_name(self.groups[0], "Intercept"),
-                np.full_like(found.weight, self._row(sd_name(self.groups[0], "Intercept"), "median")[0]),
+                sd_name(self.groups[0], INTERCEPT),
+                np.full_like(found.weight, self._row(sd_name(self.groups[0], INTERCEPT), "median")[0]),
             )
             share = 1 / (rows.variance + tau[:, None] ** 2)
             table["weight"] = 100 * found.weight @ (share / share.sum(1, keepdims=True))
@@ -288,16 +291,23 @@ class Meta:
         coefficients' where there are moderators).
 
         The posterior is computed anew, with the same prior; ``reference()`` then is that of the studies that are left.
+
+        Raises
+        ------
+        ValueError
+            Where the studies that are left have no proper posterior.
         """
         import pandas as pd
 
         self._one_grouping("leave_one_out")
         found = {}
         for i, label in enumerate(self.studies.index):
-            weight = np.array(self.problem.data.weight, float)
-            weight[i] = _TAKEN_OUT * weight.min()
-            data = replace(self.problem.data, weight=weight)
-            found[label] = self._line(posterior(self.problem, self.level, self.kind, data=data))
+            rest = self.data.drop(index=i).reset_index(drop=True)
+            try:
+                problem = bind(self.model, rest, scales=self.problem.scales)
+            except ValueError as error:
+                raise ValueError(f"leave_one_out: without {label}: {error}") from None
+            found[label] = replace(self, data=rest, problem=problem)._line()
         return pd.DataFrame.from_dict(found, orient="index").rename_axis(self.groups[-1])
 
     def sensitivity(self, priors: Mapping[str, Any] | list[str] | None = None) -> pd.DataFrame:
@@ -331,14 +341,15 @@ class Meta:
         named = chosen if isinstance(chosen, Mapping) else {str(law): law for law in chosen}
         found = {}
         for name, law in named.items():
-            model = refitted_model(self.model, {sd_name(self.groups[0], "Intercept"): law})
+            model = refitted_model(self.model, {sd_name(self.groups[0], INTERCEPT): law})
             problem = bind(model, self.data)
-            other = replace(self, model=model, problem=problem)
-            found[name] = other._line(other.posterior)
+            found[name] = replace(self, model=model, problem=problem)._line()
         return pd.DataFrame.from_dict(found, orient="index").rename_axis("prior of tau")
 
     def _usual_priors(self) -> list[str]:
         standard = self.ratio or (self.measure is not None and MEASURES[self.measure].pooled_sd)
+        if not standard:
+            self._estimable("sensitivity")
         scale = 0.5 if standard else float(f"{np.sqrt(typical_variance(self.rows)):.2g}")
         return [
             "reference()",
@@ -348,17 +359,17 @@ class Meta:
             f"half_cauchy({scale:g})",
         ]
 
-    def _line(self, where: Posterior) -> dict[str, float]:
+    def _line(self) -> dict[str, float]:
         """Estimates and intervals side by side."""
         names = dict(zip(self.terms, self.problem.layout.columns, strict=True)) | {
-            "tau": sd_name(self.groups[0], "Intercept")
+            "tau": sd_name(self.groups[0], INTERCEPT)
         }
         line: dict[str, float] = {}
         for row, name in names.items():
-            estimate, _, lower, upper = self._row(name, "median" if row == "tau" else "mean", where)
+            estimate, _, lower, upper = self._row(name, "median" if row == "tau" else "mean")
             line |= {row: estimate, f"{row}_lower": lower, f"{row}_upper": upper}
         if self.terms == ["mean"]:
-            line["new_lower"], line["new_upper"] = self._row(f"new({self.groups[-1]})", "mean", where)[2:]
+            line["new_lower"], line["new_upper"] = self._row(f"new({self.groups[-1]})", "mean")[2:]
         return line
 
     def forest(self, *, ax: Axes | None = None) -> Figure:
@@ -381,42 +392,4 @@ class Meta:
         return f"Meta({len(self.rows.y)} studies, {self.measure or self.model.formula!r})"
 
     def __str__(self) -> str:
-        what = f", {MEASURES[self.measure].meaning}" if self.measure else ""
-        style = "{:.4g}".format
-        word = "shortest" if self.kind == "hdi" else "central"
-        parts = [
-            f"Meta-analysis of {len(self.rows.y)} studies{what}",
-            display.text(self.model, self.problem.layout, self.problem.scales),
-            "",
-        ]
-        parts += [f"posterior, {word} {100 * self.level:g}% intervals", self.summary().to_string(float_format=style)]
-        if self.ratio and self.terms == ["mean"]:
-            parts += [
-                "",
-                "as ratios",
-                self._exponential(self.summary()).loc[["mean", "new"]].drop(columns="se").to_string(float_format=style),
-            ]
-        parts += [
-            "",
-            f"without a prior ({100 * self.level:g}% intervals)",
-            self.classical.to_string(float_format=style, na_rep=""),
-        ]
-        if len(self.groups) == 1:
-            test = self.homogeneity
-            parts += ["", "intervals of tau", self.tau_intervals.to_string(float_format=style)]
-            parts += [
-                "",
-                f"test of homogeneity: Q = {test['Q']:.4g} with {test['df']} degrees of freedom, p = {test['p']:.2g}",
-            ]
-        off = self.posterior.error
-        if off > 1:
-            parts += [
-                "",
-                f"- quadrature: its estimate of its own error is {off:.2g} times what is allowed; compare with .fit",
-            ]
-        return "\n".join([*parts, *(f"- {w}" for w in self.problem.warnings)])
-
-
-def _check_scale(scale: str) -> None:
-    if scale not in ("link", "response"):
-        raise ValueError(f"scale: expected 'link' or 'response', found {scale!r}; choose one")
+        return page(self)

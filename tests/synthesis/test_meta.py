@@ -374,6 +374,9 @@ def test_nested_groupings_and_other_priors():
         ({"study": "pair"}, "study: expected one row per study, found 2 of '1'; name what tells them apart, e.g. study='pair/outcome'"),
         ({"effect": "y"}, "no column 'y' in the data"),
         ({"priors": {"tua": "flat()"}}, "tua"),
+        ({"priors": ["flat()"]}, "priors: expected a mapping such as .*, found list"),
+        ({"study": 3}, "study: expected a text, found 3"),
+        ({"moderators": 3}, "moderators: expected a text, found 3"),
     ],
 )  # fmt: skip
 def test_what_is_refused(change, message):
@@ -381,6 +384,39 @@ def test_what_is_refused(change, message):
     with pytest.raises(ValueError, match=message) as caught:
         hm.meta(table, **change)
     assert len(str(caught.value)) < 600
+
+
+def test_one_row_per_arm():
+    arms = pd.DataFrame(
+        {"t": [1, 1, 2, 2, 3, 3], "arm": list("ab" * 3), "x": [9, 23, 10, 5, 8, 9], "n": [140, 140, 138, 50, 52, 60]}
+    )
+    columns = {"events": "x", "n": "n", "arm": "arm", "control": "b"}
+    found = hm.meta(arms, "OR", study="t", **columns)
+    apart = hm.meta(hm.effect_sizes(arms, "OR", study="t", **columns), study="t")
+    assert list(found.data["t"]) == [1, 2, 3] and found.measure == apart.measure == "OR"
+    pd.testing.assert_frame_equal(found.classical, apart.classical)
+
+
+def test_as_many_coefficients_as_studies():
+    found = hm.meta(COACHING.iloc[:1], priors={"tau": "half_normal(5)"})
+    assert list(found.summary().index) == ["mean", "tau", "new"]
+    assert "posterior" in str(found) and "without a prior" not in str(found)
+    for what in ("classical", "tau_intervals", "homogeneity"):
+        with pytest.raises(ValueError, match=f"{what}: expected more studies than coefficients, found 1 and 1"):
+            getattr(found, what)
+    with pytest.raises(ValueError, match="sensitivity: expected more studies"):
+        found.sensitivity()
+
+
+def test_improper_posteriors_of_the_others_are_refused():
+    with pytest.raises(ValueError, match=r"leave_one_out: without 1: .* improper posterior with 2 study groups"):
+        hm.meta(COACHING.iloc[:3], priors={"tau": "flat()"}).leave_one_out()
+
+
+def test_h2_has_no_sd_where_tau_has_no_fourth_moment():
+    """Under the reference prior the marginal density of tau falls as t^-k: at k = 4 E tau^4 is infinite."""
+    se = hm.meta(COACHING.iloc[:4]).summary()["se"]
+    assert se.notna().to_dict() == {"mean": True, "tau": True, "I2": True, "H2": False, "new": True}
 
 
 def test_correlated_effects_are_refused():
@@ -500,6 +536,8 @@ def test_two_arms_by_the_law_of_their_counts(measure):
         (None, {}, "likelihood: 'exact' needs the counts, found no measure"),
         ("OR", {"moderators": "n"}, "no moderators; declare hm.Model"),
         ("OR", {"likelihood": "binomial"}, "likelihood: expected one of normal, exact, found 'binomial'"),
+        ("OR", {"interval": "shortest"}, "interval: with likelihood='exact' intervals are central"),
+        ("OR", {"priors": ["flat()"]}, "priors: expected a mapping such as .*, found list"),
     ],
 )  # fmt: skip
 def test_what_has_no_exact_likelihood(measure, change, message):
