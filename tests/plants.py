@@ -104,7 +104,7 @@ def _planted(method: Any) -> Any:
 
 
 SKIPPED = {
-    "wants", "latex", "misfit", "support", "cut", "text", "instead", "own_parameters", "kernel", "groups", "precision", "kind_of_rate", "typical",
+    "wants", "latex", "misfit", "support", "cut", "text", "instead", "own_parameters", "kernel", "groups", "precision", "typical",
     "refused", "proper_on", "split", "padding", "shrinking", "default_log_concentration", "default_mean", "concentration_of", "empirical", "slope",
 }  # fmt: skip
 """Words, defaults and starts, which other tests hold; helpers that only others call."""

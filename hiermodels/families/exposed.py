@@ -31,6 +31,7 @@ class Exposed(Family):
     columns = ("exposure",)
     additive = True
     outcome = "count"
+    telling = "with a positive count"
     response = ("rate", "rate ratio")
     unpooled = (0.5, 0.0)
     local = False

@@ -53,6 +53,8 @@ class Family:
         Empty: itself.
     peaks : bool
         Whether the density of several rows can have several peaks.
+    concave : bool
+        Whether the log density of a row is concave in its linear predictor, so that Newton steps climb from anywhere.
     additive : bool
         Whether rows of the same linear predictor count as one, with the sums of their outcomes and of their trials or
         exposures.
@@ -63,6 +65,8 @@ class Family:
         of that is proper.
     sharpens : bool
         Whether rows have no spread left as the parameter of role ``dispersion`` grows.
+    telling : str
+        What outcomes of a group tell of its rate on both sides (`informative`), in words.
     response : tuple of str
         What the inverse link of an intercept, and exp of another coefficient, are called.
     written : str
@@ -90,10 +94,12 @@ class Family:
     twin: ClassVar[str] = ""
     linked: ClassVar[str] = ""
     peaks: ClassVar[bool] = False
+    concave: ClassVar[bool] = True
     additive: ClassVar[bool] = False
     unpooled: ClassVar[tuple[float, float]] = (0.5, 0.5)
     local: ClassVar[bool] = True
     sharpens: ClassVar[bool] = False
+    telling: ClassVar[str] = "with an outcome"
     response: ClassVar[tuple[str, str]] = ("mean", "ratio of means")
     written: ClassVar[str] = "build"
     variance: ClassVar[str] = "given by the mean"
@@ -123,18 +129,6 @@ class Family:
     def precision(self) -> str:
         """Name stem of the population's spread: ``sd``, ``kappa`` or ``shape``."""
         return self.population.precision
-
-    @property
-    def kind_of_rate(self) -> str:
-        """Support of a count's probability or rate on its own scale.
-
-        Examples
-        --------
-        >>> from hiermodels.families import binomial, poisson_log
-        >>> binomial.kind_of_rate, poisson_log.kind_of_rate
-        ('unit', 'positive')
-        """
-        return self.link.kind
 
     def own_parameters(self, known: bool) -> tuple[Own, ...]:
         """Parameters of the outcome's law that are estimated: no residual sd where variances are known.

@@ -13,6 +13,8 @@ import numpy as np
 import scipy  # its parts load when they are used
 from jax import Array
 
+from hiermodels.quantities import support
+
 __all__ = ["IDENTITY", "LOG", "LOGIT", "Identity", "Link", "Log", "Logit"]
 
 
@@ -29,8 +31,6 @@ class Link:
         Support of the mean: ``real``, ``positive`` or ``unit``.
     plain, latex : str
         The inverse as a function's name, in text and in LaTeX; empty where it is none.
-    bounded : bool
-        Whether the mean has an upper end.
     typical : float
         A mean to plan with.
     """
@@ -40,11 +40,15 @@ class Link:
     kind: ClassVar[str] = "real"
     plain: ClassVar[str] = ""
     latex: ClassVar[str] = ""
-    bounded: ClassVar[bool] = False
     typical: ClassVar[float] = 0.0
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the mean has an upper end."""
+        return support(self.kind)[1] < math.inf
 
     def forward(self, mean: Array) -> Array:
         """Linear predictor of a mean."""
@@ -117,7 +121,6 @@ class Logit(Link):
     kind = "unit"
     plain = "logistic"
     latex = "\\operatorname{logit}^{-1}"
-    bounded = True
     typical = 0.2
 
     def forward(self, mean: Array) -> Array:

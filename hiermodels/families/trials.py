@@ -43,6 +43,7 @@ class Trials(Family):
     link = LOGIT
     additive = True
     outcome = "count"
+    telling = "with 0 < y < trials"
     response = ("probability", "odds ratio")
     local = False
 

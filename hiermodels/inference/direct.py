@@ -203,7 +203,7 @@ def check_design(name: str, problem: Problem) -> None:
         raise ValueError(
             f"{name}: expected family normal, binomial or poisson, found {layout.family}; use sampler='nuts'"
         )
-    if needs[0] == "successes" and (layout.normal_groups or not layout.link.bounded):
+    if needs[0] == "successes" and (layout.normal_groups or not layout.law.tried):
         raise ValueError(f"{name}: expected binomial counts, found family {layout.family}; use james_stein")
     if layout.gaussian and not layout.known:
         raise ValueError(

@@ -143,7 +143,7 @@ def count_parameters(layout: Layout) -> list[Quantity]:
 def count_bound(layout: Layout, size: np.ndarray, group: tuple[np.ndarray, ...]) -> int:
     """Most trials of a unit, rounded up to a power of two: the tally's length; 0 for exposures."""
     tree = count_tree(layout)
-    if not layout.link.bounded or tree.unit < 0:
+    if not layout.law.tried or tree.unit < 0:
         return 0
     return 1 << int(np.ceil(np.log2(max(np.bincount(group[tree.unit], size).max(), 1))))
 

@@ -284,7 +284,7 @@ class Layout:
         """Support of a level's group values: the finest counts' are probabilities or rates, all others real."""
         if self.normal_groups or level != self.levels[-1].name:
             return "real"
-        return self.law.kind_of_rate
+        return self.link.kind
 
     def effect_names(self, level: LevelLayout) -> tuple[str, ...]:
         """Names of a level's group values: ``theta_school``, ``theta_school_x``."""

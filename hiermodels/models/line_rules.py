@@ -9,7 +9,7 @@ is steep on one side and as wide as the population on the other, and in t it is 
 trapezoidal rule with equal steps in t errs little: with 13 terms by 2e-7 in the median and 1e-3 at the worst percentile
 of 573 trial groups (logit and log, 1 to 1,000 trials, sds .05 to 6), where adaptive Gauss-Hermite with 11 errs by 3e-10
 and 1.3e-2, with 25 by 2.6e-3. `gauss_hermite` is that rule, for whoever wants other people's numbers; with one term it
-is Laplace's approximation.
+is Laplace's approximation. Rows that have one peak and are not log-concave (beta) take a `patient` rule.
 
 Places carry no derivative (``stop_gradient``), so that the derivative of the sum is that of the integral.
 """  # noqa: E501
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-__all__ = ["RULES", "Places", "Rule", "cumulated", "gauss_hermite", "place", "quantiles", "scores"]
+__all__ = ["RULES", "Places", "Rule", "cumulated", "gauss_hermite", "patient", "place", "quantiles", "scores"]
 
 _DROP_AT, _CORNER = 3.0, 2.0
 _STEEPEST = 0.95
@@ -98,6 +98,11 @@ class Places(NamedTuple):
         """z and the logarithm of dz/dt; t has leading axes."""
         root = jnp.sqrt(t * t + _CORNER**2)
         return self.mode + self.scale * t + self.bend * (root - _CORNER), jnp.log(self.scale + self.bend * t / root)
+
+
+def patient(rule: Rule) -> Rule:
+    """The rule with three times the Newton steps: for a density of one peak whose logarithm is convex in places."""
+    return replace(rule, newton=3 * rule.newton)
 
 
 def place(function: Function, start: Array, rule: Rule) -> Places:

@@ -61,7 +61,7 @@ def made(layout: Layout) -> list[Quantity]:
         effects = [layout.columns[e] for e in level.effects]
         if not layout.normal_groups:
             log_name = f"log_{family.precision}"
-            found += [Quantity(mean_name(level.name), family.kind_of_rate, "population mean", level.name)]
+            found += [Quantity(mean_name(level.name), family.link.kind, "population mean", level.name)]
             found += [Quantity(f"{family.precision}_{level.name}", "positive", "concentration", level.name)]
             effects = [*effects, log_name] if len(layout.levels) > 1 else effects
         if layout.normal_groups or len(layout.levels) > 1:

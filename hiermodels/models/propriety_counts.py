@@ -125,11 +125,10 @@ def _check_concentration(layout: Layout, units: _Units, outcome: bool) -> None:
     )
     found = int(_informative(layout, units).sum())
     if outcome and found < need:
-        what = "with 0 < y < trials" if layout.link.bounded else "with a positive count"
         raise _improper(
             name,
             prior,
-            f"at least {need} group(s) {what} are needed, found {found}",
+            f"at least {need} group(s) {layout.law.telling} are needed, found {found}",
             "use a proper prior, e.g. exponential(...)",
         )
 

@@ -26,7 +26,17 @@ from hiermodels.families.rows import Rows
 from hiermodels.models import hyper, starting
 from hiermodels.models.cells import Cells, Sheet, sheets
 from hiermodels.models.layout import Layout, Parameter
-from hiermodels.models.line_rules import RULES, Places, Rule, cumulated, place, quantiles, scores
+from hiermodels.models.line_rules import (
+    RULES,
+    Places,
+    Rule,
+    cumulated,
+    gauss_hermite,
+    patient,
+    place,
+    quantiles,
+    scores,
+)
 from hiermodels.models.problem import Data
 from hiermodels.models.units import Units, inner_sd, own_factor, shown, stands_of, start_inside
 from hiermodels.quantities import INTERCEPT, sd_name
@@ -105,7 +115,8 @@ class Quadrature:
         return self.layout.levels[0].effects[0]
 
     @property
-    def _sd(self) -> str:
+    def sd(self) -> str:
+        """Name of the standard deviation between groups."""
         return sd_name(self.layout.levels[0].name, self.layout.columns[self._effect])
 
     @property
@@ -189,6 +200,7 @@ class Quadrature:
 
     def _terms(self, phi: Values, stats: QuadratureStats, rule: Rule) -> tuple[Places, Array]:
         """Where the rule lies, and the logarithms of its terms, (term, group); groups in the sheets' order."""
+        rule = rule if self.layout.law.concave else patient(rule)
         fixed = jax.lax.stop_gradient(phi)
         bases, spread = self._bases(fixed, stats), self._spread(fixed, stats)
         places = place(lambda z: self._slopes(fixed, bases, spread, z, stats), self._guess(bases, spread, stats), rule)
@@ -240,7 +252,15 @@ class Quadrature:
     def _centre(self, phi: Values) -> Array:
         """Coefficient that the groups scatter around."""
         name = self.layout.columns[self._effect]
-        return phi[name] if self._effect in self.layout.population else jnp.zeros_like(phi[self._sd])
+        return phi[name] if self._effect in self.layout.population else jnp.zeros_like(phi[self.sd])
+
+    def modes(self, phi: Values, stats: QuadratureStats) -> tuple[Array, Array, Array]:
+        """Mode of every group's value given phi, its deviation there, and the sd that the curvature there gives; each
+        (group,).
+        """
+        places, _ = self._terms(phi, stats, gauss_hermite(1))
+        deviation, sd = (self._spread(phi, stats) * x[stats.cells.column] for x in (places.mode, places.scale))
+        return self._centre(phi) + deviation, deviation, sd
 
     def draw(self, key: Array, u: Array, stats: QuadratureStats) -> Values:
         """One draw of everything given phi, group axes padded: each group by inversion of its distribution function on
@@ -270,9 +290,9 @@ class Quadrature:
                 found[name] = Component("normal", jnp.sum(share * groups.a), jnp.sum(share**2 * groups.b))
             elif name == f"new({level.name})":
                 variance = (
-                    phi[self._sd] ** 2
+                    phi[self.sd] ** 2
                     if self.layout.columns[self._effect] == INTERCEPT
-                    else jnp.zeros_like(phi[self._sd])
+                    else jnp.zeros_like(phi[self.sd])
                 )
                 found[name] = Component("normal", points[INTERCEPT], variance)
             else:

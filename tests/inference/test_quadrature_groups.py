@@ -18,7 +18,7 @@ from hiermodels.models.explicit import Explicit
 from hiermodels.models.factorise import factorise
 from hiermodels.models.line_rules import RULES, gauss_hermite
 from hiermodels.models.quadrature import Quadrature
-from hiermodels.models.units import shown
+from hiermodels.models.units import own_factor, shown
 
 FAMILIES = ["bernoulli_logit", "binomial_logit", "poisson_log", "negative_binomial"]
 COLUMNS = {
@@ -98,6 +98,28 @@ def test_the_likelihood_is_that_of_a_plain_sum_and_its_gradient_is_its_slope(fam
             step = 1e-4 * jnp.eye(pair.dim)[i]
             slope = (density(u + step, stats_) - density(u - step, stats_)) / 2e-4
             assert float(found[i]) == pytest.approx(float(slope), abs=2e-4)
+
+
+def test_shares_near_their_ends_whose_density_is_not_concave():
+    """Rows of a beta law far from their coefficient: the search for a group's mode takes its steps where the logarithm
+    of the density is convex.
+    """
+    rng, group = np.random.default_rng(8), np.repeat(np.arange(120), 3)
+    x = rng.normal(0, 1.5, len(group))
+    mean = 1 / (1 + np.exp(-x - 3 * rng.normal(size=120)[group]))
+    frame = pd.DataFrame({"y": np.clip(rng.beta(2 * mean, 2 * (1 - mean)), 1e-9, 1 - 1e-9), "x": x})
+    frame["g"] = [f"g{j:03d}" for j in group]
+    problem = bind(hm.Model("y ~ 0 + x + (1 | g)", family="beta"), frame)
+    pair = factorise(problem.layout)
+    stats_ = pair.prepare(as_jax(problem.data))
+    scale = own_factor(problem.layout, problem.data.units, "x")
+    phi = {"x": jnp.asarray(1 / scale), "sd_g": jnp.asarray(3.0), "precision": jnp.asarray(2.0)}
+    z = np.linspace(-9, 9, 3001)
+    mean = 1 / (1 + np.exp(-(frame["x"].to_numpy()[:, None] + 3 * z)))
+    rows = stats.beta(2 * mean, 2 * (1 - mean)).logpdf(frame["y"].to_numpy()[:, None])
+    terms = rows.reshape(120, 3, -1).sum(1) + stats.norm.logpdf(z)
+    expected = np.logaddexp.reduce(terms, axis=1).sum() + 120 * np.log(z[1] - z[0])
+    assert float(jax.jit(pair.log_marginal)(phi, stats_)) == pytest.approx(expected, abs=2e-4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -207,8 +229,7 @@ def test_rows_of_equal_predictors_are_one_cell():
     assert negative.layout.sheets == ((3, 2),)
 
 
-# posteriors
-# -------------------------------------------------------------------------------------------------------------
+# posteriors ---------------------------------------------------------------------------------------------------
 
 DESIGNS = {"binomial_logit": np.array([3.0, 8, 8, 15, 30, 1]), "poisson_log": np.array([0.4, 1, 1, 3, 8, 0.1])}
 PRIORS = {"Intercept": "normal(0, 2)", "sd_g": "half_normal(1)"}

@@ -39,6 +39,7 @@ class Beta(Family):
     variance = "mean and precision"
     own = (PRECISION,)
     sharpens = True
+    concave = False
 
     def rows(self, eta: Array, values: Mapping[str, Array], rows: Rows) -> dist.Distribution:
         return dist.Beta(values["precision"] * jax.nn.sigmoid(eta), values["precision"] * jax.nn.sigmoid(-eta))

@@ -32,6 +32,7 @@ class StudentT(Scaled):
     finite = "nu above 2"
     own = (SIGMA, NU)
     peaks = True
+    concave = False
     instead: ClassVar[Mapping[str, str]] = {
         "errors": (
             "remove it: nu says how heavy the tails are, and a method of family student_t fits normal data "

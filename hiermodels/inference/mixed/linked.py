@@ -63,7 +63,7 @@ def linked_maximum(layout: Layout, nodes: int | None) -> Callable[[Data], tuple[
 
         def phi(place: Array) -> dict[str, Array]:
             b = solve_triangular(triangle, place[:p]) if p else place[:0]
-            return {**dict(zip(names, b, strict=True)), model._sd: place[p] / spread}
+            return {**dict(zip(names, b, strict=True)), model.sd: place[p] / spread}
 
         def objective(place: Array) -> Array:
             return -2 * model.log_marginal(phi(place), stats, rule)
@@ -110,8 +110,5 @@ def linked_maximum(layout: Layout, nodes: int | None) -> Callable[[Data], tuple[
 
 def _modes(model: Quadrature, phi: dict[str, Array], stats: Any, kept: Callable[[Array], Array]) -> Modes:
     """Each group's mode given the estimates, and the sd that the curvature there gives."""
-    places, _ = model._terms(phi, stats, gauss_hermite(1))
-    sd = phi[model._sd]
-    mode, scale = (kept(sd * a[stats.cells.column])[:, None] for a in (places.mode, places.scale))
-    value = model._centre(phi) + mode
-    return Modes(value, scale, mode, jnp.full_like(mode, jnp.nan), scale)
+    value, deviation, sd = (kept(x)[:, None] for x in model.modes(phi, stats))
+    return Modes(value, sd, deviation, jnp.full_like(deviation, jnp.nan), sd)

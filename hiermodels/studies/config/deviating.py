@@ -139,7 +139,7 @@ def _one(key: str, value: Any, family: str) -> str | float | None:
     if key in _NUMBERS:
         wanted_of, rule, wanted = _NUMBERS[key]
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        correlation = key == "overdispersion" and families.lookup(family).link.bounded
+        correlation = key == "overdispersion" and families.lookup(family).tried
         if not number or not rule(value) or (correlation and value >= 1):
             extra = " and below 1 (a correlation)" if correlation else ""
             raise problem(f"expected {wanted}{extra}; found {shown(value)}; write e.g. 0.2")
