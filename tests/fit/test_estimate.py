@@ -115,6 +115,7 @@ def test_sleepstudy_is_lme4s():
     assert narrow["estimate"].tolist() == pytest.approx([73.271, 282.80696], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_crossed_and_nested_groups_are_lme4s():
     """lme4's penicillin and pastes (Davies & Goldsmith 1972); MixedModels.jl's tests for maximum likelihood."""
     crossed = [
