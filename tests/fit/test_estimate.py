@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.linalg import block_diag
 from scipy.optimize import minimize
-from scipy.stats import chi2
+from scipy.stats import chi2, f
 
 import hiermodels as hm
+from hiermodels.inference.mixed.contrasts import joint_test
 from hiermodels.inference.mixed.ratios import Fitted, compare
 from hiermodels.models.data import bind
 
@@ -374,6 +376,21 @@ def test_profile_of_few_groups_reaches_its_far_end():
     objective = dense(found.problem, True)
     there = minimize(lambda p: objective(np.array([np.log(upper), p[0]])), np.zeros(1)).fun
     assert lower == 0 and there - found.deviance == pytest.approx(chi2.ppf(0.95, 1), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("df", "denominator"),
+    [((4, 10), 5.2), ((6, 6), 6), ((1.5, 10), 2)],  # 4 / 2 + 10 / 8 = 3.25, and 2 * 3.25 / (3.25 - 2) = 5.2
+)
+def test_denominators_of_unequal_degrees_of_freedom(df, denominator):
+    """Fai & Cornelius 1996: the mean of F is that of its parts, sum of df / (df - 2), which needs df above 2."""
+    c = np.diag([1.0, 4.0])  # df of contrast k: 2 C_kk^2 / slope_k^2
+    slopes = np.stack([np.diag(row) for row in np.diag(np.sqrt(2 / np.array(df)) * np.diag(c))])
+    found = SimpleNamespace(coefficients=np.array([2.0, 6.0]), covariance=c, slopes=slopes, inverse=np.eye(2))
+    test = joint_test(found, np.eye(2), approximate=True)
+    assert float(test.statistic) == pytest.approx((4 / 1 + 36 / 4) / 2, rel=1e-6)
+    assert float(test.denominator) == pytest.approx(denominator, rel=1e-5)
+    assert float(test.p_value) == pytest.approx(f.sf(6.5, 2, denominator), rel=1e-4)
 
 
 # what it refuses ------------------------------------------------------------------------------------------------

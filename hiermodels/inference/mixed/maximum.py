@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import equinox as eqx
@@ -14,12 +12,10 @@ from jax.scipy.linalg import solve_triangular
 
 from hiermodels.inference.mixed.eliminate import Eliminated, eliminate, freedom, profiled, residual_variance
 from hiermodels.inference.mixed.maximise import lowest
-from hiermodels.inference.mixed.products import Products, cross_products
-from hiermodels.inference.mixed.shape import Shape, shape_of
-from hiermodels.models.layout import Layout
-from hiermodels.models.problem import Data
+from hiermodels.inference.mixed.products import Products
+from hiermodels.inference.mixed.shape import Shape
 
-__all__ = ["Maximum", "maximum", "starts_of"]
+__all__ = ["SINGULAR", "Maximum", "at_maximum", "covariances", "pseudo_inverse"]
 
 SINGULAR = 1e-4
 """Relative factor below which a fit is singular, as in lme4."""
@@ -129,25 +125,6 @@ def pseudo_inverse(matrix: Array) -> Array:
     kept = values > 1e-8 * jnp.max(values)
     inverse = (vectors * jnp.where(kept, 1 / jnp.where(kept, values, 1.0), 0.0)) @ vectors.T
     return inverse * jnp.outer(scale, scale)
-
-
-@lru_cache(maxsize=256)
-def maximum(layout: Layout, restricted: bool) -> Callable[[Data], Maximum]:
-    """The function that maximises the (restricted) likelihood of a dataset; pure, jittable, mappable.
-
-    Parameters
-    ----------
-    layout : Layout
-        Of a normal model.
-    restricted : bool
-        REML, else ML.
-    """
-    shape = shape_of(layout)
-
-    def find(data: Data) -> Maximum:
-        return at_maximum(shape, restricted, cross_products(shape, data))
-
-    return find
 
 
 def at_maximum(shape: Shape, restricted: bool, products: Products) -> Maximum:

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from hiermodels.models.layout import Layout, LevelLayout
-from hiermodels.quantities import Quantity, cor_name, group_sd
 
 __all__ = ["Shape", "shape_of"]
 
@@ -84,19 +83,6 @@ class Shape:
         """Signs that make the factors' diagonals at least 0: a column's sign changes no covariance."""
         diagonal = {(i, b): k for k, (i, a, b) in enumerate(self.entries) if a == b}
         return jnp.stack([jnp.where(theta[diagonal[i, b]] < 0, -1.0, 1.0) for i, _, b in self.entries])
-
-    @property
-    def variances(self) -> tuple[Quantity, ...]:
-        """Group sds and correlation matrices, level by level, as a fit names them."""
-        found: list[Quantity] = []
-        for level in self.levels:
-            found += [group_sd(level.name, self.layout.columns[e]) for e in level.effects]
-            found += [
-                Quantity(cor_name(level.name), "correlation", "correlation", level.name, size=len(b))
-                for b in level.blocks
-                if len(b) > 1
-            ]
-        return tuple(found)
 
 
 @lru_cache(maxsize=256)
