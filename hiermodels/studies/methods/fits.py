@@ -209,16 +209,13 @@ def support_of(variable: str, layout: Layout) -> tuple[float, float]:
 
 
 def supports_of_targets(fit: Fit) -> NDArray[np.float64]:
-    """Support of each real target, shape (target, 2); a posterior probability lies between 0 and 1."""
+    """Support of each real target, shape (target, 2); a posterior probability, or 1 - p, lies between 0 and 1."""
     rows: list[tuple[float, float]] = []
     for target, (_, labels) in zip(fit.targets, fit.names, strict=True):
-        own = not isinstance(fit.problem, Problem)
-        ends = (
-            (0.0, 1.0)
-            if target.threshold is not None or target.rows
-            else (-math.inf, math.inf)
-            if own
-            else support_of(target.variable, fit.problem.layout)
-        )
+        ends = (-math.inf, math.inf)
+        if target.threshold is not None or target.rows:
+            ends = (0.0, 1.0)
+        elif isinstance(fit.problem, Problem):
+            ends = support_of(target.variable, fit.problem.layout)
         rows += [ends] * len(labels)
     return np.array(rows, float).reshape(-1, 2)
