@@ -89,3 +89,13 @@ def test_crossed_levels_are_trees_side_by_side():
     np.testing.assert_array_equal(tree.sum_rows(frame["y"].to_numpy(), 0), [3.0, 8.0])
     np.testing.assert_array_equal(tree.sum_rows(frame["y"].to_numpy(), 1), [4.0, 7.0])
     np.testing.assert_array_equal(tree.sum_up(np.array([1.0, 2.0]), 1), [3.0])
+
+
+def test_means_of_children_leave_padding_out(problem):
+    tree = tree_of(problem.layout, problem.data)
+    for i in range(1, len(tree.levels)):
+        real, owner = np.asarray(tree.real[i]), tree.owner(i)
+        x = np.where(real, RNG.normal(size=real.shape), 1e6)
+        parents = [k for k in range(tree.levels[i - 1].size) if (real & (owner == k)).any()]
+        expected = [x[real & (owner == k)].mean() for k in parents]
+        np.testing.assert_allclose(tree.mean_of_children(x, i)[parents], expected)
