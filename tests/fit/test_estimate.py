@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from published import konstantopoulos
 from scipy.linalg import block_diag
 from scipy.optimize import minimize
 from scipy.stats import chi2, f
@@ -26,29 +27,10 @@ DYESTUFF2 = {  # Box & Tiao 1973, Bayesian Inference in Statistical Analysis, ta
     "D": (2.212, 4.852, 7.092, 9.288, 4.980), "E": (0.282, 9.014, 4.458, 9.446, 7.198), "F": (1.722, 4.782, 8.106, 0.758, 3.758),
 }  # fmt: skip
 # Konstantopoulos 2011, Research Synthesis Methods 2, 61-76, table 2: (effect, variance) of schools in districts
-KONSTANTOPOULOS = {  # Konstantopoulos 2011, Research Synthesis Methods 2, 61-76, table 2: (effect, variance) of schools in districts
-    11: ((-0.18, 0.118), (-0.22, 0.118), (0.23, 0.144), (-0.30, 0.144)),
-    12: ((0.13, 0.014), (-0.26, 0.014), (0.19, 0.015), (0.32, 0.024)),
-    18: ((0.45, 0.023), (0.38, 0.043), (0.29, 0.012)),
-    27: ((0.16, 0.020), (0.65, 0.004), (0.36, 0.004), (0.60, 0.007)),
-    56: ((0.08, 0.019), (0.04, 0.007), (0.19, 0.005), (-0.06, 0.004)),
-    58: ((-0.18, 0.020), (0.00, 0.018), (0.00, 0.019), (-0.28, 0.022), (-0.04, 0.020), (-0.30, 0.021), (0.07, 0.006), (0.00, 0.007),
-         (0.05, 0.007), (-0.08, 0.007), (-0.09, 0.007)),
-    71: ((0.30, 0.015), (0.98, 0.011), (1.19, 0.010)),
-    86: ((-0.07, 0.001), (-0.05, 0.001), (-0.01, 0.001), (0.02, 0.001), (-0.03, 0.001), (0.00, 0.001), (0.01, 0.001), (-0.10, 0.001)),
-    91: ((0.50, 0.010), (0.66, 0.011), (0.20, 0.010), (0.00, 0.009), (0.05, 0.013), (0.07, 0.013)),
-    108: ((-0.52, 0.031), (0.70, 0.031), (-0.03, 0.030), (0.27, 0.030), (-0.34, 0.030)),
-    644: ((0.12, 0.087), (0.61, 0.082), (0.04, 0.067), (-0.05, 0.067)),
-}  # fmt: skip
 
 
 def long(table: dict, group: str, outcome: str) -> pd.DataFrame:
     return pd.DataFrame([(g, y) for g, ys in table.items() for y in ys], columns=[group, outcome])
-
-
-def schools() -> pd.DataFrame:
-    rows = [(d, i, y, v**0.5) for d, pairs in KONSTANTOPOULOS.items() for i, (y, v) in enumerate(pairs)]
-    return pd.DataFrame(rows, columns=["district", "school", "effect", "se"])
 
 
 def fixture(name: str) -> pd.DataFrame:
@@ -138,7 +120,7 @@ def test_known_variances_are_metafors():
     """Konstantopoulos 2011, tables 4 and 5; metafor's tests: estimates, profile intervals, -2 log L with log|X'X|
     taken out.
     """
-    model, frame = hm.Model("effect ~ 1 + (1 | district/school)", known_se="se"), schools()
+    model, frame = hm.Model("effect ~ 1 + (1 | district/school)", known_se="se"), konstantopoulos()
     reml, ml = (hm.estimate(model, frame, method=m) for m in ("reml", "ml"))
     assert np.square(values(reml, "sd_district", "sd_district:school")) == pytest.approx(
         [0.06506194, 0.03273652], abs=5e-9
@@ -209,18 +191,34 @@ def test_likelihood_ratio_of_an_interaction_is_lme4s():
 # a brute-force route --------------------------------------------------------------------------------------------
 
 
+def indicators(problem) -> list[np.ndarray]:
+    """What each group's effects are multiplied by in each row; a level each, (row, group, effect)."""
+    found, data = [], problem.data
+    for i, level in enumerate(problem.layout.levels):
+        z = np.zeros((len(data.y), level.size, len(level.effects)))
+        for e, c in enumerate(level.effects):
+            z[np.arange(len(data.y)), data.group[i], e] = data.x[:, c]
+        found.append(z)
+    return found
+
+
+def covariances(found: hm.Estimate) -> list[np.ndarray]:
+    """Estimated covariance of the effects of each level, (effect, effect)."""
+    parts = []
+    for sd, correlation in zip(found.maximum.sds, found.maximum.correlations, strict=True):
+        r = np.where(np.isnan(correlation), 0, correlation)
+        np.fill_diagonal(r, 1)
+        parts.append(r * np.outer(sd, sd))
+    return parts
+
+
 def dense(problem, restricted: bool):
     """-2 log likelihood by the rows' covariance matrix, as a function of (log sds, atanh correlations of pairs, log
     sigma).
     """
     layout, data = problem.layout, problem.data
     n, x, y = len(data.y), data.x[:, list(layout.population)], data.y
-    parts = []
-    for i, level in enumerate(layout.levels):
-        z = np.zeros((n, level.size, len(level.effects)))
-        for e, c in enumerate(level.effects):
-            z[np.arange(n), data.group[i], e] = data.x[:, c]
-        parts.append(z)
+    parts = indicators(problem)
 
     def minus_twice(p: np.ndarray) -> float:
         v, at = np.diag(np.exp(2 * p[-1]) / data.weight), 0
@@ -295,17 +293,9 @@ def test_groups_values_and_their_errors_against_dense_matrices():
     frame = rows_at_random(4)
     found = hm.estimate(hm.Model("y ~ 1 + x + (1 | a/b) + (1 + x | c)", weights="w"), frame)
     layout, data = found.problem.layout, found.problem.data
-    x, z, covariance = data.x[:, list(layout.population)], [], []
-    for i, level in enumerate(layout.levels):
-        q = len(level.effects)
-        part = np.zeros((len(frame), level.size * q))
-        for e, c in enumerate(level.effects):
-            part[np.arange(len(frame)), data.group[i] * q + e] = data.x[:, c]
-        z.append(part)
-        r = np.where(np.isnan(found.maximum.correlations[i]), 0, found.maximum.correlations[i])
-        np.fill_diagonal(r, 1)
-        covariance.append(np.kron(np.eye(level.size), r * np.outer(found.maximum.sds[i], found.maximum.sds[i])))
-    g, everything = block_diag(*covariance), np.concatenate(z, 1)
+    x = data.x[:, list(layout.population)]
+    g = block_diag(*(np.kron(np.eye(v.size), k) for v, k in zip(layout.levels, covariances(found), strict=True)))
+    everything = np.concatenate([z.reshape(len(frame), -1) for z in indicators(found.problem)], 1)
     inverse = np.linalg.inv(everything @ g @ everything.T + np.diag(found.maximum.sigma**2 / data.weight))
     c = np.linalg.inv(x.T @ inverse @ x)
     b = c @ x.T @ inverse @ data.y
@@ -336,15 +326,10 @@ def test_kenward_roger_by_rows():
     frame = rows_at_random(5)
     found = hm.estimate(hm.Model("y ~ 1 + x + (1 | a/b) + (1 + x | c)", weights="w"), frame)
     layout, data = found.problem.layout, found.problem.data
-    x, n = data.x[:, list(layout.population)], len(frame)
+    x = data.x[:, list(layout.population)]
     pieces, v = [], np.diag(found.maximum.sigma**2 / data.weight)
-    for i, level in enumerate(layout.levels):
-        z = np.zeros((n, level.size, len(level.effects)))
-        for e, c in enumerate(level.effects):
-            z[np.arange(n), data.group[i], e] = data.x[:, c]
-        r = np.where(np.isnan(found.maximum.correlations[i]), 0, found.maximum.correlations[i])
-        np.fill_diagonal(r, 1)
-        v = v + np.einsum("igq,qr,jgr->ij", z, r * np.outer(found.maximum.sds[i], found.maximum.sds[i]), z)
+    for z, covariance, level in zip(indicators(found.problem), covariances(found), layout.levels, strict=True):
+        v = v + np.einsum("igq,qr,jgr->ij", z, covariance, z)
         for j in range(len(level.effects)):
             for k in range(j + 1):
                 e = np.zeros((len(level.effects),) * 2)

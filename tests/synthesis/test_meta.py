@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from link_quadrature import Posterior
+from published import konstantopoulos
 from scipy import integrate, optimize, stats
 
 import hiermodels as hm
@@ -565,28 +566,9 @@ def test_turners_names():
         turner_prior("pain", "drug vs placebo")
 
 
-# Konstantopoulos 2011: district, effect and variance of 56 schools
-SCHOOLS = pd.DataFrame(
-    {
-        "district": np.repeat([11, 12, 18, 27, 56, 58, 71, 86, 91, 108, 644], [4, 4, 3, 4, 4, 11, 3, 8, 6, 5, 4]),
-        "school": np.arange(56),
-        "effect": [
-            -0.18, -0.22, 0.23, -0.3, 0.13, -0.26, 0.19, 0.32, 0.45, 0.38, 0.29, 0.16, 0.65, 0.36, 0.6, 0.08, 0.04, 0.19, -0.06, -0.18, 0, 0, -0.28, -0.04, -0.3,
-            0.07, 0, 0.05, -0.08, -0.09, 0.3, 0.98, 1.19, -0.07, -0.05, -0.01, 0.02, -0.03, 0, 0.01, -0.1, 0.5, 0.66, 0.2, 0, 0.05, 0.07, -0.52, 0.7, -0.03, 0.27,
-            -0.34, 0.12, 0.61, 0.04, -0.05,
-        ],
-        "se": np.sqrt([
-            0.118, 0.118, 0.144, 0.144, 0.014, 0.014, 0.015, 0.024, 0.023, 0.043, 0.012, 0.02, 0.004, 0.004, 0.007, 0.019, 0.007, 0.005, 0.004, 0.02, 0.018, 0.019,
-            0.022, 0.02, 0.021, 0.006, 0.007, 0.007, 0.007, 0.007, 0.015, 0.011, 0.01, 0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.001, 0.01, 0.011, 0.01,
-            0.009, 0.013, 0.013, 0.031, 0.031, 0.03, 0.03, 0.03, 0.087, 0.082, 0.067, 0.067,
-        ]),
-    }
-)  # fmt: skip
-
-
 def test_three_levels_without_a_prior():
     """metafor's rma.mv, REML, and Konstantopoulos's Tables 4 and 5."""
-    table = hm.meta(SCHOOLS, study="district/school").classical
+    table = hm.meta(konstantopoulos(), study="district/school").classical
     reml = table.loc["REML"]
     assert reml["estimate"] == pytest.approx(0.18471316, abs=1e-7) and reml["se"] == pytest.approx(
         0.084555919, abs=1e-7
