@@ -15,6 +15,8 @@ from normal_quadrature import NormalPosterior
 from normal_quadrature import datasets as normal_datasets
 
 import hiermodels as hm
+from hiermodels.inference.exact import _between_planes
+from hiermodels.inference.law_tables import BETWEEN
 from hiermodels.inference.nodes import ACCURACIES
 from hiermodels.inference.samplers import Settings, estimator, target_sizes
 from hiermodels.inference.summaries import Interval, Target
@@ -245,6 +247,20 @@ def test_normal_groups_meet_quadrature():
     tallies, flagged = normal_errors((2, 3, 4, 6, 9), 12, 1, ["study"])
     assert flagged[0] <= 0.1
     tallies[0].check(bias=0.005)
+
+
+def test_a_density_that_ends_between_planes_carries_its_error():
+    """A normal density that falls off within .06: the estimate is of the size of what the distribution function is off
+    by; a normal density alone is exact.
+    """
+    planes = np.arange(-6, 6.01, 0.5)
+    fine = planes[0] + 0.5 / BETWEEN * np.arange((len(planes) - 1) * BETWEEN + 1)
+    with jax.enable_x64(True):
+        for ends in (0.9, 1.1, 1.3, np.inf):
+            at_planes, truth = (np.exp(-x * x / 2) / (1 + np.exp((x - ends) / 0.06)) for x in (planes, fine))
+            found, error = (np.asarray(x) for x in _between_planes(jnp.asarray(at_planes)))
+            off = np.abs(found.cumsum() / found.sum() - truth.cumsum() / truth.sum()).max()
+            assert off < 1e-12 > error if np.isinf(ends) else 0.4 * off < error < 2.5 * off
 
 
 @pytest.mark.slow
