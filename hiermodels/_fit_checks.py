@@ -31,8 +31,7 @@ class Checks(FitCore):
         -------
         Diagnosis
             ``table`` (a row a check: value, limit, ok, where), ``advice``, ``ok``; prints itself. Independent draws
-            have nothing to
-            converge: of theirs only finiteness is checked.
+            have nothing to converge: of theirs only finiteness is checked.
 
         Examples
         --------
@@ -116,9 +115,8 @@ class Checks(FitCore):
         """How well the other groups predict all rows of a group together, each group in turn.
 
         ``log p(y_j | y_-j)``, the group's own deviation integrated out exactly; what lies above it is reweighted from
-        the posterior given all
-        data with Pareto-smoothed ratios, and where their shape k is too high the model is fitted again without the
-        group.
+        the posterior given all data with Pareto-smoothed ratios, and where their shape k is too high the model is
+        fitted again without the group.
 
         Parameters
         ----------

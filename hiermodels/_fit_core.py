@@ -70,9 +70,8 @@ class FitCore:
             Probability of the interval.
         scale : str
             ``response`` has probabilities and rates in place of their logits and logarithms, and coefficients as odds
-            or rate ratios: every draw is
-            transformed, as `hiermodels.inference.response` says. A column ``is`` says what each row is. ``link`` shows
-            what was estimated.
+            or rate ratios: every draw is transformed, as `hiermodels.inference.response` says. A column ``is`` says
+            what each row is. ``link`` shows what was estimated.
 
         Returns
         -------
@@ -109,9 +108,8 @@ class FitCore:
         ----------
         comparison : str
             ``"theta_hospital > 0.15"``, ``"treated > 0"``, ``"theta_school[A] > theta_school[B] + 5"``, ``"-1 < treated
-            < 1"``: sums of names of
-            draws and numbers (``15%`` is 0.15) with ``> >= < <=`` between them. A name without a label stands for all
-            its groups.
+            < 1"``: sums of names of draws and numbers (``15%`` is 0.15) with ``> >= < <=`` between them. A name without
+            a label stands for all its groups.
         scale : str
             Of the quantities: ``link``, or ``response`` (a logit becomes a probability; see `summary`).
 
@@ -253,8 +251,7 @@ class FitCore:
         """The mean of each fitted row's outcome given its groups, with its uncertainty.
 
         On the outcome's own scale: for counts the trials or the exposure times the probability or rate, so that ``y -
-        fitted`` are the
-        residuals. `predict` has the probabilities and rates themselves.
+        fitted`` are the residuals. `predict` has the probabilities and rates themselves.
 
         Parameters
         ----------
@@ -287,8 +284,7 @@ class FitCore:
         ----------
         kind : str
             ``raw``: ``y - mean``. ``standardised``: that divided by the sd of an outcome given the draws (Pearson
-            residuals:
-            Gelman & Hill 2007, section 6.2), which is about one in size where the model holds.
+            residuals: Gelman & Hill 2007, section 6.2), which is about one in size where the model holds.
         prob : float
             Probability of the interval.
 
@@ -301,8 +297,7 @@ class FitCore:
         ------
         ValueError
             For another kind, and for standardised residuals of an outcome without a variance (a t law with at most two
-            degrees
-            of freedom in some draw).
+            degrees of freedom in some draw).
 
         Examples
         --------

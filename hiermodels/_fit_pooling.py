@@ -61,10 +61,8 @@ class PoolingViews(FitCore):
         """How strongly each group is pooled, beside its raw and its partially pooled estimate.
 
         The pooling factor is the weight of what lies above a group in its value, against its own rows: ``V / (V +
-        sd^2)`` with V the
-        sampling variance of the group's own estimate (levels below it included); for counts ``kappa / (kappa +
-        trials)`` or
-        ``shape / (shape + mean exposure)``. 0 is no pooling, 1 complete pooling.
+        sd^2)`` with V the sampling variance of the group's own estimate (levels below it included); for counts ``kappa
+        / (kappa + trials)`` or ``shape / (shape + mean exposure)``. 0 is no pooling, 1 complete pooling.
 
         Parameters
         ----------
@@ -79,8 +77,8 @@ class PoolingViews(FitCore):
         -------
         DataFrame
             A row a group: ``raw`` (the group's own rows alone; NaN for slopes and for coarser groupings of counts),
-            ``pooling`` with its interval
-            ``pooling_lb pooling_ub``, and the posterior's ``mean sd median eti95_lb eti95_ub``.
+            ``pooling`` with its interval ``pooling_lb pooling_ub``, and the posterior's ``mean sd median eti95_lb
+            eti95_ub``.
 
         Raises
         ------
@@ -130,8 +128,8 @@ class PoolingViews(FitCore):
         -------
         DataFrame
             Rows (level, quantity): ``gelman_pardoe`` (the level's pooling factor, one number), and where they are
-            defined ``I2 H2 vpc icc``, as
-            `hiermodels.inference.pooling_metrics` defines them; columns ``mean median lower upper``.
+            defined ``I2 H2 vpc icc``, as `hiermodels.inference.pooling_metrics` defines them; columns ``mean median
+            lower upper``.
 
         Examples
         --------

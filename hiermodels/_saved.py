@@ -1,13 +1,10 @@
 """A fit as a netCDF file: ArviZ's groups, the diagnostics, and what is needed to rebuild the `Fit` exactly.
 
-The file is a `DataTree`. Its root attribute ``hiermodels`` is JSON: version, model, settings, status,
-warnings, seconds; and what made the fit, a hash of model, settings and data. The table that was fitted is in the group
-``frame``
+The file is a `DataTree`. Its root attribute ``hiermodels`` is JSON: version, model, settings, status, warnings,
+seconds; and what made the fit, a hash of model, settings and data. The table that was fitted is in the group ``frame``
 as the bytes of a Parquet file, which keeps every column type. The root attribute ``digest`` is that of all of this, by
-value:
-reading is checking. After the end of the tree stands a seal, the digest of the file's bytes, which is checked before
-HDF5 reads any
-of them: of one wrong length it may never come to an end.
+value: reading is checking. After the end of the tree stands a seal, the digest of the file's bytes, which is checked
+before HDF5 reads any of them: of one wrong length it may never come to an end.
 """
 
 from __future__ import annotations

@@ -66,15 +66,13 @@ def fit(
         ``complete``, ``none`` or ``partial``; or group term to word, e.g. ``{"school": "none"}``.
     sampler : str
         ``nuts``; ``exact``: independent draws, where the hyperparameters are few; ``closed_form``: independent draws,
-        where
-        the posterior has a closed form; others to compare with: see `hiermodels.inference.samplers`.
+        where the posterior has a closed form; others to compare with: see `hiermodels.inference.samplers`.
     marginalize : bool
         Integrate group values out where the model allows it; False moves on every parameter, as ``gibbs`` and
         ``metropolis`` always do.
     centred : bool or "auto"
         Parameterisation of group values that stay explicit: themselves, or standardised deviations from what they
-        scatter around.
-        ``auto`` chooses term by term from the data and says so in ``print(fit)``.
+        scatter around. ``auto`` chooses term by term from the data and says so in ``print(fit)``.
     draws, tune, chains : int
         Kept draws and warm-up draws of each chain; number of chains.
     target_accept : float
@@ -183,8 +181,8 @@ class Fit(PoolingViews, Checks):
     Notes
     -----
     Which method? Tables: `summary`, `fitted`, `residuals`, `pooling`, `heterogeneity`, `ranks`, `compare_pooling`.
-    Trust: `diagnose`, `check`, `loo`,
-    `leave_one_group_out`. New rows: `predict`. Again: `refit`. Elsewhere: `to_datatree`, `save`, `code`, `latex`.
+    Trust: `diagnose`, `check`, `loo`, `leave_one_group_out`. New rows: `predict`. Again: `refit`. Elsewhere:
+    `to_datatree`, `save`, `code`, `latex`.
     """
 
     def refit(self, priors: Mapping[str, Any] | None = None, data: pd.DataFrame | None = None, **settings: Any) -> Fit:
@@ -196,10 +194,8 @@ class Fit(PoolingViews, Checks):
             Merged over the model's own.
         data : DataFrame, optional
             Other rows, with the same columns. Centres and scales of the first predictors, and what default priors took
-            from the first known
-            errors, weights and exposures, stay what they were, so that two fits differ in their data alone, and data of
-            the same shape run
-            the program that is already compiled.
+            from the first known errors, weights and exposures, stay what they were, so that two fits differ in their
+            data alone, and data of the same shape run the program that is already compiled.
         **settings
             Of `fit`: ``pooling``, ``sampler``, ``draws``, ``seed``, ... and ``progress``.
 

@@ -1,17 +1,14 @@
 """Normal, gamma and beta variates, many at a time and fast on CPU.
 
 `normal` inverts the normal law from 32 random bits in single precision (Giles 2010, Approximating the erfinv function,
-GPU
-Computing Gems 2, chapter 10, table 5): values on a grid of about 1e-7, none beyond 6.3 standard deviations (a chance of
-2e-10).
+GPU Computing Gems 2, chapter 10, table 5): values on a grid of about 1e-7, none beyond 6.3 standard deviations (a
+chance of 2e-10).
 
 `log_gamma` is the method of Marsaglia and Tsang (2000), ACM Transactions on Mathematical Software 26(3), 363-372: with
-d = a - 1/3, c = 1 / sqrt(9 d), x normal and v = (1 + c x)^3, the proposal d v is kept where
-log u < x^2 / 2 + d - d v + d log v. All numbers are proposed once; the few that are turned down (under 5%) are gathered
-into a
-short buffer and proposed again, with bits scrambled from their own first ones. `jax.random.gamma` draws one number at a
-time on
-CPU, at several times the cost.
+d = a - 1/3, c = 1 / sqrt(9 d), x normal and v = (1 + c x)^3, the proposal d v is kept where log u < x^2 / 2 + d - d v +
+d log v. All numbers are proposed once; the few that are turned down (under 5%) are gathered into a short buffer and
+proposed again, with bits scrambled from their own first ones. `jax.random.gamma` draws one number at a time on CPU, at
+several times the cost.
 """
 
 from __future__ import annotations

@@ -49,12 +49,9 @@ def verify(section: int | None = None, *, slow: bool = False, progress: bool = F
     -------
     DataFrame
         A row a target and route: ``section system quantity route tag target ours mcse difference ok seconds``.
-        ``difference`` is
-        in units of what is allowed (`hiermodels.targets.table.allowed`); ``mcse`` is the Monte Carlo standard error of
-        our
-        number, 0 without randomness; ``seconds`` is what its function took, for all its numbers together. A function
-        that fails
-        gives NaN, with the reason in ``note``.
+        ``difference`` is in units of what is allowed (`hiermodels.targets.table.allowed`); ``mcse`` is the Monte Carlo
+        standard error of our number, 0 without randomness; ``seconds`` is what its function took, for all its numbers
+        together. A function that fails gives NaN, with the reason in ``note``.
 
     Raises
     ------

@@ -84,8 +84,7 @@ def prior_density(prior: Any, x: np.ndarray, kind: str, context: np.ndarray | No
         Of the parameter (`hiermodels.quantities`).
     context : ndarray, optional
         Known variances of the groups, where the prior is a function of them; draws of the parameter in whose units it
-        is given,
-        over which the density is averaged.
+        is given, over which the density is averaged.
     """
     import jax
     import jax.numpy as jnp

@@ -175,8 +175,7 @@ def looks(table: pd.DataFrame, column: str = "method") -> dict[Any, tuple[str, s
     """Colour and marker of each level of a column, the same in every figure of a table.
 
     Methods are in the order of ``table.attrs["methods"]`` where the table of a run carries it, so that parts of its
-    tables
-    keep their looks; else in the table's own. A table without the column gives the first look for None.
+    tables keep their looks; else in the table's own. A table without the column gives the first look for None.
     """
     found = levels(table[column]) if column in table else [None]
     order = [m for m in table.attrs.get("methods", ()) if column == "method"]

@@ -191,12 +191,11 @@ def _true_values(truth: Mapping[Any, float], groups: Sequence[Any] | pd.Series) 
 def own_laws(fit: FitLike, level: str | None = None) -> Any:
     """What each group's own rows say of its value: the likelihood, normalised, as a frozen law of `scipy.stats`.
 
-    Normal: N(mean of the rows, sampling variance of that mean), sigma at its posterior median where it is not known.
-    A coarser normal grouping is the unweighted mean of its finest groups. Binomial: Beta(y + 1, n - y + 1). Poisson:
-    Gamma(y + 1,
-    rate = exposure). Shape (group,); None for a coarser grouping of counts and where slopes vary or groups cross or a
-    family has normal groups without a normal outcome, where a
-    group's rows alone do not make a law of one number.
+    Normal: N(mean of the rows, sampling variance of that mean), sigma at its posterior median where it is not known. A
+    coarser normal grouping is the unweighted mean of its finest groups. Binomial: Beta(y + 1, n - y + 1). Poisson:
+    Gamma(y + 1, rate = exposure). Shape (group,); None for a coarser grouping of counts and where slopes vary or groups
+    cross or a family has normal groups without a normal outcome, where a group's rows alone do not make a law of one
+    number.
     """
     from scipy import stats
 

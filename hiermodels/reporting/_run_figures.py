@@ -63,9 +63,8 @@ def write_figures(run: Any) -> list[Path]:
     """Draw the figures that the run's tables allow and write them to ``figures/`` as SVG and PNG.
 
     Coverage, bias, RMSE ratio, interval width, power, a nested loop where several factors vary, ranks where truths come
-    from
-    the prior, shrinkage from no to partial pooling, and failures where there were any. A measure that the study did not
-    ask for gives no figure.
+    from the prior, shrinkage from no to partial pooling, and failures where there were any. A measure that the study
+    did not ask for gives no figure.
 
     Parameters
     ----------

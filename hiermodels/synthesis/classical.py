@@ -4,8 +4,7 @@
     b(T) = (X' W X)^-1 X' W y,  Q(T) = sum w_i (y_i - x_i' b)^2,  P = W - W X (X' W X)^-1 X' W
 
 on the host, in double precision, for any X of k studies and p coefficients. With an intercept alone the first three are
-those of
-`hiermodels.inference.frequentist`, which are for many datasets at once.
+those of `hiermodels.inference.frequentist`, which are for many datasets at once.
 
 | name | T |
 |---|---|
@@ -14,10 +13,8 @@ those of
 | REML, ML | highest (restricted) likelihood: Viechtbauer 2005, Journal of Educational and Behavioral Statistics 30, 261-293 |
 
 Intervals of T: `q_profile` (Viechtbauer 2007, Statistics in Medicine 26, 37-52), `profile_likelihood` (Hardy & Thompson
-1996, same
-journal 15, 619-629). I2 and H2 are Higgins & Thompson's 2002 (same journal 21, 1539-1558) at T, with their typical
-variance
-`typical_variance`. HKSJ: see `hiermodels.inference.frequentist.hksj`.
+1996, same journal 15, 619-629). I2 and H2 are Higgins & Thompson's 2002 (same journal 21, 1539-1558) at T, with their
+typical variance `typical_variance`. HKSJ: see `hiermodels.inference.frequentist.hksj`.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -192,10 +189,8 @@ def classical_table(rows: Rows, names: list[str], level: float) -> pd.DataFrame:
     """Coefficients by method: ``estimate se lower upper``, with ``tau I2 H2`` at the method's variance between studies.
 
     ``common`` has none of it (one effect for all studies); ``HKSJ`` and ``HKSJ modified`` stand on REML and take
-    Student's t with k - p
-    degrees of freedom. With an intercept alone ``new_lower new_upper`` is the prediction interval, t with k - 2 degrees
-    of freedom
-    (Higgins, Thompson & Spiegelhalter 2009).
+    Student's t with k - p degrees of freedom. With an intercept alone ``new_lower new_upper`` is the prediction
+    interval, t with k - 2 degrees of freedom (Higgins, Thompson & Spiegelhalter 2009).
     """
     import pandas as pd
 

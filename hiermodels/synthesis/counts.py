@@ -3,10 +3,9 @@ corrections.
 
     events_ik ~ Binomial(n_ik, p_ik),  logit p_ik = baseline_i + theta_i treated_k,  theta_i ~ N(mean, tau^2)
 
-for a trial i with arms k (Poisson: log rates), each trial with a baseline of its own; for one group per study
-``logit p_i = theta_i``. Simmonds & Higgins (2016), Statistical Methods in Medical Research 25, 2858-2877, model 2;
-Stijnen, Hamza & Özdemir
-(2010), Statistics in Medicine 29, 3046-3067.
+for a trial i with arms k (Poisson: log rates), each trial with a baseline of its own; for one group per study ``logit
+p_i = theta_i``. Simmonds & Higgins (2016), Statistical Methods in Medical Research 25, 2858-2877, model 2; Stijnen,
+Hamza & Özdemir (2010), Statistics in Medicine 29, 3046-3067.
 """
 
 from __future__ import annotations
@@ -146,8 +145,7 @@ class CountMeta:
         -------
         DataFrame
             Rows ``mean tau new``, columns ``estimate se lower upper``: posterior mean (tau: median) and sd, central
-            intervals. The law of a new study
-            is the mixture of normal laws over the draws.
+            intervals. The law of a new study is the mixture of normal laws over the draws.
         """
         import pandas as pd
 

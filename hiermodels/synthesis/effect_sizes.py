@@ -53,24 +53,21 @@ def effect_sizes(
     measure : str
         Two groups with events: ``OR RR RD AS PETO`` (logarithms of OR and RR); events in time: ``IRR IRD IRSD``; means:
         ``MD SMD SMDH ROM``. One group: ``PR PLN PLO PAS PFT``, ``IR IRLN IRS``, ``MN MNLN``, ``COR ZCOR``. Formulas and
-        sources:
-        `hiermodels.synthesis.measures`.
+        sources: `hiermodels.synthesis.measures`.
     events, non_events, n, time, mean, sd, correlation : str, optional
         Columns of the (treated) group; ``non_events`` may stand for ``n``.
     control_events, control_non_events, control_n, control_time, control_mean, control_sd : str, optional
         Columns of the control group.
     study, arm, control : optional
         For one row per arm: the columns that name the trial and the arm, and the label of the arm that the others of
-        its trial are
-        compared with (in a trial without it, and by default, its first). The result has one row per comparison.
+        its trial are compared with (in a trial without it, and by default, its first). The result has one row per
+        comparison.
     shared_control : str, optional
         For one row per study: rows with the same label in this column have the same control group.
     zero_cells : str
         Which rows get ``correction`` added to each cell (rates: to the events) where cells are zero: ``own``, those
-        that have
-        a zero cell (a trial's arms together); ``any``, all of them if one has; ``all``; ``none``. Measures without a
-        logarithm or
-        a variance that may vanish (AS, IRSD, PAS, PFT, IRS) are never corrected.
+        that have a zero cell (a trial's arms together); ``any``, all of them if one has; ``all``; ``none``. Measures
+        without a logarithm or a variance that may vanish (AS, IRSD, PAS, PFT, IRS) are never corrected.
     correction : float
         1/2 by default.
 
@@ -78,8 +75,7 @@ def effect_sizes(
     -------
     DataFrame
         The table with ``effect`` and ``se``; ``corrected`` says which rows were, for measures that may be; effects that
-        share a
-        control group have ``shared_variance`` (what that group adds to each one's variance), which
+        share a control group have ``shared_variance`` (what that group adds to each one's variance), which
         `sampling_covariance` reads.
 
     Raises
@@ -284,9 +280,8 @@ def sampling_covariance(frame: pd.DataFrame, shared_control: str) -> np.ndarray:
     """Covariance of effects, those with one control group in blocks.
 
     The covariance of two differences from one control group is what that group adds to each variance (Gleser & Olkin
-    2009, in Cooper,
-    Hedges & Valentine, chapter 19). Standardised differences share their sd too: ``1 / n_c + g_i g_j / (2 N)``, N the
-    trial's total.
+    2009, in Cooper, Hedges & Valentine, chapter 19). Standardised differences share their sd too: ``1 / n_c + g_i g_j /
+    (2 N)``, N the trial's total.
 
     Parameters
     ----------

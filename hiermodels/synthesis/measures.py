@@ -1,10 +1,8 @@
 """Measures of effect: formulas of an estimate and its sampling variance.
 
 Most measures of two arms are differences of a *term* of each arm (OR: of logits, RR: of log proportions, MD: of means),
-whose
-variances add and whose control term is what effects with one control arm share. `TERMS` has these, `CONTRASTS` the
-measures made
-of them, `WHOLE` the others.
+whose variances add and whose control term is what effects with one control arm share. `TERMS` has these, `CONTRASTS`
+the measures made of them, `WHOLE` the others.
 
 With x events of n, x events in time t, mean m and standard deviation s of n:
 
@@ -24,14 +22,11 @@ With x events of n, x events in time t, mean m and standard deviation s of n:
 | ZCOR | artanh r | 1 / (n - 3) |
 
 Sources: Fleiss & Berlin 2009 (in Cooper, Hedges & Valentine, The Handbook of Research Synthesis and Meta-Analysis, 2nd
-edition,
-chapter 13) for counts; Freeman & Tukey 1950, Annals of Mathematical Statistics 21, 607-611, for PFT; Rücker et al.
-2009, Statistics
-in Medicine 28, 721-738, for AS; Yusuf et al. 1985, Progress in Cardiovascular Diseases 27, 335-371, for PETO; Hedges
-1981, Journal
-of Educational Statistics 6, 107-128, for SMD; Bonett 2009, Psychological Methods 14, 225-238, for SMDH; Hedges,
-Gurevitch & Curtis
-1999, Ecology 80, 1150-1156, for ROM; Fisher 1921, Metron 1, 3-32, for ZCOR.
+edition, chapter 13) for counts; Freeman & Tukey 1950, Annals of Mathematical Statistics 21, 607-611, for PFT; Rücker et
+al. 2009, Statistics in Medicine 28, 721-738, for AS; Yusuf et al. 1985, Progress in Cardiovascular Diseases 27,
+335-371, for PETO; Hedges 1981, Journal of Educational Statistics 6, 107-128, for SMD; Bonett 2009, Psychological
+Methods 14, 225-238, for SMDH; Hedges, Gurevitch & Curtis 1999, Ecology 80, 1150-1156, for ROM; Fisher 1921, Metron 1,
+3-32, for ZCOR.
 """
 
 from __future__ import annotations

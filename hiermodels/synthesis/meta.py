@@ -57,22 +57,19 @@ def meta(
         Columns of the effects and their standard errors, where there is no ``measure``.
     study : str, optional
         Column with the studies' names; by default ``study`` where there is such a column, else the rows are numbered.
-        Nested groupings
-        as in a formula: ``district/school``, the rows standing in the last.
+        Nested groupings as in a formula: ``district/school``, the rows standing in the last.
     moderators : str, optional
         Meta-regression: the right side of a formula, ``"ablat + C(alloc)"``.
     priors : mapping of str to prior, optional
         ``mean`` and ``tau`` (or a parameter's own name): ``{"tau": "half_normal(0.5)", "mean": "normal(0, 4)"}``. By
-        default the mean is
-        flat and ``tau`` has the reference prior (Jeffreys's, the mean apart).
+        default the mean is flat and ``tau`` has the reference prior (Jeffreys's, the mean apart).
     level : float
         Probability of intervals.
     interval : str
         Of the posterior: ``central``, or ``shortest`` (not with ``likelihood="exact"``).
     likelihood : str
         ``normal``, of the effects; or ``exact``, of the counts themselves (``OR``, ``IRR``, ``PLO``, ``IRLN``): no
-        correction of zero cells, which is
-        what few events need. See `hiermodels.synthesis.counts`.
+        correction of zero cells, which is what few events need. See `hiermodels.synthesis.counts`.
     seed : int
         Of the draws of an ``exact`` likelihood, by NUTS; anything else is quadrature.
     **columns
@@ -82,9 +79,8 @@ def meta(
     -------
     Meta or CountMeta
         `Meta.summary`, `Meta.classical` (DL, PM, REML, ML, HKSJ), `Meta.tau_intervals`, `Meta.leave_one_out`,
-        `Meta.sensitivity`,
-        `Meta.forest`, `Meta.funnel`; ``print`` it. With ``likelihood="exact"`` a `hiermodels.synthesis.CountMeta`:
-        `summary`, `studies`, `forest`.
+        `Meta.sensitivity`, `Meta.forest`, `Meta.funnel`; ``print`` it. With ``likelihood="exact"`` a
+        `hiermodels.synthesis.CountMeta`: `summary`, `studies`, `forest`.
 
     Raises
     ------

@@ -173,8 +173,8 @@ class Meta:
         ----------
         comparison : str
             ``"mean < 0"``, ``"tau > 0.5"``, ``"new < 0"`` (a new study's effect), ``"theta > 0"`` (each study's true
-            effect: one probability per study), on
-            the scale of the effects. For anything else ``.fit.probability``, which counts draws.
+            effect: one probability per study), on the scale of the effects. For anything else ``.fit.probability``,
+            which counts draws.
 
         Examples
         --------
@@ -257,8 +257,7 @@ class Meta:
         it.
 
         ``weight``, in percent, is the posterior mean of w_i / sum w, w_i = 1 / (se_i^2 + tau^2) (Röver 2020, Journal of
-        Statistical Software
-        93(6), section 2.9); left out where there are moderators or nested groupings.
+        Statistical Software 93(6), section 2.9); left out where there are moderators or nested groupings.
         """
         import pandas as pd
 

@@ -1,10 +1,9 @@
 """Informative priors of the heterogeneity of log odds ratios, by outcome and comparison.
 
 Turner, Jackson, Wei, Thompson & Higgins (2015), Statistics in Medicine 34, 984-998, Table IV: what 14,886 meta-analyses
-of the Cochrane
-Database say of tau^2 in a new one, as log-normal laws. They are laws of tau^2: for tau both numbers are halved. (Rhodes
-et al. 2015 did the
-same for standardised mean differences; theirs are log-t laws, which are not on this library's menu.)
+of the Cochrane Database say of tau^2 in a new one, as log-normal laws. They are laws of tau^2: for tau both numbers are
+halved. (Rhodes et al. 2015 did the same for standardised mean differences; theirs are log-t laws, which are not on this
+library's menu.)
 """
 
 from __future__ import annotations

@@ -2,11 +2,9 @@
 
 Figures of a study read the two long tables (*estimates*: one row per replicate, mechanism, method and estimand;
 *performance*: one row per mechanism, method, estimand and measure), from this library or from elsewhere. Figures of a
-fit read
-a `hiermodels.Fit`, or the same from elsewhere: a table with the columns that the function names, or an
-`xarray.DataTree` with
-ArviZ's groups. Nothing new is computed, and every estimate is drawn with its Monte Carlo standard error where it has
-one.
+fit read a `hiermodels.Fit`, or the same from elsewhere: a table with the columns that the function names, or an
+`xarray.DataTree` with ArviZ's groups. Nothing new is computed, and every estimate is drawn with its Monte Carlo
+standard error where it has one.
 
 | to see | figure |
 |---|---|
@@ -20,11 +18,9 @@ one.
 | replicated data | `plot_predictive`, `plot_predictive_intervals`, `plot_extremes`, `plot_pooled_densities` |
 
 Figures of a study name the truth regime: pass ``regime=``, or let the table carry it as ``table.attrs["regime"]``.
-Columns that
-vary and are neither on an axis nor a colour become panels; ``estimand=``, ``group=`` and ``where=`` narrow the rows.
-With
-``ax=`` a single panel is drawn on the caller's axes. Each function returns the matplotlib ``Figure``; `save` writes
-one.
+Columns that vary and are neither on an axis nor a colour become panels; ``estimand=``, ``group=`` and ``where=`` narrow
+the rows. With ``ax=`` a single panel is drawn on the caller's axes. Each function returns the matplotlib ``Figure``;
+`save` writes one.
 """  # noqa: E501
 
 from __future__ import annotations

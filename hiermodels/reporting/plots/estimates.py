@@ -97,8 +97,7 @@ def plot_ridge(
     Methods are shown on the replicates that all of them have.
 
     Where truths vary between replicates, estimates are shown relative to them. The dot below a ridge is the mean, its
-    bar two
-    Monte Carlo standard errors either side (the replicate is the unit, groups of one dataset count once).
+    bar two Monte Carlo standard errors either side (the replicate is the unit, groups of one dataset count once).
 
     Parameters
     ----------

@@ -111,8 +111,7 @@ def plot_forest(
     """Forest plot: what each group says alone, its partially pooled estimate, and the pooled estimate as a diamond.
 
     Below the groups stand the population mean and, where groups are partially pooled, the value of a group not in the
-    data (its
-    median and interval).
+    data (its median and interval).
 
     Parameters
     ----------

@@ -27,15 +27,13 @@ def plot_tree(
     """The tree of a nested hierarchy: population mean above, each level's estimates below it, joined to their parents.
 
     The lowest rail has the raw means of the finest groups, joined to their estimates: what the data say alone. Thick
-    bars
-    are twice the Monte Carlo standard error either side.
+    bars are twice the Monte Carlo standard error either side.
 
     Parameters
     ----------
     source : Fit or DataFrame
         A fit of nested groups; or a table ``level group parent estimate`` and, where known, ``mcse raw``, the levels
-        from
-        coarse to fine, one row of the first level.
+        from coarse to fine, one row of the first level.
     xlabel, title, ax
         Words, and the caller's axes.
 
@@ -125,15 +123,13 @@ def plot_paths(
     posterior.
 
     At 0 all groups have the pooled estimate; the larger the spread, the nearer each comes to what it says alone. The
-    posterior
-    of the spread tells which part of the paths counts. Other hyperparameters stay at their posterior medians.
+    posterior of the spread tells which part of the paths counts. Other hyperparameters stay at their posterior medians.
 
     Parameters
     ----------
     source : Fit or DataFrame
         A fit whose groups integrate out; or a table ``spread group estimate se``, with the posterior density of the
-        spread in
-        ``density`` where it is known.
+        spread in ``density`` where it is known.
     level : str, optional
         Grouping of a fit; by default the finest.
     points : int
@@ -144,8 +140,7 @@ def plot_paths(
     Notes
     -----
     The conditional law of the groups given all hyperparameters is exact, from the model's factorisation; that of
-    two-level
-    models with known variances is N(B mu + (1 - B) y, ...) with B = se^2 / (se^2 + tau^2).
+    two-level models with known variances is N(B mu + (1 - B) y, ...) with B = se^2 / (se^2 + tau^2).
 
     Examples
     --------

@@ -202,10 +202,10 @@ def plot_rmse_ratio(
 ) -> Figure:
     """Root mean squared error of each method, divided by a reference method's on the same datasets.
 
-    Where the table has rows of ``rmse_ratio`` (paired by replicate) and no other reference is asked for, they
-    are drawn. Else its ``rmse`` rows are used, or the square roots of its ``mse`` rows, where both methods have every
-    replicate;
-    the bars are then the method's own Monte Carlo interval divided by the reference's value, and the title says so.
+    Where the table has rows of ``rmse_ratio`` (paired by replicate) and no other reference is asked for, they are
+    drawn. Else its ``rmse`` rows are used, or the square roots of its ``mse`` rows, where both methods have every
+    replicate; the bars are then the method's own Monte Carlo interval divided by the reference's value, and the title
+    says so.
 
     Parameters
     ----------

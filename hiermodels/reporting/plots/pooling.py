@@ -120,10 +120,8 @@ def plot_plane(
     """Two numbers of each group in the plane: how far the estimates are from the truth, or from one another.
 
     Where truths are known there is a panel a method, an arrow from each group's true pair to its estimate, and the root
-    mean
-    squared error over groups of each coordinate. Without truths one panel has the arrows from the first method's
-    estimates
-    to the last one's.
+    mean squared error over groups of each coordinate. Without truths one panel has the arrows from the first method's
+    estimates to the last one's.
 
     Parameters
     ----------
@@ -211,8 +209,7 @@ def plot_stein(
     """Three rails joined by a line a group: raw estimates above, shrunken ones in the middle, truths below.
 
     Groups whose shrunken estimate is closer to the truth than the raw one have one colour, the others another; beside
-    the
-    rails stand the root mean squared errors over groups.
+    the rails stand the root mean squared errors over groups.
 
     Parameters
     ----------

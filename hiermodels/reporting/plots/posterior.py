@@ -30,9 +30,8 @@ def plot_prior_posterior(
     """Posterior density of each hyperparameter with its prior density, a panel each; the posterior mean with its error.
 
     An improper prior has a shape and no scale: it is drawn dashed, scaled to the panel. A prior in units of another
-    parameter is
-    averaged over that parameter's posterior draws. The tick below the axis is the
-    posterior mean, as wide as four of its Monte Carlo standard errors.
+    parameter is averaged over that parameter's posterior draws. The tick below the axis is the posterior mean, as wide
+    as four of its Monte Carlo standard errors.
 
     Parameters
     ----------
@@ -154,8 +153,7 @@ def plot_triple(
     """Prior, normalised likelihood and posterior of one number on one axis: the compromise that Bayes' rule makes.
 
     Of a fit the number is a group's value: its prior is the population as the other hyperparameters' draws describe it
-    (the
-    law of a new group), its likelihood that of its own rows.
+    (the law of a new group), its likelihood that of its own rows.
 
     Parameters
     ----------

@@ -159,8 +159,7 @@ def plot_extremes(
     """The largest and the smallest outcome of replicated datasets, with the observed ones and their tail probabilities.
 
     A tail probability is the share of replicates at least as extreme as the observed statistic, at the side on which
-    the
-    observed one lies for ``max`` and ``min``; it stands in the panel's title with its Monte Carlo standard error.
+    the observed one lies for ``max`` and ``min``; it stands in the panel's title with its Monte Carlo standard error.
 
     Parameters
     ----------
@@ -168,8 +167,7 @@ def plot_extremes(
         As in `plot_predictive`.
     statistics : mapping of str to callable, optional
         Name to a function of an array and an ``axis``, such as ``{"sd": numpy.std}``; by default max and min. For
-        others
-        than min the tail is P(replicated >= observed).
+        others than min the tail is P(replicated >= observed).
     seed : int
         Of the replicates.
     xlabel, title
@@ -208,9 +206,8 @@ def plot_pooled_densities(
     """Predictive density of each outcome under one common mean, and where the observed one lies in it.
 
     Rows differ in their standard errors alone. Of a fit the density is N(m, v + se^2) with m and v the posterior mean
-    and
-    variance of the common mean; beside each stands the probability of an outcome at least as far out on the observed
-    side.
+    and variance of the common mean; beside each stands the probability of an outcome at least as far out on the
+    observed side.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Calibration from ranks: histogram, ECDF difference, coverage at every level.
 
 The rank of the truth among a fit's draws is uniform on 0, 1, ..., ``max_rank`` if the posterior is right and truths
-come from
-the prior (truth regime *prior*); under other regimes departures are expected, and each figure names its regime.
+come from the prior (truth regime *prior*); under other regimes departures are expected, and each figure names its
+regime.
 """
 
 from __future__ import annotations
@@ -77,10 +77,8 @@ def plot_ranks(
     keep.
 
     Groups of a vector estimand are put together unless ``group`` narrows them. The band is pointwise: binomial for one
-    rank a
-    replicate; where a replicate has a rank a group, from the spread of the replicates' own shares, since groups of one
-    dataset
-    depend on one another.
+    rank a replicate; where a replicate has a rank a group, from the spread of the replicates' own shares, since groups
+    of one dataset depend on one another.
 
     Parameters
     ----------
@@ -179,8 +177,7 @@ def plot_ecdf_difference(
     estimand.
 
     The curve of a right posterior stays inside the band everywhere with probability ``level``. Each group of a vector
-    estimand
-    is a curve of its own; the band holds for each curve alone.
+    estimand is a curve of its own; the band holds for each curve alone.
 
     Parameters
     ----------
@@ -200,8 +197,7 @@ def plot_ecdf_difference(
     Notes
     -----
     Säilynoja, Bürkner and Vehtari (2022), Statistics and Computing 32, 32: pointwise binomial bands whose level is set
-    by
-    simulation, from `arviz_stats`. Evaluated at the ends of rank cells, where uniform ranks are binomial exactly.
+    by simulation, from `arviz_stats`. Evaluated at the ends of rank cells, where uniform ranks are binomial exactly.
     """
     estimates = _ranks_of(estimates)
     rows = _ranked(estimates, estimand, group, where)
@@ -279,8 +275,7 @@ def plot_coverage_curve(
     Methods are shown on the replicates that all of them have.
 
     Above zero intervals are too wide, below it too narrow. Groups of a vector estimand are averaged, with the replicate
-    as the
-    unit of the band.
+    as the unit of the band.
 
     Parameters
     ----------

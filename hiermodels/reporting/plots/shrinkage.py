@@ -42,8 +42,7 @@ def plot_shrinkage(
         Names of the two methods, without and with pooling.
     rep
         One replicate; by default the average over the replicates that both methods have, with twice its Monte Carlo
-        standard error as bars, which tells
-        something only where the truths are fixed.
+        standard error as bars, which tells something only where the truths are fixed.
     where, regime, ax
         As in `plot_measure`.
     """
