@@ -60,6 +60,27 @@ def test_sums_and_spreads_are_adjoint(problem):
         assert tree.at_rows(x, i) @ y == pytest.approx(x @ tree.sum_rows(y, i))
 
 
+def test_means_of_children_leave_padding_out(problem):
+    tree = tree_of(problem.layout, problem.data)
+    for i in range(1, len(tree.levels)):
+        x, real = RNG.normal(size=tree.levels[i].size), np.asarray(tree.real[i])
+        owner = tree.owner(i)
+        for j in range(tree.levels[i - 1].size):
+            own = x[real & (owner == j)]
+            assert tree.children(i)[j] == len(own)
+            assert tree.mean_of_children(x, i)[j] == pytest.approx(own.mean() if len(own) else 0.0)
+
+
+def test_a_coefficient_is_inherited_from_the_nearest_level_that_has_one(problem):
+    tree = tree_of(problem.layout, problem.data)
+    districts, schools = (RNG.normal(size=level.size) for level in tree.levels[:2])
+    values = {(0, "Intercept"): districts, (1, "Intercept"): schools, (0, "x"): districts, (2, "x"): schools}
+    root = np.full(1, 7.0)
+    np.testing.assert_array_equal(tree.inherited(values, 2, "Intercept", root), schools[tree.owner(2)])
+    np.testing.assert_array_equal(tree.inherited(values, 2, "x", root), districts[tree.owner(2, 0)])
+    np.testing.assert_array_equal(tree.inherited(values, 0, "x", root), np.full(tree.levels[0].size, 7.0))
+
+
 def test_the_tree_of_real_groups_is_that_of_the_table(problem):
     frame = rows(
         SHAPES[
