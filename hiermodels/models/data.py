@@ -36,7 +36,7 @@ from hiermodels.quantities import Quantity, coefficient, cor_name, group_sd, sd_
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Data", "Problem", "as_jax", "bind", "design_columns"]
+__all__ = ["Data", "Problem", "as_jax", "bind", "design_columns", "wanted_quantities"]
 
 _RAGGED = 4
 """A level is stored ragged where its padded rectangle would be more than this many times its groups."""
@@ -240,7 +240,7 @@ def bind(
         layout, data = _with_twins(layout, data) if layout.gaussian else (layout, data)
     check_names(model, layout)
     if not priors:
-        nameless = tuple(Parameter.of(q, flat(), "none") for q in _wanted(family, layout))
+        nameless = tuple(Parameter.of(q, flat(), "none") for q in wanted_quantities(family, layout))
         layout, data = _pad_rows(replace(layout, parameters=nameless), data, pad)
         return Problem(model, words, layout, data, labels, positions, {}, (), groupings)
     assert scales is not None
@@ -312,7 +312,7 @@ def check_words(words: dict[str, str], order: list[str], parents: list[int]) -> 
 def _parameters(
     model: Declaration, family: families.Family, layout: Layout, data: Data, scales: Scales
 ) -> tuple[Parameter, ...]:
-    wanted = _wanted(family, layout)
+    wanted = wanted_quantities(family, layout)
     named = defaults.expand_joint(model.prior, family, [q.name for q in wanted])
     known = [q.name for q in wanted] + _pooled_away(layout, family)
     for name in named:
@@ -350,7 +350,8 @@ def _parameters(
     return tuple(found)
 
 
-def _wanted(family: families.Family, layout: Layout) -> list[Quantity]:
+def wanted_quantities(family: families.Family, layout: Layout) -> list[Quantity]:
+    """Every parameter of a layout, in the order of the unconstrained vector."""
     return _normal_parameters(family, layout) if layout.normal_groups else count_parameters(layout)
 
 

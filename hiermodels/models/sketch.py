@@ -18,7 +18,7 @@ __all__ = ["sketch"]
 def sketch(model: Declaration) -> tuple[Layout, dict[str, str]]:
     """The layout that the formula alone implies, and the rules of priors that wait for data."""
     family, layout = lookup(model.family), declared_layout(model)
-    wanted = data._wanted(family, layout)
+    wanted = data.wanted_quantities(family, layout)
     layout = replace(layout, origin=tuple(c for c in layout.population if layout.columns[c] == INTERCEPT))
     layout = replace(layout, moves=find_moves(layout, standing.unmeasured(layout), written(layout, model.prior)))
     named, rules, found = defaults.expand_joint(model.prior, family, [q.name for q in wanted]), {}, []
