@@ -60,17 +60,6 @@ def test_sums_and_spreads_are_adjoint(problem):
         assert tree.at_rows(x, i) @ y == pytest.approx(x @ tree.sum_rows(y, i))
 
 
-def test_means_of_children_leave_padding_out(problem):
-    tree = tree_of(problem.layout, problem.data)
-    for i in range(1, len(tree.levels)):
-        x, real = RNG.normal(size=tree.levels[i].size), np.asarray(tree.real[i])
-        owner = tree.owner(i)
-        for j in range(tree.levels[i - 1].size):
-            own = x[real & (owner == j)]
-            assert tree.children(i)[j] == len(own)
-            assert tree.mean_of_children(x, i)[j] == pytest.approx(own.mean() if len(own) else 0.0)
-
-
 def test_a_coefficient_is_inherited_from_the_nearest_level_that_has_one(problem):
     tree = tree_of(problem.layout, problem.data)
     districts, schools = (RNG.normal(size=level.size) for level in tree.levels[:2])
