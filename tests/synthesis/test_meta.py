@@ -311,7 +311,13 @@ def test_weights_figures_and_words(bcg):
         and len(words) == 15
         and [t.get_text() for t in axes.get_yticklabels()][-2:] == ["mean", "new study"]
     )
-    assert bcg.funnel().axes[0].get_ylim()[1] == 0.0
+    studies = np.array([segment[:, 0] for segment in axes.collections[0].get_segments()])
+    np.testing.assert_allclose(studies, bcg.studies[["lower", "upper"]])
+    funnel = bcg.funnel().axes[0]
+    assert funnel.get_ylim()[1] == 0.0
+    region = funnel.collections[0].get_paths()[0].vertices
+    ends, mean = np.sort(region[region[:, 1] == 0, 0])[[0, -1]], bcg.summary()["estimate"]
+    np.testing.assert_allclose(ends, mean["mean"] + stats.norm.ppf([0.025, 0.975]) * mean["tau"])
     assert repr(bcg) == "Meta(13 studies, 'RR')"
 
 
