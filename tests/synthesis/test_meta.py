@@ -290,8 +290,18 @@ def test_leave_one_out_is_the_posterior_of_the_others(bcg):
     assert np.corrcoef(left["mean"], reml)[0, 1] > 0.999
 
 
-def test_weights_figures_and_words(bcg):
-    assert bcg.studies["weight"].sum() == pytest.approx(100)
+def test_weights_are_posterior_means(bcg):
+    y, v, t = bcg.rows.y, bcg.rows.variance, np.linspace(0, 4, 20001)
+    p = 1 / (v + t[:, None] ** 2)
+    total, mean = p.sum(1), (p @ y) / p.sum(1)
+    density = np.exp(
+        0.5 * np.log(p).sum(1) - 0.5 * np.log(total) - 0.5 * ((p * y**2).sum(1) - total * mean**2) - 2 * t**2
+    )
+    expected = 100 * density / density.sum() @ (p / total[:, None])
+    np.testing.assert_allclose(bcg.studies["weight"], expected, rtol=1e-4)
+
+
+def test_figures_and_words(bcg):
     text = str(bcg)
     for word in (
         "Meta-analysis of 13 studies, log risk ratio",
