@@ -234,8 +234,7 @@ def divergences() -> dict[str, Any]:
     marginalised NUTS.
 
     Methods that the config gives to NUTS make all of its replicates; those that it gives to the exact engine are drawn
-    by NUTS
-    instead (2 chains x (500 + 500)) in 100 replicates a cell.
+    by NUTS instead (2 chains x (500 + 500)) in 100 replicates a cell.
     """
     found = {}
     for name in config_names():

@@ -5,8 +5,7 @@ the library.
     y_j ~ Poisson(x_j theta_j), theta_j ~ Gamma(a, a / m), m with density 1 / m
 
 and 1 / sqrt(kappa), 1 / sqrt(a) half normal with scale 2. The plane of logit m (log m) and r = log(1 + s / .03), s = 1
-/ sqrt(kappa),
-is cut into equal steps, the first one stretched by a sinh: both marginal densities are smooth there.
+/ sqrt(kappa), is cut into equal steps, the first one stretched by a sinh: both marginal densities are smooth there.
 """
 
 import numpy as np

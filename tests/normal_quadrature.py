@@ -3,8 +3,7 @@
     y_ij ~ N(theta_i, sigma^2), theta_i ~ N(mu, tau^2), mu ~ N(0, 10^2), tau and sigma half normal with scale 5
 
 mu is integrated out by hand; the plane of r = log(1 + tau / c) and log sigma is cut into equal steps, on which both
-marginal
-densities are smooth.
+marginal densities are smooth.
 """
 
 import numpy as np

@@ -3,12 +3,10 @@
     python -m tests.paired_exact [CONFIG ...] [--replications 200] [--cells 2]
 
 Every shipped config that uses ``exact``, its first cells, each exact method whose posterior is not in closed form: the
-same datasets
-are summarised by ``accuracy: study`` (with its second tries, as in a run) and by ``accuracy: fit``, which meets
-quadrature of its own
-in ``test_exact_summaries.py``. Printed are the intervals that cover in one of the two only, the decisions that differ,
-and the paired
-difference of coverage in percentage points with its Monte Carlo standard error, replicates being independent.
+same datasets are summarised by ``accuracy: study`` (with its second tries, as in a run) and by ``accuracy: fit``, which
+meets quadrature of its own in ``test_exact_summaries.py``. Printed are the intervals that cover in one of the two only,
+the decisions that differ, and the paired difference of coverage in percentage points with its Monte Carlo standard
+error, replicates being independent.
 """
 
 from __future__ import annotations

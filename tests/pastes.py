@@ -1,8 +1,7 @@
 """What people paste: tables and configs as spreadsheets, editors, printers and other programs write them.
 
 Each paste has a verdict. ``same``: it is read, and means what the original means. ``told``: it may be read as the same,
-or is
-refused in words; anything else would be silently wrong. ``refused``: it cannot mean anything.
+or is refused in words; anything else would be silently wrong. ``refused``: it cannot mean anything.
 """
 
 from __future__ import annotations

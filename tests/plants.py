@@ -5,9 +5,8 @@ tests catch them.
     python -m tests.plants half_normal  # those whose name contains a word
 
 An interpreter is a method of a class of the menus; its planted version returns what the right one returns, changed a
-little (`CHANGES`). The class is
-replaced while the contract tests of its name run; a plant that no test notices is a hole in the contracts. Exit code 1
-where there is one.
+little (`CHANGES`). The class is replaced while the contract tests of its name run; a plant that no test notices is a
+hole in the contracts. Exit code 1 where there is one.
 """
 
 from __future__ import annotations

@@ -4,9 +4,8 @@ at any size.
     python tests/resilience.py --kills 15        # of each run two: 30 random moments
 
 Killed at random moments and just before and after each rename, of a run, of more replications (`--extend`), of a merge
-and of an
-import; SIGINT, SIGTERM and SIGHUP; a disk that is full (a small file system in memory, where this process may mount
-one).
+and of an import; SIGINT, SIGTERM and SIGHUP; a disk that is full (a small file system in memory, where this process may
+mount one).
 """
 
 from __future__ import annotations

@@ -2,10 +2,8 @@
 library.
 
 The references are dense NumPy and SciPy: `normal_quadrature` lays Gauss-Legendre nodes over all scales of a normal
-hierarchy and
-conditions the whole covariance matrix at each, `count_quadrature` integrates a beta-binomial or gamma-Poisson
-population over its
-two hyperparameters, `importance` samples any log density with a multivariate t.
+hierarchy and conditions the whole covariance matrix at each, `count_quadrature` integrates a beta-binomial or
+gamma-Poisson population over its two hyperparameters, `importance` samples any log density with a multivariate t.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The table behind the default priors: ``uv run python docs/tools/defaults.py [SETTING ...]``.
 
 For each setting of `SETTINGS` a study is written to ``docs/defaults/<setting>.yaml`` and run by the library's own
-runner; the
-coverage and the width of its 95% intervals, beside those of an oracle that knows the spread between groups, go to
-``docs/defaults/<setting>.csv``, and all of them to ``docs/defaults.md``. Some minutes a setting on two cores.
+runner; the coverage and the width of its 95% intervals, beside those of an oracle that knows the spread between groups,
+go to ``docs/defaults/<setting>.csv``, and all of them to ``docs/defaults.md``. Some minutes a setting on two cores.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """What the site adds to the pages of ``docs/``: the notebooks, and files of the repository that a page links to.
 
 MkDocs calls `on_files`, `on_page_markdown` and `on_page_content`. A notebook becomes a page from its committed outputs:
-nothing
-is run. A file outside ``docs/`` that a page links to (a config, a test) becomes a page under ``files/``, so that every
-link of the
-repository works on the site without a host. Formulas become MathML: no script is fetched from anywhere.
+nothing is run. A file outside ``docs/`` that a page links to (a config, a test) becomes a page under ``files/``, so
+that every link of the repository works on the site without a host. Formulas become MathML: no script is fetched from
+anywhere.
 """
 
 from __future__ import annotations

@@ -28,17 +28,13 @@ def bent(model: Any, stats: Any) -> tuple[Callable[[Array], tuple[Array, Array]]
     """Coordinates in which NUTS moves standard deviations, and where it starts in them.
 
     A standard deviation is ``scale softplus(q)``: its logarithm far below the scale of the data, itself far above. On
-    the
-    logarithm alone a group sd that may be zero has a long flat tail on one side and a cliff on the other, which one
-    step
-    size cannot serve. ``sigma^-2`` is ``scale softplus(-2 q)`` where there are more rows than groups: the likelihood is
-    exponential in it, and has a cliff below on the logarithm of ``sigma``. The mean, ``kappa`` or ``shape`` of a
-    population under
-    a prior with a light tail is its logarithm up to the prior's scale and itself above; under `half_normal_cv` the same
-    goes for
-    ``1 / sqrt(shape)``. Standardised deviations of groups of counts are centred as far as the counts tell about them
-    (`_latents`), those of explicit groups of outcomes with a scale are in units of their conditional sd (`_matched`).
-    Everything else keeps its unconstrained coordinate.
+    the logarithm alone a group sd that may be zero has a long flat tail on one side and a cliff on the other, which one
+    step size cannot serve. ``sigma^-2`` is ``scale softplus(-2 q)`` where there are more rows than groups: the
+    likelihood is exponential in it, and has a cliff below on the logarithm of ``sigma``. The mean, ``kappa`` or
+    ``shape`` of a population under a prior with a light tail is its logarithm up to the prior's scale and itself above;
+    under `half_normal_cv` the same goes for ``1 / sqrt(shape)``. Standardised deviations of groups of counts are
+    centred as far as the counts tell about them (`_latents`), those of explicit groups of outcomes with a scale are in
+    units of their conditional sd (`_matched`). Everything else keeps its unconstrained coordinate.
 
     Returns
     -------
@@ -118,12 +114,9 @@ def _latents(model: Any, stats: Any, start: Array) -> Callable[[Array], tuple[Ar
     """Partial centring of the standardised deviations z of one level of groups of counts; anything else stays.
 
     With weight w in [0, 1] and a fixed scale s the coordinate of a group is r, ``m + sd z = m + sd^(1 - w) s^w (r - w
-    (m - m0) / s)``:
-    the deviation itself in units of sd for w = 0, the group's own level in units of s for w = 1 (Papaspiliopoulos,
-    Roberts and
-    Skoeld 2003, Bayesian Statistics 7, 307-326). w is the share of the variance between groups in that of the groups'
-    raw levels; 0 for
-    groups that show no spread.
+    (m - m0) / s)``: the deviation itself in units of sd for w = 0, the group's own level in units of s for w = 1
+    (Papaspiliopoulos, Roberts and Skoeld 2003, Bayesian Statistics 7, 307-326). w is the share of the variance between
+    groups in that of the groups' raw levels; 0 for groups that show no spread.
     """
     above = count_tree(model.layout).above if isinstance(model, Conjugate) else ()
     if len(above) != 1:
@@ -150,10 +143,8 @@ def _matched(model: Explicit, data: Data, start: Array) -> tuple[Callable[[Array
     start.
 
     Given all else and a normal outcome, z_j has the precision ``r_j^2 = 1 + sd^2 I_j``, where ``I_j = sum(weight x^2) /
-    sigma^2`` over the
-    group's rows. The coordinate is r_j z_j. On z itself that law narrows as sd grows, and steps that suit a spread near
-    zero are too
-    long for its tail, which chains then do not enter.
+    sigma^2`` over the group's rows. The coordinate is r_j z_j. On z itself that law narrows as sd grows, and steps that
+    suit a spread near zero are too long for its tail, which chains then do not enter.
     """
     layout, sites = model.layout, {site.name: site for site in model.sites}
     free: list[tuple[int, int, slice]] = []

@@ -77,8 +77,8 @@ def closed_form(factorised: Factorised) -> Callable[[Array, Any, tuple[int, ...]
     -------
     callable
         ``draw(key, stats, shape) -> u``, independent unconstrained hyperparameters, (*shape, dim). NaN where known
-        variances
-        that had to be equal are not (`check_variances` says so beforehand), and where the data leave the law no mass.
+        variances that had to be equal are not (`check_variances` says so beforehand), and where the data leave the law
+        no mass.
 
     Raises
     ------

@@ -1,12 +1,9 @@
 """Coordinates in which a posterior of standard deviations looks like a normal law on the whole line.
 
 What groups tell about their standard deviation s they tell through ``y = log(1 + s^2 / k^2)``, the log of the variance
-they
-show over the variance k^2 that they would show at s = 0: there the likelihood is a log chi square. At s = 0 it has a
-finite
-limit, so the density of log s falls off as slowly as s itself, and a standard deviation that may well be zero has a
-tail of
-weights. Hence the coordinate v of a positive parameter:
+they show over the variance k^2 that they would show at s = 0: there the likelihood is a log chi square. At s = 0 it has
+a finite limit, so the density of log s falls off as slowly as s itself, and a standard deviation that may well be zero
+has a tail of weights. Hence the coordinate v of a positive parameter:
 
     t = v - exp(-v) + c exp(v - v0),      y = a log(1 + exp(t)),      s^2 = k^2 (exp(y) - 1)
 
@@ -181,8 +178,8 @@ def fit_coordinates(log_density: Callable[[Array], Array], mode: Array, curvatur
         nu q (1 - E) = power,   2 q^2 nu - 2 q power + 2 power (1 - q) = curvature,   (nu / 2) (E q / (1 - q) + log(1 - q)) = D
 
     with ``E = exp(yhat - y)`` and D the drop of the log likelihood from the mode to s = 0: the last one gives q by
-    bisection, kept
-    between 0.4 and 0.98 (a smaller q would stretch the upper tail, where few groups make y itself the scale to use).
+    bisection, kept between 0.4 and 0.98 (a smaller q would stretch the upper tail, where few groups make y itself the
+    scale to use).
 
     Parameters
     ----------

@@ -90,8 +90,7 @@ def count_log_likelihood(values: Values, problem: Problem) -> np.ndarray:
     """Log probability of each unit's rows given its population, its rate integrated out; (draw, group).
 
     Sum over rows of log C(n_i, y_i) + log B(kappa m + y, kappa (1 - m) + n - y) - log B(kappa m, kappa (1 - m)); or of
-    y_i log x_i - log y_i!
-    + log Gamma(a + y) - log Gamma(a) + a log(b) - (a + y) log(b + x), b = a / m.
+    y_i log x_i - log y_i! + log Gamma(a + y) - log Gamma(a) + a log(b) - (a + y) log(b + x), b = a / m.
     """
     law, data = population(values, problem), problem.data
     unit = count_tree(problem.layout).unit

@@ -1,31 +1,23 @@
 """Mixtures of beta and gamma laws over nodes of the hyperparameters, on grids that follow the components.
 
 In x = logit t (log t) a component's density is ``exp(a x - c g(x))`` with c = a + b, g = log(1 + e^x) (c = b, g = e^x):
-smooth,
-log-concave, falling like ``e^(a x)`` to the left and ``e^(-b x)`` to the right. Components of one mixture differ in
-width by any
-factor: a population close to complete pooling gives needles, one close to none gives tails of hundreds of units. They
-have their
-centres in common, so the grid is equally spaced in s,
+smooth, log-concave, falling like ``e^(a x)`` to the left and ``e^(-b x)`` to the right. Components of one mixture
+differ in width by any factor: a population close to complete pooling gives needles, one close to none gives tails of
+hundreds of units. They have their centres in common, so the grid is equally spaced in s,
 
     x = middle + narrow sinh(s),
 
 fine where the needles are and as coarse as the tails are long, at the price of a logarithm; each component is
-normalised by its own
-sum over the grid. Past both ends (a logit of -745 is the smallest number) the tails are exponential, and added in
-closed form.
+normalised by its own sum over the grid. Past both ends (a logit of -745 is the smallest number) the tails are
+exponential, and added in closed form.
 
 Needles narrower than the nodes are apart would make stairs of F: they are widened to a share (``least``) of what the
-nodes leave open, and
-the second-order error of that is taken back.
+nodes leave open, and the second-order error of that is taken back.
 
 Where all groups share a population, ``a = a_0 + y`` and ``b = b_0 + rest``: the density is the population's times the
-group's
-likelihood. Both stand on one grid, and sums over nodes and over the grid are products of matrices. The second-order
-correction of a
-widened population holds near its centre; a group whose likelihood lies in its far tail, where the correction takes
-almost all back, is
-left out at that node, and the weight left out is part of the error.
+group's likelihood. Both stand on one grid, and sums over nodes and over the grid are products of matrices. The
+second-order correction of a widened population holds near its centre; a group whose likelihood lies in its far tail,
+where the correction takes almost all back, is left out at that node, and the weight left out is part of the error.
 """
 
 from __future__ import annotations

@@ -10,10 +10,9 @@
 | ``observed_data`` | the outcome |
 | ``constant_data`` | the other columns that the model uses |
 
-Rows have the dimension ``obs`` (``obs_row`` where a column is called ``obs``), labelled by the frame's
-index. A grouping has the dimension of its name; where a variable or a dimension of draws has that name,
-``<name>_group``. A slash in a name
-(``I(a / b)``) is a division slash in the tree, since ``/`` separates groups there.
+Rows have the dimension ``obs`` (``obs_row`` where a column is called ``obs``), labelled by the frame's index. A
+grouping has the dimension of its name; where a variable or a dimension of draws has that name, ``<name>_group``. A
+slash in a name (``I(a / b)``) is a division slash in the tree, since ``/`` separates groups there.
 """  # noqa: E501
 
 from __future__ import annotations

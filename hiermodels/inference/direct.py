@@ -3,8 +3,7 @@ r"""Estimators without draws on a model that has met its design: which data they
     direct_estimator(name, settings, layout, targets, interval)  -> estimate(key, data) -> Estimates
 
 The functions are those of `hiermodels.inference.estimators` and `hiermodels.inference.frequentist`; the names of their
-arrays
-say what they need:
+arrays say what they need:
 
 | arrays | from | where |
 |---|---|---|
@@ -14,8 +13,7 @@ say what they need:
 | mean, size, within, treated | of clusters | ``1 + x + (1 \| g)``, normal, x constant within clusters |
 
 ``reml`` and ``ml`` of a normal outcome take the rows' cross products instead (`hiermodels.inference.mixed`), so that
-every normal model will do:
-nested and crossed groups, slopes, predictors, known variances or not.
+every normal model will do: nested and crossed groups, slopes, predictors, known variances or not.
 """  # noqa: E501
 
 from __future__ import annotations

@@ -23,12 +23,10 @@ class Draws(eqx.Module):
     ----------
     values : dict of str to Array
         Variable name to array of shape (chain, draw, *dims), as documented in `hiermodels.models.spec`: ``Intercept``,
-        ``sd_school``,
-        ``theta_school`` (dims: group) and so on; group axes hold real groups only, in label order.
+        ``sd_school``, ``theta_school`` (dims: group) and so on; group axes hold real groups only, in label order.
     stats : dict of str to Array
         ArviZ's ``sample_stats`` by name, each (chain, draw). ``lp`` is the log posterior density, up to a constant, of
-        what the
-        sampler moved on, on its unconstrained scale.
+        what the sampler moved on, on its unconstrained scale.
     independent : bool
         The draws are independent: no Markov chain made them.
     error : Array or None

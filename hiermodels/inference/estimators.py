@@ -1,8 +1,7 @@
 """Estimators beside the posterior: shrinkage and its two extremes, in closed form.
 
 k groups with estimates y_j of known variance V_j (at least roughly normal); ``B_j`` is how far the estimate of group j
-is
-pulled from y_j to the centre. The menu is this module's ``__all__``.
+is pulled from y_j to the centre. The menu is this module's ``__all__``.
 
 | function | estimate of theta_j | standard error |
 |---|---|---|
@@ -18,12 +17,9 @@ pulled from y_j to the centre. The menu is this module's ``__all__``.
 
 Every function is pure JAX for one dataset; given lists or NumPy arrays it checks them, computes in double precision and
 returns NumPy arrays. A group without data has infinite variance: it counts nowhere, and its estimate is the centre
-where the
-method has a population, else NaN. The average over all groups, ``mean(theta_<group>)`` of a study, has the centre in
-such a
-group's place, as posteriors under partial pooling have their prediction; `separate`, which has none, is missing there,
-as no
-pooling is. In a study: ``methods: {js: {estimator: james_stein}}``.
+where the method has a population, else NaN. The average over all groups, ``mean(theta_<group>)`` of a study, has the
+centre in such a group's place, as posteriors under partial pooling have their prediction; `separate`, which has none,
+is missing there, as no pooling is. In a study: ``methods: {js: {estimator: james_stein}}``.
 """
 
 from __future__ import annotations
@@ -142,12 +138,10 @@ def james_stein(y: Array, variance: Array) -> PointEstimates:
 
     with c the precision-weighted mean: ybar for equal variances, where B = (k - 3) V / sum (y - ybar)^2. With unequal
     variances this is the same estimator of y_j / sqrt(V_j), shrunk to the line of equal thetas: it has a smaller risk
-    than y
-    for squared errors divided by V_j, whatever the thetas (k >= 4). With k <= 3 nothing is shrunk.
+    than y for squared errors divided by V_j, whatever the thetas (k >= 4). With k <= 3 nothing is shrunk.
 
     Efron & Morris (1975), Journal of the American Statistical Association 70, 311-319, eq. 2.7 (with the estimated
-    mean);
-    James & Stein (1961), Proceedings of the Fourth Berkeley Symposium 1, 361-379.
+    mean); James & Stein (1961), Proceedings of the Fourth Berkeley Symposium 1, 361-379.
 
     Parameters
     ----------
@@ -216,15 +210,13 @@ def morris(y: Array, variance: Array) -> PointEstimates:
     theta_j = mu + (1 - B_j) (y_j - mu),  B_j = ((k - 3) / (k - 1)) V_j / (V_j + T),
 
     mu the mean weighted with w_j = 1 / (V_j + T), and T, cut at 0, such that sum w_j (y_j - mu)^2 = k - 1. For equal
-    variances
-    T = max(0, S^2 - V) and B = ((k - 3) / (k - 1)) V / max(V, S^2), S^2 the sample variance of y. With
-    v_j = (2 / (k - 3)) B_j^2 (Vbar + T) / (V_j + T), Vbar = sum w V / sum w,
+    variances T = max(0, S^2 - V) and B = ((k - 3) / (k - 1)) V / max(V, S^2), S^2 the sample variance of y. With v_j =
+    (2 / (k - 3)) B_j^2 (Vbar + T) / (V_j + T), Vbar = sum w V / sum w,
 
     se_j^2 = V_j [1 - (1 - w_j / sum w) B_j] + v_j (y_j - mu)^2.
 
     Morris (1983), Journal of the American Statistical Association 78, 47-55, section 5 (equal variances: section 1).
-    With
-    k <= 3 nothing is shrunk.
+    With k <= 3 nothing is shrunk.
 
     Parameters
     ----------
@@ -268,10 +260,8 @@ def naive_eb(y: Array, variance: Array, *, heterogeneity: Heterogeneity = "dersi
     theta_j = mu + (1 - B_j) (y_j - mu),  B_j = V_j / (V_j + T),  se_j = sqrt(V_j (1 - B_j)),
 
     T an estimate of the variance between groups, mu the mean weighted with 1 / (V_j + T). For equal variances and the
-    default,
-    B = min(1, V / S^2). The intervals leave out that mu and T are estimated, and have no width where T = 0: they cover
-    too
-    rarely, which is what "naive" says (Morris 1983, section 1).
+    default, B = min(1, V / S^2). The intervals leave out that mu and T are estimated, and have no width where T = 0:
+    they cover too rarely, which is what "naive" says (Morris 1983, section 1).
 
     Parameters
     ----------
@@ -302,12 +292,9 @@ def constrained_eb(y: Array, variance: Array, *, heterogeneity: Heterogeneity = 
     """Empirical Bayes whose estimates vary between groups as much as the thetas do.
 
     theta_j = mu + sqrt(1 - B_j) (y_j - mu) with mu and B_j of `naive_eb`: given mu and T, theta_j has the variance T
-    over
-    datasets, where posterior means have only (1 - B_j) T. Meant for the histogram and the ranks of the thetas; its
-    error of a
-    single theta is larger. Louis (1984), Journal of the American Statistical Association 79, 393-398; Ghosh (1992),
-    same
-    journal 87, 533-540 (for equal variances theirs is this, up to the finite number of groups).
+    over datasets, where posterior means have only (1 - B_j) T. Meant for the histogram and the ranks of the thetas; its
+    error of a single theta is larger. Louis (1984), Journal of the American Statistical Association 79, 393-398; Ghosh
+    (1992), same journal 87, 533-540 (for equal variances theirs is this, up to the finite number of groups).
 
     Parameters
     ----------

@@ -1,10 +1,8 @@
 """The exact engine: posteriors with few hyperparameters, by quadrature, without a Markov chain.
 
 `exact` lays a lattice over p(phi | y); `summarise_nodes` turns its nodes into means, quantiles and probabilities of
-every
-variable, which are mixtures over the nodes; `sample_nodes` gives independent draws. All are for one dataset, pure, and
-batch
-under ``vmap``: one compiled program serves every dataset of a layout.
+every variable, which are mixtures over the nodes; `sample_nodes` gives independent draws. All are for one dataset,
+pure, and batch under ``vmap``: one compiled program serves every dataset of a layout.
 
 How
 ---
@@ -14,10 +12,8 @@ How
    finds,
    until its own error estimate is good.
 3. The estimate, `Nodes.quality`, is in units of the error that the accuracy allows: the disagreement of the lattice's
-   two halves,
-   squared (the error of the whole is of the order of the square of a half's), the weight at its edge, and where groups
-   integrate
-   out by quadrature what that does to the posterior (`hiermodels.inference.inner_error`).
+   two halves, squared (the error of the whole is of the order of the square of a half's), the weight at its edge, and
+   where groups integrate out by quadrature what that does to the posterior (`hiermodels.inference.inner_error`).
 
 Above `POOR` the posterior needs something better: ``accuracy="refined"`` after ``"study"``, ``"finest"`` after
 ``"fit"``, then NUTS.
@@ -61,8 +57,7 @@ class ExactSettings:
     ----------
     accuracy : str
         ``fit``: every summary within 1e-3 posterior sd; ``study``: at least as good as 400 independent draws;
-        ``finest`` and
-        ``refined``: as these two, with more nodes.
+        ``finest`` and ``refined``: as these two, with more nodes.
     """
 
     accuracy: str = "fit"
@@ -303,8 +298,7 @@ def _mode(log_density: Callable[[Array], Array], start: Array, known: Kinds) -> 
     """Mode, gradient and minus the Hessian there.
 
     Newton steps at four dampings and a short one are tried side by side and the best is kept, so that no lane of a
-    batch waits
-    for another's line search; they end where a step would gain less than a thousandth.
+    batch waits for another's line search; they end where a step would gain less than a thousandth.
     """
     dim = start.shape[0]
     limit = jnp.asarray(np.where(np.array(known.kind) == 2, 1e6, 2.0), start.dtype)
@@ -352,10 +346,8 @@ def _judge(grid: Lattice, density: Array, squares: Array) -> tuple[Array, Array,
     """Mean and covariance in units of the lattice, and two errors in posterior sds: of its spacing and of its edge.
 
     The halves' evidence, means and covariances disagree by delta: the whole is then off by about delta^2. The outermost
-    shell
-    holds ``edge``; a normal law holds some of it there too, and what lies beyond is about twice the rest. The same is
-    asked of
-    the second moments of standard deviations, ``squares`` (node, light).
+    shell holds ``edge``; a normal law holds some of it there too, and what lies beyond is about twice the rest. The
+    same is asked of the second moments of standard deviations, ``squares`` (node, light).
     """
     z, odd = jnp.asarray(grid.z), jnp.asarray(grid.odd)
     weight = jnp.exp(density - jnp.max(density))

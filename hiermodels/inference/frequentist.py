@@ -8,8 +8,7 @@
 | `satterthwaite` | the same | treatment effect of the linear mixed model by REML, approximate degrees of freedom |
 
 The menu is this module's ``__all__``; `cluster_summaries` prepares the data of the last two. Calls, precision and
-groups
-without data are as in `hiermodels.inference.estimators`.
+groups without data are as in `hiermodels.inference.estimators`.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -54,9 +53,8 @@ def dersimonian_laird(y: Array, variance: Array) -> PointEstimates:
     """Random-effects mean with the moment estimator of the variance between groups.
 
     mu = sum w y / sum w, se = (sum w)^(-1/2), w = 1 / (V + T), with a normal interval; T as in
-    `hiermodels.inference.heterogeneity.dersimonian_laird_variance`. The prediction interval of a new group is
-    mu -+ t_{k-2} sqrt(T + se^2) (Higgins, Thompson & Spiegelhalter 2009, Journal of the Royal Statistical Society A
-    172,
+    `hiermodels.inference.heterogeneity.dersimonian_laird_variance`. The prediction interval of a new group is mu -+
+    t_{k-2} sqrt(T + se^2) (Higgins, Thompson & Spiegelhalter 2009, Journal of the Royal Statistical Society A 172,
     137-159, eq. 12). DerSimonian & Laird (1986), Controlled Clinical Trials 7, 177-188.
 
     Parameters
@@ -153,10 +151,8 @@ def hksj(y: Array, variance: Array, *, heterogeneity: Heterogeneity = "reml") ->
     of freedom.
 
     se^2 = q / sum w,  q = sum w (y - mu)^2 / (k - 1). The prediction interval is mu -+ t_{k-2} sqrt(T + se^2) (Partlett
-    &
-    Riley 2017, Statistics in Medicine 36, 301-317). Hartung & Knapp (2001), Statistics in Medicine 20, 3875-3889; Sidik
-    &
-    Jonkman (2002), same journal 21, 3153-3159.
+    & Riley 2017, Statistics in Medicine 36, 301-317). Hartung & Knapp (2001), Statistics in Medicine 20, 3875-3889;
+    Sidik & Jonkman (2002), same journal 21, 3153-3159.
 
     Parameters
     ----------
@@ -214,8 +210,7 @@ def cluster_summaries(y: Sequence[float], cluster: Sequence[Any], treated: Seque
     -------
     dict
         ``mean, size, within, treated``, an entry a cluster in order of first appearance; ``within`` is the sum of
-        squares
-        within the cluster.
+        squares within the cluster.
 
     Raises
     ------
@@ -250,8 +245,7 @@ def cluster_t(mean: Array, size: Array, treated: Array, *, equal_variances: bool
 
     effect = mbar_1 - mbar_0 with K - 2 degrees of freedom and the pooled variance of the cluster means, or (with
     ``equal_variances=False``) Welch's. Exact for normal data and equal cluster sizes, whatever the variances between
-    and within.
-    Hayes & Moulton (2017), Cluster Randomised Trials, section 10.3.
+    and within. Hayes & Moulton (2017), Cluster Randomised Trials, section 10.3.
 
     Parameters
     ----------
@@ -308,18 +302,14 @@ def satterthwaite(mean: Array, size: Array, within: Array, treated: Array) -> Po
     """Linear mixed model of a two-level cluster-randomised design by REML, with Satterthwaite's degrees of freedom.
 
     y_ij = b0 + b1 x_j + u_j + e_ij,  u_j ~ N(0, T),  e_ij ~ N(0, s2). The restricted likelihood is maximised over the
-    ratio
-    T / s2 (s2 has a closed form given it); b follows by generalised least squares with covariance C = (X' V^-1 X)^-1,
-    and for
-    each coefficient
+    ratio T / s2 (s2 has a closed form given it); b follows by generalised least squares with covariance C = (X' V^-1
+    X)^-1, and for each coefficient
 
     df = 2 C_bb^2 / (g' A g),
 
     g the gradient of C_bb in (s2, T), A the inverse of the observed information. Where the estimate of T is 0 only s2
-    varies,
-    and df = N - 2. Satterthwaite (1946), Biometrics Bulletin 2, 110-114; Giesbrecht & Burns (1985), Biometrics 41,
-    477-486. With
-    equal cluster sizes and T > 0 the effect's interval is that of `cluster_t`.
+    varies, and df = N - 2. Satterthwaite (1946), Biometrics Bulletin 2, 110-114; Giesbrecht & Burns (1985), Biometrics
+    41, 477-486. With equal cluster sizes and T > 0 the effect's interval is that of `cluster_t`.
 
     Parameters
     ----------

@@ -1,24 +1,19 @@
 """Gibbs sampler: groups given hyperparameters, hyperparameters given groups, in turn.
 
 Normal hierarchies of any depth: all coefficients and group values in one exact draw down the tree, then every variance
-by itself.
-With d_1 .. d_n the deviations of a level's n groups, a prior of the sd proportional to sd^-e exp(-scale / sd^2)
-(``flat``,
-``flat_variance``, ``power``, ``inverse_gamma_variance``) is conjugate,
+by itself. With d_1 .. d_n the deviations of a level's n groups, a prior of the sd proportional to sd^-e exp(-scale /
+sd^2) (``flat``, ``flat_variance``, ``power``, ``inverse_gamma_variance``) is conjugate,
 
     sd^2 | d ~ IG((n + e - 1) / 2, scale + sum d_i^2 / 2),
 
 and sigma has the residuals in place of the deviations. Under any other prior, and for correlations, the coordinate is
-moved by a
-slice step (`hiermodels.inference.slicing`).
+moved by a slice step (`hiermodels.inference.slicing`).
 
 Counts: probabilities or rates by their beta or gamma law, then the population's mean and concentration by slice steps
-given them.
-In deeper trees the groups above the finest follow, all groups of a level side by side.
+given them. In deeper trees the groups above the finest follow, all groups of a level side by side.
 
 This is how the lectures sample, and slow where the data say little: with few groups a small sd keeps its groups
-together, which
-keep it small. `nuts` on the hyperparameters alone does not wait for that.
+together, which keep it small. `nuts` on the hyperparameters alone does not wait for that.
 """
 
 from __future__ import annotations
@@ -61,8 +56,7 @@ def gibbs(factorised: Factorised, draws: int, tune: int) -> Callable[[Array, Arr
     -------
     callable
         ``run(key, start, width, stats) -> u`` with ``start`` of shape (chain, dim), ``width`` (dim,) a guess of the
-        length of a
-        slice, and u (chain, draw, dim), unconstrained.
+        length of a slice, and u (chain, draw, dim), unconstrained.
 
     Examples
     --------

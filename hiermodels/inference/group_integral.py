@@ -3,8 +3,7 @@
     p(y_j | rest) = integral of prod_i f(y_i | eta_i + x_i sd z) phi(z) dz
 
 The integrand is laid out around its mode, found by Fisher scoring, in steps of a third of its own sd (1 / sqrt of its
-curvature): the trapezoidal rule on a
-smooth function that has died away at both ends errs less than any draw.
+curvature): the trapezoidal rule on a smooth function that has died away at both ends errs less than any draw.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """What the data of each group say about its coefficients, beside every draw of everything above it.
 
 For a normal outcome the likelihood of a group's rows, as a function of the coefficient vector ``b`` of the group (of
-its parent, once its
-own deviation is integrated out), is the quadratic
+its parent, once its own deviation is integrated out), is the quadratic
 
     log p(y_j | b) = c_j + h_j'b - b'L_j b / 2.
 
@@ -12,8 +11,7 @@ R,
     q = 1 + r'Lr,   c <- c + (r'h)^2 / (2q) - log(q) / 2,   h <- h - Lr (r'h) / q,   L <- L - Lr r'L / q,
 
 the algebra of `hiermodels.models.gaussian`, here in NumPy, group by group and draw by draw. For other outcomes with
-normal groups L is the Fisher
-information of the rows at each draw, and there is no h or c.
+normal groups L is the Fisher information of the rows at each draw, and there is no h or c.
 """
 
 from __future__ import annotations

@@ -75,8 +75,7 @@ def dersimonian_laird_variance(y: Array, variance: Array) -> Array:
     """Moment estimator of the variance between groups, 0 where it would be negative.
 
     T = (Q - (k - 1)) / (sum w - sum w^2 / sum w) at w = 1 / V. DerSimonian & Laird (1986), Controlled Clinical Trials
-    7,
-    177-188, eq. 8. With equal variances it is S^2 - V, S^2 the sample variance of y.
+    7, 177-188, eq. 8. With equal variances it is S^2 - V, S^2 the sample variance of y.
     """
     at = weighted_at(y, variance)
     excess = at.q - (at.groups - 1)
@@ -87,9 +86,8 @@ def paule_mandel_variance(y: Array, variance: Array) -> Array:
     """The variance between groups at which Q(T) = sum w_j(T) (y_j - mu(T))^2 equals k - 1; 0 where Q(0) is below that.
 
     Q falls in T, and Q(T) <= sum (y - ybar)^2 / T, so that the answer lies below the sample variance of y: it is found
-    by
-    bisection. Paule & Mandel (1982), Journal of Research of the National Bureau of Standards 87, 377-385; equal to the
-    empirical Bayes estimator of Morris (1983).
+    by bisection. Paule & Mandel (1982), Journal of Research of the National Bureau of Standards 87, 377-385; equal to
+    the empirical Bayes estimator of Morris (1983).
     """
     ordinary, _, count = _spread(y, variance)
     top = ordinary / (count - 1)
@@ -109,9 +107,8 @@ def reml_variance(y: Array, variance: Array) -> Array:
     """The variance between groups of the highest restricted likelihood.
 
     log L(T) = -(1/2) [sum log(V_j + T) + log sum w_j + Q(T)]. The highest of a grid is bracketed and improved by
-    bisection of
-    the slope, so that a second, lower peak misleads nobody. Viechtbauer (2005), Journal of Educational and Behavioral
-    Statistics 30, 261-293.
+    bisection of the slope, so that a second, lower peak misleads nobody. Viechtbauer (2005), Journal of Educational and
+    Behavioral Statistics 30, 261-293.
     """
     return _likeliest(y, variance, 1.0)
 

@@ -24,8 +24,8 @@ def inner_error(model: Any, u: Array, stats: Any) -> Array | None:
     closed form.
 
     A log density that is off by d(u) shifts the mean of any f by Cov(f, d) to first order, and that is at most sd(f)
-    sd(d). Hence the sd of
-    d over values that stand for the posterior: an error that is the same everywhere does no harm.
+    sd(d). Hence the sd of d over values that stand for the posterior: an error that is the same everywhere does no
+    harm.
 
     Parameters
     ----------

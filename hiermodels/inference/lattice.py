@@ -1,14 +1,11 @@
 """Quadrature over a handful of hyperparameters: a lattice laid over the posterior, centred and scaled by its moments.
 
 The trapezoidal rule on the whole line converges faster than any power of the spacing for smooth functions that fall off
-in
-both directions, and so do its cousins on lattices in several dimensions: the error for a standard normal is the sum of
-``exp(-|k|^2 / 2)`` over the dual lattice without its origin. The lattice D_n* (the integers, and the integers plus a
-half
-in every coordinate) has the sparser dual for its number of points, and falls apart into two plain grids whose
+in both directions, and so do its cousins on lattices in several dimensions: the error for a standard normal is the sum
+of ``exp(-|k|^2 / 2)`` over the dual lattice without its origin. The lattice D_n* (the integers, and the integers plus a
+half in every coordinate) has the sparser dual for its number of points, and falls apart into two plain grids whose
 disagreement measures the error. Moments found on one lattice place the next (Naylor & Smith 1982, Applied Statistics
-31,
-214-225, with Gauss-Hermite rules).
+31, 214-225, with Gauss-Hermite rules).
 """
 
 from __future__ import annotations

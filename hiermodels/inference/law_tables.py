@@ -1,14 +1,11 @@
 """Laws on an equally spaced grid of a coordinate of the whole line: density, distribution function, quantiles.
 
 In a coordinate where densities fall off in both directions sums of grid values are integrals to rounding. Between grid
-points F
-is the cubic with the right values and slopes. A table is made from densities (`density_table`) or from lattice nodes
-that the
-hyperparameters fix, smoothed between them (`point_table`).
+points F is the cubic with the right values and slopes. A table is made from densities (`density_table`) or from lattice
+nodes that the hyperparameters fix, smoothed between them (`point_table`).
 
 Where the nodes fall apart into two lattices the two halves' distribution functions differ by delta; the whole is then
-off by the
-order of delta squared, and that is `Table.error`.
+off by the order of delta squared, and that is `Table.error`.
 """
 
 from __future__ import annotations
@@ -205,8 +202,7 @@ def finer(density: Array, neighbours: int = 6) -> Array:
     """Density at equally spaced points, and between them, `BETWEEN` values a step.
 
     Its logarithm is the polynomial through so many neighbours, kept near what both ends of a step allow: beside an end
-    of the support, where
-    the density drops to nothing, a polynomial would swing.
+    of the support, where the density drops to nothing, a polynomial would swing.
     """
     known = jnp.maximum(jnp.log(density), jnp.log(jnp.max(density)) - _NOTHING)
     left = np.minimum(np.arange((len(density) - 1) * BETWEEN + 1) // BETWEEN, len(density) - 2)
@@ -255,8 +251,7 @@ def point_table(
     """Law of something that the hyperparameters fix, from its values at lattice nodes, smoothed between them.
 
     A lattice knows the characteristic function up to half its dual's shortest vector; a kernel that is flat up to there
-    gives
-    back F without smoothing bias (higher-order Gaussian kernels: Wand & Schucany 1990, Canadian J. Statist. 18,
+    gives back F without smoothing bias (higher-order Gaussian kernels: Wand & Schucany 1990, Canadian J. Statist. 18,
     197-204).
 
     Parameters

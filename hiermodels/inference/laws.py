@@ -8,10 +8,8 @@
 | `hiermodels.inference.two_level_law` | one known variance, flat mean, flat variance between groups | truncated inverse gamma |
 
 IG(a, b) has density proportional to v^-(a + 1) exp(-b / v); a Gamma's second number is a rate; a normal law is written
-with
-its variance. Everything is computed in double precision; `hiermodels.inference.closed_form` draws from the same
-posteriors
-for any declared model that has one.
+with its variance. Everything is computed in double precision; `hiermodels.inference.closed_form` draws from the same
+posteriors for any declared model that has one.
 """  # noqa: E501
 
 from __future__ import annotations

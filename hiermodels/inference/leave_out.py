@@ -3,14 +3,11 @@
     log p(y_j | y_-j) = log of the integral of p(y_j | phi) p(phi | y_-j) dphi
 
 ``phi`` is everything but the group: hyperparameters, coefficients, its parent's value, crossed groups. ``p(y_j |
-phi)``, the group's own deviation integrated
-out, is in closed form for normal outcomes in nested groups and for beta and gamma populations, else a sum over places
-of one deviation
-(`hiermodels.inference.group_integral`), so that only ``phi`` has to be reweighted from the posterior given
-all data to that given the others, with ratios ``1 / p(y_j | phi)``: few dimensions, steady weights (Vehtari et al.
-2016, Journal of Machine Learning
-Research 17 (103); Merkle, Furr & Rabe-Hesketh 2019, Psychometrika 84, 802-829). The ratios are Pareto-smoothed (Vehtari
-et al. 2024, Journal of Machine
+phi)``, the group's own deviation integrated out, is in closed form for normal outcomes in nested groups and for beta
+and gamma populations, else a sum over places of one deviation (`hiermodels.inference.group_integral`), so that only
+``phi`` has to be reweighted from the posterior given all data to that given the others, with ratios ``1 / p(y_j |
+phi)``: few dimensions, steady weights (Vehtari et al. 2016, Journal of Machine Learning Research 17 (103); Merkle, Furr
+& Rabe-Hesketh 2019, Psychometrika 84, 802-829). The ratios are Pareto-smoothed (Vehtari et al. 2024, Journal of Machine
 Learning Research 25 (72)); where their shape ``k`` is too high, the model is fitted again without the group.
 """
 
@@ -53,8 +50,7 @@ class LeaveOut:
         Grouping.
     table : DataFrame
         A row a group: ``elpd`` (log p(y_j | y_-j)), ``mcse`` (its Monte Carlo error), ``pareto_k`` (shape of the
-        importance ratios; NaN where they were not
-        needed), ``refitted``, ``rows``.
+        importance ratios; NaN where they were not needed), ``refitted``, ``rows``.
     elpd, se : float
         Sum over groups, and sqrt(J var_j) as its standard error.
     p : float

@@ -1,16 +1,13 @@
 """Random-walk Metropolis on every parameter at once: what gradients and integration are there to replace.
 
 All parameters move together by normal steps on their own scales (standard deviations and probabilities as they are, not
-their
-logarithms; a proposal outside the support is turned down). In many dimensions a joint step must be small to be taken at
-all, so
-the chain diffuses: its effective sample size beside that of `nuts` says how far its averages can be trusted.
+their logarithms; a proposal outside the support is turned down). In many dimensions a joint step must be small to be
+taken at all, so the chain diffuses: its effective sample size beside that of `nuts` says how far its averages can be
+trusted.
 
 With ``step_size`` every parameter moves by that many units, as in textbook programs. Without, warm-up finds the step:
-each
-coordinate in units of its spread so far, the common factor tuned to an acceptance rate of 0.234 (Roberts, Gelman &
-Gilks 1997,
-Annals of Applied Probability 7, 110-120).
+each coordinate in units of its spread so far, the common factor tuned to an acceptance rate of 0.234 (Roberts, Gelman &
+Gilks 1997, Annals of Applied Probability 7, 110-120).
 """
 
 from __future__ import annotations

@@ -5,10 +5,8 @@
 A mixture is held in one of two ways, each for all groups of a kind at once:
 
 - `NormalMixture`: the cumulative distribution function is summed exactly; quantiles solve ``Phi^-1(F(x)) = Phi^-1(p)``
-  by
-  Newton steps, in ``x = c + s sinh(xi)`` so that heavy tails are as easy as light ones, from a Cornish-Fisher start,
-  inside a
-  bracket that bisects where Newton leaves it;
+  by Newton steps, in ``x = c + s sinh(xi)`` so that heavy tails are as easy as light ones, from a Cornish-Fisher start,
+  inside a bracket that bisects where Newton leaves it;
 - `hiermodels.inference.law_tables.Table`: densities on a grid that follows the components
   (`hiermodels.inference.count_laws`) or, of a hyperparameter, on the lattice's own coordinate.
 
@@ -18,10 +16,9 @@ another's.
 Errors
 ------
 A summary is wrong by the lattice's error and by its own. The lattice's two halves (weights have the shape (half, node))
-give two
-values of a probability, each normalised, that differ by delta: the whole is off by about delta squared
-(`halves_error`). Grids are
-laid so finely that what they add is below a tenth of what an accuracy allows, for components of any width.
+give two values of a probability, each normalised, that differ by delta: the whole is off by about delta squared
+(`halves_error`). Grids are laid so finely that what they add is below a tenth of what an accuracy allows, for
+components of any width.
 """
 
 from __future__ import annotations

@@ -24,8 +24,7 @@ def sample_nodes(
     """Independent draws of every variable.
 
     One hyperparameter is drawn by inverting its distribution function; more by resampling, hardly ever with repetition,
-    from candidates
-    spread evenly over the lattice's cells, each weighted by its own density. Then `Factorised.draw`.
+    from candidates spread evenly over the lattice's cells, each weighted by its own density. Then `Factorised.draw`.
 
     Returns
     -------

@@ -39,12 +39,10 @@ class Accuracy:
         Points and radius of the last lattice where components may be narrower than what the nodes leave open.
     shared : tuple
         Points and radius of a lattice along the axes whose planes give the marginal densities of all hyperparameters,
-        by their number
-        from two on; with more they are smoothed from the lattice above.
+        by their number from two on; with more they are smoothed from the lattice above.
     planes, plane_radius, across : int, float, tuple
         Where ``shared`` is empty: points at which each marginal density is integrated, what they cover on either side,
-        in sds, and the
-        points and radius of the lattice over the others, by their number.
+        in sds, and the points and radius of the lattice over the others, by their number.
     probability : float
         Error allowed of a probability.
     points : int

@@ -25,8 +25,7 @@ class PointEstimates(eqx.Module):
 
     A field is None where the method has no such quantity, and NaN where it has none for this dataset. Intervals are
     ``value -+ t se`` with the quantile of Student's t at ``<name>_df`` degrees of freedom, of the normal where there is
-    no such
-    field.
+    no such field.
 
     Attributes
     ----------

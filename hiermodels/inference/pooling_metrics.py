@@ -34,8 +34,7 @@ def pooling_factors(values: Values, problem: Problem, i: int, effect: int) -> np
     """Weight of what lies above a group in its value, against its own rows; 0 without pooling, 1 with complete pooling.
 
     With S the covariance of the level's deviations and L the information of the group's rows about them, levels below
-    integrated out, the
-    entry of the effect in ``(S^-1 + L)^-1`` divided by that in ``S``.
+    integrated out, the entry of the effect in ``(S^-1 + L)^-1`` divided by that in ``S``.
 
     Parameters
     ----------
@@ -88,13 +87,10 @@ def level_shares(values: Values, problem: Problem, i: int) -> dict[str, np.ndarr
     Notes
     -----
     Normal: ``vpc`` and ``icc`` need one residual variance, so they are there where standard errors are not known; under
-    weights it is that of
-    an average row, sigma^2 over the mean weight; ``I2`` and ``H2`` take the variance of a
-    group's own estimate, levels below it included, and are there for two groups or more. Logit link: on the latent
-    scale, with residual variance pi^2 / 3
-    (Goldstein, Browne & Rasbash 2002). Beta population: the correlation of two trials of a group, 1 / (kappa + 1).
-    Gamma population: that of two rows of a
-    group at the rows' mean exposure x, m x / (m x + a).
+    weights it is that of an average row, sigma^2 over the mean weight; ``I2`` and ``H2`` take the variance of a group's
+    own estimate, levels below it included, and are there for two groups or more. Logit link: on the latent scale, with
+    residual variance pi^2 / 3 (Goldstein, Browne & Rasbash 2002). Beta population: the correlation of two trials of a
+    group, 1 / (kappa + 1). Gamma population: that of two rows of a group at the rows' mean exposure x, m x / (m x + a).
     """
     level, layout = problem.layout.levels[i], problem.layout
     if level.pooling != "partial" or not _intercept(layout, level):

@@ -4,11 +4,10 @@ Given its draw, an observation of a normal hierarchy has mean
 
     mu_i = sum over columns c of x_ic (beta_c + sum over levels l of d_lc[g_l(i)]),
 
-beta the population's coefficients and d_l the deviation of row i's group at level l from its parent. Groups
-in the data have drawn deviations; a group that is not in the data gets d_l ~ N(0, S_l), S_l the drawn
-covariance of its level, so a new class in a known school keeps the school's own draws. Where the outcome has a logit or
-log link mu is
-the linear predictor, and the mean is its inverse link.
+beta the population's coefficients and d_l the deviation of row i's group at level l from its parent. Groups in the data
+have drawn deviations; a group that is not in the data gets d_l ~ N(0, S_l), S_l the drawn covariance of its level, so a
+new class in a known school keeps the school's own draws. Where the outcome has a logit or log link mu is the linear
+predictor, and the mean is its inverse link.
 """
 
 from __future__ import annotations

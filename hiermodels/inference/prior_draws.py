@@ -57,8 +57,7 @@ def prior_predictive(
     -------
     DataTree
         ``prior`` (every variable of a posterior, dimensions chain, draw, ...), ``prior_predictive`` (the outcome,
-        chain,
-        draw, row), ``constant_data``, and ``observed_data`` where the outcome is there.
+        chain, draw, row), ``constant_data``, and ``observed_data`` where the outcome is there.
 
     Raises
     ------

@@ -15,11 +15,10 @@ __all__ = ["raw_estimates"]
 def raw_estimates(values: Mapping[str, Any], problem: Problem, level: str) -> np.ndarray:
     """Estimate of each group from its own rows alone.
 
-    Normal: the precision-weighted mean of the outcome, less what the population's predictors explain at their
-    posterior medians; a coarser group is the unweighted mean of its finest groups, as without pooling.
-    Probabilities and rates: events per trial or unit of exposure. Normal groups under a link: the linear predictor of a
-    group's
-    outcomes as its family takes it (counts: half an event added), less the mean of what the predictors explain.
+    Normal: the precision-weighted mean of the outcome, less what the population's predictors explain at their posterior
+    medians; a coarser group is the unweighted mean of its finest groups, as without pooling. Probabilities and rates:
+    events per trial or unit of exposure. Normal groups under a link: the linear predictor of a group's outcomes as its
+    family takes it (counts: half an event added), less the mean of what the predictors explain.
 
     Parameters
     ----------

@@ -9,8 +9,7 @@ With a link g and normal groups, eta = g(mean), and q the 75% quantile of the st
 | sd of intercepts or slopes | s | exp(sqrt(2) q s): median odds ratio, median rate ratio |
 
 The last is the median, over two groups drawn at random, of the ratio of the higher to the lower (Larsen & Merlo 2005,
-American Journal of
-Epidemiology 161, 81-88). Everything else, and every quantity under the identity, is what it is.
+American Journal of Epidemiology 161, 81-88). Everything else, and every quantity under the identity, is what it is.
 """
 
 from __future__ import annotations

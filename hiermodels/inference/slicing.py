@@ -1,10 +1,8 @@
 """Slice sampling of one coordinate, or of many that are independent of one another, side by side.
 
 Neal (2003), Annals of Statistics 31(3), 705-767: a level is drawn under the density at the current value, an interval
-around it
-is stepped out in units of ``width`` until both ends are below the level (figure 3), and proposals from the interval
-shrink it
-towards the current value until one is above (figure 5).
+around it is stepped out in units of ``width`` until both ends are below the level (figure 3), and proposals from the
+interval shrink it towards the current value until one is above (figure 5).
 """
 
 from __future__ import annotations
@@ -33,8 +31,7 @@ def slice_step(key: Array, x: Array, log_density: Callable[[Array], Array], widt
         Current values; each entry is one coordinate.
     log_density : callable
         Values to the log density of each, in the same shape: entry i may depend on entry i of its argument only. NaN
-        counts as
-        minus infinity.
+        counts as minus infinity.
     width : Array
         Of the first interval, broadcast against ``x``: a guess of the slice's length; a factor of ten either way costs
         evaluations only.

@@ -19,8 +19,7 @@ def student_quantile(p: float | Array, df: float | Array) -> Array:
 
     The distribution function is concave right of 0, so that Newton's method, begun at the normal quantile (which lies
     between 0 and the answer), climbs to the answer without passing it. For many degrees of freedom the expansion of
-    Fisher and
-    Cornish (1960, Technometrics 2, 209-225) takes its place.
+    Fisher and Cornish (1960, Technometrics 2, 209-225) takes its place.
 
     Parameters
     ----------

@@ -22,8 +22,7 @@ class TruncatedInverseGamma:
     """IG(shape, scale) restricted to low < v < high.
 
     With w = 1 / v the law is Gamma(shape, rate scale) between 1 / high and 1 / low. P(a, x) below is the regularised
-    lower
-    incomplete gamma function.
+    lower incomplete gamma function.
 
     Attributes
     ----------
@@ -80,8 +79,7 @@ class TruncatedInverseGamma:
         """E[v^order]; infinite where the integral diverges.
 
         With b = scale, b^order Gamma(shape - order) / Gamma(shape) times the ratio of the two laws' masses. An order of
-        -1
-        times the known variance is the mean shrinkage factor of `hiermodels.inference.two_level_law.TwoLevelNormal`.
+        -1 times the known variance is the mean shrinkage factor of `hiermodels.inference.two_level_law.TwoLevelNormal`.
         """
         rest = self.shape - order
         if rest <= 0:

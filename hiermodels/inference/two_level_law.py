@@ -1,9 +1,8 @@
 """The posterior of groups with one known variance, in closed form: truncated inverse gamma, then normal.
 
 Under y_i ~ N(theta_i, s), theta_i ~ N(mu, tau^2) and a prior flat in (mu, tau^2) the total variance s + tau^2 is
-inverse gamma
-above s; everything else is normal given it. Moments are ratios of incomplete gamma functions, quantiles one-dimensional
-quadrature.
+inverse gamma above s; everything else is normal given it. Moments are ratios of incomplete gamma functions, quantiles
+one-dimensional quadrature.
 """
 
 from __future__ import annotations
@@ -198,8 +197,7 @@ def clipped_quantiles(y: Numbers, se: float, p: Any) -> np.ndarray:
     The total variance v is taken from the inverse gamma law without its restriction to v > s, and a negative tau^2 = v
     - s is
     set to zero instead of being turned down, so complete pooling gets the mass of every negative draw. For comparison
-    with
-    tables that were made so; nothing else in the library uses it.
+    with tables that were made so; nothing else in the library uses it.
 
     Parameters
     ----------

@@ -316,10 +316,8 @@ class Meta:
         ----------
         priors : mapping or list, optional
             Names to priors of ``tau``, or priors; by default the reference prior, a flat one, half-normal and
-            half-Cauchy ones whose scales are
-            0.5 and 1 for logarithms of ratios and standardised differences (Röver et al. 2021, Research Synthesis
-            Methods 12, 448-474), else
-            the typical standard error and twice that.
+            half-Cauchy ones whose scales are 0.5 and 1 for logarithms of ratios and standardised differences (Röver et
+            al. 2021, Research Synthesis Methods 12, 448-474), else the typical standard error and twice that.
 
         Returns
         -------

@@ -83,8 +83,7 @@ def summaries(
     """Mean, sd, quantiles and probabilities of draws (chain, draw, *dims), with Monte Carlo standard errors.
 
     The error of a quantile is that of the probability below it, moved to the quantile's scale by the draws around it.
-    Draws of
-    chains count by their effective sizes, independent ones each as one.
+    Draws of chains count by their effective sizes, independent ones each as one.
     """
     kept = {name: np.asarray(x, float) for name, x in values.items() if x.ndim > 2 or np.ptp(x) > 0}
     found: dict[str, MonteCarlo] = {}

@@ -65,8 +65,7 @@ def fixed_variances_more() -> dict[str, float]:
     """Messages of the schools, marginal likelihood, covariances of two classrooms.
 
     A school's message is its posterior without the schools' population. The posterior mean of one classroom moves with
-    the
-    scores of another by their covariance over sigma^2, a score: exactly, since it is linear in the scores.
+    the scores of another by their covariance over sigma^2, a score: exactly, since it is linear in the scores.
     """
     frame = load_dataset("scores")
     found = posterior(_fixed(), frame)

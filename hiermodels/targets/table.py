@@ -15,10 +15,8 @@ One row of ``targets.csv`` is one number:
 | ``slow`` | ``yes`` where computing takes minutes |
 
 A number computed without randomness must agree with C to 1e-6 relative or the printed digits, with Q to a unit in the
-last
-printed digit or 2e-4 relative, whichever is larger. Where either number has a standard error, four of both together are
-allowed,
-and half a unit in the last printed digit.
+last printed digit or 2e-4 relative, whichever is larger. Where either number has a standard error, four of both
+together are allowed, and half a unit in the last printed digit.
 """  # noqa: E501
 
 from __future__ import annotations

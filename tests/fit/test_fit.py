@@ -1,8 +1,7 @@
 """One fit, front to back: published posteriors, labels, ArviZ, predictions, files, warnings, messages.
 
 Targets are the quadratures of eight schools, baseball and school / classroom / score (deterministic to the digits
-shown); a
-route is held to 4 of its own Monte Carlo standard errors.
+shown); a route is held to 4 of its own Monte Carlo standard errors.
 """
 
 from __future__ import annotations

@@ -16,8 +16,7 @@ PART is one or more of
 - ``messages``: errors that the quick tests provoke, test file by test file (half an hour; only where it is named);
 
 all but the last by default. Parts of a recording are files of their own: what is there already is not made again, so a
-stopped
-recording goes on where it was. The two recordings belong on the same machine.
+stopped recording goes on where it was. The two recordings belong on the same machine.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 files.
 
 Draws of `exact` and `closed_form` are compared number by number, in posterior sds; those of chains by the means of
-their summary, in
-Monte Carlo standard errors, unless their bits are the same.
+their summary, in Monte Carlo standard errors, unless their bits are the same.
 """
 
 from __future__ import annotations

@@ -2,10 +2,8 @@
 models.
 
 Compared are mean, sd and the ends of the 95% interval, in Monte Carlo standard errors of the chains (the exact engine's
-own error
-is 1e-3 posterior sd). Among so many comparisons some are beyond 4 by chance; the bound is Bonferroni's for a joint
-failure rate
-of 1 in 1,000 a model and pair, and the share beyond 4 is bounded too.
+own error is 1e-3 posterior sd). Among so many comparisons some are beyond 4 by chance; the bound is Bonferroni's for a
+joint failure rate of 1 in 1,000 a model and pair, and the share beyond 4 is bounded too.
 """
 
 from __future__ import annotations

@@ -2,10 +2,9 @@
 own.
 
 For every model of the table: shipped data and three random outcomes on the same design. The reference (`routes`) is
-dense quadrature,
-or importance sampling with its standard error, and shares no code with the library. Chains must be within four of their
-Monte Carlo
-standard errors (and the reference's, where it has any), the exact engine within 5e-3 posterior sds.
+dense quadrature, or importance sampling with its standard error, and shares no code with the library. Chains must be
+within four of their Monte Carlo standard errors (and the reference's, where it has any), the exact engine within 5e-3
+posterior sds.
 """
 
 from __future__ import annotations

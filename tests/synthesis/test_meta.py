@@ -79,8 +79,7 @@ def analysis(name, **settings):
 
 
 # metafor 3.8-1, rma(): estimate se lower upper tau2 I2 (%) H2 of DL PM REML ML; Hartung-Knapp (REML) estimate se lower
-# upper; Q and its p;
-# Q-profile of tau2; rma.mv's profile likelihood of tau2, REML and ML
+# upper; Q and its p; Q-profile of tau2; rma.mv's profile likelihood of tau2, REML and ML
 METAFOR = {
     "bcg": (
         [[-0.71411722, 0.17874209, -1.0644453, -0.36378916, 0.30876026, 92.117347, 12.686084], [-0.71496815, 0.18089219, -1.0695103, -0.36042597, 0.31806845, 92.330338, 13.038384],

@@ -2,10 +2,9 @@
 at once.
 
 The table says how each number is known; `hiermodels.targets.table.allowed` how close is close enough: 1e-6 or the
-printed digits for
-closed forms, a unit in the last digit or 2e-4 for quadrature, four standard errors where either side is Monte Carlo.
-Chains and
-studies have fixed seeds; with others, each of about 800 such comparisons would fail by chance once in 16,000.
+printed digits for closed forms, a unit in the last digit or 2e-4 for quadrature, four standard errors where either side
+is Monte Carlo. Chains and studies have fixed seeds; with others, each of about 800 such comparisons would fail by
+chance once in 16,000.
 """
 
 from __future__ import annotations

@@ -129,10 +129,8 @@ class Population:
     # integrated out ---------------------------------------------------------------------------------------------------
     #
     # ``logs`` is a pair: log m, and log(1 - m) of a probability or m itself of a rate. ``counts`` has the sums of each
-    # group, ``y`` and
-    # ``size``, those of all, ``total``, the ``tally`` of the groups' counts (without a column where it does not stand
-    # for them), and a
-    # ``constant`` that holds no parameter (`hiermodels.models.count_stats.CountStats`).
+    # group, ``y`` and ``size``, those of all, ``total``, the ``tally`` of the groups' counts (without a column where it
+    # does not stand for them), and a ``constant`` that holds no parameter (`hiermodels.models.count_stats.CountStats`).
 
     def logs_of_mean(self, mean: Array) -> tuple[Array, Array]:
         """Logs of a mean on its natural scale, kept within what the arithmetic carries."""

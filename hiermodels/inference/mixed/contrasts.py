@@ -6,12 +6,10 @@ covariance,
     df = 2 v^2 / (g' A g)
 
 (Giesbrecht & Burns 1985, Biometrics 41, 477-486). Several at once: with L C L' = P diag(d) P' the rows of P'L are
-independent contrasts of
-t_m^2 = (P'L b)_m^2 / d_m with df_m each, F = sum t_m^2 / q, and the denominator's degrees of freedom match the mean of
-F to that of its
-parts: E = sum df_m / (df_m - 2) over df_m > 2, 2 E / (E - q) (Fai & Cornelius 1996, Journal of Statistical Computation
-and Simulation 54,
-363-378; Kuznetsova, Brockhoff & Christensen 2017, Journal of Statistical Software 82(13)).
+independent contrasts of t_m^2 = (P'L b)_m^2 / d_m with df_m each, F = sum t_m^2 / q, and the denominator's degrees of
+freedom match the mean of F to that of its parts: E = sum df_m / (df_m - 2) over df_m > 2, 2 E / (E - q) (Fai &
+Cornelius 1996, Journal of Statistical Computation and Simulation 54, 363-378; Kuznetsova, Brockhoff & Christensen 2017,
+Journal of Statistical Software 82(13)).
 """
 
 from __future__ import annotations

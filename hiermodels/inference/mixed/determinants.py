@@ -1,8 +1,7 @@
 """Log determinants of a positive definite matrix's leading blocks, with derivatives by products of matrices alone.
 
 d log|A| = tr(A^-1 dA) and d A^-1 = -A^-1 dA A^-1: derivatives of any order are products, which many datasets side by
-side share well, where
-those of a Cholesky factor solve a triangular system for each dataset and direction.
+side share well, where those of a Cholesky factor solve a triangular system for each dataset and direction.
 """
 
 from __future__ import annotations

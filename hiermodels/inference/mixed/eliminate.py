@@ -7,10 +7,8 @@ With u = Lambda v and v ~ N(0, s^2 I) the equations of (v, b) are
     [ X'WZ Lambda               X'WX         ] [b] = [ X'Wy         ]
 
 (Bates, Maechler, Bolker & Walker 2015, Journal of Statistical Software 67(1), section 3). Nested levels are eliminated
-finest first, a
-small Cholesky factor a group; what is crossed with them, the coefficients and y stay in one dense matrix, whose
-Cholesky factor gives the
-other determinants and the penalised residual sum of squares r^2.
+finest first, a small Cholesky factor a group; what is crossed with them, the coefficients and y stay in one dense
+matrix, whose Cholesky factor gives the other determinants and the penalised residual sum of squares r^2.
 
     REML: -2 log L = (n - p) log(2 pi s^2) - sum log w + log|Lambda'Z'WZ Lambda + I| + log|X'V^-1X| + r^2 / s^2,  V =
     cov(y) / s^2

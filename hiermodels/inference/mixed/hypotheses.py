@@ -1,11 +1,9 @@
 """Rows L of linear hypotheses and of marginal means, free of the reference labels that the coefficients happen to have.
 
 The design is written again with sum-to-zero contrasts of labels. In that coding a term's coefficients are its effect
-averaged over the
-labels of all others, each label with the same weight: the hypotheses that they are zero are those of type III (Yates
-1934; Searle, Speed &
-Milliken 1980, The American Statistician 34, 216-221, for the marginal means), as lmerTest's and SAS's are where every
-cell has data.
+averaged over the labels of all others, each label with the same weight: the hypotheses that they are zero are those of
+type III (Yates 1934; Searle, Speed & Milliken 1980, The American Statistician 34, 216-221, for the marginal means), as
+lmerTest's and SAS's are where every cell has data.
 """
 
 from __future__ import annotations

@@ -2,16 +2,13 @@
 freedom.
 
 The variance of y is linear in the covariance parameters, V = sum_r g_r G_r. With C = (X'V^-1X)^-1, P_r = -X'V^-1 G_r
-V^-1 X and
-Q_rs = X'V^-1 G_r V^-1 G_s V^-1 X, W twice the inverse of the parameters' expected information,
+V^-1 X and Q_rs = X'V^-1 G_r V^-1 G_s V^-1 X, W twice the inverse of the parameters' expected information,
 
     C_A = C + 2 C [sum_rs W_rs (Q_rs - P_r C P_s)] C
 
 replaces C, and F = scale * (Lb)' (L C_A L')^-1 (Lb) / q is compared with F(q, m); scale and m match its first two
-moments. Kenward & Roger
-(1997), Biometrics 53, 983-997; notation of Halekoh & Hojsgaard (2014), Journal of Statistical Software 59(9).
-Everything is computed from
-cross products of the groups' effects, never of rows.
+moments. Kenward & Roger (1997), Biometrics 53, 983-997; notation of Halekoh & Hojsgaard (2014), Journal of Statistical
+Software 59(9). Everything is computed from cross products of the groups' effects, never of rows.
 """
 
 from __future__ import annotations

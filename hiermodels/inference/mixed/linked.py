@@ -1,13 +1,10 @@
 """Maximum likelihood of link-scale families: one grouping, its groups integrated out by quadrature.
 
 -2 log L(b, s) with the integral over each group's deviation by adaptive Gauss-Hermite at the mode (one node: Laplace's
-approximation; Pinheiro &
-Chao 2006, Journal of Computational and Graphical Statistics 15, 58-81) or, without ``nodes``, by the rule of the exact
-engine. The rules'
-places carry no derivative, so that automatic derivatives are those of the integral and not of the sum that is
-maximised: Newton steps are taken
-on differences of the sum itself. Coefficients are moved along an orthonormal basis of the design; -2 log L is even in
-s.
+approximation; Pinheiro & Chao 2006, Journal of Computational and Graphical Statistics 15, 58-81) or, without ``nodes``,
+by the rule of the exact engine. The rules' places carry no derivative, so that automatic derivatives are those of the
+integral and not of the sum that is maximised: Newton steps are taken on differences of the sum itself. Coefficients are
+moved along an orthonormal basis of the design; -2 log L is even in s.
 """
 
 from __future__ import annotations

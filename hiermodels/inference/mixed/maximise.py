@@ -2,10 +2,9 @@
 derivatives.
 
 -2 log likelihood depends on the relative factors through Lambda Lambda' alone: a column's sign changes nothing, so that
-a diagonal entry
-of 0 is a stationary point and not an edge. Newton steps are taken along the absolute eigenvalues of the Hessian: they
-leave a 0 at which
-the function falls to both sides, and stay at a 0 that is a minimum. No bounds are needed.
+a diagonal entry of 0 is a stationary point and not an edge. Newton steps are taken along the absolute eigenvalues of
+the Hessian: they leave a 0 at which the function falls to both sides, and stay at a 0 that is a minimum. No bounds are
+needed.
 """
 
 from __future__ import annotations

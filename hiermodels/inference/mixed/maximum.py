@@ -185,8 +185,7 @@ def _inverse(shape: Shape, free: Array, curvature: Array, residual: Array, slope
     """Covariance of (theta, log variance), from the Hessian of the profiled deviance.
 
     -2 log L = f(theta) + k log v + r^2(theta) / v has at v = r^2 / k the second derivatives H + k g g' / r^4, -k g /
-    r^2 and k, with H the
-    Hessian of the profiled deviance and g the gradient of r^2.
+    r^2 and k, with H the Hessian of the profiled deviance and g the gradient of r^2.
     """
     m = shape.dim
     if shape.layout.known:

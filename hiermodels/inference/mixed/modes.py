@@ -2,10 +2,8 @@
 of them.
 
 The inverse of the equations of (v, b) times s^2 is the covariance of their errors of prediction (Henderson 1975,
-Biometrics 31, 423-447).
-It is taken apart as it was built: the border's first, then a level of the chain after the other, coarse to fine, with
-only the blocks
-that belong to a group and its ancestors.
+Biometrics 31, 423-447). It is taken apart as it was built: the border's first, then a level of the chain after the
+other, coarse to fine, with only the blocks that belong to a group and its ancestors.
 """
 
 from __future__ import annotations

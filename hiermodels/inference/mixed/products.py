@@ -3,10 +3,8 @@
     y = X b + sum_l Z_l u_l + e,   u_l ~ N(0, s^2 Lambda_l Lambda_l') a group,   e ~ N(0, s^2 / w) a row
 
 Weights are divided by their mean, so that Lambda is relative to a typical row's sd. X is replaced by an orthonormal
-basis of its
-columns, y by its residual. Effects of groups are divided by their size and, where correlated with an intercept,
-centred: the law of the
-groups is the same in other units, and `Products.change` leads back.
+basis of its columns, y by its residual. Effects of groups are divided by their size and, where correlated with an
+intercept, centred: the law of the groups is the same in other units, and `Products.change` leads back.
 """
 
 from __future__ import annotations

@@ -2,10 +2,9 @@
 quantile.
 
 A point (phi, c) of the profile of a parameter c lies at the minimum of -2 log L + rho (c - s)^2 over everything, for
-any s: where the
-minimum stands, c need not be s. One compiled program with s and the parameter as arguments gives the whole profile,
-smooth where a
-variance is 0, since c is a variance, in units of its estimate. The ends are found by bisection (Brent) in s.
+any s: where the minimum stands, c need not be s. One compiled program with s and the parameter as arguments gives the
+whole profile, smooth where a variance is 0, since c is a variance, in units of its estimate. The ends are found by
+bisection (Brent) in s.
 """
 
 from __future__ import annotations
@@ -90,8 +89,7 @@ def profile_interval(
     -------
     lower, upper : float
         0 (-1) where a variance (correlation) as low fits well enough; infinity (1) where the profile stays low; NaN
-        where an end was not
-        found.
+        where an end was not found.
     """
     from scipy.optimize import brentq
 

@@ -4,11 +4,9 @@
     estimator(layout, settings, targets)   -> estimate(key, data, truth) -> Estimates
 
 Which one? ``nuts`` always works; with ``marginalize=True`` it moves on the hyperparameters alone wherever the model
-factorises.
-``exact`` gives independent draws and quadrature summaries where the hyperparameters are few, ``closed_form``
-independent draws where
-they have a law in closed form. The others are there to be compared with: their effective sample sizes say what these
-are for.
+factorises. ``exact`` gives independent draws and quadrature summaries where the hyperparameters are few,
+``closed_form`` independent draws where they have a law in closed form. The others are there to be compared with: their
+effective sample sizes say what these are for.
 """
 
 from __future__ import annotations

@@ -66,10 +66,9 @@ class Sampler:
     """A sampler with its settings; it is written for one dataset, and ``vmap`` batches it.
 
     A sampler is a subclass in a file of its own in this folder, and a line in the menu
-    (`hiermodels.inference.samplers.menu`). It gives
-    `name` and `positions`, and whatever else of the below is not as it stands here; the first line of its docstring is
-    what lists show of it.
-    Contract tests over the menu hold its draws to an exact posterior.
+    (`hiermodels.inference.samplers.menu`). It gives `name` and `positions`, and whatever else of the below is not as it
+    stands here; the first line of its docstring is what lists show of it. Contract tests over the menu hold its draws
+    to an exact posterior.
 
     Attributes
     ----------

@@ -1,13 +1,10 @@
 """Elliptical slice sampling, with a reference law that is fitted in warm-up.
 
 Elliptical slice sampling (Murray, Adams & MacKay 2010, AISTATS 9, 541-548) moves a target N(x; m, S) r(x) along an
-ellipse through the
-current point and a draw of the normal law, and shrinks the arc until r is high enough; it has no step size and wants no
-gradient. Any
-target is of that form once a reference is divided out of it. As in Nishihara, Murray & Adams (2014, JMLR 15, 2087-2112,
-section 2) that
-reference is a multivariate t law, a normal law given its own random scale: chains return from tails that are heavier
-than the normal one.
+ellipse through the current point and a draw of the normal law, and shrinks the arc until r is high enough; it has no
+step size and wants no gradient. Any target is of that form once a reference is divided out of it. As in Nishihara,
+Murray & Adams (2014, JMLR 15, 2087-2112, section 2) that reference is a multivariate t law, a normal law given its own
+random scale: chains return from tails that are heavier than the normal one.
 
 Location and scale of the reference start at a Laplace fit and are fitted anew to the draws of all chains in three
 windows of warm-up.
@@ -45,8 +42,7 @@ class EllipticalSlice(Sampler):
     gradient.
 
     To compare with. Moves on what `nuts` moves on, in the same coordinates, and refuses models with more dimensions
-    than a reference can be
-    fitted in: arcs are then too short to get anywhere.
+    than a reference can be fitted in: arcs are then too short to get anywhere.
     """
 
     name = "elliptical_slice"

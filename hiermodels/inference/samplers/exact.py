@@ -35,8 +35,7 @@ class Exact(Sampler):
     """The exact engine: posteriors with few hyperparameters, by quadrature, without a Markov chain.
 
     Independent draws and quadrature summaries, where the hyperparameters are few; see `hiermodels.inference.exact`. It
-    has no loop that
-    waits for the slowest dataset, so that its lanes may be wider.
+    has no loop that waits for the slowest dataset, so that its lanes may be wider.
     """
 
     name = "exact"

@@ -60,8 +60,7 @@ class Nuts(Sampler):
         """As of any sampler, but for many dimensions.
 
         Trajectories in many dimensions (explicit models) differ so much in length that waiting for the longest soon
-        costs more than a
-        step of the loop: on CPU large ones move alone, small ones a few together.
+        costs more than a step of the loop: on CPU large ones move alone, small ones a few together.
         """
         if device_kind.lower() != "cpu" or dim <= FEW:
             return super().lanes(device_kind, dim, size)
